@@ -1,0 +1,17 @@
+"""What holds for every test: the log of each server that a failed test had running is shown."""
+
+import pytest
+
+from support import servers
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds the servers' logs to the report of a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for server in servers.running:
+            log = server.log
+            if log:
+                report.sections.append((f"log of {server.command()[0]}", log[-8000:]))

@@ -1,0 +1,581 @@
+"""Real servers for tests, and a client that shows every byte.
+
+`Stayd` runs the daemon under test, `Memcached` Debian's memcached beside it, `Raw` is one connection
+to either. Every server has a temporary directory of its own, listens on free loopback ports and on
+Unix sockets in that directory, is ended by its own process id, and leaves nothing behind.
+
+    with Stayd(sessions={"memory": "16M"}, server={"threads": 2}) as stayd:
+        connection = stayd.connect("sessions")
+        connection.send(b"version\\r\\n")
+
+Times are seconds everywhere. Which binaries run is decided by STAYD_BINARY and MEMCACHED_BINARY in
+the environment, else by what `make build` left in build/.
+"""
+
+import configparser
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+START_TIMEOUT = 20.0
+STOP_TIMEOUT = 20.0
+REPLY_TIMEOUT = 10.0
+
+SANITIZER_MARKS = (
+    "ERROR: AddressSanitizer",
+    "ERROR: LeakSanitizer",
+    "WARNING: ThreadSanitizer",
+    "WARNING: MemorySanitizer",
+    "runtime error:",
+)
+
+running = []
+"""Servers started and not yet closed: conftest.py shows their logs when a test fails."""
+
+
+class ServerError(Exception):
+    """A server did not start, or did not stop; the message holds its log."""
+
+
+def stayd_binary():
+    """Path of the daemon under test."""
+    return os.environ.get("STAYD_BINARY") or str(ROOT / "build" / "stayd")
+
+
+def memcached_binary():
+    """Path of Debian's memcached, unpacked under build/peers by scripts/setup, or the one on PATH."""
+    unpacked = ROOT / "build" / "peers" / "usr" / "bin" / "memcached"
+    return (
+        os.environ.get("MEMCACHED_BINARY")
+        or (str(unpacked) if unpacked.exists() else None)
+        or shutil.which("memcached")
+        or str(unpacked)
+    )
+
+
+def free_port():
+    """A loopback TCP port that nothing listens on.
+
+    It lies below the kernel's ephemeral range, so that no outgoing connection of another test can
+    take it between this call and the server's bind, or while a server restarts on the same port.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10240, 32000)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_until(condition, timeout=REPLY_TIMEOUT, what="the condition", interval=0.01):
+    """Calls `condition` until it returns something true, and returns that; fails after `timeout`."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {timeout} s")
+        time.sleep(interval)
+
+
+class Raw:
+    """One connection: sends bytes as given and reads replies, each read under a deadline."""
+
+    def __init__(self, address, timeout=REPLY_TIMEOUT):
+        """Connects. `address` is (host, port) for TCP or a path for a Unix socket."""
+        self.address = address
+        self.timeout = timeout
+        self.buffer = bytearray()
+        if isinstance(address, tuple):
+            self.socket = socket.create_connection(address, timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.settimeout(timeout)
+            self.socket.connect(str(address))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, data):
+        """Sends all of `data`; TimeoutError when the server takes nothing for `timeout` seconds."""
+        self.socket.settimeout(self.timeout)
+        self.socket.sendall(data)
+
+    def _fill(self, deadline):
+        """Reads once into the buffer; EOFError at the end, TimeoutError after the deadline."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no reply in {self.timeout} s; so far: {bytes(self.buffer[-500:])!r}")
+        self.socket.settimeout(left)
+        try:
+            piece = self.socket.recv(1 << 18)
+        except TimeoutError:
+            raise TimeoutError(
+                f"no reply in {self.timeout} s; so far: {bytes(self.buffer[-500:])!r}"
+            ) from None
+        except ConnectionResetError:
+            piece = b""
+        if not piece:
+            raise EOFError(f"the server closed; unread before that: {bytes(self.buffer[-500:])!r}")
+        self.buffer += piece
+
+    def _take(self, count):
+        taken = bytes(self.buffer[:count])
+        del self.buffer[:count]
+        return taken
+
+    def read_exact(self, count, timeout=None):
+        """Reads exactly `count` bytes."""
+        deadline = time.monotonic() + (timeout or self.timeout)
+        while len(self.buffer) < count:
+            self._fill(deadline)
+        return self._take(count)
+
+    def read_until(self, end, timeout=None):
+        """Reads up to and with the first `end`."""
+        deadline = time.monotonic() + (timeout or self.timeout)
+        searched = 0
+        while True:
+            found = self.buffer.find(end, searched)
+            if found >= 0:
+                return self._take(found + len(end))
+            searched = max(0, len(self.buffer) - len(end) + 1)
+            self._fill(deadline)
+
+    def read_line(self, timeout=None):
+        """Reads one line and returns it without its CR LF."""
+        return self.read_until(b"\r\n", timeout)[:-2]
+
+    def read_to_end(self, timeout=None):
+        """Reads until the server closes, and returns all that came before."""
+        deadline = time.monotonic() + (timeout or self.timeout)
+        while True:
+            try:
+                self._fill(deadline)
+            except EOFError:
+                return self._take(len(self.buffer))
+
+    def receive_once(self, timeout=None):
+        """What one recv returns: shows what the server put into one write. Nothing may be unread."""
+        assert not self.buffer, f"unread: {bytes(self.buffer)!r}"
+        self.socket.settimeout(timeout or self.timeout)
+        return self.socket.recv(1 << 20)
+
+    def expect(self, expected, timeout=None):
+        """Reads as many bytes as `expected` has and fails if they are others.
+
+        The comparison stops at the first line that differs, so that a short error reply in place of
+        a long one fails at once and not after the deadline.
+        """
+        deadline = time.monotonic() + (timeout or self.timeout)
+        while True:
+            count = min(len(self.buffer), len(expected))
+            if self.buffer[:count] != expected[:count] or count == len(expected):
+                break
+            try:
+                self._fill(deadline)
+            except (EOFError, TimeoutError) as error:
+                raise AssertionError(f"expected {_short(expected)}, but {error}") from None
+        got = bytes(self.buffer[:count])
+        assert got == expected, f"expected {_short(expected)}, got {_short(bytes(self.buffer))}"
+        del self.buffer[:count]
+
+    def ask(self, request, expected=None, timeout=None):
+        """Sends `request`; reads and compares `expected` if it is given, else reads one line."""
+        self.send(request)
+        if expected is None:
+            return self.read_line(timeout)
+        return self.expect(expected, timeout)
+
+    def expect_in_step(self):
+        """Fails unless the very next reply on this connection answers the very next request."""
+        self.send(b"mn\r\n")
+        self.expect(b"MN\r\n")
+
+    def expect_closed(self, timeout=None):
+        """Fails unless the server closes the connection, with nothing more said."""
+        rest = self.read_to_end(timeout)
+        assert rest == b"", f"expected the end of the connection, got {_short(rest)}"
+
+    def get(self, key):
+        """The value under `key` (bytes), or None."""
+        self.send(b"get %b\r\n" % key)
+        line = self.read_line()
+        if line == b"END":
+            return None
+        assert line.startswith(b"VALUE "), f"get {key!r}: {line!r}"
+        value = self.read_exact(int(line.split(b" ")[3]) + 2)[:-2]
+        self.expect(b"END\r\n")
+        return value
+
+    def set(self, key, value, flags=0, expiry=0):
+        """Stores `value`; returns the reply line."""
+        self.send(b"set %b %d %d %d\r\n%b\r\n" % (key, flags, expiry, len(value), value))
+        return self.read_line()
+
+    def stats(self, group=b""):
+        """The general statistics (or a named group) as a dict of str to str."""
+        self.send(b"stats %b\r\n" % group if group else b"stats\r\n")
+        result = {}
+        while (line := self.read_line()) != b"END":
+            word, name, value = line.decode().split(" ", 2)
+            assert word == "STAT", line
+            result[name] = value
+        return result
+
+    def reset(self):
+        """Closes with a TCP reset, as a machine that vanishes does once it is asked again."""
+        linger_at_once = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_at_once)
+        self.socket.close()
+
+    def close(self):
+        """Closes this end; may be called twice."""
+        self.socket.close()
+
+
+def _short(data):
+    return repr(data) if len(data) <= 400 else f"{data[:400]!r}... ({len(data)} bytes)"
+
+
+class Server:
+    """What both servers have: a directory, a process, a log, and an end."""
+
+    def __init__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="stayd-test-"))
+        self.process = None
+        self._log_path = self.directory / "stderr.log"
+        self._connections = []
+
+    def command(self):
+        """The command line, as a list."""
+        raise NotImplementedError
+
+    def address(self, pool=None):
+        """Where the pool listens on TCP, as HOST:PORT."""
+        raise NotImplementedError
+
+    def environment(self):
+        """The server's environment."""
+        return dict(os.environ)
+
+    def _addresses(self):
+        """Everything to wait for at start, as Raw takes it."""
+        raise NotImplementedError
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.terminate(check=kind is None)
+            elif kind is None:
+                self.check_sanitizers()
+        finally:
+            self._discard()
+
+    def close(self):
+        """Ends the server and removes its directory: for one that is not used in a `with`."""
+        self.__exit__(None)
+
+    def start(self):
+        """Starts the process and waits until it answers `version` on each address."""
+        assert self.process is None or self.process.poll() is not None, "it still runs"
+        with open(self._log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env=self.environment(),
+            )
+        if self not in running:
+            running.append(self)
+        deadline = time.monotonic() + START_TIMEOUT
+        for address in self._addresses():
+            while not self._answers(address):
+                if self.process.poll() is not None:
+                    raise ServerError(
+                        f"{self.command()} ended with {self.process.returncode} at start:\n{self.log}"
+                    )
+                if time.monotonic() > deadline:
+                    self.kill9()
+                    raise ServerError(f"no answer on {address} in {START_TIMEOUT} s:\n{self.log}")
+                time.sleep(0.005)
+
+    def _answers(self, address):
+        try:
+            with Raw(address, timeout=START_TIMEOUT) as connection:
+                return connection.ask(b"version\r\n").startswith(b"VERSION ")
+        except (OSError, EOFError):
+            return False
+
+    @property
+    def pid(self):
+        """The process id."""
+        return self.process.pid
+
+    @property
+    def log(self):
+        """All that the process has written so far, restarts included."""
+        try:
+            return self._log_path.read_text(errors="backslashreplace")
+        except FileNotFoundError:
+            return ""
+
+    def resident_bytes(self):
+        """VmRSS of the process."""
+        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise ServerError(f"no VmRSS for {self.pid}")
+
+    def connect(self, pool=None, timeout=REPLY_TIMEOUT):
+        """A new Raw connection over TCP; it is closed with the server at the latest."""
+        host, port = self.address(pool).rsplit(":", 1)
+        return self._keep(Raw((host, int(port)), timeout))
+
+    def connect_socket(self, pool=None, timeout=REPLY_TIMEOUT):
+        """A new Raw connection over the Unix socket."""
+        return self._keep(Raw(self.socket(pool), timeout))
+
+    def socket(self, pool=None):
+        """Path of the pool's Unix socket."""
+        raise NotImplementedError
+
+    def _keep(self, connection):
+        self._connections.append(connection)
+        return connection
+
+    def kill9(self):
+        """SIGKILL: what a crash is to the data. Waits until the process is gone."""
+        self.process.kill()
+        self.process.wait(STOP_TIMEOUT)
+
+    def terminate(self, signal_number=signal.SIGTERM, check=True):
+        """Ends the process with a signal; returns its exit code and fails on a sanitizer's report."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        try:
+            code = self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise ServerError(f"it ran on for {STOP_TIMEOUT} s after {signal_number!r}:\n{self.log}")
+        if check:
+            self.check_sanitizers()
+        return code
+
+    def check_sanitizers(self):
+        """Fails if any run of this server so far wrote a sanitizer's report."""
+        log = self.log
+        for mark in SANITIZER_MARKS:
+            if mark in log:
+                raise AssertionError(f"a sanitizer reports {mark!r}:\n{log[log.index(mark) - 200:]}")
+
+    def restart(self, signal_number=signal.SIGTERM):
+        """A clean stop and a start on the same files, sockets and ports; returns the exit code."""
+        code = self.terminate(signal_number)
+        self.start()
+        return code
+
+    def _discard(self):
+        for connection in self._connections:
+            connection.close()
+        if self.process is not None and self.process.poll() is None:
+            self.kill9()
+        if self in running:
+            running.remove(self)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Stayd(Server):
+    """The real daemon with a generated configuration.
+
+    Without arguments it has the two pools of the built-in configuration, at free ports. `cache`,
+    `sessions` and `server` change or add single keys (None takes a key out); `pools` adds pools by
+    name; `config` replaces the whole text, in which `{dir}` stands for the server's directory.
+    """
+
+    def __init__(self, sessions=None, cache=None, server=None, pools=None, config=None, binary=None,
+                 environment=None):
+        super().__init__()
+        self.binary = binary or stayd_binary()
+        self.data_dir = self.directory / "data"
+        self.run_dir = self.directory / "run"
+        self.data_dir.mkdir()
+        self.run_dir.mkdir(mode=0o700)
+        self.config_path = self.directory / "stayd.conf"
+        self._environment = environment or {}
+        if config is None:
+            config = self._generate(server or {}, cache or {}, sessions or {}, pools or {})
+        self.configure(config.replace("{dir}", str(self.directory)))
+
+    def _generate(self, server, cache, sessions, pools):
+        sections = {
+            "server": {
+                "threads": 2,
+                "data_dir": self.data_dir,
+                "run_dir": self.run_dir,
+                "admin": f"127.0.0.1:{free_port()}",
+                **server,
+            },
+            "pool cache": {
+                "listen": f"127.0.0.1:{free_port()}, unix:cache.sock",
+                "memory": "64M",
+                "evict": "yes",
+                "persist": "no",
+                **cache,
+            },
+            "pool sessions": {
+                "listen": f"127.0.0.1:{free_port()}, unix:sessions.sock",
+                "memory": "64M",
+                "evict": "no",
+                "persist": "yes",
+                **sessions,
+            },
+        }
+        for name, keys in pools.items():
+            listen = f"127.0.0.1:{free_port()}, unix:{name}.sock"
+            sections[f"pool {name}"] = {"listen": listen, **keys}
+        lines = []
+        for section, keys in sections.items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {value}" for key, value in keys.items() if value is not None]
+            lines.append("")
+        return "\n".join(lines)
+
+    def configure(self, text):
+        """Writes the configuration that the next start reads."""
+        self.config_path.write_text(text)
+        parser = configparser.ConfigParser(
+            interpolation=None, inline_comment_prefixes=(";",), strict=False
+        )
+        parser.read_string(text)
+        self._parser = parser
+
+    @property
+    def config(self):
+        """The configuration's text."""
+        return self.config_path.read_text()
+
+    def command(self):
+        return [self.binary, "-c", str(self.config_path)]
+
+    def environment(self):
+        environment = dict(os.environ)
+        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+        environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+        environment.update(self._environment)
+        return environment
+
+    def pool_names(self):
+        """The names of all pools in the configuration, in its order."""
+        return [name[5:] for name in self._parser.sections() if name.startswith("pool ")]
+
+    def _listens(self, pool):
+        name = f"pool {pool}"
+        return [part.strip() for part in self._parser.get(name, "listen", fallback="").split(",")]
+
+    def _addresses(self):
+        for pool in self.pool_names():
+            for listen in self._listens(pool):
+                if listen.startswith("unix:"):
+                    yield str(self.run_dir / listen[5:])
+                elif listen:
+                    host, port = listen.rsplit(":", 1)
+                    yield (host.strip("[]"), int(port))
+
+    def address(self, pool=None):
+        """Where `pool` (else: cache) listens on TCP, as HOST:PORT."""
+        for listen in self._listens(pool or "cache"):
+            if listen and not listen.startswith("unix:"):
+                return listen
+        raise KeyError(f"pool {pool} listens on no TCP port")
+
+    def port(self, pool=None):
+        """The TCP port of `pool` (else: cache)."""
+        return int(self.address(pool).rsplit(":", 1)[1])
+
+    def socket(self, pool=None):
+        """Path (str) of the Unix socket of `pool` (else: cache)."""
+        for listen in self._listens(pool or "cache"):
+            if listen.startswith("unix:"):
+                return str(self.run_dir / listen[5:])
+        raise KeyError(f"pool {pool} listens on no Unix socket")
+
+    def url(self, pool=None):
+        """`memcached://HOST:PORT/`, as SESSION_CACHE takes it."""
+        return f"memcached://{self.address(pool)}/"
+
+    def unix_url(self, pool=None):
+        """`unix://PATH`, as SESSION_CACHE takes it."""
+        return f"unix://{self.socket(pool)}"
+
+    def admin_url(self):
+        """`http://HOST:PORT`, without a slash at the end."""
+        return "http://" + self._parser.get("server", "admin")
+
+    def data_file(self, pool):
+        """Path of a persistent pool's data file."""
+        return self.data_dir / f"{pool}.pool"
+
+
+class Memcached(Server):
+    """Debian's memcached. `options` are its own command line options, as a list of strings."""
+
+    def __init__(self, options=(), binary=None, unix=False):
+        super().__init__()
+        self.binary = binary or memcached_binary()
+        self.options = list(options)
+        self._port = free_port()
+        self._unix = unix
+
+    def command(self):
+        if self._unix:
+            where = ["-s", self.socket()]
+        else:
+            where = ["-l", "127.0.0.1", "-p", str(self._port), "-U", "0"]
+        user = ["-u", "root"] if os.geteuid() == 0 else []
+        return [self.binary, *where, *user, *self.options]
+
+    def _addresses(self):
+        yield self.socket() if self._unix else ("127.0.0.1", self._port)
+
+    def address(self, pool=None):
+        """HOST:PORT; `pool` is taken so that tests can treat both servers alike."""
+        return f"127.0.0.1:{self._port}"
+
+    def port(self, pool=None):
+        """The TCP port."""
+        return self._port
+
+    def socket(self, pool=None):
+        """Path (str) of the Unix socket; memcached listens on it only if made with unix=True."""
+        return str(self.directory / "memcached.sock")
+
+    def url(self, pool=None):
+        """`memcached://HOST:PORT/`."""
+        return f"memcached://{self.address()}/"
