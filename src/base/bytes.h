@@ -1,0 +1,27 @@
+/* A run of bytes that somebody else owns: a key in a request, a value in a segment. Never
+ * terminated by a zero. */
+#ifndef STAYD_BASE_BYTES_H
+#define STAYD_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct bytes {
+    const char *data;
+    size_t size;
+};
+
+static inline struct bytes bytes_from(const char *data, size_t size) {
+    return (struct bytes){data, size};
+}
+
+static inline struct bytes bytes_from_string(const char *string) {
+    return (struct bytes){string, strlen(string)};
+}
+
+static inline bool bytes_equal(struct bytes a, struct bytes b) {
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
+#endif

@@ -1,0 +1,30 @@
+/* Clocks. Expiry is in seconds of the unix clock, because it must mean the same after a restart;
+ * durations (timeouts, rates) are measured on the monotonic clock, which nobody sets.
+ * Any thread may call these. */
+#ifndef STAYD_BASE_CLOCK_H
+#define STAYD_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+/* Seconds since 1970, rounded down. Until 2106, when 32 bits end. */
+static inline uint32_t clock_unix_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (uint32_t)now.tv_sec;
+}
+
+static inline uint64_t clock_monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* Good to some 4 ms, and cheaper than clock_monotonic_ns. */
+static inline uint64_t clock_monotonic_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000U + (uint64_t)now.tv_nsec / 1000000U;
+}
+
+#endif

@@ -1,0 +1,16 @@
+#include "base/hash.h"
+
+#include <isa-l/crc.h>
+#include <limits.h>
+
+uint32_t hash_crc32c(uint32_t crc, const void *data, size_t size) {
+    const unsigned char *bytes = data;
+    while (size > 0) {
+        int length = size > INT_MAX ? INT_MAX : (int)size;
+        /* The library's parameter lacks const, but it only reads. */
+        crc = crc32_iscsi((unsigned char *)(uintptr_t)bytes, length, crc);
+        bytes += length;
+        size -= (size_t)length;
+    }
+    return crc;
+}

@@ -1,0 +1,20 @@
+/* The two hashes, both from libraries: XXH3 keyed with the pool's seed places keys in the index,
+ * and CRC32C (the one of iSCSI and ext4, RFC 3720) proves records. Any thread may call. */
+#ifndef STAYD_BASE_HASH_H
+#define STAYD_BASE_HASH_H
+
+#include "base/bytes.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <stdint.h>
+
+static inline uint64_t hash_key(uint64_t seed, struct bytes key) {
+    return XXH3_64bits_withSeed(key.data, key.size, seed);
+}
+
+/* CRC32C of `size` bytes, going on from `crc` (the seed at first). */
+uint32_t hash_crc32c(uint32_t crc, const void *data, size_t size);
+
+#endif

@@ -1,0 +1,63 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOG_LINE_BYTES = 1024 };
+
+static _Atomic int log_level = LOG_LEVEL_INFO;
+static bool log_to_journal;
+
+void log_init(enum log_level level) {
+    log_set_level(level);
+    log_to_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void log_set_level(enum log_level level) {
+    atomic_store_explicit(&log_level, (int)level, memory_order_relaxed); /* pairs with nothing */
+}
+
+/* Writes what stands before the message; returns its length. */
+static int log_format_prefix(enum log_level level, char *line, size_t size) {
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    static const int priorities[] = {3, 4, 6, 7}; /* of sd-daemon(3) */
+    if (log_to_journal) {
+        return snprintf(line, size, "<%d>", priorities[level]);
+    }
+    struct timespec now;
+    struct tm local;
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &local);
+    return snprintf(line, size, "%02d:%02d:%02d.%03ld %s: ", local.tm_hour, local.tm_min,
+                    local.tm_sec, now.tv_nsec / 1000000, names[level]);
+}
+
+void log_write(enum log_level level, const char *format, ...) {
+    if ((int)level > atomic_load_explicit(&log_level, memory_order_relaxed)) {
+        return; /* relaxed: a late change of level drops or keeps a line, no more */
+    }
+    int saved_errno = errno;
+    char line[LOG_LINE_BYTES];
+    size_t used = (size_t)log_format_prefix(level, line, sizeof line);
+
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line + used, sizeof line - used, format, arguments);
+    va_end(arguments);
+    if (length > 0) {
+        used += (size_t)length;
+        if (used > sizeof line - 1) {
+            used = sizeof line - 1;
+        }
+    }
+    line[used++] = '\n';
+    /* Nobody is left to tell when the log itself cannot be written. */
+    ssize_t ignored = write(STDERR_FILENO, line, used);
+    (void)ignored;
+    errno = saved_errno;
+}

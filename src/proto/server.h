@@ -1,0 +1,20 @@
+/* What the protocols tell about the daemon as a whole in `stats`, and count on its behalf. One of
+ * these exists in a process; net/ keeps it up to date, any thread may read it. */
+#ifndef STAYD_PROTO_SERVER_H
+#define STAYD_PROTO_SERVER_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct proto_server {
+    uint32_t started_s; /* unix seconds */
+    unsigned threads;
+    unsigned max_connections;
+    _Atomic uint64_t connections; /* open now */
+    _Atomic uint64_t connections_total;
+    _Atomic uint64_t connections_rejected;
+    _Atomic uint64_t bytes_read;
+    _Atomic uint64_t bytes_written;
+};
+
+#endif

@@ -1,0 +1,45 @@
+/* Grace periods: how the store knows that no thread can still be reading a segment.
+ *
+ * A thread that looks items up is *online*: it may hold pointers into segments, from the moment it
+ * looked them up until it passes its next quiescent point. Between two batches of requests, and
+ * whenever it blocks, it holds none. A segment whose last slot is gone is reused only after a grace
+ * period: every thread has been quiescent once since (invariant 4).
+ *
+ *     thread 0  --read--|----read----|--read--     | = store_thread_refresh
+ *     thread 1  --read-----------|-----offline---
+ *     janitor        ^ grace_wait     ^ returns: both have passed
+ */
+#ifndef STAYD_STORE_GRACE_H
+#define STAYD_STORE_GRACE_H
+
+#include <stdint.h>
+
+struct grace;
+
+/* What a thread that calls the store carries along: one for each thread, owned by that thread. */
+struct store_thread {
+    struct grace *grace;
+    unsigned index; /* 0 up to the number of threads, exclusive */
+    uint32_t now_s; /* unix seconds, as of the last refresh: all requests of a batch share it */
+};
+
+/* NULL if memory is short. `threads`: how many store_threads there will be, at most. */
+struct grace *grace_create(unsigned threads);
+void grace_destroy(struct grace *grace);
+unsigned grace_threads(const struct grace *grace);
+
+/* Begins offline. Each index may be used by one thread at a time. */
+void store_thread_init(struct store_thread *thread, struct grace *grace, unsigned index);
+
+/* A quiescent point: the thread holds no pointer into any pool. Goes online; reads the clock.
+ * Called before each batch of requests. */
+void store_thread_refresh(struct store_thread *thread);
+
+/* The thread is about to block, or to end: it holds no pointer into any pool. */
+void store_thread_leave(struct store_thread *thread);
+
+/* Returns once every thread that was online has passed a quiescent point. Blocks for as long as
+ * a batch of requests takes; never called by a thread that is online. */
+void grace_wait(struct grace *grace);
+
+#endif

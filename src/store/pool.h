@@ -1,0 +1,222 @@
+/* A pool: a store of items with a memory limit and a policy for when it is full.
+ *
+ * This is the whole interface that the protocols use. Every function that takes a store_thread may
+ * be called by any number of threads at once, each with its own. Keys are 1 to POOL_KEY_MAX bytes,
+ * any bytes: what a protocol forbids is the protocol's to refuse.
+ *
+ * Times are unix seconds; expiry 0 means never, and an item is there until its expiry second
+ * begins. An operation that is given an expiry in the past stores nothing that can be seen, but
+ * has all its other effects.
+ *
+ * An `item` points into the pool: it is valid until the thread's next store_thread_refresh or
+ * store_thread_leave, and until the thread's next call that writes to any pool.
+ */
+#ifndef STAYD_STORE_POOL_H
+#define STAYD_STORE_POOL_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "store/grace.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    POOL_KEY_MAX = 250,
+    POOL_NAME_MAX = 32,  /* letters, digits, '-' and '_' */
+    POOL_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */
+};
+
+#define POOL_ITEM_MAX_LIMIT (UINT32_C(128) << 20) /* the largest item_max, as memcached's */
+
+enum pool_fsync { POOL_FSYNC_NO, POOL_FSYNC_EVERYSEC, POOL_FSYNC_ALWAYS };
+
+struct pool_options {
+    char name[POOL_NAME_MAX + 1];
+    uint64_t memory_bytes;   /* of segments; the index comes on top (some 15 bytes an item) */
+    uint32_t item_max_bytes; /* key + value */
+    bool evict;              /* full: forget the least read (else: refuse new keys) */
+    bool persist;            /* in data_dir/NAME.pool (else: in memory alone) */
+    enum pool_fsync fsync;
+    const char *data_dir; /* persistent pools: exists, writable */
+    const char *run_dir;
+};
+
+struct pool;
+
+/* Why these options cannot work together, as a sentence in `error`; or true. Opens nothing. */
+bool pool_options_check(const struct pool_options *options, char error[POOL_ERROR_MAX]);
+
+/* Opens or creates the pool and starts its janitor thread. A persistent pool whose file exists
+ * comes with every item that was acknowledged before the last end of the daemon. NULL with the
+ * reason in `error`; the file is then as it was. Not thread-safe. */
+struct pool *pool_open(const struct pool_options *options, struct grace *grace,
+                       char error[POOL_ERROR_MAX]);
+
+/* Clean stop. No thread is in any other pool function. Accepts NULL. */
+void pool_close(struct pool *pool);
+
+const struct pool_options *pool_get_options(const struct pool *pool);
+
+struct item {
+    struct bytes key;
+    struct bytes value;
+    uint32_t client_flags;
+    uint32_t expiry_s;
+    uint32_t accessed_s; /* when last read, else when stored; as good as the pool tracks it */
+    uint64_t cas;        /* never 0 */
+    bool fetched;        /* read since it was stored */
+    bool stale;          /* invalidated, kept for clients that ask for stale items (meta: X) */
+    bool token_sent;     /* somebody was told to refresh it (meta: W, later Z) */
+};
+
+/* OK, or NOT_FOUND. Takes no lock. */
+enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
+                     struct item *item);
+
+/* Looks up and changes what the meta get command may change, in one step. Without any of the
+ * wishes it is pool_get. */
+struct pool_fetch {
+    bool touch; /* set the expiry; CAS stays */
+    uint32_t touch_expiry_s;
+    bool create; /* on a miss: an empty item with this expiry (meta: N) */
+    uint32_t create_expiry_s;
+    bool recache; /* win if the item expires within this many seconds (meta: R) */
+    uint32_t recache_s;
+    bool set_cas; /* an item that is created gets this CAS */
+    uint64_t new_cas;
+};
+
+struct pool_fetched {
+    struct item item; /* as it is after the change */
+    bool created;
+    bool won;        /* this caller is to refresh the item (meta: W) */
+    bool token_sent; /* another caller was told so before (meta: Z) */
+};
+
+/* OK, NOT_FOUND, NO_MEMORY, READ_ONLY. gat and touch are this with .touch. */
+enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
+                       const struct pool_fetch *request, struct pool_fetched *result);
+
+enum pool_store_mode { POOL_SET, POOL_ADD, POOL_REPLACE, POOL_APPEND, POOL_PREPEND };
+
+struct pool_store {
+    enum pool_store_mode mode;
+    struct bytes value;
+    uint32_t client_flags; /* append and prepend keep the item's own flags and expiry */
+    uint32_t expiry_s;
+    bool compare_cas; /* EXISTS unless the item has this CAS; NOT_FOUND if there is none */
+    uint64_t cas;
+    bool invalidate; /* with compare_cas: an item with a higher CAS is replaced, keeps its expiry,
+                      * and is marked stale (meta ms: I) */
+    bool create;     /* append and prepend on a miss: store as set (meta: N) */
+    uint32_t create_expiry_s;
+    bool set_cas; /* store with this CAS instead of a new one (meta: E) */
+    uint64_t new_cas;
+};
+
+/* OK, NOT_STORED, EXISTS, NOT_FOUND, TOO_LARGE, NO_MEMORY, READ_ONLY. `result` is the stored item,
+ * may be NULL; valid after OK. TOO_LARGE and NO_MEMORY leave the old item as it is (protocols
+ * that must not serve it after a failed set, as memcached's does not, delete it themselves). */
+enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
+                       const struct pool_store *request, struct item *result);
+
+struct pool_arithmetic {
+    bool decrement; /* stops at 0; an increment wraps at 2^64 */
+    uint64_t delta;
+    bool create; /* on a miss: store `initial` with this expiry (meta: N, J) */
+    uint64_t initial;
+    uint32_t create_expiry_s;
+    bool touch;
+    uint32_t touch_expiry_s;
+    bool compare_cas;
+    uint64_t cas;
+    bool set_cas;
+    uint64_t new_cas;
+};
+
+/* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, READ_ONLY. A number that got shorter is stored
+ * with spaces behind it, in the old length, as memcached does and protocol.txt says. */
+enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
+                            const struct pool_arithmetic *request, uint64_t *number,
+                            struct item *result);
+
+struct pool_delete {
+    bool compare_cas; /* EXISTS unless the item has this CAS */
+    uint64_t cas;
+    bool invalidate; /* keep the item, marked stale, with a new CAS, free to be won (meta md: I) */
+    bool touch;      /* with invalidate: and with this expiry (meta md: I T) */
+    uint32_t touch_expiry_s;
+    bool set_cas; /* with invalidate: the new CAS (meta: E) */
+    uint64_t new_cas;
+};
+
+/* OK, NOT_FOUND, EXISTS, NO_MEMORY, READ_ONLY. `request` may be NULL. */
+enum status pool_delete(struct pool *pool, struct store_thread *thread, struct bytes key,
+                        const struct pool_delete *request);
+
+/* Forgets every item that was stored before `when_s`; at once if that is not in the future. A
+ * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY. */
+enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
+
+/* Does what has fallen due (a delayed flush). Called once before each batch of requests. */
+void pool_tick(struct pool *pool, struct store_thread *thread);
+
+/* Counters that the store keeps by itself, under memcached's names where it has one. */
+enum pool_counter {
+    POOL_CMD_GET, /* keys looked up, not commands */
+    POOL_GET_HITS,
+    POOL_GET_MISSES,
+    POOL_GET_EXPIRED, /* of the misses: the item was there and had expired */
+    POOL_GET_FLUSHED, /* of the misses: the item was there and had been flushed */
+    POOL_CMD_SET,
+    POOL_CMD_FLUSH,
+    POOL_CMD_TOUCH,
+    POOL_CMD_META,
+    POOL_TOUCH_HITS,
+    POOL_TOUCH_MISSES,
+    POOL_DELETE_HITS,
+    POOL_DELETE_MISSES,
+    POOL_INCR_HITS,
+    POOL_INCR_MISSES,
+    POOL_DECR_HITS,
+    POOL_DECR_MISSES,
+    POOL_CAS_HITS,
+    POOL_CAS_MISSES,
+    POOL_CAS_BADVAL,
+    POOL_STORE_TOO_LARGE,
+    POOL_STORE_NO_MEMORY,
+    POOL_TOTAL_ITEMS, /* items stored since start */
+    POOL_EVICTIONS,
+    POOL_EXPIRED_RECLAIMED, /* items whose expiry freed their memory */
+    POOL_SEGMENTS_COMPACTED,
+    POOL_BYTES_MOVED, /* by compaction and eviction */
+    POOL_COUNTERS
+};
+
+/* Adds to a counter that only the protocol can know (POOL_CMD_META, ...). */
+void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter);
+
+struct pool_stats {
+    uint64_t counters[POOL_COUNTERS];
+    uint64_t items;          /* in the index: some may have expired and not been reclaimed */
+    uint64_t live_bytes;     /* records of those items, headers included */
+    uint64_t dead_bytes;     /* records that nothing points to, not yet reclaimed */
+    uint64_t free_bytes;     /* segments never used or reclaimed, and open segments' rest */
+    uint64_t capacity_bytes; /* all segments */
+    uint64_t index_bytes;    /* of the index that are in use */
+    uint32_t segments;
+    uint32_t segments_free;
+    uint32_t segment_bytes;
+    bool read_only;
+    bool full; /* evict = no: new keys are being refused */
+};
+
+/* A snapshot; its numbers are each right but not of one instant. */
+void pool_get_stats(struct pool *pool, struct pool_stats *stats);
+
+/* Sets the counters to zero (`stats reset`). */
+void pool_reset_counters(struct pool *pool);
+
+#endif
