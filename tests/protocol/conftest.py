@@ -1,0 +1,91 @@
+"""Servers for the protocol tests.
+
+A test that takes `connection` runs three times: against Debian's memcached, which proves that the
+test expects what the field does, and against both pools of stayd. The servers live as long as the
+pytest session; each test finds its pool flushed and is checked at its end: the connection must be in
+step (one reply too many or too few anywhere fails the test that caused it), and the server must run.
+"""
+
+import contextlib
+
+import pytest
+
+from support.servers import Memcached, Stayd
+
+
+class Target:
+    """One thing to test: a server and the pool of it that is used."""
+
+    def __init__(self, server, pool):
+        self.server = server
+        self.pool = pool
+
+    def connect(self, **options):
+        """A new connection to the pool over TCP."""
+        return self.server.connect(self.pool, **options)
+
+
+@pytest.fixture(scope="session")
+def _servers():
+    """Starts each kind of server when it is first asked for and ends all with the session."""
+    with contextlib.ExitStack() as stack:
+        started = {}
+
+        def get(kind):
+            if kind not in started:
+                started[kind] = stack.enter_context(kind())
+            return started[kind]
+
+        yield get
+
+
+@pytest.fixture(params=["memcached", "stayd-cache", "stayd-sessions"])
+def target(request, _servers):
+    """Each server that must behave alike, its pool emptied."""
+    if request.param == "memcached":
+        server, pool = _servers(Memcached), None
+    else:
+        server, pool = _servers(Stayd), request.param.partition("-")[2]
+    yield from _emptied(Target(server, pool))
+
+
+@pytest.fixture(params=["cache", "sessions"])
+def stayd_target(request, _servers):
+    """Each pool of stayd, emptied: for what stayd does on purpose otherwise than memcached."""
+    yield from _emptied(Target(_servers(Stayd), request.param))
+
+
+def _emptied(target):
+    with target.connect() as connection:
+        connection.ask(b"flush_all\r\n", b"OK\r\n")
+    yield target
+    assert target.server.process.poll() is None, f"the server died:\n{target.server.log}"
+    target.server.check_sanitizers()
+
+
+@pytest.fixture
+def connection(target):
+    """A connection to `target`, which must be in step when the test ends."""
+    yield from _in_step(target)
+
+
+@pytest.fixture
+def stayd_connection(stayd_target):
+    """A connection to `stayd_target`, which must be in step when the test ends."""
+    yield from _in_step(stayd_target)
+
+
+def _in_step(target):
+    with target.connect() as connection:
+        yield connection
+        connection.expect_in_step()
+
+
+@pytest.fixture
+def own_connection(connection):
+    """A connection whose test may ask for a delayed flush: what is still due is taken back after.
+
+    A flush without a delay replaces one that waits, in memcached and in stayd.
+    """
+    yield connection
+    connection.ask(b"flush_all\r\n", b"OK\r\n")
