@@ -1,0 +1,230 @@
+"""The servers that are measured: started on a free loopback port, asked what they used, stopped.
+
+Both are given the same number of threads and the same memory. Times are nanoseconds, sizes bytes
+unless a name says otherwise.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+START_DEADLINE_S = 15
+STOP_DEADLINE_S = 15
+SETTLE_DEADLINE_S = 20
+
+
+class DaemonError(Exception):
+    """A daemon did not start, answer or stop; the message says what it printed."""
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """CPU time that all threads of a process have used so far, in nanoseconds."""
+
+    total_ns: int
+    user_ns: int
+    system_ns: int
+
+    def since(self, earlier):
+        """The difference to an earlier reading."""
+        return Cpu(
+            self.total_ns - earlier.total_ns,
+            self.user_ns - earlier.user_ns,
+            self.system_ns - earlier.system_ns,
+        )
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Resident memory of a process in bytes: proc(5), RssAnon, RssFile and RssShmem."""
+
+    anon: int
+    file: int
+    shmem: int
+
+    @property
+    def total(self):
+        """VmRSS: the three together."""
+        return self.anon + self.file + self.shmem
+
+    def since(self, earlier):
+        """The difference to an earlier reading."""
+        return Resident(
+            self.anon - earlier.anon, self.file - earlier.file, self.shmem - earlier.shmem
+        )
+
+
+def free_port():
+    """A TCP port on loopback that nobody listened on a moment ago."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Daemon:
+    """One running server; use as a context manager. Subclasses give `name` and `command`."""
+
+    name = ""
+
+    def __init__(self):
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="stayd-bench-"))
+        self.process = None
+
+    def command(self):
+        """The command line, as a list."""
+        raise NotImplementedError
+
+    def __enter__(self):
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def address(self):
+        """HOST:PORT."""
+        return f"127.0.0.1:{self.port}"
+
+    def log(self):
+        """What the daemon has printed so far."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def _start(self):
+        with open(self.folder / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_DEADLINE_S
+        while True:
+            try:
+                self.ask("version")
+                return
+            except OSError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise DaemonError(
+                        f"{' '.join(self.command())} did not start: {error}\n{self.log()}"
+                    ) from error
+            time.sleep(0.01)
+
+    def stop(self):
+        """Stops the process, by its own id, and removes its files."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ask(self, request, end="\r\n"):
+        """Sends one line on a connection of its own; returns what comes up to `end`."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(request.encode() + b"\r\n")
+            reply = b""
+            while not reply.endswith(end.encode()):
+                received = connection.recv(65536)
+                if not received:
+                    raise ConnectionError(f"{self.name} closed the connection after {request!r}")
+                reply += received
+        return reply.decode()
+
+    def stats(self):
+        """The general statistics: a dict of strings."""
+        lines = self.ask("stats", "END\r\n").splitlines()
+        return {line.split()[1]: line.split(maxsplit=2)[2] for line in lines[:-1]}
+
+    def item_count(self):
+        """How many items the server says it holds."""
+        return int(self.stats()["curr_items"])
+
+    def cpu(self):
+        """The CPU time used so far, from proc(5): schedstat of all tasks for the sum, which counts
+        nanoseconds, and utime and stime, which count clock ticks, for its parts."""
+        folder = Path("/proc") / str(self.process.pid)
+        total_ns = 0
+        for task in (folder / "task").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                total_ns += int((task / "schedstat").read_text().split()[0])
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        return Cpu(total_ns, int(fields[11]) * tick_ns, int(fields[12]) * tick_ns)
+
+    def resident(self):
+        """The resident memory now."""
+        kilobytes = {}
+        for line in (Path("/proc") / str(self.process.pid) / "status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.startswith("Rss"):
+                kilobytes[name] = int(value.split()[0]) * 1024
+        return Resident(kilobytes["RssAnon"], kilobytes["RssFile"], kilobytes["RssShmem"])
+
+    def settled_resident(self):
+        """The resident memory once it has stood still for a second: tables that grow in the
+        background have grown then."""
+        deadline = time.monotonic() + SETTLE_DEADLINE_S
+        last, since = self.resident(), time.monotonic()
+        while time.monotonic() - since < 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            now = self.resident()
+            if now != last:
+                last, since = now, time.monotonic()
+        return last
+
+
+class Memcached(Daemon):
+    """Debian's memcached, with its own defaults but for threads and memory."""
+
+    name = "memcached"
+
+    def __init__(self, binary, memory_mb, threads):
+        super().__init__()
+        self._command = [
+            str(binary), "-l", "127.0.0.1", "-p", str(self.port), "-U", "0",
+            "-m", str(memory_mb), "-t", str(threads), "-c", "4096",
+        ]
+        if os.geteuid() == 0:
+            self._command += ["-u", "root"]
+
+    def command(self):
+        return self._command
+
+
+class Stayd(Daemon):
+    """stayd with one pool, `persist` (a sessions pool: it does not evict) or not (a cache pool)."""
+
+    name = "stayd"
+
+    def __init__(self, binary, memory_mb, threads, persist):
+        super().__init__()
+        self._command = [str(binary), "-c", str(self.folder / "stayd.conf")]
+        words = {True: "yes", False: "no"}
+        (self.folder / "data").mkdir()
+        (self.folder / "run").mkdir(mode=0o700)
+        (self.folder / "stayd.conf").write_text(
+            f"[server]\n"
+            f"threads = {threads}\n"
+            f"data_dir = {self.folder}/data\n"
+            f"run_dir = {self.folder}/run\n"
+            f"admin = 127.0.0.1:{free_port()}\n"
+            f"[pool {'sessions' if persist else 'cache'}]\n"
+            f"listen = {self.address}\n"
+            f"memory = {memory_mb}M\n"
+            f"evict = {words[not persist]}\n"
+            f"persist = {words[persist]}\n"
+        )
+
+    def command(self):
+        return self._command

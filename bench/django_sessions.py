@@ -1,0 +1,131 @@
+"""Sessions as Django's own code stores them, and a way to store a million like them.
+
+The real backends save a number of sessions through a relay that records the bytes. The same
+commands are then sent in bulk, each time with another session key.
+"""
+
+import hashlib
+import secrets
+import socket
+import string
+
+import django
+from django.conf import settings
+
+from relay import Relay
+
+SESSION_KEY_CHARACTERS = string.ascii_lowercase + string.digits  # as SessionBase has them
+SESSION_KEY_LENGTH = 32
+SAMPLES = 500
+BATCH = 500
+STORING = (b"set", b"add", b"replace", b"cas", b"ms")
+STORED = (b"STORED\r\n", b"HD\r\n")
+
+
+def _configure(plain_port, stayd_port):
+    settings.configure(
+        SECRET_KEY="bench",
+        CACHES={
+            "default": {
+                "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+                "LOCATION": f"127.0.0.1:{plain_port}",
+            }
+        },
+        SESSION_CACHE=f"memcached://127.0.0.1:{stayd_port}/",
+    )
+    django.setup()
+
+
+def _fill_session(session, number):
+    """What django.contrib.auth.login() leaves in a session, and a counter of the site's own."""
+    session["_auth_user_id"] = str(number)
+    session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
+    session["_auth_user_hash"] = hashlib.sha256(str(number).encode()).hexdigest()
+    session["visits"] = number % 50
+
+
+def _storing_command(sent, session_key):
+    """The one command in `sent` that stores the session, with its value."""
+    found = []
+    at = 0
+    while at < len(sent):
+        end = sent.index(b"\r\n", at) + 2
+        words = sent[at:end].split()
+        if words[0] in STORING:
+            end += int(words[2] if words[0] == b"ms" else words[4]) + 2
+            if session_key.encode() in words[1]:
+                found.append(sent[at:end])
+        at = end
+    if len(found) != 1:
+        raise RuntimeError(f"saving one session took {len(found)} storing commands: {sent!r}")
+    return found[0]
+
+
+def _record(relay, store_class):
+    """Saves sessions with a backend; returns [(before the session key, after it)] of commands."""
+    commands = []
+    for number in range(SAMPLES):
+        session = store_class()
+        _fill_session(session, 1000 + number)
+        session.save()
+        key = session.session_key
+        before, found, after = _storing_command(relay.take(), key).partition(key.encode())
+        if not found or key.encode() in after:
+            raise RuntimeError(f"the session key stands elsewhere than in the key: {after!r}")
+        commands.append((before, after))
+        if dict(store_class(key).items()) != dict(session.items()):
+            raise RuntimeError(f"{store_class.__module__} does not read back what it saved")
+        relay.take()
+    return commands
+
+
+def record_sessions(plain_port, stayd_port):
+    """Records Django's cache backend on one server and stayd's backend on another.
+
+    Returns their commands as two lists of (before the session key, after it). Once a process:
+    Django can be configured only once.
+    """
+    with Relay(plain_port) as plain, Relay(stayd_port) as stayd:
+        _configure(plain.port, stayd.port)
+        # Importable only once Django is configured.
+        from django.contrib.sessions.backends.cache import SessionStore as PlainStore
+        from django.core.cache import caches
+        from stayd.django.session_backend import SessionStore as StaydStore
+
+        recorded = _record(plain, PlainStore), _record(stayd, StaydStore)
+        caches["default"].close()
+        return recorded
+
+
+def _random_keys(count):
+    random_bytes = secrets.token_bytes(count * SESSION_KEY_LENGTH)
+    table = (SESSION_KEY_CHARACTERS * 8)[:256].encode()
+    text = random_bytes.translate(table)
+    return [text[at : at + SESSION_KEY_LENGTH] for at in range(0, len(text), SESSION_KEY_LENGTH)]
+
+
+def store_sessions(port, commands, count):
+    """Sends `count` storing commands, each with a new session key; every one must be stored."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        replies = connection.makefile("rb")
+        for first in range(0, count, BATCH):
+            keys = _random_keys(min(BATCH, count - first))
+            batch = []
+            for key, (before, after) in zip(keys, commands * (BATCH // len(commands) + 1)):
+                batch += (before, key, after)
+            connection.sendall(b"".join(batch))
+            for _ in keys:
+                reply = replies.readline()
+                if reply not in STORED:
+                    raise RuntimeError(f"a session was not stored: {reply!r}")
+
+
+def wire_bytes(commands):
+    """Mean bytes of key and value of the recorded commands, as sent."""
+    keys = values = 0
+    for before, after in commands:
+        head, _, value = after.partition(b"\r\n")
+        del head
+        keys += len(before.split()[-1]) + SESSION_KEY_LENGTH
+        values += len(value) - 2
+    return keys / len(commands), values / len(commands)

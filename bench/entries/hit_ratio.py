@@ -1,0 +1,68 @@
+"""Miss ratio of a pool that evicts: a working set several times its memory, read through.
+
+Popularity is Zipf with exponent 0.99, as YCSB has it; a read that misses is followed by a set of
+the same key, as a site's cache does it. A scan asks for keys that are never asked for again, and
+each of them is set too. Only reads outside the scan are counted: the scan always misses.
+
+Both servers get the same requests from one generator; only how the four connections interleave
+may differ.
+"""
+
+from report import Result, Row
+
+WORK = (
+    # name, options of stayd-load
+    ("220 bytes, no scan", {"value": "220"}),
+    ("220 bytes, 20 % scan", {"value": "220", "scan": 20}),
+    ("50 to 1000 bytes, 20 % scan", {"value": "50-1000", "scan": 20}),
+)
+
+
+def _miss_ratio(bench, daemon, size, seed, options):
+    with daemon:
+        found = bench.load(
+            daemon,
+            connections=4,
+            pipeline=100,
+            meta=True,
+            get=100,
+            refill=True,
+            zipf=0.99,
+            ttl=3600,
+            seed=seed,
+            **size,
+            **options,
+        )
+        resident_mb = daemon.resident().total / 2**20
+    asked = found["gets"] - found["scan_gets"]
+    hits = found["hits"] - found["scan_hits"]
+    return 1 - hits / asked, resident_mb
+
+
+def run(bench):
+    """Returns misses in percent of reads."""
+    if bench.quick:
+        memory_mb, seeds = 32, (1,)
+        size = {"keys": 500_000, "warmup": 1_000_000, "operations": 1_000_000}
+    else:
+        memory_mb, seeds = 64, (1, 2)
+        size = {"keys": 1_000_000, "warmup": 3_000_000, "operations": 3_000_000}
+    result = Result(
+        f"Reads that miss, {memory_mb} MB, {size['keys']:,} keys, Zipf 0.99, read-through",
+        "percent of reads outside the scan",
+    )
+    largest = {"stayd": 0.0, "memcached": 0.0}
+    for work, options in WORK:
+        misses = {"stayd": [], "memcached": []}
+        for seed in seeds:
+            for name in misses:
+                bench.progress(f"hit-ratio: {work}, seed {seed}, {name}")
+                start = bench.peer if name == "memcached" else bench.under_test
+                ratio, resident_mb = _miss_ratio(bench, start(memory_mb), size, seed, options)
+                misses[name].append(100 * ratio)
+                largest[name] = max(largest[name], resident_mb)
+        result.rows.append(Row(work, misses["stayd"], misses["memcached"], 1.0, digits=2))
+    result.notes.append(
+        "largest resident memory: " + ", ".join(f"{k} {v:.0f} MB" for k, v in largest.items())
+    )
+    return result

@@ -1,0 +1,240 @@
+#include "exchange.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE_MAX_BYTES = 512 }; /* a key and the few words and numbers around it */
+
+static const char text_end[] = "\r\nEND\r\n";
+static const char meta_end[] = "\r\n";
+
+bool exchange_init(struct exchange *exchange, const struct exchange_options *options,
+                   const struct workload *workload, struct tally *tally) {
+    *exchange = (struct exchange){.options = *options, .workload = workload, .tally = tally};
+    size_t requests_max = 2 * (size_t)options->batch_max; /* as many refills as reads */
+    size_t request_size_bytes = LINE_MAX_BYTES + workload->options.value_max_bytes;
+    exchange->requests = malloc(requests_max * request_size_bytes);
+    exchange->expected = malloc(requests_max * sizeof(*exchange->expected));
+    exchange->missed = malloc(options->batch_max * sizeof(*exchange->missed));
+    return exchange->requests != NULL && exchange->expected != NULL && exchange->missed != NULL;
+}
+
+void exchange_finish(struct exchange *exchange) {
+    free(exchange->requests);
+    free(exchange->expected);
+    free(exchange->missed);
+    *exchange = (struct exchange){0};
+}
+
+static void append(struct exchange *exchange, const char *bytes, size_t length) {
+    memcpy(exchange->requests + exchange->requests_length, bytes, length);
+    exchange->requests_length += length;
+}
+
+static void append_number(struct exchange *exchange, uint64_t number) {
+    char digits[20];
+    size_t first = sizeof(digits);
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    append(exchange, digits + first, sizeof(digits) - first);
+}
+
+static void append_key(struct exchange *exchange, uint64_t key) {
+    workload_write_key(exchange->workload, key, exchange->requests + exchange->requests_length);
+    exchange->requests_length += exchange->workload->options.key_size_bytes;
+}
+
+static void append_value(struct exchange *exchange, const char *value, size_t size_bytes) {
+    append(exchange, "\r\n", 2);
+    append(exchange, value, size_bytes);
+    append(exchange, "\r\n", 2);
+}
+
+static void append_request(struct exchange *exchange, struct operation operation, bool refill) {
+    bool meta = exchange->options.meta;
+    struct expected_reply *expected = &exchange->expected[exchange->expected_count++];
+    *expected = (struct expected_reply){
+        .key = operation.key,
+        .get = operation.get,
+        .scan = operation.scan,
+        .refill = refill,
+    };
+
+    if (operation.get) {
+        append(exchange, meta ? "mg " : "get ", meta ? 3 : 4);
+    } else {
+        append(exchange, meta ? "ms " : "set ", meta ? 3 : 4);
+    }
+    expected->key_offset = exchange->requests_length;
+    append_key(exchange, operation.key);
+    if (operation.get) {
+        append(exchange, meta ? " v\r\n" : "\r\n", meta ? 4 : 2);
+        return;
+    }
+
+    size_t size_bytes;
+    const char *value = workload_value(exchange->workload, operation.key, &size_bytes);
+    if (meta) {
+        append(exchange, " ", 1);
+        append_number(exchange, size_bytes);
+        append(exchange, " T", 2);
+        append_number(exchange, exchange->options.ttl_s);
+    } else {
+        append(exchange, " 0 ", 3);
+        append_number(exchange, exchange->options.ttl_s);
+        append(exchange, " ", 1);
+        append_number(exchange, size_bytes);
+    }
+    append_value(exchange, value, size_bytes);
+}
+
+void exchange_begin(struct exchange *exchange) {
+    exchange->requests_length = 0;
+    exchange->expected_count = 0;
+    exchange->answered_count = 0;
+    for (unsigned i = 0; i < exchange->missed_count; i++) {
+        append_request(exchange, (struct operation){.key = exchange->missed[i]}, true);
+    }
+    exchange->missed_count = 0;
+}
+
+void exchange_add(struct exchange *exchange, struct operation operation) {
+    assert(exchange->expected_count < 2 * exchange->options.batch_max);
+    append_request(exchange, operation, false);
+}
+
+static bool starts_with(const char *bytes, size_t length, const char *word) {
+    size_t word_length = strlen(word);
+    return length >= word_length && memcmp(bytes, word, word_length) == 0;
+}
+
+/* Reads a decimal number at *at, which stands before `end`; false when there is none. */
+static bool read_number(const char **at, const char *end, size_t *number) {
+    const char *first = *at;
+    *number = 0;
+    while (*at < end && **at >= '0' && **at <= '9' && *at - first < 10) {
+        *number = *number * 10 + (size_t)(**at - '0');
+        (*at)++;
+    }
+    return *at > first;
+}
+
+static void report_fault(const struct exchange *exchange, const struct expected_reply *expected,
+                         const char *line, size_t length) {
+    static bool reported;
+    if (!reported) {
+        reported = true;
+        fprintf(stderr, "stayd-load: %s of %.*s: unexpected reply: %.*s\n",
+                expected->get ? "read" : "write", (int)exchange->workload->options.key_size_bytes,
+                exchange->requests + expected->key_offset, (int)(length < 200 ? length : 200),
+                line);
+    }
+}
+
+/* True if the words before a value's size are the right ones; *at is then behind them. */
+static bool check_value_head(const struct exchange *exchange, const struct expected_reply *expected,
+                             const char **at, const char *end) {
+    if (exchange->options.meta) {
+        *at += 3;
+        return true;
+    }
+    size_t key_size = exchange->workload->options.key_size_bytes;
+    *at += 6;
+    if ((size_t)(end - *at) < key_size + 3 ||
+        memcmp(*at, exchange->requests + expected->key_offset, key_size) != 0 ||
+        memcmp(*at + key_size, " 0 ", 3) != 0) {
+        return false;
+    }
+    *at += key_size + 3;
+    return true;
+}
+
+/* Checks a reply that carries a value; `line_length` includes the line's end. Returns the reply's
+ * length, 0 while it is not whole. A line that cannot be read is skipped alone: the connection may
+ * be out of step from there on, and the errors that follow say so. */
+static size_t check_value(struct exchange *exchange, const struct expected_reply *expected,
+                          const char *line, size_t line_length, size_t length) {
+    const char *at = line;
+    const char *line_end = line + line_length;
+    size_t announced_bytes;
+    if (!check_value_head(exchange, expected, &at, line_end) ||
+        !read_number(&at, line_end, &announced_bytes) ||
+        !starts_with(at, (size_t)(line_end - at), "\r\n") ||
+        announced_bytes > exchange->workload->options.value_max_bytes) {
+        exchange->tally->wrong++;
+        report_fault(exchange, expected, line, line_length);
+        return line_length;
+    }
+
+    const char *tail = exchange->options.meta ? meta_end : text_end;
+    size_t reply_length = line_length + announced_bytes + strlen(tail);
+    if (length < reply_length) {
+        return 0;
+    }
+    size_t size_bytes;
+    const char *value = workload_value(exchange->workload, expected->key, &size_bytes);
+    if (announced_bytes == size_bytes && memcmp(line_end, value, size_bytes) == 0 &&
+        memcmp(line_end + size_bytes, tail, strlen(tail)) == 0) {
+        exchange->tally->hits++;
+        exchange->tally->scan_hits += expected->scan;
+    } else {
+        exchange->tally->wrong++;
+        report_fault(exchange, expected, line, reply_length);
+    }
+    return reply_length;
+}
+
+/* Checks the reply at the head of `bytes`; returns its length, 0 while it is not whole. */
+static size_t check_reply(struct exchange *exchange, const struct expected_reply *expected,
+                          const char *bytes, size_t length) {
+    const char *newline = memchr(bytes, '\n', length);
+    if (newline == NULL) {
+        return 0;
+    }
+    size_t line_length = (size_t)(newline - bytes) + 1;
+    bool meta = exchange->options.meta;
+    if (expected->get && starts_with(bytes, line_length, meta ? "VA " : "VALUE ")) {
+        return check_value(exchange, expected, bytes, line_length, length);
+    }
+    if (expected->get && starts_with(bytes, line_length, meta ? "EN\r\n" : "END\r\n")) {
+        if (exchange->options.refill) {
+            exchange->missed[exchange->missed_count++] = expected->key;
+        }
+        return line_length;
+    }
+    if (expected->get || !starts_with(bytes, line_length, meta ? "HD\r\n" : "STORED\r\n")) {
+        exchange->tally->errors++;
+        report_fault(exchange, expected, bytes, line_length);
+    }
+    return line_length;
+}
+
+size_t exchange_check(struct exchange *exchange, const char *bytes, size_t length) {
+    size_t checked = 0;
+    while (exchange->answered_count < exchange->expected_count) {
+        const struct expected_reply *expected = &exchange->expected[exchange->answered_count];
+        size_t reply_length = check_reply(exchange, expected, bytes + checked, length - checked);
+        if (reply_length == 0) {
+            break;
+        }
+        checked += reply_length;
+        exchange->answered_count++;
+        exchange->tally->gets += expected->get;
+        exchange->tally->scan_gets += expected->scan;
+        exchange->tally->sets += !expected->get && !expected->refill;
+        exchange->tally->refills += expected->refill;
+    }
+    return checked;
+}
+
+bool exchange_is_answered(const struct exchange *exchange) {
+    return exchange->answered_count == exchange->expected_count;
+}
+
+size_t exchange_reply_max(const struct exchange *exchange) {
+    return LINE_MAX_BYTES + exchange->workload->options.value_max_bytes + strlen(text_end);
+}

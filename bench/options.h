@@ -1,0 +1,25 @@
+/* The command line of stayd-load. */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exchange.h"
+#include "workload.h"
+
+struct options {
+    const char *server; /* HOST:PORT or unix:PATH */
+    unsigned connections;
+    bool preload; /* set every key once, before anything is measured */
+    uint64_t warmup_operations;
+    uint64_t operations; /* 0: no limit */
+    double seconds;      /* 0: no limit; both 0: nothing is measured */
+    struct workload_options workload;
+    struct exchange_options exchange;
+};
+
+/* Fills in `options`; on a fault says on stderr what is wrong and exits with status 2. */
+void options_parse(struct options *options, int argument_count, char **arguments);
+
+#endif
