@@ -19,10 +19,17 @@ class Target:
     def __init__(self, server, pool):
         self.server = server
         self.pool = pool
+        self._connections = []
 
     def connect(self, **options):
-        """A new connection to the pool over TCP."""
-        return self.server.connect(self.pool, **options)
+        """A new connection to the pool over TCP; it is closed when the test ends."""
+        self._connections.append(self.server.connect(self.pool, **options))
+        return self._connections[-1]
+
+    def close(self):
+        """Closes what the test opened and left open."""
+        for connection in self._connections:
+            connection.close()
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +66,7 @@ def _emptied(target):
     with target.connect() as connection:
         connection.ask(b"flush_all\r\n", b"OK\r\n")
     yield target
+    target.close()
     assert target.server.process.poll() is None, f"the server died:\n{target.server.log}"
     target.server.check_sanitizers()
 

@@ -367,6 +367,7 @@ class Server:
         raise NotImplementedError
 
     def _keep(self, connection):
+        self._connections = [one for one in self._connections if one.socket.fileno() >= 0]
         self._connections.append(connection)
         return connection
 

@@ -1,0 +1,56 @@
+"""version, verbosity, quit, and commands that do not exist."""
+
+import re
+import subprocess
+
+import pytest
+
+from support.servers import stayd_binary
+
+
+def test_version_says_a_version(connection):
+    line = connection.ask(b"version\r\n")
+    assert re.fullmatch(rb"VERSION [0-9]+\.[0-9]+(\.[0-9]+)?[^ ]*", line), line
+
+
+def test_version_is_the_one_that_the_command_line_says(stayd_connection):
+    said = subprocess.run([stayd_binary(), "--version"], capture_output=True, timeout=20)
+    assert said.returncode == 0
+    version = stayd_connection.ask(b"version\r\n").removeprefix(b"VERSION ")
+    assert version in said.stdout
+
+
+def test_verbosity_is_taken(connection):
+    connection.ask(b"verbosity 1\r\n", b"OK\r\n")
+    connection.ask(b"verbosity 0\r\n", b"OK\r\n")
+    connection.ask(b"verbosity 0 noreply\r\nmn\r\n", b"MN\r\n")
+
+
+def test_verbosity_without_a_number_is_refused(connection):
+    connection.ask(b"verbosity\r\n", b"ERROR\r\n")
+    connection.ask(b"verbosity x\r\n", b"CLIENT_ERROR bad command line format\r\n")
+
+
+def test_quit_closes_without_a_word(target):
+    with target.connect() as connection:
+        connection.send(b"quit\r\n")
+        connection.expect_closed()
+
+
+def test_quit_comes_after_the_replies_of_all_before_it(target):
+    with target.connect() as connection:
+        connection.send(b"set k 0 0 1\r\nv\r\nget k\r\nquit\r\nget k\r\n")
+        assert connection.read_to_end() == b"STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n"
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"foo", b"gett k", b"ge k", b"quitx", b"\xff\xfe"],
+                         ids=repr)
+def test_an_unknown_command_is_an_error(connection, line):
+    connection.ask(line + b"\r\n", b"ERROR\r\n")
+
+
+def test_a_unix_socket_speaks_the_same(stayd_target):
+    with stayd_target.server.connect_socket(stayd_target.pool) as connection:
+        assert connection.set(b"k", b"v") == b"STORED"
+        with stayd_target.connect() as other:
+            assert other.get(b"k") == b"v"
