@@ -1,0 +1,141 @@
+"""The load generator notices every wrong reply: a benchmark of a server that answers rubbish must
+fail, not print a figure.
+
+    /usr/bin/python3 -m pytest bench/test_load.py
+"""
+
+import json
+import os
+import socket
+import subprocess
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+LOAD = Path(
+    os.environ.get(
+        "STAYD_LOAD", Path(__file__).resolve().parent.parent / "build" / "bench" / "stayd-load"
+    )
+)
+WRONG, BROKEN_OFF = 1, 2
+
+
+def answer_correctly(items, words, value):
+    """A memcached of a few lines."""
+    if words[0] == b"set":
+        items[words[1]] = value
+        return b"STORED\r\n"
+    if words[1] not in items:
+        return b"END\r\n"
+    value = items[words[1]]
+    return b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (words[1], len(value), value)
+
+
+@contextmanager
+def server(change=lambda reply: reply):
+    """Serves on a free port, each reply changed by `change` (None: the connection is closed); gives
+    the port."""
+    items = {}
+
+    def serve(connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with connection, suppress(OSError), connection.makefile("rb") as requests:
+            for line in requests:
+                words = line.split()
+                value = None
+                if words[0] == b"set":
+                    value = requests.read(int(words[4]) + 2)[:-2]
+                reply = change(answer_correctly(items, words, value))
+                if reply is None:
+                    return
+                connection.sendall(reply)
+
+    def accept():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        acceptor.join()
+
+
+def load(port, *options):
+    """Runs stayd-load on few keys, so that reads hit."""
+    return subprocess.run(
+        [LOAD, f"--server=127.0.0.1:{port}", "--connections=2", "--keys=10", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_server_that_answers_correctly_passes():
+    with server() as port:
+        done = load(port, "--preload", "--operations=500", "--get=80", "--pipeline=7")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["operations"] == 500
+    assert result["gets"] + result["sets"] == 500
+    assert result["hits"] == result["gets"] > 300
+    assert result["wrong"] == result["errors"] == 0
+
+
+@pytest.mark.parametrize(
+    "before, after, status",
+    [
+        pytest.param(b"\r\nEND", b"#\nEND", WRONG, id="the value's end is not where it was said"),
+        pytest.param(b" 0 220\r\n", b" 0 220\r\n#", BROKEN_OFF, id="a byte too many"),
+        pytest.param(b" 0 220\r\n", b" 1 220\r\n", BROKEN_OFF, id="client flags that were not set"),
+        pytest.param(b"VALUE ", b"VALUE x", BROKEN_OFF, id="another key"),
+        pytest.param(b"STORED", b"SERVER_ERROR out of memory", WRONG, id="a write refused"),
+        pytest.param(b"STORED", b"NOT_STORED", WRONG, id="a write not done"),
+    ],
+)
+def test_a_wrong_reply_fails_the_run(before, after, status):
+    with server(lambda reply: reply.replace(before, after)) as port:
+        done = load(port, "--preload", "--operations=500")
+    assert done.returncode == status
+    assert "unexpected reply" in done.stderr
+
+
+def test_the_value_of_another_key_fails_the_run():
+    values = []
+
+    def first_value_for_all(reply):
+        head, _, rest = reply.partition(b"\r\n")
+        if head.startswith(b"VALUE"):
+            values.append(rest)
+            return head + b"\r\n" + values[0]
+        return reply
+
+    with server(first_value_for_all) as port:
+        done = load(port, "--preload", "--operations=500")
+    assert done.returncode == WRONG
+    assert json.loads(done.stdout)["wrong"] > 0
+
+
+def test_a_server_that_closes_the_connection_ends_the_run():
+    with server(lambda reply: None if reply.startswith(b"VALUE") else reply) as port:
+        done = load(port, "--preload", "--operations=500")
+    assert done.returncode == BROKEN_OFF
+    assert "closed a connection" in done.stderr
+
+
+def test_a_miss_is_counted_and_refilled_when_asked_for():
+    with server() as port:
+        done = load(port, "--operations=500", "--get=100", "--refill", "--scan=50")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["scan_hits"] == 0
+    assert result["hits"] == result["gets"] - result["misses"] > 0
+    assert result["refills"] >= result["misses"] - 2  # at most those of the two last batches
