@@ -1,0 +1,141 @@
+"""Where a pool listens: URLs, and the shorter forms that Django's CACHES takes.
+
+    memcached://127.0.0.1:11200/            TCP
+    memcached://[::1]:11200/?timeout=0.5    TCP, with its own limit for one request
+    unix:///run/stayd/sessions.sock         a Unix socket; unix:/run/... is the same
+
+The query may hold `timeout` and `connect_timeout`, both in seconds.
+"""
+
+import dataclasses
+import math
+import os.path
+import re
+from typing import Optional
+from urllib.parse import parse_qsl, urlsplit
+
+from stayd.errors import InvalidURL
+
+DEFAULT_PORT = 11211
+"""memcached's own port, and that of stayd's cache pool."""
+
+SESSIONS_PORT = 11200
+"""The port of stayd's sessions pool, named in messages only: no URL gets it by default."""
+
+_FORMS = "memcached://HOST:PORT/ or unix:///PATH/TO/SOCKET"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """A pool's address: either `host` and `port`, or `path`. Times are seconds, None = default."""
+
+    host: Optional[str] = None
+    port: Optional[int] = None
+    path: Optional[str] = None
+    connect_timeout_s: Optional[float] = None
+    timeout_s: Optional[float] = None
+
+    @property
+    def url(self):
+        """The address as a URL, without the query."""
+        if self.path is not None:
+            return f"unix://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"memcached://{host}:{self.port}/"
+
+    @property
+    def server(self):
+        """The address as pymemcache takes it: (host, port) or the socket's path."""
+        return self.path if self.path is not None else (self.host, self.port)
+
+    @property
+    def is_local(self):
+        """True if the address says that it is on this machine."""
+        return self.path is not None or self.host in _LOOPBACK
+
+    @property
+    def place(self):
+        """Equal for two addresses that are one listener, however each is written.
+
+        The names of this machine's loopback are one host here. A TCP port and a Unix socket of one
+        pool differ: only the daemon knows that they belong together (its `pool` statistic).
+        """
+        if self.path is not None:
+            return os.path.realpath(self.path)
+        return ("127.0.0.1" if self.host in _LOOPBACK else self.host, self.port)
+
+
+def parse_url(url, default_port=DEFAULT_PORT):
+    """The Address that `url` names, or InvalidURL saying what is wrong with it.
+
+    With `default_port` None a TCP address without a port is an error.
+    """
+    if not isinstance(url, str) or not url:
+        raise InvalidURL(f"{url!r} is no address of a pool: give a text like {_FORMS}.")
+    shown = repr(re.sub(r"//[^/@]*@", "//...@", url))
+    if re.search(r"[\x00-\x20\x7f]", url):
+        raise InvalidURL(f"{shown} holds spaces or control characters: give {_FORMS}.")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidURL(f"{shown} cannot be read ({error}): give {_FORMS}.") from None
+    if not (url.lower().startswith("memcached://") or parts.scheme == "unix"):
+        raise InvalidURL(f"{shown} has an unknown scheme: give {_FORMS}.")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidURL(f"{shown} names a user or a password, which this client does not send.")
+    if parts.fragment:
+        raise InvalidURL(f"{shown} has a fragment (#...), which means nothing here: give {_FORMS}.")
+    times = _times(shown, parts.query)
+    if parts.scheme == "unix":
+        if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
+            raise InvalidURL(f"{shown} has no absolute path of a socket: give unix:///PATH.")
+        return Address(path=parts.path, **times)
+    if not host:
+        raise InvalidURL(f"{shown} names no host: give memcached://HOST:PORT/.")
+    if parts.path not in ("", "/"):
+        raise InvalidURL(f"{shown} has a path ({parts.path}): a pool is named by its port alone.")
+    if port is None:
+        port = default_port
+    if port is None:
+        raise InvalidURL(
+            f"{shown} names no port: stayd's sessions pool listens on {SESSIONS_PORT} unless its "
+            f"configuration says otherwise, the cache pool on {DEFAULT_PORT}."
+        )
+    if port == 0:
+        raise InvalidURL(f"{shown} names port 0, on which nothing can listen.")
+    return Address(host=host, port=port, **times)
+
+
+def _times(shown, query):
+    """The times in a URL's query, by Address's names."""
+    names = {"timeout": "timeout_s", "connect_timeout": "connect_timeout_s"}
+    times = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in names:
+            known = " and ".join(names)
+            raise InvalidURL(f"{shown} has an unknown option {name!r}: there are {known}.")
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0
+        if not (value > 0 and math.isfinite(value)):
+            raise InvalidURL(f"{shown} gives {name} as {text!r}: give seconds above 0, like 0.5.")
+        times[names[name]] = value
+    return times
+
+
+def parse_location(location):
+    """The Address of one LOCATION of Django's CACHES.
+
+    Takes what parse_url takes and what Django's own memcached back ends take: HOST:PORT, HOST,
+    unix:/PATH and /PATH. Raises InvalidURL.
+    """
+    if isinstance(location, str):
+        location = location.strip()
+        if location.startswith("/"):
+            location = f"unix:{location}"
+        elif "://" not in location and not location.startswith("unix:") and location:
+            location = f"memcached://{location}"
+    return parse_url(location)

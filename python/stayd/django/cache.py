@@ -1,0 +1,222 @@
+"""StaydCache: Django's cache on a pool of stayd.
+
+    CACHES = {
+        "default": {
+            "BACKEND": "stayd.django.cache.StaydCache",
+            "LOCATION": "127.0.0.1:11211",  # or memcached://..., unix:///..., or a list
+        }
+    }
+
+It behaves as Django's own PyMemcacheCache does and can take over its pool: keys, flags and pickled
+values are the same. It differs in this:
+
+- connections are kept between requests and shared by all threads;
+- a value that the pool has no room for (larger than its item_max, or the pool is full and does
+  not evict) is logged and not kept, where PyMemcacheCache raises: a cache may forget. As there, the
+  key's old value goes too, so that nobody reads what is out of date;
+- `clear()` empties this pool and no other.
+
+OPTIONS: `serde` (an object as in stayd.serde, a class of such, or the dotted name of either;
+default: Django's choice, pymemcache.serde.pickle_serde), `timeout` and `connect_timeout` in
+seconds, `max_pool_size` (connections in a process), and `ignore_exc`: with True an unreachable
+daemon is a cache without any items, and nothing raises but `clear`. `no_delay` and `use_pooling`,
+which pymemcache needs told, may stay True.
+"""
+
+import logging
+import re
+
+from django.core.cache.backends.base import (
+    DEFAULT_TIMEOUT,
+    BaseCache,
+    InvalidCacheKey,
+    memcache_key_warnings,
+)
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+from pymemcache.client.rendezvous import RendezvousHash
+
+from stayd.address import parse_location
+from stayd.django import checks  # noqa: F401  (importing it registers the checks)
+from stayd.django.clients import shared_client
+from stayd.errors import ConnectionError, InvalidURL, OutOfMemory, ValueTooLarge
+
+_OPTIONS = {
+    "serde": "serde",
+    "timeout": "timeout_s",
+    "connect_timeout": "connect_timeout_s",
+    "max_pool_size": "max_connections",
+}
+"""Names in OPTIONS, which are pymemcache's, and in Client."""
+
+_ALWAYS_ON = ("no_delay", "use_pooling")
+
+logger = logging.getLogger("stayd")
+
+
+class StaydCache(BaseCache):
+    """The cache back end. Methods are BaseCache's; each raises stayd.ConnectionError when the
+    daemon cannot be reached, unless OPTIONS has `ignore_exc`."""
+
+    def __init__(self, server, params):
+        super().__init__(params)
+        options = dict(params.get("OPTIONS") or {})
+        self._ignore_exc = bool(options.pop("ignore_exc", False))
+        options = _client_options(options)
+        clients = [shared_client(address, **options) for address in _addresses(server)]
+        self._clients = {_node(client.address): client for client in clients}
+        self._only = clients[0] if len(self._clients) == 1 else None
+        # The nodes and the hash are those of pymemcache's HashClient, so that a cluster's keys stay
+        # where PyMemcacheCache had put them.
+        self._hash = RendezvousHash()
+        for node in self._clients:
+            self._hash.add_node(node)
+
+    def get_backend_timeout(self, timeout=DEFAULT_TIMEOUT):
+        """Whole seconds for Client (0 and below: ends at once), None for no end."""
+        if timeout == DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        return None if timeout is None else int(timeout)
+
+    def validate_key(self, key):
+        """InvalidCacheKey for what the protocol cannot carry."""
+        for warning in memcache_key_warnings(key):
+            raise InvalidCacheKey(warning)
+
+    def add(self, key, value, timeout=DEFAULT_TIMEOUT, version=None):
+        key = self._key(key, version)
+        ttl_s = self.get_backend_timeout(timeout)
+        try:
+            return self._ask(False, self._client(key).add, key, value, ttl_s)
+        except (OutOfMemory, ValueTooLarge) as error:
+            logger.warning("The cache does not keep %r: %s", key, error)
+            return False
+
+    def get(self, key, default=None, version=None):
+        key = self._key(key, version)
+        return self._ask(default, self._client(key).get, key, default)
+
+    def set(self, key, value, timeout=DEFAULT_TIMEOUT, version=None):
+        key = self._key(key, version)
+        client = self._client(key)
+        try:
+            self._ask(None, client.set, key, value, self.get_backend_timeout(timeout))
+        except (OutOfMemory, ValueTooLarge) as error:
+            logger.warning("The cache does not keep %r: %s", key, error)
+            self._ask(False, client.delete, key)
+
+    def touch(self, key, timeout=DEFAULT_TIMEOUT, version=None):
+        key = self._key(key, version)
+        return self._ask(False, self._client(key).touch, key, self.get_backend_timeout(timeout))
+
+    def delete(self, key, version=None):
+        key = self._key(key, version)
+        return self._ask(False, self._client(key).delete, key)
+
+    def get_many(self, keys, version=None):
+        keys = {self._key(key, version): key for key in keys}
+        found = {}
+        for client, group in self._groups(keys):
+            found.update(self._ask({}, client.get_many, group))
+        return {keys[key]: value for key, value in found.items()}
+
+    def set_many(self, data, timeout=DEFAULT_TIMEOUT, version=None):
+        keys = {self._key(key, version): key for key in data}
+        ttl_s = self.get_backend_timeout(timeout)
+        failed = []
+        for client, group in self._groups(keys):
+            values = {key: data[keys[key]] for key in group}
+            refused = self._ask(None, client.set_many, values, ttl_s)
+            if refused is None:
+                failed += group
+            elif refused:
+                logger.warning("The cache at %s does not keep %r", client.url, refused)
+                self._ask(None, client.delete_many, refused)
+                failed += refused
+        return [keys[key] for key in failed]
+
+    def delete_many(self, keys, version=None):
+        keys = [self._key(key, version) for key in keys]
+        for client, group in self._groups(keys):
+            self._ask(None, client.delete_many, group)
+
+    def incr(self, key, delta=1, version=None):
+        wire_key = self._key(key, version)
+        value = self._ask(None, self._client(wire_key).incr, wire_key, delta)
+        if value is None:
+            raise ValueError(f"Key '{key}' not found")
+        return value
+
+    def decr(self, key, delta=1, version=None):
+        return self.incr(key, -delta, version=version)
+
+    def clear(self):
+        for client in self._clients.values():
+            client.flush()
+
+    def _key(self, key, version):
+        """The key as stored. Django 4.1 put these two steps into one method; 3.2 has them apart."""
+        key = self.make_key(key, version=version)
+        self.validate_key(key)
+        return key
+
+    def _client(self, key):
+        return self._only or self._clients[self._hash.get_node(key)]
+
+    def _groups(self, keys):
+        """(client, its keys) for each client that any of `keys` belongs to."""
+        groups = {}
+        for key in keys:
+            groups.setdefault(self._client(key), []).append(key)
+        return groups.items()
+
+    def _ask(self, unreachable, request, *arguments):
+        """What `request` returns; with `ignore_exc`, `unreachable` for a daemon out of reach."""
+        try:
+            return request(*arguments)
+        except ConnectionError as error:
+            if not self._ignore_exc:
+                raise
+            logger.warning("The cache goes on without its daemon: %s", error)
+            return unreachable
+
+
+def _addresses(server):
+    """The addresses in LOCATION: a list, or a text with commas or semicolons between them."""
+    locations = re.split("[;,]", server) if isinstance(server, str) else list(server)
+    try:
+        return [parse_location(location) for location in locations or [""]]
+    except InvalidURL as error:
+        raise ImproperlyConfigured(f"CACHES, LOCATION of StaydCache: {error}") from error
+
+
+def _client_options(options):
+    """Client's keyword arguments for OPTIONS; ImproperlyConfigured for what it does not know."""
+    result = {}
+    for name, value in options.items():
+        if name in _OPTIONS:
+            result[_OPTIONS[name]] = value
+        elif name not in _ALWAYS_ON or not value:
+            known = ", ".join([*_OPTIONS, "ignore_exc"])
+            raise ImproperlyConfigured(
+                f"CACHES, OPTIONS of StaydCache: {name!r}: {value!r} has no meaning here. There "
+                f"are {known}."
+            )
+    serde = result.get("serde", "pymemcache.serde.pickle_serde")
+    if isinstance(serde, str):
+        serde = import_string(serde)
+    result["serde"] = _serde_instance(serde) if isinstance(serde, type) else serde
+    return result
+
+
+_serde_instances = {}
+
+
+def _serde_instance(serde_class):
+    """One instance for a class, so that shared_client sees equal options as equal."""
+    return _serde_instances.setdefault(serde_class, serde_class())
+
+
+def _node(address):
+    """The name of a server in pymemcache's HashClient."""
+    return address.path if address.path is not None else f"{address.host}:{address.port}"

@@ -1,0 +1,182 @@
+"""System checks: what is wrong with the settings, and with the pool behind them.
+
+`manage.py check` and every start look at the settings alone. `manage.py check --deploy` asks the
+daemon too, as a start must not depend on it. With `--tag stayd` only these run.
+
+    stayd.E001  SESSION_CACHE is not set
+    stayd.E002  SESSION_CACHE is no address of a pool (unknown scheme, no port, ...)
+    stayd.E003  sessions and cache are on one pool: clearing the cache logs everybody out
+    stayd.E004  SESSION_SERIALIZER pickles
+    stayd.W001  (--deploy) the sessions pool cannot be reached, or is no memcached
+    stayd.W002  (--deploy) the sessions pool evicts: when it is full, it logs people out
+    stayd.W003  (--deploy) the sessions pool does not persist: a restart logs everybody out
+
+Django registers them with "stayd.django" in INSTALLED_APPS. They are registered too when the
+session engine or the cache back end is imported before the checks run; and the engine itself
+refuses, when it is imported, what E001, E002 and E004 name.
+"""
+
+import re
+
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from stayd.address import parse_location
+from stayd.client import Client
+from stayd.django import session_cache
+from stayd.django.session_serializer import require_safe
+from stayd.errors import Error, InvalidURL
+
+TAG = "stayd"
+ENGINE = "stayd.django.session_backend"
+
+CONNECT_TIMEOUT_S = 1.0
+TIMEOUT_S = 2.0
+
+
+def _concerns_sessions():
+    """True if the sessions are stayd's: by the engine's name, or by a setting that only a subclass
+    of the engine can have a use for."""
+    return settings.SESSION_ENGINE == ENGINE or hasattr(settings, "SESSION_CACHE")
+
+
+@checks.register(TAG)
+def check_settings(app_configs, **kwargs):
+    """E001 to E004, from the settings alone."""
+    if not _concerns_sessions():
+        return []
+    return [*_address_errors(), *_shared_pool_errors(), *_serializer_errors()]
+
+
+@checks.register(TAG, deploy=True)
+def check_sessions_pool(app_configs, **kwargs):
+    """W001 to W003, and E003 for two listeners of one pool: asks the daemon."""
+    if not _concerns_sessions() or _address_errors():
+        return []
+    address = session_cache.address(settings.SESSION_CACHE)
+    try:
+        general, evicts = _asked(address)
+    except Error as error:
+        return [
+            checks.Warning(
+                f"The sessions pool of SESSION_CACHE cannot be asked how it is set up: {error}",
+                hint="While it is out of reach, every request that needs its session fails.",
+                id="stayd.W001",
+            )
+        ]
+    found = []
+    name = general.get("pool")
+    pool = f"The pool {name!r}" if name else "The memcached"
+    pool += f" at {address.url}, which keeps the sessions,"
+    if evicts is not False:
+        does = "evicts" if evicts else "does not say whether it evicts"
+        found.append(
+            checks.Warning(
+                f"{pool} {does}: when its memory is full, people who are logged in are logged out.",
+                hint="Give stayd a pool with `evict = no` (its built-in one is on port 11200).",
+                id="stayd.W002",
+            )
+        )
+    if general.get("persist") != "yes":
+        found.append(
+            checks.Warning(
+                f"{pool} does not persist: a restart of its daemon logs everybody out.",
+                hint="Give stayd a pool with `persist = yes` (its built-in one is on port 11200).",
+                id="stayd.W003",
+            )
+        )
+    return found + _same_pool_errors(general)
+
+
+def require_valid_session_settings():
+    """ImproperlyConfigured if the sessions cannot work at all: E001, E002, E004.
+
+    For the engine's own start, so that a site that lacks the checks does not start either.
+    """
+    session_cache.address(getattr(settings, "SESSION_CACHE", None))
+    require_safe(import_string(settings.SESSION_SERIALIZER))
+
+
+def _address_errors():
+    url = getattr(settings, "SESSION_CACHE", None)
+    try:
+        session_cache.address(url)
+    except ImproperlyConfigured as error:
+        number = "stayd.E001" if url is None or url == "" else "stayd.E002"
+        return [checks.Error(str(error), id=number)]
+    return []
+
+
+def _serializer_errors():
+    try:
+        require_safe(import_string(settings.SESSION_SERIALIZER))
+    except (ImproperlyConfigured, ImportError) as error:
+        return [checks.Error(str(error), id="stayd.E004")]
+    return []
+
+
+def _cache_addresses():
+    """(alias, Address) for each server in CACHES. What is no address belongs to another kind of
+    back end (a folder, a table) or is reported by StaydCache itself."""
+    for alias, cache in settings.CACHES.items():
+        location = cache.get("LOCATION") or ""
+        for part in re.split("[;,]", location) if isinstance(location, str) else location:
+            try:
+                yield alias, parse_location(part)
+            except InvalidURL:
+                continue
+
+
+def _shared_pool_error(alias, address):
+    return checks.Error(
+        f"SESSION_CACHE and CACHES[{alias!r}] are one pool ({address.url}): clearing that cache "
+        f"logs everybody out.",
+        hint="Give each a pool of its own; stayd's built-in ones are on ports 11200 and 11211.",
+        id="stayd.E003",
+    )
+
+
+def _shared_pool_errors():
+    try:
+        sessions = session_cache.address(getattr(settings, "SESSION_CACHE", None))
+    except ImproperlyConfigured:
+        return []
+    return [
+        _shared_pool_error(alias, address)
+        for alias, address in _cache_addresses()
+        if address.place == sessions.place
+    ]
+
+
+def _same_pool_errors(sessions):
+    """E003 where only the daemon knows: two listeners of one pool. Of addresses on this machine
+    only, as daemons in two containers may well have one process id and one pool's name."""
+    here = session_cache.address(settings.SESSION_CACHE)
+    errors = []
+    for alias, address in _cache_addresses():
+        if address.place == here.place or not (address.is_local and here.is_local):
+            continue
+        try:
+            with _impatient(address) as client:
+                general = client.stats()
+        except Error:
+            continue
+        if "pool" in general and all(general[n] == sessions.get(n) for n in ("pid", "pool")):
+            errors.append(_shared_pool_error(alias, address))
+    return errors
+
+
+def _asked(address):
+    """(general statistics, whether the pool evicts: None if it does not say)."""
+    with _impatient(address) as client:
+        general = client.stats()
+        evict = general.get("evict")
+        if evict is None:
+            evict = client.stats("settings").get("evictions")
+    return general, {"yes": True, "on": True, "no": False, "off": False}.get(evict)
+
+
+def _impatient(address):
+    return Client(address, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=TIMEOUT_S)

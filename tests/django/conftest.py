@@ -1,0 +1,106 @@
+"""A Django of its own for these tests, on real pools.
+
+Settings are made here and not in a file, so that they can name a database of this run's own. Each
+test gets pools that are empty; `daemon` is shared by all that do not stop it, `own_daemon` is one
+for the test alone.
+"""
+
+import os
+import pathlib
+import tempfile
+
+import django
+import pytest
+from django.conf import settings
+from django.test.utils import override_settings
+
+from sitesettings import NOWHERE, caches_at
+from support.servers import Stayd
+
+_directory = tempfile.TemporaryDirectory(prefix="stayd-django-")
+
+
+def pytest_configure(config):
+    """Sets Django up before any test module is imported."""
+    settings.configure(
+        SECRET_KEY="only for tests",
+        ALLOWED_HOSTS=["testserver"],
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            "stayd.django",
+        ],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+        ],
+        ROOT_URLCONF="testsite",
+        DATABASES={
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": os.path.join(_directory.name, "site.sqlite3"),
+            }
+        },
+        DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        CACHES=caches_at(NOWHERE),
+        SESSION_ENGINE="stayd.django.session_backend",
+        SESSION_CACHE=NOWHERE,
+        USE_TZ=True,
+    )
+    django.setup()
+
+
+def pytest_unconfigure(config):
+    """Removes the database."""
+    _directory.cleanup()
+
+
+def settings_for(daemon):
+    """The two settings that put a site on a daemon."""
+    return override_settings(
+        SESSION_CACHE=daemon.url("sessions"), CACHES=caches_at(daemon.address("cache"))
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_daemon():
+    """A daemon with the two built-in pools, for the whole run."""
+    with Stayd() as server:
+        yield server
+
+
+@pytest.fixture
+def daemon(shared_daemon):
+    """The shared daemon, both of its pools empty, and the settings that point at it."""
+    for pool in ("sessions", "cache"):
+        shared_daemon.connect(pool).ask(b"flush_all\r\n", b"OK\r\n")
+    with settings_for(shared_daemon):
+        yield shared_daemon
+
+
+@pytest.fixture
+def own_daemon():
+    """A daemon for this test alone, to be killed, stopped and filled, and the settings for it."""
+    with Stayd(sessions={"memory": "16M"}) as server:
+        with settings_for(server):
+            yield server
+
+
+@pytest.fixture(scope="session")
+def database():
+    """The tables of the applications, in a file: requests may run in several threads."""
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    return pathlib.Path(settings.DATABASES["default"]["NAME"])
+
+
+@pytest.fixture
+def user(database):
+    """The user `anna`, password `secret`."""
+    from django.contrib.auth.models import User
+
+    User.objects.all().delete()
+    return User.objects.create_user("anna", password="secret")

@@ -1,0 +1,49 @@
+"""A server that answers from a script, for what a real daemon cannot be brought to do on demand."""
+
+import socket
+import threading
+
+
+class Scripted:
+    """Listens on a loopback port. `script` has one list for each connection to come: the answers
+    (bytes) to the requests on it, in order; after the last it reads one request more and hangs up.
+    What it read is in `requests`. A request is what one recv brings: one command of a small client.
+    """
+
+    def __init__(self, *script):
+        self.requests = []
+        self._script = script
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(10)
+        self.port = self._listener.getsockname()[1]
+        self.url = f"memcached://127.0.0.1:{self.port}/"
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+    def _serve(self):
+        for answers in self._script:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(10)
+                for answer in [*answers, None]:
+                    try:
+                        request = connection.recv(65536)
+                    except OSError:
+                        break
+                    if not request:
+                        break
+                    self.requests.append(request)
+                    if answer is None:
+                        break
+                    connection.sendall(answer)

@@ -1,0 +1,101 @@
+"""URLs of pools."""
+
+import pytest
+from stayd.address import parse_location, parse_url
+from stayd.errors import InvalidURL
+
+
+@pytest.mark.parametrize(
+    "text, server",
+    [
+        ("memcached://127.0.0.1:11200/", ("127.0.0.1", 11200)),
+        ("memcached://127.0.0.1:11200", ("127.0.0.1", 11200)),
+        ("memcached://[::1]:11200/", ("::1", 11200)),
+        ("memcached://Sessions.Example/", ("sessions.example", 11211)),
+        ("unix:///run/stayd/sessions.sock", "/run/stayd/sessions.sock"),
+        ("unix:/run/stayd/sessions.sock", "/run/stayd/sessions.sock"),
+    ],
+)
+def test_a_url_names_a_pools_listener(text, server):
+    assert parse_url(text).server == server
+
+
+@pytest.mark.parametrize(
+    "text, server",
+    [
+        ("127.0.0.1:11211", ("127.0.0.1", 11211)),
+        ("localhost", ("localhost", 11211)),
+        ("[::1]:11211", ("::1", 11211)),
+        (" 127.0.0.1:11211", ("127.0.0.1", 11211)),
+        ("unix:/run/stayd/cache.sock", "/run/stayd/cache.sock"),
+        ("/run/stayd/cache.sock", "/run/stayd/cache.sock"),
+        ("unix:///run/stayd/cache.sock", "/run/stayd/cache.sock"),
+        ("memcached://127.0.0.1:11211/", ("127.0.0.1", 11211)),
+    ],
+)
+def test_a_location_may_have_djangos_own_forms_too(text, server):
+    assert parse_location(text).server == server
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        (None, "no address"),
+        ("", "no address"),
+        (11200, "no address"),
+        ("redis://127.0.0.1:6379/", "unknown scheme"),
+        ("127.0.0.1:11200", "unknown scheme"),
+        ("memcached:127.0.0.1:11200", "unknown scheme"),
+        ("memcached:///", "no host"),
+        ("memcached://127.0.0.1:0/", "port 0"),
+        ("memcached://127.0.0.1:65536/", "cannot be read"),
+        ("memcached://127.0.0.1:port/", "cannot be read"),
+        ("memcached://::1:11200/", "cannot be read"),
+        ("memcached://127.0.0.1:11200/sessions", "has a path"),
+        ("memcached://127.0.0.1:11200/?retries=3", "unknown option 'retries'"),
+        ("memcached://127.0.0.1:11200/?timeout=soon", "timeout as 'soon'"),
+        ("memcached://127.0.0.1:11200/?timeout=0", "timeout as '0'"),
+        ("memcached://127.0.0.1:11200/?timeout=nan", "timeout as 'nan'"),
+        ("memcached://127.0.0.1:11200/#sessions", "fragment"),
+        ("memcached://127.0.0.1 :11200/", "spaces"),
+        ("unix://sessions.sock", "absolute path"),
+        ("unix:sessions.sock", "absolute path"),
+        ("unix:///run/stayd/", "absolute path"),
+    ],
+)
+def test_a_wrong_url_is_refused_with_the_reason(text, reason):
+    with pytest.raises(InvalidURL, match=reason):
+        parse_url(text)
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated():
+    with pytest.raises(InvalidURL) as caught:
+        parse_url("memcached://anna:geheim@127.0.0.1:11200/")
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_url_without_a_port_is_refused_where_the_default_is_the_wrong_pool():
+    with pytest.raises(InvalidURL, match="names no port.*11200"):
+        parse_url("memcached://127.0.0.1/", default_port=None)
+
+
+def test_times_are_given_in_the_query():
+    address = parse_url("unix:///run/s.sock?timeout=0.5&connect_timeout=2")
+    assert (address.timeout_s, address.connect_timeout_s) == (0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("memcached://localhost:11200/", "memcached://127.0.0.1:11200/"),
+        ("memcached://[::1]:11200/", "memcached://127.0.0.1:11200"),
+        ("memcached://127.0.0.1:11200/?timeout=1", "memcached://127.0.0.1:11200/"),
+        ("unix:///run/../run/s.sock", "unix:/run/s.sock"),
+    ],
+)
+def test_two_spellings_of_one_listener_are_one_place(one, other):
+    assert parse_url(one).place == parse_url(other).place
+
+
+def test_two_ports_are_two_places():
+    assert parse_url("memcached://h:1/").place != parse_url("memcached://h:2/").place

@@ -1,0 +1,376 @@
+"""stayd.Client against the real daemon, and against servers that misbehave."""
+
+import os
+import pickle
+import socket
+import threading
+
+import pytest
+import stayd
+from pymemcache.serde import pickle_serde
+from scripted import Scripted
+from stayd.serde import json_serde
+from support.servers import Stayd, free_port, wait_until
+
+
+@pytest.fixture
+def client(daemon):
+    with stayd.Client(daemon.url("sessions")) as client:
+        yield client
+
+
+def test_a_value_comes_back_as_it_was_stored(client):
+    value = bytes(range(256)) + b"\r\nEND\r\n"
+    client.set("k", value)
+    assert client.get("k") == value
+    assert client.get(b"k") == value
+
+
+def test_a_missing_key_gives_the_default(client):
+    assert client.get("absent") is None
+    assert client.get("absent", b"default") == b"default"
+
+
+def test_the_unix_socket_reaches_the_same_pool(daemon, client):
+    client.set("k", b"over TCP")
+    with stayd.Client(daemon.unix_url("sessions")) as other:
+        assert other.get("k") == b"over TCP"
+
+
+def test_add_stores_only_what_is_new_and_replace_only_what_is_there(client):
+    assert client.replace("k", b"0") is False
+    assert client.add("k", b"1") is True
+    assert client.add("k", b"2") is False
+    assert client.replace("k", b"3") is True
+    assert client.get("k") == b"3"
+
+
+def test_cas_stores_only_over_what_was_read(client):
+    client.set("k", b"1")
+    value, number = client.gets("k")
+    assert value == b"1"
+    assert client.cas("k", b"2", number) is True
+    assert client.cas("k", b"3", number) is False
+    client.delete("k")
+    assert client.cas("k", b"4", number) is None
+    assert client.gets("k") == (None, None)
+
+
+def test_delete_and_touch_say_whether_there_was_an_item(client):
+    client.set("k", b"1")
+    assert client.touch("k", 100) is True
+    assert client.delete("k") is True
+    assert client.delete("k") is False
+    assert client.touch("k", 100) is False
+
+
+def test_incr_counts_up_and_down_but_not_below_zero(client):
+    assert client.incr("n") is None
+    client.set("n", b"5")
+    assert client.incr("n") == 6
+    assert client.incr("n", -4) == 2
+    assert client.incr("n", -4) == 0
+
+
+def test_incr_of_what_is_no_number_is_refused(client):
+    client.set("n", b"five")
+    with pytest.raises(stayd.RequestRefused, match="non-numeric"):
+        client.incr("n")
+    assert client.get("n") == b"five"
+
+
+def test_many_more_keys_than_fit_in_one_request_are_read_stored_and_deleted(client):
+    values = {f"{number:0200}": b"%d" % number for number in range(1000)}
+    assert client.set_many(values) == []
+    assert client.get_many([*values, "absent"]) == values
+    client.delete_many(values)
+    assert client.get_many(values) == {}
+
+
+def test_stats_and_version_are_text_and_numbers(client):
+    client.set("k", b"1")
+    stats = client.stats()
+    assert stats["curr_items"] >= 1
+    assert stats["version"] == client.version()
+
+
+@pytest.mark.parametrize("ttl_s", [0, -1, -10**9])
+def test_an_item_without_time_ends_at_once(client, ttl_s):
+    client.set("k", b"1", ttl_s)
+    assert client.get("k") is None
+
+
+@pytest.mark.parametrize("days", [29, 30, 31, 365, 3650])
+def test_a_time_of_any_length_is_a_duration(client, days):
+    client.set("k", b"1", days * 86400)
+    assert client.get("k") == b"1"
+    assert client.touch("k", days * 86400) is True
+    assert client.get("k") == b"1"
+
+
+def test_an_item_ends_when_its_time_is_over_and_a_fraction_counts(client):
+    client.set("k", b"1", 0.2)
+    assert client.get("k") == b"1"
+    wait_until(lambda: client.get("k") is None, what="the end of the item")
+
+
+@pytest.mark.parametrize(
+    "key", ["", "two words", "line\n", "nul\0", "\x7f", "k" * 251, "\u20ac" * 84, "\udc80", None, 5]
+)
+def test_a_key_that_the_protocol_cannot_carry_is_refused(client, key):
+    for request in (
+        lambda: client.get(key),
+        lambda: client.get_many([key]),
+        lambda: client.set(key, b"1"),
+        lambda: client.delete(key),
+    ):
+        with pytest.raises(stayd.InvalidKey, match="1 to 250 bytes"):
+            request()
+
+
+def test_keys_of_250_bytes_and_of_other_scripts_are_taken(client):
+    for key in ("k" * 250, "\u20ac" * 83, "\u043a\u043b\u044e\u0447"):
+        client.set(key, b"1")
+        assert client.get_many([key]) == {key: b"1"}
+
+
+@pytest.mark.parametrize("value", ["text", 5, None, ["list"], bytearray(b"b")])
+def test_a_value_that_is_not_bytes_is_refused(client, value):
+    with pytest.raises(TypeError, match="must be bytes"):
+        client.set("k", value)
+
+
+def test_a_value_is_bytes_whatever_its_flags_say(daemon, client):
+    with stayd.Client(daemon.url("sessions"), serde=pickle_serde) as other:
+        other.set("k", {"a": 1})
+    assert pickle.loads(client.get("k")) == {"a": 1}
+
+
+def test_json_values_come_back_equal_and_a_pickle_counts_as_missing(daemon, client):
+    with stayd.Client(daemon.url("sessions"), serde=json_serde) as other:
+        values = {"b": b"\0", "t": "\u20ac", "i": -5, "o": {"a": [1, None, True]}, "f": 1.5}
+        other.set_many(values)
+        assert other.get_many(values) == values
+        with stayd.Client(daemon.url("sessions"), serde=pickle_serde) as pickling:
+            pickling.set("o", {"a": 1})
+        assert other.get("o", "default") == "default"
+        assert "o" not in other.get_many(values)
+
+
+def test_flush_empties_this_pool_and_no_other(daemon, client):
+    with stayd.Client(daemon.url("cache")) as cache:
+        client.set("k", b"session")
+        cache.set("k", b"cached")
+        cache.flush()
+        assert cache.get("k") is None
+        assert client.get("k") == b"session"
+        client.flush()
+        assert client.get("k") is None
+
+
+def test_a_value_above_item_max_is_refused_and_the_connection_goes_on(client):
+    with pytest.raises(stayd.ValueTooLarge, match="item_max"):
+        client.set("k", b"x" * (2 << 20))
+    assert client.set_many({"a": b"1", "b": b"x" * (2 << 20), "c": b"3"}) == ["b"]
+    assert client.get_many("ac") == {"a": b"1", "c": b"3"}
+
+
+def test_a_full_pool_refuses_new_items_and_names_the_remedy(own_daemon):
+    with stayd.Client(own_daemon.url("sessions")) as client:
+        value = b"x" * 100_000
+        client.add("first", value)
+        with pytest.raises(stayd.OutOfMemory, match="Raise `memory`"):
+            for number in range(1000):
+                client.add(f"k{number}", value)
+        assert client.get("first") == value
+        assert client.replace("first", value) is True
+
+
+def test_an_absent_daemon_is_an_error_that_names_the_url_and_the_remedy():
+    port = free_port()
+    with stayd.Client(f"memcached://127.0.0.1:{port}/") as client:
+        with pytest.raises(stayd.ConnectionError, match=f"127.0.0.1:{port}/.*Start the daemon"):
+            client.get("k")
+        with pytest.raises(ConnectionError):
+            client.set("k", b"1")
+    with stayd.Client("unix:///nonexistent/s.sock") as client:
+        with pytest.raises(stayd.ConnectionError, match="unix:///nonexistent/s.sock"):
+            client.get("k")
+
+
+def test_localhost_is_tried_on_every_address_it_has(daemon, monkeypatch):
+    """The library alone takes the first address only, which is ::1 on many machines."""
+    port = daemon.port("sessions")
+
+    def both(host, port, *_, **__):
+        yield socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)
+        yield socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: list(both(*a, **k)))
+    with stayd.Client(f"memcached://localhost:{port}/") as client:
+        client.set("k", b"1")
+
+
+@pytest.mark.parametrize("listener", ["url", "unix_url"])
+def test_every_request_works_after_a_restart_on_the_connection_from_before(own_daemon, listener):
+    """Ten connections are open and idle when the daemon is killed; none costs a request."""
+    with stayd.Client(getattr(own_daemon, listener)("sessions")) as client:
+        client.set("k", b"1")
+        client.set("n", b"1")
+        _, number = client.gets("k")
+        for request in (
+            lambda: client.get("k"),
+            lambda: client.get_many(["k"]),
+            lambda: client.set("k", b"2"),
+            lambda: client.add("k%d" % own_daemon.pid, b"2"),
+            lambda: client.replace("k", b"3"),
+            lambda: client.touch("k", 100),
+            lambda: client.incr("n"),
+            lambda: client.delete("k"),
+            lambda: client.cas("n", b"1", number) in (True, False),
+            lambda: client.stats(),
+        ):
+            client.version()
+            own_daemon.kill9()
+            own_daemon.start()
+            assert request() is not False
+
+
+def test_many_idle_connections_are_all_found_dead_after_a_restart(own_daemon):
+    with stayd.Client(own_daemon.url("sessions")) as client:
+        barrier = threading.Barrier(8)
+
+        def hold():
+            connection = client._pool.get()
+            connection.version()
+            barrier.wait(10)
+            client._pool.release(connection)
+
+        _in_threads(hold, 8)
+        assert len(client._pool.free) == 8
+        own_daemon.kill9()
+        own_daemon.start()
+        for number in range(8):
+            assert client.add(f"k{number}", b"1") is True
+
+
+def test_a_read_whose_connection_breaks_before_the_answer_is_sent_once_more():
+    with Scripted([], [b"VALUE k 0 1\r\n1\r\nEND\r\n"]) as server:
+        with stayd.Client(server.url) as client:
+            assert client.get("k") == b"1"
+    assert server.requests == [b"get k\r\n"] * 2
+
+
+def test_a_read_is_not_sent_a_third_time():
+    with Scripted([], [], [b"END\r\n"]) as server:
+        with stayd.Client(server.url) as client:
+            with pytest.raises(stayd.ConnectionError, match="before it answered 'get'"):
+                client.get("k")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        lambda client: client.add("k", b"1"),
+        lambda client: client.incr("k"),
+        lambda client: client.cas("k", b"1", 5),
+    ],
+    ids=["add", "incr", "cas"],
+)
+def test_what_must_not_happen_twice_is_not_sent_twice(request_):
+    with Scripted([], [b"STORED\r\n"]) as server:
+        with stayd.Client(server.url) as client:
+            with pytest.raises(stayd.ConnectionError, match="is not known"):
+                request_(client)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"VALUE other 0 1\r\n1\r\nEND\r\n",
+        b"VALUE k 0 x\r\n1\r\nEND\r\n",
+        b"VALUE k\r\n",
+        b"\r\n",
+    ],
+)
+def test_an_answer_in_another_protocol_is_an_error_and_no_key_error(answer):
+    with Scripted([answer], [b"END\r\n"]) as server:
+        with stayd.Client(server.url) as client:
+            with pytest.raises(stayd.RequestRefused, match="another kind of server"):
+                client.get("k")
+            assert client.get("k") is None
+
+
+def test_a_daemon_that_does_not_answer_in_time_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with stayd.Client(f"memcached://127.0.0.1:{port}/?timeout=0.1") as client:
+            with pytest.raises(stayd.ConnectionError, match="within 0.1 s"):
+                client.get("k")
+
+
+def test_threads_share_one_client_without_mixing_their_answers(client):
+    def own_values(number=iter(range(100))):
+        mine = b"%d" % next(number)
+        for _ in range(200):
+            client.set(mine, mine)
+            assert client.get(mine) == mine
+
+    _in_threads(own_values, 8)
+
+
+def test_connections_above_the_limit_are_an_error_that_names_it(daemon):
+    with stayd.Client(daemon.url("sessions"), max_connections=1) as client:
+        taken = client._pool.get()
+        with pytest.raises(stayd.ConnectionError, match="max_connections"):
+            client.get("k")
+        client._pool.release(taken)
+        assert client.get("k") is None
+
+
+def test_a_forked_process_leaves_its_parents_connections_alone(client):
+    """Both go on at the same time with the connection that was open at the fork."""
+    client.set("parent", b"parent")
+    client.set("child", b"child")
+    pid = os.fork()
+    if pid == 0:
+        same = all(client.get("child") == b"child" for _ in range(500))
+        os._exit(0 if same else 1)
+    same = all(client.get("parent") == b"parent" for _ in range(500))
+    _, status = os.waitpid(pid, 0)
+    assert same
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def _in_threads(work, count):
+    errors = []
+
+    def guarded():
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not errors
+
+
+def test_a_daemon_that_restarts_cleanly_keeps_the_items_and_the_client(own_daemon):
+    with stayd.Client(own_daemon.url("sessions")) as client:
+        client.set("k", b"1")
+        own_daemon.restart()
+        assert client.get("k") == b"1"
+
+
+def test_two_daemons_have_clients_of_their_own(daemon):
+    with Stayd() as other, stayd.Client(other.url("sessions")) as there:
+        with stayd.Client(daemon.url("sessions")) as here:
+            here.set("k", b"here")
+            assert there.get("k") is None

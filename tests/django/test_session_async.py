@@ -1,0 +1,79 @@
+"""The async methods that Django's sessions have from 5.1 on."""
+
+import asyncio
+
+import pytest
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from stayd.django.session_backend import SessionStore, SessionsUnreachable
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(SessionBase, "aload"), reason="sessions have async methods from Django 5.1 on"
+)
+
+
+def test_every_async_method_of_the_sessions_works(daemon):
+    async def use():
+        session = SessionStore()
+        assert await session.aget("a") is None
+        await session.aset("a", 1)
+        await session.aupdate({"b": 2})
+        assert await session.asetdefault("c", 3) == 3
+        assert await session.apop("c") == 3
+        assert await session.ahas_key("a")
+        assert sorted(await session.akeys()) == ["a", "b"]
+        assert sorted(await session.avalues()) == [1, 2]
+        assert sorted(await session.aitems()) == [("a", 1), ("b", 2)]
+        await session.asave()
+        key = session.session_key
+        assert await session.aexists(key)
+        again = SessionStore(key)
+        assert await again.aload() == {"a": 1, "b": 2}
+        assert await again.aget("a") == 1
+        await again.acycle_key()
+        assert again.session_key != key
+        assert not await session.aexists(key)
+        assert await SessionStore(again.session_key).aget("b") == 2
+        await again.aset_expiry(100)
+        assert await again.aget_expiry_age() == 100
+        assert not await again.aget_expire_at_browser_close()
+        await again.aset_test_cookie()
+        assert await again.atest_cookie_worked()
+        await again.adelete_test_cookie()
+        key = again.session_key
+        await again.aflush()
+        assert again.session_key is None
+        assert not await session.aexists(key)
+        await session.acreate()
+        assert await session.aexists(session.session_key)
+        await session.adelete()
+        assert not await session.aexists(session.session_key)
+        await SessionStore.aclear_expired()
+
+    asyncio.run(use())
+
+
+def test_async_saves_fail_as_the_others_do(daemon):
+    async def use():
+        session = SessionStore()
+        await session.aset("a", 1)
+        await session.asave()
+        with pytest.raises(CreateError):
+            await SessionStore(session.session_key).asave(must_create=True)
+        other = SessionStore(session.session_key)
+        await other.aset("b", 2)
+        await session.adelete()
+        with pytest.raises(UpdateError):
+            await other.asave()
+
+    asyncio.run(use())
+
+
+def test_an_outage_is_an_error_in_async_code_too(own_daemon):
+    async def use():
+        session = SessionStore()
+        await session.acreate()
+        own_daemon.kill9()
+        with pytest.raises(SessionsUnreachable):
+            await SessionStore(session.session_key).aget("a")
+
+    asyncio.run(use())

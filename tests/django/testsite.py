@@ -1,0 +1,64 @@
+"""The site of the tests: log in, log out, count, and a view that stops where a test wants it to."""
+
+from django.contrib import auth
+from django.core.cache import cache
+from django.http import HttpResponse, HttpResponseForbidden
+from django.urls import path
+
+meanwhile = None
+"""Called by `interrupted` between its change of the session and its answer."""
+
+
+def log_in(request):
+    """Logs in with the form's name and password."""
+    name, password = request.POST["username"], request.POST["password"]
+    user = auth.authenticate(request, username=name, password=password)
+    if user is None:
+        return HttpResponseForbidden("wrong")
+    auth.login(request, user)
+    return HttpResponse("welcome")
+
+
+def log_out(request):
+    """Logs out."""
+    auth.logout(request)
+    return HttpResponse("bye")
+
+
+def who(request):
+    """The user's name, or `nobody`."""
+    return HttpResponse(request.user.get_username() or "nobody")
+
+
+def count(request):
+    """The number of this session's visits to this page."""
+    request.session["visits"] = request.session.get("visits", 0) + 1
+    return HttpResponse(request.session["visits"])
+
+
+def interrupted(request):
+    """Changes the session; then something else happens; then the middleware saves."""
+    request.session["late"] = True
+    meanwhile()
+    return HttpResponse("saved")
+
+
+def plain(request):
+    """A page that does not look at the session."""
+    return HttpResponse("plain")
+
+
+def cached(request):
+    """The number of times that this page was made."""
+    return HttpResponse(cache.get_or_set("page", lambda: "made"))
+
+
+urlpatterns = [
+    path("login/", log_in),
+    path("logout/", log_out),
+    path("who/", who),
+    path("count/", count),
+    path("interrupted/", interrupted),
+    path("plain/", plain),
+    path("cached/", cached),
+]
