@@ -1,0 +1,12 @@
+#!/usr/bin/python3
+"""Django's command line for the bookshop, for example `manage.py runserver`."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bookshop.settings")
+
+if __name__ == "__main__":
+    execute_from_command_line(sys.argv)
