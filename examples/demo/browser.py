@@ -1,0 +1,134 @@
+"""People at their browsers: readers with a login, and visitors without one.
+
+Each has a cookie jar of its own and finds the CSRF token in the page's form, as a browser does.
+Those of one shop share a few kept-alive connections, as they would behind a reverse proxy.
+"""
+
+import enum
+import re
+import time
+
+import requests
+from requests.adapters import HTTPAdapter
+
+CONNECTIONS_PER_SHOP = 4
+TIMEOUT_S = 20
+RELOAD_FOR_S = 5.0  # how long somebody who sees an error page goes on reloading it
+RELOAD_EVERY_S = 0.2
+
+CSRF_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+READER = re.compile(r'id="reader">([^<]+)<')
+VISITS = re.compile(r'id="visits">(\d+)<')
+
+
+class Seen(enum.Enum):
+    """What a reader finds who comes back to the account page."""
+
+    LOGGED_IN = "logged in, and the count of visits goes on"
+    LOGGED_OUT = "asked to log in again"
+    OLD_SESSION = "logged in, but the session has lost a change"
+    ERROR = "an error page, after reloading it for some seconds"
+
+
+class UnexpectedPage(Exception):
+    """The shop showed something that a working shop does not show."""
+
+
+def shop_connections():
+    """Returns the connections that all who visit one shop share."""
+    return HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS_PER_SHOP, pool_block=True)
+
+
+class Browser:
+    """A browser with its own cookies, looking at one shop."""
+
+    def __init__(self, url, connections):
+        """url: the shop, without a slash at the end; connections: from shop_connections()."""
+        self.url = url
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.http.mount("http://", connections)
+
+    def get(self, path):
+        """Loads a page and returns the answer; redirects are not followed."""
+        return self.http.get(self.url + path, allow_redirects=False, timeout=TIMEOUT_S)
+
+    def submit(self, page, path, **fields):
+        """Sends the form on that page to path, with its CSRF token, and follows the redirect."""
+        token = CSRF_TOKEN.search(page.text)
+        if token is None:
+            raise UnexpectedPage(f"no form on {page.url} ({page.status_code})")
+        data = {"csrfmiddlewaretoken": token.group(1), **fields}
+        headers = {"Referer": page.url}
+        return self.http.post(self.url + path, data=data, headers=headers, timeout=TIMEOUT_S)
+
+
+class Reader(Browser):
+    """Somebody with an account, who remembers which visit the account page should count next."""
+
+    def __init__(self, url, connections, name):
+        super().__init__(url, connections)
+        self.name = name
+        self.logged_in = False
+        self.visits = 0
+
+    def log_in(self):
+        """Logs in through the form. Raises UnexpectedPage if that does not lead to the account."""
+        form = self.get("/login/")
+        page = self.submit(
+            form, "/login/", username=self.name, password=self.name, next="/account/"
+        )
+        if not self.is_own_account(page):
+            raise UnexpectedPage(f"{self.name} could not log in at {self.url}: {page.status_code}")
+        self.note_visit(page)
+
+    def is_own_account(self, page):
+        """Whether the page is the account page of this reader."""
+        named = READER.search(page.text)
+        return page.status_code == 200 and named is not None and named.group(1) == self.name
+
+    def note_visit(self, page):
+        """Remembers what an account page showed; returns whether it counted on from the last."""
+        expected = self.visits + 1
+        self.visits = int(VISITS.search(page.text).group(1))
+        self.logged_in = True
+        return self.visits == expected
+
+    def come_back(self):
+        """Loads the account page with the cookies of the last visit and says what it shows."""
+        deadline = time.monotonic() + RELOAD_FOR_S
+        page = self.get("/account/")
+        while page.status_code >= 500 and time.monotonic() < deadline:
+            time.sleep(RELOAD_EVERY_S)
+            page = self.get("/account/")
+        if page.status_code >= 500:
+            return Seen.ERROR
+        if page.status_code == 302 and page.headers["Location"].startswith("/login/"):
+            self.logged_in = False
+            return Seen.LOGGED_OUT
+        if not self.is_own_account(page):
+            raise UnexpectedPage(f"{page.status_code} for the account of {self.name} at {page.url}")
+        return Seen.LOGGED_IN if self.note_visit(page) else Seen.OLD_SESSION
+
+    def clear_cache(self):
+        """Presses the button on the account page that clears the shop's whole cache."""
+        page = self.get("/account/")
+        if not self.is_own_account(page):
+            raise UnexpectedPage(f"{self.name} is not logged in at {self.url}")
+        self.note_visit(page)
+        answer = self.submit(page, "/cache/clear/")
+        if answer.status_code != 200:
+            raise UnexpectedPage(f"{answer.status_code} after clearing the cache at {self.url}")
+        if self.is_own_account(answer):
+            self.note_visit(answer)
+
+
+class Visitor(Browser):
+    """Somebody without an account, who puts a book into the basket."""
+
+    def fill_basket(self, slug):
+        """Looks at a book and puts it into the basket. Returns whether the shop kept it."""
+        page = self.get(f"/books/{slug}/")
+        if page.status_code >= 500:
+            return False
+        return self.submit(page, "/basket/", slug=slug).status_code == 200

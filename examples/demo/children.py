@@ -1,0 +1,128 @@
+"""The processes that the demo starts: daemons, web servers and helpers.
+
+Each writes to its own log file, and each is in a session of its own, so that a Ctrl-C in the
+terminal reaches the demo alone, which then stops them in order. Should the demo itself be killed,
+the kernel sends them SIGTERM (`setpriv --pdeathsig`), so none outlives it. Children are started by
+the main thread only: that signal comes when the thread that started them ends.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+LOG_LINES_SHOWN = 12
+STOP_TIMEOUT_S = 5.0
+
+
+class ChildDied(Exception):
+    """A process ended that should be running. The text shows its last log lines."""
+
+
+def how_it_ended(returncode):
+    """Says in words what a process's return code means."""
+    if returncode < 0:
+        return f"was ended by {signal.Signals(-returncode).name}"
+    return f"ended with exit status {returncode}"
+
+
+class Child:
+    """One process, which can be started again after it has ended."""
+
+    def __init__(self, name, command, log_path, environ=None):
+        """
+        name: what a person calls it, used in messages.
+        command: the program and its arguments.
+        log_path: the file that takes its output; it is appended to.
+        environ: variables to set on top of the demo's own.
+        """
+        self.name = name
+        self.command = [os.fspath(part) for part in command]
+        self.log_path = Path(log_path)
+        self.environ = environ or {}
+        self.process = None
+
+    def start(self, stdin=subprocess.DEVNULL, stdout=None):
+        """Starts the process. stdin and stdout are as in subprocess; stdout is logged if None."""
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *self.command],
+                stdin=stdin,
+                stdout=stdout or log,
+                stderr=log,
+                env={**os.environ, **self.environ},
+                start_new_session=True,
+            )
+
+    @property
+    def running(self):
+        """Whether the process has been started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def check(self):
+        """Raises ChildDied if the process has ended."""
+        if not self.running:
+            raise ChildDied(self.report())
+
+    def report(self):
+        """Says how the process ended, with the last lines of its log."""
+        lines = self.log_path.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+        told = "\n".join(f"    {line}" for line in lines) or "    (it wrote nothing)"
+        how = how_it_ended(self.process.wait())
+        return f"{self.name} {how}. The end of its log, {self.log_path}:\n{told}"
+
+    def send(self, signal_number):
+        """Sends a signal, unless the process has ended."""
+        if self.running:
+            self.process.send_signal(signal_number)
+
+    def wait(self, timeout_s=STOP_TIMEOUT_S):
+        """Waits until the process has ended; after timeout_s seconds it is killed."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Children:
+    """All processes of the demo, in the order in which they were started."""
+
+    def __init__(self):
+        self.all = []
+
+    def start(self, child, **how):
+        """Starts a child and remembers it."""
+        if child not in self.all:
+            self.all.append(child)
+        child.start(**how)
+        return child
+
+    def stop(self, children=None):
+        """Stops the given children, or all of them: SIGTERM, then SIGKILL for any that stays."""
+        stopping = list(reversed(self.all)) if children is None else list(children)
+        for child in stopping:
+            child.send(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for child in stopping:
+            child.wait(max(0.1, deadline - time.monotonic()))
+        self.all = [child for child in self.all if child not in stopping]
+
+
+def wait_until(condition, child, what, timeout_s=30.0):
+    """Waits until condition() is true and returns the seconds that it took.
+
+    Raises ChildDied if the child ends first or timeout_s seconds have passed.
+    """
+    begun = time.monotonic()
+    while not condition():
+        child.check()
+        if time.monotonic() - begun > timeout_s:
+            raise ChildDied(
+                f"{child.name} did not {what} within {timeout_s:.0f} s: {child.log_path}"
+            )
+        time.sleep(0.002)
+    return time.monotonic() - begun

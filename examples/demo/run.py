@@ -1,0 +1,232 @@
+#!/usr/bin/python3
+"""The demo: who stays logged in?
+
+    build/venv/bin/python examples/demo/run.py
+
+Starts the bookshop of examples/site three times, on one memcached, on two, and on stayd, drives it
+over HTTP as browsers do, and shows who is still logged in after what happens to every site; then it
+times loading and saving a session. On a terminal the bookshop on stayd then stays up until Ctrl-C.
+Otherwise the demo ends. Its exit status is 0 if all readers stayed logged in on stayd after every
+step, 1 if not or if something else failed, 130 if it was interrupted.
+
+Everything that it writes is under build/run/ and made anew each time.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import requests
+
+import setups
+from browser import UnexpectedPage
+from children import ChildDied, Children, how_it_ended
+from screen import Screen
+from speed import Speed
+from story import Story
+
+RUN_DIR = setups.TREE_DIR / "build" / "run"
+READER = "reader001"
+
+
+class CannotRun(Exception):
+    """Something that the demo needs is not there. The text says what to do."""
+
+
+def parse_arguments():
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description="Shows who stays logged in, and what it costs.")
+    parser.add_argument("--readers", type=int, default=200, help="readers in each shop (200)")
+    parser.add_argument("--memory", type=int, default=16, help="megabytes of each pool (16)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of timing, 0 for none (7)")
+    parser.add_argument("--run-dir", type=Path, default=RUN_DIR, help="where all state goes")
+    return parser.parse_args()
+
+
+def check_programs():
+    """Raises CannotRun if a program that the demo starts is missing."""
+    for program in (setups.STAYD, setups.MEMCACHED):
+        if not os.access(program, os.X_OK):
+            raise CannotRun(f"{program} is missing. `make build` makes it.")
+
+
+@contextlib.contextmanager
+def fresh_directory(path):
+    """Empties the directory, makes it if need be, and keeps other demos out of it."""
+    path.mkdir(parents=True, exist_ok=True)
+    with open(path / "lock", "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRun(f"another demo is running in {path}") from None
+        for entry in path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
+        yield path
+
+
+def make_database(run_dir, reader_count):
+    """Makes the SQLite file with the site's tables and its readers; returns its path."""
+    database = run_dir / "users.sqlite3"
+    environ = {**os.environ, "SITE_DATABASE": str(database), "SITE_STORE": "database"}
+    environ["SITE_CACHE"] = "127.0.0.1:1"  # none of these commands uses the cache
+    manage = [sys.executable, "-B", str(setups.SITE_DIR / "manage.py")]
+    for command in (["migrate", "-v", "0"], ["create_readers", str(reader_count)]):
+        done = subprocess.run(manage + command, env=environ, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CannotRun(f"`manage.py {' '.join(command)}` failed:\n{done.stderr.rstrip()}")
+    return database
+
+
+def introduce(screen, shops, reader_count):
+    """Says what is about to be shown."""
+    screen.heading("stayd: who stays logged in?")
+    screen.paragraph(
+        f"{reader_count} readers log in to a small bookshop, a Django site, over HTTP. It runs"
+        " three times; all that differs is where it keeps its sessions:"
+    )
+    screen.blank()
+    screen.pairs([(setup.title, setup.about) for setup in shops])
+    screen.blank()
+    screen.paragraph("Then the same is done to all three, things that happen to every site.")
+    screen.blank()
+
+
+def tell_story(screen, children, run_dir, shops, arguments):
+    """Shows the first table; returns the story."""
+    story = Story(screen, children, run_dir, shops, arguments.readers, arguments.memory)
+    try:
+        with screen.table(story.table):
+            story.run()
+    finally:
+        story.close()
+    screen.paragraph("Readers who were logged out logged in again before the next step.", "dim")
+    screen.blank()
+    for mark, sentence in story.notes():
+        screen.bullet(mark, sentence)
+    screen.blank()
+    if story.all_stayed:
+        outcome = f"All {arguments.readers} readers stayed logged in on stayd after every step."
+        screen.paragraph(outcome, "bold green")
+    else:
+        screen.paragraph("Not every reader stayed logged in on stayd.", "bold red")
+    return story
+
+
+def measure_speed(screen, children, run_dir, database, rounds):
+    """Shows the second table."""
+    screen.heading("And what does it cost?")
+    speed = Speed(screen, children, run_dir, database)
+    with screen.table(speed.table):
+        speed.run(rounds)
+    screen.paragraph(speed.note(), "dim")
+
+
+def stay_up(screen, children, stayd):
+    """Keeps the bookshop on stayd up until Ctrl-C. A stayd that ends is started again."""
+    daemon = stayd.daemons[0]
+    screen.heading("Try it yourself")
+    screen.pairs(
+        [
+            ("the bookshop on stayd", f"{stayd.url}/login/"),
+            ("name and password", f"{READER}, {READER}"),
+            ("stayd's process", f"{daemon.child.process.pid}"),
+        ]
+    )
+    screen.blank()
+    screen.paragraph(
+        "Log in, clear the cache on your account page, or kill stayd with"
+        f" `kill -9 {daemon.child.process.pid}`: it is started again at once, and you are still"
+        " logged in. Ctrl-C ends the demo."
+    )
+    screen.blank()
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            how = how_it_ended(daemon.child.process.wait(0.3))
+            seconds = daemon.start(children)
+            screen.paragraph(
+                f"stayd {how}; started again, it answered after {seconds * 1000:.0f} ms."
+                f" It is now process {daemon.child.process.pid}."
+            )
+        for site in stayd.sites:
+            site.check()
+
+
+def run(screen, children, arguments):
+    """Runs the whole demo; returns the exit status."""
+    check_programs()
+    with fresh_directory(arguments.run_dir) as run_dir:
+        shops = [
+            make(run_dir, arguments.memory)
+            for make in (setups.one_memcached, setups.two_memcacheds, setups.stayd)
+        ]
+        introduce(screen, shops, arguments.readers)
+        with screen.waiting("starting three bookshops and their daemons"):
+            database = make_database(run_dir, arguments.readers)
+            for setup in shops:
+                for daemon in setup.daemons:
+                    daemon.start(children)
+                setup.serve(children, run_dir, database)
+            for setup in shops:
+                setup.wait_until_served()
+        story = tell_story(screen, children, run_dir, shops, arguments)
+        *others, stayd = shops
+        children.stop([process for setup in others for process in setup.processes])
+        if arguments.rounds:
+            measure_speed(screen, children, run_dir, database, arguments.rounds)
+        screen.tell("done")
+        status = 0 if story.all_stayed else 1
+        if sys.stdout.isatty() and sys.stdin.isatty():
+            try:
+                stay_up(screen, children, stayd)
+            except KeyboardInterrupt:
+                screen.goodbye()
+        return status
+
+
+def interrupted(signal_number, frame):
+    """Turns SIGTERM and SIGHUP into what Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main():
+    """Runs the demo, stops all that it started, and says what went wrong if something did."""
+    arguments = parse_arguments()
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, interrupted)
+    for name in [name for name in os.environ if name.startswith("SITE_")]:
+        del os.environ[name]
+    os.environ["SITE_CHEAP_PASSWORDS"] = "yes"
+    os.environ["SITE_SECRET_KEY"] = secrets.token_hex(32)
+    screen = Screen()
+    children = Children()
+    try:
+        return run(screen, children, arguments)
+    except KeyboardInterrupt:
+        screen.goodbye()
+        return 130
+    except (CannotRun, ChildDied) as error:
+        screen.failed(str(error))
+        return 1
+    except (UnexpectedPage, requests.RequestException) as error:
+        reports = [child.report() for child in children.all if not child.running]
+        logs = f"The logs are in {arguments.run_dir}."
+        screen.failed("\n".join([str(error), *reports, logs]))
+        return 1
+    finally:
+        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signal_number, signal.SIG_IGN)
+        children.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
