@@ -5,6 +5,7 @@ Every set-up gets the same memory in all.
 """
 
 import contextlib
+import os
 import shutil
 import socket
 import sys
@@ -20,8 +21,10 @@ from children import Child, wait_until
 
 TREE_DIR = Path(__file__).resolve().parents[2]
 SITE_DIR = TREE_DIR / "examples" / "site"
-STAYD = TREE_DIR / "build" / "stayd"
-MEMCACHED = TREE_DIR / "build" / "peers" / "usr" / "bin" / "memcached"
+
+# The daemons that `make build` makes or unpacks, unless the environment names others.
+STAYD = Path(os.environ.get("STAYD_BINARY", TREE_DIR / "build/stayd"))
+MEMCACHED = Path(os.environ.get("MEMCACHED_BINARY", TREE_DIR / "build/peers/usr/bin/memcached"))
 
 # A Unix socket's path has room for 107 bytes and the names below need some 20 of them.
 RUN_DIR_LONGEST = 85

@@ -1,0 +1,22 @@
+"""What the tests of the demo share: its modules on the path, and an environment that marks it."""
+
+import os
+import signal
+import sys
+
+import pytest
+
+from marked import DEMO_DIR, Marked
+
+sys.path.insert(0, str(DEMO_DIR))
+
+
+@pytest.fixture
+def marked():
+    """An environment for the demo; the test fails if a process that has it is left at the end."""
+    environment = Marked()
+    yield environment
+    left = environment.processes()
+    for process_id in left:
+        os.kill(process_id, signal.SIGKILL)
+    assert not left
