@@ -4,7 +4,7 @@ import json
 import pickle
 
 
-class HiddenPickle:
+class Opaque:
     """One that pickles and whose name does not say so."""
 
     def dumps(self, value):
@@ -14,7 +14,7 @@ class HiddenPickle:
         return pickle.loads(data)
 
 
-class PickleSerializer(HiddenPickle):
+class PickleSerializer(Opaque):
     """One whose name says it, while its output does not look it."""
 
     def dumps(self, value):

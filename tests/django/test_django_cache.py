@@ -18,6 +18,7 @@ from django.core.signals import request_finished
 from django.test.utils import override_settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from scripted import Scripted
 from stayd.django.cache import StaydCache
 from support.servers import Stayd, free_port, wait_until
 
@@ -352,6 +353,18 @@ def test_a_value_that_is_too_large_is_not_kept_and_the_log_says_so(own, caplog):
     assert own.set_many({"a": 1, "b": "x" * (2 << 20), "c": 3}) == ["b"]
     assert own.get_many("abc") == {"a": 1, "c": 3}
     assert caplog.text.count("item_max") >= 2
+
+
+FULL = b"SERVER_ERROR out of memory storing object\r\n"
+
+
+def test_the_old_value_of_what_is_not_kept_is_deleted_whatever_the_server_does_with_it():
+    with Scripted([FULL], [b"DELETED\r\n"]) as server:
+        StaydCache(server.url, {}).set("k", 1)
+    assert server.requests[1] == b"delete :1:k\r\n"
+    with Scripted([FULL], [b"STORED\r\n", FULL], [b"DELETED\r\n"]) as server:
+        assert StaydCache(server.url, {}).set_many({"a": 1, "b": 2}) == ["b"]
+    assert server.requests[-1] == b"delete :1:b\r\n"
 
 
 @pytest.mark.parametrize(

@@ -331,18 +331,77 @@ def test_connections_above_the_limit_are_an_error_that_names_it(daemon):
         assert client.get("k") is None
 
 
-def test_a_forked_process_leaves_its_parents_connections_alone(client):
-    """Both go on at the same time with the connection that was open at the fork."""
-    client.set("parent", b"parent")
-    client.set("child", b"child")
+def in_child(work):
+    """Forks, calls `work` in the child, and returns a function that waits for what it returned."""
     pid = os.fork()
     if pid == 0:
-        same = all(client.get("child") == b"child" for _ in range(500))
-        os._exit(0 if same else 1)
-    same = all(client.get("parent") == b"parent" for _ in range(500))
-    _, status = os.waitpid(pid, 0)
-    assert same
-    assert os.waitstatus_to_exitcode(status) == 0
+        code = 1
+        try:
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_forked_process_opens_connections_of_its_own(daemon, client):
+    client.set("k", b"1")
+    connection = daemon.connect("sessions")
+    before = int(connection.stats()["total_connections"])
+    assert in_child(lambda: client.get("k") == b"1")()
+    assert int(connection.stats()["total_connections"]) == before + 1
+    assert client.get("k") == b"1"
+    assert int(connection.stats()["total_connections"]) == before + 1
+
+
+def test_a_fork_while_a_thread_is_in_the_middle_of_a_request_stops_neither(client):
+    """The child has the locks and the connections of a thread that does not exist there."""
+    client.set("parent", b"parent")
+    client.set("child", b"child")
+    done = threading.Event()
+    wrong = []
+
+    def read_on():
+        while not done.is_set():
+            if client.get("parent") != b"parent":
+                wrong.append("answer")
+
+    thread = threading.Thread(target=read_on)
+    thread.start()
+    try:
+        for _ in range(20):
+            waited = in_child(lambda: all(client.get("child") == b"child" for _ in range(50)))
+            assert waited()
+    finally:
+        done.set()
+        thread.join(10)
+    assert not wrong
+
+
+class Interrupt(BaseException):
+    """Like KeyboardInterrupt, or the SystemExit of a worker that took too long."""
+
+
+def test_a_request_that_was_interrupted_leaves_no_answer_to_the_next(monkeypatch):
+    def interrupt(*_):
+        raise Interrupt
+
+    monkeypatch.setattr("pymemcache.client.base._recv", interrupt)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        with stayd.Client(f"memcached://127.0.0.1:{listener.getsockname()[1]}/") as client:
+            with pytest.raises(Interrupt):
+                client.get("first")
+            monkeypatch.undo()
+            first, _ = listener.accept()
+            answers = []
+            thread = threading.Thread(target=lambda: answers.append(client.get("second")))
+            thread.start()
+            second, _ = listener.accept()
+            first.close()
+            second.sendall(b"VALUE second 0 1\r\n2\r\nEND\r\n")
+            thread.join(10)
+            second.close()
+    assert answers == [b"2"]
 
 
 def _in_threads(work, count):

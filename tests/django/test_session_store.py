@@ -435,7 +435,7 @@ def test_a_pickle_planted_in_the_pool_is_never_executed(saved, daemon):
     assert sprung, "the trap itself does not work"
 
 
-@pytest.mark.parametrize("name", ["HiddenPickle", "PickleSerializer"])
+@pytest.mark.parametrize("name", ["Opaque", "PickleSerializer"])
 def test_a_serializer_that_pickles_is_refused(daemon, name):
     with override_settings(SESSION_SERIALIZER=f"serializers.{name}"):
         with pytest.raises(ImproperlyConfigured, match="SESSION_SERIALIZER.*pickles.*Use"):
