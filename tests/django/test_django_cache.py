@@ -462,6 +462,14 @@ def test_with_ignore_exc_an_unreachable_daemon_is_an_empty_cache():
         cache.clear()
 
 
+def test_an_outage_that_ignore_exc_hides_is_logged_and_not_at_every_request(caplog):
+    port = free_port()
+    cache = StaydCache(f"127.0.0.1:{port}", {"OPTIONS": {"ignore_exc": True}})
+    for _ in range(100):
+        assert cache.get("k") is None
+    assert caplog.text.count(f"cannot be reached at memcached://127.0.0.1:{port}/") == 1
+
+
 def test_the_cache_goes_on_after_a_restart_of_the_daemon(own_daemon):
     cache = StaydCache(own_daemon.address("cache"), {})
     cache.set("k", 1)

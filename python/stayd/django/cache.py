@@ -25,6 +25,7 @@ which pymemcache needs told, may stay True.
 
 import logging
 import re
+import time
 
 from django.core.cache.backends.base import (
     DEFAULT_TIMEOUT,
@@ -48,6 +49,8 @@ _OPTIONS = {
     "max_pool_size": "max_connections",
 }
 """Names in OPTIONS, which are pymemcache's, and in Client."""
+
+OUTAGE_REPORT_S = 10.0
 
 _ALWAYS_ON = ("no_delay", "use_pooling")
 
@@ -177,8 +180,21 @@ class StaydCache(BaseCache):
         except ConnectionError as error:
             if not self._ignore_exc:
                 raise
-            logger.warning("The cache goes on without its daemon: %s", error)
+            _report_outage(error)
             return unreachable
+
+
+_reported_at = {}
+
+
+def _report_outage(error):
+    """Logs an outage that `ignore_exc` hides: each at most once in OUTAGE_REPORT_S, as a busy site
+    runs into it thousands of times a second."""
+    now_s = time.monotonic()
+    text = str(error)
+    if now_s - _reported_at.get(text, -OUTAGE_REPORT_S) >= OUTAGE_REPORT_S:
+        _reported_at[text] = now_s
+        logger.warning("The cache goes on without its daemon: %s", text)
 
 
 def _addresses(server):
