@@ -4,8 +4,21 @@
  *     output: | reply | reply |                         <- one buffer, so one write for all
  *
  * The reference is memcached's own doc/protocol.txt; where that is silent, what memcached 1.6.18
- * answers. A connection belongs to one pool (the listener decides) and is used by one thread at a
- * time.
+ * answers. What is otherwise here, on purpose:
+ *
+ *   - Keys with control characters are refused, as protocol.txt has it; memcached takes them.
+ *   - Lengths and expiry times beyond 32 bits are refused or capped, never cut off to another
+ * number. A date after 2038 is in the future.
+ *   - A line of more than 2048 bytes that is no retrieval ends the connection, with a word.
+ * memcached takes or drops it depending on how the bytes happen to arrive.
+ *   - A fault in a multi-key get takes back the items of that get alone, not the replies to
+ *     everything that came before it in the same packet.
+ *   - A set that fails in a pool with `evict = no` leaves the old item: nobody is logged out
+ * because an update did not fit.
+ *   - Meta: E and, for ms in append mode, N work as in later versions (1.6.18 refuses or ignores
+ *     them), and k returns the key in the encoding of the request.
+ *
+ * A connection belongs to one pool (the listener decides) and is used by one thread at a time.
  */
 #ifndef STAYD_PROTO_PROTO_H
 #define STAYD_PROTO_PROTO_H
@@ -15,6 +28,12 @@
 #include "proto/server.h"
 #include "store/pool.h"
 
+/* What `version` says. Clients read major.minor.patch and enable what that memcached can do; 1.6.18
+ * is the one whose replies these are. What stands behind the '+' is, to semantic versioning and to
+ * PEP 440 alike, a local label that does not change the order; behind a '-' it would mean "before
+ * 1.6.18". */
+#define PROTO_VERSION "1.6.18+stayd." STAYD_VERSION
+
 /* Replies beyond this are sent before the next key is looked up, so that a client that asks for
  * much and reads little costs a bounded amount of memory (this, and one item). */
 enum { PROTO_REPLY_BATCH = 256 << 10 };
@@ -23,9 +42,23 @@ struct proto_connection {
     struct pool *pool;
     struct proto_server *server;
 
-    /* private to proto/: what is under way between two calls */
+    /* private to proto/: what the pool allows, and what is under way between two calls */
+    uint32_t item_max_bytes;
+    bool evict;
     struct proto_progress {
+        bool begun;          /* a byte has come */
         uint64_t skip_bytes; /* of a refused value, still to be thrown away */
+        enum proto_phase {
+            PROTO_PHASE_LINE,      /* a request begins */
+            PROTO_PHASE_KEYS,      /* the next word is a key of the retrieval below */
+            PROTO_PHASE_SKIP_LINE, /* the rest of a line is still to be thrown away */
+        } phase;
+        struct proto_retrieval {
+            bool with_cas;
+            bool touch;
+            bool any; /* a key has been read */
+            uint32_t expiry_s;
+        } retrieval;
     } progress;
 };
 
@@ -34,14 +67,15 @@ void proto_connection_init(struct proto_connection *connection, struct pool *poo
 
 enum proto_next {
     PROTO_READ,  /* all that is whole has been answered: call again with more input */
-    PROTO_FLUSH, /* the replies are many: send them, then call again, without more input if need be */
+    PROTO_FLUSH, /* the replies are many: send them, then call again, without more input if need be
+                  */
     PROTO_CLOSE, /* send the replies, then close the connection */
 };
 
 /* Answers the requests at the front of `input`; the replies are appended to `replies`. `*consumed`
  * says how many bytes of input are done with. After PROTO_READ, `*wanted` says how many bytes the
- * unconsumed request needs in all before another call can get on with it: at least one more than are
- * there, at most item_max and a request line. Allocates nothing but room in `replies`. */
+ * unconsumed request needs in all before another call can get on with it: at least one more than
+ * are there, at most item_max and a request line. Allocates nothing but room in `replies`. */
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies);

@@ -86,10 +86,13 @@ struct pool_fetch {
     uint32_t recache_s;
     bool set_cas; /* an item that is created gets this CAS */
     uint64_t new_cas;
+    bool win_stale; /* win if the item is stale and nobody was told so yet (meta get, always) */
+    bool unnoticed; /* the read leaves no trace in the item (meta: u) */
 };
 
 struct pool_fetched {
-    struct item item; /* as it is after the change */
+    struct item item;         /* as it is after the change */
+    uint32_t expiry_before_s; /* unless created */
     bool created;
     bool won;        /* this caller is to refresh the item (meta: W) */
     bool token_sent; /* another caller was told so before (meta: Z) */
@@ -137,10 +140,11 @@ struct pool_arithmetic {
 };
 
 /* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, READ_ONLY. A number that got shorter is stored
- * with spaces behind it, in the old length, as memcached does and protocol.txt says. */
+ * with spaces behind it, in the old length, as memcached does and protocol.txt says. `result` may
+ * be NULL; nobody wins here. */
 enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
                             const struct pool_arithmetic *request, uint64_t *number,
-                            struct item *result);
+                            struct pool_fetched *result);
 
 struct pool_delete {
     bool compare_cas; /* EXISTS unless the item has this CAS */

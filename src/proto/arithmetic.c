@@ -1,0 +1,52 @@
+#include "proto/arithmetic.h"
+
+#include "proto/reply.h"
+
+static void arithmetic_reply(struct request *request, enum status status, uint64_t number) {
+    switch (status) {
+    case STATUS_OK:
+        if (!request->noreply) {
+            struct buffer *replies = request->replies;
+            char *at = reply_put_number(replies->data + replies->size, number);
+            at = reply_put_text(at, "\r\n");
+            replies->size = (size_t)(at - replies->data);
+        }
+        break;
+    case STATUS_NOT_FOUND:
+        reply_text(request, REPLY_NOT_FOUND);
+        break;
+    case STATUS_NON_NUMERIC:
+        reply_text(request, REPLY_NON_NUMERIC);
+        break;
+    case STATUS_NO_MEMORY:
+        reply_text(request, "SERVER_ERROR out of memory\r\n"); /* memcached's words for this one */
+        break;
+    default:
+        reply_text(request, reply_of_failure(status));
+        break;
+    }
+}
+
+enum request_end arithmetic_run(struct request *request, unsigned variant) {
+    struct bytes key;
+    struct bytes delta;
+    enum line_key kind = line_next_key(&request->line, &key);
+    if (!line_next(&request->line, &delta) || !request_read_rest(request, delta)) {
+        reply_text(request, REPLY_ERROR);
+        return REQUEST_DONE;
+    }
+    if (kind == LINE_KEY_BAD) {
+        reply_text(request, REPLY_BAD_LINE);
+        return REQUEST_DONE;
+    }
+    struct pool_arithmetic arithmetic = {.decrement = variant == ARITHMETIC_DECREMENT};
+    if (!word_u64(delta, &arithmetic.delta)) {
+        reply_text(request, "CLIENT_ERROR invalid numeric delta argument\r\n");
+        return REQUEST_DONE;
+    }
+    uint64_t number = 0;
+    enum status status =
+        pool_arithmetic(request->pool, request->thread, key, &arithmetic, &number, NULL);
+    arithmetic_reply(request, status, number);
+    return REQUEST_DONE;
+}

@@ -1,0 +1,20 @@
+/* Base64 of keys in meta commands (flag b), read as leniently as memcached reads it: bytes outside
+ * the alphabet are passed over, and what follows the padding is not looked at. */
+#ifndef STAYD_PROTO_BASE64_H
+#define STAYD_PROTO_BASE64_H
+
+#include "base/bytes.h"
+
+#include <stddef.h>
+
+/* Writes at most text.size / 4 * 3 bytes; returns how many. 0: it is no base64. */
+size_t base64_decode(struct bytes text, char *data);
+
+static inline size_t base64_encoded_size(size_t size) {
+    return (size + 2) / 3 * 4;
+}
+
+/* Writes base64_encoded_size(data.size) bytes, with padding and without line ends. */
+void base64_encode(struct bytes data, char *text);
+
+#endif

@@ -1,0 +1,89 @@
+#include "proto/lifetime.h"
+
+#include "proto/reply.h"
+
+enum request_end touch_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct bytes key;
+    struct bytes expiry;
+    enum line_key kind = line_next_key(&request->line, &key);
+    struct pool_fetch fetch = {.touch = true};
+    if (!line_next(&request->line, &expiry) || !request_read_rest(request, expiry)) {
+        reply_text(request, REPLY_ERROR);
+    } else if (kind == LINE_KEY_BAD) {
+        reply_text(request, REPLY_BAD_LINE);
+    } else if (!word_expiry(expiry, request->thread->now_s, &fetch.touch_expiry_s)) {
+        reply_text(request, REPLY_BAD_EXPTIME);
+    } else {
+        struct pool_fetched fetched;
+        enum status status = pool_fetch(request->pool, request->thread, key, &fetch, &fetched);
+        const char *failure =
+            status == STATUS_NOT_FOUND ? REPLY_NOT_FOUND : reply_of_failure(status);
+        reply_text(request, status == STATUS_OK ? "TOUCHED\r\n" : failure);
+    }
+    return REQUEST_DONE;
+}
+
+/* delete <key> [0] [noreply]: the 0 is a time to wait that memcached once had. */
+enum request_end delete_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct bytes key;
+    struct bytes words[2];
+    size_t count = 0;
+    enum line_key kind = line_next_key(&request->line, &key);
+    struct bytes word;
+    while (line_next(&request->line, &word)) {
+        if (count == 2) {
+            kind = LINE_KEY_NONE; /* too many words are treated as too few */
+            break;
+        }
+        words[count++] = word;
+    }
+    if (kind == LINE_KEY_NONE) {
+        reply_text(request, REPLY_ERROR);
+        return REQUEST_DONE;
+    }
+    request->noreply = count > 0 && word_is(words[count - 1], "noreply");
+    bool waits_zero = count > 0 && word_is(words[0], "0");
+    bool valid = count == 0 || (count == 1 && (waits_zero || request->noreply)) ||
+                 (count == 2 && waits_zero && request->noreply);
+    if (!valid) {
+        reply_text(request,
+                   "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n");
+        return REQUEST_DONE;
+    }
+    if (kind == LINE_KEY_BAD) {
+        reply_text(request, REPLY_BAD_LINE);
+        return REQUEST_DONE;
+    }
+    enum status status = pool_delete(request->pool, request->thread, key, NULL);
+    const char *failure = status == STATUS_NOT_FOUND ? REPLY_NOT_FOUND : reply_of_failure(status);
+    reply_text(request, status == STATUS_OK ? "DELETED\r\n" : failure);
+    return REQUEST_DONE;
+}
+
+/* flush_all [delay] [noreply] */
+enum request_end flush_run(struct request *request, unsigned variant) {
+    (void)variant;
+    uint32_t now_s = request->thread->now_s;
+    uint32_t when_s = now_s;
+    struct bytes delay;
+    if (line_next(&request->line, &delay)) {
+        struct line rest = request->line;
+        struct bytes word;
+        bool lone = !line_next(&rest, &word);
+        if (!request_read_rest(request, delay)) {
+            reply_text(request, REPLY_ERROR);
+            return REQUEST_DONE;
+        }
+        bool no_delay = lone && request->noreply;
+        if (!no_delay && !word_expiry(delay, now_s, &when_s)) {
+            reply_text(request, REPLY_BAD_EXPTIME);
+            return REQUEST_DONE;
+        }
+    }
+    enum status status =
+        pool_flush(request->pool, request->thread, when_s > now_s ? when_s : now_s);
+    reply_text(request, status == STATUS_OK ? "OK\r\n" : reply_of_failure(status));
+    return REQUEST_DONE;
+}

@@ -1,0 +1,11 @@
+/* The commands that end or prolong the life of items: touch, delete, flush_all. */
+#ifndef STAYD_PROTO_LIFETIME_H
+#define STAYD_PROTO_LIFETIME_H
+
+#include "proto/request.h"
+
+request_handler touch_run;
+request_handler delete_run;
+request_handler flush_run;
+
+#endif

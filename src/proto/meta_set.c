@@ -1,0 +1,160 @@
+/* ms: store a value, in one of five modes. */
+#include "proto/meta.h"
+#include "proto/reply.h"
+#include "proto/storage.h"
+
+enum { META_SET_FLAGS_LIMIT = 16 }; /* memcached: 20 words in all, one of them the end */
+
+/* What stands before the flags. */
+static const char *meta_set_read_length(struct request *request, struct meta *meta,
+                                        uint32_t *length) {
+    struct bytes word;
+    const char *fault = meta_read_key(request, meta);
+    if (fault != NULL) {
+        return fault;
+    }
+    if (!line_next(&request->line, &word)) {
+        return REPLY_BAD_LINE;
+    }
+    if (meta_has_too_many(request, META_SET_FLAGS_LIMIT)) {
+        return "CLIENT_ERROR options flags too long\r\n";
+    }
+    return word_length(word, length) ? NULL : REPLY_BAD_LINE;
+}
+
+/* Flag M, and what C and I mean in that mode. */
+static bool meta_set_choose_mode(const struct meta *meta, struct pool_store *store) {
+    switch (meta->mode) {
+    case 0:
+    case 'S':
+        store->mode = POOL_SET;
+        break;
+    case 'E':
+        store->mode = POOL_ADD;
+        return true; /* add does not look at C */
+    case 'A':
+        store->mode = POOL_APPEND;
+        store->compare_cas = meta->cas != 0; /* memcached: 0 is none, here alone */
+        return true;
+    case 'P':
+        store->mode = POOL_PREPEND;
+        store->compare_cas = meta->cas != 0;
+        return true;
+    case 'R':
+        store->mode = meta_has(meta, 'C') ? POOL_SET : POOL_REPLACE; /* with C both are cas */
+        break;
+    default:
+        return false;
+    }
+    store->compare_cas = meta_has(meta, 'C');
+    store->invalidate = store->compare_cas && meta->cas != 0 && meta_has(meta, 'I');
+    return true;
+}
+
+static const char *meta_set_read(struct request *request, struct meta *meta,
+                                 struct pool_store *store) {
+    const char *fault = meta_read_flags(request, meta);
+    if (fault != NULL) {
+        return fault;
+    }
+    if (!meta_set_choose_mode(meta, store)) {
+        return "CLIENT_ERROR invalid mode for ms M token\r\n";
+    }
+    if (meta->opaque_too_long) {
+        return META_OPAQUE_TOO_LONG;
+    }
+    store->client_flags = meta->client_flags;
+    store->expiry_s = meta->touch_expiry_s;
+    store->cas = meta->cas;
+    store->create = meta_has(meta, 'N');
+    store->create_expiry_s = meta->create_expiry_s;
+    store->set_cas = meta_has(meta, 'E');
+    store->new_cas = meta->new_cas;
+    return NULL;
+}
+
+static bool meta_set_appends(const struct pool_store *store) {
+    return store->mode == POOL_APPEND || store->mode == POOL_PREPEND;
+}
+
+/* NULL for the pool's failures. */
+static const char *meta_set_code(enum status status, const struct pool_store *store) {
+    switch (status) {
+    case STATUS_OK:
+        return "HD";
+    case STATUS_NOT_STORED:
+        return "NS";
+    case STATUS_EXISTS:
+        return "EX";
+    case STATUS_NOT_FOUND:
+        return meta_set_appends(store) ? "NS" : "NF";
+    case STATUS_TOO_LARGE:
+        return meta_set_appends(store) ? "NS" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* The CAS number shown is 0 if nothing was stored. */
+static void meta_set_reply(struct request *request, const struct meta *meta, const char *code,
+                           uint64_t cas) {
+    struct buffer *replies = request->replies;
+    char *at = reply_put_text(replies->data + replies->size, code);
+    at = meta_put_flags(at, meta, META_FLAG('O') | META_FLAG('k') | META_FLAG('c'),
+                        &(struct meta_shown){.cas = cas});
+    at = reply_put_text(at, "\r\n");
+    replies->size = (size_t)(at - replies->data);
+}
+
+static void meta_set_store(struct request *request, const struct meta *meta,
+                           const struct pool_store *store) {
+    struct item item = {0};
+    enum status status = pool_store(request->pool, request->thread, meta->key, store, &item);
+    const char *code = meta_set_code(status, store);
+    if (code == NULL) {
+        reply_text(request, reply_of_failure(status));
+        if (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY) {
+            storage_forget(request, meta->key);
+        }
+    } else if (status != STATUS_OK) {
+        meta_set_reply(request, meta, code, 0);
+    } else if (!meta_has(meta, 'q')) {
+        meta_set_reply(request, meta, code, item.cas);
+    }
+}
+
+enum request_end meta_set_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct meta meta;
+    struct pool_store store = {0};
+    uint32_t length;
+    const char *fault = meta_set_read_length(request, &meta, &length);
+    if (fault != NULL) {
+        reply_text(request, fault); /* no value is known to follow: as in storage_run */
+        return REQUEST_DONE;
+    }
+    fault = meta_set_read(request, &meta, &store);
+    if (fault != NULL) {
+        storage_skip_value(request, length);
+        reply_text(request, fault);
+        return REQUEST_DONE;
+    }
+    if (!storage_fits(request, meta.key, length)) {
+        storage_forget(request, meta.key);
+        storage_skip_value(request, length);
+        reply_text(request, REPLY_TOO_LARGE);
+        return REQUEST_DONE;
+    }
+    switch (storage_take_value(request, length, &store.value)) {
+    case STORAGE_VALUE_WAITS:
+        return REQUEST_WAITS;
+    case STORAGE_VALUE_BAD:
+        reply_text(request, REPLY_BAD_CHUNK);
+        break;
+    case STORAGE_VALUE_WHOLE:
+        meta_set_store(request, &meta, &store);
+        break;
+    }
+    pool_count(request->pool, request->thread, POOL_CMD_META);
+    return REQUEST_DONE;
+}

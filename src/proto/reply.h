@@ -1,0 +1,84 @@
+/* Writing replies. Before each request there is room for REPLY_ROOM bytes, so that all replies but
+ * items and statistics are written without asking for room. */
+#ifndef STAYD_PROTO_REPLY_H
+#define STAYD_PROTO_REPLY_H
+
+#include "base/number.h"
+#include "proto/request.h"
+
+#include <assert.h>
+
+enum { REPLY_ROOM = 1024 };
+
+#define REPLY_ERROR "ERROR\r\n"
+#define REPLY_BAD_LINE "CLIENT_ERROR bad command line format\r\n"
+#define REPLY_LINE_TOO_LONG "CLIENT_ERROR line too long\r\n" /* ours: memcached says nothing */
+#define REPLY_BAD_CHUNK "CLIENT_ERROR bad data chunk\r\n"
+#define REPLY_BAD_EXPTIME "CLIENT_ERROR invalid exptime argument\r\n"
+#define REPLY_NON_NUMERIC "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
+#define REPLY_TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
+#define REPLY_NO_MEMORY "SERVER_ERROR out of memory storing object\r\n"
+/* Ours: memcached has no such state. A pool takes no writes once its file has failed. */
+#define REPLY_READ_ONLY "SERVER_ERROR pool is read-only\r\n"
+#define REPLY_NOT_FOUND "NOT_FOUND\r\n"
+
+/* Room for `more` bytes and, behind them, again for REPLY_ROOM. False when memory is short. */
+static inline bool reply_reserve(struct buffer *replies, size_t more) {
+    size_t needed = more + REPLY_ROOM;
+    return replies->capacity - replies->size >= needed || buffer_reserve(replies, needed);
+}
+
+/* The room has been reserved, here and below. */
+static inline void reply_bytes(struct buffer *replies, const void *data, size_t size) {
+    assert(replies->capacity - replies->size >= size);
+    memcpy(replies->data + replies->size, data, size);
+    replies->size += size;
+}
+
+/* A whole reply with its line end, unless the request asked for none. */
+static inline void reply_text(struct request *request, const char *text) {
+    if (!request->noreply) {
+        reply_bytes(request->replies, text, strlen(text));
+    }
+}
+
+static inline char *reply_put(char *at, const void *data, size_t size) {
+    memcpy(at, data, size);
+    return at + size;
+}
+
+static inline char *reply_put_text(char *at, const char *text) {
+    return reply_put(at, text, strlen(text));
+}
+
+/* Most numbers in replies are small: lengths and flags. */
+static inline char *reply_put_number(char *at, uint64_t number) {
+    if (number < 10) {
+        *at = (char)('0' + number);
+        return at + 1;
+    }
+    if (number < 1000) {
+        unsigned small = (unsigned)number;
+        if (small >= 100) {
+            *at++ = (char)('0' + small / 100);
+        }
+        *at++ = (char)('0' + small / 10 % 10);
+        *at++ = (char)('0' + small % 10);
+        return at;
+    }
+    return at + number_format_u64(number, at);
+}
+
+/* The reply to a change that failed for a reason that is the pool's, the same for all commands. */
+static inline const char *reply_of_failure(enum status status) {
+    switch (status) {
+    case STATUS_TOO_LARGE:
+        return REPLY_TOO_LARGE;
+    case STATUS_READ_ONLY:
+        return REPLY_READ_ONLY;
+    default:
+        return REPLY_NO_MEMORY;
+    }
+}
+
+#endif

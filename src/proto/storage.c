@@ -1,0 +1,128 @@
+#include "proto/storage.h"
+
+#include "proto/reply.h"
+
+bool storage_fits(struct request *request, struct bytes key, uint32_t length) {
+    if ((uint64_t)key.size + length <= request->connection->item_max_bytes) {
+        return true;
+    }
+    pool_count(request->pool, request->thread, POOL_STORE_TOO_LARGE);
+    return false;
+}
+
+void storage_skip_value(struct request *request, uint32_t length) {
+    request->progress->skip_bytes = (uint64_t)length + 2;
+}
+
+enum storage_value storage_take_value(struct request *request, uint32_t length,
+                                      struct bytes *value) {
+    size_t needed = (size_t)length + 2;
+    if ((size_t)(request->end - request->next) < needed) {
+        request->wanted = (size_t)(request->next - request->start) + needed;
+        return STORAGE_VALUE_WAITS;
+    }
+    *value = bytes_from(request->next, length);
+    request->next += needed;
+    bool ended = value->data[length] == '\r' && value->data[length + 1] == '\n';
+    return ended ? STORAGE_VALUE_WHOLE : STORAGE_VALUE_BAD;
+}
+
+void storage_forget(struct request *request, struct bytes key) {
+    if (request->connection->evict) {
+        pool_delete(request->pool, request->thread, key, NULL);
+    }
+}
+
+/* A storage line, as far as it is the same for all six. */
+struct storage_line {
+    struct bytes key;
+    uint32_t length;
+    struct pool_store store;
+};
+
+/* Reads the words. Returns what is wrong with them as a reply, or NULL. The order of the checks is
+ * memcached's: first how many words there are, then what they are. */
+static const char *storage_read_line(struct request *request, unsigned variant,
+                                     struct storage_line *parsed) {
+    struct line *line = &request->line;
+    struct bytes flags;
+    struct bytes expiry;
+    struct bytes length;
+    struct bytes cas = {0};
+    enum line_key kind = line_next_key(line, &parsed->key);
+    if (!line_next(line, &flags) || !line_next(line, &expiry) || !line_next(line, &length) ||
+        (variant == STORAGE_CAS && !line_next(line, &cas)) ||
+        !request_read_rest(request, variant == STORAGE_CAS ? cas : length)) {
+        return REPLY_ERROR;
+    }
+    struct pool_store *store = &parsed->store;
+    store->compare_cas = variant == STORAGE_CAS;
+    if (kind != LINE_KEY_GOOD || !word_flags(flags, &store->client_flags) ||
+        !word_expiry(expiry, request->thread->now_s, &store->expiry_s) ||
+        !word_length(length, &parsed->length) ||
+        (store->compare_cas && !word_u64(cas, &store->cas))) {
+        return REPLY_BAD_LINE;
+    }
+    return NULL;
+}
+
+static const char *storage_reply_of(enum status status, unsigned variant) {
+    switch (status) {
+    case STATUS_OK:
+        return "STORED\r\n";
+    case STATUS_NOT_STORED:
+        return "NOT_STORED\r\n";
+    case STATUS_EXISTS:
+        return "EXISTS\r\n";
+    case STATUS_NOT_FOUND:
+        return REPLY_NOT_FOUND;
+    case STATUS_TOO_LARGE: /* memcached: a sum that does not fit is a condition that does not hold
+                            */
+        if (variant == STORAGE_APPEND || variant == STORAGE_PREPEND) {
+            return "NOT_STORED\r\n";
+        }
+        return REPLY_TOO_LARGE;
+    default:
+        return reply_of_failure(status);
+    }
+}
+
+enum request_end storage_run(struct request *request, unsigned variant) {
+    static const enum pool_store_mode modes[] = {
+        [STORAGE_SET] = POOL_SET,         [STORAGE_ADD] = POOL_ADD,
+        [STORAGE_REPLACE] = POOL_REPLACE, [STORAGE_APPEND] = POOL_APPEND,
+        [STORAGE_PREPEND] = POOL_PREPEND, [STORAGE_CAS] = POOL_SET,
+    };
+    struct storage_line parsed = {.store.mode = modes[variant]};
+    const char *fault = storage_read_line(request, variant, &parsed);
+    if (fault != NULL) {
+        /* What follows is read as the next line: it is not known whether there is a value, and how
+         * long it is. memcached does the same. */
+        reply_text(request, fault);
+        return REQUEST_DONE;
+    }
+    if (!storage_fits(request, parsed.key, parsed.length)) {
+        if (variant == STORAGE_SET) {
+            storage_forget(request, parsed.key);
+        }
+        storage_skip_value(request, parsed.length);
+        reply_text(request, REPLY_TOO_LARGE);
+        return REQUEST_DONE;
+    }
+    switch (storage_take_value(request, parsed.length, &parsed.store.value)) {
+    case STORAGE_VALUE_WAITS:
+        return REQUEST_WAITS;
+    case STORAGE_VALUE_BAD:
+        reply_text(request, REPLY_BAD_CHUNK);
+        return REQUEST_DONE;
+    case STORAGE_VALUE_WHOLE:
+        break;
+    }
+    enum status status =
+        pool_store(request->pool, request->thread, parsed.key, &parsed.store, NULL);
+    if (variant == STORAGE_SET && (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY)) {
+        storage_forget(request, parsed.key);
+    }
+    reply_text(request, storage_reply_of(status, variant));
+    return REQUEST_DONE;
+}

@@ -1,0 +1,41 @@
+/* set, add, replace, append, prepend and cas, and what they share with ms: a line, and a value
+ * behind it that is used where it lies in the input, once all of it has come. A value that will not
+ * be stored is never waited for: it is refused at its line and thrown away as it comes. */
+#ifndef STAYD_PROTO_STORAGE_H
+#define STAYD_PROTO_STORAGE_H
+
+#include "proto/request.h"
+
+enum storage_variant {
+    STORAGE_SET,
+    STORAGE_ADD,
+    STORAGE_REPLACE,
+    STORAGE_APPEND,
+    STORAGE_PREPEND,
+    STORAGE_CAS,
+};
+
+enum request_end storage_run(struct request *request, unsigned variant);
+
+/* Whether an item with this key and value may be as large as that. If not, says so in the counters.
+ */
+bool storage_fits(struct request *request, struct bytes key, uint32_t length);
+
+/* Throws away the value behind the line, as it comes. */
+void storage_skip_value(struct request *request, uint32_t length);
+
+enum storage_value {
+    STORAGE_VALUE_WHOLE, /* `value` is it, and `next` stands behind it */
+    STORAGE_VALUE_BAD,   /* no line end where it should be; `next` stands behind that place */
+    STORAGE_VALUE_WAITS, /* not all has come: the handler returns REQUEST_WAITS */
+};
+
+enum storage_value storage_take_value(struct request *request, uint32_t length,
+                                      struct bytes *value);
+
+/* After a store failed. In a pool that may forget, the old item goes, so that what the client meant
+ * to replace is not served (memcached's rule); in one that may not, it stays: whoever is logged in
+ * stays so although an update did not fit. */
+void storage_forget(struct request *request, struct bytes key);
+
+#endif
