@@ -50,13 +50,22 @@ def test_incr_wraps_at_64_bits(connection):
 
 
 @pytest.mark.parametrize(
-    "value", [b"x", b"", b"1x", b"-1", b"x1", b"18446744073709551616", b"1.5", b"0x10"], ids=repr
+    "value", [b"x", b"1x", b"-1", b"x1", b"18446744073709551616", b"1.5", b"0x10"], ids=repr
 )
 def test_a_value_that_is_no_number_is_left_alone(connection, value):
     connection.set(b"n", value)
     connection.ask(b"incr n 1\r\n", NON_NUMERIC)
     connection.ask(b"decr n 1\r\n", NON_NUMERIC)
     assert connection.get(b"n") == value
+
+
+@pytest.mark.parametrize("value", [b"", b" ", b"\r\n"], ids=repr)
+def test_a_blank_value_is_no_number(stayd_connection, value):
+    """memcached finds one by chance: it looks for digits in the memory behind the item."""
+    stayd_connection.set(b"n", value)
+    stayd_connection.ask(b"incr n 1\r\n", NON_NUMERIC)
+    stayd_connection.ask(b"ma n\r\n", NON_NUMERIC)
+    assert stayd_connection.get(b"n") == value
 
 
 @pytest.mark.parametrize("delta", [b"x", b"-1", b"1x", b"18446744073709551616", b"1.5"], ids=repr)

@@ -1,0 +1,179 @@
+"""stayd and Debian's memcached answer thousands of random command sequences alike.
+
+STAYD_DIFF_SEQUENCES says how many for each pool (default: what takes some seconds),
+STAYD_DIFF_SEED which ones. support/differential.py has the generator and the comparison.
+
+What stayd does otherwise on purpose, and the generator therefore leaves out; each has a test of its
+own, named here:
+
+  - A control character in a key is refused (test_limits.py): protocol.txt forbids it.
+  - A request line of more than 2048 bytes other than a multi-get is refused (test_limits.py);
+    memcached's limit depends on how the line arrived.
+  - item_max counts key and value, memcached's -I also its own header and slab sizes
+    (test_limits.py): values near the limit are left out.
+  - E, the explicit CAS number, and N of ms in append mode are of later memcacheds (test_meta_set.py).
+  - A key comes back in the encoding of the request (test_meta_get.py): base64 keys and plain keys
+    are different ones here.
+  - An expiry that is over at once, given to T or N of mg and ma and shown by t in the same command:
+    memcached shows 2^32 less some seconds. And dates after 2038 or before 1970, which memcached's
+    32 bits wrap.
+  - A key too long in get or gat: memcached also drops replies to earlier requests that it has not
+    sent yet. Requests cut off by the end of the connection: the same (test_limits.py,
+    test_bad_input.py).
+  - Arithmetic on a value that is empty or white space: memcached reads on into the memory behind the
+    item (test_arithmetic.py).
+  - flush_all with a delay: a second one brings back to life what memcached flushed before
+    (test_flush.py).
+"""
+
+import os
+
+import pytest
+
+from support.differential import (
+    SYNC_MARK, Executor, Generator, compare, difference, find_difference, normalise, shrink,
+)
+from support.servers import Memcached, Stayd
+
+OPTIONS = ["-t", "1", "-o", "no_lru_maintainer,no_lru_crawler"]
+"""memcached's: without its background threads, which now and then hold an item for a moment, and
+while they do, a decrement is not padded and a stale item no longer stale."""
+
+SEED = int(os.environ.get("STAYD_DIFF_SEED", "1"))
+SEQUENCES = int(os.environ.get("STAYD_DIFF_SEQUENCES", "3000"))
+
+
+@pytest.fixture(scope="module")
+def memcached():
+    """Debian's memcached."""
+    with Memcached(OPTIONS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def other_memcached():
+    """A second one, to compare the first with."""
+    with Memcached(OPTIONS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stayd():
+    """The daemon, whose default limits are memcached's."""
+    with Stayd() as server:
+        yield server
+
+
+def executor(server, pool=None, corrupt=None):
+    """An executor for the server's pool over TCP."""
+    return Executor(("127.0.0.1", server.port(pool)), corrupt)
+
+
+@pytest.mark.parametrize("pool", ["cache", "sessions"])
+def test_stayd_answers_as_memcached_does(memcached, stayd, pool):
+    seed = f"{SEED}-{pool}"
+    found = find_difference(executor(memcached), executor(stayd, pool), seed, SEQUENCES)
+    assert found is None, found
+
+
+def test_memcached_answers_as_another_memcached_does(memcached, other_memcached):
+    """So that what the comparison finds are differences, and no accidents."""
+    first, second = executor(memcached), executor(other_memcached)
+    found = find_difference(first, second, SEED, max(300, SEQUENCES // 5))
+    assert found is None, found
+
+
+def replace_first(old, new):
+    """A fault: the first `old` of a reply becomes `new`."""
+    return lambda reply: reply.replace(old, new, 1)
+
+
+@pytest.mark.parametrize("corrupt", [
+    replace_first(b"STORED\r\n", b"STORED \r\n"),
+    replace_first(b"STORED\r\n", b""),
+    replace_first(b"END\r\n", b"END\r\nEND\r\n"),
+    replace_first(b"NOT_FOUND", b"FOUND"),
+    replace_first(b" W\r\n", b"\r\n"),
+    replace_first(b" X", b""),
+    replace_first(b"HD", b"EN"),
+    replace_first(b"value\r\n", b"valux\r\n"),
+    replace_first(b"t-1", b"t100"),
+    replace_first(b"t1000", b"t1007"),
+    replace_first(b"CLIENT_ERROR", b"SERVER_ERROR"),
+    lambda reply: reply[:-1],
+    lambda reply: reply + b"\r\n",
+], ids=range(13))
+def test_the_comparison_finds_a_corrupted_reply_and_a_short_sequence_that_shows_it(
+        memcached, other_memcached, corrupt):
+    first, second = executor(memcached), executor(other_memcached, corrupt=corrupt)
+    found = find_difference(first, second, SEED, 300)
+    assert found is not None
+    steps = found.split("shortened to:\n")[1].split("\nline ")[0].splitlines()
+    assert len(steps) <= 6, found
+
+
+def test_cas_numbers_are_mapped_one_to_one():
+    first = b"HD c5\r\nHD c6\r\nVALUE a 0 1 5\r\nx\r\nEND\r\n"
+    assert difference(first, b"HD c50\r\nHD c70\r\nVALUE a 0 1 50\r\nx\r\nEND\r\n") is None
+    assert difference(first, b"HD c50\r\nHD c70\r\nVALUE a 0 1 70\r\nx\r\nEND\r\n") is not None
+    assert difference(first, b"HD c50\r\nHD c50\r\nVALUE a 0 1 50\r\nx\r\nEND\r\n") is not None
+    assert difference(b"NF c0\r\n", b"NF c1\r\n") is not None
+
+
+def test_times_may_differ_by_one_second_and_no_more():
+    assert difference(b"HD t100 s5\r\n", b"HD t99 s5\r\n") is None
+    assert difference(b"HD t100 s5\r\n", b"HD t98 s5\r\n") is not None
+    assert difference(b"HD t100 s5\r\n", b"HD t100 s6\r\n") is not None
+    assert difference(b"HD t0\r\n", b"HD t-1\r\n") is not None
+
+
+def test_values_are_compared_as_bytes_and_not_read_as_replies():
+    one = b"VALUE a 0 7\r\nHD c5\r\n\r\nEND\r\n"
+    two = b"VALUE a 0 7\r\nHD c6\r\n\r\nEND\r\n"
+    assert difference(one, one) is None
+    assert difference(one, two) is not None
+    assert normalise(b"VA 3 c9\r\nc77\r\n") == [[b"VA", b"3", b"ccas-0"], [b"c77\r\n"]]
+
+
+def test_the_generator_makes_the_same_sequences_of_the_same_seed():
+    one, two, other = Generator(7), Generator(7), Generator(8)
+    sequences = [one.sequence() for _ in range(50)]
+    assert sequences == [two.sequence() for _ in range(50)]
+    assert sequences != [other.sequence() for _ in range(50)]
+
+
+def test_the_generator_reaches_every_command_and_flag():
+    """And every kind of reply comes back from memcached: a generator of errors would prove nothing."""
+    generator = Generator(SEED)
+    commands = [step for _ in range(1500) for step in generator.sequence()]
+    lines = [command.removeprefix(SYNC_MARK).split(b"\r\n")[0].split(b" ") for command in commands]
+    verbs = {words[0] for words in lines}
+    assert verbs >= {b"get", b"gets", b"gat", b"gats", b"set", b"add", b"replace", b"append",
+                     b"prepend", b"cas", b"incr", b"decr", b"touch", b"delete", b"flush_all",
+                     b"verbosity", b"quit", b"mn", b"mg", b"ms", b"md", b"ma"}
+    for verb, flags in ((b"mg", b"bcfkOqstvTNRhu"), (b"ms", b"bckOqTFICM"), (b"md", b"bkOqICT"),
+                        (b"ma", b"bckOqtvTNDJMC")):
+        seen = {word[:1] for words in lines if words[0] == verb for word in words[2:]}
+        assert seen >= {bytes([flag]) for flag in flags}, verb
+    assert any(words[-1] == b"noreply" for words in lines)
+
+
+def test_the_sequences_bring_every_kind_of_reply(memcached):
+    generator, first = Generator(SEED), executor(memcached)
+    seen = set()
+    for _ in range(400):
+        reply = first.run(generator.sequence(), 0)
+        seen |= {b" ".join(words[:2]) if words[0].endswith(b"ERROR") else words[0]
+                 for words in normalise(reply)}
+    assert seen >= {b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED",
+                    b"VALUE", b"END", b"OK", b"HD", b"VA", b"EN", b"NF", b"NS", b"EX", b"MN",
+                    b"ERROR", b"CLIENT_ERROR bad", b"CLIENT_ERROR invalid",
+                    b"CLIENT_ERROR cannot", b"SERVER_ERROR object"}
+
+
+def test_shrinking_keeps_what_is_needed(memcached, other_memcached):
+    first = executor(memcached)
+    second = executor(other_memcached, corrupt=replace_first(b"b 0 1\r\ny", b"b 0 1\r\nz"))
+    steps = [b"get a\r\n"] * 9 + [b"set b 0 0 1\r\ny\r\n"] + [b"get c\r\n"] * 9 + [b"get b\r\n"]
+    assert compare(first, second, steps, 0)
+    assert shrink(first, second, steps, 0) == [b"set b 0 0 1\r\ny\r\n", b"get b\r\n"]

@@ -1,0 +1,526 @@
+"""Generates command sequences, runs them against two servers, and compares what they reply.
+
+A sequence is a list of steps; each step is the bytes of one command, in which `CAS(key)` stands for
+that item's CAS number on the server that is asked. Replies are compared byte for byte, but for
+
+  - CAS numbers, which the servers choose: the n-th number that one server shows must be the n-th
+    that the other shows, everywhere it appears (a bijection);
+  - remaining and idle times (t and l of the meta commands), which may differ by a second, because the
+    servers' seconds do not begin together.
+
+`shrink` makes of a sequence that differs the shortest that still does.
+"""
+
+import base64
+import random
+import re
+import time
+
+from support.servers import Raw
+
+SYNC_MARK = b"<SYNC>"
+"""Before a step: all replies so far are read before it is sent."""
+
+CAS_MARK = re.compile(rb"<CAS ([^ >]+) ([+-][0-9]+)>")
+
+KEYS = [b"a", b"b", b"c", b"a-longer-key-of-some-60-bytes-" + b"x" * 30, b"\xc3\xa4\xff", b"k" * 250]
+BINARY_KEYS = [base64.b64encode(key) for key in (b"\x00\x01\x02", b"b n\r\n", b"\xff" * 20, b"z")]
+BAD_KEYS = [b"k" * 251, b"k" * 500]
+BAD_BINARY_KEYS = [b"A", b"YQ", b"YQ=", b"====", b"Y!==", b"A" * 336]
+TOO_LARGE = 1_200_000
+"""Beyond what an item may hold. memcached's default is 1 MiB, and with less (-I) 1.6.18 crashes."""
+
+DAY_S = 86400
+
+
+def cas(key, offset=0):
+    """The mark that the executor replaces by the key's CAS number plus `offset`; 1 for no item."""
+    return b"<CAS %b %+d>" % (key, offset)
+
+
+class Generator:
+    """Makes sequences; the same seed makes the same ones."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.blank = set()
+        """Keys that may hold a value of spaces or nothing in this sequence. memcached looks for a
+        number in it, and finds one in what lies behind the item: no arithmetic on these."""
+        self.unsent = False
+
+    def sequence(self):
+        """A list of steps. Only the last may leave the connection out of step."""
+        generator = self.random
+        self.blank.clear()
+        self.unsent = False
+        steps = [self.command() for _ in range(generator.choice([1, 2, 3, 5, 8, 12, 20, 30]))]
+        if generator.random() < 0.15:
+            # memcached drops replies that it has not sent when a connection ends in a value.
+            steps.append(SYNC_MARK + self.last_words())
+        return steps
+
+    def command(self):
+        """One command of any kind."""
+        kind = self.random.choices(
+            [self.storage, self.retrieval, self.small, self.meta_get, self.meta_set,
+             self.meta_delete, self.meta_arithmetic, self.odd],
+            [24, 14, 22, 20, 20, 8, 12, 6],
+        )[0]
+        step = kind()
+        verb = step.split(b" ", 1)[0]
+        if verb in (b"get", b"gets", b"gat", b"gats", b"mg"):
+            self.unsent = True
+        elif verb in (b"incr", b"decr", b"ma") and self.unsent:
+            # While memcached has a reply with the item to send, it makes a new item for the number:
+            # without padding, and no longer stale. So that both are known: all is sent first.
+            self.unsent = False
+            return SYNC_MARK + step
+        return step
+
+    def key(self):
+        """Mostly a good key, mostly one of few, so that commands meet."""
+        generator = self.random
+        if generator.random() < 0.02:
+            return generator.choice(BAD_KEYS)
+        return generator.choice(KEYS[:3] if generator.random() < 0.8 else KEYS)
+
+    def number_key(self):
+        """A key whose item, if it has any, does not hold a blank value."""
+        while True:
+            key = self.key()
+            if key not in self.blank:
+                return key
+            if self.blank >= set(KEYS):
+                return b"never-blank"
+
+    def value(self):
+        """Numbers, texts, bytes that look like commands; empty, large, and too large ones."""
+        generator = self.random
+        shape = generator.random()
+        if shape < 0.5:
+            return b"%d" % generator.choice(
+                [0, 1, 9, 10, 99, 100, 12345, 2**32 - 1, 2**32, 2**63, 2**64 - 2, 2**64 - 1, 2**64]
+            )
+        if shape < 0.93:
+            return generator.choice([
+                b"", b"x", b"value", b"\r\n", b"\r\nEND\r\n", b"\x00\x01\xff", b"get a\r\n", b" 5",
+                b"5 ", b"-5", b"+5", b"007", b"5x", b"1.5", b"v" * 60, b"0" * 25, b"1" * 20,
+            ])
+        if shape > 0.997:
+            return b"L" * TOO_LARGE
+        return b"L" * generator.choice([500, 1500, 2500, 20_000])
+
+    def expiry(self):
+        """Seconds that no test lives to see, and such as are over at once."""
+        return b"%d" % self.random.choice([
+            0, 0, 0, 0, 100, 1000, 30 * DAY_S, -1, -100, 30 * DAY_S + 1, 1_000_000_000,
+            int(time.time()) + 100 * DAY_S, 2**31 - 1,
+        ])
+
+    def bad_number(self):
+        """What is no number, or none of 64 bits."""
+        return self.random.choice([b"x", b"1x", b"", b"-", b"1.5", b"0x1", b"99999999999999999999"])
+
+    def noreply(self):
+        """Mostly nothing."""
+        return self.random.choices(
+            [b"", b" noreply", b" NOREPLY", b" foo", b" noreply foo"], [80, 14, 1, 2, 1]
+        )[0]
+
+    def data(self, value):
+        """The data block: now and then longer than was announced, but ending in a line of its own."""
+        if self.random.random() < 0.02:
+            return value + self.random.choice([b"y", b"yz", b"yzz", b"\r\nfoo"]) + b"\r\n"
+        return value + b"\r\n"
+
+    def storage(self):
+        """set, add, replace, append, prepend, cas."""
+        generator = self.random
+        verb = generator.choice([b"set", b"set", b"set", b"add", b"replace", b"append", b"prepend",
+                                 b"cas", b"cas"])
+        key, value = self.key(), self.value()
+        if not value.strip():
+            self.blank.add(key)
+        flags = b"%d" % generator.choice([0, 0, 1, 77, 65535, 2**31, 2**32 - 1])
+        expiry, length = self.expiry(), b"%d" % len(value)
+        fault = generator.random()
+        if fault < 0.01:
+            flags = generator.choice([b"x", b"-1", b"1x", b"1.5"])
+        elif fault < 0.02:
+            expiry = generator.choice([b"x", b"1x", b"1.5", b"-"])
+        elif fault < 0.04:
+            length = generator.choice([b"x", b"-1", b"1x", b"2147483648", b"9223372036854775808",
+                                       b"18446744073709551616", b"-2147483648"])
+        words = [verb, key, flags, expiry, length]
+        if verb == b"cas":
+            words.append(self.cas_number(key) if generator.random() < 0.95 else self.bad_number())
+        if fault > 0.99:
+            words.pop()
+        line = b" ".join(words) + self.noreply() + b"\r\n"
+        if not self.is_good_storage(line.split(), key):
+            return line  # the data would be taken for commands; other steps do that on purpose
+        return line + self.data(value)
+
+    @staticmethod
+    def is_good_storage(words, key):
+        """Whether a server will read a data block after this line, as memcached decides it."""
+        expected = (6, 7) if words[0] == b"cas" else (5, 6)
+        joined = len(CAS_MARK.sub(b"0", b" ".join(words)).split(b" "))
+        numbers = CAS_MARK.sub(b"0", b" ".join(words)).split(b" ")[2:expected[0]]
+        limits = [2**63, 2**63, 2**31 - 2, 2**64]
+        return (joined in expected and len(key) <= 250
+                and all(re.fullmatch(rb"-?[0-9]+", number) for number in numbers)
+                and all(abs(int(number)) < limit for number, limit in zip(numbers, limits))
+                and int(numbers[0]) >= 0 and int(numbers[2]) >= 0 and int(numbers[-1]) >= 0 - (
+                    words[0] != b"cas"))
+
+    def cas_number(self, key):
+        """The right one, one too old, one too new, and ones that never were."""
+        generator = self.random
+        if len(key) > 250 or generator.random() < 0.15:
+            return generator.choice([b"0", b"1", b"9999999999999", b"18446744073709551615"])
+        return cas(key, generator.choice([0, 0, 0, 0, -1, 1_000_000_000]))
+
+    def retrieval(self):
+        """get, gets, gat, gats of one key or of many."""
+        generator = self.random
+        verb = generator.choice([b"get", b"get", b"gets", b"gat", b"gats"])
+        count = generator.choices([1, 2, 3, 7, 40, 0], [60, 14, 10, 8, 6, 2])[0]
+        if verb.startswith(b"gat"):
+            count = min(count, 3)  # unlike get, it has no room for more than 2048 bytes
+        words = [verb]
+        if verb.startswith(b"gat") and generator.random() < 0.97:
+            words.append(self.expiry() if generator.random() < 0.97 else generator.choice(
+                [b"x", b"1x", b"1.5"]))
+        # No key too long: memcached then drops all replies that it has not sent yet.
+        words += [key for key in (self.key() for _ in range(count)) if len(key) <= 250]
+        return b" ".join(words) + b"\r\n"
+
+    def small(self):
+        """Commands of one line: delete, touch, incr, decr, flush_all, version and the like."""
+        generator = self.random
+        verb = generator.choices(
+            [b"delete", b"touch", b"incr", b"decr", b"flush_all", b"verbosity", b"mn"],
+            [20, 20, 24, 20, 4, 2, 3],
+        )[0]
+        words = [verb]
+        if verb == b"delete":
+            words.append(self.key())
+            words += generator.choices([[], [b"0"], [b"1"], [b"foo"], [b"0", b"noreply"]],
+                                       [90, 3, 2, 2, 2])[0]
+        elif verb == b"touch":
+            words += [self.key(), self.expiry()]
+            if generator.random() < 0.03:
+                words[2] = generator.choice([b"x", b"1x", b"1.5"])
+        elif verb in (b"incr", b"decr"):
+            words += [self.number_key(), b"%d" % generator.choice([0, 1, 5, 10, 99, 2**32, 2**64 - 1])]
+            if generator.random() < 0.04:
+                words[2] = generator.choice([b"x", b"-1", b"1x", b"18446744073709551616", b"1.5"])
+        elif verb == b"flush_all":
+            words += generator.choices([[], [b"0"], [b"-1"], [b"x"], [b"1x"]], [80, 8, 4, 4, 4])[0]
+        elif verb == b"verbosity":
+            words += generator.choices([[b"0"], [b"1"], [], [b"x"]], [60, 30, 5, 5])[0]
+        if generator.random() < 0.02 and len(words) > 1:
+            words.pop()
+        line = b" ".join(words)
+        return line + (self.noreply() if not line.endswith(b"noreply") else b"") + b"\r\n"
+
+    def flags(self, choices):
+        """A random selection of flags in random order; now and then one twice, or an unknown one."""
+        generator = self.random
+        selected = [choice for choice in choices if generator.random() < 0.25]
+        generator.shuffle(selected)
+        fault = generator.random()
+        if selected and fault < 0.02:
+            selected.append(generator.choice(selected))
+        elif fault < 0.04:
+            selected.insert(0, generator.choice([b"z", b"Q", b"!", b"1", b"G"]))
+        return selected
+
+    def meta_key(self, flags, arithmetic=False):
+        """A key, with the flag b added if it is a base64 one.
+
+        Base64 keys are others than the plain ones: memcached returns a key in the encoding in which
+        the item was stored.
+        """
+        generator = self.random
+        if generator.random() < 0.8:
+            return self.number_key() if arithmetic else self.key()
+        flags.insert(generator.randrange(len(flags) + 1), b"b")
+        if generator.random() < 0.1:
+            return generator.choice(BAD_BINARY_KEYS)
+        good = [key for key in BINARY_KEYS if not (arithmetic and key in self.blank)]
+        return generator.choice(good or [base64.b64encode(b"never-blank")])
+
+    def opaque(self):
+        """An opaque flag of a length that is still allowed, mostly."""
+        return b"O" + self.random.choice([b"", b"1", b"abc", b"o" * 30, b"\xc3\xa4", b"o" * 32])
+
+    def meta_line(self, verb, flags, value=None):
+        """The line of a meta command; with its data if there is to be any."""
+        key = self.meta_key(flags, arithmetic=verb == b"ma")
+        if value is None:
+            return b" ".join([verb, key, *flags]) + b"\r\n"
+        if not value.strip():
+            self.blank.add(key)
+        length = b"%d" % len(value)
+        bad = len(key) > 250
+        if self.random.random() < 0.03:
+            length, bad = self.random.choice(
+                [b"x", b"-1", b"1x", b"2147483648", b"9223372036854775808"]), True
+        line = b" ".join([verb, key, length, *flags]) + b"\r\n"
+        return line if bad else line + self.data(value)
+
+    def meta_expiry(self, flag):
+        """A flag with an expiry; in the future, or far enough in the past."""
+        expiry = self.expiry()
+        return flag + (b"0" if expiry.startswith(b"-") else expiry)
+
+    def number_flag(self, flag, numbers):
+        """A flag with one of the numbers, or seldom with what is none."""
+        if self.random.random() < 0.03:
+            return flag + self.bad_number()
+        return flag + b"%d" % self.random.choice(numbers)
+
+    def meta_get(self):
+        """mg with any of its flags."""
+        flags = self.flags([
+            b"v", b"v", b"k", b"f", b"s", b"t", b"c", b"q", b"h", b"u", self.opaque(), b"Pp", b"Lp",
+            self.meta_expiry(b"N"), self.meta_expiry(b"T"), self.number_flag(b"R", [30, 500, 50000]),
+        ])
+        if any(flag.startswith(b"N") for flag in flags):  # memcached returns a base64 key decoded
+            key = self.key()
+            self.blank.add(key)
+            return b" ".join([b"mg", key, *unique(flags, self.random)]) + b"\r\n"
+        return self.meta_line(b"mg", unique(flags, self.random))
+
+    def meta_set(self):
+        """ms in any of its modes with any of its flags."""
+        generator = self.random
+        mode = b"M" + generator.choice([b"S", b"E", b"A", b"P", b"R"])
+        if generator.random() < 0.03:
+            mode = generator.choice([b"M", b"MX", b"Ms", b"MSS"])
+        flags = self.flags([
+            b"k", b"c", b"q", b"I", mode, mode, self.opaque(), self.meta_expiry(b"T"),
+            self.number_flag(b"F", [0, 1, 77, 2**32 - 1]), b"C" + self.cas_number(self.key()),
+        ])
+        return self.meta_line(b"ms", unique(flags, generator), self.value())
+
+    def meta_delete(self):
+        """md with any of its flags."""
+        flags = self.flags([
+            b"k", b"q", b"I", b"I", self.opaque(), self.meta_expiry(b"T"),
+            b"C" + self.cas_number(self.key()),
+        ])
+        return self.meta_line(b"md", unique(flags, self.random))
+
+    def meta_arithmetic(self):
+        """ma in any of its modes with any of its flags."""
+        generator = self.random
+        mode = b"M" + generator.choice([b"I", b"D", b"+", b"-"])
+        if generator.random() < 0.03:
+            mode = generator.choice([b"M", b"MX", b"Md", b"MII"])
+        flags = self.flags([
+            b"k", b"c", b"q", b"t", b"v", b"v", mode, mode, self.opaque(), self.meta_expiry(b"T"),
+            self.meta_expiry(b"N"), self.number_flag(b"D", [0, 1, 10, 2**64 - 1]),
+            self.number_flag(b"J", [0, 13, 2**64 - 1]), b"C" + self.cas_number(self.key()),
+        ])
+        return self.meta_line(b"ma", unique(flags, generator))
+
+    def odd(self):
+        """Lines that no client should send, and that leave the connection in step."""
+        generator = self.random
+        words = [b"get", b"set", b"cas", b"gat", b"touch", b"incr", b"delete", b"mg", b"ms", b"md",
+                 b"ma", b"foo", b"a", b"b", b"0", b"1", b"x", b"v", b"noreply", b"GET", b"mgg"]
+        line = generator.choice([
+            b"", b" ", b"foo", b"GET a", b"get", b"gets", b"gat", b"gat 0", b"set", b"set a",
+            b"set a 0", b"set a 0 0", b"add a", b"cas a 0 0 1", b"incr", b"incr a", b"decr a",
+            b"touch", b"touch a", b"delete", b"mg", b"ms", b"ms a", b"md", b"ma", b"mx a", b"m",
+            b"mnn", b"get  a", b"  get a", b"get a ", b"delete  a", b"mg  a  v", b"verbosity",
+            b"stats foo", b"version1", b"touch a 1 2 3", b"flush_all 1 2 3", b"delete a b c d",
+            b"get\ta", b"mg a\tv", b"gets a b c a b c", b"get " + b"a " * 30 + b"b",
+            b" ".join(generator.choice(words) for _ in range(generator.randrange(1, 3))),
+        ])
+        return line + generator.choice([b"\r\n", b"\r\n", b"\n"])
+
+    def last_words(self):
+        """What leaves the connection out of step or ends it: only the last step may be this."""
+        generator = self.random
+        return generator.choice([
+            b"quit\r\n", b"quit\r\nget a\r\n", b"get a", b"set a 0 0 5", b"set a 0 0 5\r\nxy",
+            b"set a 0 0 5\r\nvalue", b"set a 0 0 5\r\nvalue\r", b"set a 0 0 5\r\nval\r\nget a\r\n",
+            b"set a 0 0 2\r\nvalue-of-more\r\nget a\r\n", b"ms a 5\r\nval\r\nmg a v\r\n",
+            b"set a 0 0 x\r\nvalue\r\nget a\r\n", b"set a 0 0 -1\r\nvalue\r\nget a\r\n",
+            b"set a 0 0 9000000\r\n" + b"x" * 5000, b"set %b 0 0 5\r\nvalue\r\n" % (b"k" * 251),
+            b"ms a x\r\nvalue\r\nmg a v\r\n", b"set a 0 0 0\r\nget a\r\nget a\r\n", b"mn", b"\r",
+            b"set a 0 0 3\r\nxyz\rget a\r\nget a\r\n", b"set a 0 0 3\r\nxyz\nget a\r\nget a\r\n",
+        ])
+
+
+def unique(flags, generator):
+    """Takes out flags with the same letter as an earlier one, but for one time in fifty."""
+    if generator.random() < 0.02:
+        return flags
+    seen = set()
+    return [flag for flag in flags if not (flag[:1] in seen or seen.add(flag[:1]))]
+
+
+class Executor:
+    """Runs sequences against one server."""
+
+    def __init__(self, address, corrupt=None):
+        """`address` as Raw takes it; `corrupt` may change a reply, to test this test."""
+        self.address = address
+        self.control = Raw(address)
+        self.corrupt = corrupt or (lambda reply: reply)
+        # No number that the generator writes down itself may ever be an item's.
+        self.control.send(b"set warm-up 0 0 1 noreply\r\nx\r\n" * 100)
+        self.control.expect_in_step()
+
+    def run(self, steps, splits):
+        """Runs the steps on a new connection and a flushed pool; returns all that was replied.
+
+        `splits` seeds where the stream is cut into writes.
+        """
+        self.control.ask(b"flush_all\r\n", b"OK\r\n")
+        generator = random.Random(splits)
+        reply = bytearray()
+        with Raw(self.address) as connection:
+            pending = bytearray()
+            try:
+                for step in steps:
+                    mark = CAS_MARK.search(step)
+                    if mark or step.startswith(SYNC_MARK):
+                        self._write(connection, bytes(pending) + b"mg in-step k\r\n", generator)
+                        pending.clear()
+                        reply += connection.read_until(b"EN kin-step\r\n")
+                        step = step.removeprefix(SYNC_MARK)
+                    if mark:
+                        number = self._cas_of(mark[1], int(mark[2]))
+                        step = step.replace(mark[0], b"%d" % number)
+                    pending += step
+                self._write(connection, bytes(pending), generator)
+                connection.socket.shutdown(1)
+            except OSError:
+                pass  # closed by the server: what it said before shows why
+            reply += connection.read_to_end()
+        return self.corrupt(bytes(reply))
+
+    def _cas_of(self, key, offset):
+        line = self.control.ask(b"mg %b c\r\n" % key)
+        return int(line.split(b" ")[1][1:]) + offset if line.startswith(b"HD c") else 1
+
+    @staticmethod
+    def _write(connection, data, generator):
+        cuts = sorted(generator.randrange(len(data) + 1) for _ in range(generator.choice([0, 0, 1, 3])))
+        for start, end in zip([0, *cuts], [*cuts, len(data)]):
+            if start < end:
+                connection.send(data[start:end])
+
+    def close(self):
+        """Closes the control connection."""
+        self.control.close()
+
+
+def parse(reply):
+    """The reply as a list of lists of words; a data block is a list of one."""
+    result, position = [], 0
+    while position < len(reply):
+        end = reply.find(b"\r\n", position)
+        if end < 0:
+            result.append([reply[position:]])
+            break
+        words = reply[position:end].split(b" ")
+        result.append(words)
+        position = end + 2
+        length = words[3] if words[0] == b"VALUE" and len(words) >= 4 else (
+            words[1] if words[0] == b"VA" and len(words) >= 2 else None)
+        if length is not None and length.isdigit():
+            result.append([reply[position:position + int(length) + 2]])
+            position += int(length) + 2
+    return result
+
+
+def normalise(reply):
+    """`parse`, with CAS numbers replaced by the order in which they appear first."""
+    order = {}
+
+    def name(number):
+        return b"cas-%d" % order.setdefault(number, len(order)) if int(number) else b"cas-zero"
+
+    result = parse(reply)
+    for words in result:
+        if words[0] == b"VALUE" and len(words) == 5 and words[4].isdigit():
+            words[4] = name(words[4])
+        elif words[0] in (b"HD", b"VA", b"NS", b"EX", b"NF", b"EN"):
+            for index in range(1, len(words)):
+                if words[index][:1] == b"c" and words[index][1:].isdigit():
+                    words[index] = b"c" + name(words[index][1:])
+    return result
+
+
+def is_time(word):
+    """Whether a word of a meta reply is a time that may differ by a second."""
+    return word[:1] in (b"t", b"l") and word[1:].isdigit()
+
+
+def difference(first, second):
+    """None if two replies say the same, else a sentence about where they differ."""
+    one, two = normalise(first), normalise(second)
+    for index in range(max(len(one), len(two))):
+        left = one[index] if index < len(one) else None
+        right = two[index] if index < len(two) else None
+        if left == right:
+            continue
+        if left and right and len(left) == len(right) and left[0] in (b"HD", b"VA") and all(
+            a == b or (is_time(a) and is_time(b) and a[:1] == b[:1]
+                       and abs(int(a[1:]) - int(b[1:])) <= 1)
+            for a, b in zip(left, right)
+        ):
+            continue
+        return f"line {index + 1} of the replies: {left!r} and {right!r}"
+    return None
+
+
+def compare(first, second, steps, splits):
+    """Runs the steps on both; None, or how the replies differ and what they were."""
+    one, two = first.run(steps, splits), second.run(steps, splits)
+    where = difference(one, two)
+    return where and f"{where}\nfirst:  {_short(one)}\nsecond: {_short(two)}"
+
+
+def shrink(first, second, steps, splits):
+    """The shortest sequence, by leaving steps out, whose replies still differ."""
+    steps = list(steps)
+    size = max(1, len(steps) // 2)
+    while True:
+        index = 0
+        while index < len(steps):
+            shorter = steps[:index] + steps[index + size:]
+            if shorter and compare(first, second, shorter, splits):
+                steps = shorter
+            else:
+                index += size
+        if size == 1:
+            return steps
+        size //= 2
+
+
+def find_difference(first, second, seed, count):
+    """Runs `count` sequences; None if all agree, else a message with a short reproducer."""
+    generator = Generator(seed)
+    for number in range(count):
+        steps = generator.sequence()
+        splits = generator.random.randrange(1 << 30)
+        found = compare(first, second, steps, splits)
+        if found:
+            steps = shrink(first, second, steps, splits)
+            again = compare(first, second, steps, splits)
+            found = again or f"(not when it is repeated; at first:) {found}"
+            shown = "\n".join(f"  {_short(step)}" for step in steps)
+            return f"sequence {number} of seed {seed} differs, shortened to:\n{shown}\n{found}"
+    return None
+
+
+def _short(data):
+    return repr(data) if len(data) <= 1500 else f"{data[:1500]!r}... ({len(data)} bytes)"
