@@ -21,6 +21,7 @@ struct store_thread {
     struct grace *grace;
     unsigned index; /* 0 up to the number of threads, exclusive */
     uint32_t now_s; /* unix seconds, as of the last refresh: all requests of a batch share it */
+    uint32_t reads; /* a running number, private to the store */
 };
 
 /* NULL if memory is short. `threads`: how many store_threads there will be, at most. */

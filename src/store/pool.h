@@ -206,6 +206,7 @@ struct pool_stats {
     uint64_t counters[POOL_COUNTERS];
     uint64_t items;          /* in the index: some may have expired and not been reclaimed */
     uint64_t live_bytes;     /* records of those items, headers included */
+    uint64_t marker_bytes;   /* tombstones and flushes that may still be needed */
     uint64_t dead_bytes;     /* records that nothing points to, not yet reclaimed */
     uint64_t free_bytes;     /* segments never used or reclaimed, and open segments' rest */
     uint64_t capacity_bytes; /* all segments */

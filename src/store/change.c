@@ -1,0 +1,231 @@
+#include "store/change.h"
+
+#include "base/hash.h"
+
+/* The state of one attempt; the bucket is locked. */
+struct change_attempt {
+    struct pool *pool;
+    struct store_thread *thread;
+    uint64_t hash;
+    struct bytes key;
+    struct layout_bucket *bucket;
+    bool present; /* hit is filled in, visible or not */
+    const struct record *old;
+    struct lookup_hit hit;
+    struct change change;
+    bool removes;   /* nothing is to be seen afterwards */
+    bool tombstone; /* an older version must be kept down */
+    size_t size;    /* of all that is written */
+    enum segment_purpose purpose;
+};
+
+void change_describe(const struct record *record, unsigned frequency, struct item *item) {
+    *item = (struct item){
+        .key = record->key,
+        .value = record->value,
+        .client_flags = record->client_flags,
+        .expiry_s = record->expiry_s,
+        .accessed_s = record->accessed_s,
+        .cas = record->cas != 0 ? record->cas : record->sequence,
+        .fetched = frequency > 0,
+        .stale = record->stale,
+        .token_sent = record->token_sent,
+    };
+}
+
+static bool change_expires_sooner(uint32_t expiry_s, uint32_t than_s) {
+    return expiry_s != 0 && (than_s == 0 || expiry_s < than_s);
+}
+
+static struct record change_tombstone(const struct change_attempt *attempt) {
+    return (struct record){
+        .kind = LAYOUT_TOMBSTONE,
+        .paired = !attempt->removes,
+        .expiry_s = attempt->old->expiry_s,
+        .key = attempt->key,
+    };
+}
+
+/* Looks up and asks the planner. */
+static enum status change_plan(struct change_attempt *attempt, change_planner planner,
+                               void *request) {
+    struct pool *pool = attempt->pool;
+    uint32_t now_s = attempt->thread->now_s;
+    attempt->present =
+        index_find(&pool->index, attempt->bucket, attempt->hash, attempt->key, &attempt->hit);
+    attempt->old = attempt->present && pool_visible(pool, &attempt->hit.record, now_s)
+                       ? &attempt->hit.record
+                       : NULL;
+    attempt->change = (struct change){.action = CHANGE_NOTHING};
+    enum status status = planner(request, attempt->old, now_s, &attempt->change);
+    if (status != STATUS_OK || attempt->change.action == CHANGE_NOTHING) {
+        return status;
+    }
+    struct record *record = &attempt->change.record;
+    if (attempt->change.action == CHANGE_WRITE &&
+        attempt->key.size + record->value.size + record->value_tail.size >
+            pool->options.item_max_bytes) {
+        return STATUS_TOO_LARGE;
+    }
+    record->kind = LAYOUT_VALUE;
+    record->key = attempt->key;
+    record->accessed_s = now_s;
+    attempt->removes =
+        attempt->change.action == CHANGE_REMOVE || record_expired(record->expiry_s, now_s);
+    /* Without it, the old version would be there again once the new one is gone (invariant 1). */
+    attempt->tombstone =
+        pool->header != NULL && attempt->old != NULL &&
+        (attempt->removes || change_expires_sooner(record->expiry_s, attempt->old->expiry_s));
+    attempt->size = attempt->removes ? 0 : record_size(record);
+    if (attempt->tombstone) {
+        struct record tombstone = change_tombstone(attempt);
+        attempt->size += record_size(&tombstone);
+    }
+    attempt->purpose = attempt->old != NULL ? SEGMENT_FOR_UPDATE : SEGMENT_FOR_NEW;
+    return STATUS_OK;
+}
+
+static bool change_over_limit(const struct change_attempt *attempt) {
+    const struct pool *pool = attempt->pool;
+    /* relaxed: writers that pass at the same moment go over by some records, no more */
+    return !pool->options.evict && attempt->purpose == SEGMENT_FOR_NEW &&
+           atomic_load_explicit(&pool->view.index->live_bytes, memory_order_relaxed) +
+                   atomic_load_explicit(&pool->view.index->marker_bytes, memory_order_relaxed) +
+                   attempt->size >
+               pool->live_limit_bytes;
+}
+
+/* Writes the tombstone, if one is due, and returns where the item's own record goes. */
+static struct segment_place change_write_tombstone(struct change_attempt *attempt,
+                                                   struct segment_place place) {
+    struct pool *pool = attempt->pool;
+    struct record tombstone = change_tombstone(attempt);
+    tombstone.sequence = pool_next_sequence(pool);
+    size_t size = record_size(&tombstone);
+    record_write(place.at, &tombstone, place.crc_seed);
+    segments_count_marker(&pool->segments, place.location, size);
+    place.at = (struct layout_record *)(void *)((char *)place.at + size);
+    place.location += size / LAYOUT_ALIGN;
+    return place;
+}
+
+/* Points the key's slot at the new record. */
+static bool change_publish(struct change_attempt *attempt, uint64_t location, size_t size) {
+    struct pool *pool = attempt->pool;
+    unsigned frequency = attempt->old != NULL && attempt->change.keep_reads
+                             ? layout_slot_frequency(attempt->hit.slot_value)
+                             : 0;
+    uint64_t slot = layout_slot(attempt->hash, frequency, location);
+    segments_count_live(&pool->segments, location, size);
+    if (!attempt->present) {
+        if (!index_insert(&pool->index, attempt->bucket, slot)) {
+            segments_count_dead(&pool->segments, location, size);
+            return false;
+        }
+        return true;
+    }
+    atomic_store_explicit(attempt->hit.slot, slot, memory_order_release); /* publishes the record */
+    return true;
+}
+
+static void change_bury(struct change_attempt *attempt) {
+    if (attempt->present) {
+        segments_count_dead(&attempt->pool->segments, layout_slot_location(attempt->hit.slot_value),
+                            record_stored_size(attempt->hit.at));
+        janitor_note_death(&attempt->pool->janitor);
+    }
+}
+
+/* Does what was planned, into the room that was found. */
+static enum status change_commit(struct change_attempt *attempt, struct segment_place place,
+                                 struct item *result) {
+    struct pool *pool = attempt->pool;
+    struct record *record = &attempt->change.record;
+    if (attempt->tombstone) {
+        place = change_write_tombstone(attempt, place);
+    }
+    record->sequence = pool_next_sequence(pool);
+    if (attempt->removes) {
+        if (result != NULL) {
+            change_describe(record, 0, result);
+        }
+        if (attempt->present) {
+            index_remove(&pool->index, attempt->bucket, attempt->hit.slot);
+        }
+        change_bury(attempt);
+        return STATUS_OK;
+    }
+    record_write(place.at, record, place.crc_seed);
+    size_t size = record_stored_size(place.at);
+    if (!change_publish(attempt, place.location, size)) {
+        return STATUS_NO_MEMORY;
+    }
+    change_bury(attempt);
+    if (result != NULL) {
+        struct record written;
+        record_read(place.at, record_size(record), &written);
+        change_describe(&written, attempt->change.keep_reads, result);
+    }
+    return STATUS_OK;
+}
+
+/* One attempt under the lock. `*again`: there was no room for it. */
+static enum status change_attempt(struct change_attempt *attempt, change_planner planner,
+                                  void *request, struct item *result, bool *again) {
+    struct pool *pool = attempt->pool;
+    struct segment_place place = {0};
+    *again = false;
+    enum status status = change_plan(attempt, planner, request);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (attempt->change.action == CHANGE_NOTHING) {
+        if (result != NULL && attempt->old != NULL) {
+            change_describe(attempt->old, layout_slot_frequency(attempt->hit.slot_value), result);
+        }
+        return STATUS_OK;
+    }
+    if (attempt->size > 0) {
+        if (change_over_limit(attempt)) {
+            janitor_note_full(pool);
+            return STATUS_NO_MEMORY;
+        }
+        uint32_t useful_until_s = attempt->removes ? 0 : attempt->change.record.expiry_s;
+        if (attempt->tombstone) {
+            useful_until_s = attempt->old->expiry_s; /* the later of the two */
+        }
+        if (!segments_reserve(&pool->segments, attempt->purpose, attempt->thread->now_s,
+                              useful_until_s, attempt->size, &place)) {
+            *again = true;
+            return STATUS_OK;
+        }
+    }
+    return change_commit(attempt, place, result);
+}
+
+enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,
+                       change_planner planner, void *request, struct item *result) {
+    struct change_attempt attempt = {.pool = pool, .thread = thread, .key = key};
+    attempt.hash = hash_key(pool->view.hash_seed, key);
+    for (;;) {
+        if (atomic_load_explicit(&pool->read_only, memory_order_relaxed)) {
+            return STATUS_READ_ONLY; /* relaxed: set once, and seen soon */
+        }
+        bool again;
+        attempt.bucket = index_lock(&pool->index, attempt.hash);
+        enum status status = change_attempt(&attempt, planner, request, result, &again);
+        index_unlock(attempt.bucket);
+        if (!again) {
+            index_grow(&pool->index);
+            janitor_check(pool);
+            return status;
+        }
+        status = janitor_make_room(pool, thread, attempt.purpose);
+        if (status != STATUS_OK) {
+            if (attempt.purpose == SEGMENT_FOR_NEW) {
+                janitor_note_full(pool);
+            }
+            return status;
+        }
+    }
+}

@@ -1,0 +1,276 @@
+#include "store/compaction.h"
+
+#include "base/hash.h"
+
+#include <stdlib.h>
+
+/* The sequence at which the oldest segment but this one was opened. A tombstone or a flush has
+ * nothing left to keep down once that is not before it: an older record can only lie in a segment
+ * that was opened before the record that ended it was written. */
+static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment) {
+    const struct lookup_view *view = &pool->view;
+    uint64_t oldest = UINT64_MAX;
+    for (uint32_t segment = 0; segment < view->segment_count; segment++) {
+        struct layout_segment *info = &view->segments[segment];
+        uint64_t opened = atomic_load(&info->opened_sequence);
+        if (segment != own_segment && atomic_load(&info->state) != LAYOUT_SEGMENT_FREE &&
+            opened < oldest) {
+            oldest = opened;
+        }
+    }
+    return oldest;
+}
+
+/* Whether a tombstone or a flush must stay. These have no slot: what they are for decides. */
+static bool compaction_marker_needed(struct pool *pool, const struct record *record,
+                                     uint64_t oldest_other, uint32_t now_s) {
+    const struct layout_index_header *index = pool->view.index;
+    if (record->kind == LAYOUT_FLUSH &&
+        record->sequence == atomic_load(&index->flush_due_sequence) &&
+        atomic_load(&index->flush_due_s) != 0) {
+        return true; /* it is still to come */
+    }
+    uint64_t flushed = pool_flush_sequence(pool);
+    bool in_force = record->kind == LAYOUT_FLUSH
+                        ? record->expiry_s == 0 && record->sequence == flushed
+                        : record->sequence > flushed && !record_expired(record->expiry_s, now_s);
+    return in_force && oldest_other < record->sequence;
+}
+
+/* Copies a record into one of the janitor's open segments. */
+static bool compaction_copy(struct pool *pool, const struct segment_cursor *cursor, uint32_t now_s,
+                            struct segment_place *place) {
+    if (!segments_reserve(&pool->segments, SEGMENT_FOR_JANITOR, now_s, cursor->record.expiry_s,
+                          cursor->size, place)) {
+        return false;
+    }
+    record_move(place->at, cursor->at, place->crc_seed);
+    pool_add(pool, pool_janitor_shard(pool), POOL_BYTES_MOVED, cursor->size);
+    pool->janitor.moved_bytes += cursor->size;
+    return true;
+}
+
+enum compaction_fate { FATE_DEAD, FATE_GONE, FATE_EVICTED, FATE_MOVED, FATE_NO_ROOM };
+
+/* Decides about one value, under its bucket's lock. */
+static enum compaction_fate compaction_decide(struct pool *pool,
+                                              const struct segment_cursor *cursor,
+                                              struct layout_bucket *bucket, unsigned keep_reads,
+                                              uint32_t now_s, bool may_move) {
+    _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
+    if (slot == NULL) {
+        return FATE_DEAD;
+    }
+    uint64_t value = atomic_load_explicit(slot, memory_order_relaxed); /* the lock orders it */
+    unsigned frequency = layout_slot_frequency(value);
+    bool visible = pool_visible(pool, &cursor->record, now_s);
+    if (!visible || (may_move && frequency < keep_reads)) {
+        index_remove(&pool->index, bucket, slot);
+        segments_count_dead(&pool->segments, cursor->location, cursor->size);
+        return visible ? FATE_EVICTED : FATE_GONE;
+    }
+    if (!may_move) {
+        return FATE_DEAD; /* a sweep leaves it where it is */
+    }
+    struct segment_place place;
+    if (!compaction_copy(pool, cursor, now_s, &place)) {
+        return FATE_NO_ROOM;
+    }
+    /* What was read long ago counts less than what is read now. */
+    uint64_t moved = layout_slot_with_frequency(
+        (value & ~((UINT64_C(1) << LAYOUT_LOCATION_BITS) - 1)) | place.location,
+        keep_reads > 0 ? frequency / 2 : frequency);
+    segments_count_live(&pool->segments, place.location, cursor->size);
+    atomic_store_explicit(slot, moved, memory_order_release); /* publishes the copy */
+    segments_count_dead(&pool->segments, cursor->location, cursor->size);
+    return FATE_MOVED;
+}
+
+static enum compaction_fate compaction_handle(struct pool *pool,
+                                              const struct segment_cursor *cursor,
+                                              unsigned keep_reads, uint32_t now_s, bool may_move) {
+    uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
+    struct layout_bucket *bucket = index_lock(&pool->index, hash);
+    enum compaction_fate fate =
+        compaction_decide(pool, cursor, bucket, keep_reads, now_s, may_move);
+    index_unlock(bucket);
+    unsigned shard = pool_janitor_shard(pool);
+    if (fate == FATE_GONE) {
+        pool_add(pool, shard, POOL_EXPIRED_RECLAIMED, 1);
+    } else if (fate == FATE_EVICTED) {
+        pool_add(pool, shard, POOL_EVICTIONS, 1);
+    }
+    return fate;
+}
+
+static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_cursor *cursor) {
+    segment_walk(cursor, &pool->segments, segment, atomic_load(&pool->view.segments[segment].fill));
+}
+
+void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
+    struct segment_cursor cursor;
+    uint32_t next_expiry_s = LAYOUT_NEVER;
+    uint32_t marker_bytes = 0;
+    uint64_t oldest_other = compaction_oldest_other(pool, segment);
+    compaction_walk(pool, segment, &cursor);
+    while (segment_next(&cursor)) {
+        const struct record *record = &cursor.record;
+        if (record->kind != LAYOUT_VALUE) {
+            bool needed = compaction_marker_needed(pool, record, oldest_other, now_s);
+            marker_bytes += needed ? (uint32_t)cursor.size : 0;
+        } else if (!pool_visible(pool, record, now_s)) {
+            compaction_handle(pool, &cursor, 0, now_s, false);
+        } else if (record->expiry_s != 0 && record->expiry_s < next_expiry_s) {
+            next_expiry_s = record->expiry_s;
+        }
+    }
+    segments_set_markers(&pool->segments, segment, marker_bytes);
+    atomic_store(&pool->view.segments[segment].first_expiry_s, next_expiry_s);
+}
+
+bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_reads, uint32_t now_s) {
+    struct segment_cursor cursor;
+    struct segment_place place;
+    uint64_t oldest_other = compaction_oldest_other(pool, segment);
+    compaction_walk(pool, segment, &cursor);
+    while (segment_next(&cursor)) {
+        if (cursor.record.kind != LAYOUT_VALUE) {
+            if (compaction_marker_needed(pool, &cursor.record, oldest_other, now_s)) {
+                if (!compaction_copy(pool, &cursor, now_s, &place)) {
+                    return false;
+                }
+                segments_count_marker(&pool->segments, place.location, cursor.size);
+            }
+        } else if (compaction_handle(pool, &cursor, keep_reads, now_s, true) == FATE_NO_ROOM) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count) {
+    if (count == 0) {
+        return true;
+    }
+    grace_wait(pool->grace);
+    if (pool->header != NULL && !pool_sync(pool)) {
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        segments_retire(&pool->segments, segments[i]);
+    }
+    if (pool->header != NULL && !pool_sync(pool)) {
+        return false; /* they stay in use: better segments short than a session back from the dead
+                       */
+    }
+    for (unsigned i = 0; i < count; i++) {
+        segments_free(&pool->segments, segments[i]);
+        pool_add(pool, pool_janitor_shard(pool), POOL_SEGMENTS_COMPACTED, 1);
+    }
+    return true;
+}
+
+/* What of a segment would have to move. A snapshot: items die while it is looked at. */
+static uint32_t compaction_live_bytes(struct pool *pool, uint32_t segment) {
+    struct layout_segment *info = &pool->view.segments[segment];
+    return atomic_load_explicit(&info->live_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&info->marker_bytes, memory_order_relaxed);
+}
+
+static bool compaction_sealed(struct pool *pool, uint32_t segment) {
+    return atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_SEALED;
+}
+
+uint64_t compaction_gain_bytes(struct pool *pool) {
+    uint64_t gain = 0;
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        if (compaction_sealed(pool, segment)) {
+            uint32_t live = compaction_live_bytes(pool, segment);
+            gain += segment_capacity(&pool->segments) - live;
+        }
+    }
+    return gain;
+}
+
+/* The sealed segment with the fewest live bytes that is not in `chosen`. */
+static int64_t compaction_best(struct pool *pool, const uint32_t *chosen, unsigned count) {
+    int64_t best = SEGMENT_NONE;
+    uint32_t best_live = UINT32_MAX;
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        uint32_t live = compaction_live_bytes(pool, segment);
+        if (!compaction_sealed(pool, segment) || live >= best_live) {
+            continue;
+        }
+        bool taken = false;
+        for (unsigned i = 0; i < count; i++) {
+            taken = taken || chosen[i] == segment;
+        }
+        if (!taken) {
+            best = segment;
+            best_live = live;
+        }
+    }
+    return best;
+}
+
+/* The sealed segment that was opened before all others. */
+static int64_t compaction_oldest(struct pool *pool) {
+    int64_t oldest = SEGMENT_NONE;
+    uint64_t oldest_sequence = UINT64_MAX;
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        uint64_t opened = atomic_load(&pool->view.segments[segment].opened_sequence);
+        if (compaction_sealed(pool, segment) && opened < oldest_sequence) {
+            oldest = segment;
+            oldest_sequence = opened;
+        }
+    }
+    return oldest;
+}
+
+unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
+    int64_t oldest = compaction_oldest(pool);
+    if (oldest == SEGMENT_NONE) {
+        return 0;
+    }
+    uint32_t chosen = (uint32_t)oldest;
+    grace_wait(pool->grace); /* the last writes into sealed segments are done */
+    if (!compaction_empty(pool, chosen, 0, now_s) || !compaction_free(pool, &chosen, 1)) {
+        return 0;
+    }
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        if (compaction_sealed(pool, segment) &&
+            atomic_load(&pool->view.segments[segment].marker_bytes) > 0) {
+            compaction_sweep(pool, segment, now_s);
+        }
+    }
+    return 1;
+}
+
+unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) {
+    uint32_t capacity = segment_capacity(&pool->segments);
+    /* Clients may take the other free segments meanwhile. */
+    uint64_t room = (uint64_t)capacity * pool->segments.reserve[SEGMENT_FOR_UPDATE];
+    uint32_t chosen[COMPACTION_BATCH];
+    unsigned count = 0;
+    while (count < COMPACTION_BATCH) {
+        int64_t best = compaction_best(pool, chosen, count);
+        if (best == SEGMENT_NONE) {
+            break;
+        }
+        uint32_t live = compaction_live_bytes(pool, (uint32_t)best);
+        if ((uint64_t)live * 100 > (uint64_t)capacity * (100 - least_gain) || live > room) {
+            break;
+        }
+        room -= live;
+        chosen[count++] = (uint32_t)best;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    grace_wait(pool->grace); /* the last writes into these segments are done */
+    unsigned emptied = 0;
+    while (emptied < count && compaction_empty(pool, chosen[emptied], 0, now_s)) {
+        emptied++;
+    }
+    return compaction_free(pool, chosen, emptied) ? emptied : 0;
+}

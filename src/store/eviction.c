@@ -1,0 +1,94 @@
+#include "store/eviction.h"
+
+#include "base/hash.h"
+#include "store/compaction.h"
+
+enum { EVICTION_MERGE = 4 }; /* segments that become one */
+
+/* The sealed segments of the class that has the oldest one, oldest first. */
+static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERGE]) {
+    struct layout_segment *table = pool->view.segments;
+    uint64_t above = 0; /* the generation of the one chosen last */
+    unsigned count = 0;
+    uint32_t class = 0;
+    while (count < EVICTION_MERGE) {
+        int64_t oldest = SEGMENT_NONE;
+        uint64_t oldest_generation = UINT64_MAX;
+        for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+            uint64_t generation = atomic_load(&table[segment].generation);
+            if (atomic_load(&table[segment].state) == LAYOUT_SEGMENT_SEALED && generation > above &&
+                generation < oldest_generation &&
+                (count == 0 || atomic_load(&table[segment].ttl_class) == class)) {
+                oldest = segment;
+                oldest_generation = generation;
+            }
+        }
+        if (oldest == SEGMENT_NONE) {
+            break;
+        }
+        if (count == 0) {
+            class = atomic_load(&table[oldest].ttl_class);
+        }
+        above = oldest_generation;
+        chosen[count++] = (uint32_t)oldest;
+    }
+    return count;
+}
+
+/* Adds the live bytes of a segment to what each read count has. */
+static void eviction_count(struct pool *pool, uint32_t segment, uint32_t now_s,
+                           uint64_t bytes[LAYOUT_FREQUENCY_MAX + 1]) {
+    struct segment_cursor cursor;
+    segment_walk(&cursor, &pool->segments, segment,
+                 atomic_load(&pool->view.segments[segment].fill));
+    while (segment_next(&cursor)) {
+        if (cursor.record.kind != LAYOUT_VALUE || !pool_visible(pool, &cursor.record, now_s)) {
+            continue;
+        }
+        uint64_t hash = hash_key(pool->view.hash_seed, cursor.record.key);
+        struct layout_bucket *bucket = index_lock(&pool->index, hash);
+        _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor.location);
+        if (slot != NULL) {
+            bytes[layout_slot_frequency(atomic_load(slot))] += cursor.size;
+        }
+        index_unlock(bucket);
+    }
+}
+
+/* The lowest number of reads such that what was read as often fits into `room`; never 0. */
+static unsigned eviction_threshold(const uint64_t bytes[LAYOUT_FREQUENCY_MAX + 1], uint64_t room) {
+    uint64_t kept = 0;
+    unsigned threshold = LAYOUT_FREQUENCY_MAX + 1;
+    while (threshold > 1 && kept + bytes[threshold - 1] <= room) {
+        threshold--;
+        kept += bytes[threshold];
+    }
+    return threshold;
+}
+
+unsigned eviction_run(struct pool *pool, uint32_t now_s) {
+    uint32_t chosen[EVICTION_MERGE];
+    unsigned count = eviction_choose(pool, chosen);
+    if (count == 0) {
+        return 0;
+    }
+    grace_wait(pool->grace); /* the last writes into these segments are done */
+    uint64_t bytes[LAYOUT_FREQUENCY_MAX + 1] = {0};
+    for (unsigned i = 0; i < count; i++) {
+        eviction_count(pool, chosen[i], now_s, bytes);
+    }
+    uint64_t room = (uint64_t)segment_capacity(&pool->segments) * count / EVICTION_MERGE;
+    unsigned threshold = eviction_threshold(bytes, room);
+    unsigned emptied = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bool empty = compaction_empty(pool, chosen[i], threshold, now_s);
+        if (!empty) {
+            /* No room even for those: forget them too. */
+            empty = compaction_empty(pool, chosen[i], LAYOUT_FREQUENCY_MAX + 1, now_s);
+        }
+        if (empty) {
+            chosen[emptied++] = chosen[i];
+        }
+    }
+    return compaction_free(pool, chosen, emptied) ? emptied : 0;
+}

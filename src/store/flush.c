@@ -1,0 +1,83 @@
+/* Flushes: a sequence number up to which no record counts any more. In persistent pools that number
+ * is itself a record, so that a flush is as durable as a set. */
+#include "store/pool_private.h"
+
+static struct record flush_record(uint32_t due_s) {
+    return (struct record){.kind = LAYOUT_FLUSH, .expiry_s = due_s, .key = bytes_from("", 0)};
+}
+
+/* Finds room for the flush's record. */
+static bool flush_reserve(struct pool *pool, enum segment_purpose purpose, uint32_t now_s,
+                          uint32_t due_s, struct segment_place *place) {
+    struct record record = flush_record(due_s);
+    return pool->header == NULL ||
+           segments_reserve(&pool->segments, purpose, now_s, 0, record_size(&record), place);
+}
+
+/* Takes the flush's sequence, and writes its record where there is one. */
+static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_place place) {
+    struct record record = flush_record(due_s);
+    record.sequence = pool_next_sequence(pool);
+    if (pool->header != NULL) {
+        record_write(place.at, &record, place.crc_seed);
+        segments_count_marker(&pool->segments, place.location, record_size(&record));
+    }
+    return record.sequence;
+}
+
+/* Makes it so that nobody sees what was stored before. */
+static void flush_apply(struct pool *pool, uint64_t sequence) {
+    struct layout_index_header *index = pool->view.index;
+    atomic_store(&index->flush_due_s, 0);
+    atomic_store(&index->flush_sequence, sequence);
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        atomic_store(&pool->view.segments[segment].first_expiry_s, 0); /* worth a sweep */
+    }
+    atomic_store(&pool->janitor.flushed, true);
+    janitor_note_death(&pool->janitor);
+}
+
+enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
+    uint32_t due_s = when_s > thread->now_s ? when_s : 0;
+    struct segment_place place = {0};
+    if (atomic_load(&pool->read_only)) {
+        return STATUS_READ_ONLY;
+    }
+    pool_add(pool, thread->index, POOL_CMD_FLUSH, 1);
+    pthread_mutex_lock(&pool->flush_lock);
+    while (!flush_reserve(pool, SEGMENT_FOR_UPDATE, thread->now_s, due_s, &place)) {
+        pthread_mutex_unlock(&pool->flush_lock);
+        enum status status = janitor_make_room(pool, thread, SEGMENT_FOR_UPDATE);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        pthread_mutex_lock(&pool->flush_lock);
+    }
+    uint64_t sequence = flush_write(pool, due_s, place);
+    if (due_s == 0) {
+        flush_apply(pool, sequence);
+    } else {
+        atomic_store(&pool->view.index->flush_due_sequence, sequence);
+        atomic_store(&pool->view.index->flush_due_s, due_s);
+    }
+    pthread_mutex_unlock(&pool->flush_lock);
+    janitor_wake(pool);
+    return STATUS_OK;
+}
+
+void pool_flush_due(struct pool *pool, uint32_t now_s) {
+    struct layout_index_header *index = pool->view.index;
+    uint32_t due_s = atomic_load(&index->flush_due_s);
+    if (due_s == 0 || due_s > now_s || atomic_load(&pool->read_only)) {
+        return;
+    }
+    struct segment_place place = {0};
+    pthread_mutex_lock(&pool->flush_lock);
+    due_s = atomic_load(&index->flush_due_s);
+    /* Without room it stays due, and is tried again before the next request. */
+    if (due_s != 0 && due_s <= now_s &&
+        flush_reserve(pool, SEGMENT_FOR_JANITOR, now_s, 0, &place)) {
+        flush_apply(pool, flush_write(pool, 0, place));
+    }
+    pthread_mutex_unlock(&pool->flush_lock);
+}

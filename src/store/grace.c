@@ -1,0 +1,75 @@
+#include "store/grace.h"
+
+#include "base/clock.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { GRACE_OFFLINE = 0, GRACE_WAIT_NS = 50000 };
+
+struct grace_mark {
+    /* The period in which the thread last was quiescent, or GRACE_OFFLINE. A cache line each. */
+    _Alignas(64) _Atomic uint64_t seen;
+};
+
+struct grace {
+    unsigned threads;
+    _Atomic uint64_t period; /* from 1 on */
+    struct grace_mark marks[];
+};
+
+struct grace *grace_create(unsigned threads) {
+    size_t bytes = sizeof(struct grace) + threads * sizeof(struct grace_mark);
+    struct grace *grace = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (grace == NULL) {
+        return NULL;
+    }
+    grace->threads = threads;
+    atomic_init(&grace->period, 1);
+    for (unsigned i = 0; i < threads; i++) {
+        atomic_init(&grace->marks[i].seen, GRACE_OFFLINE);
+    }
+    return grace;
+}
+
+void grace_destroy(struct grace *grace) {
+    free(grace);
+}
+
+unsigned grace_threads(const struct grace *grace) {
+    return grace->threads;
+}
+
+void store_thread_init(struct store_thread *thread, struct grace *grace, unsigned index) {
+    assert(index < grace->threads);
+    *thread = (struct store_thread){.grace = grace, .index = index, .now_s = clock_unix_s()};
+}
+
+void store_thread_refresh(struct store_thread *thread) {
+    struct grace *grace = thread->grace;
+    /* seq_cst: going online must be seen before anything is looked up (pairs with grace_wait). */
+    atomic_store(&grace->marks[thread->index].seen, atomic_load(&grace->period));
+    thread->now_s = clock_unix_s();
+}
+
+void store_thread_leave(struct store_thread *thread) {
+    /* release: all reads of segments are done (pairs with the load in grace_wait) */
+    atomic_store_explicit(&thread->grace->marks[thread->index].seen, GRACE_OFFLINE,
+                          memory_order_release);
+}
+
+void grace_wait(struct grace *grace) {
+    uint64_t period = atomic_fetch_add(&grace->period, 1) + 1;
+    for (unsigned i = 0; i < grace->threads; i++) {
+        for (;;) {
+            uint64_t seen = atomic_load(&grace->marks[i].seen);
+            if (seen == GRACE_OFFLINE || seen >= period) {
+                break;
+            }
+            struct timespec wait = {.tv_nsec = GRACE_WAIT_NS};
+            nanosleep(&wait, NULL);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+/* The index as its one writer, the daemon, keeps it: locking, publishing and removing slots,
+ * growth.
+ *
+ * A bucket's lock is its version: odd while held. Whoever holds it may change the slots of the
+ * bucket and of its overflow chain, and nothing else. Held for some hundred nanoseconds, never
+ * while blocking; no thread holds two, but the one that splits a bucket. Any thread of the daemon
+ * may call.
+ */
+#ifndef STAYD_STORE_INDEX_H
+#define STAYD_STORE_INDEX_H
+
+#include "base/bytes.h"
+#include "store/lookup.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct index {
+    struct lookup_view *view; /* the pool's */
+
+    /* private */
+    int file;
+    pthread_mutex_t grow_lock;     /* one split at a time; taken before any bucket's lock */
+    uint64_t buckets_ready;        /* under grow_lock: buckets whose memory is allocated */
+    pthread_mutex_t overflow_lock; /* the free overflow buckets; taken inside a bucket's lock */
+    uint64_t overflow_ready;       /* under overflow_lock: likewise */
+    _Atomic bool exhausted;        /* no more memory for it: said once in the log */
+};
+
+/* The bytes of the three parts for a pool of this geometry, written into `header`. */
+void index_plan(struct layout_index_header *header, uint64_t data_bytes);
+
+/* The whole mapping, in bytes; most of it is never touched. */
+uint64_t index_size(const struct layout_index_header *header);
+
+/* `file` is that of the mapping: memory is allocated in it before it is touched. `fresh`: begins
+ * empty, with room for about `items`. False if memory is short. */
+bool index_init(struct index *index, struct lookup_view *view, int file, bool fresh,
+                uint64_t items);
+void index_finish(struct index *index);
+
+/* Locks the bucket of this hash; returns it. */
+struct layout_bucket *index_lock(struct index *index, uint64_t hash);
+void index_unlock(struct layout_bucket *bucket);
+
+/* Under the lock: the slot of this key, expired or flushed or not; false if there is none. */
+bool index_find(struct index *index, struct layout_bucket *bucket, uint64_t hash, struct bytes key,
+                struct lookup_hit *hit);
+
+/* Under the lock: the slot that points to this location; NULL if none does. */
+_Atomic uint64_t *index_find_location(struct index *index, struct layout_bucket *bucket,
+                                      uint64_t location);
+
+/* Under the lock: adds a slot. False if the index can not grow. */
+bool index_insert(struct index *index, struct layout_bucket *bucket, uint64_t slot);
+
+/* Under the lock: empties a slot of this bucket's chain. */
+void index_remove(struct index *index, struct layout_bucket *bucket, _Atomic uint64_t *slot);
+
+/* Splits buckets until the load is right again. Called after inserts, without a lock. */
+void index_grow(struct index *index);
+
+/* Bytes of the index in use. */
+uint64_t index_used_bytes(const struct index *index);
+
+#endif

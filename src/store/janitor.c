@@ -1,0 +1,330 @@
+#include "store/janitor.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/compaction.h"
+#include "store/eviction.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <time.h>
+
+enum {
+    JANITOR_TICK_MS = 100,
+    JANITOR_QUIET_MS = 1000,
+    JANITOR_MARKER_SHARE = 32, /* of the pool in tombstones is too much */
+    JANITOR_GAIN_CACHE = 50,   /* percent of a segment that compaction must gain before evicting */
+    JANITOR_GAIN_AHEAD = 25,   /* percent, evict = no, while nobody waits */
+    JANITOR_GAIN_WAITED = 1,   /* percent, while somebody waits */
+    JANITOR_ROUNDS_MAX = 1000, /* passes that one wait may take */
+};
+
+/* Begins to free segments when no more than this many are left. */
+static uint32_t janitor_low_water(const struct pool *pool) {
+    uint32_t ahead = pool->view.segment_count / 64;
+    return pool->segments.reserve[SEGMENT_FOR_NEW] + (ahead > 1 ? ahead : 1);
+}
+
+static bool janitor_short(struct pool *pool) {
+    return atomic_load_explicit(&pool->segments.free_count, memory_order_relaxed) <=
+           janitor_low_water(pool); /* relaxed: a hint */
+}
+
+void janitor_wake(struct pool *pool) {
+    struct janitor *janitor = &pool->janitor;
+    if (!atomic_exchange(&janitor->wanted, true)) {
+        pthread_mutex_lock(&janitor->lock);
+        pthread_cond_signal(&janitor->wake);
+        pthread_mutex_unlock(&janitor->lock);
+    }
+}
+
+void janitor_check(struct pool *pool) {
+    if (janitor_short(pool) && !atomic_load_explicit(&pool->janitor.wanted, memory_order_relaxed)) {
+        janitor_wake(pool);
+    }
+}
+
+void janitor_note_full(struct pool *pool) {
+    atomic_store_explicit(&pool->janitor.refused_ms, clock_monotonic_ms(), memory_order_relaxed);
+    if (!atomic_load_explicit(&pool->janitor.full, memory_order_relaxed) &&
+        !atomic_exchange(&pool->janitor.full, true)) {
+        log_error("pool %s is full: new keys are refused (updates of items that are there go on). "
+                  "Raise its memory, or shorten how long items live",
+                  pool->options.name);
+    }
+}
+
+/* Frees what needs no moving: segments that have fallen due as a whole, and those without a live
+ * record. */
+static unsigned janitor_free_dead(struct pool *pool, uint32_t now_s) {
+    uint32_t chosen[COMPACTION_BATCH];
+    unsigned count = 0;
+    for (uint32_t segment = 0; segment < pool->view.segment_count && count < COMPACTION_BATCH;
+         segment++) {
+        struct layout_segment *info = &pool->view.segments[segment];
+        uint32_t state = atomic_load(&info->state);
+        bool due = atomic_load(&info->last_expiry_s) <= now_s;
+        bool dead = atomic_load(&info->live_bytes) == 0 && atomic_load(&info->marker_bytes) == 0;
+        bool used = atomic_load(&info->fill) > sizeof(struct layout_segment_header);
+        if (state == LAYOUT_SEGMENT_OPEN && due && used) {
+            segments_seal(&pool->segments, segment);
+            state = LAYOUT_SEGMENT_SEALED;
+        }
+        if (state == LAYOUT_SEGMENT_SEALED && (due || dead)) {
+            chosen[count++] = segment;
+        }
+    }
+    if (count == 0) {
+        return 0;
+    }
+    grace_wait(pool->grace); /* a write that had its room before the sealing is done now */
+    unsigned emptied = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (compaction_empty(pool, chosen[i], 0, now_s)) {
+            chosen[emptied++] = chosen[i];
+        }
+    }
+    return compaction_free(pool, chosen, emptied) ? emptied : 0;
+}
+
+/* Removes expired items from segments that others keep alive: the next one that has any, or all. */
+static void janitor_sweep(struct pool *pool, bool all, uint32_t now_s) {
+    uint32_t count = pool->view.segment_count;
+    bool waited = false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t segment = (pool->janitor.swept + 1 + i) % count;
+        struct layout_segment *info = &pool->view.segments[segment];
+        if (atomic_load(&info->state) != LAYOUT_SEGMENT_SEALED ||
+            atomic_load(&info->first_expiry_s) > now_s) {
+            continue;
+        }
+        if (!waited) {
+            grace_wait(pool->grace);
+            waited = true;
+        }
+        compaction_sweep(pool, segment, now_s);
+        if (!all) {
+            pool->janitor.swept = segment;
+            return;
+        }
+    }
+}
+
+/* After a flush: takes the open segments in, whose records are nearly all dead now. */
+static void janitor_seal_flushed(struct pool *pool) {
+    if (!atomic_exchange(&pool->janitor.flushed, false)) {
+        return;
+    }
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        if (atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_OPEN) {
+            segments_seal(&pool->segments, segment);
+        }
+    }
+    janitor_sweep(pool, true, clock_unix_s());
+}
+
+/* When nothing that is sealed is worth emptying: gives up the open segment with the most to gain.
+ */
+static bool janitor_seal_one(struct pool *pool) {
+    int64_t best = SEGMENT_NONE;
+    uint32_t best_dead = pool->options.evict ? 0 : segment_capacity(&pool->segments) / 4;
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        struct layout_segment *info = &pool->view.segments[segment];
+        uint32_t fill = atomic_load(&info->fill);
+        uint32_t live = pool->options.evict
+                            ? 0
+                            : atomic_load(&info->live_bytes) + atomic_load(&info->marker_bytes);
+        if (atomic_load(&info->state) == LAYOUT_SEGMENT_OPEN && fill > live &&
+            fill - live > best_dead) {
+            best = segment;
+            best_dead = fill - live;
+        }
+    }
+    if (best == SEGMENT_NONE) {
+        return false;
+    }
+    segments_seal(&pool->segments, (uint32_t)best);
+    return true;
+}
+
+/* Frees segments although it costs something. Returns how many. */
+static unsigned janitor_reclaim(struct pool *pool, bool waited_for, uint32_t now_s) {
+    janitor_sweep(pool, true, now_s);
+    unsigned freed;
+    if (pool->options.evict) {
+        freed = compaction_run(pool, JANITOR_GAIN_CACHE, now_s);
+        freed = freed > 0 ? freed : eviction_run(pool, now_s);
+    } else {
+        freed = compaction_run(pool, waited_for ? JANITOR_GAIN_WAITED : JANITOR_GAIN_AHEAD, now_s);
+    }
+    uint64_t markers = atomic_load(&pool->view.index->marker_bytes);
+    if (!pool->options.evict && markers > segment_capacity(&pool->segments) &&
+        (freed == 0 || markers > pool->live_limit_bytes / JANITOR_MARKER_SHARE)) {
+        freed += compaction_run_oldest(pool, now_s);
+    }
+    if (freed == 0 && waited_for && janitor_seal_one(pool)) {
+        freed = pool->options.evict ? eviction_run(pool, now_s)
+                                    : compaction_run(pool, JANITOR_GAIN_WAITED, now_s);
+    }
+    return freed;
+}
+
+/* Whether waiting for another pass can not help. */
+static bool janitor_is_stuck(struct pool *pool, unsigned freed) {
+    uint32_t capacity = segment_capacity(&pool->segments);
+    if (pool->options.evict) {
+        return freed == 0;
+    }
+    bool markers = atomic_load(&pool->view.index->marker_bytes) > capacity;
+    return freed == 0 || (compaction_gain_bytes(pool) < capacity && !markers) ||
+           pool->janitor.moved_bytes > (uint64_t)capacity * pool->view.segment_count;
+}
+
+static void janitor_note_room(struct pool *pool) {
+    struct janitor *janitor = &pool->janitor;
+    /* Not at once: in a pool that stays about full, the log would say nothing else. */
+    bool quiet = clock_monotonic_ms() - atomic_load(&janitor->refused_ms) >= JANITOR_QUIET_MS;
+    if (atomic_load(&janitor->full) && quiet &&
+        segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
+        atomic_load(&pool->view.index->live_bytes) < pool->live_limit_bytes / 100 * 99) {
+        atomic_store(&janitor->full, false);
+        log_info("pool %s has room for new keys again", pool->options.name);
+    }
+}
+
+/* One pass; `waited_for`: by purpose, whether a thread waits. */
+static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES]) {
+    struct janitor *janitor = &pool->janitor;
+    uint32_t now_s = clock_unix_s();
+    uint32_t opened_before = pool->segments.opened_for_janitor;
+    pool_flush_due(pool, now_s);
+    janitor_seal_flushed(pool);
+    unsigned freed = janitor_free_dead(pool, now_s);
+    bool anybody = waited_for[SEGMENT_FOR_NEW] || waited_for[SEGMENT_FOR_UPDATE];
+    bool tried = janitor_short(pool);
+    if (tried) {
+        freed += janitor_reclaim(pool, anybody, now_s);
+    } else {
+        janitor_sweep(pool, false, now_s);
+    }
+    janitor->balance += (int64_t)freed - (pool->segments.opened_for_janitor - opened_before);
+    if (janitor->balance > 0) {
+        janitor->balance = 0;
+        janitor->moved_bytes = 0;
+    }
+    if (pool->header != NULL) {
+        atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
+    }
+    for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
+        bool available = segments_available(&pool->segments, (unsigned)purpose);
+        if (available || waited_for[purpose]) {
+            atomic_store(&janitor->stuck[purpose],
+                         !available && tried && janitor_is_stuck(pool, freed));
+        }
+    }
+    janitor_note_room(pool);
+}
+
+static void janitor_wait_for_work(struct janitor *janitor) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += JANITOR_TICK_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    while (!janitor->stop && !atomic_load(&janitor->wanted)) {
+        if (pthread_cond_timedwait(&janitor->wake, &janitor->lock, &until) == ETIMEDOUT) {
+            return;
+        }
+    }
+}
+
+static void *janitor_main(void *argument) {
+    struct pool *pool = argument;
+    struct janitor *janitor = &pool->janitor;
+    pthread_mutex_lock(&janitor->lock);
+    for (;;) {
+        bool waited_for[SEGMENT_PURPOSES];
+        for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
+            waited_for[purpose] = janitor->waiting[purpose] > 0;
+        }
+        if (!waited_for[SEGMENT_FOR_NEW] && !waited_for[SEGMENT_FOR_UPDATE]) {
+            janitor_wait_for_work(janitor);
+        }
+        if (janitor->stop) {
+            break;
+        }
+        for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
+            waited_for[purpose] = janitor->waiting[purpose] > 0;
+        }
+        janitor->begun++;
+        atomic_store(&janitor->wanted, false);
+        pthread_mutex_unlock(&janitor->lock);
+        janitor_pass(pool, waited_for);
+        pthread_mutex_lock(&janitor->lock);
+        janitor->ended = janitor->begun;
+        pthread_cond_broadcast(&janitor->done);
+    }
+    pthread_mutex_unlock(&janitor->lock);
+    return NULL;
+}
+
+enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
+                              enum segment_purpose purpose) {
+    struct janitor *janitor = &pool->janitor;
+    if (atomic_load(&janitor->stuck[purpose])) {
+        return STATUS_NO_MEMORY;
+    }
+    store_thread_leave(thread); /* the janitor waits for every thread to be quiescent */
+    pthread_mutex_lock(&janitor->lock);
+    janitor->waiting[purpose]++;
+    atomic_store(&janitor->wanted, true);
+    pthread_cond_signal(&janitor->wake);
+    bool available = segments_available(&pool->segments, purpose);
+    for (int rounds = 0; !available && rounds < JANITOR_ROUNDS_MAX; rounds++) {
+        uint64_t awaited = janitor->begun + 1; /* a pass that sees what is so now */
+        while (janitor->ended < awaited && !janitor->stop) {
+            pthread_cond_wait(&janitor->done, &janitor->lock);
+        }
+        available = segments_available(&pool->segments, purpose);
+        if (janitor->stop || (!available && atomic_load(&janitor->stuck[purpose]))) {
+            break;
+        }
+    }
+    janitor->waiting[purpose]--;
+    pthread_mutex_unlock(&janitor->lock);
+    store_thread_refresh(thread);
+    return available ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+bool janitor_start(struct pool *pool) {
+    struct janitor *janitor = &pool->janitor;
+    pthread_condattr_t monotonic;
+    pthread_mutex_init(&janitor->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&janitor->wake, &monotonic);
+    pthread_cond_init(&janitor->done, NULL);
+    pthread_condattr_destroy(&monotonic);
+    janitor->running = pthread_create(&janitor->thread, NULL, janitor_main, pool) == 0;
+    return janitor->running;
+}
+
+void janitor_stop(struct pool *pool) {
+    struct janitor *janitor = &pool->janitor;
+    if (!janitor->running) {
+        return;
+    }
+    pthread_mutex_lock(&janitor->lock);
+    janitor->stop = true;
+    pthread_cond_signal(&janitor->wake);
+    pthread_cond_broadcast(&janitor->done);
+    pthread_mutex_unlock(&janitor->lock);
+    pthread_join(janitor->thread, NULL);
+    pthread_cond_destroy(&janitor->wake);
+    pthread_cond_destroy(&janitor->done);
+    pthread_mutex_destroy(&janitor->lock);
+    janitor->running = false;
+}

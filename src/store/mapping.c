@@ -1,0 +1,306 @@
+#include "store/mapping.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void mapping_finish(struct mapping *mapping) {
+    if (mapping->base != NULL) {
+        munmap(mapping->base, mapping->size_bytes);
+    }
+    if (mapping->file >= 0) {
+        close(mapping->file);
+    }
+    *mapping = MAPPING_NONE;
+}
+
+/* A path that is longer than the message may be is cut off at its end. */
+__attribute__((format(printf, 2, 3))) static void mapping_explain(char *error, const char *format,
+                                                                  ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error, POOL_ERROR_MAX, format, arguments);
+    va_end(arguments);
+}
+
+/* Maps mapping->file, shared. */
+static bool mapping_map(struct mapping *mapping, uint64_t size_bytes) {
+    void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mapping->file, 0);
+    if (base == MAP_FAILED) {
+        return false;
+    }
+    mapping->base = base;
+    mapping->size_bytes = size_bytes;
+    return true;
+}
+
+static enum status mapping_fail(struct mapping *mapping, char *error, const char *what,
+                                const char *path) {
+    mapping_explain(error, "cannot %s %s: %s", what, path, strerror(errno));
+    mapping_finish(mapping);
+    return STATUS_IO;
+}
+
+enum status mapping_create_memory(struct mapping *mapping, const char *name, uint64_t size_bytes,
+                                  char error[POOL_ERROR_MAX]) {
+    *mapping = MAPPING_NONE;
+    mapping->file = memfd_create(name, MFD_CLOEXEC);
+    if (mapping->file < 0 || ftruncate(mapping->file, (off_t)size_bytes) != 0 ||
+        !mapping_map(mapping, size_bytes)) {
+        return mapping_fail(mapping, error, "get memory for", name);
+    }
+    return STATUS_OK;
+}
+
+uint32_t mapping_header_crc(const struct layout_data_header *header) {
+    return hash_crc32c(0, header, offsetof(struct layout_data_header, header_crc));
+}
+
+static enum status mapping_refuse(struct mapping *mapping) {
+    mapping_finish(mapping);
+    return STATUS_INVALID;
+}
+
+/* Whether a file's header is one that this program wrote, and means the pool that is wanted. */
+static enum status mapping_check_data(struct mapping *mapping, const char *path,
+                                      const struct layout_data_header *found,
+                                      const struct layout_data_header *wanted, uint64_t file_bytes,
+                                      char *error) {
+    if (found->magic != LAYOUT_DATA_MAGIC) {
+        mapping_explain(
+            error,
+            "%s is not a stayd pool file; it is left as it is. Move it away, or give the pool "
+            "another name",
+            path);
+        return mapping_refuse(mapping);
+    }
+    if (found->version != LAYOUT_VERSION) {
+        mapping_explain(
+            error,
+            "%s has format version %u, this stayd reads version %d; it is left as it is. Run "
+            "the stayd that wrote it, or move the file away to begin an empty pool",
+            path, found->version, LAYOUT_VERSION);
+        return mapping_refuse(mapping);
+    }
+    if (found->header_crc != mapping_header_crc(found)) {
+        mapping_explain(
+            error,
+            "%s is damaged: its header does not match its checksum; it is left as it is. "
+            "Restore a copy, or move the file away to begin an empty pool",
+            path);
+        return mapping_refuse(mapping);
+    }
+    uint64_t header_bytes =
+        LAYOUT_PAGE + (uint64_t)found->segment_count * (uint64_t)found->segment_bytes;
+    if (file_bytes != header_bytes) {
+        mapping_explain(
+            error,
+            "%s is damaged: it is %llu bytes long, its header says %llu; it is left as it is. "
+            "Restore a copy, or move the file away to begin an empty pool",
+            path, (unsigned long long)file_bytes, (unsigned long long)header_bytes);
+        return mapping_refuse(mapping);
+    }
+    if (found->segment_bytes != wanted->segment_bytes ||
+        found->segment_count != wanted->segment_count) {
+        mapping_explain(
+            error,
+            "%s was made for %u segments of %u bytes, the configuration's memory and item_max "
+            "make %u of %u; it is left as it is. Set memory and item_max to what they were, "
+            "or move the file away to begin an empty pool",
+            path, found->segment_count, found->segment_bytes, wanted->segment_count,
+            wanted->segment_bytes);
+        return mapping_refuse(mapping);
+    }
+    return STATUS_OK;
+}
+
+static enum status mapping_open_existing(struct mapping *mapping, const char *path,
+                                         const struct layout_data_header *wanted, char *error) {
+    if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) {
+            mapping_explain(
+                error,
+                "%s is in use by another stayd. Stop that one, or give this one another "
+                "data_dir",
+                path);
+            return mapping_refuse(mapping);
+        }
+        return mapping_fail(mapping, error, "lock", path);
+    }
+    struct stat status;
+    if (fstat(mapping->file, &status) != 0) {
+        return mapping_fail(mapping, error, "examine", path);
+    }
+    if (!S_ISREG(status.st_mode)) {
+        mapping_explain(error, "%s is not a regular file; it is left as it is", path);
+        return mapping_refuse(mapping);
+    }
+    struct layout_data_header found = {0};
+    ssize_t length = pread(mapping->file, &found, sizeof found, 0);
+    if (length < 0) {
+        return mapping_fail(mapping, error, "read", path);
+    }
+    if (length < (ssize_t)sizeof found) {
+        found.magic = 0; /* too short to be one: says so */
+    }
+    enum status checked =
+        mapping_check_data(mapping, path, &found, wanted, (uint64_t)status.st_size, error);
+    if (checked != STATUS_OK) {
+        return checked;
+    }
+    if (!mapping_map(mapping, (uint64_t)status.st_size)) {
+        return mapping_fail(mapping, error, "map", path);
+    }
+    return STATUS_OK;
+}
+
+/* Syncs the folder that a file is in, so that its name lasts. */
+static bool mapping_sync_folder(const char *folder) {
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) {
+        return false;
+    }
+    bool synced = fsync(file) == 0;
+    close(file);
+    return synced;
+}
+
+/* Makes the file under a passing name and links it to its own only when it is whole. */
+static enum status mapping_create_data(struct mapping *mapping, const char *path,
+                                       const struct pool_options *options,
+                                       const struct layout_data_header *wanted, char *error) {
+    char passing[PATH_MAX];
+    snprintf(passing, sizeof passing, "%s/%s.pool.new", options->data_dir, options->name);
+    mapping->file = open(passing, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (mapping->file < 0) {
+        return mapping_fail(mapping, error, "create", passing);
+    }
+    if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {
+        mapping_explain(error, "%s is being made by another stayd", path);
+        return mapping_refuse(mapping);
+    }
+    uint64_t size = LAYOUT_PAGE + (uint64_t)wanted->segment_count * (uint64_t)wanted->segment_bytes;
+    int failed = ftruncate(mapping->file, 0) != 0 ? errno : 0;
+    failed = failed != 0 ? failed : posix_fallocate(mapping->file, 0, (off_t)size);
+    if (failed != 0) {
+        mapping_explain(
+            error,
+            "cannot reserve %llu bytes for %s: %s. Free space on that file system, or lower "
+            "the pool's memory",
+            (unsigned long long)size, path, strerror(failed));
+        unlink(passing);
+        mapping_finish(mapping);
+        return STATUS_IO;
+    }
+    if (pwrite(mapping->file, wanted, sizeof *wanted, 0) != (ssize_t)sizeof *wanted ||
+        fsync(mapping->file) != 0 || link(passing, path) != 0) {
+        enum status status = mapping_fail(mapping, error, "write", path);
+        unlink(passing);
+        return status;
+    }
+    unlink(passing);
+    if (!mapping_sync_folder(options->data_dir) || !mapping_map(mapping, size)) {
+        return mapping_fail(mapping, error, "map", path);
+    }
+    return STATUS_OK;
+}
+
+enum status mapping_open_data(struct mapping *mapping, const struct pool_options *options,
+                              const struct layout_data_header *wanted, bool *created,
+                              char error[POOL_ERROR_MAX]) {
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s.pool", options->data_dir, options->name) >=
+        (int)sizeof path - 4) {
+        mapping_explain(error, "data_dir is too long a path");
+        return STATUS_INVALID;
+    }
+    *mapping = MAPPING_NONE;
+    *created = false;
+    mapping->file = open(path, O_RDWR | O_CLOEXEC);
+    if (mapping->file >= 0) {
+        return mapping_open_existing(mapping, path, wanted, error);
+    }
+    if (errno != ENOENT) {
+        return mapping_fail(mapping, error, "open", path);
+    }
+    *created = true;
+    return mapping_create_data(mapping, path, options, wanted, error);
+}
+
+/* Whether the mapped index is the one that the data's clean stop left. */
+static bool mapping_index_fits(const struct mapping *mapping, const struct layout_data_header *data,
+                               const struct layout_index_header *wanted) {
+    const struct layout_index_header *found = (const void *)mapping->base;
+    return found->magic == LAYOUT_INDEX_MAGIC && found->version == LAYOUT_VERSION &&
+           found->pool_id == data->pool_id && found->hash_seed == data->hash_seed &&
+           found->segment_bytes == wanted->segment_bytes &&
+           found->segment_count == wanted->segment_count &&
+           found->offset_bits == wanted->offset_bits &&
+           found->segments_offset == wanted->segments_offset &&
+           found->buckets_offset == wanted->buckets_offset &&
+           found->overflow_offset == wanted->overflow_offset &&
+           found->bucket_max == wanted->bucket_max && found->overflow_max == wanted->overflow_max &&
+           atomic_load(&found->state) == LAYOUT_INDEX_STOPPED && atomic_load(&data->stop_id) != 0 &&
+           atomic_load(&found->stop_id) == atomic_load(&data->stop_id);
+}
+
+enum status mapping_attach_index(struct mapping *mapping, const struct pool_options *options,
+                                 const struct layout_data_header *data,
+                                 const struct layout_index_header *wanted) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name);
+    *mapping = MAPPING_NONE;
+    mapping->file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat status;
+    if (mapping->file < 0 || fstat(mapping->file, &status) != 0 || !S_ISREG(status.st_mode) ||
+        status.st_size < LAYOUT_PAGE || !mapping_map(mapping, (uint64_t)status.st_size)) {
+        mapping_finish(mapping);
+        return STATUS_NOT_FOUND;
+    }
+    uint64_t wanted_bytes =
+        wanted->overflow_offset + (uint64_t)wanted->overflow_max * sizeof(struct layout_bucket);
+    if (mapping->size_bytes == wanted_bytes && mapping_index_fits(mapping, data, wanted)) {
+        return STATUS_OK;
+    }
+    struct layout_index_header *found = (void *)mapping->base;
+    if (found->magic == LAYOUT_INDEX_MAGIC) {
+        atomic_store(&found->state, LAYOUT_INDEX_SUPERSEDED);
+    }
+    mapping_finish(mapping);
+    return STATUS_NOT_FOUND;
+}
+
+enum status mapping_create_index(struct mapping *mapping, const struct pool_options *options,
+                                 uint64_t size_bytes, char error[POOL_ERROR_MAX]) {
+    char path[PATH_MAX];
+    char passing[PATH_MAX];
+    *mapping = MAPPING_NONE;
+    if (snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name) >=
+            (int)sizeof path - 4 ||
+        snprintf(passing, sizeof passing, "%s/%s.index.new", options->run_dir, options->name) < 0) {
+        mapping_explain(error, "run_dir is too long a path");
+        return STATUS_INVALID;
+    }
+    unlink(passing);
+    mapping->file = open(passing, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (mapping->file < 0) {
+        return mapping_fail(mapping, error, "create", passing);
+    }
+    if (ftruncate(mapping->file, (off_t)size_bytes) != 0 || !mapping_map(mapping, size_bytes) ||
+        rename(passing, path) != 0) {
+        enum status status = mapping_fail(mapping, error, "create", path);
+        unlink(passing);
+        return status;
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,48 @@
+/* A mapping of memory or of a file, as long as the pool that has it. The messages that these
+ * functions leave in `error` are whole sentences for the person who starts the daemon. */
+#ifndef STAYD_STORE_MAPPING_H
+#define STAYD_STORE_MAPPING_H
+
+#include "base/status.h"
+#include "store/layout.h"
+#include "store/pool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mapping {
+    char *base; /* NULL: not mapped */
+    uint64_t size_bytes;
+    int file; /* -1: none */
+};
+
+#define MAPPING_NONE ((struct mapping){.file = -1})
+
+/* Unmaps and closes; accepts MAPPING_NONE. */
+void mapping_finish(struct mapping *mapping);
+
+/* Memory that no name leads to, all zero. */
+enum status mapping_create_memory(struct mapping *mapping, const char *name, uint64_t size_bytes,
+                                  char error[POOL_ERROR_MAX]);
+
+/* data_dir/NAME.pool: opens it, or makes one of the geometry in `wanted`, preallocated, all zero
+ * behind its header. Locked against a second daemon. A file that is not what the options say is
+ * refused and left as it is. */
+enum status mapping_open_data(struct mapping *mapping, const struct pool_options *options,
+                              const struct layout_data_header *wanted, bool *created,
+                              char error[POOL_ERROR_MAX]);
+
+/* run_dir/NAME.index, if it is the one that the clean stop of this data left; else NONE, and what
+ * lies there is marked as superseded, so that readers in other processes stop believing it. */
+enum status mapping_attach_index(struct mapping *mapping, const struct pool_options *options,
+                                 const struct layout_data_header *data,
+                                 const struct layout_index_header *wanted);
+
+/* A new run_dir/NAME.index, all zero, in place of any other. */
+enum status mapping_create_index(struct mapping *mapping, const struct pool_options *options,
+                                 uint64_t size_bytes, char error[POOL_ERROR_MAX]);
+
+/* The CRC of the part of a data header that never changes. */
+uint32_t mapping_header_crc(const struct layout_data_header *header);
+
+#endif

@@ -1,0 +1,399 @@
+/* The operations on items that pool.h declares: a planner for each (change.h), and its counters. */
+#include "base/hash.h"
+#include "base/number.h"
+#include "store/change.h"
+
+#include <sched.h>
+
+enum {
+    OPERATION_READS_SURE = 8,  /* reads that are all counted */
+    OPERATION_READS_STEP = 16, /* of the others, one in so many */
+    OPERATION_SPINS = 1000,    /* then the writer in the way may need this processor */
+};
+
+static void count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
+    pool_add(pool, thread->index, counter, 1);
+}
+
+/* Notes a read: how often is what eviction goes by. A slot that has changed meanwhile is left. */
+static void note_read(struct pool *pool, struct store_thread *thread,
+                      const struct lookup_hit *hit) {
+    unsigned frequency = layout_slot_frequency(hit->slot_value);
+    if (!pool->options.persist) {
+        _Atomic uint32_t *accessed_s = &hit->at->accessed_s;
+        if (atomic_load_explicit(accessed_s, memory_order_relaxed) != thread->now_s) {
+            atomic_store_explicit(accessed_s, thread->now_s, memory_order_relaxed); /* a hint */
+        }
+    }
+    bool counts = frequency == 0;
+    if (pool->options.evict && !counts && frequency < LAYOUT_FREQUENCY_MAX) {
+        counts = frequency < OPERATION_READS_SURE ||
+                 (hit->at->sequence_low + thread->reads++) % OPERATION_READS_STEP == 0;
+    }
+    if (counts) {
+        uint64_t slot = hit->slot_value;
+        uint64_t more = layout_slot_with_frequency(slot, frequency + 1);
+        /* relaxed: it publishes nothing; the location stays as it was */
+        atomic_compare_exchange_strong_explicit(hit->slot, &slot, more, memory_order_relaxed,
+                                                memory_order_relaxed);
+    }
+}
+
+/* Looks a key up without a lock; whether or not a client may see it. */
+static bool find(struct pool *pool, struct bytes key, struct lookup_hit *hit) {
+    uint64_t hash = hash_key(pool->view.hash_seed, key);
+    for (int spins = 0;; spins++) {
+        enum lookup_outcome outcome = lookup_find(&pool->view, hash, key, hit);
+        if (outcome != LOOKUP_BUSY) {
+            return outcome == LOOKUP_FOUND;
+        }
+        if (spins == OPERATION_SPINS) {
+            sched_yield();
+            spins = 0;
+        }
+    }
+}
+
+static enum status get_item(struct pool *pool, struct store_thread *thread, struct bytes key,
+                            bool unnoticed, struct item *item) {
+    struct lookup_hit hit;
+    count(pool, thread, POOL_CMD_GET);
+    bool found = find(pool, key, &hit);
+    if (!found || !pool_visible(pool, &hit.record, thread->now_s)) {
+        count(pool, thread, POOL_GET_MISSES);
+        if (found) {
+            bool expired = record_expired(hit.record.expiry_s, thread->now_s);
+            count(pool, thread, expired ? POOL_GET_EXPIRED : POOL_GET_FLUSHED);
+        }
+        return STATUS_NOT_FOUND;
+    }
+    count(pool, thread, POOL_GET_HITS);
+    change_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
+    if (!unnoticed) {
+        note_read(pool, thread, &hit);
+    }
+    return STATUS_OK;
+}
+
+enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
+                     struct item *item) {
+    return get_item(pool, thread, key, false, item);
+}
+
+/* A change that keeps the item as it is, for the planner to alter a part of. */
+static void keep_item(struct change *change, const struct record *old) {
+    change->action = CHANGE_WRITE;
+    change->keep_reads = true;
+    change->record = *old;
+}
+
+struct fetch_plan {
+    const struct pool_fetch *request;
+    struct pool_fetched *result;
+    bool hit;
+};
+
+static enum status plan_fetch(void *plan, const struct record *old, uint32_t now_s,
+                              struct change *change) {
+    struct fetch_plan *fetch = plan;
+    const struct pool_fetch *request = fetch->request;
+    struct pool_fetched *result = fetch->result;
+    *result = (struct pool_fetched){0};
+    fetch->hit = old != NULL;
+    if (old == NULL) {
+        if (!request->create) {
+            return STATUS_NOT_FOUND;
+        }
+        change->action = CHANGE_WRITE;
+        change->record.expiry_s = request->create_expiry_s;
+        change->record.cas = request->set_cas ? request->new_cas : 0;
+        change->record.token_sent = true; /* to this caller */
+        result->created = true;
+        result->won = true;
+        return STATUS_OK;
+    }
+    result->token_sent = old->token_sent;
+    result->expiry_before_s = old->expiry_s;
+    uint32_t expiry_s = request->touch ? request->touch_expiry_s : old->expiry_s;
+    bool expires_soon =
+        request->recache && expiry_s != 0 && expiry_s < (uint64_t)now_s + request->recache_s;
+    result->won = !old->token_sent && ((request->win_stale && old->stale) || expires_soon);
+    if (request->touch || result->won) {
+        keep_item(change, old);
+        change->record.expiry_s = expiry_s;
+        change->record.token_sent = old->token_sent || result->won;
+    }
+    return STATUS_OK;
+}
+
+enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
+                       const struct pool_fetch *request, struct pool_fetched *result) {
+    bool changes = request->touch || request->create || request->recache;
+    if (!changes) {
+        *result = (struct pool_fetched){0};
+        enum status status = get_item(pool, thread, key, request->unnoticed, &result->item);
+        if (status != STATUS_OK || !request->win_stale || !result->item.stale ||
+            result->item.token_sent) {
+            result->token_sent = status == STATUS_OK && result->item.token_sent;
+            result->expiry_before_s = result->item.expiry_s;
+            return status;
+        }
+        /* A stale item that nobody refreshes yet: this caller is asked to, which is a change. */
+    }
+    struct fetch_plan fetch = {.request = request, .result = result};
+    struct item item = {0};
+    enum status status = change_run(pool, thread, key, plan_fetch, &fetch, &item);
+    result->item = item;
+    if (request->touch) {
+        count(pool, thread, POOL_CMD_TOUCH);
+        count(pool, thread, fetch.hit ? POOL_TOUCH_HITS : POOL_TOUCH_MISSES);
+    } else if (changes) {
+        count(pool, thread, POOL_CMD_GET);
+        count(pool, thread, fetch.hit ? POOL_GET_HITS : POOL_GET_MISSES);
+    }
+    return status;
+}
+
+/* Whether the CAS that a store names stands in its way; an invalidation makes it a stale store. */
+static enum status compare_cas(const struct pool_store *request, const struct record *old,
+                               bool *stale) {
+    *stale = false;
+    if (!request->compare_cas || request->cas == old->cas) {
+        return STATUS_OK;
+    }
+    bool joins = request->mode == POOL_APPEND || request->mode == POOL_PREPEND;
+    if (!joins && request->invalidate && request->cas != 0 && request->cas < old->cas) {
+        *stale = true;
+        return STATUS_OK;
+    }
+    return STATUS_EXISTS;
+}
+
+static enum status plan_store_missing(const struct pool_store *request, struct change *change) {
+    struct record *record = &change->record;
+    record->expiry_s = request->expiry_s;
+    switch (request->mode) {
+    case POOL_SET:
+    case POOL_REPLACE:
+        if (request->compare_cas) {
+            return STATUS_NOT_FOUND;
+        }
+        if (request->mode == POOL_REPLACE) {
+            return STATUS_NOT_STORED;
+        }
+        break;
+    case POOL_ADD:
+        break;
+    case POOL_APPEND:
+    case POOL_PREPEND:
+        if (!request->create) {
+            return STATUS_NOT_STORED;
+        }
+        record->expiry_s = request->create_expiry_s;
+        break;
+    }
+    change->action = CHANGE_WRITE;
+    return STATUS_OK;
+}
+
+static enum status plan_store(void *plan, const struct record *old, uint32_t now_s,
+                              struct change *change) {
+    (void)now_s;
+    const struct pool_store *request = plan;
+    struct record *record = &change->record;
+    record->value = request->value;
+    record->client_flags = request->client_flags;
+    record->cas = request->set_cas ? request->new_cas : 0;
+    if (old == NULL) {
+        return plan_store_missing(request, change);
+    }
+    if (request->mode == POOL_ADD) {
+        return STATUS_NOT_STORED;
+    }
+    bool stale;
+    enum status status = compare_cas(request, old, &stale);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    change->action = CHANGE_WRITE;
+    record->expiry_s = stale ? old->expiry_s : request->expiry_s;
+    record->stale = stale;
+    record->token_sent = stale && old->token_sent;
+    if (request->mode == POOL_APPEND || request->mode == POOL_PREPEND) {
+        bool append = request->mode == POOL_APPEND;
+        record->value = append ? old->value : request->value;
+        record->value_tail = append ? request->value : old->value;
+        record->client_flags = old->client_flags;
+        record->expiry_s = old->expiry_s;
+    }
+    return STATUS_OK;
+}
+
+static void count_store(struct pool *pool, struct store_thread *thread, enum status status,
+                        bool with_cas) {
+    count(pool, thread, POOL_CMD_SET);
+    switch (status) {
+    case STATUS_OK:
+        count(pool, thread, POOL_TOTAL_ITEMS);
+        if (with_cas) {
+            count(pool, thread, POOL_CAS_HITS);
+        }
+        break;
+    case STATUS_EXISTS:
+        count(pool, thread, POOL_CAS_BADVAL);
+        break;
+    case STATUS_NOT_FOUND:
+        count(pool, thread, POOL_CAS_MISSES);
+        break;
+    case STATUS_TOO_LARGE:
+        count(pool, thread, POOL_STORE_TOO_LARGE);
+        break;
+    case STATUS_NO_MEMORY:
+        count(pool, thread, POOL_STORE_NO_MEMORY);
+        break;
+    default:
+        break;
+    }
+}
+
+enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
+                       const struct pool_store *request, struct item *result) {
+    enum status status =
+        change_run(pool, thread, key, plan_store, (void *)(uintptr_t)request, result);
+    count_store(pool, thread, status, request->compare_cas);
+    return status;
+}
+
+struct arithmetic_plan {
+    const struct pool_arithmetic *request;
+    bool hit;
+    uint32_t expiry_before_s;
+    uint64_t number;
+    char text[NUMBER_DIGITS_MAX];
+};
+
+/* The number at the start of a value, as strtoull(3) and memcached's check behind it take it:
+ * white space before and after is allowed. */
+static bool parse_value(struct bytes value, uint64_t *number) {
+    static const char space[] = " \t\n\v\f\r";
+    while (value.size > 0 && memchr(space, value.data[0], sizeof space - 1) != NULL) {
+        value.data++;
+        value.size--;
+    }
+    size_t digits = 0;
+    while (digits < value.size && value.data[digits] >= '0' && value.data[digits] <= '9') {
+        digits++;
+    }
+    if (digits < value.size && memchr(space, value.data[digits], sizeof space - 1) == NULL) {
+        return false;
+    }
+    return number_parse_u64(bytes_from(value.data, digits), number);
+}
+
+/* The new number as the value: padded to the old length if it is shorter than that. */
+static void plan_number(struct arithmetic_plan *plan, size_t old_size, struct record *record) {
+    static const char spaces[NUMBER_DIGITS_MAX] = "                    ";
+    size_t digits = number_format_u64(plan->number, plan->text);
+    record->value = bytes_from(plan->text, digits);
+    record->value_tail = bytes_from(spaces, 0);
+    if (old_size > digits) {
+        size_t padding = old_size - digits;
+        record->value_tail.size = padding < sizeof spaces ? padding : sizeof spaces;
+    }
+}
+
+static enum status plan_arithmetic(void *plan, const struct record *old, uint32_t now_s,
+                                   struct change *change) {
+    (void)now_s;
+    struct arithmetic_plan *arithmetic = plan;
+    const struct pool_arithmetic *request = arithmetic->request;
+    struct record *record = &change->record;
+    arithmetic->hit = old != NULL;
+    if (old == NULL) {
+        if (!request->create) {
+            return STATUS_NOT_FOUND;
+        }
+        change->action = CHANGE_WRITE;
+        arithmetic->number = request->initial;
+        plan_number(arithmetic, 0, record);
+        record->expiry_s = request->create_expiry_s;
+        record->cas = request->set_cas ? request->new_cas : 0;
+        return STATUS_OK;
+    }
+    arithmetic->expiry_before_s = old->expiry_s;
+    if (old->value.size == 0) {
+        return STATUS_NON_NUMERIC;
+    }
+    if (request->compare_cas && request->cas != old->cas) {
+        return STATUS_EXISTS;
+    }
+    uint64_t number;
+    if (!parse_value(old->value, &number)) {
+        return STATUS_NON_NUMERIC;
+    }
+    if (request->decrement) {
+        number = number > request->delta ? number - request->delta : 0;
+    } else {
+        number += request->delta;
+    }
+    keep_item(change, old);
+    arithmetic->number = number;
+    plan_number(arithmetic, old->value.size, record);
+    record->expiry_s = request->touch ? request->touch_expiry_s : old->expiry_s;
+    record->cas = request->set_cas ? request->new_cas : 0;
+    return STATUS_OK;
+}
+
+enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
+                            const struct pool_arithmetic *request, uint64_t *number,
+                            struct pool_fetched *result) {
+    struct arithmetic_plan plan = {.request = request};
+    struct item item = {0};
+    enum status status = change_run(pool, thread, key, plan_arithmetic, &plan, &item);
+    if (status == STATUS_OK && item.value.data == plan.text) {
+        item.value.size = 0; /* it has expired at once: there is no value to point to */
+    }
+    if (result != NULL) {
+        *result = (struct pool_fetched){
+            .item = item, .expiry_before_s = plan.expiry_before_s, .created = !plan.hit};
+    }
+    *number = plan.number;
+    enum pool_counter hits = request->decrement ? POOL_DECR_HITS : POOL_INCR_HITS;
+    enum pool_counter misses = request->decrement ? POOL_DECR_MISSES : POOL_INCR_MISSES;
+    count(pool, thread, plan.hit ? hits : misses);
+    return status;
+}
+
+static enum status plan_delete(void *plan, const struct record *old, uint32_t now_s,
+                               struct change *change) {
+    (void)now_s;
+    const struct pool_delete *request = plan;
+    if (old == NULL) {
+        return STATUS_NOT_FOUND;
+    }
+    if (request->compare_cas && request->cas != old->cas) {
+        return STATUS_EXISTS;
+    }
+    if (!request->invalidate) {
+        change->action = CHANGE_REMOVE;
+        return STATUS_OK;
+    }
+    keep_item(change, old);
+    struct record *record = &change->record;
+    record->expiry_s = request->touch ? request->touch_expiry_s : old->expiry_s;
+    record->stale = true;
+    record->token_sent = false;
+    record->cas = request->set_cas ? request->new_cas : 0;
+    return STATUS_OK;
+}
+
+enum status pool_delete(struct pool *pool, struct store_thread *thread, struct bytes key,
+                        const struct pool_delete *request) {
+    static const struct pool_delete plain;
+    const struct pool_delete *asked = request != NULL ? request : &plain;
+    enum status status = change_run(pool, thread, key, plan_delete, (void *)(uintptr_t)asked, NULL);
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+        count(pool, thread, status == STATUS_OK ? POOL_DELETE_HITS : POOL_DELETE_MISSES);
+    }
+    return status;
+}

@@ -1,0 +1,354 @@
+#include "store/pool.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/number.h"
+#include "store/pool_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+    POOL_SEGMENTS_WANTED = 256,
+    POOL_SEGMENTS_MIN = 8,
+    POOL_SEGMENT_MIN = 64 << 10, /* bytes */
+    POOL_SEGMENT_MAX = 4 << 20,  /* unless item_max needs more */
+    POOL_ITEM_MAX_MIN = 1 << 10,
+    POOL_RECORD_OVERHEAD = 64, /* the most that a record and its padding add to key and value */
+    POOL_LIVE_PERCENT = 95,    /* evict = no: beyond it new keys are refused */
+};
+
+/* Segments are a 256th of the memory, but hold the largest item. */
+static bool pool_plan(const struct pool_options *options, struct layout_data_header *header) {
+    uint64_t segment = number_round_up_u64(options->item_max_bytes + POOL_RECORD_OVERHEAD +
+                                               sizeof(struct layout_segment_header),
+                                           LAYOUT_PAGE);
+    uint64_t share = options->memory_bytes / POOL_SEGMENTS_WANTED / LAYOUT_PAGE * LAYOUT_PAGE;
+    share = share > POOL_SEGMENT_MAX ? POOL_SEGMENT_MAX : share;
+    share = share < POOL_SEGMENT_MIN ? POOL_SEGMENT_MIN : share;
+    segment = segment < share ? share : segment;
+    uint64_t count = options->memory_bytes / segment;
+
+    uint32_t offset_bits = 1;
+    while ((UINT64_C(1) << offset_bits) * LAYOUT_ALIGN < segment) {
+        offset_bits++;
+    }
+    if (count < POOL_SEGMENTS_MIN || count > UINT32_MAX ||
+        count > UINT64_C(1) << (LAYOUT_LOCATION_BITS - offset_bits)) {
+        return false;
+    }
+    header->segment_bytes = (uint32_t)segment;
+    header->segment_count = (uint32_t)count;
+    header->offset_bits = offset_bits;
+    header->item_max_bytes = options->item_max_bytes;
+    return true;
+}
+
+bool pool_options_check(const struct pool_options *options, char error[POOL_ERROR_MAX]) {
+    struct layout_data_header header;
+    if (options->item_max_bytes < POOL_ITEM_MAX_MIN ||
+        options->item_max_bytes > POOL_ITEM_MAX_LIMIT) {
+        snprintf(error, POOL_ERROR_MAX, "item_max must be from 1K to 128M");
+        return false;
+    }
+    if (!pool_plan(options, &header)) {
+        unsigned long long least_kib =
+            (options->item_max_bytes + UINT64_C(4096) + POOL_SEGMENT_MIN) * POOL_SEGMENTS_MIN /
+            1024;
+        snprintf(error, POOL_ERROR_MAX,
+                 "memory does not go with item_max: for items of up to %lu bytes it must be at "
+                 "least %lluK (and at most 1024G)",
+                 (unsigned long)options->item_max_bytes, least_kib);
+        return false;
+    }
+    return true;
+}
+
+/* The data header that a new file would get. */
+static void pool_plan_header(const struct pool *pool, struct layout_data_header *header) {
+    *header = (struct layout_data_header){
+        .magic = LAYOUT_DATA_MAGIC,
+        .version = LAYOUT_VERSION,
+    };
+    bool planned = pool_plan(&pool->options, header);
+    assert(planned);
+    (void)planned;
+    memcpy(header->name, pool->options.name, strlen(pool->options.name));
+    struct {
+        uint64_t hash_seed, pool_id;
+        uint32_t crc_seed;
+    } random;
+    /* Cannot fail or be cut short for so few bytes once the system has started. */
+    ssize_t length = getrandom(&random, sizeof random, 0);
+    assert(length == (ssize_t)sizeof random);
+    (void)length;
+    header->hash_seed = random.hash_seed;
+    header->pool_id = random.pool_id | 1;
+    header->crc_seed = random.crc_seed;
+    header->header_crc = mapping_header_crc(header);
+}
+
+static void pool_plan_index(const struct layout_data_header *data,
+                            struct layout_index_header *header) {
+    *header = (struct layout_index_header){
+        .magic = LAYOUT_INDEX_MAGIC,
+        .version = LAYOUT_VERSION,
+        .segment_bytes = data->segment_bytes,
+        .segment_count = data->segment_count,
+        .offset_bits = data->offset_bits,
+        .hash_seed = data->hash_seed,
+        .pool_id = data->pool_id,
+    };
+    index_plan(header, (uint64_t)data->segment_bytes * data->segment_count);
+}
+
+static void pool_set_view(struct pool *pool) {
+    char *index = pool->index_mapping.base;
+    struct layout_index_header *header = (void *)index;
+    pool->view = (struct lookup_view){
+        .data = pool->data_mapping.base,
+        .index = header,
+        .segments = (void *)(index + header->segments_offset),
+        .buckets = (void *)(index + header->buckets_offset),
+        .overflow = (void *)(index + header->overflow_offset),
+        .segment_bytes = header->segment_bytes,
+        .segment_count = header->segment_count,
+        .offset_bits = header->offset_bits,
+        .bucket_max = header->bucket_max,
+        .overflow_max = header->overflow_max,
+        .hash_seed = header->hash_seed,
+    };
+    pool->live_limit_bytes = (uint64_t)header->segment_count *
+                             (header->segment_bytes - sizeof(struct layout_segment_header)) / 100 *
+                             POOL_LIVE_PERCENT;
+}
+
+/* Gets both mappings. `*attached`: the index is the one that the last clean stop left. */
+static enum status pool_map(struct pool *pool, bool *attached, bool *created, char *error) {
+    struct layout_data_header planned;
+    struct layout_index_header planned_index;
+    pool_plan_header(pool, &planned);
+    *attached = false;
+    *created = true;
+    enum status status;
+    if (pool->options.persist) {
+        status = mapping_open_data(&pool->data_mapping, &pool->options, &planned, created, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        pool->header = (void *)pool->data_mapping.base;
+        pool_plan_index(pool->header, &planned_index);
+        *attached = mapping_attach_index(&pool->index_mapping, &pool->options, pool->header,
+                                         &planned_index) == STATUS_OK;
+        if (*attached) {
+            return STATUS_OK;
+        }
+        status = mapping_create_index(&pool->index_mapping, &pool->options,
+                                      index_size(&planned_index), error);
+    } else {
+        uint64_t bytes = LAYOUT_PAGE + (uint64_t)planned.segment_bytes * planned.segment_count;
+        pool_plan_index(&planned, &planned_index);
+        status = mapping_create_memory(&pool->data_mapping, pool->options.name, bytes, error);
+        if (status == STATUS_OK) {
+            memcpy(pool->data_mapping.base, &planned, sizeof planned);
+            status = mapping_create_memory(&pool->index_mapping, pool->options.name,
+                                           index_size(&planned_index), error);
+        }
+    }
+    if (status == STATUS_OK) {
+        memcpy(pool->index_mapping.base, &planned_index, sizeof planned_index);
+    }
+    return status;
+}
+
+/* Takes both files into use: from here on they are no longer as the last stop left them. */
+static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
+    pool_set_view(pool);
+    if (pool->header != NULL) {
+        atomic_store(&pool->header->stop_id, 0);
+        if (!pool_sync(pool)) {
+            snprintf(error, POOL_ERROR_MAX, "cannot write %s/%s.pool to the disk",
+                     pool->options.data_dir, pool->options.name);
+            return false;
+        }
+    }
+    uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
+    if (!index_init(&pool->index, &pool->view, pool->index_mapping.file, !attached, items)) {
+        snprintf(error, POOL_ERROR_MAX,
+                 "cannot allocate the index of pool %s: its file system (run_dir) is full",
+                 pool->options.name);
+        return false;
+    }
+    atomic_store(&pool->view.index->stop_id, 0);
+    atomic_store(&pool->view.index->state, LAYOUT_INDEX_LIVE);
+    if (!created && !attached && !recovery_run(pool, clock_unix_s())) {
+        snprintf(error, POOL_ERROR_MAX, "cannot rebuild the index of pool %s: out of memory",
+                 pool->options.name);
+        return false;
+    }
+    if (attached) {
+        log_info("pool %s: %llu items, as the last stop left them", pool->options.name,
+                 (unsigned long long)atomic_load(&pool->view.index->items));
+    }
+    if (!segments_init(&pool->segments, &pool->view, pool->header, pool->options.evict)) {
+        snprintf(error, POOL_ERROR_MAX, "out of memory");
+        return false;
+    }
+    pool_flush_due(pool, clock_unix_s()); /* it may have fallen due while no daemon ran */
+    return true;
+}
+
+static void pool_release(struct pool *pool) {
+    segments_finish(&pool->segments);
+    index_finish(&pool->index);
+    mapping_finish(&pool->index_mapping);
+    mapping_finish(&pool->data_mapping);
+    free((char *)(uintptr_t)pool->options.data_dir);
+    free((char *)(uintptr_t)pool->options.run_dir);
+    free(pool->shards);
+    pthread_mutex_destroy(&pool->flush_lock);
+    free(pool);
+}
+
+static char *pool_copy_string(const char *string) {
+    return string == NULL ? NULL : strdup(string);
+}
+
+struct pool *pool_open(const struct pool_options *options, struct grace *grace,
+                       char error[POOL_ERROR_MAX]) {
+    if (!pool_options_check(options, error)) {
+        return NULL;
+    }
+    struct pool *pool = aligned_alloc(64, (sizeof *pool + 63) / 64 * 64);
+    if (pool == NULL) {
+        snprintf(error, POOL_ERROR_MAX, "out of memory");
+        return NULL;
+    }
+    memset(pool, 0, sizeof *pool);
+    pthread_mutex_init(&pool->flush_lock, NULL);
+    pool->options = *options;
+    pool->options.data_dir = pool_copy_string(options->data_dir);
+    pool->options.run_dir = pool_copy_string(options->run_dir);
+    pool->grace = grace;
+    pool->data_mapping = MAPPING_NONE;
+    pool->index_mapping = MAPPING_NONE;
+    size_t shard_bytes = (grace_threads(grace) + 1) * sizeof *pool->shards;
+    pool->shards = aligned_alloc(64, shard_bytes);
+    bool attached;
+    bool created;
+    if (pool->shards == NULL) {
+        snprintf(error, POOL_ERROR_MAX, "out of memory");
+        goto fail;
+    }
+    memset(pool->shards, 0, shard_bytes);
+    if (pool_map(pool, &attached, &created, error) != STATUS_OK ||
+        !pool_begin(pool, attached, created, error)) {
+        goto fail;
+    }
+    if (!janitor_start(pool) || !sync_start(pool)) {
+        snprintf(error, POOL_ERROR_MAX, "cannot start a thread: %s", strerror(errno));
+        goto fail;
+    }
+    return pool;
+
+fail:
+    sync_stop(pool);
+    janitor_stop(pool);
+    pool_release(pool);
+    return NULL;
+}
+
+/* Leaves data and index so that the next start can take both as they are. */
+static void pool_mark_stopped(struct pool *pool) {
+    uint64_t stop_id = 0;
+    if (!pool_sync(pool) || getrandom(&stop_id, sizeof stop_id, 0) != (ssize_t)sizeof stop_id) {
+        return; /* the next start rebuilds the index */
+    }
+    stop_id |= 1;
+    atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
+    atomic_store(&pool->view.index->stop_id, stop_id);
+    atomic_store(&pool->view.index->state, LAYOUT_INDEX_STOPPED);
+    atomic_store(&pool->header->stop_id, stop_id);
+    pool_sync(pool);
+}
+
+void pool_close(struct pool *pool) {
+    if (pool == NULL) {
+        return;
+    }
+    sync_stop(pool);
+    janitor_stop(pool);
+    if (pool->header != NULL) {
+        pool_mark_stopped(pool);
+    }
+    pool_release(pool);
+}
+
+const struct pool_options *pool_get_options(const struct pool *pool) {
+    return &pool->options;
+}
+
+void pool_tick(struct pool *pool, struct store_thread *thread) {
+    /* relaxed: it falls due by the second, not by the nanosecond */
+    uint32_t due_s = atomic_load_explicit(&pool->view.index->flush_due_s, memory_order_relaxed);
+    if (due_s != 0 && due_s <= thread->now_s) {
+        pool_flush_due(pool, thread->now_s);
+    }
+}
+
+void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
+    pool_add(pool, thread->index, counter, 1);
+}
+
+static uint64_t pool_sum_counter(const struct pool *pool, enum pool_counter counter) {
+    uint64_t sum = 0;
+    for (unsigned shard = 0; shard <= pool_janitor_shard(pool); shard++) {
+        sum += atomic_load_explicit(&pool->shards[shard].counters[counter], memory_order_relaxed);
+    }
+    return sum; /* relaxed: a count */
+}
+
+void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
+    const struct layout_index_header *index = pool->view.index;
+    uint32_t capacity = segment_capacity(&pool->segments);
+    *stats = (struct pool_stats){
+        .items = atomic_load(&index->items),
+        .live_bytes = atomic_load(&index->live_bytes),
+        .marker_bytes = atomic_load(&index->marker_bytes),
+        .capacity_bytes = (uint64_t)capacity * pool->view.segment_count,
+        .index_bytes = index_used_bytes(&pool->index),
+        .segments = pool->view.segment_count,
+        .segments_free = atomic_load(&pool->segments.free_count),
+        .segment_bytes = pool->view.segment_bytes,
+        .read_only = atomic_load(&pool->read_only),
+        .full = atomic_load(&pool->janitor.full),
+    };
+    for (int counter = 0; counter < POOL_COUNTERS; counter++) {
+        stats->counters[counter] = pool_sum_counter(pool, (enum pool_counter)counter) -
+                                   atomic_load(&pool->counters_base[counter]);
+    }
+    uint64_t used = 0;
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        const struct layout_segment *info = &pool->view.segments[segment];
+        uint32_t state = atomic_load(&info->state);
+        if (state == LAYOUT_SEGMENT_SEALED) {
+            used += capacity;
+        } else if (state == LAYOUT_SEGMENT_OPEN) {
+            used += atomic_load(&info->fill) - sizeof(struct layout_segment_header);
+        }
+    }
+    uint64_t needed = stats->live_bytes + stats->marker_bytes;
+    stats->dead_bytes = used > needed ? used - needed : 0;
+    stats->free_bytes = stats->capacity_bytes > used ? stats->capacity_bytes - used : 0;
+}
+
+void pool_reset_counters(struct pool *pool) {
+    for (int counter = 0; counter < POOL_COUNTERS; counter++) {
+        atomic_store(&pool->counters_base[counter],
+                     pool_sum_counter(pool, (enum pool_counter)counter));
+    }
+}

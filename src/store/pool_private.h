@@ -1,0 +1,78 @@
+/* What the files of the store share about a pool. Nothing outside store/ includes this. */
+#ifndef STAYD_STORE_POOL_PRIVATE_H
+#define STAYD_STORE_POOL_PRIVATE_H
+
+#include "store/index.h"
+#include "store/janitor.h"
+#include "store/lookup.h"
+#include "store/mapping.h"
+#include "store/pool.h"
+#include "store/segment.h"
+#include "store/sync.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Counters of one thread, so that no two write the same cache line. */
+struct pool_shard {
+    _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
+};
+
+struct pool {
+    struct pool_options options;
+    struct grace *grace;
+    struct mapping data_mapping;
+    struct mapping index_mapping;
+    struct layout_data_header *header; /* the data mapping's first page; NULL in volatile pools */
+    struct lookup_view view;
+    struct index index;
+    struct segments segments;
+    struct janitor janitor;
+    struct sync sync;
+    uint64_t live_limit_bytes; /* evict = no: with more, new keys are refused */
+    _Atomic bool read_only;
+    pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
+    struct pool_shard *shards;  /* one a thread, and the last is the janitor's */
+    _Atomic uint64_t counters_base[POOL_COUNTERS]; /* what they were at the last reset */
+};
+
+static inline unsigned pool_janitor_shard(const struct pool *pool) {
+    return grace_threads(pool->grace);
+}
+
+/* Only the shard's own thread writes it, so no read-modify-write is needed. */
+static inline void pool_add(struct pool *pool, unsigned shard, enum pool_counter counter,
+                            uint64_t count) {
+    _Atomic uint64_t *value = &pool->shards[shard].counters[counter];
+    atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + count,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t pool_flush_sequence(const struct pool *pool) {
+    /* relaxed: a flush that runs at the same time comes before or after, either is right */
+    return atomic_load_explicit(&pool->view.index->flush_sequence, memory_order_relaxed);
+}
+
+/* Whether a client may see the record that a slot points to. */
+static inline bool pool_visible(const struct pool *pool, const struct record *record,
+                                uint32_t now_s) {
+    return !record_expired(record->expiry_s, now_s) && record->sequence > pool_flush_sequence(pool);
+}
+
+static inline uint64_t pool_next_sequence(struct pool *pool) {
+    return atomic_fetch_add(&pool->view.index->sequence, 1) + 1;
+}
+
+/* Takes no writes from now on; says why in the log. */
+void pool_set_read_only(struct pool *pool, const char *why);
+
+/* Writes the data of a persistent pool to the disk. False: it failed, the pool is read-only now. */
+bool pool_sync(struct pool *pool);
+
+/* Performs the flush that has fallen due, if one has. Any thread, holding no lock. */
+void pool_flush_due(struct pool *pool, uint32_t now_s);
+
+/* Makes the index again from the data (recovery.h). False if memory is short. */
+bool recovery_run(struct pool *pool, uint32_t now_s);
+
+#endif

@@ -1,0 +1,122 @@
+#include "store/record.h"
+
+#include "base/hash.h"
+
+#include <assert.h>
+
+static uint8_t record_info(const struct record *record) {
+    unsigned info = (unsigned)record->kind;
+    info |= record->client_flags != 0 ? LAYOUT_HAS_CLIENT_FLAGS : 0;
+    info |= record->cas != 0 ? LAYOUT_HAS_CAS : 0;
+    info |= record->stale ? LAYOUT_STALE : 0;
+    info |= record->token_sent ? LAYOUT_TOKEN_SENT : 0;
+    info |= record->paired ? LAYOUT_PAIRED : 0;
+    return (uint8_t)info;
+}
+
+size_t record_size(const struct record *record) {
+    size_t size = sizeof(struct layout_record) + (record->client_flags != 0 ? 4U : 0U) +
+                  (record->cas != 0 ? 8U : 0U) + record->key.size + record->value.size +
+                  record->value_tail.size;
+    return (size + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
+}
+
+static char *record_put(char *to, const void *from, size_t size) {
+    if (size > 0) {
+        memcpy(to, from, size);
+    }
+    return to + size;
+}
+
+uint32_t record_crc_seed(uint32_t pool_crc_seed, const struct layout_segment_header *header) {
+    uint32_t seed = hash_crc32c(pool_crc_seed, &header->generation, sizeof header->generation);
+    seed = hash_crc32c(seed, &header->salt, sizeof header->salt);
+    return seed == 0 ? 1 : seed;
+}
+
+static uint32_t record_crc(const struct layout_record *at, size_t size, uint32_t crc_seed) {
+    size_t skipped = offsetof(struct layout_record, sequence_low);
+    return hash_crc32c(crc_seed, (const char *)at + skipped, size - skipped);
+}
+
+void record_write(struct layout_record *at, const struct record *record, uint32_t crc_seed) {
+    assert(record->sequence <= LAYOUT_SEQUENCE_MAX && record->key.size <= UINT8_MAX);
+    atomic_init(&at->accessed_s, record->accessed_s);
+    at->sequence_low = (uint32_t)record->sequence;
+    at->sequence_high = (uint16_t)(record->sequence >> 32);
+    at->info = record_info(record);
+    at->key_size = (uint8_t)record->key.size;
+    at->expiry_s = record->expiry_s;
+    at->value_size = (uint32_t)(record->value.size + record->value_tail.size);
+
+    char *to = (char *)(at + 1);
+    if (at->info & LAYOUT_HAS_CLIENT_FLAGS) {
+        to = record_put(to, &record->client_flags, sizeof record->client_flags);
+    }
+    if (at->info & LAYOUT_HAS_CAS) {
+        to = record_put(to, &record->cas, sizeof record->cas);
+    }
+    to = record_put(to, record->key.data, record->key.size);
+    to = record_put(to, record->value.data, record->value.size);
+    to = record_put(to, record->value_tail.data, record->value_tail.size);
+    at->crc = crc_seed == 0 ? 0 : record_crc(at, (size_t)(to - (char *)at), crc_seed);
+}
+
+bool record_read(const struct layout_record *at, size_t room, struct record *record) {
+    if (room < sizeof *at) {
+        return false;
+    }
+    /* Each field is read once: in another process's mapping it may change between two reads. */
+    const volatile struct layout_record *once = at;
+    uint8_t info = once->info;
+    size_t key_size = once->key_size;
+    size_t value_size = once->value_size;
+    if ((info & LAYOUT_KIND_MASK) == LAYOUT_NONE || (info & LAYOUT_INFO_UNUSED) != 0 ||
+        sizeof *at + record_options_size(info) + key_size + value_size > room) {
+        return false;
+    }
+    record->kind = (enum layout_kind)(info & LAYOUT_KIND_MASK);
+    record->stale = (info & LAYOUT_STALE) != 0;
+    record->token_sent = (info & LAYOUT_TOKEN_SENT) != 0;
+    record->paired = (info & LAYOUT_PAIRED) != 0;
+    record->expiry_s = once->expiry_s;
+    record->accessed_s = atomic_load_explicit(
+        &at->accessed_s, memory_order_relaxed); /* a hint, pairs with nothing */
+    record->sequence = (uint64_t)once->sequence_high << 32 | once->sequence_low;
+    const char *from = (const char *)(at + 1);
+    record->client_flags = 0;
+    if (info & LAYOUT_HAS_CLIENT_FLAGS) {
+        memcpy(&record->client_flags, from, sizeof record->client_flags);
+        from += sizeof record->client_flags;
+    }
+    record->cas = record->sequence;
+    if (info & LAYOUT_HAS_CAS) {
+        memcpy(&record->cas, from, sizeof record->cas);
+        from += sizeof record->cas;
+    }
+    record->key = bytes_from(from, key_size);
+    record->value = bytes_from(from + key_size, value_size);
+    record->value_tail = bytes_from(NULL, 0);
+    return true;
+}
+
+bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_seed,
+                   struct record *record) {
+    if (!record_read(at, room, record)) {
+        return false;
+    }
+    size_t size = (size_t)(record->value.data + record->value.size - (const char *)at);
+    return crc_seed == 0 || record_crc(at, size, crc_seed) == at->crc;
+}
+
+void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed) {
+    /* accessed_s apart: a reader may be noting its access in it at this moment. */
+    uint32_t accessed_s = atomic_load_explicit(&from->accessed_s, memory_order_relaxed);
+    atomic_init(&to->accessed_s, accessed_s);
+    size_t head = offsetof(struct layout_record, sequence_low);
+    size_t size =
+        sizeof *from + record_options_size(from->info) + from->key_size + (size_t)from->value_size;
+    memcpy((char *)to + head, (const char *)from + head, size - head);
+    to->info &= (uint8_t)~LAYOUT_PAIRED;
+    to->crc = crc_seed == 0 ? 0 : record_crc(to, size, crc_seed);
+}

@@ -1,0 +1,252 @@
+/* Recovery: the index again from the data alone, after a daemon that ended without a clean stop.
+ *
+ *     1. every segment is walked; of each key the record with the highest sequence gets the slot,
+ *        be it a value or a tombstone; the latest flush is noted
+ *     2. every slot is looked at: tombstones, expired and flushed items lose theirs, what is left
+ *        is counted live
+ *
+ * Both steps run on several threads; in which order they meet the records makes no difference.
+ */
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "store/pool_private.h"
+
+#include <unistd.h>
+
+enum { RECOVERY_THREADS_MAX = 8, RECOVERY_BUCKETS = 4096 /* that a thread takes at a time */ };
+
+struct recovery {
+    struct pool *pool;
+    uint32_t now_s;
+    _Atomic uint64_t next; /* the segment, then the bucket, that is to be done next */
+    _Atomic bool failed;   /* memory was short */
+
+    /* under lock */
+    pthread_mutex_t lock;
+    uint64_t sequence_max;
+    uint64_t flushed;      /* the latest flush that was immediate */
+    uint64_t flush_latest; /* the latest of all, */
+    uint32_t flush_due_s;  /* and when it is due */
+    uint64_t torn_bytes;
+    uint32_t segments;
+};
+
+/* What one segment says, gathered before the lock is taken. */
+struct recovery_segment {
+    uint64_t sequence_max;
+    uint64_t flushed;
+    uint64_t flush_latest;
+    uint32_t flush_due_s;
+    uint32_t fill;
+    uint32_t marker_bytes;
+    uint32_t torn_bytes; /* between records; the unused end does not count */
+};
+
+/* Gives the key's slot to this record, unless a later one has it. */
+static bool recovery_index_record(struct pool *pool, const struct segment_cursor *cursor) {
+    uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
+    struct layout_bucket *bucket = index_lock(&pool->index, hash);
+    struct lookup_hit hit;
+    bool placed = true;
+    uint64_t slot = layout_slot(hash, 0, cursor->location);
+    if (!index_find(&pool->index, bucket, hash, cursor->record.key, &hit)) {
+        placed = index_insert(&pool->index, bucket, slot);
+    } else if (hit.record.sequence < cursor->record.sequence) {
+        atomic_store_explicit(hit.slot, slot, memory_order_release);
+    }
+    index_unlock(bucket);
+    index_grow(&pool->index);
+    return placed;
+}
+
+/* A tombstone that was written together with a new version counts only if that is whole. */
+static bool recovery_pair_whole(const struct segment_cursor *cursor) {
+    struct segment_cursor next = *cursor;
+    return segment_next(&next) && (char *)next.at == (char *)cursor->at + cursor->size &&
+           next.record.sequence == cursor->record.sequence + 1 &&
+           bytes_equal(next.record.key, cursor->record.key);
+}
+
+static bool recovery_take(struct recovery *recovery, const struct segment_cursor *cursor,
+                          struct recovery_segment *found) {
+    const struct record *record = &cursor->record;
+    if (record->sequence > found->sequence_max) {
+        found->sequence_max = record->sequence;
+    }
+    found->fill = cursor->offset;
+    found->torn_bytes = cursor->torn_bytes;
+    if (record->kind == LAYOUT_FLUSH) {
+        found->marker_bytes += (uint32_t)cursor->size;
+        if (record->expiry_s == 0 && record->sequence > found->flushed) {
+            found->flushed = record->sequence;
+        }
+        if (record->sequence > found->flush_latest) {
+            found->flush_latest = record->sequence;
+            found->flush_due_s = record->expiry_s;
+        }
+        return true;
+    }
+    if (record->kind == LAYOUT_TOMBSTONE) {
+        if (record->paired && !recovery_pair_whole(cursor)) {
+            return true;
+        }
+        found->marker_bytes += (uint32_t)cursor->size;
+    }
+    segment_note_expiry(&recovery->pool->view.segments[cursor->segment], record->expiry_s);
+    return recovery_index_record(recovery->pool, cursor);
+}
+
+static void recovery_merge(struct recovery *recovery, const struct recovery_segment *found) {
+    pthread_mutex_lock(&recovery->lock);
+    if (found->sequence_max > recovery->sequence_max) {
+        recovery->sequence_max = found->sequence_max;
+    }
+    if (found->flushed > recovery->flushed) {
+        recovery->flushed = found->flushed;
+    }
+    if (found->flush_latest > recovery->flush_latest) {
+        recovery->flush_latest = found->flush_latest;
+        recovery->flush_due_s = found->flush_due_s;
+    }
+    recovery->torn_bytes += found->torn_bytes;
+    recovery->segments++;
+    pthread_mutex_unlock(&recovery->lock);
+}
+
+/* Walks one segment into the index. False if memory is short. */
+static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
+    struct pool *pool = recovery->pool;
+    const struct layout_segment_header *header = (const void *)lookup_segment(&pool->view, segment);
+    struct layout_segment *info = &pool->view.segments[segment];
+    if (!segment_header_valid(header)) {
+        return true; /* it is free, as the new table says */
+    }
+    atomic_store(&info->ttl_class, header->ttl_class);
+    atomic_store(&info->generation, header->generation);
+    atomic_store(&info->opened_sequence, header->opened_sequence);
+    atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
+
+    struct recovery_segment found = {.fill = sizeof *header};
+    found.sequence_max = header->opened_sequence;
+    struct segment_cursor cursor;
+    segment_walk(&cursor, &pool->segments, segment, pool->view.segment_bytes);
+    while (segment_next(&cursor)) {
+        if (!recovery_take(recovery, &cursor, &found)) {
+            return false;
+        }
+    }
+    if (found.flush_latest != 0) {
+        segment_note_expiry(info, 0); /* of use for as long as older segments are there */
+    }
+    atomic_store(&info->fill, found.fill);
+    segments_set_markers(&pool->segments, segment, found.marker_bytes);
+    bool room = pool->view.segment_bytes - found.fill > pool->view.segment_bytes / 8;
+    atomic_store(&info->state, room ? LAYOUT_SEGMENT_OPEN : LAYOUT_SEGMENT_SEALED);
+    recovery_merge(recovery, &found);
+    return true;
+}
+
+static void *recovery_read_segments(void *argument) {
+    struct recovery *recovery = argument;
+    uint32_t count = recovery->pool->view.segment_count;
+    uint64_t segment;
+    while ((segment = atomic_fetch_add(&recovery->next, 1)) < count) {
+        if (!recovery_read_segment(recovery, (uint32_t)segment)) {
+            atomic_store(&recovery->failed, true);
+        }
+    }
+    return NULL;
+}
+
+/* Drops the slots of a chain that no client may see, and counts the others' records live. */
+static void recovery_settle_bucket(struct recovery *recovery, struct layout_bucket *primary) {
+    struct pool *pool = recovery->pool;
+    for (struct layout_bucket *bucket = primary; bucket != NULL;
+         bucket = lookup_next_bucket(&pool->view, atomic_load(&bucket->word))) {
+        for (int i = 0; i < LAYOUT_SLOTS; i++) {
+            uint64_t slot = atomic_load(&bucket->slots[i]);
+            if (slot == 0) {
+                continue;
+            }
+            uint64_t location = layout_slot_location(slot);
+            size_t room;
+            struct record record;
+            struct layout_record *at = lookup_record(&pool->view, location, &room);
+            if (at != NULL && record_read(at, room, &record) && record.kind == LAYOUT_VALUE &&
+                pool_visible(pool, &record, recovery->now_s)) {
+                segments_count_live(&pool->segments, location, record_stored_size(at));
+            } else {
+                atomic_store(&bucket->slots[i], 0);
+                atomic_fetch_sub(&pool->view.index->items, 1);
+            }
+        }
+    }
+}
+
+static void *recovery_settle_buckets(void *argument) {
+    struct recovery *recovery = argument;
+    struct lookup_view *view = &recovery->pool->view;
+    uint64_t count = atomic_load(&view->index->bucket_count);
+    uint64_t first;
+    while ((first = atomic_fetch_add(&recovery->next, RECOVERY_BUCKETS)) < count) {
+        for (uint64_t i = first; i < first + RECOVERY_BUCKETS && i < count; i++) {
+            recovery_settle_bucket(recovery, &view->buckets[i]);
+        }
+    }
+    return NULL;
+}
+
+/* Runs one step on this thread and some more. */
+static void recovery_run_step(struct recovery *recovery, void *(*step)(void *)) {
+    pthread_t threads[RECOVERY_THREADS_MAX];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int more = processors > RECOVERY_THREADS_MAX ? RECOVERY_THREADS_MAX : (int)processors;
+    int started = 0;
+    atomic_store(&recovery->next, 0);
+    while (started < more - 1 && pthread_create(&threads[started], NULL, step, recovery) == 0) {
+        started++;
+    }
+    step(recovery);
+    for (int i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
+static void recovery_restore_numbers(struct recovery *recovery) {
+    struct pool *pool = recovery->pool;
+    struct layout_index_header *index = pool->view.index;
+    /* Higher than any that was given out, though the records that bore them may be gone: between
+     * two openings of segments fewer sequences are taken than a segment has bytes. */
+    uint64_t given_out = atomic_load(&pool->header->opened_sequence) + pool->view.segment_bytes;
+    atomic_store(&index->sequence,
+                 given_out > recovery->sequence_max ? given_out : recovery->sequence_max);
+    atomic_store(&index->flush_sequence, recovery->flushed);
+    if (recovery->flush_due_s != 0) {
+        atomic_store(&index->flush_due_sequence, recovery->flush_latest);
+        atomic_store(&index->flush_due_s, recovery->flush_due_s);
+    }
+}
+
+bool recovery_run(struct pool *pool, uint32_t now_s) {
+    uint64_t began_ns = clock_monotonic_ns();
+    struct recovery recovery = {.pool = pool, .now_s = now_s};
+    pthread_mutex_init(&recovery.lock, NULL);
+    pool->segments.view = &pool->view; /* as much as walking needs; segments_init takes the rest */
+    pool->segments.header = pool->header;
+
+    recovery_run_step(&recovery, recovery_read_segments);
+    if (!atomic_load(&recovery.failed)) {
+        recovery_restore_numbers(&recovery);
+        recovery_run_step(&recovery, recovery_settle_buckets);
+        log_info(
+            "pool %s: recovered %llu items (%llu bytes) from %u segments in %llu ms; %llu bytes "
+            "were torn",
+            pool->options.name, (unsigned long long)atomic_load(&pool->view.index->items),
+            (unsigned long long)atomic_load(&pool->view.index->live_bytes), recovery.segments,
+            (unsigned long long)((clock_monotonic_ns() - began_ns) / 1000000),
+            (unsigned long long)recovery.torn_bytes);
+    }
+    pthread_mutex_destroy(&recovery.lock);
+    return !atomic_load(&recovery.failed);
+}

@@ -1,0 +1,355 @@
+#include "store/segment.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+enum { SEGMENT_CLIENTS, SEGMENT_JANITOR }; /* the two sets of heads, in this order */
+
+unsigned segment_class(uint32_t ttl_s) {
+    static const uint32_t limits_s[SEGMENT_CLASSES - 1] = {
+        5 * 60, 3600, 6 * 3600, 86400, 8 * 86400, 31 * 86400, UINT32_MAX - 1,
+    };
+    unsigned class = 0;
+    while (class < SEGMENT_CLASSES - 1 && ttl_s > limits_s[class]) {
+        class ++;
+    }
+    return class;
+}
+
+static uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
+    const struct layout_segment_header *header =
+        (const void *)lookup_segment(segments->view, segment);
+    return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
+}
+
+static void segments_plan_reserve(struct segments *segments, bool evict) {
+    uint32_t count = segments->view->segment_count;
+    segments->reserve[SEGMENT_FOR_JANITOR] = 0;
+    /* What compaction may fill before it has freed anything. Never 0: with one free segment it can
+     * empty any other, and then has one again. */
+    uint32_t for_janitor = count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
+    segments->reserve[SEGMENT_FOR_UPDATE] = for_janitor;
+    segments->reserve[SEGMENT_FOR_NEW] = for_janitor;
+    if (!evict) {
+        uint32_t for_updates = count / 20 > 1 ? count / 20 : 1;
+        segments->reserve[SEGMENT_FOR_NEW] += for_updates;
+    }
+}
+
+bool segments_init(struct segments *segments, struct lookup_view *view,
+                   struct layout_data_header *header, bool evict) {
+    *segments = (struct segments){.view = view, .header = header};
+    segments->free = malloc(view->segment_count * sizeof *segments->free);
+    if (segments->free == NULL) {
+        return false;
+    }
+    pthread_mutex_init(&segments->free_lock, NULL);
+    segments_plan_reserve(segments, evict);
+    for (int set = 0; set < 2; set++) {
+        for (int class = 0; class < SEGMENT_CLASSES; class ++) {
+            pthread_mutex_init(&segments->heads[set][class].lock, NULL);
+            segments->heads[set][class].segment = SEGMENT_NONE;
+        }
+    }
+    uint32_t free_count = 0;
+    for (uint32_t segment = view->segment_count; segment-- > 0;) {
+        struct layout_segment *info = &view->segments[segment];
+        uint64_t generation = atomic_load(&info->generation);
+        if (generation > segments->generation) {
+            segments->generation = generation;
+        }
+        uint32_t state = atomic_load(&info->state);
+        if (state == LAYOUT_SEGMENT_FREE) {
+            segments->free[free_count++] = segment; /* the lowest numbers are taken first */
+        } else if (state == LAYOUT_SEGMENT_OPEN) {
+            struct segment_head *head =
+                &segments->heads[SEGMENT_CLIENTS][atomic_load(&info->ttl_class) % SEGMENT_CLASSES];
+            if (head->segment == SEGMENT_NONE) {
+                head->segment = segment;
+                head->crc_seed = segment_crc_seed(segments, segment);
+            } else {
+                atomic_store(&info->state, LAYOUT_SEGMENT_SEALED);
+            }
+        }
+    }
+    atomic_store(&segments->free_count, free_count);
+    return true;
+}
+
+void segments_finish(struct segments *segments) {
+    if (segments->free == NULL) {
+        return;
+    }
+    for (int set = 0; set < 2; set++) {
+        for (int class = 0; class < SEGMENT_CLASSES; class ++) {
+            pthread_mutex_destroy(&segments->heads[set][class].lock);
+        }
+    }
+    pthread_mutex_destroy(&segments->free_lock);
+    free(segments->free);
+    segments->free = NULL;
+}
+
+bool segments_available(struct segments *segments, enum segment_purpose purpose) {
+    return atomic_load_explicit(&segments->free_count, memory_order_relaxed) >
+           segments->reserve[purpose]; /* a hint: taking one asks again under the lock */
+}
+
+/* Takes a free segment; SEGMENT_NONE if the purpose may not have one. */
+static int64_t segments_take_free(struct segments *segments, enum segment_purpose purpose,
+                                  uint64_t *generation) {
+    int64_t segment = SEGMENT_NONE;
+    pthread_mutex_lock(&segments->free_lock);
+    uint32_t count = atomic_load(&segments->free_count);
+    if (count > segments->reserve[purpose]) {
+        segment = segments->free[count - 1];
+        atomic_store(&segments->free_count, count - 1);
+        *generation = ++segments->generation;
+    }
+    pthread_mutex_unlock(&segments->free_lock);
+    return segment;
+}
+
+static uint32_t segment_header_crc(const struct layout_segment_header *header) {
+    struct layout_segment_header copy = *header;
+    copy.header_crc = 0;
+    return hash_crc32c(0, &copy, sizeof copy);
+}
+
+bool segment_header_valid(const struct layout_segment_header *header) {
+    return header->magic == LAYOUT_SEGMENT_MAGIC &&
+           header->header_crc == segment_header_crc(header);
+}
+
+/* Writes the header and the table's entry of a segment that was free. */
+static void segment_begin(struct segments *segments, uint32_t segment, unsigned class,
+                          uint64_t generation) {
+    struct lookup_view *view = segments->view;
+    struct layout_segment *info = &view->segments[segment];
+    /* Sequences are taken after the room for their record: all that clients write here are higher.
+     */
+    uint64_t sequence = atomic_load(&view->index->sequence);
+    struct layout_segment_header header = {
+        .magic = LAYOUT_SEGMENT_MAGIC,
+        .generation = generation,
+        .opened_sequence = sequence,
+        .opened_s = clock_unix_s(),
+        .ttl_class = class,
+    };
+    /* Cannot fail or be cut short for so few bytes once the system has started. */
+    ssize_t length = getrandom(&header.salt, sizeof header.salt, 0);
+    assert(length == (ssize_t)sizeof header.salt);
+    (void)length;
+    header.header_crc = segment_header_crc(&header);
+    memcpy(lookup_segment(view, segment), &header, sizeof header);
+    atomic_store(&info->ttl_class, class);
+    atomic_store(&info->fill, (uint32_t)sizeof header);
+    atomic_store(&info->live_bytes, 0);
+    atomic_store(&info->marker_bytes, 0);
+    atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
+    atomic_store(&info->last_expiry_s, 0);
+    atomic_store(&info->generation, generation);
+    atomic_store(&info->opened_sequence, sequence);
+    atomic_store(&info->state, LAYOUT_SEGMENT_OPEN);
+    if (segments->header != NULL) {
+        uint64_t seen = atomic_load(&segments->header->opened_sequence);
+        while (seen < sequence &&
+               !atomic_compare_exchange_weak(&segments->header->opened_sequence, &seen, sequence)) {
+        }
+    }
+}
+
+/* Under head->lock. */
+static bool segment_head_open(struct segments *segments, struct segment_head *head, unsigned class,
+                              enum segment_purpose purpose) {
+    uint64_t generation;
+    int64_t segment = segments_take_free(segments, purpose, &generation);
+    if (segment == SEGMENT_NONE) {
+        return false;
+    }
+    if (head->segment != SEGMENT_NONE) {
+        atomic_store(&segments->view->segments[head->segment].state, LAYOUT_SEGMENT_SEALED);
+    }
+    segment_begin(segments, (uint32_t)segment, class, generation);
+    segments->opened_for_janitor += purpose == SEGMENT_FOR_JANITOR;
+    head->segment = segment;
+    head->crc_seed = segment_crc_seed(segments, (uint32_t)segment);
+    return true;
+}
+
+void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s) {
+    uint32_t expiry = expiry_s == 0 ? LAYOUT_NEVER : expiry_s;
+    uint32_t first = atomic_load_explicit(&info->first_expiry_s, memory_order_relaxed);
+    while (expiry < first && !atomic_compare_exchange_weak(&info->first_expiry_s, &first, expiry)) {
+    }
+    uint32_t last = atomic_load_explicit(&info->last_expiry_s, memory_order_relaxed);
+    while (expiry > last && !atomic_compare_exchange_weak(&info->last_expiry_s, &last, expiry)) {
+    }
+}
+
+/* Under head->lock: appends to the open segment, if there is room. */
+static bool segment_head_append(struct segments *segments, struct segment_head *head,
+                                uint32_t expiry_s, size_t bytes, struct segment_place *place) {
+    if (head->segment == SEGMENT_NONE) {
+        return false;
+    }
+    uint32_t segment = (uint32_t)head->segment;
+    struct layout_segment *info = &segments->view->segments[segment];
+    uint32_t fill = atomic_load_explicit(&info->fill, memory_order_relaxed);
+    if (bytes > segments->view->segment_bytes - fill) {
+        return false;
+    }
+    segment_note_expiry(info, expiry_s);
+    atomic_store_explicit(&info->fill, fill + (uint32_t)bytes, memory_order_relaxed);
+    place->at = (struct layout_record *)(void *)(lookup_segment(segments->view, segment) + fill);
+    place->location = lookup_location(segments->view, segment, fill);
+    place->crc_seed = head->crc_seed;
+    return true;
+}
+
+/* Looks for room in any open segment, whatever its class: better a record among others that expire
+ * at another time than none. The janitor's are closed to clients, or it could not go on. */
+static bool segments_reserve_anywhere(struct segments *segments, uint32_t expiry_s, size_t bytes,
+                                      enum segment_purpose purpose, struct segment_place *place) {
+    int first = purpose == SEGMENT_FOR_JANITOR ? SEGMENT_JANITOR : SEGMENT_CLIENTS;
+    for (int set = first; set >= SEGMENT_CLIENTS; set--) {
+        for (int class = 0; class < SEGMENT_CLASSES; class ++) {
+            struct segment_head *head = &segments->heads[set][class];
+            pthread_mutex_lock(&head->lock);
+            bool found = segment_head_append(segments, head, expiry_s, bytes, place);
+            pthread_mutex_unlock(&head->lock);
+            if (found) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
+                      uint32_t expiry_s, size_t bytes, struct segment_place *place) {
+    if (bytes > segment_capacity(segments)) {
+        return false;
+    }
+    unsigned class = segment_class(expiry_s == 0      ? UINT32_MAX
+                                   : expiry_s > now_s ? expiry_s - now_s
+                                                      : 0);
+    int set = purpose == SEGMENT_FOR_JANITOR ? SEGMENT_JANITOR : SEGMENT_CLIENTS;
+    struct segment_head *head = &segments->heads[set][class];
+    pthread_mutex_lock(&head->lock);
+    bool found = segment_head_append(segments, head, expiry_s, bytes, place);
+    if (!found) {
+        /* A class that has no segment yet shares one while free segments are few. */
+        bool scarce = atomic_load(&segments->free_count) < segments->view->segment_count / 4;
+        if (!(scarce && head->segment == SEGMENT_NONE) &&
+            segment_head_open(segments, head, class, purpose)) {
+            found = segment_head_append(segments, head, expiry_s, bytes, place);
+        }
+    }
+    pthread_mutex_unlock(&head->lock);
+    if (found || segments_reserve_anywhere(segments, expiry_s, bytes, purpose, place)) {
+        return true;
+    }
+    pthread_mutex_lock(&head->lock);
+    found = segment_head_append(segments, head, expiry_s, bytes, place) ||
+            (segment_head_open(segments, head, class, purpose) &&
+             segment_head_append(segments, head, expiry_s, bytes, place));
+    pthread_mutex_unlock(&head->lock);
+    return found;
+}
+
+void segments_seal(struct segments *segments, uint32_t segment) {
+    for (int set = 0; set < 2; set++) {
+        for (int class = 0; class < SEGMENT_CLASSES; class ++) {
+            struct segment_head *head = &segments->heads[set][class];
+            pthread_mutex_lock(&head->lock);
+            if (head->segment == segment) {
+                head->segment = SEGMENT_NONE;
+                atomic_store(&segments->view->segments[segment].state, LAYOUT_SEGMENT_SEALED);
+            }
+            pthread_mutex_unlock(&head->lock);
+        }
+    }
+}
+
+void segments_retire(struct segments *segments, uint32_t segment) {
+    struct layout_segment *info = &segments->view->segments[segment];
+    assert(atomic_load(&info->state) == LAYOUT_SEGMENT_SEALED);
+    assert(atomic_load(&info->live_bytes) == 0);
+    (void)info;
+    memset(lookup_segment(segments->view, segment), 0, sizeof(struct layout_segment_header));
+}
+
+void segments_free(struct segments *segments, uint32_t segment) {
+    struct layout_segment *info = &segments->view->segments[segment];
+    atomic_store(&info->fill, 0);
+    segments_set_markers(segments, segment, 0);
+    atomic_store(&info->state, LAYOUT_SEGMENT_FREE);
+    pthread_mutex_lock(&segments->free_lock);
+    uint32_t count = atomic_load(&segments->free_count);
+    segments->free[count] = segment;
+    atomic_store(&segments->free_count, count + 1);
+    pthread_mutex_unlock(&segments->free_lock);
+}
+
+/* Relaxed: these are counts. That nothing points into a segment is proved by walking it. */
+void segments_count_live(struct segments *segments, uint64_t location, size_t bytes) {
+    uint32_t segment = lookup_location_segment(segments->view, location);
+    atomic_fetch_add_explicit(&segments->view->segments[segment].live_bytes, (uint32_t)bytes,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
+}
+
+void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes) {
+    uint32_t segment = lookup_location_segment(segments->view, location);
+    atomic_fetch_sub_explicit(&segments->view->segments[segment].live_bytes, (uint32_t)bytes,
+                              memory_order_relaxed);
+    atomic_fetch_sub_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
+}
+
+void segments_count_marker(struct segments *segments, uint64_t location, size_t bytes) {
+    uint32_t segment = lookup_location_segment(segments->view, location);
+    atomic_fetch_add_explicit(&segments->view->segments[segment].marker_bytes, (uint32_t)bytes,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&segments->view->index->marker_bytes, bytes, memory_order_relaxed);
+}
+
+void segments_set_markers(struct segments *segments, uint32_t segment, uint32_t bytes) {
+    uint32_t before = atomic_exchange(&segments->view->segments[segment].marker_bytes, bytes);
+    atomic_fetch_add(&segments->view->index->marker_bytes, (uint64_t)bytes - before);
+}
+
+void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
+                  uint32_t end) {
+    *cursor = (struct segment_cursor){
+        .segments = segments,
+        .segment = segment,
+        .offset = sizeof(struct layout_segment_header),
+        .end = end,
+        .crc_seed = segment_crc_seed(segments, segment),
+    };
+}
+
+bool segment_next(struct segment_cursor *cursor) {
+    const struct lookup_view *view = cursor->segments->view;
+    char *base = lookup_segment(view, cursor->segment);
+    while (cursor->offset + sizeof(struct layout_record) <= cursor->end) {
+        cursor->at = (struct layout_record *)(void *)(base + cursor->offset);
+        if (record_verify(cursor->at, cursor->end - cursor->offset, cursor->crc_seed,
+                          &cursor->record)) {
+            cursor->location = lookup_location(view, cursor->segment, cursor->offset);
+            cursor->size = record_stored_size(cursor->at);
+            cursor->offset += (uint32_t)cursor->size;
+            return true;
+        }
+        /* Torn, or room that was reserved by a write that did not come to its end. The next record
+         * is found by its CRC; nothing that a client stores can pass for one. */
+        cursor->offset += LAYOUT_ALIGN;
+        cursor->torn_bytes += LAYOUT_ALIGN;
+    }
+    return false;
+}

@@ -1,0 +1,131 @@
+/* Segments: who is free, who is being appended to, and what lies in them.
+ *
+ *     FREE --segments_reserve opens it--> OPEN --full--> SEALED --segments_retire--> FREE
+ *
+ * Records that expire at about the same time go into the same segments (TTL classes), so that whole
+ * segments fall due together. There are two sets of open segments, one for what clients write and
+ * one for what the janitor moves: what has been moved once has lived long, and is likely to go on.
+ *
+ * Reserving is for any thread; sealing, walking and retiring are the janitor's. A walk of a segment
+ * begins a grace period after it was sealed: until then, records in it may be half written.
+ */
+#ifndef STAYD_STORE_SEGMENT_H
+#define STAYD_STORE_SEGMENT_H
+
+#include "base/status.h"
+#include "store/lookup.h"
+#include "store/record.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SEGMENT_CLASSES = 8, SEGMENT_NONE = -1 };
+
+/* Who reserves, in order of how many free segments are left for the others. */
+enum segment_purpose {
+    SEGMENT_FOR_NEW,     /* an item that was not there */
+    SEGMENT_FOR_UPDATE,  /* a new version of an item, a tombstone */
+    SEGMENT_FOR_JANITOR, /* compaction, which gives back more than it takes */
+    SEGMENT_PURPOSES
+};
+
+/* Where a record goes: appended, not yet written. */
+struct segment_place {
+    struct layout_record *at;
+    uint64_t location;
+    uint32_t crc_seed; /* 0: no CRC */
+};
+
+struct segment_head {
+    _Alignas(64) pthread_mutex_t lock;
+    int64_t segment;   /* being appended to, or SEGMENT_NONE */
+    uint32_t crc_seed; /* of that segment */
+};
+
+struct segments {
+    struct lookup_view *view;
+    struct layout_data_header *header; /* NULL in volatile pools: records carry no CRC */
+
+    /* private */
+    uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each purpose must leave */
+    pthread_mutex_t free_lock;          /* the next two; taken inside a head's lock */
+    uint32_t *free;
+    uint64_t generation;         /* of the segment opened last */
+    _Atomic uint32_t free_count; /* written under free_lock */
+    uint32_t opened_for_janitor; /* so far; only the janitor's */
+    struct segment_head heads[2][SEGMENT_CLASSES];
+};
+
+/* Takes the states from the segment table: free ones are free, one open one of each class goes on,
+ * further ones are sealed. False if memory is short. `evict`: of the pool. */
+bool segments_init(struct segments *segments, struct lookup_view *view,
+                   struct layout_data_header *header, bool evict);
+void segments_finish(struct segments *segments);
+
+/* The class of an item that lives for this long; UINT32_MAX: for ever. */
+unsigned segment_class(uint32_t ttl_s);
+
+/* Room for `bytes` (a multiple of LAYOUT_ALIGN) for records that are of use until `expiry_s` (0:
+ * for ever). False if that takes a segment more than the purpose may have. */
+bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
+                      uint32_t expiry_s, size_t bytes, struct segment_place *place);
+
+/* Whether a segment can be opened for this purpose. */
+bool segments_available(struct segments *segments, enum segment_purpose purpose);
+
+/* Whether recovery may believe what lies in this segment. */
+bool segment_header_valid(const struct layout_segment_header *header);
+
+/* Bytes that records can fill in one segment. */
+static inline uint32_t segment_capacity(const struct segments *segments) {
+    return segments->view->segment_bytes - (uint32_t)sizeof(struct layout_segment_header);
+}
+
+/* Ends appending to a segment. */
+void segments_seal(struct segments *segments, uint32_t segment);
+
+/* No slot points into it and no thread reads it: in persistent pools its header goes, so that
+ * no recovery reads it again. It is not free before segments_free. */
+void segments_retire(struct segments *segments, uint32_t segment);
+
+/* Gives a retired segment back; persistent pools have synced the retirement. */
+void segments_free(struct segments *segments, uint32_t segment);
+
+/* A slot points to this record from now on, or no longer does. */
+void segments_count_live(struct segments *segments, uint64_t location, size_t bytes);
+void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes);
+
+/* A tombstone or a flush was written here. */
+void segments_count_marker(struct segments *segments, uint64_t location, size_t bytes);
+
+/* So many bytes of tombstones and flushes in a sealed segment are still needed, as it turned out.
+ */
+void segments_set_markers(struct segments *segments, uint32_t segment, uint32_t bytes);
+
+/* Widens the times between which records of a segment are of use. */
+void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s);
+
+/* Walks the records of a segment in the order they were written. In a persistent pool each is
+ * verified, and what is not a record is stepped over. */
+struct segment_cursor {
+    const struct segments *segments;
+    uint32_t segment;
+    uint32_t offset; /* of the next record */
+    uint32_t end;
+    uint32_t crc_seed;
+    uint32_t torn_bytes; /* stepped over so far */
+
+    /* after segment_next */
+    struct layout_record *at;
+    uint64_t location;
+    size_t size;
+    struct record record;
+};
+
+/* `end`: the segment's fill, or its size where that is not known. */
+void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
+                  uint32_t end);
+bool segment_next(struct segment_cursor *cursor);
+
+#endif
