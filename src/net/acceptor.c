@@ -1,0 +1,116 @@
+#include "net/acceptor.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    ACCEPTOR_TURN = 64, /* connections from one listener before the next has its turn */
+    ACCEPTOR_PAUSE_MS = 100,
+    ACCEPTOR_LOG_MS = 10000 /* between two lines about refused clients */
+};
+
+/* Whether it is time for another line about the same thing. */
+static bool acceptor_may_log(struct acceptor *acceptor, uint64_t now_ms) {
+    if (acceptor->rejected_logged_ms != 0 &&
+        now_ms - acceptor->rejected_logged_ms < ACCEPTOR_LOG_MS) {
+        return false;
+    }
+    acceptor->rejected_logged_ms = now_ms;
+    return true;
+}
+
+static void acceptor_reject(struct acceptor *acceptor, int fd) {
+    static const char reply[] = "ERROR Too many open connections\r\n";
+    atomic_fetch_add(&acceptor->server->connections_rejected, 1);
+    ssize_t ignored = send(fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)ignored; /* a client that is told nothing still finds the connection closed */
+    close(fd);
+    if (acceptor_may_log(acceptor, clock_monotonic_ms())) {
+        log_warning("refusing connections: all %u are in use; raise max_connections in [server] if "
+                    "the machine serves more clients than that",
+                    acceptor->server->max_connections);
+    }
+}
+
+/* Says what the failed accept means for the listeners: false to pause. */
+static bool acceptor_survive(struct acceptor *acceptor, int error_number) {
+    switch (error_number) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        acceptor->paused_until_ms = clock_monotonic_ms() + ACCEPTOR_PAUSE_MS;
+        if (acceptor_may_log(acceptor, clock_monotonic_ms())) {
+            log_error("cannot accept connections for now: %s; raise the limit of open files "
+                      "(LimitNOFILE= in the systemd unit, or ulimit -n)",
+                      strerror(error_number));
+        }
+        return false;
+    default:
+        return true; /* the client has gone, or nobody is waiting */
+    }
+}
+
+/* Accepts what waits; false if accepting has to pause. */
+static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) {
+    for (unsigned i = 0; i < ACCEPTOR_TURN; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            return acceptor_survive(acceptor, errno);
+        }
+        if (atomic_load(&acceptor->server->connections) >= acceptor->server->max_connections) {
+            acceptor_reject(acceptor, fd);
+        } else if (!workers_give(acceptor->workers, fd, listener->pool)) {
+            log_warning("refusing a connection: no memory");
+        }
+    }
+    return true;
+}
+
+/* Waits for clients or for wake_fd; -1 with errno if that fails. */
+static int acceptor_wait(struct acceptor *acceptor, struct pollfd *polled) {
+    unsigned count = acceptor->listener_count;
+    uint64_t now_ms = clock_monotonic_ms();
+    if (now_ms < acceptor->paused_until_ms) {
+        return poll(polled + count, 1, (int)(acceptor->paused_until_ms - now_ms));
+    }
+    return poll(polled, count + 1, -1);
+}
+
+bool acceptor_run(struct acceptor *acceptor, int wake_fd) {
+    unsigned count = acceptor->listener_count;
+    struct pollfd *polled = calloc(count + 1, sizeof *polled);
+    if (polled == NULL) {
+        log_error("cannot accept connections: no memory");
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        polled[i] = (struct pollfd){.fd = acceptor->listeners[i].fd, .events = POLLIN};
+    }
+    polled[count] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
+
+    bool well = true;
+    while (well && polled[count].revents == 0) {
+        for (unsigned i = 0; i < count; i++) {
+            polled[i].revents = 0;
+        }
+        if (acceptor_wait(acceptor, polled) < 0 && errno != EINTR) {
+            log_error("cannot wait for connections: %m");
+            well = false;
+        }
+        for (unsigned i = 0; i < count && well; i++) {
+            if (polled[i].revents != 0 && !acceptor_take(acceptor, &acceptor->listeners[i])) {
+                break;
+            }
+        }
+    }
+    free(polled);
+    return well;
+}

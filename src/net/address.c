@@ -1,0 +1,125 @@
+#include "net/address.h"
+
+#include "base/number.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/un.h>
+
+static const char unix_prefix[] = "unix:";
+
+static bool address_parse_unix(const char *path, const char *run_dir, struct address *address,
+                               char error[ADDRESS_ERROR_MAX]) {
+    if (*path == '\0') {
+        snprintf(error, ADDRESS_ERROR_MAX, "no path after unix:; write such as unix:cache.sock");
+        return false;
+    }
+    struct sockaddr_un *socket = (struct sockaddr_un *)&address->socket;
+    const char *directory = *path == '/' ? "" : run_dir;
+    const char *slash = *path == '/' ? "" : "/";
+    int length =
+        snprintf(socket->sun_path, sizeof socket->sun_path, "%s%s%s", directory, slash, path);
+    if (length < 0 || (size_t)length >= sizeof socket->sun_path) {
+        snprintf(error, ADDRESS_ERROR_MAX,
+                 "the socket's path is %d bytes long, and the system allows %zu; choose a shorter "
+                 "name or run_dir",
+                 length, sizeof socket->sun_path - 1);
+        return false;
+    }
+    socket->sun_family = AF_UNIX;
+    address->size = sizeof *socket;
+    snprintf(address->text, sizeof address->text, "%s%s", unix_prefix, socket->sun_path);
+    return true;
+}
+
+bool address_parse_host(const char *host, unsigned port, struct address *address,
+                        char error[ADDRESS_ERROR_MAX]) {
+    *address = (struct address){0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&address->socket;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address->socket;
+    char digits[INET6_ADDRSTRLEN];
+    if (port < 1 || port > UINT16_MAX) {
+        snprintf(error, ADDRESS_ERROR_MAX, "a port is a number from 1 to 65535");
+        return false;
+    }
+    if (strcmp(host, "localhost") == 0) {
+        host = "127.0.0.1";
+    }
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+        address->size = sizeof *v4;
+        inet_ntop(AF_INET, &v4->sin_addr, digits, sizeof digits);
+        snprintf(address->text, sizeof address->text, "%s:%u", digits, port);
+        return true;
+    }
+    if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)port);
+        address->size = sizeof *v6;
+        inet_ntop(AF_INET6, &v6->sin6_addr, digits, sizeof digits);
+        snprintf(address->text, sizeof address->text, "[%s]:%u", digits, port);
+        return true;
+    }
+    snprintf(error, ADDRESS_ERROR_MAX,
+             "'%.64s' is not an IP address; write it in digits (127.0.0.1, [::1]), or localhost, "
+             "or 0.0.0.0 for every address of this machine",
+             host);
+    return false;
+}
+
+bool address_parse(const char *text, const char *run_dir, struct address *address,
+                   char error[ADDRESS_ERROR_MAX]) {
+    *address = (struct address){0};
+    if (strncmp(text, unix_prefix, strlen(unix_prefix)) == 0) {
+        return address_parse_unix(text + strlen(unix_prefix), run_dir, address, error);
+    }
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    if (colon == NULL || colon == text || !number_parse_u64(bytes_from_string(colon + 1), &port)) {
+        snprintf(error, ADDRESS_ERROR_MAX,
+                 "not an address; write ADDRESS:PORT or unix:PATH, such as 127.0.0.1:11211 or "
+                 "unix:cache.sock");
+        return false;
+    }
+    size_t length = (size_t)(colon - text);
+    bool bracketed = length >= 2 && text[0] == '[' && colon[-1] == ']';
+    if (bracketed) {
+        text++;
+        length -= 2;
+    } else if (memchr(text, ':', length) != NULL) {
+        snprintf(error, ADDRESS_ERROR_MAX,
+                 "an IPv6 address stands in brackets: write such as [::1]:11211");
+        return false;
+    }
+    char host[ADDRESS_TEXT_MAX];
+    if (length >= sizeof host) {
+        snprintf(error, ADDRESS_ERROR_MAX, "too long for an address");
+        return false;
+    }
+    memcpy(host, text, length);
+    host[length] = '\0';
+    return address_parse_host(host, port > UINT16_MAX ? 0 : (unsigned)port, address, error);
+}
+
+bool address_is_unix(const struct address *address) {
+    return address->socket.ss_family == AF_UNIX;
+}
+
+const char *address_path(const struct address *address) {
+    return ((const struct sockaddr_un *)&address->socket)->sun_path;
+}
+
+bool address_is_local(const struct address *address) {
+    switch (address->socket.ss_family) {
+    case AF_INET: {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address->socket;
+        return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    case AF_INET6:
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address->socket)->sin6_addr);
+    default:
+        return address->socket.ss_family == AF_UNIX;
+    }
+}

@@ -1,0 +1,278 @@
+#include "net/connection.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A connection that has been sent so much in one turn lets the others have theirs. */
+enum { CONNECTION_TURN_BYTES = 1 << 20 };
+
+struct connection *connection_create(int fd, struct pool *pool, struct proto_server *server) {
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (connection == NULL) {
+        return NULL;
+    }
+    list_init(&connection->all);
+    list_init(&connection->ready);
+    list_init(&connection->waited);
+    proto_connection_init(&connection->proto, pool, server);
+    connection->fd = fd;
+    connection->writable = true;
+    return connection;
+}
+
+void connection_destroy(struct connection *connection) {
+    if (connection == NULL) {
+        return;
+    }
+    list_remove(&connection->all);
+    list_remove(&connection->ready);
+    list_remove(&connection->waited);
+    buffer_finish(&connection->input);
+    buffer_finish(&connection->output);
+    close(connection->fd);
+    free(connection);
+}
+
+/* Sends what the socket takes at once; false if the connection is broken. */
+static bool connection_send(struct connection *connection, struct connection_loan *loan,
+                            const char *data, size_t size, size_t *sent) {
+    *sent = 0;
+    ssize_t result;
+    do {
+        result = send(connection->fd, data, size, MSG_NOSIGNAL);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0) {
+        connection->writable = false;
+        return errno == EAGAIN || errno == ENOBUFS;
+    }
+    *sent = (size_t)result;
+    loan->bytes_written += *sent;
+    connection->writable = *sent == size;
+    return true;
+}
+
+/* Sends of the output what the socket takes; frees it once it is all gone. */
+static bool connection_send_output(struct connection *connection, struct connection_loan *loan,
+                                   bool *progress) {
+    struct buffer *output = &connection->output;
+    size_t sent;
+    if (!connection_send(connection, loan, output->data + connection->output_sent,
+                         output->size - connection->output_sent, &sent)) {
+        return false;
+    }
+    *progress = *progress || sent > 0;
+    connection->output_sent += sent;
+    if (connection->output_sent == output->size) {
+        buffer_finish(output);
+        connection->output_sent = 0;
+    }
+    return true;
+}
+
+/* Sends the thread's replies; what the socket does not take becomes the connection's output. */
+static bool connection_send_replies(struct connection *connection, struct connection_loan *loan,
+                                    bool *progress) {
+    struct buffer *replies = &loan->replies;
+    size_t sent = 0;
+    bool whole = true;
+    if (replies->size > 0) {
+        whole = connection_send(connection, loan, replies->data, replies->size, &sent);
+    }
+    *progress = *progress || sent > 0;
+    if (whole && sent < replies->size) {
+        whole = buffer_append(&connection->output, replies->data + sent, replies->size - sent);
+        if (!whole) {
+            log_warning("closing a connection: no memory for %zu bytes of replies that its client "
+                        "does not take",
+                        replies->size - sent);
+        }
+    }
+    replies->size = 0;
+    return whole;
+}
+
+static bool connection_has_output(const struct connection *connection) {
+    return connection->output.size > 0;
+}
+
+/* Reads once. False if the connection is broken. */
+static bool connection_receive(struct connection *connection, struct connection_loan *loan,
+                               char *data, size_t room, size_t *received) {
+    *received = 0;
+    ssize_t result;
+    do {
+        result = recv(connection->fd, data, room, 0);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0) {
+        connection->readable = false;
+        return errno == EAGAIN;
+    }
+    if (result == 0) {
+        connection->input_ended = true;
+        connection->readable = false;
+        return true;
+    }
+    *received = (size_t)result;
+    loan->bytes_read += *received;
+    /* A short read took everything, and what comes later is a new event; but no new event tells
+     * of an end that was there already. */
+    connection->readable = *received == room || connection->input_ending;
+    return true;
+}
+
+/* Reads the rest of a request that is larger than the thread's buffer, to where it lies. */
+static bool connection_read_own(struct connection *connection, struct connection_loan *loan,
+                                struct bytes *input, size_t *received) {
+    struct buffer *own = &connection->input;
+    size_t missing = connection->input_wanted - own->size;
+    if (!buffer_reserve(own, missing)) {
+        log_warning("closing a connection: no memory for a request of %zu bytes",
+                    connection->input_wanted);
+        return false;
+    }
+    if (!connection_receive(connection, loan, own->data + own->size, missing, received)) {
+        return false;
+    }
+    own->size += *received;
+    *input = bytes_from(own->data, own->size);
+    return true;
+}
+
+/* Reads into the thread's buffer, behind a copy of what was there before. */
+static bool connection_read_loan(struct connection *connection, struct connection_loan *loan,
+                                 struct bytes *input, size_t *received) {
+    size_t before = connection->input.size;
+    if (before > 0) {
+        memcpy(loan->input, connection->input.data, before);
+    }
+    if (!connection_receive(connection, loan, loan->input + before, loan->input_bytes - before,
+                            received)) {
+        return false;
+    }
+    *input = bytes_from(loan->input, before + *received);
+    return true;
+}
+
+/* Keeps what is left of `input` for the next turn. */
+static bool connection_keep_input(struct connection *connection, struct bytes input) {
+    struct buffer *own = &connection->input;
+    if (input.size == 0) {
+        buffer_finish(own);
+        return true;
+    }
+    if (own->data != NULL && input.data >= own->data && input.data < own->data + own->capacity) {
+        buffer_consume(own, (size_t)(input.data - own->data));
+        return true;
+    }
+    own->size = 0;
+    if (!buffer_append(own, input.data, input.size)) {
+        log_warning("closing a connection: no memory for %zu bytes of half a request", input.size);
+        return false;
+    }
+    return true;
+}
+
+/* Says what comes next, once nothing is left to do in this turn. */
+static enum connection_next connection_rest(struct connection *connection) {
+    if (connection_has_output(connection)) {
+        return CONNECTION_STALLED;
+    }
+    if (!connection->closing) {
+        return connection->input_runnable || connection->readable ? CONNECTION_READY
+                                                                  : CONNECTION_IDLE;
+    }
+    if (connection->input_ended) {
+        return CONNECTION_END;
+    }
+    /* To close while bytes arrive would reset the connection, and the last replies with it. */
+    shutdown(connection->fd, SHUT_WR);
+    buffer_finish(&connection->input);
+    connection->draining = true;
+    return CONNECTION_LINGER;
+}
+
+static enum connection_next connection_drain(struct connection *connection,
+                                             struct connection_loan *loan) {
+    size_t received;
+    if (!connection_receive(connection, loan, loan->input, loan->input_bytes, &received) ||
+        connection->input_ended) {
+        return CONNECTION_END;
+    }
+    return CONNECTION_LINGER;
+}
+
+/* Answers what is whole in `input`, until there is much to send or the turn is over. */
+static enum connection_next connection_answer(struct connection *connection,
+                                              struct connection_loan *loan, struct bytes input,
+                                              bool *progress) {
+    enum proto_next next;
+    size_t turn_bytes = 0;
+    do {
+        size_t consumed = 0;
+        next = proto_process(&connection->proto, loan->store, input, &consumed,
+                             &connection->input_wanted, &loan->replies);
+        assert(consumed <= input.size);
+        input = bytes_from(input.data + consumed, input.size - consumed);
+        turn_bytes += loan->replies.size;
+        if (!connection_send_replies(connection, loan, progress)) {
+            return CONNECTION_END;
+        }
+    } while (next == PROTO_FLUSH && !connection_has_output(connection) &&
+             turn_bytes < CONNECTION_TURN_BYTES);
+
+    connection->input_runnable = next == PROTO_FLUSH;
+    connection->closing = next == PROTO_CLOSE;
+    if (!connection_keep_input(connection, input)) {
+        return CONNECTION_END;
+    }
+    return connection_rest(connection);
+}
+
+/* Reads once, and answers if a whole request may be there now. */
+static enum connection_next connection_read(struct connection *connection,
+                                            struct connection_loan *loan, bool *progress) {
+    struct bytes input;
+    size_t received;
+    bool is_large = connection->input.size > 0 && connection->input_wanted > loan->input_bytes / 2;
+    if (!(is_large ? connection_read_own(connection, loan, &input, &received)
+                   : connection_read_loan(connection, loan, &input, &received))) {
+        return CONNECTION_END;
+    }
+    if (received > 0 && (connection->input.size == 0 || input.size >= connection->input_wanted)) {
+        return connection_answer(connection, loan, input, progress);
+    }
+    if (received > 0 && !connection_keep_input(connection, input)) {
+        return CONNECTION_END;
+    }
+    connection->closing = connection->input_ended; /* half a request remains half */
+    return connection_rest(connection);
+}
+
+enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
+                                      bool *progress) {
+    *progress = false;
+    if (connection_has_output(connection)) {
+        if (connection->writable && !connection_send_output(connection, loan, progress)) {
+            return CONNECTION_END;
+        }
+        if (connection_has_output(connection) || connection->closing) {
+            return connection_rest(connection);
+        }
+    }
+    if (connection->input_runnable) {
+        const struct buffer *own = &connection->input;
+        struct bytes input = bytes_from(own->size > 0 ? own->data : "", own->size);
+        return connection_answer(connection, loan, input, progress);
+    }
+    if (!connection->readable) {
+        return connection->draining ? CONNECTION_LINGER : CONNECTION_IDLE;
+    }
+    return connection->draining ? connection_drain(connection, loan)
+                                : connection_read(connection, loan, progress);
+}

@@ -1,0 +1,83 @@
+/* One client's connection: what it has sent and not been answered yet, and what it has been
+ * answered and not taken yet. Belongs to one worker thread.
+ *
+ *     socket --read--> thread's buffer --proto--> thread's replies --send--> socket
+ *                        |       ^                   |        ^
+ *                   half a request               what the socket
+ *                        v       |               does not take
+ *                     input (own)                    v        |
+ *                                                  output (own)
+ *
+ * Requests are read into and answered from buffers that the thread lends, so that an idle
+ * connection owns none. Its own buffers hold the rest only, and are freed when they are empty.
+ *
+ * While a client does not take its replies, nothing is read from it: a connection never owns more
+ * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. */
+#ifndef STAYD_NET_CONNECTION_H
+#define STAYD_NET_CONNECTION_H
+
+#include "base/buffer.h"
+#include "net/list.h"
+#include "proto/proto.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a thread lends to the connection that it serves. Owned by the worker. */
+struct connection_loan {
+    struct store_thread *store;
+    char *input; /* read into */
+    size_t input_bytes;
+    struct buffer replies; /* empty between two connections */
+    uint64_t bytes_read;   /* counted up */
+    uint64_t bytes_written;
+};
+
+enum connection_next {
+    CONNECTION_IDLE,    /* serve again when the socket is readable */
+    CONNECTION_READY,   /* there is more to do: serve again after the others */
+    CONNECTION_STALLED, /* serve again when the socket is writable */
+    CONNECTION_LINGER,  /* all is said: serve again when readable, until the client closes too */
+    CONNECTION_END      /* destroy it */
+};
+
+struct connection {
+    /* of the worker */
+    struct list all;           /* in worker.connections */
+    struct list ready;         /* in worker.ready */
+    struct list waited;        /* in worker.waited: stalled or lingering, until deadline_ms */
+    uint64_t deadline_ms;      /* on the monotonic clock */
+    enum connection_next next; /* as connection_serve said last */
+    bool watches_output;       /* epoll tells when the socket takes more */
+
+    /* what epoll told, set by the worker, and connection_serve found out since */
+    bool readable;     /* there may be bytes, the end, or an error */
+    bool input_ending; /* the client has shut its side down: the end follows the bytes */
+    bool writable;     /* as far as is known */
+
+    /* private to connection.c */
+    bool input_ended;
+    bool input_runnable; /* proto can go on with what is in `input`, before more is read */
+    bool closing;        /* nothing more is answered: send the output, then close */
+    bool draining;       /* all is sent; what still arrives is thrown away */
+    int fd;
+    struct proto_connection proto;
+    struct buffer input;
+    size_t input_wanted; /* the request in `input` is of no use until it has so many bytes */
+    struct buffer output;
+    size_t output_sent; /* of output's bytes */
+};
+
+/* Takes the socket, which does not block. NULL if memory is short. */
+struct connection *connection_create(int fd, struct pool *pool, struct proto_server *server);
+
+/* Closes the socket. Accepts NULL. In no list any more. */
+void connection_destroy(struct connection *connection);
+
+/* Reads once at most, answers what is whole, and sends the replies: a bounded amount of work.
+ * `*progress` says whether bytes were sent. */
+enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
+                                      bool *progress);
+
+#endif

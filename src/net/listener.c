@@ -1,0 +1,159 @@
+#include "net/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    LISTENER_SOCKET_MODE = 0660,
+};
+
+/* What to do about a failed call, for a person. */
+static const char *listener_advice(int error_number) {
+    switch (error_number) {
+    case EADDRINUSE:
+        return "; another server (memcached, another stayd) uses it: stop that, or choose another "
+               "address";
+    case EADDRNOTAVAIL:
+        return "; this machine has no such address: 'ip address' shows those it has";
+    case EACCES:
+        return "; choose a port above 1023 or a folder that this user may write to";
+    case ENOENT:
+        return "; create the folder first, or choose another path";
+    case EMFILE:
+    case ENFILE:
+        return "; raise the limit of open files (LimitNOFILE= in the systemd unit, or ulimit -n)";
+    default:
+        return "";
+    }
+}
+
+static bool listener_fail(struct listener *listener, const char *what,
+                          char error[LISTENER_ERROR_MAX]) {
+    int error_number = errno;
+    snprintf(error, LISTENER_ERROR_MAX, "cannot %s %s: %s%s", what, listener->address.text,
+             strerror(error_number), listener_advice(error_number));
+    listener_close(listener);
+    return false;
+}
+
+/* Whether somebody listens on this path. */
+static bool listener_is_answered(const struct address *address, bool *answered) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    int result = connect(fd, (const struct sockaddr *)&address->socket, address->size);
+    bool stale = result != 0 && (errno == ECONNREFUSED || errno == ENOENT);
+    *answered = result == 0 || errno == EAGAIN; /* EAGAIN: its queue is full, so it is alive */
+    int error_number = errno;
+    close(fd);
+    errno = error_number;
+    return stale || *answered;
+}
+
+/* Makes the path free to bind to. */
+static bool listener_clear_path(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
+    const char *path = address_path(&listener->address);
+    struct stat file;
+    if (lstat(path, &file) != 0) {
+        return errno == ENOENT || listener_fail(listener, "look at", error);
+    }
+    if (!S_ISSOCK(file.st_mode)) {
+        snprintf(error, LISTENER_ERROR_MAX,
+                 "cannot listen on %s: a file that is no socket is in its place; remove it or "
+                 "choose another path",
+                 listener->address.text);
+        return false;
+    }
+    bool answered = false;
+    if (!listener_is_answered(&listener->address, &answered)) {
+        return listener_fail(listener, "find out who listens on", error);
+    }
+    if (answered) {
+        errno = EADDRINUSE;
+        return listener_fail(listener, "listen on", error);
+    }
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return listener_fail(listener, "replace the stale socket", error);
+    }
+    return true;
+}
+
+/* The socket file is made with the rights of the socket under the umask, and widened after. */
+static bool listener_bind_unix(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
+    const char *path = address_path(&listener->address);
+    const struct sockaddr *socket = (const struct sockaddr *)&listener->address.socket;
+    struct stat file;
+    if (fchmod(listener->fd, 0600) != 0 ||
+        bind(listener->fd, socket, listener->address.size) != 0) {
+        return listener_fail(listener, "listen on", error);
+    }
+    if (stat(path, &file) == 0) {
+        listener->file_device = file.st_dev;
+        listener->file_inode = file.st_ino;
+    }
+    if (chmod(path, LISTENER_SOCKET_MODE) != 0) {
+        return listener_fail(listener, "set the access rights of", error);
+    }
+    return true;
+}
+
+/* What accepted sockets inherit is set here once, and not for each of them. */
+static bool listener_bind_tcp(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
+    const struct sockaddr *socket = (const struct sockaddr *)&listener->address.socket;
+    const int on = 1;
+    int fd = listener->fd;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
+        (socket->sa_family == AF_INET6 &&
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
+        bind(fd, socket, listener->address.size) != 0) {
+        return listener_fail(listener, "listen on", error);
+    }
+    return true;
+}
+
+bool listener_open(struct listener *listener, const struct address *address,
+                   char error[LISTENER_ERROR_MAX]) {
+    *listener = (struct listener){.address = *address};
+    bool is_unix = address_is_unix(address);
+    if (is_unix && !listener_clear_path(listener, error)) {
+        return false;
+    }
+    listener->fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (listener->fd < 0) {
+        return listener_fail(listener, "open a socket for", error);
+    }
+    listener->is_open = true;
+    if (!(is_unix ? listener_bind_unix(listener, error) : listener_bind_tcp(listener, error))) {
+        return false;
+    }
+    if (listen(listener->fd, SOMAXCONN) != 0) {
+        return listener_fail(listener, "listen on", error);
+    }
+    return true;
+}
+
+void listener_close(struct listener *listener) {
+    if (!listener->is_open) {
+        return;
+    }
+    /* The file goes first: a daemon that starts now finds either this one alive or no file. */
+    if (listener->file_inode != 0) {
+        const char *path = address_path(&listener->address);
+        struct stat file;
+        if (lstat(path, &file) == 0 && file.st_ino == listener->file_inode &&
+            file.st_dev == listener->file_device) {
+            unlink(path);
+        }
+    }
+    close(listener->fd);
+    listener->is_open = false;
+}

@@ -1,0 +1,36 @@
+/* A socket that listens: TCP over IPv4 or IPv6, or a Unix socket. What it accepts belongs to one
+ * pool. Opened and closed by the main thread; the acceptor reads `fd`. */
+#ifndef STAYD_NET_LISTENER_H
+#define STAYD_NET_LISTENER_H
+
+#include "net/address.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct pool;
+
+enum { LISTENER_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */ };
+
+struct listener {
+    bool is_open;
+    int fd;
+    struct address address;
+    struct pool *pool; /* set by the owner before the acceptor starts */
+
+    /* private: the socket file that this listener made, so that it removes no other */
+    dev_t file_device;
+    ino_t file_inode;
+};
+
+/* Binds and listens: from now on the system queues connections, which are served as soon as the
+ * acceptor runs. A socket file that a killed daemon left behind is replaced; one on which somebody
+ * answers is an error. A socket file gets mode 0660: the daemon's user and group may connect.
+ * False with a sentence in `error`; nothing is left open then. */
+bool listener_open(struct listener *listener, const struct address *address,
+                   char error[LISTENER_ERROR_MAX]);
+
+/* Stops listening and removes the socket file. Accepts a closed and a zeroed one. */
+void listener_close(struct listener *listener);
+
+#endif

@@ -1,0 +1,379 @@
+#include "net/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/connection.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    WORKER_EVENTS = 256,
+    WORKER_INPUT_BYTES = 64 << 10,
+    WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a replies buffer that has grown beyond is freed */
+    WORKER_SCAN_MS = 500,                /* between two looks at the deadlines */
+    WORKER_LINGER_MS = 2000,
+    WORKER_STOP_MS = 2000
+};
+
+struct worker {
+    const struct worker_options *options;
+    pthread_t thread;
+    int epoll_fd;
+    int wake_fd; /* eventfd: something is in `given`, or `stopping` */
+    _Atomic bool stopping;
+    _Atomic unsigned connection_count; /* given and not yet closed */
+
+    pthread_mutex_t given_lock;
+    struct list given; /* new connections; under given_lock */
+
+    /* the thread's own */
+    struct store_thread store;
+    struct list connections;
+    struct list ready;  /* to be served in this batch */
+    struct list waited; /* stalled or lingering */
+    uint64_t scanned_ms;
+    struct connection_loan loan;
+    struct epoll_event events[WORKER_EVENTS];
+};
+
+struct workers {
+    struct worker_options options;
+    unsigned count; /* of those that run */
+    struct worker *workers[];
+};
+
+static uint32_t worker_wanted_events(bool output) {
+    return EPOLLIN | EPOLLRDHUP | EPOLLET | (output ? EPOLLOUT : 0U);
+}
+
+static void worker_close(struct worker *worker, struct connection *connection) {
+    connection_destroy(connection);
+    atomic_fetch_sub(&worker->connection_count, 1);
+    atomic_fetch_sub(&worker->options->server->connections, 1);
+}
+
+static void worker_make_ready(struct worker *worker, struct connection *connection) {
+    if (list_is_empty(&connection->ready)) {
+        list_append(&worker->ready, &connection->ready);
+    }
+}
+
+/* Takes what the acceptor has given. */
+static void worker_take_given(struct worker *worker) {
+    uint64_t ignored;
+    ssize_t result = read(worker->wake_fd, &ignored, sizeof ignored);
+    (void)result; /* fails only if there was no wake-up, and then there is nothing to take */
+
+    struct list given;
+    list_init(&given);
+    pthread_mutex_lock(&worker->given_lock);
+    list_move_all(&given, &worker->given);
+    pthread_mutex_unlock(&worker->given_lock);
+
+    while (!list_is_empty(&given)) {
+        struct connection *connection = list_entry(given.next, struct connection, all);
+        struct epoll_event event = {worker_wanted_events(false), {.ptr = connection}};
+        list_remove(&connection->all);
+        list_append(&worker->connections, &connection->all);
+        if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
+            log_warning("closing a new connection: epoll does not take it: %m");
+            worker_close(worker, connection);
+        }
+    }
+}
+
+/* Makes epoll tell, or not tell, when the socket takes more. */
+static bool worker_watch_output(struct worker *worker, struct connection *connection, bool output) {
+    if (connection->watches_output == output) {
+        return true;
+    }
+    struct epoll_event event = {worker_wanted_events(output), {.ptr = connection}};
+    connection->watches_output = output;
+    return epoll_ctl(worker->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event) == 0;
+}
+
+/* Puts the connection under a deadline, or takes it out. A client that takes some of its replies
+ * has the whole time again; one that lingers has not. */
+static void worker_set_deadline(struct worker *worker, struct connection *connection,
+                                enum connection_next next, bool progress) {
+    bool is_waited = next == CONNECTION_STALLED || next == CONNECTION_LINGER;
+    if (!is_waited) {
+        list_remove(&connection->waited);
+        return;
+    }
+    if (connection->next != next || (progress && next == CONNECTION_STALLED)) {
+        connection->deadline_ms =
+            clock_monotonic_ms() +
+            (next == CONNECTION_STALLED ? worker->options->send_timeout_ms : WORKER_LINGER_MS);
+    }
+    if (list_is_empty(&connection->waited)) {
+        list_append(&worker->waited, &connection->waited);
+    }
+}
+
+static void worker_serve(struct worker *worker, struct connection *connection) {
+    bool progress;
+    enum connection_next next = connection_serve(connection, &worker->loan, &progress);
+    if (next == CONNECTION_END ||
+        !worker_watch_output(worker, connection, next == CONNECTION_STALLED)) {
+        worker_close(worker, connection);
+        return;
+    }
+    if (next != CONNECTION_IDLE || connection->next != CONNECTION_IDLE) {
+        worker_set_deadline(worker, connection, next, progress);
+        connection->next = next;
+    }
+    if (next == CONNECTION_READY || (next == CONNECTION_LINGER && connection->readable)) {
+        worker_make_ready(worker, connection);
+    }
+}
+
+/* Serves every ready connection once. */
+static void worker_serve_ready(struct worker *worker) {
+    struct list turn;
+    list_init(&turn);
+    list_move_all(&turn, &worker->ready);
+    while (!list_is_empty(&turn)) {
+        struct connection *connection = list_entry(turn.next, struct connection, ready);
+        list_remove(&connection->ready);
+        worker_serve(worker, connection);
+    }
+    if (worker->loan.replies.capacity > WORKER_REPLIES_KEPT_BYTES) {
+        buffer_finish(&worker->loan.replies);
+    }
+}
+
+/* Closes the connections whose deadline has passed. */
+static void worker_check_deadlines(struct worker *worker) {
+    uint64_t now_ms = clock_monotonic_ms();
+    if (now_ms - worker->scanned_ms < WORKER_SCAN_MS) {
+        return;
+    }
+    worker->scanned_ms = now_ms;
+    struct list *next;
+    for (struct list *link = worker->waited.next; link != &worker->waited; link = next) {
+        struct connection *connection = list_entry(link, struct connection, waited);
+        next = link->next;
+        if (now_ms >= connection->deadline_ms) {
+            if (connection->next == CONNECTION_STALLED) {
+                log_debug("closing a connection whose client takes no replies");
+            }
+            worker_close(worker, connection);
+        }
+    }
+}
+
+static void worker_note_event(struct worker *worker, const struct epoll_event *event) {
+    struct connection *connection = event->data.ptr;
+    if (connection == NULL) {
+        worker_take_given(worker);
+        return;
+    }
+    uint32_t what = event->events;
+    connection->readable = true;
+    connection->input_ending |= (what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    connection->writable |= (what & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
+    worker_make_ready(worker, connection);
+}
+
+/* Others read these, so a batch writes them once. */
+static void worker_publish_counters(struct worker *worker) {
+    struct connection_loan *loan = &worker->loan;
+    struct proto_server *server = worker->options->server;
+    if (loan->bytes_read > 0) {
+        atomic_fetch_add_explicit(&server->bytes_read, loan->bytes_read, memory_order_relaxed);
+    }
+    if (loan->bytes_written > 0) { /* both relaxed: counters order nothing */
+        atomic_fetch_add_explicit(&server->bytes_written, loan->bytes_written,
+                                  memory_order_relaxed);
+    }
+    loan->bytes_read = 0;
+    loan->bytes_written = 0;
+}
+
+/* Waits for at most `timeout_ms` (-1: for ever), then serves one batch. */
+static void worker_run_batch(struct worker *worker, int timeout_ms) {
+    if (timeout_ms != 0) {
+        store_thread_leave(&worker->store);
+    }
+    int count = epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, timeout_ms);
+    store_thread_refresh(&worker->store);
+    for (unsigned i = 0; i < worker->options->pool_count; i++) {
+        pool_tick(worker->options->pools[i], &worker->store);
+    }
+    for (int i = 0; i < count; i++) {
+        worker_note_event(worker, &worker->events[i]);
+    }
+    worker_serve_ready(worker);
+    worker_publish_counters(worker);
+    if (!list_is_empty(&worker->waited)) {
+        worker_check_deadlines(worker);
+    }
+}
+
+/* Answers what has been received so far, and closes every connection that has its replies. */
+static void worker_finish_connections(struct worker *worker) {
+    worker_take_given(worker);
+    struct list *next;
+    for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
+        struct connection *connection = list_entry(link, struct connection, all);
+        next = link->next;
+        connection->readable = true;
+        worker_make_ready(worker, connection);
+    }
+    uint64_t deadline_ms = clock_monotonic_ms() + WORKER_STOP_MS;
+    while (!list_is_empty(&worker->connections) && clock_monotonic_ms() < deadline_ms) {
+        worker_run_batch(worker, list_is_empty(&worker->ready) ? WORKER_SCAN_MS : 0);
+        for (struct list *link = worker->connections.next; link != &worker->connections;
+             link = next) {
+            struct connection *connection = list_entry(link, struct connection, all);
+            next = link->next;
+            if (connection->next == CONNECTION_IDLE || connection->next == CONNECTION_LINGER) {
+                worker_close(worker, connection);
+            }
+        }
+    }
+    while (!list_is_empty(&worker->connections)) {
+        worker_close(worker, list_entry(worker->connections.next, struct connection, all));
+    }
+}
+
+static void *worker_main(void *argument) {
+    struct worker *worker = argument;
+    while (!atomic_load(&worker->stopping)) {
+        int timeout_ms = -1;
+        if (!list_is_empty(&worker->ready)) {
+            timeout_ms = 0;
+        } else if (!list_is_empty(&worker->waited)) {
+            timeout_ms = WORKER_SCAN_MS;
+        }
+        worker_run_batch(worker, timeout_ms);
+    }
+    worker_finish_connections(worker);
+    store_thread_leave(&worker->store);
+    return NULL;
+}
+
+/* Accepts NULL, and a worker that was made in part. Its thread has ended. */
+static void worker_destroy(struct worker *worker) {
+    if (worker == NULL) {
+        return;
+    }
+    if (worker->epoll_fd >= 0) {
+        close(worker->epoll_fd);
+    }
+    if (worker->wake_fd >= 0) {
+        close(worker->wake_fd);
+    }
+    pthread_mutex_destroy(&worker->given_lock);
+    buffer_finish(&worker->loan.replies);
+    free(worker->loan.input);
+    free(worker);
+}
+
+static struct worker *worker_create(const struct worker_options *options, unsigned index) {
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        return NULL;
+    }
+    worker->options = options;
+    list_init(&worker->given);
+    list_init(&worker->connections);
+    list_init(&worker->ready);
+    list_init(&worker->waited);
+    pthread_mutex_init(&worker->given_lock, NULL);
+    store_thread_init(&worker->store, options->grace, index);
+    worker->loan.store = &worker->store;
+    worker->loan.input_bytes = WORKER_INPUT_BYTES;
+    worker->loan.input = malloc(WORKER_INPUT_BYTES);
+    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
+    if (worker->loan.input == NULL || worker->epoll_fd < 0 || worker->wake_fd < 0 ||
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) != 0) {
+        worker_destroy(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]) {
+    struct workers *workers =
+        calloc(1, sizeof *workers + options->threads * sizeof workers->workers[0]);
+    if (workers == NULL) {
+        snprintf(error, WORKER_ERROR_MAX, "cannot start worker threads: %m");
+        return NULL;
+    }
+    workers->options = *options;
+    for (unsigned i = 0; i < options->threads; i++) {
+        struct worker *worker = worker_create(&workers->options, i);
+        int result = worker == NULL ? errno : 0;
+        if (result == 0) {
+            result = pthread_create(&worker->thread, NULL, worker_main, worker);
+        }
+        if (result != 0) {
+            snprintf(error, WORKER_ERROR_MAX, "cannot start worker thread %u of %u: %s", i + 1,
+                     options->threads, strerror(result));
+            worker_destroy(worker);
+            workers_stop(workers);
+            return NULL;
+        }
+        char name[16];
+        snprintf(name, sizeof name, "worker %u", (uint8_t)i);
+        pthread_setname_np(worker->thread, name);
+        workers->workers[workers->count++] = worker;
+    }
+    return workers;
+}
+
+static void worker_wake(struct worker *worker) {
+    const uint64_t one = 1;
+    ssize_t result = write(worker->wake_fd, &one, sizeof one);
+    (void)result; /* fails only if it is awake already, 2^64 times over */
+}
+
+bool workers_give(struct workers *workers, int fd, struct pool *pool) {
+    struct proto_server *server = workers->options.server;
+    struct connection *connection = connection_create(fd, pool, server);
+    if (connection == NULL) {
+        close(fd);
+        return false;
+    }
+    struct worker *least = workers->workers[0];
+    for (unsigned i = 1; i < workers->count; i++) {
+        struct worker *worker = workers->workers[i];
+        if (atomic_load(&worker->connection_count) < atomic_load(&least->connection_count)) {
+            least = worker;
+        }
+    }
+    atomic_fetch_add(&least->connection_count, 1);
+    atomic_fetch_add(&server->connections, 1);
+    atomic_fetch_add(&server->connections_total, 1);
+    pthread_mutex_lock(&least->given_lock);
+    list_append(&least->given, &connection->all);
+    pthread_mutex_unlock(&least->given_lock);
+    worker_wake(least);
+    return true;
+}
+
+void workers_stop(struct workers *workers) {
+    if (workers == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < workers->count; i++) {
+        atomic_store(&workers->workers[i]->stopping, true);
+        worker_wake(workers->workers[i]);
+    }
+    for (unsigned i = 0; i < workers->count; i++) {
+        pthread_join(workers->workers[i]->thread, NULL);
+        worker_destroy(workers->workers[i]);
+    }
+    free(workers);
+}

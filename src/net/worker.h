@@ -1,0 +1,46 @@
+/* The threads that serve connections: each an event loop over its own connections, with its own
+ * buffers and its own store_thread. Any connection, of whatever pool, may be on any thread, and
+ * stays there.
+ *
+ *     acceptor --workers_give--> queue --eventfd--> worker: epoll_wait -> batch -> epoll_wait ...
+ *
+ * A batch is all that one epoll_wait found, and each connection in it is served once: read,
+ * answered, sent. One that has more to do comes again in the next batch, so nobody waits for longer
+ * than every other connection's turn. While a worker waits it is offline for the store.
+ *
+ * workers_start, workers_give and workers_stop are the main thread's. */
+#ifndef STAYD_NET_WORKER_H
+#define STAYD_NET_WORKER_H
+
+#include "proto/server.h"
+#include "store/pool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { WORKER_ERROR_MAX = 256 /* bytes of a message in an out parameter, with its zero */ };
+
+struct worker_options {
+    unsigned threads;
+    struct grace *grace; /* made for at least so many threads */
+    struct pool *const *pools;
+    unsigned pool_count;
+    struct proto_server *server;
+    uint32_t send_timeout_ms; /* a client that takes no reply for so long is dropped */
+};
+
+struct workers;
+
+/* `options`, and what they point to, live longer than the workers. NULL with the reason in
+ * `error`. */
+struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]);
+
+/* Hands the socket to the worker with the fewest connections. False, the socket closed, if memory
+ * is short. */
+bool workers_give(struct workers *workers, int fd, struct pool *pool);
+
+/* Answers what has been received, gives clients two seconds to take their replies, closes all
+ * connections and ends the threads. Accepts NULL. */
+void workers_stop(struct workers *workers);
+
+#endif
