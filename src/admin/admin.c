@@ -1,0 +1,128 @@
+#include "admin/admin.h"
+
+#include "admin/page.h"
+#include "base/log.h"
+
+#include <microhttpd.h>
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ADMIN_CONNECTIONS_MAX = 32,
+    ADMIN_TIMEOUT_S = 10,
+};
+
+struct admin {
+    struct admin_options options;
+    struct MHD_Daemon *http;
+};
+
+/* Queues `text`, which came from malloc, and frees it. */
+static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned status,
+                                   const char *type, char *text, size_t size) {
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(text);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (status == MHD_HTTP_METHOD_NOT_ALLOWED) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    }
+    enum MHD_Result result = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static unsigned admin_write(const struct admin *admin, const char *url, const char **type,
+                            FILE *stream) {
+    *type = "text/plain; charset=utf-8";
+    if (strcmp(url, "/") == 0) {
+        *type = "text/html; charset=utf-8";
+        dashboard_write(&admin->options, stream);
+        return MHD_HTTP_OK;
+    }
+    if (strcmp(url, "/metrics") == 0) {
+        *type = "text/plain; version=0.0.4; charset=utf-8";
+        metrics_write(&admin->options, stream);
+        return MHD_HTTP_OK;
+    }
+    if (strcmp(url, "/healthz") == 0) {
+        return health_write(&admin->options, stream) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+    }
+    fputs("There is nothing here. There are /, /metrics and /healthz.\n", stream);
+    return MHD_HTTP_NOT_FOUND;
+}
+
+static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connection, const char *url,
+                                    const char *method, const char *version, const char *upload,
+                                    size_t *upload_size, void **request) {
+    (void)version;
+    (void)upload;
+    const struct admin *admin = user;
+    if (*request == NULL || *upload_size > 0) { /* an answer before the whole request ends it all */
+        *request = user;
+        *upload_size = 0; /* a body says nothing to us */
+        return MHD_YES;
+    }
+    const char *type = "text/plain; charset=utf-8";
+    unsigned status = MHD_HTTP_METHOD_NOT_ALLOWED;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (stream == NULL) {
+        return MHD_NO;
+    }
+    if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
+        status = admin_write(admin, url, &type, stream);
+    } else {
+        fputs("Only GET and HEAD: there is nothing to change here.\n", stream);
+    }
+    if (fclose(stream) != 0) {
+        free(text);
+        return MHD_NO;
+    }
+    return admin_reply(connection, status, type, text, size);
+}
+
+/* What the library has to say, for whoever debugs it. */
+__attribute__((format(printf, 2, 0))) static void admin_log(void *user, const char *format,
+                                                            va_list arguments) {
+    (void)user;
+    char line[256];
+    vsnprintf(line, sizeof line, format, arguments);
+    line[strcspn(line, "\n")] = '\0';
+    log_debug("admin: %s", line);
+}
+
+struct admin *admin_start(const struct admin_options *options, struct listener *listener) {
+    struct admin *admin = calloc(1, sizeof *admin);
+    if (admin == NULL) {
+        return NULL;
+    }
+    admin->options = *options;
+    admin->http = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL,
+        admin_answer, admin, MHD_OPTION_EXTERNAL_LOGGER, admin_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+        listener->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_END);
+    if (admin->http == NULL) {
+        free(admin);
+        return NULL;
+    }
+    return admin;
+}
+
+void admin_stop(struct admin *admin) {
+    if (admin == NULL) {
+        return;
+    }
+    MHD_quiesce_daemon(admin->http); /* the listening socket is the caller's to close */
+    MHD_stop_daemon(admin->http);
+    free(admin);
+}

@@ -1,0 +1,165 @@
+#include "admin/page.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct metric {
+    const char *name;
+    const char *help;
+};
+
+/* In the order of enum pool_counter; a static_assert below watches the number. */
+static const struct metric counters[] = {
+    [POOL_CMD_GET] = {"gets_total", "Keys looked up."},
+    [POOL_GET_HITS] = {"get_hits_total", "Keys looked up and found."},
+    [POOL_GET_MISSES] = {"get_misses_total", "Keys looked up and not found."},
+    [POOL_GET_EXPIRED] = {"get_expired_total", "Keys not found because the item had expired."},
+    [POOL_GET_FLUSHED] = {"get_flushed_total", "Keys not found because the item was flushed."},
+    [POOL_CMD_SET] = {"sets_total", "Requests to store an item."},
+    [POOL_CMD_FLUSH] = {"flushes_total", "Requests to forget every item."},
+    [POOL_CMD_TOUCH] = {"touches_total", "Requests to change an expiry."},
+    [POOL_CMD_META] = {"meta_commands_total", "Requests with meta commands."},
+    [POOL_TOUCH_HITS] = {"touch_hits_total", "Expiries changed."},
+    [POOL_TOUCH_MISSES] = {"touch_misses_total", "Expiries not changed: no such item."},
+    [POOL_DELETE_HITS] = {"delete_hits_total", "Items deleted."},
+    [POOL_DELETE_MISSES] = {"delete_misses_total", "Deletions of items that were not there."},
+    [POOL_INCR_HITS] = {"incr_hits_total", "Numbers incremented."},
+    [POOL_INCR_MISSES] = {"incr_misses_total", "Increments of items that were not there."},
+    [POOL_DECR_HITS] = {"decr_hits_total", "Numbers decremented."},
+    [POOL_DECR_MISSES] = {"decr_misses_total", "Decrements of items that were not there."},
+    [POOL_CAS_HITS] = {"cas_hits_total", "Compare-and-swaps that stored."},
+    [POOL_CAS_MISSES] = {"cas_misses_total", "Compare-and-swaps of items that were not there."},
+    [POOL_CAS_BADVAL] = {"cas_badval_total", "Compare-and-swaps that came too late."},
+    [POOL_STORE_TOO_LARGE] = {"store_too_large_total", "Items refused: larger than item_max."},
+    [POOL_STORE_NO_MEMORY] = {"store_no_memory_total", "Items refused: the pool is full."},
+    [POOL_TOTAL_ITEMS] = {"stored_total", "Items stored since the start."},
+    [POOL_EVICTIONS] = {"evictions_total", "Live items forgotten to make room."},
+    [POOL_EXPIRED_RECLAIMED] = {"expired_reclaimed_total", "Items whose expiry freed memory."},
+    [POOL_SEGMENTS_COMPACTED] = {"segments_compacted_total", "Segments compacted."},
+    [POOL_BYTES_MOVED] = {"moved_bytes_total", "Bytes moved by compaction and eviction."},
+};
+
+_Static_assert(sizeof counters / sizeof counters[0] == POOL_COUNTERS, "a counter has no name");
+
+enum gauge {
+    GAUGE_ITEMS,
+    GAUGE_LIVE,
+    GAUGE_DEAD,
+    GAUGE_FREE,
+    GAUGE_CAPACITY,
+    GAUGE_INDEX,
+    GAUGE_SEGMENTS,
+    GAUGE_SEGMENTS_FREE,
+    GAUGE_READ_ONLY,
+    GAUGE_FULL,
+    GAUGES
+};
+
+static const struct metric gauges[GAUGES] = {
+    [GAUGE_ITEMS] = {"items", "Items in the pool."},
+    [GAUGE_LIVE] = {"live_bytes", "Bytes of those items, with their headers."},
+    [GAUGE_DEAD] = {"dead_bytes", "Bytes of items that are gone, not yet reclaimed."},
+    [GAUGE_FREE] = {"free_bytes", "Bytes that can be written to."},
+    [GAUGE_CAPACITY] = {"capacity_bytes", "Bytes of all segments."},
+    [GAUGE_INDEX] = {"index_bytes", "Bytes of the index in use."},
+    [GAUGE_SEGMENTS] = {"segments", "Segments."},
+    [GAUGE_SEGMENTS_FREE] = {"segments_free", "Segments that hold nothing."},
+    [GAUGE_READ_ONLY] = {"read_only", "1 if the pool takes no writes because its file failed."},
+    [GAUGE_FULL] = {"full", "1 if the pool refuses new keys because it is full."},
+};
+
+static uint64_t metrics_gauge(const struct pool_stats *stats, enum gauge gauge) {
+    switch (gauge) {
+    case GAUGE_ITEMS:
+        return stats->items;
+    case GAUGE_LIVE:
+        return stats->live_bytes;
+    case GAUGE_DEAD:
+        return stats->dead_bytes;
+    case GAUGE_FREE:
+        return stats->free_bytes;
+    case GAUGE_CAPACITY:
+        return stats->capacity_bytes;
+    case GAUGE_INDEX:
+        return stats->index_bytes;
+    case GAUGE_SEGMENTS:
+        return stats->segments;
+    case GAUGE_SEGMENTS_FREE:
+        return stats->segments_free;
+    case GAUGE_READ_ONLY:
+        return stats->read_only;
+    case GAUGE_FULL:
+        return stats->full;
+    case GAUGES:
+        break;
+    }
+    return 0;
+}
+
+static void metrics_write_head(FILE *stream, const char *prefix, const struct metric *metric,
+                               const char *type) {
+    fprintf(stream, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, metric->name, metric->help, prefix,
+            metric->name, type);
+}
+
+static void metrics_write_server(FILE *stream, const char *name, const char *help, const char *type,
+                                 uint64_t value) {
+    const struct metric metric = {name, help};
+    metrics_write_head(stream, "stayd_", &metric, type);
+    fprintf(stream, "stayd_%s %" PRIu64 "\n", name, value);
+}
+
+static void metrics_write_servers(const struct proto_server *server, FILE *stream) {
+    fputs("# HELP stayd_build_info Always 1; the version is a label.\n"
+          "# TYPE stayd_build_info gauge\n"
+          "stayd_build_info{version=\"" STAYD_VERSION "\"} 1\n",
+          stream);
+    metrics_write_server(stream, "start_time_seconds", "When the daemon started, in unix seconds.",
+                         "gauge", server->started_s);
+    metrics_write_server(stream, "threads", "Worker threads.", "gauge", server->threads);
+    metrics_write_server(stream, "connections", "Connections that are open.", "gauge",
+                         atomic_load(&server->connections));
+    metrics_write_server(stream, "connections_max", "Connections that may be open at a time.",
+                         "gauge", server->max_connections);
+    metrics_write_server(stream, "connections_total", "Connections accepted.", "counter",
+                         atomic_load(&server->connections_total));
+    metrics_write_server(stream, "connections_rejected_total",
+                         "Connections refused: too many were open.", "counter",
+                         atomic_load(&server->connections_rejected));
+    metrics_write_server(stream, "read_bytes_total", "Bytes received from clients.", "counter",
+                         atomic_load(&server->bytes_read));
+    metrics_write_server(stream, "written_bytes_total", "Bytes sent to clients.", "counter",
+                         atomic_load(&server->bytes_written));
+}
+
+static void metrics_write_value(FILE *stream, const struct metric *metric, const struct pool *pool,
+                                uint64_t value) {
+    fprintf(stream, "stayd_pool_%s{pool=\"%s\"} %" PRIu64 "\n", metric->name,
+            pool_get_options(pool)->name, value);
+}
+
+void metrics_write(const struct admin_options *options, FILE *stream) {
+    metrics_write_servers(options->server, stream);
+    struct pool_stats *stats = calloc(options->pool_count + 1, sizeof *stats);
+    if (stats == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < options->pool_count; i++) {
+        pool_get_stats(options->pools[i], &stats[i]);
+    }
+    for (unsigned gauge = 0; gauge < GAUGES; gauge++) {
+        metrics_write_head(stream, "stayd_pool_", &gauges[gauge], "gauge");
+        for (unsigned i = 0; i < options->pool_count; i++) {
+            metrics_write_value(stream, &gauges[gauge], options->pools[i],
+                                metrics_gauge(&stats[i], gauge));
+        }
+    }
+    for (unsigned counter = 0; counter < POOL_COUNTERS; counter++) {
+        metrics_write_head(stream, "stayd_pool_", &counters[counter], "counter");
+        for (unsigned i = 0; i < options->pool_count; i++) {
+            metrics_write_value(stream, &counters[counter], options->pools[i],
+                                stats[i].counters[counter]);
+        }
+    }
+    free(stats);
+}
