@@ -1,0 +1,256 @@
+/* stayctl: asks a running stayd how it is, and empties a pool. */
+#include "status.h"
+#include "target.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    EXIT_UNWELL = 1, /* a pool does not answer, refuses, or is not well */
+    EXIT_WRONG = 2   /* the command line or the configuration is wrong */
+};
+
+static const char usage[] =
+    "Usage: stayctl [-c FILE | -s URL] COMMAND\n"
+    "Operates a running stayd.\n"
+    "\n"
+    "  status              a line for each pool: state, items, memory, hits\n"
+    "  stats POOL [GROUP]  all that the pool counts (GROUP: settings, ...)\n"
+    "  flush POOL          forget every item of the pool; with --yes if it holds what must not\n"
+    "                      be lost, such as the sessions of all who are logged in\n"
+    "  ping [POOL]         how long an answer takes\n"
+    "  version [POOL]      which version runs\n"
+    "\n"
+    "  -c, --config=FILE   the daemon's configuration (default: the built-in pools)\n"
+    "  -s, --server=URL    one pool by its address, without a configuration; POOL is left out:\n"
+    "                      memcached://HOST:PORT/, unix:///PATH, HOST:PORT or unix:PATH\n"
+    "  -y, --yes           do it\n"
+    "  -h, --help          show this help\n"
+    "  -V, --version       show stayctl's own version\n"
+    "\n"
+    "Exit status: 0; 1 when a pool does not answer, refuses, is full or read-only; 2 when the\n"
+    "command line or the configuration is wrong.\n";
+
+static const struct option names[] = {
+    {"config", required_argument, NULL, 'c'}, {"server", required_argument, NULL, 's'},
+    {"yes", no_argument, NULL, 'y'},          {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+};
+
+struct invocation {
+    const char *config_path;
+    const char *url;
+    bool yes;
+    const char *command;
+    char **arguments;
+    int argument_count;
+};
+
+static int fail_usage(const char *what, const char *why) {
+    fprintf(stderr, "stayctl: %s: %s\nTry 'stayctl --help'.\n", what, why);
+    return EXIT_WRONG;
+}
+
+static int fail_client(const struct target *target, const char *reason) {
+    fprintf(stderr, "stayctl: pool %s: %s\n", target->name, reason);
+    return EXIT_UNWELL;
+}
+
+static void print_stat(void *user, const char *name, const char *value) {
+    (void)user;
+    printf("%-24s %s\n", name, value);
+}
+
+static int run_stats(struct stayd *client, const struct target *target,
+                     const struct invocation *invocation) {
+    const char *group = invocation->argument_count > 0 ? invocation->arguments[0] : NULL;
+    if (stayd_stats(client, group, print_stat, NULL) != STAYD_OK) {
+        return fail_client(target, stayd_error(client));
+    }
+    return 0;
+}
+
+static int run_flush(struct stayd *client, const struct target *target,
+                     const struct invocation *invocation) {
+    struct status_pool status;
+    if (status_read(client, &status) != STAYD_OK) {
+        return fail_client(target, stayd_error(client));
+    }
+    const char *name = status.pool[0] != '\0' ? status.pool : target->name;
+    bool precious = strcmp(status.persist, "yes") == 0 || strcmp(status.evict, "no") == 0;
+    if (precious && !invocation->yes) {
+        fprintf(
+            stderr,
+            "stayctl: pool %s is one that forgets nothing: to flush it deletes its %llu items "
+            "for good, and logs out whoever has a session in it. If you mean that, add --yes.\n",
+            name, (unsigned long long)status.items);
+        return EXIT_WRONG;
+    }
+    if (stayd_flush(client) != STAYD_OK) {
+        return fail_client(target, stayd_error(client));
+    }
+    printf("pool %s is empty (it had %llu items)\n", name, (unsigned long long)status.items);
+    return 0;
+}
+
+static int run_ping(struct stayd *client, const struct target *target,
+                    const struct invocation *invocation) {
+    (void)invocation;
+    char version[64];
+    struct timespec begin;
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    if (stayd_version(client, version, sizeof version) != STAYD_OK) {
+        return fail_client(target, stayd_error(client));
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    double microseconds =
+        (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
+    printf("%-16s answers in %.0f us\n", target->name, microseconds);
+    return 0;
+}
+
+static int run_version(struct stayd *client, const struct target *target,
+                       const struct invocation *invocation) {
+    (void)invocation;
+    char version[64];
+    if (stayd_version(client, version, sizeof version) != STAYD_OK) {
+        return fail_client(target, stayd_error(client));
+    }
+    printf("%-16s %s\n", target->name, version);
+    return 0;
+}
+
+struct command {
+    const char *name;
+    bool of_all; /* without a pool it is for all of them */
+    int arguments_max;
+    int (*run)(struct stayd *client, const struct target *target,
+               const struct invocation *invocation);
+};
+
+static const struct command commands[] = {
+    {"stats", false, 1, run_stats},
+    {"flush", false, 0, run_flush},
+    {"ping", true, 0, run_ping},
+    {"version", true, 0, run_version},
+};
+
+static int run_on(const struct command *command, const struct target *target,
+                  const struct invocation *invocation) {
+    char error[STAYD_ERROR_MAX];
+    const char *url;
+    struct stayd *client = target_open(target, &url, error);
+    if (client == NULL) {
+        return fail_client(target, error);
+    }
+    int result = command->run(client, target, invocation);
+    stayd_close(client);
+    return result;
+}
+
+static int run_on_all(const struct command *command, const struct target_list *list,
+                      const struct invocation *invocation) {
+    int result = 0;
+    for (unsigned i = 0; i < list->count; i++) {
+        int each = run_on(command, &list->items[i], invocation);
+        result = each != 0 ? each : result;
+    }
+    return result;
+}
+
+static int fail_pool(const struct target_list *list, const char *command, const char *name) {
+    fprintf(stderr, "stayctl: %s: ", command);
+    if (name == NULL) {
+        fputs("say which pool", stderr);
+    } else {
+        fprintf(stderr, "there is no pool '%s'", name);
+    }
+    for (unsigned i = 0; i < list->count; i++) {
+        fprintf(stderr, "%s%s", i == 0 ? "; there are " : ", ", list->items[i].name);
+    }
+    fputc('\n', stderr);
+    return EXIT_WRONG;
+}
+
+static int run_command(const struct target_list *list, struct invocation *invocation) {
+    if (strcmp(invocation->command, "status") == 0) {
+        if (invocation->argument_count > 0) {
+            return fail_usage(invocation->arguments[0], "status takes no argument");
+        }
+        return status_print(list) ? 0 : EXIT_UNWELL;
+    }
+    const struct command *command = NULL;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, invocation->command) == 0) {
+            command = &commands[i];
+        }
+    }
+    if (command == NULL) {
+        return fail_usage(invocation->command, "there is no such command");
+    }
+    const struct target *target = invocation->url != NULL ? &list->items[0] : NULL;
+    if (target == NULL && invocation->argument_count > 0) {
+        const char *name = *invocation->arguments++;
+        invocation->argument_count--;
+        target = target_find(list, name);
+        if (target == NULL) {
+            return fail_pool(list, command->name, name);
+        }
+    }
+    if (invocation->argument_count > command->arguments_max) {
+        return fail_usage(invocation->arguments[command->arguments_max], "what is that for?");
+    }
+    if (target == NULL) {
+        return command->of_all ? run_on_all(command, list, invocation)
+                               : fail_pool(list, command->name, NULL);
+    }
+    return run_on(command, target, invocation);
+}
+
+int main(int argument_count, char **arguments) {
+    struct invocation invocation = {0};
+    int letter;
+    while ((letter = getopt_long(argument_count, arguments, "c:s:yhV", names, NULL)) != -1) {
+        switch (letter) {
+        case 'c':
+            invocation.config_path = optarg;
+            break;
+        case 's':
+            invocation.url = optarg;
+            break;
+        case 'y':
+            invocation.yes = true;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        case 'V':
+            puts("stayctl " STAYD_VERSION);
+            return 0;
+        default:
+            fputs("Try 'stayctl --help'.\n", stderr);
+            return EXIT_WRONG;
+        }
+    }
+    if (optind == argument_count) {
+        fputs(usage, stderr);
+        return EXIT_WRONG;
+    }
+    if (invocation.config_path != NULL && invocation.url != NULL) {
+        return fail_usage("-c and -s", "one of them says which daemon");
+    }
+    invocation.command = arguments[optind];
+    invocation.arguments = arguments + optind + 1;
+    invocation.argument_count = argument_count - optind - 1;
+
+    struct target_list list;
+    int result = EXIT_WRONG;
+    if (target_list_init(&list, invocation.config_path, invocation.url)) {
+        result = run_command(&list, &invocation);
+    }
+    target_list_finish(&list);
+    return result;
+}

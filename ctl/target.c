@@ -1,0 +1,72 @@
+#include "target.h"
+
+#include "stayd/config_file.h"
+
+#include <string.h>
+
+/* An address like 0.0.0.0 is connected to as it is: Linux takes it for loopback. */
+static void target_add_urls(struct target *target, const struct config_pool *pool, bool sockets) {
+    for (unsigned i = 0; i < pool->listen_count; i++) {
+        const struct address *address = &pool->listens[i].address;
+        if (address_is_unix(address) == sockets) {
+            target->urls[target->url_count++] = address->text;
+        }
+    }
+}
+
+bool target_list_init(struct target_list *list, const char *config_path, const char *url) {
+    *list = (struct target_list){0};
+    if (url != NULL) {
+        list->items[0] = (struct target){.name = url, .urls = {url}, .url_count = 1};
+        list->count = 1;
+        return true;
+    }
+    list->config = config_create();
+    struct faults faults;
+    faults_init(&faults, config_path != NULL ? config_path : "built-in configuration");
+    if (config_path != NULL) {
+        config_file_read(config_path, list->config, &faults);
+    } else {
+        config_add_builtin_pools(list->config);
+    }
+    faults_print(&faults, stderr);
+    bool valid = faults.count == 0;
+    faults_finish(&faults);
+    for (unsigned i = 0; i < list->config->pool_count && valid; i++) {
+        const struct config_pool *pool = &list->config->pools[i];
+        struct target *target = &list->items[list->count++];
+        target->name = pool->options.name;
+        target_add_urls(target, pool, true);
+        target_add_urls(target, pool, false);
+    }
+    return valid;
+}
+
+void target_list_finish(struct target_list *list) {
+    config_destroy(list->config);
+    *list = (struct target_list){0};
+}
+
+const struct target *target_find(const struct target_list *list, const char *name) {
+    if (list->config == NULL) {
+        return &list->items[0];
+    }
+    for (unsigned i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i].name, name) == 0) {
+            return &list->items[i];
+        }
+    }
+    return NULL;
+}
+
+struct stayd *target_open(const struct target *target, const char **url,
+                          char error[STAYD_ERROR_MAX]) {
+    for (unsigned i = 0; i < target->url_count; i++) {
+        struct stayd *client = stayd_open(target->urls[i], TARGET_TIMEOUT_MS, error);
+        if (client != NULL) {
+            *url = target->urls[i];
+            return client;
+        }
+    }
+    return NULL;
+}

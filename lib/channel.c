@@ -1,0 +1,229 @@
+#include "channel.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { CHANNEL_READ_BYTES = 16 << 10, CHANNEL_LINE_MAX = 64 << 10, CHANNEL_HOST_MAX = 128 };
+
+bool channel_break(struct channel *channel, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(channel->error, sizeof channel->error, format, arguments);
+    va_end(arguments);
+    channel_close(channel);
+    return false;
+}
+
+static bool channel_fail(struct channel *channel, const char *what) {
+    const char *reason = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINPROGRESS
+                             ? "it takes too long"
+                             : strerror(errno);
+    return channel_break(channel, "cannot %s %s: %s", what, channel->name, reason);
+}
+
+void channel_close(struct channel *channel) {
+    if (channel->fd >= 0) {
+        close(channel->fd);
+    }
+    channel->fd = -1;
+    buffer_finish(&channel->input);
+    buffer_finish(&channel->output);
+    channel->taken = 0;
+}
+
+static bool channel_connect(struct channel *channel, const struct sockaddr *address, socklen_t size,
+                            unsigned timeout_ms) {
+    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
+    const int on = 1;
+    channel->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (channel->fd < 0) {
+        return false;
+    }
+    /* On Linux the time to send is that to connect as well. */
+    setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    setsockopt(channel->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    if (address->sa_family != AF_UNIX) {
+        setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+    if (connect(channel->fd, address, size) == 0) {
+        return true;
+    }
+    int error_number = errno;
+    close(channel->fd);
+    channel->fd = -1;
+    errno = error_number;
+    return false;
+}
+
+static bool channel_open_unix(struct channel *channel, const char *path, unsigned timeout_ms) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) {
+        return channel_break(channel, "cannot connect to %s: the path is too long", channel->name);
+    }
+    strcpy(address.sun_path, path);
+    return channel_connect(channel, (const struct sockaddr *)&address, sizeof address,
+                           timeout_ms) ||
+           channel_fail(channel, "connect to");
+}
+
+static bool channel_open_tcp(struct channel *channel, const char *host, const char *port,
+                             unsigned timeout_ms) {
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *found;
+    int result = getaddrinfo(host, port, &hints, &found);
+    if (result != 0) {
+        return channel_break(channel, "cannot connect to %s: %s", channel->name,
+                             gai_strerror(result));
+    }
+    bool connected = false;
+    for (struct addrinfo *each = found; each != NULL && !connected; each = each->ai_next) {
+        connected = channel_connect(channel, each->ai_addr, each->ai_addrlen, timeout_ms);
+    }
+    int error_number = errno;
+    freeaddrinfo(found);
+    errno = error_number;
+    return connected || channel_fail(channel, "connect to");
+}
+
+/* The part behind the scheme; NULL if the URL has another. */
+static const char *channel_after(const char *url, const char *scheme) {
+    size_t length = strlen(scheme);
+    return strncmp(url, scheme, length) == 0 ? url + length : NULL;
+}
+
+bool channel_open(struct channel *channel, const char *url, unsigned timeout_ms) {
+    *channel = (struct channel){.fd = -1};
+    snprintf(channel->name, sizeof channel->name, "%s", url);
+    const char *path = channel_after(url, "unix://");
+    path = path != NULL ? path : channel_after(url, "unix:");
+    if (path != NULL) {
+        return channel_open_unix(channel, path, timeout_ms);
+    }
+    const char *place = channel_after(url, "memcached://");
+    place = place != NULL ? place : url;
+    char host[CHANNEL_HOST_MAX];
+    size_t length = strcspn(place, "/");
+    if (length >= sizeof host || (place[length] == '/' && place[length + 1] != '\0')) {
+        length = 0;
+    }
+    memcpy(host, place, length);
+    host[length] = '\0';
+    char *colon = strrchr(host, ':');
+    if (colon == NULL || colon == host || colon[1] == '\0') {
+        return channel_break(channel,
+                             "'%s' is no address of a server; write memcached://HOST:PORT/ or "
+                             "unix:///PATH",
+                             channel->name);
+    }
+    *colon = '\0';
+    bool bracketed = host[0] == '[' && colon[-1] == ']';
+    if (bracketed) {
+        colon[-1] = '\0';
+    }
+    return channel_open_tcp(channel, host + bracketed, colon + 1, timeout_ms);
+}
+
+/* A request that lacks a part for want of memory must not be sent: it goes without its end. */
+void channel_put(struct channel *channel, const void *data, size_t size) {
+    if (channel->fd >= 0 && !buffer_append(&channel->output, data, size)) {
+        channel_break(channel, "cannot send %zu bytes: no memory", size);
+    }
+}
+
+void channel_put_string(struct channel *channel, const char *string) {
+    channel_put(channel, string, strlen(string));
+}
+
+void channel_put_number(struct channel *channel, uint64_t number) {
+    char digits[24];
+    channel_put(channel, digits,
+                (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)number));
+}
+
+bool channel_send(struct channel *channel) {
+    if (channel->fd < 0) {
+        return false;
+    }
+    channel->input.size = 0;
+    channel->taken = 0;
+    size_t sent = 0;
+    while (sent < channel->output.size) {
+        ssize_t result = send(channel->fd, channel->output.data + sent, channel->output.size - sent,
+                              MSG_NOSIGNAL);
+        if (result < 0 && errno != EINTR) {
+            return channel_fail(channel, "send to");
+        }
+        sent += result > 0 ? (size_t)result : 0;
+    }
+    channel->output.size = 0;
+    return true;
+}
+
+static bool channel_receive(struct channel *channel) {
+    struct buffer *input = &channel->input;
+    if (channel->fd < 0) {
+        return false;
+    }
+    if (!buffer_reserve(input, CHANNEL_READ_BYTES)) {
+        return channel_break(channel, "cannot receive from %s: no memory", channel->name);
+    }
+    ssize_t result;
+    do {
+        result = recv(channel->fd, input->data + input->size, input->capacity - input->size, 0);
+    } while (result < 0 && errno == EINTR);
+    if (result == 0) {
+        return channel_break(channel, "%s has closed the connection", channel->name);
+    }
+    if (result < 0) {
+        return channel_fail(channel, "get a reply from");
+    }
+    input->size += (size_t)result;
+    return true;
+}
+
+char *channel_receive_line(struct channel *channel) {
+    for (;;) {
+        size_t length = channel->input.size - channel->taken;
+        char *line = channel->input.data + channel->taken;
+        char *end = length > 0 ? memchr(line, '\n', length) : NULL;
+        if (end != NULL) {
+            channel->taken += (size_t)(end - line) + 1;
+            *end = '\0';
+            if (end > line && end[-1] == '\r') {
+                end[-1] = '\0';
+            }
+            return line;
+        }
+        if (length > CHANNEL_LINE_MAX) {
+            channel_break(channel, "%s is no memcached: it sends a line without end",
+                          channel->name);
+        }
+        if (!channel_receive(channel)) {
+            return NULL;
+        }
+    }
+}
+
+const char *channel_receive_value(struct channel *channel, size_t size) {
+    while (channel->input.size - channel->taken < size + 2) {
+        if (!channel_receive(channel)) {
+            return NULL;
+        }
+    }
+    const char *value = channel->input.data + channel->taken;
+    if (memcmp(value + size, "\r\n", 2) != 0) {
+        channel_break(channel, "%s sends a value of another length than it said", channel->name);
+        return NULL;
+    }
+    channel->taken += size + 2;
+    return value;
+}

@@ -1,0 +1,224 @@
+#include "channel.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    KEY_MAX = 250,
+    VALUE_MAX = 1 << 30,
+    TTL_RELATIVE_MAX_S = 30 * 86400 /* a larger number is a date to the protocol */
+};
+
+struct stayd {
+    struct channel channel;
+};
+
+struct stayd *stayd_open(const char *url, unsigned timeout_ms, char error[STAYD_ERROR_MAX]) {
+    struct stayd *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        snprintf(error, STAYD_ERROR_MAX, "cannot connect to %s: no memory", url);
+        return NULL;
+    }
+    if (!channel_open(&client->channel, url, timeout_ms)) {
+        snprintf(error, STAYD_ERROR_MAX, "%s", client->channel.error);
+        free(client);
+        return NULL;
+    }
+    return client;
+}
+
+void stayd_close(struct stayd *client) {
+    if (client != NULL) {
+        channel_close(&client->channel);
+        free(client);
+    }
+}
+
+const char *stayd_error(const struct stayd *client) {
+    return client->channel.error;
+}
+
+static enum stayd_status client_refuse(struct stayd *client, enum stayd_status status,
+                                       const char *reason) {
+    snprintf(client->channel.error, sizeof client->channel.error, "%s", reason);
+    return status;
+}
+
+static bool client_key_is_valid(const char *key, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        if ((unsigned char)key[i] <= ' ' || key[i] == 0x7f) {
+            return false;
+        }
+    }
+    return size >= 1 && size <= KEY_MAX;
+}
+
+static uint64_t client_expiry(uint32_t ttl_s) {
+    return ttl_s <= TTL_RELATIVE_MAX_S ? ttl_s : (uint64_t)time(NULL) + ttl_s;
+}
+
+/* A reply that is not the one that was hoped for. */
+static enum stayd_status client_judge(struct stayd *client, const char *line) {
+    struct channel *channel = &client->channel;
+    if (strcmp(line, "NOT_FOUND") == 0 || strcmp(line, "END") == 0) {
+        return client_refuse(client, STAYD_NOT_FOUND, "there is no such item");
+    }
+    if (strncmp(line, "ERROR", 5) == 0 || strncmp(line, "CLIENT_ERROR", 12) == 0 ||
+        strncmp(line, "SERVER_ERROR", 12) == 0 || strcmp(line, "NOT_STORED") == 0) {
+        snprintf(channel->error, sizeof channel->error, "%s answers: %.200s", channel->name, line);
+        return STAYD_REFUSED;
+    }
+    channel_break(channel, "%s is no memcached: it answers '%.100s'", channel->name, line);
+    return STAYD_DISCONNECTED;
+}
+
+/* Sends what has been put, and expects this line. */
+static enum stayd_status client_exchange(struct stayd *client, const char *expected) {
+    if (!channel_send(&client->channel)) {
+        return STAYD_DISCONNECTED;
+    }
+    const char *line = channel_receive_line(&client->channel);
+    if (line == NULL) {
+        return STAYD_DISCONNECTED;
+    }
+    return strcmp(line, expected) == 0 ? STAYD_OK : client_judge(client, line);
+}
+
+/* Puts the command and its key. */
+static enum stayd_status client_begin(struct stayd *client, const char *command, const char *key,
+                                      size_t key_size) {
+    if (!client_key_is_valid(key, key_size)) {
+        return client_refuse(client, STAYD_INVALID,
+                             "a key must be 1 to 250 bytes without spaces and control characters");
+    }
+    channel_put_string(&client->channel, command);
+    channel_put(&client->channel, key, key_size);
+    return STAYD_OK;
+}
+
+enum stayd_status stayd_get(struct stayd *client, const char *key, size_t key_size,
+                            struct stayd_value *value) {
+    struct channel *channel = &client->channel;
+    *value = (struct stayd_value){0};
+    enum stayd_status status = client_begin(client, "get ", key, key_size);
+    if (status != STAYD_OK) {
+        return status;
+    }
+    channel_put_string(channel, "\r\n");
+    const char *line = channel_send(channel) ? channel_receive_line(channel) : NULL;
+    if (line == NULL) {
+        return STAYD_DISCONNECTED;
+    }
+    uint32_t flags;
+    size_t size;
+    if (sscanf(line, "VALUE %*s %" SCNu32 " %zu", &flags, &size) != 2 || size > VALUE_MAX) {
+        return client_judge(client, line);
+    }
+    /* END is received first: the value stays where it is only until the next receive. */
+    size_t begin = channel->taken;
+    if (channel_receive_value(channel, size) == NULL ||
+        (line = channel_receive_line(channel)) == NULL) {
+        return STAYD_DISCONNECTED;
+    }
+    if (strcmp(line, "END") != 0) {
+        channel_break(channel, "%s sends what nobody asked for", channel->name);
+        return STAYD_DISCONNECTED;
+    }
+    *value = (struct stayd_value){channel->input.data + begin, size, flags};
+    return STAYD_OK;
+}
+
+enum stayd_status stayd_set(struct stayd *client, const char *key, size_t key_size,
+                            const void *data, size_t size, uint32_t flags, uint32_t ttl_s) {
+    struct channel *channel = &client->channel;
+    enum stayd_status status = client_begin(client, "set ", key, key_size);
+    if (status != STAYD_OK) {
+        return status;
+    }
+    channel_put_string(channel, " ");
+    channel_put_number(channel, flags);
+    channel_put_string(channel, " ");
+    channel_put_number(channel, client_expiry(ttl_s));
+    channel_put_string(channel, " ");
+    channel_put_number(channel, size);
+    channel_put_string(channel, "\r\n");
+    channel_put(channel, data, size);
+    channel_put_string(channel, "\r\n");
+    return client_exchange(client, "STORED");
+}
+
+enum stayd_status stayd_touch(struct stayd *client, const char *key, size_t key_size,
+                              uint32_t ttl_s) {
+    enum stayd_status status = client_begin(client, "touch ", key, key_size);
+    if (status != STAYD_OK) {
+        return status;
+    }
+    channel_put_string(&client->channel, " ");
+    channel_put_number(&client->channel, client_expiry(ttl_s));
+    channel_put_string(&client->channel, "\r\n");
+    return client_exchange(client, "TOUCHED");
+}
+
+enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key_size) {
+    enum stayd_status status = client_begin(client, "delete ", key, key_size);
+    if (status != STAYD_OK) {
+        return status;
+    }
+    channel_put_string(&client->channel, "\r\n");
+    return client_exchange(client, "DELETED");
+}
+
+enum stayd_status stayd_flush(struct stayd *client) {
+    channel_put_string(&client->channel, "flush_all\r\n");
+    return client_exchange(client, "OK");
+}
+
+enum stayd_status stayd_version(struct stayd *client, char *version, size_t size) {
+    channel_put_string(&client->channel, "version\r\n");
+    const char *line =
+        channel_send(&client->channel) ? channel_receive_line(&client->channel) : NULL;
+    if (line == NULL) {
+        return STAYD_DISCONNECTED;
+    }
+    if (strncmp(line, "VERSION ", 8) != 0) {
+        return client_judge(client, line);
+    }
+    snprintf(version, size, "%s", line + 8);
+    return STAYD_OK;
+}
+
+enum stayd_status stayd_stats(struct stayd *client, const char *group, stayd_stat *each,
+                              void *user) {
+    struct channel *channel = &client->channel;
+    channel_put_string(channel, "stats");
+    if (group != NULL) {
+        if (!client_key_is_valid(group, strlen(group))) {
+            channel->output.size = 0;
+            return client_refuse(client, STAYD_INVALID, "a group of statistics is one word");
+        }
+        channel_put_string(channel, " ");
+        channel_put_string(channel, group);
+    }
+    channel_put_string(channel, "\r\n");
+    if (!channel_send(channel)) {
+        return STAYD_DISCONNECTED;
+    }
+    for (;;) {
+        char *line = channel_receive_line(channel);
+        if (line == NULL) {
+            return STAYD_DISCONNECTED;
+        }
+        if (strcmp(line, "END") == 0) {
+            return STAYD_OK;
+        }
+        char *value = strncmp(line, "STAT ", 5) == 0 ? strchr(line + 5, ' ') : NULL;
+        if (value == NULL) {
+            return client_judge(client, line);
+        }
+        *value = '\0';
+        each(user, line + 5, value + 1);
+    }
+}
