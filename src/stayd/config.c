@@ -1,0 +1,220 @@
+#include "stayd/config.h"
+
+#include "stayd/directories.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    DEFAULT_THREADS_MAX = 8,
+    DEFAULT_CONNECTIONS = 4096,
+    DEFAULT_SEND_TIMEOUT_S = 30,
+    DEFAULT_MEMORY_BYTES = 64 << 20,
+    DEFAULT_ITEM_MAX_BYTES = 1 << 20,
+    DEFAULT_PORT_ADMIN = 11280,
+    DEFAULT_PORT_CACHE = 11211,
+    DEFAULT_PORT_SESSIONS = 11200
+};
+
+static unsigned config_cores(void) {
+    cpu_set_t cores;
+    return sched_getaffinity(0, sizeof cores, &cores) == 0 ? (unsigned)CPU_COUNT(&cores) : 1;
+}
+
+static void config_set_loopback(struct config_listen *listen, unsigned port) {
+    char error[ADDRESS_ERROR_MAX];
+    bool valid = address_parse_host("127.0.0.1", port, &listen->address, error);
+    assert(valid);
+    (void)valid;
+}
+
+struct config *config_create(void) {
+    struct config *config = calloc(1, sizeof *config);
+    if (config == NULL) {
+        fputs("stayd: no memory to read the configuration\n", stderr);
+        exit(1);
+    }
+    config->threads = config_cores();
+    if (config->threads > DEFAULT_THREADS_MAX) {
+        config->threads = DEFAULT_THREADS_MAX;
+    }
+    config->max_connections = DEFAULT_CONNECTIONS;
+    config->send_timeout_s = DEFAULT_SEND_TIMEOUT_S;
+    config->has_admin = true;
+    config_set_loopback(&config->admin, DEFAULT_PORT_ADMIN);
+    directories_default_data(config->data_dir);
+    directories_default_run(config->run_dir);
+    return config;
+}
+
+void config_destroy(struct config *config) {
+    free(config);
+}
+
+struct config_pool *config_add_pool(struct config *config, const char *name) {
+    if (config->pool_count == CONFIG_POOLS_MAX) {
+        return NULL;
+    }
+    struct config_pool *pool = &config->pools[config->pool_count++];
+    *pool = (struct config_pool){
+        .options =
+            {
+                .memory_bytes = DEFAULT_MEMORY_BYTES,
+                .item_max_bytes = DEFAULT_ITEM_MAX_BYTES,
+                .evict = true,
+                .fsync = POOL_FSYNC_EVERYSEC,
+                .data_dir = config->data_dir,
+                .run_dir = config->run_dir,
+            },
+    };
+    snprintf(pool->options.name, sizeof pool->options.name, "%s", name);
+    return pool;
+}
+
+/* A port on loopback and a socket in run_dir. */
+static void config_add_builtin_listens(const struct config *config, struct config_pool *pool,
+                                       unsigned port) {
+    char text[POOL_NAME_MAX + 16];
+    char error[ADDRESS_ERROR_MAX];
+    config_set_loopback(&pool->listens[pool->listen_count++], port);
+    snprintf(text, sizeof text, "unix:%s.sock", pool->options.name);
+    if (address_parse(text, config->run_dir, &pool->listens[pool->listen_count].address, error)) {
+        pool->listen_count++; /* otherwise the folder's path is too long, and TCP has to do */
+    }
+}
+
+void config_add_builtin_pools(struct config *config) {
+    struct config_pool *cache = config_add_pool(config, "cache");
+    config_add_builtin_listens(config, cache, DEFAULT_PORT_CACHE);
+
+    struct config_pool *sessions = config_add_pool(config, "sessions");
+    sessions->options.evict = false;
+    sessions->options.persist = true;
+    config_add_builtin_listens(config, sessions, DEFAULT_PORT_SESSIONS);
+}
+
+bool config_pool_name_is_valid(const char *name) {
+    size_t length = 0;
+    for (; name[length] != '\0'; length++) {
+        if (!isalnum((unsigned char)name[length]) && name[length] != '-' && name[length] != '_') {
+            return false;
+        }
+    }
+    return length >= 1 && length <= POOL_NAME_MAX;
+}
+
+const struct config_pool *config_find_pool(const struct config *config, const char *name) {
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        if (strcmp(config->pools[i].options.name, name) == 0) {
+            return &config->pools[i];
+        }
+    }
+    return NULL;
+}
+
+/* False for an address that is a fault already. */
+static bool config_is_understood(const struct config_listen *listen) {
+    return listen->address.size > 0;
+}
+
+/* A fault if an address was given before: `seen` holds those. */
+static void config_check_unique(const struct config_listen *listen,
+                                const struct config_listen **seen, unsigned *seen_count,
+                                struct faults *faults) {
+    if (!config_is_understood(listen)) {
+        return;
+    }
+    for (unsigned i = 0; i < *seen_count; i++) {
+        if (strcmp(seen[i]->address.text, listen->address.text) != 0) {
+            continue;
+        }
+        if (seen[i]->line > 0) {
+            faults_add(faults, listen->line, "%s is in use already, on line %u; choose another",
+                       listen->address.text, seen[i]->line);
+        } else {
+            faults_add(faults, listen->line, "%s is in use already%s; choose another",
+                       listen->address.text, i == 0 ? ", for the admin page by default" : "");
+        }
+        return;
+    }
+    seen[(*seen_count)++] = listen;
+}
+
+static void config_check_pool(const struct config_pool *pool, struct faults *faults) {
+    if (pool->listen_count == 0) {
+        faults_add(faults, pool->line,
+                   "pool %s listens nowhere; add such as listen = 127.0.0.1:11211, unix:%s.sock",
+                   pool->options.name, pool->options.name);
+    }
+    for (unsigned i = 0; i < pool->listen_count; i++) {
+        const struct config_listen *listen = &pool->listens[i];
+        if (config_is_understood(listen) && !address_is_local(&listen->address) &&
+            !pool->insecure) {
+            faults_add(faults, listen->line,
+                       "pool %s would listen on %s, where everybody who reaches this machine could "
+                       "read and change it; listen on 127.0.0.1 or a Unix socket, or say insecure "
+                       "= yes (on the command line: --insecure) if that is meant",
+                       pool->options.name, listen->address.text);
+        }
+    }
+    char error[POOL_ERROR_MAX];
+    if (!pool_options_check(&pool->options, error)) {
+        faults_add(faults, pool->line, "pool %s: %s", pool->options.name, error);
+    }
+}
+
+void config_check(const struct config *config, struct faults *faults) {
+    const struct config_listen *seen[CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX + 1];
+    unsigned seen_count = 0;
+    if (config->has_admin) {
+        config_check_unique(&config->admin, seen, &seen_count, faults);
+        if (config_is_understood(&config->admin) && !address_is_local(&config->admin.address) &&
+            !config->admin_insecure) {
+            faults_add(faults, config->admin.line,
+                       "the admin page would listen on %s, where everybody who reaches this "
+                       "machine could read it; use 127.0.0.1, or say insecure = yes if that is "
+                       "meant",
+                       config->admin.address.text);
+        }
+    }
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        const struct config_pool *pool = &config->pools[i];
+        config_check_pool(pool, faults);
+        for (unsigned j = 0; j < pool->listen_count; j++) {
+            config_check_unique(&pool->listens[j], seen, &seen_count, faults);
+        }
+    }
+    if (config_needs_data_dir(config) && config->data_dir[0] == '\0') {
+        faults_add(faults, 0, "there is no home to keep data in; set data_dir in [server]");
+    }
+}
+
+bool config_needs_data_dir(const struct config *config) {
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        if (config->pools[i].options.persist) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Only files that stand in run_dir itself count: a socket elsewhere needs no run_dir. */
+bool config_needs_run_dir(const struct config *config) {
+    size_t length = strlen(config->run_dir);
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        const struct config_pool *pool = &config->pools[i];
+        for (unsigned j = 0; j < pool->listen_count; j++) {
+            const struct address *address = &pool->listens[j].address;
+            if (address_is_unix(address) &&
+                strncmp(address_path(address), config->run_dir, length) == 0 &&
+                address_path(address)[length] == '/') {
+                return true;
+            }
+        }
+    }
+    return config_needs_data_dir(config); /* a pool with a file has its index in run_dir */
+}

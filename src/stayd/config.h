@@ -1,0 +1,75 @@
+/* What the daemon is to do: its pools, where they listen, and what they share. Comes from a file
+ * (stayd/config_file.h), from memcached's command line (stayd/options.h), or is built in.
+ * Filled in before any thread starts, and not changed after. */
+#ifndef STAYD_STAYD_CONFIG_H
+#define STAYD_STAYD_CONFIG_H
+
+#include "net/address.h"
+#include "stayd/faults.h"
+#include "store/pool.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    CONFIG_POOLS_MAX = 32,
+    CONFIG_LISTENS_MAX = 16, /* of one pool */
+    CONFIG_THREADS_MAX = 64,
+    CONFIG_CONNECTIONS_MAX = 1000000
+};
+
+struct config_listen {
+    struct address address;
+    unsigned line; /* where the file says so; 0: it does not */
+};
+
+struct config_pool {
+    struct pool_options options;
+    struct config_listen listens[CONFIG_LISTENS_MAX];
+    unsigned listen_count;
+    bool insecure; /* it is meant that others than this machine can connect */
+    unsigned line; /* of its section */
+};
+
+struct config {
+    unsigned threads;
+    unsigned max_connections;
+    uint32_t send_timeout_s;
+    char data_dir[PATH_MAX];
+    char run_dir[PATH_MAX];
+    bool has_admin;
+    bool admin_insecure;
+    struct config_listen admin;
+    struct config_pool pools[CONFIG_POOLS_MAX];
+    unsigned pool_count;
+};
+
+/* With the default of every key in [server], and no pool. Ends the process if memory is short. */
+struct config *config_create(void);
+
+/* Accepts NULL. */
+void config_destroy(struct config *config);
+
+/* A pool with the default of every key; NULL if there are CONFIG_POOLS_MAX. `name` is a valid one.
+ */
+struct config_pool *config_add_pool(struct config *config, const char *name);
+
+/* The two pools that stayd has without a file: cache and sessions. */
+void config_add_builtin_pools(struct config *config);
+
+bool config_pool_name_is_valid(const char *name);
+
+/* NULL if there is none. */
+const struct config_pool *config_find_pool(const struct config *config, const char *name);
+
+/* Finds what is wrong with the whole, although each value by itself is right. */
+void config_check(const struct config *config, struct faults *faults);
+
+/* Whether any pool keeps a file in data_dir. */
+bool config_needs_data_dir(const struct config *config);
+
+/* Whether anything keeps a file in run_dir. */
+bool config_needs_run_dir(const struct config *config);
+
+#endif

@@ -1,0 +1,268 @@
+#include "stayd/daemon.h"
+
+#include "admin/admin.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/acceptor.h"
+#include "net/listener.h"
+#include "net/worker.h"
+#include "stayd/directories.h"
+#include "stayd/notify.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { DAEMON_FILES_RESERVED = 128 /* open files that are no connections */ };
+
+struct daemon {
+    const struct config *config;
+    struct proto_server server;
+    struct grace *grace;
+    struct listener listeners[CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX];
+    unsigned listener_count;
+    struct listener admin_listener;
+    struct pool *pools[CONFIG_POOLS_MAX];
+    unsigned pool_count;
+    struct workers *workers;
+    struct admin *admin;
+    int signal_fd;
+};
+
+/* From here on the signals wait in a file descriptor, in every thread that is started. */
+static bool daemon_take_signals(struct daemon *daemon) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    daemon->signal_fd = -1;
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) == 0) {
+        daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    }
+    if (daemon->signal_fd < 0) {
+        log_error("cannot wait for signals: %m");
+        return false;
+    }
+    return true;
+}
+
+static bool daemon_make_folders(const struct config *config) {
+    char error[DIRECTORIES_ERROR_MAX];
+    if ((config_needs_data_dir(config) && !directories_make(config->data_dir, "data_dir", error)) ||
+        (config_needs_run_dir(config) && !directories_make(config->run_dir, "run_dir", error))) {
+        log_error("%s", error);
+        return false;
+    }
+    return true;
+}
+
+/* Each connection is an open file. Where the system allows fewer, fewer are taken: better than to
+ * fail when they come. */
+static bool daemon_raise_files_limit(struct daemon *daemon) {
+    unsigned wanted = daemon->config->max_connections;
+    rlim_t needed = (rlim_t)wanted + DAEMON_FILES_RESERVED;
+    struct rlimit limit;
+    daemon->server.max_connections = wanted;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) {
+        return true;
+    }
+    struct rlimit raised = {needed, limit.rlim_max > needed ? limit.rlim_max : needed};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+        return true;
+    }
+    raised = (struct rlimit){limit.rlim_max, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+        limit = raised;
+    }
+    if (limit.rlim_cur <= DAEMON_FILES_RESERVED) {
+        log_error("cannot serve: the limit of open files is %llu, and max_connections = %u needs "
+                  "%llu; raise it (LimitNOFILE= in the systemd unit, or ulimit -n)",
+                  (unsigned long long)limit.rlim_cur, wanted, (unsigned long long)needed);
+        return false;
+    }
+    daemon->server.max_connections = (unsigned)(limit.rlim_cur - DAEMON_FILES_RESERVED);
+    log_warning("max_connections is lowered from %u to %u: the limit of open files is %llu; raise "
+                "it to %llu (LimitNOFILE= in the systemd unit, or ulimit -n)",
+                wanted, daemon->server.max_connections, (unsigned long long)limit.rlim_cur,
+                (unsigned long long)needed);
+    return true;
+}
+
+static bool daemon_listen(struct daemon *daemon) {
+    const struct config *config = daemon->config;
+    char error[LISTENER_ERROR_MAX];
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        const struct config_pool *pool = &config->pools[i];
+        for (unsigned j = 0; j < pool->listen_count; j++) {
+            struct listener *listener = &daemon->listeners[daemon->listener_count];
+            if (!listener_open(listener, &pool->listens[j].address, error)) {
+                log_error("pool %s: %s", pool->options.name, error);
+                return false;
+            }
+            daemon->listener_count++;
+        }
+    }
+    if (config->has_admin &&
+        !listener_open(&daemon->admin_listener, &config->admin.address, error)) {
+        log_error("admin: %s (admin in [server]; admin = no does without)", error);
+        return false;
+    }
+    return true;
+}
+
+static bool daemon_open_pools(struct daemon *daemon) {
+    const struct config *config = daemon->config;
+    char error[POOL_ERROR_MAX];
+    daemon->grace = grace_create(config->threads);
+    if (daemon->grace == NULL) {
+        log_error("cannot start %u threads: no memory", config->threads);
+        return false;
+    }
+    struct listener *listener = daemon->listeners;
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        struct pool *pool = pool_open(&config->pools[i].options, daemon->grace, error);
+        if (pool == NULL) {
+            log_error("cannot open pool %s: %s", config->pools[i].options.name, error);
+            return false;
+        }
+        daemon->pools[daemon->pool_count++] = pool;
+        for (unsigned j = 0; j < config->pools[i].listen_count; j++) {
+            (listener++)->pool = pool;
+        }
+    }
+    return true;
+}
+
+static bool daemon_start_threads(struct daemon *daemon) {
+    const struct config *config = daemon->config;
+    char error[WORKER_ERROR_MAX];
+    const struct worker_options workers = {
+        .threads = config->threads,
+        .grace = daemon->grace,
+        .pools = daemon->pools,
+        .pool_count = daemon->pool_count,
+        .server = &daemon->server,
+        .send_timeout_ms = config->send_timeout_s * 1000,
+    };
+    daemon->workers = workers_start(&workers, error);
+    if (daemon->workers == NULL) {
+        log_error("%s", error);
+        return false;
+    }
+    if (config->has_admin) {
+        const struct admin_options admin = {
+            .pools = daemon->pools,
+            .pool_count = daemon->pool_count,
+            .server = &daemon->server,
+        };
+        daemon->admin = admin_start(&admin, &daemon->admin_listener);
+        if (daemon->admin == NULL) {
+            log_error("cannot serve http://%s/: no memory or no threads",
+                      daemon->admin_listener.address.text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void daemon_log_pool(const struct config_pool *configured, struct pool *pool) {
+    static const char *const fsync[] = {"no", "everysec", "always"};
+    const struct pool_options *options = &configured->options;
+    char addresses[512] = "";
+    size_t used = 0;
+    for (unsigned i = 0; i < configured->listen_count && used < sizeof addresses; i++) {
+        used += (size_t)snprintf(addresses + used, sizeof addresses - used, "%s%s",
+                                 i > 0 ? ", " : "", configured->listens[i].address.text);
+    }
+    struct pool_stats stats;
+    pool_get_stats(pool, &stats);
+    log_info("pool %s: %s; %.6gM, %s when full, %s%s; %llu items", options->name, addresses,
+             (double)options->memory_bytes / (1 << 20),
+             options->evict ? "forgets the least read" : "refuses new keys",
+             options->persist ? "on disk, fsync = " : "in memory alone",
+             options->persist ? fsync[options->fsync] : "", (unsigned long long)stats.items);
+}
+
+static void daemon_log_start(const struct daemon *daemon) {
+    const struct config *config = daemon->config;
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        daemon_log_pool(&config->pools[i], daemon->pools[i]);
+    }
+    if (config->has_admin) {
+        log_info("admin: http://%s/", config->admin.address.text);
+    }
+    log_info("ready: stayd " STAYD_VERSION ", %u thread%s, up to %u connections", config->threads,
+             config->threads == 1 ? "" : "s", daemon->server.max_connections);
+}
+
+/* Accepts until a signal says to stop. */
+static bool daemon_serve(struct daemon *daemon) {
+    struct acceptor acceptor = {
+        .listeners = daemon->listeners,
+        .listener_count = daemon->listener_count,
+        .workers = daemon->workers,
+        .server = &daemon->server,
+    };
+    while (acceptor_run(&acceptor, daemon->signal_fd)) {
+        struct signalfd_siginfo info;
+        if (read(daemon->signal_fd, &info, sizeof info) != sizeof info) {
+            continue;
+        }
+        if (info.ssi_signo == SIGHUP) {
+            log_info("SIGHUP: nothing is read again while running; restart to change the "
+                     "configuration");
+            continue;
+        }
+        log_info("stopping: %s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+        return true;
+    }
+    return false;
+}
+
+/* Everything that was started, in whatever state the start has come to. */
+static void daemon_stop(struct daemon *daemon) {
+    for (unsigned i = 0; i < daemon->listener_count; i++) {
+        listener_close(&daemon->listeners[i]);
+    }
+    admin_stop(daemon->admin);
+    listener_close(&daemon->admin_listener);
+    workers_stop(daemon->workers);
+    for (unsigned i = 0; i < daemon->pool_count; i++) {
+        pool_close(daemon->pools[i]);
+    }
+    grace_destroy(daemon->grace);
+    if (daemon->signal_fd >= 0) {
+        close(daemon->signal_fd);
+    }
+}
+
+bool daemon_run(const struct config *config) {
+    struct daemon *daemon = calloc(1, sizeof *daemon);
+    if (daemon == NULL) {
+        log_error("cannot start: no memory");
+        return false;
+    }
+    daemon->config = config;
+    daemon->server.started_s = clock_unix_s();
+    daemon->server.threads = config->threads;
+    bool well = daemon_take_signals(daemon) && daemon_make_folders(config) &&
+                daemon_raise_files_limit(daemon) && daemon_listen(daemon) &&
+                daemon_open_pools(daemon) && daemon_start_threads(daemon);
+    if (well) {
+        daemon_log_start(daemon);
+        notify_send("READY=1");
+        well = daemon_serve(daemon);
+        notify_send("STOPPING=1");
+    }
+    daemon_stop(daemon);
+    free(daemon);
+    if (well) {
+        log_info("stopped");
+    }
+    return well;
+}
