@@ -1,0 +1,47 @@
+# What to type. Each target does all of its own set-up, on Debian 12 with Debian's packages alone.
+
+.PHONY: build run test test-matrix bench fmt lint clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run     see a Django site whose users stay logged in (about a minute)'
+	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
+	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
+	@echo 'make bench   measure stayd against memcached, in one run on this machine'
+	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
+	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
+
+build: build/build.ninja
+	@ninja -C build --quiet
+
+build/build.ninja:
+	@scripts/setup build
+	@meson setup build -Dwerror=true > build/setup-meson.log || { cat build/setup-meson.log; exit 1; }
+
+run:
+	@scripts/setup run
+	@$(MAKE) --no-print-directory build
+	@build/venv/bin/python examples/demo/run.py
+
+test:
+	@scripts/setup test
+	@$(MAKE) --no-print-directory build
+	@scripts/test
+
+test-matrix: build
+	@scripts/test-matrix
+
+bench:
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory build
+	@build/venv/bin/python bench/run.py
+
+lint:
+	@scripts/setup test
+	@scripts/lint
+
+fmt:
+	@git ls-files --cached --others --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf build
