@@ -17,6 +17,7 @@ class Scripted:
         self._listener.settimeout(10)
         self.port = self._listener.getsockname()[1]
         self.url = f"memcached://127.0.0.1:{self.port}/"
+        self._connection = None
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self):
@@ -24,8 +25,14 @@ class Scripted:
         return self
 
     def __exit__(self, *_):
+        # shutdown wakes the thread out of accept and recv; close alone does not.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        if self._connection is not None:
+            try:
+                self._connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
         self._thread.join(10)
 
     def _serve(self):
@@ -34,6 +41,7 @@ class Scripted:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._connection = connection
             with connection:
                 connection.settimeout(10)
                 for answer in [*answers, None]:
