@@ -25,6 +25,8 @@ SITE_DIR = Path(__file__).resolve().parents[1] / "site"
 PROGRESS_EVERY_S = 0.1
 PAGE_BYTES = 8000
 SAMPLED_EVERY = 16
+FULL_AFTER_S = 0.5  # refusing for so long, a pool is full
+RETRY_EVERY_S = 0.01
 SESSIONS_AT_MOST = 5_000_000  # a store that takes more than this in a few megabytes is lying
 
 
@@ -57,7 +59,7 @@ def create_sessions(store_class, seed, limit, keys_file):
 
     chooser = random.Random(seed)
     slugs = sorted(BY_SLUG)
-    created, sampled, sampled_bytes, full = 0, 0, 0, False
+    created, sampled, sampled_bytes, full, refused_since = 0, 0, 0, False, None
     told_at = time.monotonic()
     while not full and created < (limit or SESSIONS_AT_MOST):
         session = VisitorStore()
@@ -65,8 +67,12 @@ def create_sessions(store_class, seed, limit, keys_file):
         try:
             session.save()
         except OutOfMemory:
-            full = True
-            break
+            # stayd may yet find room: it reclaims what is dead in the background.
+            refused_since = refused_since or time.monotonic()
+            full = time.monotonic() - refused_since > FULL_AFTER_S
+            time.sleep(RETRY_EVERY_S)
+            continue
+        refused_since = None
         keys_file.write(session.session_key + "\n")
         created += 1
         if created % SAMPLED_EVERY == 0:

@@ -91,6 +91,7 @@ class Setup:
     sites: list = field(default_factory=list)
     url: str = ""
     sessions_over_tcp: str = ""  # stayd only: the sessions pool's other address
+    dashboard: str = ""  # stayd only
 
     def restart(self, children, signal_number):
         """Restarts all daemons of the set-up. Returns the seconds until the last one answers."""
@@ -167,6 +168,7 @@ def two_memcacheds(run_dir, memory_mb):
     )
 
 
+# item_max is the most that one item may take. Pools this small do better with less than its 1M.
 STAYD_CONFIGURATION = """\
 [server]
 threads  = 2
@@ -175,16 +177,18 @@ run_dir  = {run_dir}
 admin    = 127.0.0.1:{admin_port}
 
 [pool cache]
-listen  = 127.0.0.1:{cache_port}, unix:cache.sock
-memory  = {memory_mb}M
-evict   = yes
-persist = no
+listen   = 127.0.0.1:{cache_port}, unix:cache.sock
+memory   = {memory_mb}M
+item_max = 64K
+evict    = yes
+persist  = no
 
 [pool sessions]
-listen  = 127.0.0.1:{sessions_port}, unix:sessions.sock
-memory  = {memory_mb}M
-evict   = no
-persist = yes
+listen   = 127.0.0.1:{sessions_port}, unix:sessions.sock
+memory   = {memory_mb}M
+item_max = 64K
+evict    = no
+persist  = yes
 """
 
 
@@ -214,12 +218,13 @@ def stayd(run_dir, memory_mb, key="stayd"):
         key,
         "stayd",
         "\nstayd",
-        f"one daemon, two pools: {memory_mb} MB for the cache, {memory_mb} MB for the sessions",
+        f"one daemon: {memory_mb} MB for the cache, {memory_mb} MB for the sessions",
         [Daemon(child, [cache_port, sessions_port])],
         {
             "SITE_STORE": "stayd",
             "SITE_CACHE": f"memcached://127.0.0.1:{cache_port}/",
             "SITE_SESSION_CACHE": f"unix://{sockets_dir}/sessions.sock",
         },
+        dashboard=f"http://127.0.0.1:{admin_port}/",
         sessions_over_tcp=f"memcached://127.0.0.1:{sessions_port}/",
     )

@@ -323,11 +323,12 @@ class Story:
             (
                 "4",
                 f"{self.visitor_count:,} visitors without a login came, with sessions of"
-                f" {average_bytes:.0f} bytes on average, until stayd's sessions pool of"
-                f" {self.memory_mb} MB was full. As many came to the others, where the memcached"
-                f" for sessions dropped {self.sessions_evicted:,} to make room, no matter whose."
-                " stayd drops nobody's and refuses newcomers instead:"
-                f" {turned_away} of {VISITORS_OVER_HTTP} more got an error page.",
+                f" {average_bytes:.0f} bytes on average, until stayd's {self.memory_mb} MB for"
+                f" sessions were full ({VISITORS_OVER_HTTP} over HTTP, the rest in bulk through"
+                " Django's session engine). As many came to the others, and the cache was filled"
+                f" in all three. The memcached for sessions dropped {self.sessions_evicted:,}"
+                " sessions to make room, no matter whose. stayd dropped none and refused"
+                f" newcomers: {turned_away} of {VISITORS_OVER_HTTP} more got an error page.",
             ),
             (
                 "5",

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 SITE_DIR = Path(__file__).resolve().parents[1] / "site"
-SESSIONS = 500
+SESSIONS = 200
 OPERATIONS_AT_LEAST = 100  # so that one in a hundred means something
 
 
