@@ -14,4 +14,4 @@ def pytest_runtest_makereport(item, call):
         for server in servers.running:
             log = server.log
             if log:
-                report.sections.append((f"log of {server.command()[0]}", log[-8000:]))
+                report.sections.append((f"log of {server.command()[0]}", log[-3000:]))

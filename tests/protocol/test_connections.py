@@ -114,11 +114,3 @@ def test_a_client_that_shuts_its_sending_side_still_gets_its_replies(target):
         connection.socket.shutdown(socket.SHUT_WR)
         expected = b"STORED\r\n" * 100 + b"VALUE k 0 1\r\nv\r\nEND\r\n"
         assert connection.read_to_end() == expected
-
-
-def test_an_idle_connection_is_closed_when_idle_timeout_says_so():
-    with Stayd(cache={"idle_timeout": "1s"}) as stayd:
-        idle, other = stayd.connect("cache"), stayd.connect("sessions")
-        idle.expect_in_step()
-        idle.expect_closed(timeout=8)
-        other.expect_in_step()

@@ -107,11 +107,14 @@ def test_a_value_too_large_is_thrown_away_and_the_connection_goes_on(connection)
         connection.expect_in_step()
 
 
-def test_a_set_too_large_does_not_leave_the_old_value_in_place(connection):
-    """memcached: better no value than one that the client tried to replace."""
-    connection.set(b"k", b"old")
-    connection.ask(b"set k 0 0 3000000\r\n" + b"x" * 3_000_000 + b"\r\n", TOO_LARGE)
-    connection.ask(b"get k\r\n", b"END\r\n")
+def test_a_set_too_large_takes_the_old_value_out_of_a_cache_and_leaves_it_in_a_pool_that_keeps(
+        target, connection):
+    """memcached: better no value than one that the client tried to replace. But evict = no means
+    that no live item is lost: a session that grew too large goes on as it was."""
+    for line in (b"set k 0 0 3000000\r\n", b"ms k 3000000\r\n"):
+        connection.set(b"k", b"old")
+        connection.ask(line + b"x" * 3_000_000 + b"\r\n", TOO_LARGE)
+        assert connection.get(b"k") == (b"old" if target.pool == "sessions" else None)
 
 
 def test_an_add_or_append_too_large_leaves_the_old_value(connection):

@@ -92,11 +92,16 @@ def test_changes_are_counted_by_hit_and_miss(connection):
 
 
 def test_an_expired_read_is_counted_as_such(connection):
-    before = counts(connection, ["get_misses", "get_expired"])
-    connection.set(b"k", b"v", expiry=1)
-    wait_until(lambda: connection.get(b"k") is None, 5)
-    after = counts(connection, ["get_misses", "get_expired"])
-    assert [b - a for a, b in zip(before, after)] == [1, 1]
+    """Unless the janitor was quicker to free the item: then it is a miss like others."""
+    for _ in range(4):
+        before = counts(connection, ["get_misses", "get_expired"])
+        connection.set(b"k", b"v", expiry=1)
+        wait_until(lambda: connection.get(b"k") is None, 5, interval=0.001)
+        after = counts(connection, ["get_misses", "get_expired"])
+        assert after[0] - before[0] == 1
+        if after[1] - before[1] == 1:
+            return
+    raise AssertionError("get_expired never counted")
 
 
 def test_connections_are_counted(target):

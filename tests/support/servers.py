@@ -328,7 +328,7 @@ class Server:
 
     def _answers(self, address):
         try:
-            with Raw(address, timeout=START_TIMEOUT) as connection:
+            with Raw(address, timeout=1.0) as connection:
                 return connection.ask(b"version\r\n").startswith(b"VERSION ")
         except (OSError, EOFError):
             return False
