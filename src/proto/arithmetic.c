@@ -19,7 +19,7 @@ static void arithmetic_reply(struct request *request, enum status status, uint64
         reply_text(request, REPLY_NON_NUMERIC);
         break;
     case STATUS_NO_MEMORY:
-        reply_text(request, "SERVER_ERROR out of memory\r\n"); /* memcached's words for this one */
+        reply_text(request, REPLY_NO_MEMORY_TO_COUNT);
         break;
     default:
         reply_text(request, reply_of_failure(status));

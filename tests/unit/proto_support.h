@@ -1,0 +1,62 @@
+/* A conversation with a pool through the protocol, without a socket: what the tests of proto/
+ * share. Whatever is said, the contract of proto_process is checked on the way. */
+#ifndef STAYD_TESTS_PROTO_SUPPORT_H
+#define STAYD_TESTS_PROTO_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proto/proto.h"
+
+#include <stdlib.h>
+
+enum { TALK_ITEM_MAX = 64 << 10 };
+
+/* The clock stands still, so that replies that tell the time are always the same; and in 2096, so
+ * that the pool's own thread, which has a clock that runs, does not find an item expired. */
+#define TALK_NOW_S UINT32_C(4000000000)
+
+struct talk {
+    struct grace *grace;
+    struct store_thread thread;
+    struct pool *pool;
+    struct proto_server server;
+    struct proto_connection connection;
+    struct buffer input;   /* what has come and is not consumed */
+    size_t wanted;         /* bytes of input that the next call needs */
+    struct buffer replies; /* not yet taken */
+    size_t replies_peak;   /* the most there were between two flushes */
+    size_t flushes;
+    bool closed;
+};
+
+/* A volatile pool of 16 MiB. */
+void talk_begin(struct talk *talk, bool evict);
+void talk_end(struct talk *talk);
+
+/* Forgets all items and begins a new connection. */
+void talk_restart(struct talk *talk);
+
+/* Sends, and answers as far as that goes: flushes are followed up at once. */
+void talk_send(struct talk *talk, struct bytes request);
+
+/* The replies so far are `expected`, byte for byte; they are taken. */
+void talk_expect(struct talk *talk, struct bytes expected);
+
+/* Sends a request, expects a reply; and that nothing is left half said. */
+void talk_ask(struct talk *talk, const char *request, const char *expected);
+
+/* The same in one call of `from`-byte-filled text: a request made of a head, `count` times `byte`,
+ * and a tail. The caller frees. */
+struct bytes talk_text(const char *head, char byte, size_t count, const char *tail);
+
+/* Setup and teardown of cmocka groups and tests: a talk with evict = yes, anew for each test. */
+int talk_setup(void **state);
+int talk_setup_no_evict(void **state);
+int talk_teardown(void **state);
+
+#endif

@@ -1,0 +1,238 @@
+/* What is answered when the pool cannot do what it is asked: with a pool made for this, which
+ * refuses every change with the status that the test names. And: which old items go after a failed
+ * store. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proto/proto.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define READ_ONLY "SERVER_ERROR pool is read-only\r\n"
+#define NO_MEMORY "SERVER_ERROR out of memory storing object\r\n"
+#define TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
+
+/* The pool: pool.h, as far as proto/ uses it. */
+struct pool {
+    struct pool_options options;
+    enum status status;
+    int deletes;
+    uint64_t counters[POOL_COUNTERS];
+};
+
+const struct pool_options *pool_get_options(const struct pool *pool) {
+    return &pool->options;
+}
+
+enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
+                     struct item *item) {
+    (void)pool, (void)thread;
+    *item = (struct item){.key = key, .value = bytes_from("v", 1), .cas = 1};
+    return STATUS_OK;
+}
+
+enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
+                       const struct pool_fetch *request, struct pool_fetched *result) {
+    *result = (struct pool_fetched){0};
+    bool changes = request->touch || request->create || request->recache;
+    return changes ? pool->status : pool_get(pool, thread, key, &result->item);
+}
+
+enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
+                       const struct pool_store *request, struct item *result) {
+    (void)thread, (void)key, (void)request, (void)result;
+    return pool->status;
+}
+
+enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
+                            const struct pool_arithmetic *request, uint64_t *number,
+                            struct pool_fetched *result) {
+    (void)thread, (void)key, (void)request, (void)number, (void)result;
+    return pool->status;
+}
+
+enum status pool_delete(struct pool *pool, struct store_thread *thread, struct bytes key,
+                        const struct pool_delete *request) {
+    (void)thread, (void)key, (void)request;
+    pool->deletes++;
+    return pool->status;
+}
+
+enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
+    (void)thread, (void)when_s;
+    return pool->status;
+}
+
+void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
+    (void)thread;
+    pool->counters[counter]++;
+}
+
+void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
+    *stats = (struct pool_stats){.read_only = pool->status == STATUS_READ_ONLY};
+}
+
+void pool_reset_counters(struct pool *pool) {
+    (void)pool;
+}
+
+static struct pool make_pool(enum status status, bool evict) {
+    return (struct pool){
+        .options = {.name = "fake", .item_max_bytes = 1000, .evict = evict},
+        .status = status,
+    };
+}
+
+static void expect(struct pool *pool, const char *request, const char *expected) {
+    struct proto_server server = {0};
+    struct proto_connection connection;
+    struct store_thread thread = {.now_s = 4000000000};
+    struct buffer replies = {0};
+    size_t consumed;
+    size_t wanted;
+    proto_connection_init(&connection, pool, &server);
+    enum proto_next next = proto_process(&connection, &thread, bytes_from_string(request),
+                                         &consumed, &wanted, &replies);
+    assert_int_equal(next, PROTO_READ);
+    assert_int_equal(consumed, strlen(request));
+    if (replies.size != strlen(expected) || memcmp(replies.data, expected, replies.size) != 0) {
+        fail_msg("%s\nexpected %s\nsaid %.*s", request, expected, (int)replies.size, replies.data);
+    }
+    buffer_finish(&replies);
+}
+
+struct exchange {
+    const char *request;
+    const char *reply;
+};
+
+static void a_read_only_pool_says_so_to_every_change_and_still_answers_reads(void **state) {
+    (void)state;
+    static const struct exchange exchanges[] = {
+        {"set k 0 0 1\r\nv\r\n", READ_ONLY},
+        {"add k 0 0 1\r\nv\r\n", READ_ONLY},
+        {"replace k 0 0 1\r\nv\r\n", READ_ONLY},
+        {"append k 0 0 1\r\nv\r\n", READ_ONLY},
+        {"prepend k 0 0 1\r\nv\r\n", READ_ONLY},
+        {"cas k 0 0 1 1\r\nv\r\n", READ_ONLY},
+        {"set k 0 0 1 noreply\r\nv\r\n", ""},
+        {"incr k 1\r\n", READ_ONLY},
+        {"decr k 1\r\n", READ_ONLY},
+        {"touch k 1\r\n", READ_ONLY},
+        {"gat 1 k k\r\nmn\r\n", READ_ONLY "MN\r\n"},
+        {"delete k\r\n", READ_ONLY},
+        {"flush_all\r\n", READ_ONLY},
+        {"ms k 1 q\r\nv\r\n", READ_ONLY},
+        {"ms k 1 MA\r\nv\r\n", READ_ONLY},
+        {"mg k T1\r\n", READ_ONLY},
+        {"mg k N1 q\r\n", READ_ONLY},
+        {"mg k R1\r\n", READ_ONLY},
+        {"md k q\r\n", READ_ONLY},
+        {"md k I\r\n", READ_ONLY},
+        {"ma k q\r\n", READ_ONLY},
+        {"get k\r\n", "VALUE k 0 1\r\nv\r\nEND\r\n"},
+        {"mg k v\r\n", "VA 1\r\nv\r\n"},
+    };
+    for (size_t i = 0; i < sizeof exchanges / sizeof exchanges[0]; i++) {
+        struct pool pool = make_pool(STATUS_READ_ONLY, true);
+        expect(&pool, exchanges[i].request, exchanges[i].reply);
+        bool deletes = exchanges[i].request[0] == 'd' || exchanges[i].request[1] == 'd';
+        assert_true(pool.deletes == 0 || deletes);
+    }
+}
+
+static void a_full_pool_says_so(void **state) {
+    (void)state;
+    static const struct exchange exchanges[] = {
+        {"set k 0 0 1\r\nv\r\n", NO_MEMORY},
+        {"append k 0 0 1\r\nv\r\n", NO_MEMORY},
+        {"cas k 0 0 1 1\r\nv\r\n", NO_MEMORY},
+        {"ms k 1 q\r\nv\r\n", NO_MEMORY},
+        {"mg k N1\r\n", NO_MEMORY},
+        {"gat 1 k\r\n", NO_MEMORY},
+        {"touch k 1\r\n", NO_MEMORY},
+        {"delete k\r\n", NO_MEMORY},
+        {"incr k 1\r\n", "SERVER_ERROR out of memory\r\n"},
+        {"ma k\r\n", "SERVER_ERROR out of memory\r\n"},
+    };
+    for (size_t i = 0; i < sizeof exchanges / sizeof exchanges[0]; i++) {
+        struct pool pool = make_pool(STATUS_NO_MEMORY, false);
+        expect(&pool, exchanges[i].request, exchanges[i].reply);
+    }
+}
+
+static void a_sum_that_is_too_large_is_not_stored(void **state) {
+    (void)state;
+    static const struct exchange exchanges[] = {
+        {"append k 0 0 1\r\nv\r\n", "NOT_STORED\r\n"},
+        {"prepend k 0 0 1\r\nv\r\n", "NOT_STORED\r\n"},
+        {"ms k 1 MA k\r\nv\r\n", "NS kk\r\n"},
+        {"set k 0 0 1\r\nv\r\n", TOO_LARGE},
+    };
+    for (size_t i = 0; i < sizeof exchanges / sizeof exchanges[0]; i++) {
+        struct pool pool = make_pool(STATUS_TOO_LARGE, false);
+        expect(&pool, exchanges[i].request, exchanges[i].reply);
+        assert_int_equal(pool.deletes, 0);
+    }
+}
+
+/* The old items: memcached drops what a failed set was to replace. A pool that may not forget keeps
+ * it: a session must not end because its update did not fit. */
+static void a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten(void **state) {
+    (void)state;
+    static const struct {
+        const char *request;
+        enum status status;
+        const char *reply;
+        int deletes; /* with evict = yes */
+    } cases[] = {
+        {"set k 0 0 1\r\nv\r\n", STATUS_NO_MEMORY, NO_MEMORY, 1},
+        {"add k 0 0 1\r\nv\r\n", STATUS_NO_MEMORY, NO_MEMORY, 0},
+        {"append k 0 0 1\r\nv\r\n", STATUS_NO_MEMORY, NO_MEMORY, 0},
+        {"ms k 1\r\nv\r\n", STATUS_NO_MEMORY, NO_MEMORY, 1},
+        {"ms k 1 ME\r\nv\r\n", STATUS_NO_MEMORY, NO_MEMORY, 1},
+        {"ms k 1 MA\r\nv\r\n", STATUS_TOO_LARGE, "NS\r\n", 0},
+        {"set k 0 0 1\r\nv\r\n", STATUS_READ_ONLY, READ_ONLY, 0},
+        {"set k 0 0 5000\r\n", STATUS_OK, TOO_LARGE, 1},
+        {"add k 0 0 5000\r\n", STATUS_OK, TOO_LARGE, 0},
+        {"cas k 0 0 5000 1\r\n", STATUS_OK, TOO_LARGE, 0},
+        {"append k 0 0 5000\r\n", STATUS_OK, TOO_LARGE, 0},
+        {"ms k 5000\r\n", STATUS_OK, TOO_LARGE, 1},
+        {"ms k 5000 ME\r\n", STATUS_OK, TOO_LARGE, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pool forgetful = make_pool(cases[i].status, true);
+        expect(&forgetful, cases[i].request, cases[i].reply);
+        assert_int_equal(forgetful.deletes, cases[i].deletes);
+        struct pool faithful = make_pool(cases[i].status, false);
+        expect(&faithful, cases[i].request, cases[i].reply);
+        assert_int_equal(faithful.deletes, 0);
+        bool refused_by_length = strstr(cases[i].request, "5000") != NULL;
+        assert_int_equal(faithful.counters[POOL_STORE_TOO_LARGE], refused_by_length);
+    }
+}
+
+static void item_max_counts_key_and_value(void **state) {
+    (void)state;
+    struct pool pool = make_pool(STATUS_OK, false);
+    char fits[1100];
+    snprintf(fits, sizeof fits, "set key 0 0 997\r\n%0997d\r\n", 0);
+    expect(&pool, fits, "STORED\r\n");
+    expect(&pool, "set key 0 0 998\r\n", TOO_LARGE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_read_only_pool_says_so_to_every_change_and_still_answers_reads),
+        cmocka_unit_test(a_full_pool_says_so),
+        cmocka_unit_test(a_sum_that_is_too_large_is_not_stored),
+        cmocka_unit_test(a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten),
+        cmocka_unit_test(item_max_counts_key_and_value),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,355 @@
+/* The classic commands. What memcached 1.6.18 answers was asked of it; tests/protocol asks it
+ * again. */
+#include "proto_support.h"
+
+#include <stdio.h>
+
+#define BAD_LINE "CLIENT_ERROR bad command line format\r\n"
+
+struct exchange {
+    const char *request;
+    const char *reply;
+};
+
+static void converse(struct talk *talk, const struct exchange *exchanges, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        talk_ask(talk, exchanges[i].request, exchanges[i].reply);
+    }
+}
+
+#define CONVERSE(state, exchanges)                                                                 \
+    converse(*state, exchanges, sizeof exchanges / sizeof exchanges[0])
+
+static void storage_commands_store_under_their_condition(void **state) {
+    static const struct exchange exchanges[] = {
+        {"replace k 0 0 1\r\na\r\n", "NOT_STORED\r\n"},
+        {"append k 0 0 1\r\na\r\n", "NOT_STORED\r\n"},
+        {"prepend k 0 0 1\r\na\r\n", "NOT_STORED\r\n"},
+        {"cas k 0 0 1 5\r\na\r\n", "NOT_FOUND\r\n"},
+        {"add k 1 0 1\r\na\r\n", "STORED\r\n"},
+        {"add k 2 0 1\r\nb\r\n", "NOT_STORED\r\n"},
+        {"append k 3 0 2\r\nyz\r\n", "STORED\r\n"},
+        {"prepend k 3 0 2\r\nwx\r\n", "STORED\r\n"},
+        {"get k\r\n", "VALUE k 1 5\r\nwxayz\r\nEND\r\n"},
+        {"replace k 4294967295 0 0\r\n\r\n", "STORED\r\n"},
+        {"get k\r\n", "VALUE k 4294967295 0\r\n\r\nEND\r\n"},
+        {"set k 0 0 4\r\n\r\n\r\n\r\n", "STORED\r\n"},
+        {"get k\r\n", "VALUE k 0 4\r\n\r\n\r\n\r\nEND\r\n"},
+        {"cas k 0 0 1 0\r\na\r\n", "EXISTS\r\n"},
+        {"ms k 1 E77\r\na\r\n", "HD\r\n"},
+        {"gets k\r\n", "VALUE k 0 1 77\r\na\r\nEND\r\n"},
+        {"cas k 0 0 1 78\r\nb\r\n", "EXISTS\r\n"},
+        {"cas k 9 0 1 77\r\nb\r\n", "STORED\r\n"},
+        {"cas k 0 0 1 77\r\nc\r\n", "EXISTS\r\n"},
+        {"get k\r\n", "VALUE k 9 1\r\nb\r\nEND\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void a_faulty_storage_line_stores_nothing_and_the_next_line_is_read(void **state) {
+    static const struct exchange exchanges[] = {
+        {"set\r\n", "ERROR\r\n"},
+        {"set k\r\n", "ERROR\r\n"},
+        {"set k 0 0\r\n", "ERROR\r\n"},
+        {"set k 0 0 1 noreply x\r\n", "ERROR\r\n"},
+        {"cas k 0 0 1\r\n", "ERROR\r\n"},
+        {"cas k 0 0 1 2 noreply x\r\n", "ERROR\r\n"},
+        {"set k x 0 1\r\n", BAD_LINE},
+        {"set k -1 0 1\r\n", BAD_LINE},
+        {"set k 0 x 1\r\n", BAD_LINE},
+        {"set k 0 0 x\r\n", BAD_LINE},
+        {"set k 0 0 1x\r\n", BAD_LINE},
+        {"set k 0 0 -1\r\n", BAD_LINE},
+        {"set k 0 0 2147483648\r\n", BAD_LINE},
+        {"set k 0 0 4294967297\r\n", BAD_LINE},
+        {"set k 0 0 9223372036854775808\r\n", BAD_LINE},
+        {"set k 0 0 18446744073709551617\r\n", BAD_LINE},
+        {"cas k 0 0 1 x\r\n", BAD_LINE},
+        {"set a\tb 0 0 1\r\n", BAD_LINE},
+        {"set k 0 0 -1 noreply\r\n", ""},
+        {"set k 0 0 noreply\r\n", ""},
+        {"get k\r\n", "END\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void a_value_of_another_length_is_refused_and_as_many_bytes_are_taken(void **state) {
+    static const struct exchange exchanges[] = {
+        {"set k 0 0 1\r\nold\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\n"},
+        {"set k 0 0 1\r\nab\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\n"},
+        {"set k 0 0 2\r\nx\r\nmn\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\n"},
+        {"set k 0 0 1\r\na\n\nmn\r\n", "CLIENT_ERROR bad data chunk\r\nMN\r\n"},
+        {"set k 0 0 2 noreply\r\nx\r\nab\r\n", "ERROR\r\n"},
+        {"get k\r\n", "END\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void noreply_silences_every_command_and_its_faults(void **state) {
+    static const struct exchange exchanges[] = {
+        {"set k 0 0 1 noreply\r\n1\r\n", ""},
+        {"add k 0 0 1 noreply\r\n2\r\n", ""},
+        {"append k 0 0 1 noreply\r\n0\r\n", ""},
+        {"cas k 0 0 1 5 noreply\r\n0\r\n", ""},
+        {"incr k 5 noreply\r\n", ""},
+        {"decr k 1 noreply\r\n", ""},
+        {"incr k x noreply\r\n", ""},
+        {"incr k noreply\r\n", ""},
+        {"touch k 0 noreply\r\n", ""},
+        {"touch k noreply\r\n", ""},
+        {"verbosity 0 noreply\r\n", ""},
+        {"verbosity noreply\r\n", ""},
+        {"get k\r\n", "VALUE k 0 2\r\n14\r\nEND\r\n"},
+        {"delete k noreply\r\n", ""},
+        {"delete k 0 noreply\r\n", ""},
+        {"delete k 1 noreply\r\n", ""},
+        {"flush_all noreply\r\n", ""},
+        {"flush_all 0 noreply\r\n", ""},
+        {"flush_all x noreply\r\n", ""},
+        {"set k 0 0 1 NOREPLY\r\n1\r\n", "STORED\r\n"},
+        {"set noreply 0 0 1\r\n1\r\n", "STORED\r\n"},
+        {"delete noreply\r\n", "DELETED\r\n"},
+        {"mn\r\n", "MN\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void retrieval_answers_what_is_there_in_the_order_asked(void **state) {
+    static const struct exchange exchanges[] = {
+        {"get a\r\n", "END\r\n"},
+        {"set a 0 0 1\r\n1\r\nset b 7 0 2\r\n22\r\n", "STORED\r\nSTORED\r\n"},
+        {"get b x a b\r\n",
+         "VALUE b 7 2\r\n22\r\nVALUE a 0 1\r\n1\r\nVALUE b 7 2\r\n22\r\nEND\r\n"},
+        {"  get   a  \r\n", "VALUE a 0 1\r\n1\r\nEND\r\n"},
+        {"get a\n", "VALUE a 0 1\r\n1\r\nEND\r\n"},
+        {"bget a\r\n", "VALUE a 0 1\r\n1\r\nEND\r\n"},
+        {"gat 100 a x\r\n", "VALUE a 0 1\r\n1\r\nEND\r\n"},
+        {"mg a t\r\n", "HD t100\r\n"},
+        {"gat 0 a\r\n", "VALUE a 0 1\r\n1\r\nEND\r\n"},
+        {"mg a t\r\n", "HD t-1\r\n"},
+        {"gat -1 a\r\n", "VALUE a 0 1\r\n1\r\nEND\r\n"},
+        {"get a\r\n", "END\r\n"},
+        {"get\r\n", "ERROR\r\n"},
+        {"get \r\n", "ERROR\r\n"},
+        {"gets\r\n", "ERROR\r\n"},
+        {"gat\r\n", "ERROR\r\n"},
+        {"gat 0\r\n", "END\r\n"},
+        {"gat x b\r\n", "CLIENT_ERROR invalid exptime argument\r\n"},
+        {"gats b\r\n", "CLIENT_ERROR invalid exptime argument\r\n"},
+        {"get b a\001b b\r\n", BAD_LINE},
+        {"get a\rb\r\n", BAD_LINE},
+        {"get\tb\r\n", "ERROR\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void a_key_of_251_bytes_is_refused_by_every_command(void **state) {
+    static const char *const heads[] = {
+        "get ", "gets ",   "gat 0 ",   "gats 0 ",  "touch ", "delete ", "incr ", "decr ", "set ",
+        "add ", "append ", "prepend ", "replace ", "cas ",   "mg ",     "ms ",   "md ",   "ma "};
+    static const char *const tails[] = {
+        "\r\n",       "\r\n",         "\r\n",       "\r\n",       " 0\r\n",     "\r\n",
+        " 1\r\n",     " 1\r\n",       " 0 0 1\r\n", " 0 0 1\r\n", " 0 0 1\r\n", " 0 0 1\r\n",
+        " 0 0 1\r\n", " 0 0 1 1\r\n", "\r\n",       " 1\r\n",     "\r\n",       "\r\n"};
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        struct bytes request = talk_text(heads[i], 'k', 251, tails[i]);
+        talk_ask(*state, request.data, BAD_LINE);
+        free((char *)request.data);
+    }
+}
+
+static void a_bad_key_takes_back_its_own_get_and_no_reply_before_it(void **state) {
+    struct bytes request =
+        talk_text("set a 0 0 1\r\n1\r\nget a\r\nget a ", 'k', 251, " a\r\nget a\r\n");
+    talk_ask(*state, request.data,
+             "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\n" BAD_LINE "VALUE a 0 1\r\n1\r\nEND\r\n");
+    free((char *)request.data);
+}
+
+static void arithmetic_counts(void **state) {
+    static const struct exchange exchanges[] = {
+        {"incr n 1\r\n", "NOT_FOUND\r\n"},
+        {"set n 4 100 2\r\n10\r\n", "STORED\r\n"},
+        {"decr n 1\r\n", "9\r\n"},
+        {"get n\r\n", "VALUE n 4 2\r\n9 \r\nEND\r\n"},
+        {"incr n 18446744073709551615\r\n", "8\r\n"},
+        {"decr n 9\r\n", "0\r\n"},
+        {"incr n 18446744073709551615\r\n", "18446744073709551615\r\n"},
+        {"incr n 1\r\n", "0\r\n"},
+        {"incr n -1\r\n", "CLIENT_ERROR invalid numeric delta argument\r\n"},
+        {"incr n 18446744073709551616\r\n", "CLIENT_ERROR invalid numeric delta argument\r\n"},
+        {"incr n\r\n", "ERROR\r\n"},
+        {"incr n 1 2 3\r\n", "ERROR\r\n"},
+        {"incr n +5 x\r\n", "5\r\n"},
+        {"mg n f t\r\n", "HD f4 t100\r\n"},
+        {"set n 0 0 1\r\nx\r\n", "STORED\r\n"},
+        {"incr n 1\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"},
+        {"decr a\tb 1\r\n", BAD_LINE},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void touch_delete_and_flush_end_and_prolong_lives(void **state) {
+    static const char usage[] =
+        "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n";
+    static const struct exchange exchanges[] = {
+        {"touch k 0\r\n", "NOT_FOUND\r\n"},
+        {"set k 0 0 1\r\nv\r\n", "STORED\r\n"},
+        {"touch k 100\r\n", "TOUCHED\r\n"},
+        {"mg k t\r\n", "HD t100\r\n"},
+        {"touch k x\r\n", "CLIENT_ERROR invalid exptime argument\r\n"},
+        {"touch k\r\n", "ERROR\r\n"},
+        {"touch k 0 x y\r\n", "ERROR\r\n"},
+        {"touch k -1\r\n", "TOUCHED\r\n"},
+        {"get k\r\n", "END\r\n"},
+        {"delete k\r\n", "NOT_FOUND\r\n"},
+        {"set k 0 0 1\r\nv\r\n", "STORED\r\n"},
+        {"delete k 1\r\n", usage},
+        {"delete k x\r\n", usage},
+        {"delete k 0 x\r\n", usage},
+        {"delete k 0 noreply x\r\n", "ERROR\r\n"},
+        {"delete\r\n", "ERROR\r\n"},
+        {"delete k 0\r\n", "DELETED\r\n"},
+        {"set k 0 0 1\r\nv\r\n", "STORED\r\n"},
+        {"delete k\r\n", "DELETED\r\n"},
+        {"set k 0 0 1\r\nv\r\n", "STORED\r\n"},
+        {"flush_all x\r\n", "CLIENT_ERROR invalid exptime argument\r\n"},
+        {"flush_all noreply noreply\r\n", ""},
+        {"flush_all 1 2 3\r\n", "ERROR\r\n"},
+        {"flush_all 1000\r\n", "OK\r\n"},
+        {"get k\r\n", "VALUE k 0 1\r\nv\r\nEND\r\n"},
+        {"flush_all -10\r\n", "OK\r\n"},
+        {"get k\r\n", "END\r\n"},
+        {"set k 0 0 1\r\nv\r\nflush_all\r\nset k 0 0 1\r\nw\r\nget k\r\n",
+         "STORED\r\nOK\r\nSTORED\r\nVALUE k 0 1\r\nw\r\nEND\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void an_expiry_is_relative_absolute_or_past(void **state) {
+    static const struct exchange exchanges[] = {
+        {"set k 0 2592000 1\r\nv\r\nmg k t\r\n", "STORED\r\nHD t2592000\r\n"},
+        {"set k 0 2592001 1\r\nv\r\nget k\r\n", "STORED\r\nEND\r\n"},
+        {"set k 0 4000000060 1\r\nv\r\nmg k t\r\n", "STORED\r\nHD t60\r\n"},
+        {"set k 0 4000000000 1\r\nv\r\nget k\r\n", "STORED\r\nEND\r\n"},
+        {"set k 0 -1 1\r\nv\r\nget k\r\n", "STORED\r\nEND\r\n"},
+        {"set k 0 4102444800 1\r\nv\r\nmg k t\r\n", "STORED\r\nHD t102444800\r\n"},
+        {"set k 0 99999999999 1\r\nv\r\nget k\r\n", "STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void
+unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached(void **state) {
+    static const struct exchange exchanges[] = {
+        {"\r\n", "ERROR\r\n"},
+        {"\n", "ERROR\r\n"},
+        {"   \r\n", "ERROR\r\n"},
+        {"m\r\n", "ERROR\r\n"},
+        {"mx a\r\n", "ERROR\r\n"},
+        {"GET a\r\n", "ERROR\r\n"},
+        {"getx a\r\n", "ERROR\r\n"},
+        {"quitx\r\n", "ERROR\r\n"},
+        {"mnx\r\n", "ERROR\r\n"},
+        {"mn x\r\n", "MN\r\n"},
+        {"shutdown\r\n", "ERROR: shutdown not enabled\r\n"},
+        {"watch\r\n", "CLIENT_ERROR watch commands not allowed\r\n"},
+        {"cache_memlimit 64\r\n", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"},
+        {"verbosity\r\n", "ERROR\r\n"},
+        {"verbosity x\r\n", BAD_LINE},
+        {"verbosity 0 1 2\r\n", "ERROR\r\n"},
+        {"verbosity 0 1\r\n", "OK\r\n"},
+        {"version\r\n", "VERSION " PROTO_VERSION "\r\n"},
+        {"version x\r\n", "VERSION " PROTO_VERSION "\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void quit_closes_behind_all_replies_before_it(void **state) {
+    struct talk *talk = *state;
+    talk_send(talk, bytes_from_string("mn\r\nquit now\r\nmn\r\n"));
+    talk_expect(talk, bytes_from_string("MN\r\n"));
+    assert_true(talk->closed);
+}
+
+static void a_browser_is_cut_off_before_its_body_is_read_as_commands(void **state) {
+    struct talk *talk = *state;
+    talk_send(talk, bytes_from_string("POST / HTTP/1.1\r\nX: y\r\n\r\nflush_all\r\n"));
+    talk_expect(talk, bytes_from_string(""));
+    assert_true(talk->closed);
+}
+
+static void the_binary_protocol_is_cut_off_at_its_first_byte_alone(void **state) {
+    struct talk *talk = *state;
+    talk_ask(talk, "mn\r\n", "MN\r\n");
+    talk_ask(talk, "\200x\r\n", "ERROR\r\n");
+    talk_restart(talk);
+    talk_send(talk, bytes_from_string("\200"));
+    assert_true(talk->closed);
+    talk_expect(talk, bytes_from_string(""));
+}
+
+/* The value of a statistic in a reply, as text behind its name. */
+static const char *find_stat(const char *reply, const char *name) {
+    char line[64];
+    snprintf(line, sizeof line, "STAT %s ", name);
+    const char *at = strstr(reply, line);
+    if (at == NULL) {
+        fail_msg("no statistic %s", name);
+    }
+    return at + strlen(line);
+}
+
+static void stats_tells_the_process_the_counters_and_the_pool(void **state) {
+    struct talk *talk = *state;
+    talk_ask(talk, "set k 0 0 1\r\nv\r\nget k x\r\n", "STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n");
+    talk_send(talk, bytes_from_string("stats\r\n"));
+    assert_true(buffer_append(&talk->replies, "", 1));
+    const char *reply = talk->replies.data;
+    assert_int_equal(strncmp(find_stat(reply, "version"), PROTO_VERSION "\r\n", 10), 0);
+    assert_int_equal(atoll(find_stat(reply, "time")), TALK_NOW_S);
+    assert_int_equal(atoi(find_stat(reply, "uptime")), 5);
+    assert_int_equal(atoi(find_stat(reply, "threads")), 3);
+    assert_int_equal(atoi(find_stat(reply, "cmd_get")), 2);
+    assert_int_equal(atoi(find_stat(reply, "get_hits")), 1);
+    assert_int_equal(atoi(find_stat(reply, "get_misses")), 1);
+    assert_int_equal(atoi(find_stat(reply, "cmd_set")), 1);
+    assert_int_equal(atoi(find_stat(reply, "curr_items")), 1);
+    assert_int_equal(atoi(find_stat(reply, "limit_maxbytes")), 16 << 20);
+    assert_int_equal(strncmp(find_stat(reply, "pool"), "test\r\n", 6), 0);
+    assert_int_equal(strncmp(find_stat(reply, "evict"), "yes\r\n", 5), 0);
+    assert_int_equal(strncmp(find_stat(reply, "persist"), "no\r\n", 4), 0);
+    assert_int_equal(strncmp(find_stat(reply, "read_only"), "no\r\n", 4), 0);
+    assert_int_equal(strcmp(reply + talk->replies.size - 6, "END\r\n"), 0);
+    talk->replies.size = 0;
+    talk_ask(talk, "stats reset\r\n", "RESET\r\n");
+    talk_ask(talk, "stats foo\r\n", "ERROR\r\n");
+    talk_ask(talk, "stats items\r\n", "END\r\n");
+    talk_ask(talk, "stats slabs\r\n", "STAT active_slabs 0\r\nSTAT total_malloced 0\r\nEND\r\n");
+    talk_send(talk, bytes_from_string("stats settings\r\n"));
+    assert_true(buffer_append(&talk->replies, "", 1));
+    assert_int_equal(atoi(find_stat(talk->replies.data, "item_size_max")), TALK_ITEM_MAX);
+    assert_int_equal(strncmp(find_stat(talk->replies.data, "evictions"), "on\r\n", 4), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+#define TALK(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+        TALK(storage_commands_store_under_their_condition),
+        TALK(a_faulty_storage_line_stores_nothing_and_the_next_line_is_read),
+        TALK(a_value_of_another_length_is_refused_and_as_many_bytes_are_taken),
+        TALK(noreply_silences_every_command_and_its_faults),
+        TALK(retrieval_answers_what_is_there_in_the_order_asked),
+        TALK(a_key_of_251_bytes_is_refused_by_every_command),
+        TALK(a_bad_key_takes_back_its_own_get_and_no_reply_before_it),
+        TALK(arithmetic_counts),
+        TALK(touch_delete_and_flush_end_and_prolong_lives),
+        TALK(an_expiry_is_relative_absolute_or_past),
+        TALK(unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached),
+        TALK(quit_closes_behind_all_replies_before_it),
+        TALK(a_browser_is_cut_off_before_its_body_is_read_as_commands),
+        TALK(the_binary_protocol_is_cut_off_at_its_first_byte_alone),
+        TALK(stats_tells_the_process_the_counters_and_the_pool),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
