@@ -79,7 +79,8 @@ bool address_parse(const char *text, const char *run_dir, struct address *addres
     uint64_t port;
     if (colon == NULL || colon == text || !number_parse_u64(bytes_from_string(colon + 1), &port)) {
         snprintf(error, ADDRESS_ERROR_MAX,
-                 "not an address; write ADDRESS:PORT or unix:PATH, such as 127.0.0.1:11211 or "
+                 "not an address with a port; write ADDRESS:PORT or unix:PATH, such as "
+                 "127.0.0.1:11211 or "
                  "unix:cache.sock");
         return false;
     }

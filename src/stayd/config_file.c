@@ -73,11 +73,13 @@ static bool parse_whole(struct config_parser *parser, const char *key, const cha
 
 static bool parse_size(struct config_parser *parser, const char *key, const char *value,
                        uint64_t *size_bytes) {
-    if (!number_parse_size(bytes_from_string(value), size_bytes) || *size_bytes == 0) {
+    uint64_t number;
+    if (!number_parse_size(bytes_from_string(value), &number) || number == 0) {
         fault("%s = %s: not a size; write a whole number of bytes, or with K, M or G, such as 64M",
               key, value);
         return false;
     }
+    *size_bytes = number;
     return true;
 }
 
@@ -111,8 +113,9 @@ static void set_max_connections(struct config_parser *parser, const char *key, c
 
 static void set_send_timeout(struct config_parser *parser, const char *key, const char *value) {
     uint64_t duration_s;
-    if (!number_parse_duration(bytes_from_string(value), &duration_s) || duration_s < 1 ||
-        duration_s > SEND_TIMEOUT_MAX_S) {
+    bool has_unit = !isdigit((unsigned char)value[strlen(value) - 1]); /* 30 could be ms or s */
+    if (!has_unit || !number_parse_duration(bytes_from_string(value), &duration_s) ||
+        duration_s < 1 || duration_s > SEND_TIMEOUT_MAX_S) {
         fault("%s = %s: must be a time from 1s to 1d; write a whole number with s, m, h or d, such "
               "as 30s",
               key, value);

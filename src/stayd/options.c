@@ -1,6 +1,7 @@
 #include "stayd/options.h"
 
 #include "base/number.h"
+#include "proto/proto.h"
 #include "stayd/config_file.h"
 
 #include <getopt.h>
@@ -196,7 +197,7 @@ static enum options_result options_take(struct options *options, int letter, cha
         fputs(usage, stdout);
         return OPTIONS_DONE;
     case 'V':
-        puts("stayd " STAYD_VERSION);
+        puts("stayd " STAYD_VERSION " (to clients: " PROTO_VERSION ")");
         return OPTIONS_DONE;
     case '?':
     case ':':
