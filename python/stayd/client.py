@@ -363,7 +363,8 @@ def _wire_key(key):
 
 
 def _expire(ttl_s):
-    """The protocol's expiry for a duration: rounded up, so that no item ends early."""
+    """The protocol's expiry for a duration. Rounded up, as the protocol knows whole seconds only:
+    the item ends when the daemon's clock has passed that many full seconds."""
     if ttl_s is None:
         return 0
     if ttl_s <= 0:

@@ -167,9 +167,9 @@ def test_counting_what_is_not_there_is_a_value_error(cache, change, delta):
 
 
 def test_a_value_ends_when_its_timeout_is_over(cache):
-    cache.set("a", 1, 1)
-    cache.add("b", 1, 1)
-    cache.set_many({"c": 1}, 1)
+    cache.set("a", 1, 2)
+    cache.add("b", 1, 2)
+    cache.set_many({"c": 1}, 2)
     assert cache.get("a") == 1
     wait_until(lambda: cache.get_many("abc") == {}, what="the end of the values")
 

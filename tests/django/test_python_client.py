@@ -108,9 +108,14 @@ def test_a_time_of_any_length_is_a_duration(client, days):
     assert client.get("k") == b"1"
 
 
-def test_an_item_ends_when_its_time_is_over_and_a_fraction_counts(client):
-    client.set("k", b"1", 0.2)
+def test_an_item_is_there_until_its_time_is_over(client):
+    client.set("k", b"1", 1.2)
     assert client.get("k") == b"1"
+    wait_until(lambda: client.get("k") is None, what="the end of the item")
+
+
+def test_a_fraction_of_a_second_is_not_taken_for_no_end(client):
+    client.set("k", b"1", 0.2)
     wait_until(lambda: client.get("k") is None, what="the end of the item")
 
 

@@ -322,7 +322,7 @@ def test_a_session_whose_time_is_over_is_gone(session, new_session, expiry):
 
 def test_a_session_ends_at_its_second(session, new_session):
     session["a"] = 1
-    session.set_expiry(1)
+    session.set_expiry(2)
     session.save()
     assert new_session(session.session_key)["a"] == 1
     wait_until(lambda: "a" not in new_session(session.session_key), what="the end of the session")
