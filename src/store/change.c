@@ -200,13 +200,18 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
             return STATUS_OK;
         }
     }
-    return change_commit(attempt, place, result);
+    status = change_commit(attempt, place, result);
+    pool_note_write(pool, attempt->thread); /* after it is written: a sync from here on has it */
+    return status;
 }
 
 enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,
                        change_planner planner, void *request, struct item *result) {
     struct change_attempt attempt = {.pool = pool, .thread = thread, .key = key};
     attempt.hash = hash_key(pool->view.hash_seed, key);
+    if (pool->header != NULL) {
+        sync_throttle(pool, thread);
+    }
     for (;;) {
         if (atomic_load_explicit(&pool->read_only, memory_order_relaxed)) {
             return STATUS_READ_ONLY; /* relaxed: set once, and seen soon */

@@ -54,6 +54,7 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
         pthread_mutex_lock(&pool->flush_lock);
     }
     uint64_t sequence = flush_write(pool, due_s, place);
+    pool_note_write(pool, thread);
     if (due_s == 0) {
         flush_apply(pool, sequence);
     } else {

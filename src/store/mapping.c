@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "store/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@ __attribute__((format(printf, 2, 3))) static void mapping_explain(char *error, c
 
 /* Maps mapping->file, shared. */
 static bool mapping_map(struct mapping *mapping, uint64_t size_bytes) {
-    void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mapping->file, 0);
+    void *base = store_io->map(size_bytes, mapping->file);
     if (base == MAP_FAILED) {
         return false;
     }
@@ -190,8 +191,8 @@ static enum status mapping_create_data(struct mapping *mapping, const char *path
         return mapping_refuse(mapping);
     }
     uint64_t size = LAYOUT_PAGE + (uint64_t)wanted->segment_count * (uint64_t)wanted->segment_bytes;
-    int failed = ftruncate(mapping->file, 0) != 0 ? errno : 0;
-    failed = failed != 0 ? failed : posix_fallocate(mapping->file, 0, (off_t)size);
+    int failed = store_io->truncate(mapping->file, 0) != 0 ? errno : 0;
+    failed = failed != 0 ? failed : store_io_allocate(mapping->file, 0, (off_t)size);
     if (failed != 0) {
         mapping_explain(
             error,
@@ -202,8 +203,8 @@ static enum status mapping_create_data(struct mapping *mapping, const char *path
         mapping_finish(mapping);
         return STATUS_IO;
     }
-    if (pwrite(mapping->file, wanted, sizeof *wanted, 0) != (ssize_t)sizeof *wanted ||
-        fsync(mapping->file) != 0 || link(passing, path) != 0) {
+    if (store_io_write_all(mapping->file, wanted, sizeof *wanted, 0) != 0 ||
+        store_io_sync(mapping->file) != 0 || link(passing, path) != 0) {
         enum status status = mapping_fail(mapping, error, "write", path);
         unlink(passing);
         return status;

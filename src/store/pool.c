@@ -324,6 +324,8 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .segments = pool->view.segment_count,
         .segments_free = atomic_load(&pool->segments.free_count),
         .segment_bytes = pool->view.segment_bytes,
+        .syncs = atomic_load(&pool->sync.count),
+        .sync_lag_ms = pool->options.persist ? sync_lag_ms(&pool->sync) : 0,
         .read_only = atomic_load(&pool->read_only),
         .full = atomic_load(&pool->janitor.full),
     };

@@ -164,6 +164,19 @@ enum status pool_delete(struct pool *pool, struct store_thread *thread, struct b
  * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY. */
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
 
+/* With `fsync = always` a reply must not go out before the write that it acknowledges is on the
+ * disk. After a batch of requests: the ticket of the thread's writes to this pool since it asked
+ * last; 0 if there were none, or if the pool's policy lets replies go at once. */
+uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread);
+
+/* OK: all writes under this ticket are on the disk. NOT_FOUND: not yet. IO: they may never be, the
+ * pool is read-only; the writes must not be acknowledged. */
+enum status pool_check_ticket(struct pool *pool, uint64_t ticket);
+
+/* `notify` is called after each sync, by a thread of the pool's own: tickets may be done. Set
+ * before the first request. */
+void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context);
+
 /* Does what has fallen due (a delayed flush). Called once before each batch of requests. */
 void pool_tick(struct pool *pool, struct store_thread *thread);
 
@@ -214,6 +227,8 @@ struct pool_stats {
     uint32_t segments;
     uint32_t segments_free;
     uint32_t segment_bytes;
+    uint64_t syncs;       /* persistent pools: since start */
+    uint64_t sync_lag_ms; /* age of the oldest write that is not on the disk; 0: all are */
     bool read_only;
     bool full; /* evict = no: new keys are being refused */
 };

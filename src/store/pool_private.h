@@ -16,6 +16,7 @@
 /* Counters of one thread, so that no two write the same cache line. */
 struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
+    bool unsynced; /* fsync = always: the thread has written since its last ticket; its own */
 };
 
 struct pool {
@@ -62,6 +63,9 @@ static inline bool pool_visible(const struct pool *pool, const struct record *re
 static inline uint64_t pool_next_sequence(struct pool *pool) {
     return atomic_fetch_add(&pool->view.index->sequence, 1) + 1;
 }
+
+/* A client's write has been written by this thread: in a persistent pool it is to be synced. */
+void pool_note_write(struct pool *pool, struct store_thread *thread);
 
 /* Takes no writes from now on; says why in the log. */
 void pool_set_read_only(struct pool *pool, const char *why);

@@ -1,13 +1,14 @@
 #include "store/sync.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "store/io.h"
 #include "store/pool_private.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { SYNC_INTERVAL_S = 1 };
 
@@ -22,7 +23,7 @@ bool pool_sync(struct pool *pool) {
     if (atomic_load(&pool->read_only)) {
         return false;
     }
-    if (fdatasync(pool->data_mapping.file) != 0) {
+    if (store_io_sync(pool->data_mapping.file) != 0) {
         /* What the kernel could not write it may have forgotten: a second try would lie. */
         char why[128];
         snprintf(why, sizeof why, "its file could not be written to the disk (%s)",
@@ -30,33 +31,66 @@ bool pool_sync(struct pool *pool) {
         pool_set_read_only(pool, why);
         return false;
     }
+    atomic_fetch_add(&pool->sync.count, 1);
     return true;
 }
 
-/* Waits for a second or the stop; true: go on. Under sync->lock. */
-static bool sync_wait(struct sync *sync) {
+static bool sync_is_asked_for(const struct sync *sync) {
+    return atomic_load(&sync->wanted) > atomic_load(&sync->begun);
+}
+
+/* Waits until there is something to sync; false: the pool closes. Under sync->lock. */
+static bool sync_wait(struct sync *sync, bool every_second) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += SYNC_INTERVAL_S;
     while (!sync->stop) {
-        if (pthread_cond_timedwait(&sync->wake, &sync->lock, &until) == ETIMEDOUT) {
+        if (!every_second && sync_is_asked_for(sync)) {
             return true;
+        }
+        if (pthread_cond_timedwait(&sync->wake, &sync->lock, &until) == ETIMEDOUT) {
+            if (atomic_load(&sync->dirty)) {
+                return true;
+            }
+            atomic_store(&sync->clean_ms, clock_monotonic_ms());
+            clock_gettime(CLOCK_MONOTONIC, &until);
+            until.tv_sec += SYNC_INTERVAL_S;
         }
     }
     return false;
 }
 
+/* One sync; false if it failed. */
+static bool sync_once(struct pool *pool) {
+    struct sync *sync = &pool->sync;
+    uint64_t began_ms = clock_monotonic_ms();
+    atomic_store(&sync->began_ms, began_ms);
+    /* Whoever takes a ticket from here on gets the next number: his write may come too late. */
+    uint64_t number = atomic_fetch_add(&sync->begun, 1) + 1;
+    atomic_exchange(&sync->dirty, false);
+    bool synced = pool_sync(pool);
+    if (synced) {
+        atomic_store(&sync->clean_ms, began_ms);
+        atomic_store(&sync->ended, number);
+    }
+    atomic_store(&sync->began_ms, 0);
+    return synced;
+}
+
 static void *sync_main(void *argument) {
     struct pool *pool = argument;
     struct sync *sync = &pool->sync;
+    bool every_second = pool->options.fsync == POOL_FSYNC_EVERYSEC;
+    bool synced = true;
     pthread_mutex_lock(&sync->lock);
-    while (sync_wait(sync)) {
+    while (synced && sync_wait(sync, every_second)) {
         pthread_mutex_unlock(&sync->lock);
-        bool synced = pool_sync(pool);
-        pthread_mutex_lock(&sync->lock);
-        if (!synced) {
-            break; /* read-only: there is nothing more to sync */
+        synced = sync_once(pool); /* not: the pool is read-only, there is nothing more to sync */
+        if (sync->notify != NULL) {
+            sync->notify(sync->notify_context);
         }
+        pthread_mutex_lock(&sync->lock);
+        pthread_cond_broadcast(&sync->done);
     }
     pthread_mutex_unlock(&sync->lock);
     return NULL;
@@ -64,7 +98,8 @@ static void *sync_main(void *argument) {
 
 bool sync_start(struct pool *pool) {
     struct sync *sync = &pool->sync;
-    if (!pool->options.persist || pool->options.fsync != POOL_FSYNC_EVERYSEC) {
+    atomic_store(&sync->clean_ms, clock_monotonic_ms());
+    if (!pool->options.persist || pool->options.fsync == POOL_FSYNC_NO) {
         return true;
     }
     pthread_condattr_t monotonic;
@@ -72,6 +107,7 @@ bool sync_start(struct pool *pool) {
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&sync->wake, &monotonic);
+    pthread_cond_init(&sync->done, &monotonic);
     pthread_condattr_destroy(&monotonic);
     sync->running = pthread_create(&sync->thread, NULL, sync_main, pool) == 0;
     return sync->running;
@@ -85,9 +121,78 @@ void sync_stop(struct pool *pool) {
     pthread_mutex_lock(&sync->lock);
     sync->stop = true;
     pthread_cond_signal(&sync->wake);
+    pthread_cond_broadcast(&sync->done);
     pthread_mutex_unlock(&sync->lock);
     pthread_join(sync->thread, NULL);
     pthread_cond_destroy(&sync->wake);
+    pthread_cond_destroy(&sync->done);
     pthread_mutex_destroy(&sync->lock);
     sync->running = false;
+}
+
+uint64_t sync_lag_ms(const struct sync *sync) {
+    if (!atomic_load(&sync->dirty) && atomic_load(&sync->began_ms) == 0) {
+        return 0;
+    }
+    uint64_t clean_ms = atomic_load(&sync->clean_ms);
+    uint64_t now_ms = clock_monotonic_ms();
+    return now_ms > clean_ms ? now_ms - clean_ms : 0;
+}
+
+static bool sync_is_behind(const struct sync *sync) {
+    uint64_t began_ms = atomic_load_explicit(&sync->began_ms, memory_order_relaxed); /* a hint */
+    return began_ms != 0 && clock_monotonic_ms() > began_ms + SYNC_LAG_MAX_S * 1000;
+}
+
+void sync_throttle(struct pool *pool, struct store_thread *thread) {
+    struct sync *sync = &pool->sync;
+    if (!sync->running || !sync_is_behind(sync)) {
+        return;
+    }
+    store_thread_leave(thread);
+    pthread_mutex_lock(&sync->lock);
+    while (!sync->stop && sync_is_behind(sync)) {
+        pthread_cond_wait(&sync->done, &sync->lock);
+    }
+    pthread_mutex_unlock(&sync->lock);
+    store_thread_refresh(thread);
+}
+
+void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context) {
+    pool->sync.notify_context = context;
+    pool->sync.notify = notify;
+}
+
+uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
+    bool *unsynced = &pool->shards[thread->index].unsynced;
+    if (!*unsynced) {
+        return 0;
+    }
+    *unsynced = false;
+    struct sync *sync = &pool->sync;
+    /* seq_cst: the write came before this load, so a sync with a higher number begins after it. */
+    uint64_t ticket = atomic_load(&sync->begun) + 1;
+    uint64_t wanted = atomic_load(&sync->wanted);
+    while (wanted < ticket && !atomic_compare_exchange_weak(&sync->wanted, &wanted, ticket)) {
+    }
+    if (wanted < ticket) { /* the first to ask for this one */
+        pthread_mutex_lock(&sync->lock);
+        pthread_cond_signal(&sync->wake);
+        pthread_mutex_unlock(&sync->lock);
+    }
+    return ticket;
+}
+
+enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
+    if (atomic_load(&pool->sync.ended) >= ticket) {
+        return STATUS_OK;
+    }
+    return atomic_load(&pool->read_only) ? STATUS_IO : STATUS_NOT_FOUND;
+}
+
+void pool_note_write(struct pool *pool, struct store_thread *thread) {
+    if (pool->header != NULL) {
+        sync_note_write(&pool->sync);
+        pool->shards[thread->index].unsynced = pool->options.fsync == POOL_FSYNC_ALWAYS;
+    }
 }

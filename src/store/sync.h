@@ -1,20 +1,49 @@
-/* Bringing a persistent pool's data to the disk. With `fsync = everysec` a thread of its own does
- * it once a second, so that neither requests nor the janitor wait for the disk. */
+/* Bringing a persistent pool's data to the disk, on a thread of its own.
+ *
+ *   fsync = no        the thread does not run; the janitor syncs what it moves
+ *   fsync = everysec  one sync a second, if anything was written; writers wait when one takes
+ * longer than SYNC_LAG_MAX_S, so that not more than that is ever at stake fsync = always    group
+ * commit: a sync begins as soon as somebody waits for one, and serves all who wrote before it began
+ *
+ *     writer 1   write, ticket 7 .......................... durable
+ *     writer 2        write, ticket 7 ..................... durable
+ *     writer 3             write, ticket 8 ........................................ durable
+ *     thread     ---6 begun---ended--|--7 begun------ended--|--8 begun--------ended--|
+ *
+ * Syncs are numbered. A ticket is the number of a sync that begins after the write.
+ */
 #ifndef STAYD_STORE_SYNC_H
 #define STAYD_STORE_SYNC_H
 
+#include "base/status.h"
+#include "store/grace.h"
+
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct pool;
+
+enum { SYNC_LAG_MAX_S = 2 };
 
 struct sync {
     /* private */
     pthread_t thread;
     bool running;
-    bool stop; /* under lock */
     pthread_mutex_t lock;
-    pthread_cond_t wake; /* stop has changed */
+    pthread_cond_t wake;    /* somebody waits, or stop has changed */
+    pthread_cond_t done;    /* a sync has ended */
+    bool stop;              /* under lock */
+    void (*notify)(void *); /* set before the first request */
+    void *notify_context;
+    _Atomic bool dirty;        /* something was written since the last sync began */
+    _Atomic uint64_t wanted;   /* the highest ticket given out */
+    _Atomic uint64_t begun;    /* the number of the last sync that has begun, */
+    _Atomic uint64_t ended;    /* and of the last that has ended well */
+    _Atomic uint64_t began_ms; /* monotonic; 0: none is under way */
+    _Atomic uint64_t clean_ms; /* monotonic: all that was written until then is on the disk */
+    _Atomic uint64_t count;
 };
 
 /* Starts the thread, if the pool's options ask for one. False if the system refuses. */
@@ -22,5 +51,20 @@ bool sync_start(struct pool *pool);
 
 /* Accepts one that never started. */
 void sync_stop(struct pool *pool);
+
+/* Something was written. Any thread, after the write. */
+static inline void sync_note_write(struct sync *sync) {
+    /* Read first, so that the line stays shared. seq_cst, as the exchange in sync_main: the mark is
+     * either seen by that exchange, whose sync then covers the write, or stays for the next one. */
+    if (!atomic_load(&sync->dirty)) {
+        atomic_store(&sync->dirty, true);
+    }
+}
+
+/* Holds a writer up while the disk is too far behind. The thread is quiescent meanwhile. */
+void sync_throttle(struct pool *pool, struct store_thread *thread);
+
+/* The age of the oldest write that is not on the disk, in milliseconds; 0: there is none. */
+uint64_t sync_lag_ms(const struct sync *sync);
 
 #endif

@@ -1,0 +1,36 @@
+/* What the store asks of the operating system for files that must last. One table, so that tests
+ * can run the whole store on a simulated disk, and let each call fail once. */
+#ifndef STAYD_STORE_IO_H
+#define STAYD_STORE_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct store_io {
+    /* fdatasync(2): what was written or stored into shared mappings before is on the disk after. */
+    int (*sync)(int file);
+    /* posix_fallocate(3): returns 0 or an errno. */
+    int (*allocate)(int file, off_t offset, off_t bytes);
+    /* pwrite(2). */
+    ssize_t (*write)(int file, const void *data, size_t size, off_t offset);
+    /* ftruncate(2). */
+    int (*truncate)(int file, off_t size);
+    /* mmap(2), shared, readable and writable; MAP_FAILED. */
+    void *(*map)(size_t size, int file);
+};
+
+/* The system's own calls. */
+extern const struct store_io store_io_system;
+
+/* What the store uses: store_io_system, unless a test sets another before it opens a pool. */
+extern const struct store_io *store_io;
+
+/* As the calls of the same name, but a signal does not end them. */
+int store_io_sync(int file);
+int store_io_allocate(int file, off_t offset, off_t bytes);
+
+/* Writes all of it, however often the system interrupts or writes a part. 0, or -1 and errno. */
+int store_io_write_all(int file, const void *data, size_t size, off_t offset);
+
+#endif
