@@ -197,7 +197,7 @@ static void janitor_note_room(struct pool *pool) {
 static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES]) {
     struct janitor *janitor = &pool->janitor;
     uint32_t now_s = clock_unix_s();
-    uint32_t opened_before = pool->segments.opened_for_janitor;
+    uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
     pool_flush_due(pool, now_s);
     janitor_seal_flushed(pool);
     unsigned freed = janitor_free_dead(pool, now_s);
@@ -208,7 +208,8 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     } else {
         janitor_sweep(pool, false, now_s);
     }
-    janitor->balance += (int64_t)freed - (pool->segments.opened_for_janitor - opened_before);
+    janitor->balance +=
+        (int64_t)freed - (atomic_load(&pool->segments.opened_for_janitor) - opened_before);
     if (janitor->balance > 0) {
         janitor->balance = 0;
         janitor->moved_bytes = 0;

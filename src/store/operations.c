@@ -280,6 +280,10 @@ static bool parse_value(struct bytes value, uint64_t *number) {
         value.data++;
         value.size--;
     }
+    while (value.size > 1 && value.data[0] == '0' && value.data[1] >= '0' && value.data[1] <= '9') {
+        value.data++; /* zeros in front make no number too long */
+        value.size--;
+    }
     size_t digits = 0;
     while (digits < value.size && value.data[digits] >= '0' && value.data[digits] <= '9') {
         digits++;

@@ -175,7 +175,9 @@ static bool segment_head_open(struct segments *segments, struct segment_head *he
         atomic_store(&segments->view->segments[head->segment].state, LAYOUT_SEGMENT_SEALED);
     }
     segment_begin(segments, (uint32_t)segment, class, generation);
-    segments->opened_for_janitor += purpose == SEGMENT_FOR_JANITOR;
+    if (purpose == SEGMENT_FOR_JANITOR) {
+        atomic_fetch_add(&segments->opened_for_janitor, 1);
+    }
     head->segment = segment;
     head->crc_seed = segment_crc_seed(segments, (uint32_t)segment);
     return true;

@@ -51,9 +51,9 @@ struct segments {
     uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each purpose must leave */
     pthread_mutex_t free_lock;          /* the next two; taken inside a head's lock */
     uint32_t *free;
-    uint64_t generation;         /* of the segment opened last */
-    _Atomic uint32_t free_count; /* written under free_lock */
-    uint32_t opened_for_janitor; /* so far; only the janitor's */
+    uint64_t generation;                 /* of the segment opened last */
+    _Atomic uint32_t free_count;         /* written under free_lock */
+    _Atomic uint32_t opened_for_janitor; /* so far */
     struct segment_head heads[2][SEGMENT_CLASSES];
 };
 
