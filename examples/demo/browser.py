@@ -31,12 +31,26 @@ class Seen(enum.Enum):
 
 
 class UnexpectedPage(Exception):
-    """The shop showed something that a working shop does not show."""
+    """The shop at url showed something that a working shop does not show."""
+
+    def __init__(self, url, what):
+        super().__init__(f"{url}: {what}")
+        self.url = url
 
 
 def shop_connections():
     """Returns the connections that all who visit one shop share."""
     return HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS_PER_SHOP, pool_block=True)
+
+
+def patiently(load):
+    """Returns the page that load() returns; loading it again while it is an error page."""
+    deadline = time.monotonic() + RELOAD_FOR_S
+    page = load()
+    while page.status_code >= 500 and time.monotonic() < deadline:
+        time.sleep(RELOAD_EVERY_S)
+        page = load()
+    return page
 
 
 class Browser:
@@ -57,7 +71,7 @@ class Browser:
         """Sends the form on that page to path, with its CSRF token, and follows the redirect."""
         token = CSRF_TOKEN.search(page.text)
         if token is None:
-            raise UnexpectedPage(f"no form on {page.url} ({page.status_code})")
+            raise UnexpectedPage(self.url, f"no form on {page.url} (status {page.status_code})")
         data = {"csrfmiddlewaretoken": token.group(1), **fields}
         headers = {"Referer": page.url}
         return self.http.post(self.url + path, data=data, headers=headers, timeout=TIMEOUT_S)
@@ -73,14 +87,22 @@ class Reader(Browser):
         self.visits = 0
 
     def log_in(self):
-        """Logs in through the form. Raises UnexpectedPage if that does not lead to the account."""
-        form = self.get("/login/")
-        page = self.submit(
-            form, "/login/", username=self.name, password=self.name, next="/account/"
-        )
+        """Logs in through the form, again if an error page comes: a memcached's client finds out
+        that its daemon was restarted by failing. Raises UnexpectedPage if there is no login."""
+        page = patiently(self.try_to_log_in)
         if not self.is_own_account(page):
-            raise UnexpectedPage(f"{self.name} could not log in at {self.url}: {page.status_code}")
+            raise UnexpectedPage(
+                self.url, f"{self.name} could not log in (status {page.status_code})"
+            )
         self.note_visit(page)
+
+    def try_to_log_in(self):
+        """Fills in the login form and returns the page that this led to."""
+        form = self.get("/login/")
+        if form.status_code >= 500:
+            return form
+        fields = {"username": self.name, "password": self.name, "next": "/account/"}
+        return self.submit(form, "/login/", **fields)
 
     def is_own_account(self, page):
         """Whether the page is the account page of this reader."""
@@ -96,29 +118,27 @@ class Reader(Browser):
 
     def come_back(self):
         """Loads the account page with the cookies of the last visit and says what it shows."""
-        deadline = time.monotonic() + RELOAD_FOR_S
-        page = self.get("/account/")
-        while page.status_code >= 500 and time.monotonic() < deadline:
-            time.sleep(RELOAD_EVERY_S)
-            page = self.get("/account/")
+        page = patiently(lambda: self.get("/account/"))
         if page.status_code >= 500:
             return Seen.ERROR
         if page.status_code == 302 and page.headers["Location"].startswith("/login/"):
             self.logged_in = False
             return Seen.LOGGED_OUT
         if not self.is_own_account(page):
-            raise UnexpectedPage(f"{page.status_code} for the account of {self.name} at {page.url}")
+            raise UnexpectedPage(
+                self.url, f"status {page.status_code} for the account of {self.name}"
+            )
         return Seen.LOGGED_IN if self.note_visit(page) else Seen.OLD_SESSION
 
     def clear_cache(self):
         """Presses the button on the account page that clears the shop's whole cache."""
         page = self.get("/account/")
         if not self.is_own_account(page):
-            raise UnexpectedPage(f"{self.name} is not logged in at {self.url}")
+            raise UnexpectedPage(self.url, f"{self.name} is not logged in")
         self.note_visit(page)
         answer = self.submit(page, "/cache/clear/")
         if answer.status_code != 200:
-            raise UnexpectedPage(f"{answer.status_code} after clearing the cache at {self.url}")
+            raise UnexpectedPage(self.url, f"status {answer.status_code} after clearing the cache")
         if self.is_own_account(answer):
             self.note_visit(answer)
 

@@ -67,10 +67,13 @@ class Child:
 
     def report(self):
         """Says how the process ended, with the last lines of its log."""
+        return f"{self.name} {how_it_ended(self.process.wait())}. {self.end_of_log()}"
+
+    def end_of_log(self):
+        """Returns the last lines of the log, headed by the file's name."""
         lines = self.log_path.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
         told = "\n".join(f"    {line}" for line in lines) or "    (it wrote nothing)"
-        how = how_it_ended(self.process.wait())
-        return f"{self.name} {how}. The end of its log, {self.log_path}:\n{told}"
+        return f"The end of its log, {self.log_path}:\n{told}"
 
     def send(self, signal_number):
         """Sends a signal, unless the process has ended."""

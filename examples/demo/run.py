@@ -194,6 +194,15 @@ def run(screen, children, arguments):
         return status
 
 
+def explanations(error, children):
+    """Returns what the logs say to an error that a shop's visitors met."""
+    found = [child.report() for child in children.all if not child.running]
+    if not found and isinstance(error, UnexpectedPage):
+        address = error.url.removeprefix("http://")
+        found = [child.end_of_log() for child in children.all if address in child.command]
+    return found
+
+
 def interrupted(signal_number, frame):
     """Turns SIGTERM and SIGHUP into what Ctrl-C does."""
     raise KeyboardInterrupt
@@ -219,9 +228,7 @@ def main():
         screen.failed(str(error))
         return 1
     except (UnexpectedPage, requests.RequestException) as error:
-        reports = [child.report() for child in children.all if not child.running]
-        logs = f"The logs are in {arguments.run_dir}."
-        screen.failed("\n".join([str(error), *reports, logs]))
+        screen.failed("\n".join([str(error), *explanations(error, children)]))
         return 1
     finally:
         for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -239,7 +239,8 @@ class Story:
         self.run_helpers(helpers, "sessions deleted")
         visitor = Visitor(self.stayd.setup.url, self.stayd.connections)
         if not visitor.fill_basket(BASKET_BOOKS[0]):
-            raise UnexpectedPage("stayd takes no new session although room was made in its pool")
+            what = "stayd takes no new session although room was made in its pool"
+            raise UnexpectedPage(self.stayd.setup.url, what)
 
     def keys_path(self, part):
         """The file with the keys of the sessions that one helper created in stayd."""
