@@ -2,6 +2,8 @@
 
 import pytest
 
+from support.servers import Memcached, Stayd
+
 NON_NUMERIC = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
 BAD_DELTA = b"CLIENT_ERROR invalid numeric delta argument\r\n"
 
@@ -41,12 +43,17 @@ def test_decr_stops_at_zero(connection):
     connection.ask(b"decr n 1\r\n", b"0\r\n")
 
 
-def test_incr_wraps_at_64_bits(connection):
-    connection.set(b"n", b"18446744073709551615")
-    connection.ask(b"incr n 1\r\n", b"0\r\n")
-    connection.set(b"n", b"18446744073709551614")
-    connection.ask(b"incr n 1\r\n", b"18446744073709551615\r\n")
-    connection.ask(b"incr n 18446744073709551615\r\n", b"18446744073709551614\r\n")
+@pytest.mark.parametrize("kind, pool", [(Memcached, None), (Stayd, "cache"), (Stayd, "sessions")])
+def test_incr_wraps_at_64_bits(kind, pool):
+    """On a fresh server: memcached looks for a minus in old memory behind numbers of 2^63 and more."""
+    with kind() as server, server.connect(pool) as connection:
+        connection.set(b"n", b"18446744073709551615")
+        connection.ask(b"incr n 1\r\n", b"0\r\n")
+        connection.set(b"n", b"18446744073709551614")
+        connection.ask(b"incr n 1\r\n", b"18446744073709551615\r\n")
+        connection.ask(b"incr n 18446744073709551615\r\n", b"18446744073709551614\r\n")
+        connection.set(b"n", b"18446744073709551615")
+        connection.ask(b"ma n v\r\n", b"VA 1\r\n0\r\n")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,19 @@ def test_a_value_that_is_no_number_is_left_alone(connection, value):
     connection.ask(b"incr n 1\r\n", NON_NUMERIC)
     connection.ask(b"decr n 1\r\n", NON_NUMERIC)
     assert connection.get(b"n") == value
+
+
+@pytest.mark.parametrize("value", [b" 5", b"5 ", b"  5  ", b"05", b"0" * 20 + b"5", b"\r\n5"], ids=repr)
+def test_white_space_around_a_number_and_zeros_before_it_do_not_matter(connection, value):
+    connection.set(b"n", value)
+    connection.ask(b"incr n 1\r\n", b"6\r\n")
+    assert connection.get(b"n") == b"6".ljust(len(value))
+
+
+def test_a_sign_makes_no_number(stayd_connection):
+    """protocol.txt: a "decimal representation of a 64-bit unsigned integer"."""
+    stayd_connection.set(b"n", b"+5")
+    stayd_connection.ask(b"incr n 1\r\n", NON_NUMERIC)
 
 
 @pytest.mark.parametrize("value", [b"", b" ", b"\r\n"], ids=repr)

@@ -124,6 +124,7 @@ def test_times_take_a_unit(tmp_path, time):
     ("[server]", "threads", "", "threads"),
     ("[server]", "max_connections", "0", "max_connections"),
     ("[server]", "max_connections", "x", "max_connections"),
+    ("[server]", "send_timeout", "10", "send_timeout"),
     ("[server]", "send_timeout", "10x", "send_timeout"),
     ("[server]", "send_timeout", "10y", "send_timeout"),
     ("[server]", "send_timeout", "0s", "send_timeout"),

@@ -22,7 +22,17 @@ own, named here:
     sent yet. Requests cut off by the end of the connection: the same (test_limits.py,
     test_bad_input.py).
   - Arithmetic on a value that is empty or white space: memcached reads on into the memory behind the
-    item (test_arithmetic.py).
+    item (test_arithmetic.py). On one with a sign: a number to memcached, none to stayd
+    (test_arithmetic.py). On one of 2^63 or more: memcached takes it for none if there is a minus
+    anywhere behind it in its memory (test_arithmetic.py). On an item that is stale or won:
+    memcached forgets that if the number gets longer (test_meta_arithmetic.py).
+  - An opaque token too long: memcached answers with an error and carries the command out all the
+    same (test_meta_get.py).
+  - h, whether an item was read before: memcached's answer depends on what else read or made it
+    (test_meta_get.py). T of ma, which memcached forgets if the number gets longer
+    (test_meta_arithmetic.py).
+  - T and R in one mg: memcached compares R with the time before or after T, whichever comes first
+    in the request; to stayd it is the time after (test_meta_get.py).
   - flush_all with a delay: a second one brings back to life what memcached flushed before
     (test_flush.py).
 """
@@ -152,8 +162,8 @@ def test_the_generator_reaches_every_command_and_flag():
     assert verbs >= {b"get", b"gets", b"gat", b"gats", b"set", b"add", b"replace", b"append",
                      b"prepend", b"cas", b"incr", b"decr", b"touch", b"delete", b"flush_all",
                      b"verbosity", b"quit", b"mn", b"mg", b"ms", b"md", b"ma"}
-    for verb, flags in ((b"mg", b"bcfkOqstvTNRhu"), (b"ms", b"bckOqTFICM"), (b"md", b"bkOqICT"),
-                        (b"ma", b"bckOqtvTNDJMC")):
+    for verb, flags in ((b"mg", b"bcfkOqstvTNRu"), (b"ms", b"bckOqTFICM"), (b"md", b"bkOqICT"),
+                        (b"ma", b"bckOqtvNDJMC")):
         seen = {word[:1] for words in lines if words[0] == verb for word in words[2:]}
         assert seen >= {bytes([flag]) for flag in flags}, verb
     assert any(words[-1] == b"noreply" for words in lines)

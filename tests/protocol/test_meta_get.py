@@ -39,6 +39,15 @@ def test_an_opaque_of_31_bytes_is_taken_and_one_of_32_refused(connection):
     connection.ask(b"mg k O%b\r\n" % (b"o" * 32), b"CLIENT_ERROR opaque token too long\r\n")
 
 
+def test_a_command_with_an_opaque_too_long_is_not_carried_out(stayd_connection):
+    """memcached answers with the same error, but creates the items all the same."""
+    for command in (b"mg k N0", b"ma k N0"):
+        stayd_connection.ask(
+            command + b" O%b\r\n" % (b"o" * 32), b"CLIENT_ERROR opaque token too long\r\n"
+        )
+        stayd_connection.ask(b"mg k\r\n", b"EN\r\n")
+
+
 def test_c_returns_the_same_number_as_gets(connection):
     connection.set(b"k", b"v")
     connection.send(b"gets k\r\n")
@@ -90,6 +99,16 @@ def test_r_lets_one_client_win_when_the_time_left_is_less(connection):
     connection.ask(b"mg k R200\r\n", b"HD Z\r\n")
     connection.set(b"k", b"v", expiry=100)
     connection.ask(b"mg k R30\r\n", b"HD\r\n")
+
+
+def test_r_looks_at_the_time_that_t_sets(stayd_connection):
+    connection = stayd_connection
+    for flags in (b"T100 R200", b"R200 T100"):
+        connection.set(b"k", b"v")
+        connection.ask(b"mg k " + flags + b"\r\n", b"HD W\r\n")
+    for flags in (b"T1000 R200", b"R200 T1000"):
+        connection.set(b"k", b"v", expiry=100)
+        connection.ask(b"mg k " + flags + b"\r\n", b"HD\r\n")
 
 
 def test_r_does_not_apply_to_an_item_that_never_expires(connection):
