@@ -80,7 +80,6 @@ static const char *meta_read_flag(struct request *request, struct meta *meta, ch
         return meta_read_expiry(request, token, &meta->create_expiry_s);
     case 'T':
         meta->create_sets_last_expiry = false;
-        meta->ttl_shown_before_touch = meta_has(meta, 't');
         return meta_read_expiry(request, token, &meta->touch_expiry_s);
     case 'R':
         return meta_read_expiry(request, token, &meta->recache_until_s);

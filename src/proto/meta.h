@@ -39,7 +39,6 @@ struct meta {
     uint32_t recache_until_s; /* R: an item that expires before this may be won */
     char mode;                /* M, else 0 */
     bool opaque_too_long;
-    bool ttl_shown_before_touch;  /* t stands before T */
     bool create_sets_last_expiry; /* T stands before N */
     char decoded[POOL_KEY_MAX];
 };

@@ -181,6 +181,13 @@ static void a_sum_that_is_too_large_is_not_stored(void **state) {
     }
 }
 
+static void an_append_to_nothing_is_not_stored_whatever_cas_it_names(void **state) {
+    (void)state;
+    struct pool pool = make_pool(STATUS_NOT_FOUND, false);
+    expect(&pool, "ms k 1 MA C5\r\nv\r\n", "NS\r\n");
+    expect(&pool, "ms k 1 C5\r\nv\r\n", "NF\r\n");
+}
+
 /* The old items: memcached drops what a failed set was to replace. A pool that may not forget keeps
  * it: a session must not end because its update did not fit. */
 static void a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten(void **state) {
@@ -231,6 +238,7 @@ int main(void) {
         cmocka_unit_test(a_read_only_pool_says_so_to_every_change_and_still_answers_reads),
         cmocka_unit_test(a_full_pool_says_so),
         cmocka_unit_test(a_sum_that_is_too_large_is_not_stored),
+        cmocka_unit_test(an_append_to_nothing_is_not_stored_whatever_cas_it_names),
         cmocka_unit_test(a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten),
         cmocka_unit_test(item_max_counts_key_and_value),
     };

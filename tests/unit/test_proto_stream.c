@@ -163,6 +163,20 @@ static void a_long_multi_get_is_answered_however_it_comes(void **state) {
     }
 }
 
+static void the_longest_key_ends_a_long_multi_get_however_it_comes(void **state) {
+    struct talk *talk = *state;
+    struct bytes spaces = talk_text("get", ' ', 3000, "");
+    struct bytes key = talk_text("", 'k', POOL_KEY_MAX, "\r\nmn\r\n");
+    for (size_t cut = 0; cut < key.size; cut++) {
+        talk_send(talk, spaces);
+        talk_send(talk, part(key, 0, cut));
+        talk_send(talk, part(key, cut, key.size));
+        talk_expect(talk, bytes_from_string("END\r\nMN\r\n"));
+    }
+    free((char *)spaces.data);
+    free((char *)key.data);
+}
+
 static void a_bad_key_in_a_long_multi_get_ends_it_with_an_error(void **state) {
     struct talk *talk = *state;
     talk_ask(talk, "set k 0 0 1\r\nv\r\n", "STORED\r\n");
@@ -207,7 +221,9 @@ static void a_line_without_an_end_closes_the_connection(void **state) {
         talk_restart(talk);
         size_t count = REQUEST_LINE_MAX - strlen(heads[i]);
         struct bytes longest = talk_text(heads[i], 'x', count, "\r\n");
-        talk_send(talk, longest);
+        talk_send(talk, part(longest, 0, longest.size - 1));
+        assert_false(talk->closed);
+        talk_send(talk, part(longest, longest.size - 1, longest.size));
         assert_false(talk->closed);
         assert_int_equal(talk->input.size, 0);
         talk_restart(talk);
@@ -407,6 +423,7 @@ int main(void) {
         TALK(a_stream_that_comes_byte_by_byte_is_answered_the_same),
         TALK(a_stream_in_random_pieces_is_answered_the_same),
         TALK(a_long_multi_get_is_answered_however_it_comes),
+        TALK(the_longest_key_ends_a_long_multi_get_however_it_comes),
         TALK(a_bad_key_in_a_long_multi_get_ends_it_with_an_error),
         TALK(a_long_get_of_no_keys_is_an_error_and_of_one_key_an_answer),
         TALK(a_line_without_an_end_closes_the_connection),
