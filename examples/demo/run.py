@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The demo: who stays logged in?
 
-    build/venv/bin/python examples/demo/run.py
+    build/venv/bin/python -B examples/demo/run.py
 
 Starts the bookshop of examples/site three times, on one memcached, on two, and on stayd, drives it
 over HTTP as browsers do, and shows who is still logged in after what happens to every site; then it
@@ -224,6 +224,10 @@ def main():
     except KeyboardInterrupt:
         screen.goodbye()
         return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone. So that Python does not fail on flushing it at the end:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (CannotRun, ChildDied) as error:
         screen.failed(str(error))
         return 1

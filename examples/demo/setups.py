@@ -92,6 +92,7 @@ class Setup:
     url: str = ""
     sessions_over_tcp: str = ""  # stayd only: the sessions pool's other address
     dashboard: str = ""  # stayd only
+    short_dir: object = None  # removed when the set-up is
 
     def restart(self, children, signal_number):
         """Restarts all daemons of the set-up. Returns the seconds until the last one answers."""
@@ -197,8 +198,10 @@ def stayd(run_dir, memory_mb, key="stayd"):
     home = run_dir / key
     data_dir = home / "data"
     sockets_dir = home / "run"
+    short_dir = None
     if len(str(sockets_dir)) > RUN_DIR_LONGEST:
-        sockets_dir = Path(tempfile.mkdtemp(prefix="stayd-demo-"))
+        short_dir = tempfile.TemporaryDirectory(prefix="stayd-demo-")
+        sockets_dir = Path(short_dir.name)
     for folder in (data_dir, sockets_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     cache_port, sessions_port, admin_port = free_ports(3)
@@ -225,6 +228,7 @@ def stayd(run_dir, memory_mb, key="stayd"):
             "SITE_CACHE": f"memcached://127.0.0.1:{cache_port}/",
             "SITE_SESSION_CACHE": f"unix://{sockets_dir}/sessions.sock",
         },
+        short_dir=short_dir,
         dashboard=f"http://127.0.0.1:{admin_port}/",
         sessions_over_tcp=f"memcached://127.0.0.1:{sessions_port}/",
     )
