@@ -46,6 +46,24 @@ static struct record change_tombstone(const struct change_attempt *attempt) {
     };
 }
 
+/* An item keeps the time when it was first stored, and does not outlive the pool's limit by being
+ * stored again. */
+static void change_limit_lifetime(struct change_attempt *attempt) {
+    uint32_t max_lifetime_s = attempt->pool->options.max_lifetime_s;
+    struct record *record = &attempt->change.record;
+    record->created_s = attempt->old != NULL ? attempt->old->created_s : 0;
+    if (max_lifetime_s == 0) {
+        return;
+    }
+    if (record->created_s == 0) {
+        record->created_s = attempt->thread->now_s;
+    }
+    uint64_t end_s = (uint64_t)record->created_s + max_lifetime_s;
+    if (end_s < LAYOUT_NEVER && (record->expiry_s == 0 || record->expiry_s > end_s)) {
+        record->expiry_s = (uint32_t)end_s;
+    }
+}
+
 /* Looks up and asks the planner. */
 static enum status change_plan(struct change_attempt *attempt, change_planner planner,
                                void *request) {
@@ -70,6 +88,7 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     record->kind = LAYOUT_VALUE;
     record->key = attempt->key;
     record->accessed_s = now_s;
+    change_limit_lifetime(attempt);
     attempt->removes =
         attempt->change.action == CHANGE_REMOVE || record_expired(record->expiry_s, now_s);
     /* Without it, the old version would be there again once the new one is gone (invariant 1). */
@@ -157,6 +176,7 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
     }
     record_write(place.at, record, place.crc_seed);
     size_t size = record_stored_size(place.at);
+    segments_note_due(&pool->segments, place.location, pool_due_s(pool, record));
     if (!change_publish(attempt, place.location, size)) {
         return STATUS_NO_MEMORY;
     }

@@ -45,6 +45,7 @@ static bool compaction_copy(struct pool *pool, const struct segment_cursor *curs
         return false;
     }
     record_move(place->at, cursor->at, place->crc_seed);
+    segments_note_due(&pool->segments, place->location, pool_due_s(pool, &cursor->record));
     pool_add(pool, pool_janitor_shard(pool), POOL_BYTES_MOVED, cursor->size);
     pool->janitor.moved_bytes += cursor->size;
     return true;
@@ -81,7 +82,8 @@ static enum compaction_fate compaction_decide(struct pool *pool,
         (value & ~((UINT64_C(1) << LAYOUT_LOCATION_BITS) - 1)) | place.location,
         keep_reads > 0 ? frequency / 2 : frequency);
     segments_count_live(&pool->segments, place.location, cursor->size);
-    atomic_store_explicit(slot, moved, memory_order_release); /* publishes the copy */
+    atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
+    record_note_access(place.at, atomic_load(&cursor->at->accessed_s)); /* read meanwhile */
     segments_count_dead(&pool->segments, cursor->location, cursor->size);
     return FATE_MOVED;
 }
@@ -120,8 +122,8 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
             marker_bytes += needed ? (uint32_t)cursor.size : 0;
         } else if (!pool_visible(pool, record, now_s)) {
             compaction_handle(pool, &cursor, 0, now_s, false);
-        } else if (record->expiry_s != 0 && record->expiry_s < next_expiry_s) {
-            next_expiry_s = record->expiry_s;
+        } else if (pool_due_s(pool, record) < next_expiry_s) {
+            next_expiry_s = pool_due_s(pool, record);
         }
     }
     segments_set_markers(&pool->segments, segment, marker_bytes);

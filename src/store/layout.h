@@ -15,7 +15,7 @@
  *   record   +-----+------------+-----------+----------+-----+---------+--------+-------+-----+
  *            | crc | accessed_s | sequence  | expiry_s | ... | options |  key   | value | pad |
  *            +-----+------------+-----------+----------+-----+---------+--------+-------+-----+
- *             24 bytes; options: client flags, CAS; pad: to a multiple of 8
+ *             24 bytes; options: client flags, CAS, created_s; pad: to a multiple of 8
  *
  *   index  +--------+----------------+---------------------+---------------------+
  *          | header | segment table  | buckets             | overflow buckets    |
@@ -94,7 +94,7 @@ enum {
     LAYOUT_STALE = 0x10,
     LAYOUT_TOKEN_SENT = 0x20,
     LAYOUT_PAIRED = 0x40,      /* a tombstone that counts only if the record behind it is whole */
-    LAYOUT_INFO_UNUSED = 0x80, /* always 0 */
+    LAYOUT_HAS_CREATED = 0x80, /* 4 bytes: unix seconds */
 };
 
 struct layout_record {

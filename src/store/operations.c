@@ -15,30 +15,6 @@ static void count(struct pool *pool, struct store_thread *thread, enum pool_coun
     pool_add(pool, thread->index, counter, 1);
 }
 
-/* Notes a read: how often is what eviction goes by. A slot that has changed meanwhile is left. */
-static void note_read(struct pool *pool, struct store_thread *thread,
-                      const struct lookup_hit *hit) {
-    unsigned frequency = layout_slot_frequency(hit->slot_value);
-    if (!pool->options.persist) {
-        _Atomic uint32_t *accessed_s = &hit->at->accessed_s;
-        if (atomic_load_explicit(accessed_s, memory_order_relaxed) != thread->now_s) {
-            atomic_store_explicit(accessed_s, thread->now_s, memory_order_relaxed); /* a hint */
-        }
-    }
-    bool counts = frequency == 0;
-    if (pool->options.evict && !counts && frequency < LAYOUT_FREQUENCY_MAX) {
-        counts = frequency < OPERATION_READS_SURE ||
-                 (hit->at->sequence_low + thread->reads++) % OPERATION_READS_STEP == 0;
-    }
-    if (counts) {
-        uint64_t slot = hit->slot_value;
-        uint64_t more = layout_slot_with_frequency(slot, frequency + 1);
-        /* relaxed: it publishes nothing; the location stays as it was */
-        atomic_compare_exchange_strong_explicit(hit->slot, &slot, more, memory_order_relaxed,
-                                                memory_order_relaxed);
-    }
-}
-
 /* Looks a key up without a lock; whether or not a client may see it. */
 static bool find(struct pool *pool, struct bytes key, struct lookup_hit *hit) {
     uint64_t hash = hash_key(pool->view.hash_seed, key);
@@ -54,6 +30,48 @@ static bool find(struct pool *pool, struct bytes key, struct lookup_hit *hit) {
     }
 }
 
+/* Notes when an item was read. In a persistent pool that makes the page dirty, which is why only
+ * one with an idle time-out does it. */
+static void note_access(struct pool *pool, struct store_thread *thread, struct lookup_hit *hit) {
+    if (pool->options.persist && pool->options.idle_timeout_s == 0) {
+        return;
+    }
+    _Atomic uint32_t *accessed_s = &hit->at->accessed_s;
+    if (atomic_load_explicit(accessed_s, memory_order_relaxed) >= thread->now_s) {
+        return; /* relaxed: it publishes nothing */
+    }
+    record_note_access(hit->at, thread->now_s);
+    if (pool->options.persist) {
+        sync_note_write(&pool->sync);
+    }
+    /* It may have been moved before the access was noted: then the copy must get it. The mover
+     * looks the other way round (compaction_decide); all four are seq_cst, so one of us sees the
+     * other. */
+    struct lookup_hit moved;
+    if (layout_slot_location(atomic_load(hit->slot)) != layout_slot_location(hit->slot_value) &&
+        find(pool, hit->record.key, &moved)) {
+        record_note_access(moved.at, thread->now_s);
+    }
+}
+
+/* Notes a read: how often is what eviction goes by. A slot that has changed meanwhile is left. */
+static void note_read(struct pool *pool, struct store_thread *thread,
+                      const struct lookup_hit *hit) {
+    unsigned frequency = layout_slot_frequency(hit->slot_value);
+    bool counts = frequency == 0;
+    if (pool->options.evict && !counts && frequency < LAYOUT_FREQUENCY_MAX) {
+        counts = frequency < OPERATION_READS_SURE ||
+                 (hit->at->sequence_low + thread->reads++) % OPERATION_READS_STEP == 0;
+    }
+    if (counts) {
+        uint64_t slot = hit->slot_value;
+        uint64_t more = layout_slot_with_frequency(slot, frequency + 1);
+        /* relaxed: it publishes nothing; the location stays as it was */
+        atomic_compare_exchange_strong_explicit(hit->slot, &slot, more, memory_order_relaxed,
+                                                memory_order_relaxed);
+    }
+}
+
 static enum status get_item(struct pool *pool, struct store_thread *thread, struct bytes key,
                             bool unnoticed, struct item *item) {
     struct lookup_hit hit;
@@ -62,7 +80,7 @@ static enum status get_item(struct pool *pool, struct store_thread *thread, stru
     if (!found || !pool_visible(pool, &hit.record, thread->now_s)) {
         count(pool, thread, POOL_GET_MISSES);
         if (found) {
-            bool expired = record_expired(hit.record.expiry_s, thread->now_s);
+            bool expired = pool_expired(pool, &hit.record, thread->now_s);
             count(pool, thread, expired ? POOL_GET_EXPIRED : POOL_GET_FLUSHED);
         }
         return STATUS_NOT_FOUND;
@@ -70,6 +88,7 @@ static enum status get_item(struct pool *pool, struct store_thread *thread, stru
     count(pool, thread, POOL_GET_HITS);
     change_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
     if (!unnoticed) {
+        note_access(pool, thread, &hit);
         note_read(pool, thread, &hit);
     }
     return STATUS_OK;

@@ -39,7 +39,9 @@ struct pool_options {
     bool evict;              /* full: forget the least read (else: refuse new keys) */
     bool persist;            /* in data_dir/NAME.pool (else: in memory alone) */
     enum pool_fsync fsync;
-    const char *data_dir; /* persistent pools: exists, writable */
+    uint32_t idle_timeout_s; /* an item is gone when nobody read or wrote it so long; 0: never */
+    uint32_t max_lifetime_s; /* an item is gone so long after it was first stored; 0: never */
+    const char *data_dir;    /* persistent pools: exists, writable */
     const char *run_dir;
 };
 

@@ -54,10 +54,31 @@ static inline uint64_t pool_flush_sequence(const struct pool *pool) {
     return atomic_load_explicit(&pool->view.index->flush_sequence, memory_order_relaxed);
 }
 
+/* Whether an item has reached its expiry, or one of the pool's limits, whichever comes first. */
+static inline bool pool_expired(const struct pool *pool, const struct record *record,
+                                uint32_t now_s) {
+    const struct pool_options *options = &pool->options;
+    return record_expired(record->expiry_s, now_s) ||
+           (options->idle_timeout_s != 0 &&
+            (uint64_t)record->accessed_s + options->idle_timeout_s <= now_s) ||
+           (options->max_lifetime_s != 0 && record->created_s != 0 &&
+            (uint64_t)record->created_s + options->max_lifetime_s <= now_s);
+}
+
+/* When an item is worth a look whether it has expired; LAYOUT_NEVER. */
+static inline uint32_t pool_due_s(const struct pool *pool, const struct record *record) {
+    uint32_t due_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
+    if (pool->options.idle_timeout_s != 0) {
+        uint64_t idle_s = (uint64_t)record->accessed_s + pool->options.idle_timeout_s;
+        due_s = idle_s < due_s ? (uint32_t)idle_s : due_s;
+    }
+    return due_s;
+}
+
 /* Whether a client may see the record that a slot points to. */
 static inline bool pool_visible(const struct pool *pool, const struct record *record,
                                 uint32_t now_s) {
-    return !record_expired(record->expiry_s, now_s) && record->sequence > pool_flush_sequence(pool);
+    return record->sequence > pool_flush_sequence(pool) && !pool_expired(pool, record, now_s);
 }
 
 static inline uint64_t pool_next_sequence(struct pool *pool) {

@@ -8,6 +8,7 @@ static uint8_t record_info(const struct record *record) {
     unsigned info = (unsigned)record->kind;
     info |= record->client_flags != 0 ? LAYOUT_HAS_CLIENT_FLAGS : 0;
     info |= record->cas != 0 ? LAYOUT_HAS_CAS : 0;
+    info |= record->created_s != 0 ? LAYOUT_HAS_CREATED : 0;
     info |= record->stale ? LAYOUT_STALE : 0;
     info |= record->token_sent ? LAYOUT_TOKEN_SENT : 0;
     info |= record->paired ? LAYOUT_PAIRED : 0;
@@ -16,8 +17,8 @@ static uint8_t record_info(const struct record *record) {
 
 size_t record_size(const struct record *record) {
     size_t size = sizeof(struct layout_record) + (record->client_flags != 0 ? 4U : 0U) +
-                  (record->cas != 0 ? 8U : 0U) + record->key.size + record->value.size +
-                  record->value_tail.size;
+                  (record->cas != 0 ? 8U : 0U) + (record->created_s != 0 ? 4U : 0U) +
+                  record->key.size + record->value.size + record->value_tail.size;
     return (size + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
 }
 
@@ -56,6 +57,9 @@ void record_write(struct layout_record *at, const struct record *record, uint32_
     if (at->info & LAYOUT_HAS_CAS) {
         to = record_put(to, &record->cas, sizeof record->cas);
     }
+    if (at->info & LAYOUT_HAS_CREATED) {
+        to = record_put(to, &record->created_s, sizeof record->created_s);
+    }
     to = record_put(to, record->key.data, record->key.size);
     to = record_put(to, record->value.data, record->value.size);
     to = record_put(to, record->value_tail.data, record->value_tail.size);
@@ -71,7 +75,7 @@ bool record_read(const struct layout_record *at, size_t room, struct record *rec
     uint8_t info = once->info;
     size_t key_size = once->key_size;
     size_t value_size = once->value_size;
-    if ((info & LAYOUT_KIND_MASK) == LAYOUT_NONE || (info & LAYOUT_INFO_UNUSED) != 0 ||
+    if ((info & LAYOUT_KIND_MASK) == LAYOUT_NONE ||
         sizeof *at + record_options_size(info) + key_size + value_size > room) {
         return false;
     }
@@ -93,6 +97,11 @@ bool record_read(const struct layout_record *at, size_t room, struct record *rec
     if (info & LAYOUT_HAS_CAS) {
         memcpy(&record->cas, from, sizeof record->cas);
         from += sizeof record->cas;
+    }
+    record->created_s = 0;
+    if (info & LAYOUT_HAS_CREATED) {
+        memcpy(&record->created_s, from, sizeof record->created_s);
+        from += sizeof record->created_s;
     }
     record->key = bytes_from(from, key_size);
     record->value = bytes_from(from + key_size, value_size);

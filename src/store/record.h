@@ -22,6 +22,7 @@ struct record {
     uint32_t client_flags;
     uint32_t expiry_s;
     uint32_t accessed_s;
+    uint32_t created_s; /* 0: not known */
     uint64_t sequence;
     uint64_t cas; /* 0 when writing: the sequence */
     struct bytes key;
@@ -55,7 +56,8 @@ static inline uint64_t record_sequence(const struct layout_record *at) {
 }
 
 static inline size_t record_options_size(uint8_t info) {
-    return ((info & LAYOUT_HAS_CLIENT_FLAGS) ? 4U : 0U) + ((info & LAYOUT_HAS_CAS) ? 8U : 0U);
+    return ((info & LAYOUT_HAS_CLIENT_FLAGS) ? 4U : 0U) + ((info & LAYOUT_HAS_CAS) ? 8U : 0U) +
+           ((info & LAYOUT_HAS_CREATED) ? 4U : 0U);
 }
 
 /* The bytes up to the next record, of a record that has been checked. */
@@ -63,6 +65,14 @@ static inline size_t record_stored_size(const struct layout_record *at) {
     size_t size =
         sizeof *at + record_options_size(at->info) + at->key_size + (size_t)at->value_size;
     return (size + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
+}
+
+/* Notes a read, unless a later one is noted already. seq_cst: see note_access in operations.c. */
+static inline void record_note_access(struct layout_record *at, uint32_t accessed_s) {
+    uint32_t before = atomic_load(&at->accessed_s);
+    while (before < accessed_s &&
+           !atomic_compare_exchange_weak(&at->accessed_s, &before, accessed_s)) {
+    }
 }
 
 static inline bool record_expired(uint32_t expiry_s, uint32_t now_s) {

@@ -94,6 +94,8 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
         found->marker_bytes += (uint32_t)cursor->size;
     }
     segment_note_expiry(&recovery->pool->view.segments[cursor->segment], record->expiry_s);
+    segments_note_due(&recovery->pool->segments, cursor->location,
+                      pool_due_s(recovery->pool, record));
     return recovery_index_record(recovery->pool, cursor);
 }
 
