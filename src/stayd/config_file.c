@@ -16,8 +16,6 @@ enum {
     SEND_TIMEOUT_MAX_S = 86400
 };
 
-static const char byte_order_mark[] = "\xEF\xBB\xBF";
-
 enum section_kind { SECTION_NONE, SECTION_SERVER, SECTION_POOL, SECTION_UNKNOWN };
 
 /* A listen as it is written: what it is relative to may stand further down in the file. */
@@ -341,9 +339,6 @@ static char *config_file_next_line(char *text, int room, void *stream) {
             strcpy(text, "\n");
         }
     }
-    if (parser->line == 1 && strncmp(text, byte_order_mark, strlen(byte_order_mark)) == 0) {
-        memmove(text, text + strlen(byte_order_mark), strlen(text + strlen(byte_order_mark)) + 1);
-    }
     if (config_file_is_section(parser, text)) {
         strcpy(text, "\n");
     }
@@ -412,12 +407,24 @@ static void config_file_take_addresses(struct config_parser *parser) {
     free(parser->admin);
 }
 
+/* Some editors begin a file with a byte order mark, EF BB BF; nothing else begins with EF. */
+static void config_file_skip_mark(FILE *stream) {
+    int first = getc(stream);
+    if (first == 0xEF) {
+        getc(stream);
+        getc(stream);
+    } else if (first != EOF) {
+        ungetc(first, stream);
+    }
+}
+
 void config_file_read(const char *path, struct config *config, struct faults *faults) {
     FILE *stream = fopen(path, "re");
     if (stream == NULL) {
         faults_add(faults, 0, "cannot read the configuration: %s", strerror(errno));
         return;
     }
+    config_file_skip_mark(stream);
     ini_allow_multiline = false; /* an indented line is a line like others */
     ini_allow_no_value = true;   /* so that config_file_take_value can say what is missing */
     ini_use_stack = false;
