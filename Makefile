@@ -21,7 +21,7 @@ build/build.ninja:
 run:
 	@scripts/setup run
 	@$(MAKE) --no-print-directory build
-	@build/venv/bin/python examples/demo/run.py
+	@build/venv/bin/python -B examples/demo/run.py
 
 test:
 	@scripts/setup test
@@ -34,7 +34,7 @@ test-matrix: build
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
-	@build/venv/bin/python bench/run.py
+	@build/venv/bin/python -B bench/run.py
 
 lint:
 	@scripts/setup test

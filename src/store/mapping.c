@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "store/io.h"
+#include "store/resize.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,10 +73,18 @@ static enum status mapping_refuse(struct mapping *mapping) {
     return STATUS_INVALID;
 }
 
+/* Whether these numbers can be used without fear, whoever wrote them. */
+static bool mapping_geometry_valid(const struct layout_data_header *header) {
+    return header->segment_bytes >= LAYOUT_PAGE && header->segment_bytes % LAYOUT_PAGE == 0 &&
+           header->segment_bytes <= 2 * (uint64_t)POOL_ITEM_MAX_LIMIT &&
+           header->segment_count > 0 && header->offset_bits < LAYOUT_LOCATION_BITS &&
+           (UINT64_C(1) << header->offset_bits) * LAYOUT_ALIGN >= header->segment_bytes &&
+           header->segment_count <= UINT64_C(1) << (LAYOUT_LOCATION_BITS - header->offset_bits);
+}
+
 /* Whether a file's header is one that this program wrote, and means the pool that is wanted. */
 static enum status mapping_check_data(struct mapping *mapping, const char *path,
-                                      const struct layout_data_header *found,
-                                      const struct layout_data_header *wanted, uint64_t file_bytes,
+                                      const struct layout_data_header *found, uint64_t file_bytes,
                                       char *error) {
     if (found->magic != LAYOUT_DATA_MAGIC) {
         mapping_explain(
@@ -93,7 +102,7 @@ static enum status mapping_check_data(struct mapping *mapping, const char *path,
             path, found->version, LAYOUT_VERSION);
         return mapping_refuse(mapping);
     }
-    if (found->header_crc != mapping_header_crc(found)) {
+    if (found->header_crc != mapping_header_crc(found) || !mapping_geometry_valid(found)) {
         mapping_explain(
             error,
             "%s is damaged: its header does not match its checksum; it is left as it is. "
@@ -103,7 +112,7 @@ static enum status mapping_check_data(struct mapping *mapping, const char *path,
     }
     uint64_t header_bytes =
         LAYOUT_PAGE + (uint64_t)found->segment_count * (uint64_t)found->segment_bytes;
-    if (file_bytes != header_bytes) {
+    if (file_bytes < header_bytes) {
         mapping_explain(
             error,
             "%s is damaged: it is %llu bytes long, its header says %llu; it is left as it is. "
@@ -111,22 +120,11 @@ static enum status mapping_check_data(struct mapping *mapping, const char *path,
             path, (unsigned long long)file_bytes, (unsigned long long)header_bytes);
         return mapping_refuse(mapping);
     }
-    if (found->segment_bytes != wanted->segment_bytes ||
-        found->segment_count != wanted->segment_count) {
-        mapping_explain(
-            error,
-            "%s was made for %u segments of %u bytes, the configuration's memory and item_max "
-            "make %u of %u; it is left as it is. Set memory and item_max to what they were, "
-            "or move the file away to begin an empty pool",
-            path, found->segment_count, found->segment_bytes, wanted->segment_count,
-            wanted->segment_bytes);
-        return mapping_refuse(mapping);
-    }
     return STATUS_OK;
 }
 
 static enum status mapping_open_existing(struct mapping *mapping, const char *path,
-                                         const struct layout_data_header *wanted, char *error) {
+                                         const struct pool_options *options, char *error) {
     if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK) {
             mapping_explain(
@@ -155,11 +153,16 @@ static enum status mapping_open_existing(struct mapping *mapping, const char *pa
         found.magic = 0; /* too short to be one: says so */
     }
     enum status checked =
-        mapping_check_data(mapping, path, &found, wanted, (uint64_t)status.st_size, error);
+        mapping_check_data(mapping, path, &found, (uint64_t)status.st_size, error);
     if (checked != STATUS_OK) {
         return checked;
     }
-    if (!mapping_map(mapping, (uint64_t)status.st_size)) {
+    uint32_t count;
+    if (!resize_plan(&found, options, &count, error) ||
+        (count > found.segment_count && !resize_grow(mapping->file, &found, count, error))) {
+        return mapping_refuse(mapping);
+    }
+    if (!mapping_map(mapping, LAYOUT_PAGE + (uint64_t)found.segment_count * found.segment_bytes)) {
         return mapping_fail(mapping, error, "map", path);
     }
     return STATUS_OK;
@@ -229,7 +232,7 @@ enum status mapping_open_data(struct mapping *mapping, const struct pool_options
     *created = false;
     mapping->file = open(path, O_RDWR | O_CLOEXEC);
     if (mapping->file >= 0) {
-        return mapping_open_existing(mapping, path, wanted, error);
+        return mapping_open_existing(mapping, path, options, error);
     }
     if (errno != ENOENT) {
         return mapping_fail(mapping, error, "open", path);

@@ -25,9 +25,9 @@ void mapping_finish(struct mapping *mapping);
 enum status mapping_create_memory(struct mapping *mapping, const char *name, uint64_t size_bytes,
                                   char error[POOL_ERROR_MAX]);
 
-/* data_dir/NAME.pool: opens it, or makes one of the geometry in `wanted`, preallocated, all zero
- * behind its header. Locked against a second daemon. A file that is not what the options say is
- * refused and left as it is. */
+/* data_dir/NAME.pool: opens it, letting it grow to the memory in the options, or makes one of the
+ * geometry in `wanted`, preallocated, all zero behind its header. Locked against a second daemon. A
+ * file that is not sound, or cannot serve the options, is refused and left as it is. */
 enum status mapping_open_data(struct mapping *mapping, const struct pool_options *options,
                               const struct layout_data_header *wanted, bool *created,
                               char error[POOL_ERROR_MAX]);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "store/pool_private.h"
+#include "store/resize.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,12 +15,10 @@
 
 enum {
     POOL_SEGMENTS_WANTED = 256,
-    POOL_SEGMENTS_MIN = 8,
     POOL_SEGMENT_MIN = 64 << 10, /* bytes */
     POOL_SEGMENT_MAX = 4 << 20,  /* unless item_max needs more */
     POOL_ITEM_MAX_MIN = 1 << 10,
-    POOL_RECORD_OVERHEAD = 64, /* the most that a record and its padding add to key and value */
-    POOL_LIVE_PERCENT = 95,    /* evict = no: beyond it new keys are refused */
+    POOL_LIVE_PERCENT = 95, /* evict = no: beyond it new keys are refused */
 };
 
 /* Segments are a 256th of the memory, but hold the largest item. */
@@ -248,6 +247,19 @@ struct pool *pool_open(const struct pool_options *options, struct grace *grace,
     if (pool_map(pool, &attached, &created, error) != STATUS_OK ||
         !pool_begin(pool, attached, created, error)) {
         goto fail;
+    }
+    if (pool->header != NULL) {
+        uint32_t count;
+        if (!resize_plan(pool->header, options, &count, error)) {
+            goto fail;
+        }
+        if (count < pool->view.segment_count) {
+            if (!resize_shrink(pool, count, error)) {
+                goto fail;
+            }
+            pool_release(pool);
+            return pool_open(options, grace, error); /* the index is made for the new size */
+        }
     }
     if (!janitor_start(pool) || !sync_start(pool)) {
         snprintf(error, POOL_ERROR_MAX, "cannot start a thread: %s", strerror(errno));

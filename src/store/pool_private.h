@@ -13,6 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    POOL_SEGMENTS_MIN = 8,
+    POOL_RECORD_OVERHEAD = 64, /* the most that a record and its padding add to key and value */
+};
+
 /* Counters of one thread, so that no two write the same cache line. */
 struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];

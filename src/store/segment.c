@@ -76,6 +76,7 @@ bool segments_init(struct segments *segments, struct lookup_view *view,
             }
         }
     }
+    segments->limit = view->segment_count;
     atomic_store(&segments->free_count, free_count);
     return true;
 }
@@ -301,9 +302,24 @@ void segments_free(struct segments *segments, uint32_t segment) {
     segments_set_markers(segments, segment, 0);
     atomic_store(&info->state, LAYOUT_SEGMENT_FREE);
     pthread_mutex_lock(&segments->free_lock);
-    uint32_t count = atomic_load(&segments->free_count);
-    segments->free[count] = segment;
-    atomic_store(&segments->free_count, count + 1);
+    if (segment < segments->limit) {
+        uint32_t count = atomic_load(&segments->free_count);
+        segments->free[count] = segment;
+        atomic_store(&segments->free_count, count + 1);
+    }
+    pthread_mutex_unlock(&segments->free_lock);
+}
+
+void segments_limit(struct segments *segments, uint32_t count) {
+    pthread_mutex_lock(&segments->free_lock);
+    segments->limit = count;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < atomic_load(&segments->free_count); i++) {
+        if (segments->free[i] < count) {
+            segments->free[kept++] = segments->free[i];
+        }
+    }
+    atomic_store(&segments->free_count, kept);
     pthread_mutex_unlock(&segments->free_lock);
 }
 

@@ -49,9 +49,10 @@ struct segments {
 
     /* private */
     uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each purpose must leave */
-    pthread_mutex_t free_lock;          /* the next two; taken inside a head's lock */
+    pthread_mutex_t free_lock;          /* the next three; taken inside a head's lock */
     uint32_t *free;
     uint64_t generation;                 /* of the segment opened last */
+    uint32_t limit;                      /* segments from this one on are not handed out */
     _Atomic uint32_t free_count;         /* written under free_lock */
     _Atomic uint32_t opened_for_janitor; /* so far */
     struct segment_head heads[2][SEGMENT_CLASSES];
@@ -81,6 +82,9 @@ bool segment_header_valid(const struct layout_segment_header *header);
 static inline uint32_t segment_capacity(const struct segments *segments) {
     return segments->view->segment_bytes - (uint32_t)sizeof(struct layout_segment_header);
 }
+
+/* Segments from `count` on are not handed out any more (the file is to shrink). */
+void segments_limit(struct segments *segments, uint32_t count);
 
 /* Ends appending to a segment. */
 void segments_seal(struct segments *segments, uint32_t segment);
