@@ -74,7 +74,7 @@ def describe_machine(memcached):
 def main():
     """Runs the entries that were asked for; returns the exit status."""
     arguments = parse_arguments()
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console = Console() if sys.stdout.isatty() else Console(width=112)
     console.print(describe_machine(arguments.memcached), highlight=False)
     console.print()
     began = time.monotonic()
@@ -110,4 +110,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,5 +1,5 @@
 """CPU time of the daemon per operation: 50 connections over TCP loopback, 90 % reads, 220-byte
-values, with and without pipelining.
+values, with 32 requests on the way on each connection ("32 deep") and with one.
 
 The daemon's own time is what counts, not throughput: the load generator and the kernel's other
 work share the machine with it. Rounds alternate between the servers, so that a slow spell of the
@@ -14,9 +14,9 @@ KEYS = 1_000_000
 MEMORY_MB = 1024
 WORK = (
     # name, options of stayd-load, target
-    ("pipeline 32, get and set", {"pipeline": 32}, 0.4),
-    ("pipeline 32, mg and ms", {"pipeline": 32, "meta": True}, 0.4),
-    ("no pipeline, get and set", {"pipeline": 1}, 0.7),
+    ("32 deep, get/set", {"pipeline": 32}, 0.4),
+    ("32 deep, mg/ms", {"pipeline": 32, "meta": True}, 0.4),
+    ("1 deep, get/set", {"pipeline": 1}, 0.7),
 )
 
 
@@ -33,14 +33,14 @@ def run(bench):
     """Returns nanoseconds of CPU time per operation."""
     rounds, seconds = (3, 0.7) if bench.quick else (5, 2)
     result = Result(
-        f"CPU time of the daemon, 50 connections, {KEYS:,} keys, {bench.threads} threads",
+        f"CPU time of the daemon by pool, 50 connections, {KEYS:,} keys, {bench.threads} threads",
         "ns per operation: median, least..most of the rounds",
     )
     with ExitStack() as stack:
         daemons = {
             "peer": stack.enter_context(bench.peer(MEMORY_MB)),
-            "cache pool": stack.enter_context(bench.under_test(MEMORY_MB)),
-            "sessions pool": stack.enter_context(bench.under_test(MEMORY_MB, persist=True)),
+            "cache": stack.enter_context(bench.under_test(MEMORY_MB)),
+            "sessions": stack.enter_context(bench.under_test(MEMORY_MB, persist=True)),
         }
         for name, daemon in daemons.items():
             bench.progress(f"cpu: filling {name}")
@@ -55,8 +55,8 @@ def run(bench):
                     used, operations = _measure(bench, daemon, options, seconds)
                     total[name].append(used.total_ns / operations)
                     user[name].append(used.user_ns / operations)
-            for name in ("cache pool", "sessions pool"):
-                row = Row(f"{work}: {name}", total[name], total["peer"], target)
+            for name in ("cache", "sessions"):
+                row = Row(f"{work}, {name}", total[name], total["peer"], target)
                 result.rows.append(row)
                 result.rows.append(Row("  of it in user mode", user[name], user["peer"]))
     return result

@@ -12,9 +12,9 @@ from report import Result, Row
 
 WORK = (
     # name, options of stayd-load
-    ("220 bytes, no scan", {"value": "220"}),
-    ("220 bytes, 20 % scan", {"value": "220", "scan": 20}),
-    ("50 to 1000 bytes, 20 % scan", {"value": "50-1000", "scan": 20}),
+    ("220 bytes", {"value": "220"}),
+    ("220 bytes, scan", {"value": "220", "scan": 20}),
+    ("50..1000 bytes, scan", {"value": "50-1000", "scan": 20}),
 )
 
 
