@@ -207,6 +207,39 @@ static enum connection_next connection_drain(struct connection *connection,
     return CONNECTION_LINGER;
 }
 
+/* Keeps the replies back if they acknowledge writes that are not on the disk yet. False if memory
+ * is short: the connection ends without them, as if the daemon had been killed. */
+static bool connection_hold_replies(struct connection *connection, struct connection_loan *loan) {
+    connection->ticket = pool_take_ticket(connection->proto.pool, loan->store);
+    if (connection->ticket == 0) {
+        return true;
+    }
+    struct buffer *replies = &loan->replies;
+    if (!buffer_append(&connection->output, replies->data, replies->size)) {
+        log_warning("closing a connection: no memory for %zu bytes of replies that wait for the "
+                    "disk",
+                    replies->size);
+        return false;
+    }
+    replies->size = 0;
+    return true;
+}
+
+/* Whether the writes that the output acknowledges are on the disk. */
+static enum connection_next connection_check_ticket(struct connection *connection) {
+    switch (pool_check_ticket(connection->proto.pool, connection->ticket)) {
+    case STATUS_OK:
+        connection->ticket = 0;
+        return CONNECTION_STALLED; /* if it has output, it may go */
+    case STATUS_NOT_FOUND:
+        return CONNECTION_HELD;
+    default:
+        log_warning("closing a connection: its last writes could not be brought to the disk, and "
+                    "are not acknowledged");
+        return CONNECTION_END;
+    }
+}
+
 /* Answers what is whole in `input`, until there is much to send or the turn is over. */
 static enum connection_next connection_answer(struct connection *connection,
                                               struct connection_loan *loan, struct bytes input,
@@ -220,10 +253,11 @@ static enum connection_next connection_answer(struct connection *connection,
         assert(consumed <= input.size);
         input = bytes_from(input.data + consumed, input.size - consumed);
         turn_bytes += loan->replies.size;
-        if (!connection_send_replies(connection, loan, progress)) {
+        if (!connection_hold_replies(connection, loan) ||
+            !connection_send_replies(connection, loan, progress)) {
             return CONNECTION_END;
         }
-    } while (next == PROTO_FLUSH && !connection_has_output(connection) &&
+    } while (next == PROTO_FLUSH && connection->ticket == 0 && !connection_has_output(connection) &&
              turn_bytes < CONNECTION_TURN_BYTES);
 
     connection->input_runnable = next == PROTO_FLUSH;
@@ -231,7 +265,8 @@ static enum connection_next connection_answer(struct connection *connection,
     if (!connection_keep_input(connection, input)) {
         return CONNECTION_END;
     }
-    return connection_rest(connection);
+    return connection->ticket != 0 ? connection_check_ticket(connection)
+                                   : connection_rest(connection);
 }
 
 /* Reads once, and answers if a whole request may be there now. */
@@ -257,6 +292,16 @@ static enum connection_next connection_read(struct connection *connection,
 enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
                                       bool *progress) {
     *progress = false;
+    if (connection->ticket != 0) {
+        enum connection_next next = connection_check_ticket(connection);
+        if (next != CONNECTION_STALLED) {
+            return next;
+        }
+        connection->writable = true;              /* nothing has been sent since it was known */
+        if (!connection_has_output(connection)) { /* nothing but noreply */
+            return connection_rest(connection);
+        }
+    }
     if (connection_has_output(connection)) {
         if (connection->writable && !connection_send_output(connection, loan, progress)) {
             return CONNECTION_END;

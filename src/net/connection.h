@@ -11,6 +11,9 @@
  * Requests are read into and answered from buffers that the thread lends, so that an idle
  * connection owns none. Its own buffers hold the rest only, and are freed when they are empty.
  *
+ * With `fsync = always` the replies to a batch that wrote something are output too, until the pool
+ * says that it is on the disk. Meanwhile nothing is read, so replies stay in order.
+ *
  * While a client does not take its replies, nothing is read from it: a connection never owns more
  * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. */
 #ifndef STAYD_NET_CONNECTION_H
@@ -38,6 +41,7 @@ enum connection_next {
     CONNECTION_IDLE,    /* serve again when the socket is readable */
     CONNECTION_READY,   /* there is more to do: serve again after the others */
     CONNECTION_STALLED, /* serve again when the socket is writable */
+    CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
     CONNECTION_LINGER,  /* all is said: serve again when readable, until the client closes too */
     CONNECTION_END      /* destroy it */
 };
@@ -67,6 +71,7 @@ struct connection {
     size_t input_wanted; /* the request in `input` is of no use until it has so many bytes */
     struct buffer output;
     size_t output_sent; /* of output's bytes */
+    uint64_t ticket;    /* the output must not go before this is done (pool.h); 0: it may */
 };
 
 /* Takes the socket, which does not block. NULL if memory is short. */

@@ -26,7 +26,7 @@ struct worker {
     const struct worker_options *options;
     pthread_t thread;
     int epoll_fd;
-    int wake_fd; /* eventfd: something is in `given`, or `stopping` */
+    int wake_fd; /* eventfd: something is in `given`, a pool has synced, or `stopping` */
     _Atomic bool stopping;
     _Atomic unsigned connection_count; /* given and not yet closed */
 
@@ -38,6 +38,7 @@ struct worker {
     struct list connections;
     struct list ready;  /* to be served in this batch */
     struct list waited; /* stalled or lingering */
+    struct list held;   /* waiting for a sync */
     uint64_t scanned_ms;
     struct connection_loan loan;
     struct epoll_event events[WORKER_EVENTS];
@@ -130,8 +131,21 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
         worker_set_deadline(worker, connection, next, progress);
         connection->next = next;
     }
+    if (next == CONNECTION_HELD) {
+        list_append(&worker->held, &connection->ready);
+        return;
+    }
     if (next == CONNECTION_READY || (next == CONNECTION_LINGER && connection->readable)) {
         worker_make_ready(worker, connection);
+    }
+}
+
+/* A pool has synced: what waits for that may go on. */
+static void worker_release_held(struct worker *worker) {
+    while (!list_is_empty(&worker->held)) {
+        struct connection *connection = list_entry(worker->held.next, struct connection, ready);
+        list_remove(&connection->ready);
+        list_append(&worker->ready, &connection->ready);
     }
 }
 
@@ -174,6 +188,7 @@ static void worker_note_event(struct worker *worker, const struct epoll_event *e
     struct connection *connection = event->data.ptr;
     if (connection == NULL) {
         worker_take_given(worker);
+        worker_release_held(worker);
         return;
     }
     uint32_t what = event->events;
@@ -221,6 +236,7 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
 /* Answers what has been received so far, and closes every connection that has its replies. */
 static void worker_finish_connections(struct worker *worker) {
     worker_take_given(worker);
+    worker_release_held(worker); /* the wake-up may have been a sync's */
     struct list *next;
     for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
         struct connection *connection = list_entry(link, struct connection, all);
@@ -288,6 +304,7 @@ static struct worker *worker_create(const struct worker_options *options, unsign
     list_init(&worker->connections);
     list_init(&worker->ready);
     list_init(&worker->waited);
+    list_init(&worker->held);
     pthread_mutex_init(&worker->given_lock, NULL);
     store_thread_init(&worker->store, options->grace, index);
     worker->loan.store = &worker->store;
@@ -302,6 +319,29 @@ static struct worker *worker_create(const struct worker_options *options, unsign
         return NULL;
     }
     return worker;
+}
+
+static void worker_wake(struct worker *worker) {
+    const uint64_t one = 1;
+    ssize_t result = write(worker->wake_fd, &one, sizeof one);
+    (void)result; /* fails only if it is awake already, 2^64 times over */
+}
+
+/* Called by the pools' sync threads. */
+static void workers_note_sync(void *context) {
+    struct workers *workers = context;
+    for (unsigned i = 0; i < workers->count; i++) {
+        worker_wake(workers->workers[i]);
+    }
+}
+
+static void workers_watch_syncs(struct workers *workers, bool watch) {
+    for (unsigned i = 0; i < workers->options.pool_count; i++) {
+        struct pool *pool = workers->options.pools[i];
+        if (pool_get_options(pool)->fsync == POOL_FSYNC_ALWAYS) {
+            pool_set_sync_notify(pool, watch ? workers_note_sync : NULL, workers);
+        }
+    }
 }
 
 struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]) {
@@ -330,13 +370,8 @@ struct workers *workers_start(const struct worker_options *options, char error[W
         pthread_setname_np(worker->thread, name);
         workers->workers[workers->count++] = worker;
     }
+    workers_watch_syncs(workers, true);
     return workers;
-}
-
-static void worker_wake(struct worker *worker) {
-    const uint64_t one = 1;
-    ssize_t result = write(worker->wake_fd, &one, sizeof one);
-    (void)result; /* fails only if it is awake already, 2^64 times over */
 }
 
 bool workers_give(struct workers *workers, int fd, struct pool *pool) {
@@ -373,6 +408,9 @@ void workers_stop(struct workers *workers) {
     }
     for (unsigned i = 0; i < workers->count; i++) {
         pthread_join(workers->workers[i]->thread, NULL);
+    }
+    workers_watch_syncs(workers, false); /* only now: replies were waiting for them */
+    for (unsigned i = 0; i < workers->count; i++) {
         worker_destroy(workers->workers[i]);
     }
     free(workers);

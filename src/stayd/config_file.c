@@ -13,7 +13,8 @@
 enum {
     LINE_MAX_BYTES = 4096,
     KEYS_MAX = 16, /* of one section */
-    SEND_TIMEOUT_MAX_S = 86400
+    SEND_TIMEOUT_MAX_S = 86400,
+    POOL_LIMIT_MAX_S = 3650 * 86400
 };
 
 enum section_kind { SECTION_NONE, SECTION_SERVER, SECTION_POOL, SECTION_UNKNOWN };
@@ -109,17 +110,23 @@ static void set_max_connections(struct config_parser *parser, const char *key, c
     parse_whole(parser, key, value, CONFIG_CONNECTIONS_MAX, &parser->config->max_connections);
 }
 
-static void set_send_timeout(struct config_parser *parser, const char *key, const char *value) {
+/* A time limit, from a second to a whole number of days. */
+static void parse_limit(struct config_parser *parser, const char *key, const char *value,
+                        uint32_t most_s, uint32_t *limit_s) {
     uint64_t duration_s;
     bool has_unit = !isdigit((unsigned char)value[strlen(value) - 1]); /* 30 could be ms or s */
     if (!has_unit || !number_parse_duration(bytes_from_string(value), &duration_s) ||
-        duration_s < 1 || duration_s > SEND_TIMEOUT_MAX_S) {
-        fault("%s = %s: must be a time from 1s to 1d; write a whole number with s, m, h or d, such "
-              "as 30s",
-              key, value);
+        duration_s < 1 || duration_s > most_s) {
+        fault("%s = %s: must be a time from 1s to %ud; write a whole number with s, m, h or d, "
+              "such as 30s",
+              key, value, most_s / 86400);
         return;
     }
-    parser->config->send_timeout_s = (uint32_t)duration_s;
+    *limit_s = (uint32_t)duration_s;
+}
+
+static void set_send_timeout(struct config_parser *parser, const char *key, const char *value) {
+    parse_limit(parser, key, value, SEND_TIMEOUT_MAX_S, &parser->config->send_timeout_s);
 }
 
 static void set_data_dir(struct config_parser *parser, const char *key, const char *value) {
@@ -200,27 +207,30 @@ static void set_fsync(struct config_parser *parser, const char *key, const char 
     static const struct {
         const char *name;
         enum pool_fsync fsync;
-        bool supported;
     } choices[] = {
-        {"always", POOL_FSYNC_ALWAYS, false},
-        {"everysec", POOL_FSYNC_EVERYSEC, true},
-        {"no", POOL_FSYNC_NO, true},
+        {"always", POOL_FSYNC_ALWAYS},
+        {"everysec", POOL_FSYNC_EVERYSEC},
+        {"no", POOL_FSYNC_NO},
     };
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
-        if (strcmp(value, choices[i].name) != 0) {
-            continue;
+        if (strcmp(value, choices[i].name) == 0) {
+            parser->pool->options.fsync = choices[i].fsync;
+            return;
         }
-        if (!choices[i].supported) {
-            fault("%s = %s is not supported by this version; write everysec or no", key, value);
-        }
-        parser->pool->options.fsync = choices[i].fsync;
-        return;
     }
     fault("%s = %s: write always, everysec or no", key, value);
 }
 
 static void set_insecure(struct config_parser *parser, const char *key, const char *value) {
     parse_yes_no(parser, key, value, &parser->pool->insecure);
+}
+
+static void set_idle_timeout(struct config_parser *parser, const char *key, const char *value) {
+    parse_limit(parser, key, value, POOL_LIMIT_MAX_S, &parser->pool->options.idle_timeout_s);
+}
+
+static void set_max_lifetime(struct config_parser *parser, const char *key, const char *value) {
+    parse_limit(parser, key, value, POOL_LIMIT_MAX_S, &parser->pool->options.max_lifetime_s);
 }
 
 static void set_unsupported(struct config_parser *parser, const char *key, const char *value) {
@@ -243,8 +253,8 @@ static const struct config_key pool_keys[] = {
     {"persist", set_persist},
     {"fsync", set_fsync},
     {"insecure", set_insecure},
-    {"idle_timeout", set_unsupported},
-    {"max_lifetime", set_unsupported},
+    {"idle_timeout", set_idle_timeout},
+    {"max_lifetime", set_max_lifetime},
     {"auth_file", set_unsupported},
     {"tls_cert", set_unsupported},
     {"tls_key", set_unsupported},
@@ -324,20 +334,24 @@ static bool config_file_is_section(struct config_parser *parser, const char *tex
 static char *config_file_next_line(char *text, int room, void *stream) {
     struct config_parser *parser = stream;
     assert(room >= LINE_MAX_BYTES);
-    if (fgets(text, LINE_MAX_BYTES, parser->stream) == NULL) {
+    size_t length = 0;
+    bool valid = true;
+    int next;
+    while ((next = getc(parser->stream)) != EOF && next != '\n') {
+        if (next == '\0' || length == LINE_MAX_BYTES - 2) {
+            valid = false;
+        } else {
+            text[length++] = (char)next;
+        }
+    }
+    if (next == EOF && length == 0 && valid) {
         return NULL;
     }
+    strcpy(text + length, "\n");
     parser->line++;
-    size_t length = strlen(text);
-    if (length > 0 && text[length - 1] != '\n') {
-        int next = getc(parser->stream);
-        if (next != EOF) {
-            fault("this line is longer than %d bytes, or holds a zero byte", LINE_MAX_BYTES - 2);
-            while (next != '\n' && next != EOF) {
-                next = getc(parser->stream);
-            }
-            strcpy(text, "\n");
-        }
+    if (!valid) {
+        fault("this line is longer than %d bytes, or holds a zero byte", LINE_MAX_BYTES - 2);
+        strcpy(text, "\n");
     }
     if (config_file_is_section(parser, text)) {
         strcpy(text, "\n");

@@ -175,8 +175,8 @@ uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread);
  * pool is read-only; the writes must not be acknowledged. */
 enum status pool_check_ticket(struct pool *pool, uint64_t ticket);
 
-/* `notify` is called after each sync, by a thread of the pool's own: tickets may be done. Set
- * before the first request. */
+/* `notify` is called after each sync, by a thread of the pool's own: tickets may be done. It must
+ * not block, nor call the pool. NULL: no longer; it is not running any more when this returns. */
 void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context);
 
 /* Does what has fallen due (a delayed flush). Called once before each batch of requests. */

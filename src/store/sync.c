@@ -86,10 +86,10 @@ static void *sync_main(void *argument) {
     while (synced && sync_wait(sync, every_second)) {
         pthread_mutex_unlock(&sync->lock);
         synced = sync_once(pool); /* not: the pool is read-only, there is nothing more to sync */
+        pthread_mutex_lock(&sync->lock);
         if (sync->notify != NULL) {
             sync->notify(sync->notify_context);
         }
-        pthread_mutex_lock(&sync->lock);
         pthread_cond_broadcast(&sync->done);
     }
     pthread_mutex_unlock(&sync->lock);
@@ -159,8 +159,14 @@ void sync_throttle(struct pool *pool, struct store_thread *thread) {
 }
 
 void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context) {
-    pool->sync.notify_context = context;
-    pool->sync.notify = notify;
+    struct sync *sync = &pool->sync;
+    if (!sync->running) {
+        return; /* nothing is synced, so there is nothing to tell */
+    }
+    pthread_mutex_lock(&sync->lock);
+    sync->notify_context = context;
+    sync->notify = notify;
+    pthread_mutex_unlock(&sync->lock);
 }
 
 uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {

@@ -32,11 +32,11 @@ struct sync {
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;
-    pthread_cond_t wake;    /* somebody waits, or stop has changed */
-    pthread_cond_t done;    /* a sync has ended */
-    bool stop;              /* under lock */
-    void (*notify)(void *); /* set before the first request */
-    void *notify_context;
+    pthread_cond_t wake;       /* somebody waits, or stop has changed */
+    pthread_cond_t done;       /* a sync has ended */
+    bool stop;                 /* under lock */
+    void (*notify)(void *);    /* under lock, also while it runs */
+    void *notify_context;      /* under lock */
     _Atomic bool dirty;        /* something was written since the last sync began */
     _Atomic uint64_t wanted;   /* the highest ticket given out */
     _Atomic uint64_t begun;    /* the number of the last sync that has begun, */

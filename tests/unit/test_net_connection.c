@@ -3,7 +3,9 @@
  *     e<n>\n            answers with n bytes
  *     v<n>\n<n bytes>   answers "v" once all are there
  *     q\n               ends the connection
- */
+ *
+ * and a pool whose writes (each batch is one, while disk.asked_for says so) are durable when the
+ * test says so. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -73,6 +75,24 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
     return PROTO_READ;
 }
 
+static struct {
+    bool asked_for;     /* batches write something */
+    uint64_t tickets;   /* given out */
+    enum status status; /* of all of them */
+} disk;
+
+uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
+    (void)pool;
+    (void)thread;
+    return disk.asked_for ? ++disk.tickets : 0;
+}
+
+enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
+    (void)pool;
+    assert_in_range(ticket, 1, disk.tickets);
+    return disk.status;
+}
+
 struct pair {
     struct connection *connection;
     struct connection_loan loan;
@@ -93,6 +113,9 @@ static void open_pair_of(int type) {
     pair.loan.input = pair.input;
     pair.loan.input_bytes = sizeof pair.input;
     process_calls = 0;
+    disk.asked_for = false;
+    disk.tickets = 0;
+    disk.status = STATUS_OK;
 }
 
 static int open_pair(void **state) {
@@ -373,6 +396,47 @@ static void a_close_waits_for_replies_that_the_client_has_not_taken(void **state
     assert_int_equal(taken, 1000000);
 }
 
+static void replies_are_held_until_their_writes_are_on_the_disk(void **state) {
+    (void)state;
+    disk.asked_for = true;
+    disk.status = STATUS_NOT_FOUND;
+    client_send_string("e3\ne4\n");
+    assert_int_equal(serve_all(), CONNECTION_HELD);
+    assert_int_equal(client_take(), 0);
+    client_send_string("e5\n");
+    assert_int_equal(serve_all(), CONNECTION_HELD);
+    assert_int_equal(disk.tickets, 1); /* what comes meanwhile is not read: replies stay in order */
+
+    disk.asked_for = false;
+    disk.status = STATUS_OK;
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(client_take(), 3 + 4 + 5);
+}
+
+static void writes_that_the_disk_refused_are_not_acknowledged(void **state) {
+    (void)state;
+    disk.asked_for = true;
+    disk.status = STATUS_NOT_FOUND;
+    client_send_string("e3\n");
+    assert_int_equal(serve_all(), CONNECTION_HELD);
+    disk.status = STATUS_IO;
+    assert_int_equal(serve_all(), CONNECTION_END);
+    assert_int_equal(client_take(), 0);
+}
+
+static void a_batch_without_replies_is_held_too(void **state) {
+    (void)state;
+    disk.asked_for = true;
+    disk.status = STATUS_NOT_FOUND;
+    client_send_string("e0\n");
+    assert_int_equal(serve_all(), CONNECTION_HELD);
+    disk.asked_for = false;
+    disk.status = STATUS_OK;
+    client_send_string("e2\n");
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(client_take(), 2);
+}
+
 static void a_client_that_is_gone_ends_the_connection(void **state) {
     (void)state;
     client_send_string("e1000000\n");
@@ -400,6 +464,9 @@ int main(void) {
         WITH_PAIR(the_end_in_the_middle_of_a_value_is_the_end),
         WITH_PAIR(the_last_reply_before_a_close_survives_what_the_client_still_sends),
         WITH_PAIR(a_close_waits_for_replies_that_the_client_has_not_taken),
+        WITH_PAIR(replies_are_held_until_their_writes_are_on_the_disk),
+        WITH_PAIR(writes_that_the_disk_refused_are_not_acknowledged),
+        WITH_PAIR(a_batch_without_replies_is_held_too),
         WITH_PAIR(a_client_that_is_gone_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
