@@ -17,6 +17,7 @@ enum {
     MEMCACHED_ITEM_MAX_BYTES = 1 << 20,
     OPTION_CHECK = 256, /* those without a letter */
     OPTION_CONFIG,
+    OPTION_CONN_LIMIT,
     OPTION_INSECURE
 };
 
@@ -62,7 +63,7 @@ static const struct option names[] = {
     {"unix-socket", required_argument, NULL, 's'},
     {"memory-limit", required_argument, NULL, 'm'},
     {"max-item-size", required_argument, NULL, 'I'},
-    {"conn-limit", required_argument, NULL, 'c'},
+    {"conn-limit", required_argument, NULL, OPTION_CONN_LIMIT},
     {"threads", required_argument, NULL, 't'},
     {"user", required_argument, NULL, 'u'},
     {"udp-port", required_argument, NULL, 'U'},
@@ -137,7 +138,6 @@ static bool options_parse_sizes(struct options *options, int letter, const char 
 static enum options_result options_take_memcached(struct options *options, int letter, char *text) {
     static char spelled[] = "-?";
     bool valid = true;
-    unsigned udp_port;
     switch (letter) {
     case 'p':
         valid = options_number("-p", text, 0, UINT16_MAX, &options->port);
@@ -153,6 +153,7 @@ static enum options_result options_take_memcached(struct options *options, int l
         valid = options_parse_sizes(options, letter, text);
         break;
     case 'c':
+    case OPTION_CONN_LIMIT:
         valid = options_number("-c", text, 1, CONFIG_CONNECTIONS_MAX, &options->max_connections);
         break;
     case 't':
@@ -162,14 +163,17 @@ static enum options_result options_take_memcached(struct options *options, int l
         options->user = text;
         break;
     case 'U':
-        valid = options_number("-U", text, 0, 0, &udp_port);
+        valid = strcmp(text, "0") == 0;
+        if (!valid) {
+            options_fail("-U", "stayd has no UDP: leave it out, or write 0");
+        }
         break;
     case OPTION_INSECURE:
         options->insecure = true;
         break;
     }
     if (!options->memcached) {
-        spelled[1] = (char)letter;
+        spelled[1] = letter == OPTION_CONN_LIMIT ? 'c' : (char)letter;
         options->memcached_option = letter == OPTION_INSECURE ? "--insecure" : spelled;
     }
     options->memcached = true;
