@@ -20,7 +20,8 @@ bool buffer_reserve(struct buffer *buffer, size_t more) {
     if (__builtin_add_overflow(buffer->size, more, &needed)) {
         return false;
     }
-    size_t capacity = buffer->capacity < BUFFER_CAPACITY_MIN ? BUFFER_CAPACITY_MIN : buffer->capacity;
+    size_t capacity =
+        buffer->capacity < BUFFER_CAPACITY_MIN ? BUFFER_CAPACITY_MIN : buffer->capacity;
     while (capacity < needed) {
         if (__builtin_mul_overflow(capacity, 2U, &capacity)) {
             return false;

@@ -113,12 +113,24 @@ static void stats_put_pool(struct buffer *replies, const struct pool_options *op
     stat_put_bool(replies, "persist", options->persist);
     stat_put_u64(replies, "capacity_bytes", stats->capacity_bytes);
     stat_put_u64(replies, "live_bytes", stats->live_bytes);
+    stat_put_u64(replies, "tombstone_bytes", stats->marker_bytes);
     stat_put_u64(replies, "dead_bytes", stats->dead_bytes);
     stat_put_u64(replies, "free_bytes", stats->free_bytes);
     stat_put_u64(replies, "segments", stats->segments);
     stat_put_u64(replies, "segments_free", stats->segments_free);
     stat_put_u64(replies, "segment_bytes", stats->segment_bytes);
     stat_put_bool(replies, "full", stats->full);
+    if (stats->full_in_s != UINT64_MAX) {
+        stat_put_u64(replies, "full_in_seconds", stats->full_in_s);
+    }
+    if (options->persist) {
+        static const char *const fsync[] = {"no", "everysec", "always"}; /* by enum pool_fsync */
+        stat_put(replies, "fsync", "%s", fsync[options->fsync]);
+        stat_put_u64(replies, "syncs", stats->syncs);
+        stat_put_u64(replies, "sync_lag_ms", stats->sync_lag_ms);
+    }
+    stat_put_u64(replies, "idle_timeout", options->idle_timeout_s);
+    stat_put_u64(replies, "max_lifetime", options->max_lifetime_s);
     stat_put_bool(replies, "read_only", stats->read_only);
 }
 

@@ -12,6 +12,7 @@
 enum {
     JANITOR_TICK_MS = 100,
     JANITOR_QUIET_MS = 1000,
+    JANITOR_RATE_MS = 60000,
     JANITOR_MARKER_SHARE = 32, /* of the pool in tombstones is too much */
     JANITOR_GAIN_CACHE = 50,   /* percent of a segment that compaction must gain before evicting */
     JANITOR_GAIN_AHEAD = 25,   /* percent, evict = no, while nobody waits */
@@ -193,6 +194,27 @@ static void janitor_note_room(struct pool *pool) {
     }
 }
 
+/* Tells from how the pool grew lately when it will be full. */
+static void janitor_note_rate(struct pool *pool) {
+    struct janitor *janitor = &pool->janitor;
+    const struct layout_index_header *index = pool->view.index;
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t bytes = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes);
+    uint64_t elapsed_ms = now_ms - janitor->rate_since_ms;
+    if (janitor->rate_since_ms != 0 && elapsed_ms < JANITOR_RATE_MS) {
+        return;
+    }
+    uint64_t full_in_s = UINT64_MAX;
+    if (janitor->rate_since_ms != 0 && bytes > janitor->rate_from_bytes) {
+        uint64_t grown = bytes - janitor->rate_from_bytes;
+        uint64_t left = pool->live_limit_bytes > bytes ? pool->live_limit_bytes - bytes : 0;
+        full_in_s = (uint64_t)((double)left / (double)grown * (double)elapsed_ms / 1000);
+    }
+    atomic_store(&janitor->full_in_s, full_in_s);
+    janitor->rate_since_ms = now_ms;
+    janitor->rate_from_bytes = bytes;
+}
+
 /* One pass; `waited_for`: by purpose, whether a thread waits. */
 static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES]) {
     struct janitor *janitor = &pool->janitor;
@@ -225,6 +247,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
         }
     }
     janitor_note_room(pool);
+    janitor_note_rate(pool);
 }
 
 static void janitor_wait_for_work(struct janitor *janitor) {
@@ -303,6 +326,7 @@ enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
 bool janitor_start(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     pthread_condattr_t monotonic;
+    atomic_store(&janitor->full_in_s, UINT64_MAX);
     pthread_mutex_init(&janitor->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -35,7 +35,11 @@ struct janitor {
     _Atomic bool full;                    /* new keys are being refused, or were a second ago */
     _Atomic uint64_t refused_ms;          /* monotonic: when one was refused last */
     _Atomic bool stuck[SEGMENT_PURPOSES]; /* no use to wait: nothing has died since a pass failed */
+    _Atomic uint64_t full_in_s; /* at the rate of the last minute; UINT64_MAX: not in sight */
+
     /* only the janitor's thread touches these */
+    uint64_t rate_since_ms; /* monotonic: when the measured minute began */
+    uint64_t rate_from_bytes;
     int64_t balance;      /* segments freed less segments taken, since moved_bytes was 0 */
     uint64_t moved_bytes; /* since it last freed more than it took */
     uint32_t swept;       /* the segment that was swept last */

@@ -231,6 +231,8 @@ struct pool_stats {
     uint32_t segment_bytes;
     uint64_t syncs;       /* persistent pools: since start */
     uint64_t sync_lag_ms; /* age of the oldest write that is not on the disk; 0: all are */
+    uint64_t full_in_s;   /* evict = no: when it will be full, as the last minute went;
+                           * UINT64_MAX: not in sight */
     bool read_only;
     bool full; /* evict = no: new keys are being refused */
 };
