@@ -1,0 +1,116 @@
+/* What the tests of store/ share: a pool in a folder of its own, a clock that stands still until a
+ * test moves it, and a system that fails or dies at a named step.
+ *
+ * A crash is real: a child process opens the pool, works and ends by SIGKILL, while the parent has
+ * it closed; then the parent opens what is left. */
+#ifndef STAYD_TESTS_STORE_SUPPORT_H
+#define STAYD_TESTS_STORE_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store/pool.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+/* As cmocka's assert_true, and usable in a child process and in any thread, which it ends. */
+#define EXPECT(condition) expect((condition), #condition, __FILE__, __LINE__)
+void expect(bool holds, const char *what, const char *file, int line);
+
+/* ---- the clock that expiry goes by; durations are measured on the real one ---- */
+
+#define CLOCK_START_S UINT32_C(2000000000)
+
+uint32_t clock_now_s(void);
+void clock_set_s(uint32_t now_s); /* in this process and its children */
+void clock_advance_s(uint32_t by_s);
+
+/* ---- the system; all of it works again after fault_none ---- */
+
+void fault_none(void);
+void fault_die_at_sync(int number);     /* SIGKILL at the start of the n-th sync from now on */
+void fault_fail_syncs(bool fail);       /* with EIO */
+void fault_fail_allocations(bool fail); /* posix_fallocate, with ENOSPC */
+unsigned fault_syncs(void);             /* how many there were */
+
+/* ---- a pool and the thread that uses it ---- */
+
+enum {
+    STORE_SEGMENT = 64 << 10, /* bytes of a segment, in a pool of up to 16M and item_max to 65408 */
+    STORE_VALUE_MAX = 64 << 10,
+};
+
+struct store {
+    char folder[64];
+    char data_path[128];
+    char index_path[128];
+    struct pool_options options; /* for the next store_open */
+    struct grace *grace;
+    struct pool *pool; /* NULL: closed */
+    struct store_thread thread;
+};
+
+/* Of `segments` segments of STORE_SEGMENT bytes; volatile, evict = no, item_max 16K. */
+struct pool_options store_options(unsigned segments);
+
+/* Makes the folder, opens the pool for one thread and the main thread's store_thread. */
+void store_begin(struct store *store, struct pool_options options);
+void store_begin_threads(struct store *store, struct pool_options options, unsigned threads);
+void store_end(struct store *store);
+
+void store_open(struct store *store);
+void store_close(struct store *store);
+void store_reopen(struct store *store);
+
+/* The message of a pool_open that must fail. */
+const char *store_open_error(struct store *store);
+
+/* A child opens the pool, runs `work` and is killed; the pool is closed before and afterwards. */
+typedef void (*store_work)(struct store *store, void *argument);
+void store_crash(struct store *store, store_work work, void *argument);
+
+/* As store_crash, and open again afterwards. */
+void store_survive(struct store *store, store_work work, void *argument);
+
+/* Waits until the janitor has made a whole pass that began after this call; `passes` of them. */
+void store_run_janitor(struct store *store, unsigned passes);
+
+/* ---- items; each call is a batch of its own, so that what it returned last is no longer valid */
+
+enum status store_set(struct store *store, const char *key, const char *value, uint32_t expiry_s);
+enum status store_delete(struct store *store, const char *key);
+enum status store_touch(struct store *store, const char *key, uint32_t expiry_s);
+enum status store_get(struct store *store, const char *key, struct item *item);
+uint64_t store_cas(struct store *store, const char *key);
+
+#define expect_there(store, key, value) expect_there_at(store, key, value, __FILE__, __LINE__)
+#define expect_gone(store, key) expect_gone_at(store, key, __FILE__, __LINE__)
+void expect_there_at(struct store *store, const char *key, const char *value, const char *file,
+                     int line);
+void expect_gone_at(struct store *store, const char *key, const char *file, int line);
+
+/* Items by number: key and value follow from it and from `version`, so that each byte can be told.
+ */
+size_t number_key(char text[POOL_KEY_MAX], unsigned number);
+void number_value(char *value, size_t size, unsigned number, unsigned version);
+enum status store_set_number(struct store *store, unsigned number, unsigned version, size_t size,
+                             uint32_t expiry_s);
+enum status store_delete_number(struct store *store, unsigned number);
+bool store_has_number(struct store *store, unsigned number, unsigned version, size_t size);
+
+void store_stats(struct store *store, struct pool_stats *stats);
+
+/* Bytes of tombstones and flushes in the data that have not been dropped. */
+uint64_t store_marker_bytes(struct store *store);
+
+/* A generator of numbers that look random: the same for the same seed. */
+uint64_t random_next(uint64_t *state);
+uint32_t random_below(uint64_t *state, uint32_t limit);
+
+#endif

@@ -1,0 +1,199 @@
+/* Expiry: exact for who reads, and memory comes back for it. */
+#include "store_support.h"
+
+#include "store/pool_private.h"
+
+static struct store store;
+
+static int setup_volatile(void **state) {
+    (void)state;
+    store_begin(&store, store_options(64));
+    return 0;
+}
+
+static int setup_persistent(void **state) {
+    (void)state;
+    struct pool_options options = store_options(64);
+    options.persist = true;
+    store_begin(&store, options);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    store_end(&store);
+    return 0;
+}
+
+static uint64_t counted(enum pool_counter counter) {
+    struct pool_stats stats;
+    store_stats(&store, &stats);
+    return stats.counters[counter];
+}
+
+static void an_item_is_there_to_its_last_second_and_not_one_more(void **state) {
+    (void)state;
+    static const uint32_t ttls_s[] = {1, 2, 60, 300, 301, 3600, 86400, 14 * 86400, 400 * 86400};
+    for (size_t i = 0; i < sizeof ttls_s / sizeof ttls_s[0]; i++) {
+        clock_set_s(CLOCK_START_S);
+        assert_int_equal(store_set(&store, "k", "v", CLOCK_START_S + ttls_s[i]), STATUS_OK);
+        clock_set_s(CLOCK_START_S + ttls_s[i] - 1);
+        store_run_janitor(&store, 2); /* nor does the janitor take it away before its time */
+        expect_there(&store, "k", "v");
+        clock_set_s(CLOCK_START_S + ttls_s[i]);
+        expect_gone(&store, "k");
+        store_run_janitor(&store, 2);
+        expect_gone(&store, "k");
+    }
+}
+
+static void an_item_without_an_expiry_stays(void **state) {
+    (void)state;
+    store_set(&store, "k", "v", 0);
+    clock_set_s(UINT32_MAX - 1);
+    store_run_janitor(&store, 2);
+    expect_there(&store, "k", "v");
+}
+
+static void all_requests_of_a_batch_see_the_same_second(void **state) {
+    (void)state;
+    struct item item;
+    store_set(&store, "k", "v", CLOCK_START_S + 1);
+    store_thread_refresh(&store.thread);
+    clock_advance_s(1); /* between two requests of one batch */
+    assert_int_equal(pool_get(store.pool, &store.thread, bytes_from_string("k"), &item), STATUS_OK);
+    store_thread_refresh(&store.thread);
+    assert_int_equal(pool_get(store.pool, &store.thread, bytes_from_string("k"), &item),
+                     STATUS_NOT_FOUND);
+}
+
+static void segments_that_fall_due_are_freed_whole(void **state) {
+    (void)state;
+    enum { ITEMS = 2000, SIZE = 500 };
+    struct pool_stats stats;
+    for (unsigned number = 0; number < ITEMS; number++) {
+        store_set_number(&store, number, 0, SIZE, CLOCK_START_S + 100 + number % 50);
+    }
+    store_stats(&store, &stats);
+    assert_true(stats.segments_free < 64 - 15);
+    clock_advance_s(149);
+    store_run_janitor(&store, 2);
+    store_stats(&store, &stats);
+    assert_int_equal(stats.segments_free, 64);
+    assert_int_equal(stats.items, 0);
+    assert_int_equal(stats.live_bytes, 0);
+    assert_int_equal(stats.counters[POOL_EXPIRED_RECLAIMED], ITEMS);
+    assert_int_equal(stats.counters[POOL_BYTES_MOVED], 0);
+}
+
+static void items_of_different_lifetimes_lie_in_different_segments(void **state) {
+    (void)state;
+    enum { ITEMS = 500, SIZE = 500 };
+    struct pool_stats stats;
+    for (unsigned number = 0; number < 2 * ITEMS; number++) {
+        uint32_t ttl_s = number % 2 ? 60 : 14 * 86400;
+        store_set_number(&store, number, 0, SIZE, CLOCK_START_S + ttl_s);
+    }
+    store_stats(&store, &stats);
+    uint32_t free_before = stats.segments_free;
+    clock_advance_s(60);
+    store_run_janitor(&store, 2);
+    store_stats(&store, &stats);
+    assert_true(stats.segments_free >= free_before + ITEMS * SIZE / STORE_SEGMENT);
+    assert_int_equal(stats.items, ITEMS);
+    assert_int_equal(stats.counters[POOL_BYTES_MOVED], 0);
+    for (unsigned number = 0; number < 2 * ITEMS; number++) {
+        EXPECT(store_has_number(&store, number, 0, SIZE) == (number % 2 == 0));
+    }
+}
+
+static void expired_items_among_living_ones_are_swept(void **state) {
+    (void)state;
+    enum { ITEMS = 1000, SIZE = 500 };
+    struct pool_stats stats;
+    for (unsigned number = 0; number < ITEMS; number++) {
+        /* Both are of the class of up to a month. */
+        uint32_t ttl_s = number % 2 ? 9 * 86400 : 20 * 86400;
+        store_set_number(&store, number, 0, SIZE, CLOCK_START_S + ttl_s);
+    }
+    clock_advance_s(9 * 86400);
+    store_run_janitor(&store, 20); /* one segment each while there is no need */
+    store_stats(&store, &stats);
+    /* All but those in the segment that is still open. */
+    assert_true(stats.items >= ITEMS / 2 && stats.items <= ITEMS / 2 + STORE_SEGMENT / SIZE / 2);
+    assert_true(stats.live_bytes < (ITEMS / 2 + STORE_SEGMENT / SIZE / 2) * (SIZE + 40));
+    for (unsigned number = 0; number < ITEMS; number++) {
+        EXPECT(store_has_number(&store, number, 0, SIZE) == (number % 2 == 0));
+    }
+}
+
+static void a_touched_item_lives_to_its_new_expiry_though_its_segment_falls_due(void **state) {
+    (void)state;
+    enum { ITEMS = 1000, SIZE = 200 };
+    for (unsigned number = 0; number < ITEMS; number++) {
+        store_set_number(&store, number, 0, SIZE, CLOCK_START_S + 100);
+    }
+    char key[POOL_KEY_MAX];
+    for (unsigned number = 0; number < ITEMS; number += 10) {
+        number_key(key, number);
+        assert_int_equal(store_touch(&store, key, CLOCK_START_S + 200), STATUS_OK);
+    }
+    clock_set_s(CLOCK_START_S + 100);
+    store_run_janitor(&store, 3);
+    for (unsigned number = 0; number < ITEMS; number++) {
+        EXPECT(store_has_number(&store, number, 0, SIZE) == (number % 10 == 0));
+    }
+    clock_set_s(CLOCK_START_S + 199);
+    store_run_janitor(&store, 3);
+    EXPECT(store_has_number(&store, 0, 0, SIZE));
+    clock_set_s(CLOCK_START_S + 200);
+    EXPECT(!store_has_number(&store, 0, 0, SIZE));
+}
+
+static void a_miss_for_expiry_is_counted_as_one(void **state) {
+    (void)state;
+    store_thread_refresh(&store.thread);
+    store_set(&store, "k", "v", CLOCK_START_S + 1);
+    store.thread.now_s++; /* the janitor's clock stands still: it cannot be faster */
+    struct item item;
+    assert_int_equal(pool_get(store.pool, &store.thread, bytes_from_string("k"), &item),
+                     STATUS_NOT_FOUND);
+    assert_int_equal(counted(POOL_GET_EXPIRED), 1);
+    assert_int_equal(counted(POOL_GET_FLUSHED), 0);
+    assert_int_equal(pool_flush(store.pool, &store.thread, 0), STATUS_OK);
+    store_thread_refresh(&store.thread);
+}
+
+static void an_old_item_that_expires_makes_way_for_a_new_one_at_once(void **state) {
+    (void)state;
+    struct pool_stats stats;
+    for (unsigned round = 0; round < 100; round++) {
+        assert_int_equal(store_set(&store, "k", "v", clock_now_s() + 1), STATUS_OK);
+        expect_there(&store, "k", "v");
+        clock_advance_s(1);
+        expect_gone(&store, "k");
+    }
+    store_run_janitor(&store, 2);
+    store_stats(&store, &stats);
+    assert_int_equal(stats.items, 0);
+    assert_int_equal(stats.live_bytes, 0);
+}
+
+#define BOTH(test)                                                                                 \
+    cmocka_unit_test_setup_teardown(test, setup_volatile, teardown),                               \
+        cmocka_unit_test_setup_teardown(test, setup_persistent, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        BOTH(an_item_is_there_to_its_last_second_and_not_one_more),
+        BOTH(an_item_without_an_expiry_stays),
+        BOTH(all_requests_of_a_batch_see_the_same_second),
+        BOTH(segments_that_fall_due_are_freed_whole),
+        BOTH(items_of_different_lifetimes_lie_in_different_segments),
+        BOTH(expired_items_among_living_ones_are_swept),
+        BOTH(a_touched_item_lives_to_its_new_expiry_though_its_segment_falls_due),
+        BOTH(a_miss_for_expiry_is_counted_as_one),
+        BOTH(an_old_item_that_expires_makes_way_for_a_new_one_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
