@@ -2,7 +2,9 @@
 
 #include "proto/arithmetic.h"
 #include "proto/general.h"
+#include "proto/hold.h"
 #include "proto/lifetime.h"
+#include "proto/lookahead.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 #include "proto/retrieval.h"
@@ -59,6 +61,7 @@ static const struct command commands[] = {
     COMMAND("verbosity", verbosity_run, 0),
     COMMAND("quit", quit_run, 0),
     COMMAND("bget", retrieval_run, 0),
+    COMMAND("hold", hold_run, 0),
     COMMAND("shutdown", refuse_run, REFUSE_SHUTDOWN),
     COMMAND("cache_memlimit", refuse_run, REFUSE_MEMORY_LIMIT),
     COMMAND("watch", refuse_run, REFUSE_WATCH),
@@ -187,10 +190,15 @@ static enum request_end proto_step(struct request *request) {
 
 /* After PROTO_READ, what is consumed ends at request->next, or at request->start if that waits. */
 static enum proto_next proto_run(struct request *request) {
+    unsigned lines_ahead = 0;
     while (request->next < request->end) {
         if (request->replies->size >= PROTO_REPLY_BATCH) {
             return PROTO_FLUSH;
         }
+        if (lines_ahead == 0) {
+            lines_ahead = lookahead(request);
+        }
+        lines_ahead--;
         if (!reply_reserve(request->replies, 0)) {
             return PROTO_CLOSE;
         }

@@ -56,7 +56,7 @@ enum compaction_fate { FATE_DEAD, FATE_GONE, FATE_EVICTED, FATE_MOVED, FATE_NO_R
 /* Decides about one value, under its bucket's lock. */
 static enum compaction_fate compaction_decide(struct pool *pool,
                                               const struct segment_cursor *cursor,
-                                              struct layout_bucket *bucket, unsigned keep_reads,
+                                              struct layout_bucket *bucket, unsigned keep_score,
                                               uint32_t now_s, bool may_move) {
     _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
     if (slot == NULL) {
@@ -65,7 +65,7 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed); /* the lock orders it */
     unsigned frequency = layout_slot_frequency(value);
     bool visible = pool_visible(pool, &cursor->record, now_s);
-    if (!visible || (may_move && frequency < keep_reads)) {
+    if (!visible || (may_move && compaction_score(frequency, cursor->size) < keep_score)) {
         index_remove(&pool->index, bucket, slot);
         segments_count_dead(&pool->segments, cursor->location, cursor->size);
         return visible ? FATE_EVICTED : FATE_GONE;
@@ -80,7 +80,7 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     /* What was read long ago counts less than what is read now. */
     uint64_t moved = layout_slot_with_frequency(
         (value & ~((UINT64_C(1) << LAYOUT_LOCATION_BITS) - 1)) | place.location,
-        keep_reads > 0 ? frequency / 2 : frequency);
+        keep_score > 0 ? frequency / 2 : frequency);
     segments_count_live(&pool->segments, place.location, cursor->size);
     atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
     record_note_access(place.at, atomic_load(&cursor->at->accessed_s)); /* read meanwhile */
@@ -90,11 +90,11 @@ static enum compaction_fate compaction_decide(struct pool *pool,
 
 static enum compaction_fate compaction_handle(struct pool *pool,
                                               const struct segment_cursor *cursor,
-                                              unsigned keep_reads, uint32_t now_s, bool may_move) {
+                                              unsigned keep_score, uint32_t now_s, bool may_move) {
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
     enum compaction_fate fate =
-        compaction_decide(pool, cursor, bucket, keep_reads, now_s, may_move);
+        compaction_decide(pool, cursor, bucket, keep_score, now_s, may_move);
     index_unlock(bucket);
     unsigned shard = pool_janitor_shard(pool);
     if (fate == FATE_GONE) {
@@ -103,6 +103,18 @@ static enum compaction_fate compaction_handle(struct pool *pool,
         pool_add(pool, shard, POOL_EVICTIONS, 1);
     }
     return fate;
+}
+
+/* Eight steps to a factor of two: enough to tell apart what is worth telling apart, and few enough
+ * for a table. */
+unsigned compaction_score(unsigned reads, size_t size_bytes) {
+    if (reads == 0) {
+        return 0;
+    }
+    uint64_t worth = ((uint64_t)reads << 27) / size_bytes | 8;
+    unsigned power = 63 - (unsigned)__builtin_clzll(worth);
+    unsigned score = (power - 3) * 8 + (unsigned)((worth >> (power - 3)) & 7) + 1;
+    return score > COMPACTION_SCORE_MAX ? COMPACTION_SCORE_MAX : score;
 }
 
 static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_cursor *cursor) {
@@ -130,7 +142,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     atomic_store(&pool->view.segments[segment].first_expiry_s, next_expiry_s);
 }
 
-bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_reads, uint32_t now_s) {
+bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, uint32_t now_s) {
     struct segment_cursor cursor;
     struct segment_place place;
     uint64_t oldest_other = compaction_oldest_other(pool, segment);
@@ -143,7 +155,7 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_reads, 
                 }
                 segments_count_marker(&pool->segments, place.location, cursor.size);
             }
-        } else if (compaction_handle(pool, &cursor, keep_reads, now_s, true) == FATE_NO_ROOM) {
+        } else if (compaction_handle(pool, &cursor, keep_score, now_s, true) == FATE_NO_ROOM) {
             return false;
         }
     }

@@ -15,9 +15,15 @@ enum { COMPACTION_BATCH = 16 }; /* segments that share their two syncs and grace
 /* Removes the slots of the items in a segment that are expired or flushed; moves nothing. */
 void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s);
 
-/* Empties a segment. Live values that were read fewer than `keep_reads` times are evicted (0:
- * none is). False if the room for what has to move ran out: then it still holds records. */
-bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_reads, uint32_t now_s);
+enum { COMPACTION_SCORE_MAX = 255 };
+
+/* What a value is worth: reads per byte, on a logarithmic scale from 0 to COMPACTION_SCORE_MAX. 0:
+ * it was not read. */
+unsigned compaction_score(unsigned reads, size_t size_bytes);
+
+/* Empties a segment. Live values with a score below `keep_score` are evicted (0: none is). False if
+ * the room for what has to move ran out: then it still holds records. */
+bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, uint32_t now_s);
 
 /* Frees segments that compaction_empty has emptied: after a grace period, and in persistent pools
  * after the copies are durable (invariant 4) and before anything can be written over (invariant 1).

@@ -3,7 +3,7 @@
 #include "base/hash.h"
 #include "store/compaction.h"
 
-enum { EVICTION_MERGE = 4 }; /* segments that become one */
+enum { EVICTION_MERGE = 2 }; /* segments that become one */
 
 /* The sealed segments of the class that has the oldest one, oldest first. */
 static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERGE]) {
@@ -35,9 +35,9 @@ static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERG
     return count;
 }
 
-/* Adds the live bytes of a segment to what each read count has. */
+/* Adds the live bytes of a segment to what each score has. */
 static void eviction_count(struct pool *pool, uint32_t segment, uint32_t now_s,
-                           uint64_t bytes[LAYOUT_FREQUENCY_MAX + 1]) {
+                           uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
     struct segment_cursor cursor;
     segment_walk(&cursor, &pool->segments, segment,
                  atomic_load(&pool->view.segments[segment].fill));
@@ -49,16 +49,17 @@ static void eviction_count(struct pool *pool, uint32_t segment, uint32_t now_s,
         struct layout_bucket *bucket = index_lock(&pool->index, hash);
         _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor.location);
         if (slot != NULL) {
-            bytes[layout_slot_frequency(atomic_load(slot))] += cursor.size;
+            unsigned reads = layout_slot_frequency(atomic_load(slot));
+            bytes[compaction_score(reads, cursor.size)] += cursor.size;
         }
         index_unlock(bucket);
     }
 }
 
-/* The lowest number of reads such that what was read as often fits into `room`; never 0. */
-static unsigned eviction_threshold(const uint64_t bytes[LAYOUT_FREQUENCY_MAX + 1], uint64_t room) {
+/* The lowest score such that all that has it or more fits into `room`; never 0. */
+static unsigned eviction_threshold(const uint64_t bytes[COMPACTION_SCORE_MAX + 1], uint64_t room) {
     uint64_t kept = 0;
-    unsigned threshold = LAYOUT_FREQUENCY_MAX + 1;
+    unsigned threshold = COMPACTION_SCORE_MAX + 1;
     while (threshold > 1 && kept + bytes[threshold - 1] <= room) {
         threshold--;
         kept += bytes[threshold];
@@ -73,7 +74,7 @@ unsigned eviction_run(struct pool *pool, uint32_t now_s) {
         return 0;
     }
     grace_wait(pool->grace); /* the last writes into these segments are done */
-    uint64_t bytes[LAYOUT_FREQUENCY_MAX + 1] = {0};
+    uint64_t bytes[COMPACTION_SCORE_MAX + 1] = {0};
     for (unsigned i = 0; i < count; i++) {
         eviction_count(pool, chosen[i], now_s, bytes);
     }
@@ -84,7 +85,7 @@ unsigned eviction_run(struct pool *pool, uint32_t now_s) {
         bool empty = compaction_empty(pool, chosen[i], threshold, now_s);
         if (!empty) {
             /* No room even for those: forget them too. */
-            empty = compaction_empty(pool, chosen[i], LAYOUT_FREQUENCY_MAX + 1, now_s);
+            empty = compaction_empty(pool, chosen[i], COMPACTION_SCORE_MAX + 1, now_s);
         }
         if (empty) {
             chosen[emptied++] = chosen[i];

@@ -1,6 +1,7 @@
 /* Eviction by merging, as Segcache does it (Yang, Yue, Rashmi: NSDI'21): the oldest segments of one
- * TTL class become one, made of the records that were read most often; the rest is forgotten. It
- * costs one pass over bytes that are in order, and no list that every read has to keep.
+ * TTL class become one, made of the records with the most reads for their size; the rest is
+ * forgotten. It costs one pass over bytes that are in order, and no list that every read has to
+ * keep.
  *
  * Called by the janitor's thread only.
  */

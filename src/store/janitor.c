@@ -277,6 +277,9 @@ static void *janitor_main(void *argument) {
         if (!waited_for[SEGMENT_FOR_NEW] && !waited_for[SEGMENT_FOR_UPDATE]) {
             janitor_wait_for_work(janitor);
         }
+        if (janitor->hold.state == HOLD_ASKED) {
+            hold_keep(pool); /* a pass follows before another hold can begin */
+        }
         if (janitor->stop) {
             break;
         }

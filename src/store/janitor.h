@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "store/grace.h"
+#include "store/hold.h"
 #include "store/segment.h"
 
 #include <pthread.h>
@@ -30,6 +31,7 @@ struct janitor {
     uint64_t begun;                       /* passes; under lock */
     uint64_t ended;                       /* under lock */
     unsigned waiting[SEGMENT_PURPOSES];   /* threads, by what they wait for; under lock */
+    struct hold hold;                     /* under lock */
     _Atomic bool flushed;                 /* there was a flush since the last pass began */
     _Atomic bool wanted;                  /* somebody has asked since the last pass began */
     _Atomic bool full;                    /* new keys are being refused, or were a second ago */

@@ -6,9 +6,10 @@
 #include <sched.h>
 
 enum {
-    OPERATION_READS_SURE = 8,  /* reads that are all counted */
-    OPERATION_READS_STEP = 16, /* of the others, one in so many */
-    OPERATION_SPINS = 1000,    /* then the writer in the way may need this processor */
+    OPERATION_PREFETCH_BYTES = 320, /* of a record: that much is common */
+    OPERATION_READS_SURE = 8,       /* reads that are all counted */
+    OPERATION_READS_STEP = 16,      /* of the others, one in so many */
+    OPERATION_SPINS = 1000,         /* then the writer in the way may need this processor */
 };
 
 static void count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
@@ -97,6 +98,41 @@ static enum status get_item(struct pool *pool, struct store_thread *thread, stru
 enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
                      struct item *item) {
     return get_item(pool, thread, key, false, item);
+}
+
+/* Asks for the cache lines of one record. */
+static void prefetch_record(const struct lookup_view *view, uint64_t location) {
+    size_t room;
+    const char *at = (const char *)lookup_record(view, location, &room);
+    if (at == NULL) {
+        return;
+    }
+    for (size_t line = 0; line < OPERATION_PREFETCH_BYTES && line < room; line += 64) {
+        __builtin_prefetch(at + line);
+    }
+}
+
+void pool_prefetch(struct pool *pool, const struct bytes *keys, unsigned count) {
+    const struct lookup_view *view = &pool->view;
+    /* acquire, as in lookup_find; all that is read here is a hint */
+    uint64_t buckets = atomic_load_explicit(&view->index->bucket_count, memory_order_acquire);
+    const struct layout_bucket *bucket[POOL_PREFETCH_MAX];
+    uint64_t tags[POOL_PREFETCH_MAX];
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t hash = hash_key(view->hash_seed, keys[i]);
+        bucket[i] = &view->buckets[lookup_bucket_number(hash, buckets)];
+        tags[i] = hash >> 48;
+        __builtin_prefetch(bucket[i]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        for (int j = 0; j < LAYOUT_SLOTS; j++) {
+            uint64_t slot = atomic_load_explicit(&bucket[i]->slots[j], memory_order_relaxed);
+            if (slot != 0 && slot >> 48 == tags[i]) {
+                prefetch_record(view, layout_slot_location(slot));
+                break;
+            }
+        }
+    }
 }
 
 /* A change that keeps the item as it is, for the planner to alter a part of. */

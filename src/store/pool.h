@@ -77,6 +77,12 @@ struct item {
 enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
                      struct item *item);
 
+enum { POOL_PREFETCH_MAX = 32 };
+
+/* Asks for the memory that look-ups of these keys will touch: at most POOL_PREFETCH_MAX of them.
+ * Changes nothing, and counts nothing. */
+void pool_prefetch(struct pool *pool, const struct bytes *keys, unsigned count);
+
 /* Looks up and changes what the meta get command may change, in one step. Without any of the
  * wishes it is pool_get. */
 struct pool_fetch {
@@ -178,6 +184,18 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket);
 /* `notify` is called after each sync, by a thread of the pool's own: tickets may be done. It must
  * not block, nor call the pool. NULL: no longer; it is not running any more when this returns. */
 void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context);
+
+/* For a copy of a persistent pool's file while it is in use (hold.h): after OK nothing is freed or
+ * moved for `lease_ms`, and every write that was acknowledged before is whole in the file, under a
+ * number below `*sequence`. Never waits long. NOT_FOUND: not yet, because the janitor is at work or
+ * somebody else has a hold; ask again. INVALID: the pool has no file. The thread passes a quiescent
+ * point. */
+enum status pool_hold(struct pool *pool, struct store_thread *thread, uint32_t lease_ms,
+                      uint64_t *sequence);
+
+/* The hold with this number lasts for `lease_ms` from now on; 0: it ends. NOT_FOUND: it has ended
+ * before, and what was copied under it is worth nothing. */
+enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms);
 
 /* Does what has fallen due (a delayed flush). Called once before each batch of requests. */
 void pool_tick(struct pool *pool, struct store_thread *thread);

@@ -29,6 +29,12 @@ const struct pool_options *pool_get_options(const struct pool *pool) {
     return &pool->options;
 }
 
+void pool_prefetch(struct pool *pool, const struct bytes *keys, unsigned count) {
+    (void)pool;
+    (void)keys;
+    (void)count;
+}
+
 enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
                      struct item *item) {
     (void)pool, (void)thread;

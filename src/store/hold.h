@@ -1,0 +1,39 @@
+/* Holding a pool still, for a backup: while clients go on to read and write, nothing is freed and
+ * nothing moves, so that a copy of the file can be made segment by segment (inspect.h).
+ *
+ *     client     hold: not yet ... hold: S --- copy what is numbered up to S --- extend(S, 0)
+ *     janitor    --pass--| still ............................................... |--pass--
+ *
+ * S is a sequence number of the hold's own. What was acknowledged before the client first asked is
+ * numbered below S, and is whole in the file; the copy leaves out what is numbered above.
+ *
+ * A hold ends when it is told to, when its lease is over (so a client that vanishes stops nothing
+ * for long), or when writes have waited for room for a second: to serve comes first. Whoever copies
+ * learns of that because the hold can then no longer be extended, and begins again.
+ */
+#ifndef STAYD_STORE_HOLD_H
+#define STAYD_STORE_HOLD_H
+
+#include <stdint.h>
+
+struct pool;
+
+enum hold_state {
+    HOLD_NONE,
+    HOLD_ASKED, /* the janitor is to begin no other pass */
+    HOLD_STILL, /* it is in hold_keep */
+};
+
+/* A part of the janitor, under its lock. */
+struct hold {
+    enum hold_state state;
+    uint64_t sequence;   /* of the one who has it; 0: nobody yet */
+    uint64_t until_ms;   /* monotonic: when its lease is over */
+    uint64_t pressed_ms; /* since when writes wait for room; 0: none does */
+};
+
+/* Frees and moves nothing until the hold is over; a flush that falls due is still performed. By the
+ * janitor's thread alone, between two passes, with its lock held. */
+void hold_keep(struct pool *pool);
+
+#endif
