@@ -250,14 +250,12 @@ def test_loopback_and_unix_sockets_need_no_word(tmp_path, listen):
 
 
 @pytest.mark.parametrize("line", [
-    "idle_timeout = 5m", "max_lifetime = 1h", "auth_file = /etc/x", "tls_cert = /etc/x",
-    "tls_key = /etc/x", "tls_ca = /etc/x", "fsync = always",
+    "auth_file = /etc/x", "tls_cert = /etc/x", "tls_key = /etc/x", "tls_ca = /etc/x",
 ])
 def test_what_this_version_cannot_do_is_a_fault_and_not_ignored(tmp_path, line):
     """A key that promises protection must not be taken and then do nothing."""
-    text = GOOD.replace("fsync = everysec\n", "") + line + "\n"
-    done, faults = check(tmp_path, text)
-    assert done.returncode == 2 and [at for at, _ in faults] == [text.count("\n")]
+    done, faults = check(tmp_path, GOOD + line + "\n")
+    assert done.returncode == 2 and [at for at, _ in faults] == [GOOD.count("\n") + 1]
     assert "not supported" in faults[0][1]
 
 
@@ -296,7 +294,7 @@ def test_help_and_version_go_to_the_standard_output():
     done = run("--help")
     assert done.returncode == 0 and "--check" in done.stdout and not done.stderr
     done = run("--version")
-    assert done.returncode == 0 and re.fullmatch(r"stayd \S+\n", done.stdout) and not done.stderr
+    assert done.returncode == 0 and re.fullmatch(r"stayd [0-9]\S* .*\n", done.stdout) and not done.stderr
 
 
 def test_memcacheds_own_options_make_one_volatile_pool(tmp_path):
@@ -452,10 +450,9 @@ def other_version(path):
     (lambda path: os.truncate(path, path.stat().st_size // 2), "damaged"),
     (lambda path: os.truncate(path, path.stat().st_size - 1), "damaged"),
     (lambda path: os.truncate(path, 4096), "damaged"),
-    (lambda path: os.truncate(path, 100), ""),
-    (lambda path: os.truncate(path, path.stat().st_size + 4096), "damaged"),
+    (lambda path: os.truncate(path, 100), "not a stayd"),
 ], ids=["text", "random", "zeroes", "one-byte", "magic", "version", "header-20", "header-40", "half",
-        "one-byte-less", "header-alone", "100-bytes", "longer"])
+        "one-byte-less", "header-alone", "100-bytes"])
 def test_a_data_file_that_is_not_right_is_an_error_and_left_as_it_is(stopped, damage, said):
     path = stopped.data_file("sessions")
     whole = path.read_bytes()
@@ -486,14 +483,57 @@ def test_a_data_file_that_is_a_folder_or_a_device_is_an_error(stopped):
     assert os.readlink(path) == "/dev/null"
 
 
-@pytest.mark.parametrize("key, value", [("memory", "32M"), ("memory", "12M"), ("item_max", "64K")])
-def test_a_data_file_of_another_size_is_an_error_and_left_as_it_is(stopped, key, value):
+def test_a_data_file_that_is_longer_than_it_says_is_sound(stopped):
+    """So a crash leaves it that came while the pool grew."""
     path = stopped.data_file("sessions")
-    before, config = path.read_bytes(), stopped.config
+    os.truncate(path, path.stat().st_size + 4096)
+    starts_with_all(stopped)
+
+
+def with_sessions(config, key, value):
+    """The configuration with another value for a key of [pool sessions]."""
     head, tail = config.split("[pool sessions]\n")
     tail = re.sub(rf"^{key} = .*\n", "", tail, flags=re.MULTILINE)
-    stopped.configure(f"{head}[pool sessions]\n{key} = {value}\n{tail}")
-    start_fails(stopped, path, "memory")
+    return f"{head}[pool sessions]\n{key} = {value}\n{tail}"
+
+
+@pytest.mark.parametrize("memory", ["32M", "100M", "12M"])
+def test_a_pool_grows_and_shrinks_to_the_memory_that_the_configuration_gives_it(stopped, memory):
+    config = stopped.config
+    before = stopped.data_file("sessions").stat().st_size
+    stopped.configure(with_sessions(config, "memory", memory))
+    starts_with_all(stopped)
+    size = stopped.data_file("sessions").stat().st_size
+    wanted = int(memory[:-1]) << 20
+    assert wanted * 3 // 4 < size <= wanted + (1 << 20)
+    stopped.terminate()
+    stopped.configure(config)
+    starts_with_all(stopped)
+    assert stopped.data_file("sessions").stat().st_size == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_pool_that_holds_more_than_its_memory_is_to_be_is_an_error_and_drops_nothing(how):
+    with Stayd(sessions={"memory": "32M"}) as stayd:
+        connection = stayd.connect("sessions")
+        for number in range(400):
+            assert connection.set(b"k%d" % number, b"%d " % number * 10_000) == b"STORED"
+        config = stayd.config
+        stayd.terminate(how)
+        stayd.configure(with_sessions(config, "memory", "10M"))
+        start_fails(stayd, "sessions", "memory")
+        stayd.configure(config)
+        stayd.start()
+        connection = stayd.connect("sessions")
+        for number in range(400):
+            assert connection.get(b"k%d" % number) == b"%d " % number * 10_000
+
+
+def test_an_item_max_that_the_data_file_cannot_hold_is_an_error_and_the_file_is_as_it_was(stopped):
+    path, config = stopped.data_file("sessions"), stopped.config
+    before = path.read_bytes()
+    stopped.configure(with_sessions(with_sessions(config, "memory", "64M"), "item_max", "4M"))
+    start_fails(stopped, "sessions", "item_max")
     assert path.read_bytes() == before
     stopped.configure(config)
     starts_with_all(stopped)
