@@ -74,14 +74,22 @@ static void dashboard_write_memory(FILE *stream, const struct pool_stats *stats)
             "<div class=\"bar\"><span class=\"live\" style=\"width:%.2f%%\"></span>"
             "<span class=\"dead\" style=\"width:%.2f%%\"></span></div>\n<p class=\"dim\">",
             percent(stats->live_bytes, stats->capacity_bytes),
-            percent(stats->dead_bytes, stats->capacity_bytes));
+            percent(stats->dead_bytes + stats->marker_bytes, stats->capacity_bytes));
     dashboard_write_bytes(stream, stats->live_bytes);
     fputs(" live, ", stream);
-    dashboard_write_bytes(stream, stats->dead_bytes);
+    dashboard_write_bytes(stream, stats->dead_bytes + stats->marker_bytes);
     fputs(" to be reclaimed, of ", stream);
     dashboard_write_bytes(stream, stats->capacity_bytes);
     fprintf(stream, " (%.1f %%); index ", percent(stats->live_bytes, stats->capacity_bytes));
     dashboard_write_bytes(stream, stats->index_bytes);
+    if (stats->sync_lag_ms > 0) {
+        fprintf(stream, "; the disk is %.1f s behind", (double)stats->sync_lag_ms / 1000);
+    }
+    if (stats->full_in_s != UINT64_MAX && !stats->full) {
+        fputs("; full in ", stream);
+        dashboard_write_age(stream, stats->full_in_s);
+        fputs(", if it goes on like this", stream);
+    }
     fputs("</p>\n", stream);
 }
 

@@ -1,6 +1,7 @@
 #include "admin/page.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 struct metric {
@@ -39,17 +40,23 @@ static const struct metric counters[] = {
     [POOL_BYTES_MOVED] = {"moved_bytes_total", "Bytes moved by compaction and eviction."},
 };
 
+static const struct metric syncs = {"syncs_total", "Times the pool's file was synced."};
+
 _Static_assert(sizeof counters / sizeof counters[0] == POOL_COUNTERS, "a counter has no name");
 
+/* What is not counted by the store's counters. */
 enum gauge {
     GAUGE_ITEMS,
     GAUGE_LIVE,
+    GAUGE_MARKERS,
     GAUGE_DEAD,
     GAUGE_FREE,
     GAUGE_CAPACITY,
     GAUGE_INDEX,
     GAUGE_SEGMENTS,
     GAUGE_SEGMENTS_FREE,
+    GAUGE_SYNC_LAG,
+    GAUGE_FULL_IN,
     GAUGE_READ_ONLY,
     GAUGE_FULL,
     GAUGES
@@ -58,34 +65,43 @@ enum gauge {
 static const struct metric gauges[GAUGES] = {
     [GAUGE_ITEMS] = {"items", "Items in the pool."},
     [GAUGE_LIVE] = {"live_bytes", "Bytes of those items, with their headers."},
+    [GAUGE_MARKERS] = {"marker_bytes", "Bytes that keep deleted items deleted."},
     [GAUGE_DEAD] = {"dead_bytes", "Bytes of items that are gone, not yet reclaimed."},
     [GAUGE_FREE] = {"free_bytes", "Bytes that can be written to."},
     [GAUGE_CAPACITY] = {"capacity_bytes", "Bytes of all segments."},
     [GAUGE_INDEX] = {"index_bytes", "Bytes of the index in use."},
     [GAUGE_SEGMENTS] = {"segments", "Segments."},
     [GAUGE_SEGMENTS_FREE] = {"segments_free", "Segments that hold nothing."},
+    [GAUGE_SYNC_LAG] = {"sync_lag_seconds", "Age of the oldest write that is not on the disk."},
+    [GAUGE_FULL_IN] = {"full_in_seconds", "When the pool will be full, as the last minute went."},
     [GAUGE_READ_ONLY] = {"read_only", "1 if the pool takes no writes because its file failed."},
     [GAUGE_FULL] = {"full", "1 if the pool refuses new keys because it is full."},
 };
 
-static uint64_t metrics_gauge(const struct pool_stats *stats, enum gauge gauge) {
+static double metrics_gauge(const struct pool_stats *stats, enum gauge gauge) {
     switch (gauge) {
     case GAUGE_ITEMS:
-        return stats->items;
+        return (double)stats->items;
     case GAUGE_LIVE:
-        return stats->live_bytes;
+        return (double)stats->live_bytes;
+    case GAUGE_MARKERS:
+        return (double)stats->marker_bytes;
     case GAUGE_DEAD:
-        return stats->dead_bytes;
+        return (double)stats->dead_bytes;
     case GAUGE_FREE:
-        return stats->free_bytes;
+        return (double)stats->free_bytes;
     case GAUGE_CAPACITY:
-        return stats->capacity_bytes;
+        return (double)stats->capacity_bytes;
     case GAUGE_INDEX:
-        return stats->index_bytes;
+        return (double)stats->index_bytes;
     case GAUGE_SEGMENTS:
         return stats->segments;
     case GAUGE_SEGMENTS_FREE:
         return stats->segments_free;
+    case GAUGE_SYNC_LAG:
+        return (double)stats->sync_lag_ms / 1000;
+    case GAUGE_FULL_IN:
+        return stats->full_in_s == UINT64_MAX ? INFINITY : (double)stats->full_in_s;
     case GAUGE_READ_ONLY:
         return stats->read_only;
     case GAUGE_FULL:
@@ -132,10 +148,20 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
                          atomic_load(&server->bytes_written));
 }
 
-static void metrics_write_value(FILE *stream, const struct metric *metric, const struct pool *pool,
-                                uint64_t value) {
+static void metrics_write_counter(FILE *stream, const struct metric *metric,
+                                  const struct pool *pool, uint64_t value) {
     fprintf(stream, "stayd_pool_%s{pool=\"%s\"} %" PRIu64 "\n", metric->name,
             pool_get_options(pool)->name, value);
+}
+
+static void metrics_write_gauge(FILE *stream, const struct metric *metric, const struct pool *pool,
+                                double value) {
+    fprintf(stream, "stayd_pool_%s{pool=\"%s\"} ", metric->name, pool_get_options(pool)->name);
+    if (isinf(value)) {
+        fputs("+Inf\n", stream);
+    } else {
+        fprintf(stream, "%.15g\n", value);
+    }
 }
 
 void metrics_write(const struct admin_options *options, FILE *stream) {
@@ -150,16 +176,20 @@ void metrics_write(const struct admin_options *options, FILE *stream) {
     for (unsigned gauge = 0; gauge < GAUGES; gauge++) {
         metrics_write_head(stream, "stayd_pool_", &gauges[gauge], "gauge");
         for (unsigned i = 0; i < options->pool_count; i++) {
-            metrics_write_value(stream, &gauges[gauge], options->pools[i],
+            metrics_write_gauge(stream, &gauges[gauge], options->pools[i],
                                 metrics_gauge(&stats[i], gauge));
         }
     }
     for (unsigned counter = 0; counter < POOL_COUNTERS; counter++) {
         metrics_write_head(stream, "stayd_pool_", &counters[counter], "counter");
         for (unsigned i = 0; i < options->pool_count; i++) {
-            metrics_write_value(stream, &counters[counter], options->pools[i],
-                                stats[i].counters[counter]);
+            metrics_write_counter(stream, &counters[counter], options->pools[i],
+                                  stats[i].counters[counter]);
         }
+    }
+    metrics_write_head(stream, "stayd_pool_", &syncs, "counter");
+    for (unsigned i = 0; i < options->pool_count; i++) {
+        metrics_write_counter(stream, &syncs, options->pools[i], stats[i].syncs);
     }
     free(stats);
 }
