@@ -15,7 +15,9 @@
 
 enum {
     POOL_SEGMENTS_MIN = 8,
-    POOL_RECORD_OVERHEAD = 64, /* the most that a record and its padding add to key and value */
+    /* The most that is written beside an item's key and value: a record with all options and its
+     * padding, and before it a tombstone with the key (change.h). */
+    POOL_RECORD_OVERHEAD = 2 * (sizeof(struct layout_record) + LAYOUT_ALIGN) + 16 + POOL_KEY_MAX,
 };
 
 /* Counters of one thread, so that no two write the same cache line. */
