@@ -1,0 +1,154 @@
+"""The admin server: metrics, health and the dashboard, over HTTP."""
+
+import http.client
+import re
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+
+from support.servers import Stayd, wait_until
+
+SMALL = {"memory": "16M", "evict": "no"}
+
+
+@pytest.fixture(scope="module")
+def stayd():
+    with Stayd(sessions=SMALL) as server:
+        yield server
+
+
+def fetch(stayd, path, method="GET", data=None):
+    """The status, the headers and the text of a reply."""
+    request = urllib.request.Request(stayd.admin_url() + path, method=method, data=data)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.status, reply.headers, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def metrics(stayd):
+    """The samples by name with labels, once the format has been checked line by line."""
+    _, headers, text = fetch(stayd, "/metrics")
+    assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    samples, helped, typed = {}, set(), {}
+    for line in text.splitlines():
+        if match := re.fullmatch(r"# HELP (\w+) \S.*", line):
+            assert match[1] not in helped
+            helped.add(match[1])
+        elif match := re.fullmatch(r"# TYPE (\w+) (counter|gauge)", line):
+            assert match[1] in helped and match[1] not in typed
+            typed[match[1]] = match[2]
+        else:
+            match = re.fullmatch(
+                r'((\w+)(?:\{(?:pool|version)="[\w.-]+"\})?) ([0-9.e+]+|\+Inf)', line
+            )
+            assert match, line
+            assert typed[match[2]] == ("counter" if match[2].endswith("_total") else "gauge")
+            assert match[1] not in samples
+            samples[match[1]] = float(match[3])
+    return samples
+
+
+def test_metrics_are_what_has_happened(stayd):
+    connection = stayd.connect("cache")
+    before = metrics(stayd)
+    connection.set(b"k", b"v")
+    assert connection.get(b"k") == b"v"
+    assert connection.get(b"none") is None
+    wait_until(lambda: metrics(stayd)["stayd_read_bytes_total"] > before["stayd_read_bytes_total"])
+    after = metrics(stayd)
+
+    def grown(name):
+        return after[name] - before[name]
+
+    assert grown('stayd_pool_sets_total{pool="cache"}') == 1
+    assert grown('stayd_pool_gets_total{pool="cache"}') == 2
+    assert grown('stayd_pool_get_hits_total{pool="cache"}') == 1
+    assert grown('stayd_pool_get_misses_total{pool="cache"}') == 1
+    assert grown('stayd_pool_items{pool="cache"}') == 1
+    assert grown('stayd_pool_sets_total{pool="sessions"}') == 0
+    assert grown("stayd_written_bytes_total") > 0
+    assert after["stayd_connections"] >= 1
+    assert after["stayd_connections_max"] == 4096
+    connection.ask(b"delete k\r\n", b"DELETED\r\n")
+
+
+def test_every_pool_has_every_metric(stayd):
+    names = {}
+    for sample in metrics(stayd):
+        if match := re.fullmatch(r'(stayd_pool_\w+)\{pool="(\w+)"\}', sample):
+            names.setdefault(match[2], set()).add(match[1])
+    assert set(names) == {"cache", "sessions"}
+    assert names["cache"] == names["sessions"] and len(names["cache"]) > 30
+
+
+def test_health_is_ok_when_all_is_well(stayd):
+    status, _, text = fetch(stayd, "/healthz")
+    assert (status, text) == (200, "ok\n")
+
+
+def test_a_full_pool_is_shown_loudly_until_there_is_room_again():
+    with Stayd(sessions=SMALL) as stayd:
+        connection = stayd.connect("sessions")
+        number = 0
+        while connection.set(b"k%d" % number, b"v" * 100_000) == b"STORED":
+            number += 1
+        wait_until(lambda: fetch(stayd, "/healthz")[0] == 503, what="the health check to fail")
+        assert "pool sessions is full" in fetch(stayd, "/healthz")[2]
+        assert metrics(stayd)['stayd_pool_full{pool="sessions"}'] == 1
+        assert metrics(stayd)['stayd_pool_full{pool="cache"}'] == 0
+        assert metrics(stayd)['stayd_pool_store_no_memory_total{pool="sessions"}'] >= 1
+        assert fetch(stayd, "/")[2].count("FULL") == 1
+        connection.ask(b"flush_all\r\n", b"OK\r\n")
+        wait_until(lambda: fetch(stayd, "/healthz")[0] == 200, what="the health check to pass")
+        assert "FULL" not in fetch(stayd, "/")[2]
+
+
+def test_the_dashboard_needs_nothing_from_elsewhere(stayd):
+    status, headers, text = fetch(stayd, "/")
+    assert status == 200
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert ">cache " in text and ">sessions " in text
+    assert not re.search(r"(src|href)=\"(?!/)|https?://|@import", text)
+
+
+def test_the_address_takes_reading_and_nothing_else(stayd):
+    assert fetch(stayd, "/nothing")[0] == 404
+    for method in ("POST", "PUT", "DELETE"):
+        status, headers, _ = fetch(stayd, "/metrics", method=method, data=b"x" * 100_000)
+        assert status == 405
+        assert headers["Allow"] == "GET, HEAD"
+    status, _, text = fetch(stayd, "/metrics", method="HEAD")
+    assert (status, text) == (200, "")
+
+
+def test_one_connection_serves_many_requests(stayd):
+    host, port = stayd.admin_url()[7:].split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection.connect()
+    used = connection.sock
+    for _ in range(3):
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+        assert connection.sock is used
+    connection.close()
+
+
+def test_who_says_nothing_or_nonsense_keeps_nobody_else_waiting(stayd):
+    host, port = stayd.admin_url()[7:].split(":")
+    silent = [socket.create_connection((host, int(port)), 10) for _ in range(10)]
+    with socket.create_connection((host, int(port)), 10) as garbage:
+        garbage.sendall(bytes(range(256)) * 100)
+    assert fetch(stayd, "/healthz")[0] == 200
+    stayd.connect("cache").expect_in_step()
+    for connection in silent:
+        connection.close()
+
+
+def test_without_an_admin_address_there_is_none():
+    with Stayd(server={"admin": "no"}) as stayd:
+        assert "admin" not in stayd.log
+        stayd.connect("cache").expect_in_step()
