@@ -74,6 +74,19 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     return pool->status;
 }
 
+/* The hold's number is its lease in milliseconds. */
+enum status pool_hold(struct pool *pool, struct store_thread *thread, uint32_t lease_ms,
+                      uint64_t *sequence) {
+    (void)thread;
+    *sequence = lease_ms;
+    return pool->status;
+}
+
+enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms) {
+    (void)lease_ms;
+    return sequence == 77 ? pool->status : STATUS_NOT_FOUND;
+}
+
 void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
     (void)thread;
     pool->counters[counter]++;
@@ -239,6 +252,34 @@ static void item_max_counts_key_and_value(void **state) {
     expect(&pool, "set key 0 0 998\r\n", TOO_LARGE);
 }
 
+static void a_hold_is_begun_extended_and_ended(void **state) {
+    (void)state;
+    struct pool pool = make_pool(STATUS_OK, false);
+    expect(&pool, "hold 30\r\n", "HOLD 30000\r\n");
+    expect(&pool, "hold 1\r\nmn\r\n", "HOLD 1000\r\nMN\r\n");
+    expect(&pool, "hold 10 77\r\n", "HOLD 77\r\n");
+    expect(&pool, "hold 10 78\r\n", "NOT_FOUND\r\n");
+    expect(&pool, "hold 0 77\r\n", "OK\r\n");
+    expect(&pool, "hold 0 78\r\n", "NOT_FOUND\r\n");
+    struct pool busy = make_pool(STATUS_NOT_FOUND, false);
+    expect(&busy, "hold 10\r\n", "BUSY\r\n");
+    struct pool volatile_pool = make_pool(STATUS_INVALID, false);
+    expect(&volatile_pool, "hold 10\r\n",
+           "CLIENT_ERROR the pool keeps no file that could be copied\r\n");
+}
+
+static void a_hold_of_no_length_or_of_too_great_length_is_refused(void **state) {
+    (void)state;
+    struct pool pool = make_pool(STATUS_OK, false);
+    static const char *const wrong[] = {
+        "hold\r\n",       "hold 0\r\n", "hold 31\r\n",   "hold -1\r\n",
+        "hold 31 77\r\n", "hold x\r\n", "hold 10 x\r\n", "hold 10 77 1\r\n",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        expect(&pool, wrong[i], "CLIENT_ERROR bad command line format\r\n");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_only_pool_says_so_to_every_change_and_still_answers_reads),
@@ -247,6 +288,8 @@ int main(void) {
         cmocka_unit_test(an_append_to_nothing_is_not_stored_whatever_cas_it_names),
         cmocka_unit_test(a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten),
         cmocka_unit_test(item_max_counts_key_and_value),
+        cmocka_unit_test(a_hold_is_begun_extended_and_ended),
+        cmocka_unit_test(a_hold_of_no_length_or_of_too_great_length_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
