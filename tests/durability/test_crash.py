@@ -14,13 +14,13 @@ import time
 
 import pytest
 
-from support.servers import Stayd, wait_until
+from support.servers import Stayd, together, wait_until
 from support.workload import Workload
 
 ROUNDS = int(os.environ.get("STAYD_CRASH_ROUNDS", "8"))
 
 SMALL = {"memory": "16M", "item_max": "64K"}
-"""Of the sessions pool: full of dead records within a second of writing, so that it is compacted."""
+"""Of the sessions pool: so small that a second of writing has it compacted."""
 
 
 def sessions(stayd):
@@ -71,8 +71,9 @@ def test_a_crash_during_recovery_harms_nothing():
         connection = stayd.connect("sessions")
         count = 20_000
         for start in range(0, count, 1000):
+            numbers = range(start, start + 1000)
             connection.send(b"".join(
-                b"set k%d 0 0 1000 noreply\r\n%01000d\r\n" % (n, n) for n in range(start, start + 1000)
+                b"set k%d 0 0 1000 noreply\r\n%01000d\r\n" % (n, n) for n in numbers
             ))
         for number in range(0, count, 3):
             connection.send(b"delete k%d noreply\r\n" % number)
@@ -147,8 +148,12 @@ def end(stayd, how):
         assert stayd.restart() == 0
 
 
-@pytest.mark.parametrize("how", ["crash", "stop"])
-def test_a_delayed_flush_comes_although_the_daemon_ended_meanwhile(how):
+def test_a_delayed_flush_comes_although_the_daemon_ended_meanwhile():
+    together(lambda: flush_across("crash"), lambda: flush_across("stop"))
+
+
+def flush_across(how):
+    """One way's part of the test above."""
     with Stayd(sessions=SMALL) as stayd:
         connection = stayd.connect("sessions")
         connection.set(b"k", b"v")
@@ -168,9 +173,13 @@ def test_a_delayed_flush_comes_although_the_daemon_ended_meanwhile(how):
         assert stayd.connect("sessions").get(b"k") is None
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_expired_while_the_daemon_was_down_is_not_served(signal_number):
-    """And what was due before the end was never served again; what is due later still is."""
+def test_what_expired_while_the_daemon_was_down_is_not_served():
+    """And what is due later still is."""
+    together(lambda: expire_while_down(signal.SIGKILL), lambda: expire_while_down(signal.SIGTERM))
+
+
+def expire_while_down(signal_number):
+    """One signal's part of the test above."""
     with Stayd(sessions=SMALL) as stayd:
         connection = stayd.connect("sessions")
         due = int(time.time()) + 2

@@ -1,4 +1,4 @@
-"""A full pool: `evict = no` refuses new keys and loses nobody, `evict = yes` forgets the least read."""
+"""A full pool: `evict = no` refuses new keys, `evict = yes` forgets what is read least."""
 
 import random
 import threading
@@ -18,8 +18,8 @@ def fill(connection, value_bytes, prefix=b"k", expiry=0):
     while True:
         batch = range(count, count + 50)
         connection.send(b"".join(
-            b"set %b%d 0 %d %d\r\n%b\r\n" % (prefix, n, expiry, value_bytes, value_of(n, value_bytes))
-            for n in batch
+            b"set %b%d 0 %d %d\r\n%b\r\n" % (
+                prefix, n, expiry, value_bytes, value_of(n, value_bytes)) for n in batch
         ))
         replies = [connection.read_line() for _ in batch]
         taken = replies.index(FULL) if FULL in replies else len(replies)
@@ -62,10 +62,11 @@ def stayd():
 def test_a_pool_that_keeps_refuses_new_keys_when_it_is_full_and_has_lost_nobody(stayd, value_bytes):
     connection = stayd.connect("sessions")
     count = fill(connection, value_bytes)
-    assert count * value_bytes > 10 << 20, f"full with {count} values of {value_bytes} bytes in 16 MiB"
+    assert count * value_bytes > 10 << 20, f"full with {count} values in 16 MiB"
     all_are_there(connection, count, value_bytes)
     for command in (b"set new 0 0 %d", b"add new 0 0 %d", b"ms new %d"):
-        connection.ask(command % value_bytes + b"\r\n" + b"x" * value_bytes + b"\r\n", FULL + b"\r\n")
+        request = command % value_bytes + b"\r\n" + b"x" * value_bytes + b"\r\n"
+        connection.ask(request, FULL + b"\r\n")
     connection.expect_in_step()
     assert connection.get(b"new") is None
     assert int(connection.stats()["evictions"]) == 0
@@ -76,7 +77,7 @@ def test_in_a_full_pool_updates_of_those_who_are_there_go_on(stayd):
     connection = stayd.connect("sessions")
     value_bytes = 4000
     count = fill(connection, value_bytes)
-    for turn in range(1, 4):
+    for turn in range(1, 3):
         for start in range(0, count, 50):
             numbers = range(start, min(start + 50, count))
             connection.send(b"".join(
@@ -96,7 +97,7 @@ def test_updates_that_keep_the_size_go_on_from_many_connections_at_once(stayd):
 
     def update(mine):
         with stayd.connect("sessions") as own:
-            for turn in range(1, 4):
+            for turn in range(1, 3):
                 for number in range(mine, count, 4):
                     reply = own.set(b"k%d" % number, value_of(number, value_bytes, turn))
                     if reply != b"STORED":
@@ -108,7 +109,7 @@ def test_updates_that_keep_the_size_go_on_from_many_connections_at_once(stayd):
     for thread in threads:
         thread.join()
     assert not refused, f"{len(refused)} updates refused, first {refused[0]}"
-    all_are_there(connection, count, value_bytes, turn=3)
+    all_are_there(connection, count, value_bytes, turn=2)
 
 
 def test_after_deletes_a_full_pool_takes_new_keys_again_without_a_restart(stayd):
@@ -140,7 +141,7 @@ def test_a_full_pool_takes_new_keys_again_once_items_have_expired(stayd):
     connection = stayd.connect("sessions")
     count = fill(connection, 4000, prefix=b"short", expiry=2)
     assert count > 1000
-    wait_until(lambda: connection.set(b"new", b"x" * 4000) == b"STORED", 10, "room after the expiry")
+    wait_until(lambda: connection.set(b"new", b"x" * 4000) == b"STORED", 10, "room")
     for number in range(count // 2):
         wait_until(lambda: connection.set(b"n%d" % number, b"x" * 4000) == b"STORED", 10)
 
@@ -223,7 +224,7 @@ def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(ma
         for key in hot:
             assert connection.set(key, key.ljust(2000)) == b"STORED"
         hits = reads = 0
-        for number in range(12_000):
+        for number in range(8_000):
             assert connection.set(b"cold-%d" % number, b"x" * 2000) == b"STORED"
             for key in (generator.choice(hot), generator.choice(hot)):
                 reads += 1
@@ -232,8 +233,8 @@ def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(ma
                 else:
                     connection.set(key, key.ljust(2000))
         assert hits / reads > 0.95, f"{hits} of {reads} reads of hot keys were hits"
-        assert int(connection.stats()["evictions"]) > 2000
-        assert connection.get(b"cold-11999") == b"x" * 2000, "the newest is there"
+        assert int(connection.stats()["evictions"]) > 200
+        assert connection.get(b"cold-7999") == b"x" * 2000, "the newest is there"
 
 
 def test_a_pool_that_forgets_never_serves_a_wrong_or_deleted_value(stayd):

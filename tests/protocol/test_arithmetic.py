@@ -45,7 +45,7 @@ def test_decr_stops_at_zero(connection):
 
 @pytest.mark.parametrize("kind, pool", [(Memcached, None), (Stayd, "cache"), (Stayd, "sessions")])
 def test_incr_wraps_at_64_bits(kind, pool):
-    """On a fresh server: memcached looks for a minus in old memory behind numbers of 2^63 and more."""
+    """On a fresh server: memcached looks for a minus in old memory behind such numbers."""
     with kind() as server, server.connect(pool) as connection:
         connection.set(b"n", b"18446744073709551615")
         connection.ask(b"incr n 1\r\n", b"0\r\n")
@@ -66,7 +66,9 @@ def test_a_value_that_is_no_number_is_left_alone(connection, value):
     assert connection.get(b"n") == value
 
 
-@pytest.mark.parametrize("value", [b" 5", b"5 ", b"  5  ", b"05", b"0" * 20 + b"5", b"\r\n5"], ids=repr)
+@pytest.mark.parametrize(
+    "value", [b" 5", b"5 ", b"  5  ", b"05", b"0" * 20 + b"5", b"\r\n5"], ids=repr
+)
 def test_white_space_around_a_number_and_zeros_before_it_do_not_matter(connection, value):
     connection.set(b"n", value)
     connection.ask(b"incr n 1\r\n", b"6\r\n")

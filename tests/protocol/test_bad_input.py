@@ -12,12 +12,12 @@ import time
 
 import pytest
 
-from support.servers import Stayd, wait_until
+from support.servers import Stayd, together, wait_until
 
 
 @pytest.fixture
 def witness(target):
-    """A connection that must not be harmed: its item is there and it is in step, before and after."""
+    """A connection that must not be harmed: its item is there before and after."""
     with target.connect() as connection:
         connection.set(b"witness", b"unharmed", flags=5)
         yield connection
@@ -74,7 +74,8 @@ def swallow(connection):
 @pytest.mark.parametrize("half", [
     b"g", b"get", b"get k", b"get k\r", b"set k 0 0 5", b"set k 0 0 5\r", b"set k 0 0 5\r\n",
     b"set k 0 0 5\r\nhel", b"set k 0 0 5\r\nhello", b"set k 0 0 5\r\nhello\r", b"ms k 5\r\nhel",
-    b"mg k v", b"set k 0 0 3000000\r\n" + b"x" * 1_000_000, b"set k 0 0 500000\r\n" + b"x" * 400_000,
+    b"mg k v", b"set k 0 0 3000000\r\n" + b"x" * 1_000_000,
+    b"set k 0 0 500000\r\n" + b"x" * 400_000,
 ], ids=lambda half: repr(half[:24]))
 @pytest.mark.parametrize("ending", ["close", "reset"])
 def test_a_client_that_vanishes_in_the_middle_changes_nothing(witness, hostile, half, ending):
@@ -144,17 +145,20 @@ def send_until_stuck(connection, request, stuck_s=0.3):
 
 
 @pytest.mark.parametrize("pool", ["cache", "sessions"])
-@pytest.mark.parametrize("value_bytes, request_bytes", [
-    (500_000, b"get k\r\n"),
-    (500_000, b"get k k k k k k k k k k k k k k k k k k k k k k k k k k k k k k k k\r\n"),
-    (500_000, b"mg k v\r\n"),
-    (10, b"get k\r\n"),
-    (10, b"foo\r\n"),
-    (10, b"stats\r\n"),
-], ids=repr)
-def test_a_client_that_never_reads_costs_bounded_memory_and_is_then_closed(
-        pool, value_bytes, request_bytes):
+def test_a_client_that_never_reads_costs_bounded_memory_and_is_then_closed(pool):
     """send_timeout is how long a connection may stay without progress while replies wait."""
+    together(*(lambda one=one: never_read(pool, *one) for one in [
+        (500_000, b"get k\r\n"),
+        (500_000, b"get" + b" k" * 32 + b"\r\n"),
+        (500_000, b"mg k v\r\n"),
+        (10, b"get k\r\n"),
+        (10, b"foo\r\n"),
+        (10, b"stats\r\n"),
+    ]))
+
+
+def never_read(pool, value_bytes, request_bytes):
+    """One request's part of the test above, against a daemon of its own."""
     with Stayd(server={"send_timeout": "1s"}) as stayd:
         with stayd.connect(pool) as witness, stayd.connect(pool) as hostile:
             witness.set(b"k", b"v" * value_bytes)
@@ -178,10 +182,10 @@ def test_many_clients_that_never_read_cost_bounded_memory():
             witness.set(b"k", b"v" * 500_000)
             witness.get(b"k")
             before = stayd.resident_bytes()
-            for _ in range(20):
+            for _ in range(10):
                 hostile = stayd.connect("sessions")
                 send_until_stuck(hostile, b"get k k k k\r\n", stuck_s=0.05)
-            assert stayd.resident_bytes() - before < 20 * (2 << 20)
+            assert stayd.resident_bytes() - before < 10 * (2 << 20)
             assert witness.get(b"k") == b"v" * 500_000
 
 
@@ -237,4 +241,4 @@ def test_a_stream_of_empty_lines_does_no_harm(witness, hostile):
 def test_another_protocol_does_no_harm(witness, hostile, opening):
     with contextlib.suppress(OSError, EOFError, TimeoutError):
         hostile.send(opening)
-        hostile.read_line(timeout=0.3)
+        hostile.read_line(timeout=0.1)

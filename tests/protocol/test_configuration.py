@@ -1,4 +1,4 @@
-"""The configuration: each fault is named with file and line; nothing is ignored, nothing is lost."""
+"""The configuration: each fault is named with file and line; nothing is ignored or lost."""
 
 import os
 import pathlib
@@ -29,11 +29,8 @@ def check(tmp_path, text):
     path = tmp_path / "test.conf"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     done = run("--check", "-c", path)
-    faults = [
-        (int(match[1]), match[2])
-        for match in re.finditer(rf"^{re.escape(str(path))}:(\d+): (.+)$", done.stderr, re.MULTILINE)
-    ]
-    return done, faults
+    fault = re.compile(rf"^{re.escape(str(path))}:(\d+): (.+)$", re.MULTILINE)
+    return done, [(int(match[1]), match[2]) for match in fault.finditer(done.stderr)]
 
 
 GOOD = """\
@@ -294,7 +291,8 @@ def test_help_and_version_go_to_the_standard_output():
     done = run("--help")
     assert done.returncode == 0 and "--check" in done.stdout and not done.stderr
     done = run("--version")
-    assert done.returncode == 0 and re.fullmatch(r"stayd [0-9]\S* .*\n", done.stdout) and not done.stderr
+    assert done.returncode == 0 and not done.stderr
+    assert re.fullmatch(r"stayd [0-9]\S* .*\n", done.stdout)
 
 
 def test_memcacheds_own_options_make_one_volatile_pool(tmp_path):
@@ -439,7 +437,7 @@ def other_version(path):
 
 
 @pytest.mark.parametrize("damage, said", [
-    (lambda path: path.write_bytes(b"This is somebody's diary, and no pool.\n" * 1000), "not a stayd"),
+    (lambda path: path.write_bytes(b"Dear diary, I am no pool.\n" * 1000), "not a stayd"),
     (lambda path: path.write_bytes(os.urandom(1 << 20)), "not a stayd"),
     (lambda path: path.write_bytes(bytes(4096)), "not a stayd"),
     (lambda path: path.write_bytes(b"x"), "not a stayd"),
@@ -451,8 +449,8 @@ def other_version(path):
     (lambda path: os.truncate(path, path.stat().st_size - 1), "damaged"),
     (lambda path: os.truncate(path, 4096), "damaged"),
     (lambda path: os.truncate(path, 100), "not a stayd"),
-], ids=["text", "random", "zeroes", "one-byte", "magic", "version", "header-20", "header-40", "half",
-        "one-byte-less", "header-alone", "100-bytes"])
+], ids=["text", "random", "zeroes", "one-byte", "magic", "version", "header-20", "header-40",
+        "half", "one-byte-less", "header-alone", "100-bytes"])
 def test_a_data_file_that_is_not_right_is_an_error_and_left_as_it_is(stopped, damage, said):
     path = stopped.data_file("sessions")
     whole = path.read_bytes()

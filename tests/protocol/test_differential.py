@@ -12,7 +12,8 @@ own, named here:
   - item_max counts key and value, memcached's -I also its own header and slab sizes
     (test_limits.py): values near the limit are left out.
   - A set of a value too large leaves the old one in a pool with evict = no (test_limits.py).
-  - E, the explicit CAS number, and N of ms in append mode are of later memcacheds (test_meta_set.py).
+  - E, the explicit CAS number, and N of ms in append mode are of later memcacheds
+    (test_meta_set.py).
   - A key comes back in the encoding of the request (test_meta_get.py): base64 keys and plain keys
     are different ones here.
   - An expiry that is over at once, given to T or N of mg and ma and shown by t in the same command:
@@ -21,8 +22,8 @@ own, named here:
   - A key too long in get or gat: memcached also drops replies to earlier requests that it has not
     sent yet. Requests cut off by the end of the connection: the same (test_limits.py,
     test_bad_input.py).
-  - Arithmetic on a value that is empty or white space: memcached reads on into the memory behind the
-    item (test_arithmetic.py). On one with a sign: a number to memcached, none to stayd
+  - Arithmetic on a value that is empty or white space: memcached reads on into the memory behind
+    the item (test_arithmetic.py). On one with a sign: a number to memcached, none to stayd
     (test_arithmetic.py). On one of 2^63 or more: memcached takes it for none if there is a minus
     anywhere behind it in its memory (test_arithmetic.py). On an item that is stale or won:
     memcached forgets that if the number gets longer (test_meta_arithmetic.py).
@@ -51,7 +52,7 @@ OPTIONS = ["-t", "1", "-o", "no_lru_maintainer,no_lru_crawler"]
 while they do, a decrement is not padded and a stale item no longer stale."""
 
 SEED = int(os.environ.get("STAYD_DIFF_SEED", "1"))
-SEQUENCES = int(os.environ.get("STAYD_DIFF_SEQUENCES", "3000"))
+SEQUENCES = int(os.environ.get("STAYD_DIFF_SEQUENCES", "2000"))
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +132,9 @@ def test_cas_numbers_are_mapped_one_to_one():
     assert difference(b"NF c0\r\n", b"NF c1\r\n") is not None
 
 
-def test_times_may_differ_by_one_second_and_no_more():
-    assert difference(b"HD t100 s5\r\n", b"HD t99 s5\r\n") is None
-    assert difference(b"HD t100 s5\r\n", b"HD t98 s5\r\n") is not None
+def test_times_may_differ_by_two_seconds_and_no_more():
+    assert difference(b"HD t100 s5\r\n", b"HD t98 s5\r\n") is None
+    assert difference(b"HD t100 s5\r\n", b"HD t97 s5\r\n") is not None
     assert difference(b"HD t100 s5\r\n", b"HD t100 s6\r\n") is not None
     assert difference(b"HD t0\r\n", b"HD t-1\r\n") is not None
 
@@ -154,7 +155,7 @@ def test_the_generator_makes_the_same_sequences_of_the_same_seed():
 
 
 def test_the_generator_reaches_every_command_and_flag():
-    """And every kind of reply comes back from memcached: a generator of errors would prove nothing."""
+    """A generator that leaves one out would prove nothing of it."""
     generator = Generator(SEED)
     commands = [step for _ in range(1500) for step in generator.sequence()]
     lines = [command.removeprefix(SYNC_MARK).split(b"\r\n")[0].split(b" ") for command in commands]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from support.servers import Memcached, Stayd, wait_until
+from support.servers import Memcached, Stayd, together, wait_until
 
 BAD_DELAY = b"CLIENT_ERROR invalid exptime argument\r\n"
 
@@ -65,9 +65,17 @@ def test_a_far_flush_takes_nothing_yet(own_connection):
     assert own_connection.get(b"l") == b"v"
 
 
-@pytest.mark.parametrize("kind, pool", [(Memcached, None), (Stayd, "cache"), (Stayd, "sessions")])
-def test_a_delayed_flush_comes_when_it_is_due_and_takes_what_was_stored_before(kind, pool):
+def test_a_delayed_flush_comes_when_it_is_due_and_takes_what_was_stored_before():
     """Also what was stored after the command, if before it fell due; not what comes after it."""
+    together(
+        lambda: delayed_flush(Memcached, None),
+        lambda: delayed_flush(Stayd, "cache"),
+        lambda: delayed_flush(Stayd, "sessions"),
+    )
+
+
+def delayed_flush(kind, pool):
+    """One server's part of the test above."""
     with kind() as server:
         connection = server.connect(pool)
         connection.set(b"before", b"v")

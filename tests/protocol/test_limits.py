@@ -83,7 +83,7 @@ def test_a_line_with_too_few_or_too_many_words_is_an_error(connection, line):
 
 @pytest.mark.parametrize("data", [b"vw", b"vwx", b"vwxyz"], ids=repr)
 def test_a_value_longer_than_announced_is_refused(connection, data):
-    """As many bytes as announced and two more are taken; the rest is a request, and no known one."""
+    """As many bytes as announced and two more are taken; the rest is a request, an unknown one."""
     connection.set(b"k", b"old")
     connection.ask(
         b"set k 0 0 1\r\n" + data + b"\r\n", b"CLIENT_ERROR bad data chunk\r\nERROR\r\n"

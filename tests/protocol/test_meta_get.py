@@ -34,7 +34,7 @@ def test_opaque_and_key_come_back_with_a_hit_and_with_a_miss(connection):
 
 
 def test_an_opaque_of_31_bytes_is_taken_and_one_of_32_refused(connection):
-    """protocol.txt says up to 32 bytes; memcached 1.6.18 counts the flag's own letter among them."""
+    """protocol.txt says up to 32 bytes; memcached 1.6.18 counts the flag's own letter too."""
     connection.ask(b"mg k O%b\r\n" % (b"o" * 31), b"EN O%b\r\n" % (b"o" * 31))
     connection.ask(b"mg k O%b\r\n" % (b"o" * 32), b"CLIENT_ERROR opaque token too long\r\n")
 

@@ -46,7 +46,8 @@ def test_many_requests_in_one_write_get_one_write(stayd_connection, count, size)
     connection = stayd_connection
     connection.set(b"k", b"v" * size)
     before = segments_received(connection)
-    connection.ask(b"get k\r\n" * count, b"VALUE k 0 %d\r\n%b\r\nEND\r\n" % (size, b"v" * size) * count)
+    reply = b"VALUE k 0 %d\r\n%b\r\nEND\r\n" % (size, b"v" * size)
+    connection.ask(b"get k\r\n" * count, reply * count)
     assert segments_received(connection) - before == 1
 
 
@@ -54,7 +55,8 @@ def test_requests_of_all_kinds_in_one_write_get_one_write(stayd_connection):
     connection = stayd_connection
     before = segments_received(connection)
     connection.ask(
-        b"set k 0 0 2\r\n10\r\nget k none k\r\nincr k 1\r\nset q 0 0 1 noreply\r\nx\r\nmg k v\r\nfoo\r\n"
+        b"set k 0 0 2\r\n10\r\nget k none k\r\nincr k 1\r\nset q 0 0 1 noreply\r\nx\r\n"
+        b"mg k v\r\nfoo\r\n"
         b"set k 0 0 x\r\ndelete k\r\nversionx\r\nms m 1\r\ny\r\nma m\r\nmn\r\n",
         b"STORED\r\nVALUE k 0 2\r\n10\r\nVALUE k 0 2\r\n10\r\nEND\r\n11\r\nVA 2\r\n11\r\nERROR\r\n"
         b"CLIENT_ERROR bad command line format\r\nDELETED\r\nERROR\r\nHD\r\n"

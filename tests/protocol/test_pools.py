@@ -53,7 +53,8 @@ def test_a_flush_of_one_pool_changes_nothing_in_another(stayd, flushed, flush):
 
 def everything(connection, count):
     """All that the pool tells about the keys f0, f1, ..."""
-    connection.send(b"".join(b"mg f%d v f t c s\r\n" % number for number in range(count)) + b"mn\r\n")
+    request = b"".join(b"mg f%d v f t c s\r\n" % number for number in range(count))
+    connection.send(request + b"mn\r\n")
     return connection.read_until(b"MN\r\n")[:-4]
 
 

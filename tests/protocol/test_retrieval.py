@@ -43,10 +43,8 @@ def test_a_multi_get_of_many_keys_is_answered_whole(connection, count):
     keys = [b"some-rather-long-key-%d" % number for number in range(count)]
     for key in keys[::2]:
         connection.send(b"set %b 0 0 %d noreply\r\n%b\r\n" % (key, len(key), key))
-    connection.ask(
-        b"get " + b" ".join(keys) + b"\r\n",
-        b"".join(b"VALUE %b 0 %d\r\n%b\r\n" % (key, len(key), key) for key in keys[::2]) + b"END\r\n",
-    )
+    found = b"".join(b"VALUE %b 0 %d\r\n%b\r\n" % (key, len(key), key) for key in keys[::2])
+    connection.ask(b"get " + b" ".join(keys) + b"\r\n", found + b"END\r\n")
 
 
 def test_large_values_in_one_multi_get_come_back_whole(connection):

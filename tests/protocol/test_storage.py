@@ -121,7 +121,8 @@ def test_a_key_holds_any_byte_but_space_and_control_characters(connection):
 
 
 def test_keys_are_told_apart_by_every_byte(connection):
-    keys = [b"a", b"A", b"aa", b"b", b"a" * 249, b"a" * 250, b"a" * 249 + b"b", b"\xe4", b"\xc3\xa4"]
+    keys = [b"a", b"A", b"aa", b"b", b"a" * 249, b"a" * 250, b"a" * 249 + b"b", b"\xe4",
+            b"\xc3\xa4"]
     for number, key in enumerate(keys):
         assert connection.set(key, b"%d" % number) == b"STORED"
     for number, key in enumerate(keys):

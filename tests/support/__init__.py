@@ -1,1 +1,1 @@
-"""What the tests share: real servers in temporary directories and a raw client that has deadlines."""
+"""What the tests share: real servers in temporary directories, and a client with deadlines."""

@@ -1,8 +1,9 @@
 """Real servers for tests, and a client that shows every byte.
 
-`Stayd` runs the daemon under test, `Memcached` Debian's memcached beside it, `Raw` is one connection
-to either. Every server has a temporary directory of its own, listens on free loopback ports and on
-Unix sockets in that directory, is ended by its own process id, and leaves nothing behind.
+`Stayd` runs the daemon under test, `Memcached` Debian's memcached beside it, `Raw` is one
+connection to either. Every server has a temporary directory of its own, listens on free loopback
+ports and on Unix sockets in that directory, is ended by its own process id, and leaves nothing
+behind.
 
     with Stayd(sessions={"memory": "16M"}, server={"threads": 2}) as stayd:
         connection = stayd.connect("sessions")
@@ -21,6 +22,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -51,7 +53,7 @@ def stayd_binary():
 
 
 def memcached_binary():
-    """Path of Debian's memcached, unpacked under build/peers by scripts/setup, or the one on PATH."""
+    """Path of Debian's memcached, under build/peers as scripts/setup unpacks it, or on PATH."""
     unpacked = ROOT / "build" / "peers" / "usr" / "bin" / "memcached"
     return (
         os.environ.get("MEMCACHED_BINARY")
@@ -79,7 +81,7 @@ def free_port():
 
 
 def wait_until(condition, timeout=REPLY_TIMEOUT, what="the condition", interval=0.01):
-    """Calls `condition` until it returns something true, and returns that; fails after `timeout`."""
+    """Calls `condition` until it returns something true: returns that; fails after `timeout`."""
     deadline = time.monotonic() + timeout
     while True:
         result = condition()
@@ -88,6 +90,28 @@ def wait_until(condition, timeout=REPLY_TIMEOUT, what="the condition", interval=
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {timeout} s")
         time.sleep(interval)
+
+
+def together(*tests):
+    """Calls all `tests` at once, each in a thread, and raises the first failure.
+
+    For tests that wait for seconds of the clock to pass: waiting side by side takes no longer.
+    """
+    failures = []
+
+    def run(test):
+        try:
+            test()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(test,)) for test in tests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 class Raw:
@@ -121,19 +145,22 @@ class Raw:
         """Reads once into the buffer; EOFError at the end, TimeoutError after the deadline."""
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"no reply in {self.timeout} s; so far: {bytes(self.buffer[-500:])!r}")
+            raise self._too_late()
         self.socket.settimeout(left)
         try:
             piece = self.socket.recv(1 << 18)
         except TimeoutError:
-            raise TimeoutError(
-                f"no reply in {self.timeout} s; so far: {bytes(self.buffer[-500:])!r}"
-            ) from None
+            raise self._too_late() from None
         except ConnectionResetError:
             piece = b""
         if not piece:
             raise EOFError(f"the server closed; unread before that: {bytes(self.buffer[-500:])!r}")
         self.buffer += piece
+
+    def _too_late(self):
+        return TimeoutError(
+            f"no reply in {self.timeout} s; so far: {bytes(self.buffer[-500:])!r}"
+        )
 
     def _take(self, count):
         taken = bytes(self.buffer[:count])
@@ -172,7 +199,7 @@ class Raw:
                 return self._take(len(self.buffer))
 
     def receive_once(self, timeout=None):
-        """What one recv returns: shows what the server put into one write. Nothing may be unread."""
+        """What one recv returns: what the server put into one write. Nothing may be unread."""
         assert not self.buffer, f"unread: {bytes(self.buffer)!r}"
         self.socket.settimeout(timeout or self.timeout)
         return self.socket.recv(1 << 20)
@@ -318,9 +345,8 @@ class Server:
         for address in self._addresses():
             while not self._answers(address):
                 if self.process.poll() is not None:
-                    raise ServerError(
-                        f"{self.command()} ended with {self.process.returncode} at start:\n{self.log}"
-                    )
+                    code = self.process.returncode
+                    raise ServerError(f"{self.command()} ended with {code} at start:\n{self.log}")
                 if time.monotonic() > deadline:
                     self.kill9()
                     raise ServerError(f"no answer on {address} in {START_TIMEOUT} s:\n{self.log}")
@@ -377,14 +403,14 @@ class Server:
         self.process.wait(STOP_TIMEOUT)
 
     def terminate(self, signal_number=signal.SIGTERM, check=True):
-        """Ends the process with a signal; returns its exit code and fails on a sanitizer's report."""
+        """Ends the process with a signal; returns its exit code; fails on a sanitizer's report."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
         try:
             code = self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill9()
-            raise ServerError(f"it ran on for {STOP_TIMEOUT} s after {signal_number!r}:\n{self.log}")
+            raise ServerError(f"it ran on {STOP_TIMEOUT} s after {signal_number!r}:\n{self.log}")
         if check:
             self.check_sanitizers()
         return code
@@ -394,7 +420,8 @@ class Server:
         log = self.log
         for mark in SANITIZER_MARKS:
             if mark in log:
-                raise AssertionError(f"a sanitizer reports {mark!r}:\n{log[log.index(mark) - 200:]}")
+                report = log[max(0, log.index(mark) - 200):]
+                raise AssertionError(f"a sanitizer reports {mark!r}:\n{report}")
 
     def restart(self, signal_number=signal.SIGTERM):
         """A clean stop and a start on the same files, sockets and ports; returns the exit code."""

@@ -1,9 +1,9 @@
 """Writers that know what a pool must hold: for tests that kill or stop the daemon under them.
 
 Each `Writer` is a thread with a connection and keys of its own. It keeps, for every key, what the
-daemon has acknowledged; a command that was sent and not answered when the daemon died leaves its key
-in one of two states, and both are allowed. `Workload` runs several writers, and flushes the pool now
-and then while all of them wait. Its `verify` compares everything.
+daemon has acknowledged; a command that was sent and not answered when the daemon died leaves its
+key in one of two states, and both are allowed. `Workload` runs several writers, and flushes the
+pool now and then while all of them wait. Its `verify` compares everything.
 
 Replies are checked on the way too: the writers predict each of them.
 """
@@ -104,7 +104,8 @@ class Writer(threading.Thread):
         """A value of random length that nobody else stores."""
         generator = self.random
         size = generator.choice([8, 50, 220, 1000, generator.randrange(8, self.largest)])
-        return generator.randbytes(8).hex().encode()[:8].ljust(size, b"%d" % generator.randrange(10))
+        start = generator.randbytes(4).hex().encode()
+        return start.ljust(size, b"%d" % generator.randrange(10))
 
     def expiry(self):
         """A relative expiry that outlives the test, or none."""
