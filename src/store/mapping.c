@@ -73,8 +73,7 @@ static enum status mapping_refuse(struct mapping *mapping) {
     return STATUS_INVALID;
 }
 
-/* Whether these numbers can be used without fear, whoever wrote them. */
-static bool mapping_geometry_valid(const struct layout_data_header *header) {
+bool mapping_geometry_valid(const struct layout_data_header *header) {
     return header->segment_bytes >= LAYOUT_PAGE && header->segment_bytes % LAYOUT_PAGE == 0 &&
            header->segment_bytes <= 2 * (uint64_t)POOL_ITEM_MAX_LIMIT &&
            header->segment_count > 0 && header->offset_bits < LAYOUT_LOCATION_BITS &&

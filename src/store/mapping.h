@@ -45,4 +45,7 @@ enum status mapping_create_index(struct mapping *mapping, const struct pool_opti
 /* The CRC of the part of a data header that never changes. */
 uint32_t mapping_header_crc(const struct layout_data_header *header);
 
+/* Whether the numbers of a header can be used without fear, whoever wrote them. */
+bool mapping_geometry_valid(const struct layout_data_header *header);
+
 #endif

@@ -91,8 +91,7 @@ static void pool_plan_header(const struct pool *pool, struct layout_data_header 
     header->header_crc = mapping_header_crc(header);
 }
 
-static void pool_plan_index(const struct layout_data_header *data,
-                            struct layout_index_header *header) {
+void pool_plan_index(const struct layout_data_header *data, struct layout_index_header *header) {
     *header = (struct layout_index_header){
         .magic = LAYOUT_INDEX_MAGIC,
         .version = LAYOUT_VERSION,
@@ -105,7 +104,7 @@ static void pool_plan_index(const struct layout_data_header *data,
     index_plan(header, (uint64_t)data->segment_bytes * data->segment_count);
 }
 
-static void pool_set_view(struct pool *pool) {
+void pool_set_view(struct pool *pool) {
     char *index = pool->index_mapping.base;
     struct layout_index_header *header = (void *)index;
     pool->view = (struct lookup_view){

@@ -104,6 +104,12 @@ bool pool_sync(struct pool *pool);
 /* Performs the flush that has fallen due, if one has. Any thread, holding no lock. */
 void pool_flush_due(struct pool *pool, uint32_t now_s);
 
+/* The header of an index for this data: its geometry and nothing else. */
+void pool_plan_index(const struct layout_data_header *data, struct layout_index_header *header);
+
+/* Fills pool->view in from both mappings. */
+void pool_set_view(struct pool *pool);
+
 /* Makes the index again from the data (recovery.h). False if memory is short. */
 bool recovery_run(struct pool *pool, uint32_t now_s);
 

@@ -1,0 +1,402 @@
+#include "store/inspect.h"
+
+#include "base/number.h"
+#include "store/inspect_private.h"
+#include "store/resize.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A path that is longer than the message may be is cut off at its end. Returns false. */
+__attribute__((format(printf, 2, 3))) static bool inspect_explain(char *error, const char *format,
+                                                                  ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error, POOL_ERROR_MAX, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+/* Reads all of it, or returns false with errno; 0: the file ends before. */
+static bool inspect_read_at(int file, void *data, size_t size, uint64_t offset) {
+    char *to = data;
+    while (size > 0) {
+        ssize_t length = pread(file, to, size, (off_t)offset);
+        if (length < 0 && errno == EINTR) {
+            continue;
+        }
+        if (length <= 0) {
+            errno = length == 0 ? 0 : errno;
+            return false;
+        }
+        to += length;
+        offset += (uint64_t)length;
+        size -= (size_t)length;
+    }
+    return true;
+}
+
+static uint64_t inspect_file_bytes(const struct layout_data_header *header) {
+    return LAYOUT_PAGE + (uint64_t)header->segment_count * header->segment_bytes;
+}
+
+static bool inspect_open_file(struct inspect *inspect, const char *path, char *error) {
+    /* Not blocking: a pipe that nobody writes to would keep open(2) for ever. */
+    inspect->file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
+    if (inspect->file < 0 || fstat(inspect->file, &status) != 0) {
+        return inspect_explain(error, "cannot open %s: %s", path, strerror(errno));
+    }
+    if (!S_ISREG(status.st_mode)) {
+        return inspect_explain(error, "%s is not a regular file", path);
+    }
+    struct layout_data_header *header = &inspect->header;
+    if (!inspect_read_at(inspect->file, header, sizeof *header, 0) && errno != 0) {
+        return inspect_explain(error, "cannot read %s: %s", path, strerror(errno));
+    }
+    if (status.st_size < LAYOUT_PAGE || header->magic != LAYOUT_DATA_MAGIC) {
+        return inspect_explain(error, "%s is not a stayd pool file", path);
+    }
+    if (header->version != LAYOUT_VERSION) {
+        return inspect_explain(error, "%s has format version %u, this stayctl reads version %d",
+                               path, header->version, LAYOUT_VERSION);
+    }
+    if (header->header_crc != mapping_header_crc(header) || !mapping_geometry_valid(header)) {
+        return inspect_explain(
+            error, "%s is damaged: its header does not match its checksum, and stayd refuses it",
+            path);
+    }
+    uint64_t wanted_bytes = inspect_file_bytes(header);
+    if ((uint64_t)status.st_size < wanted_bytes) {
+        return inspect_explain(
+            error, "%s is cut off: it is %llu bytes long, its header says %llu; stayd refuses it",
+            path, (unsigned long long)status.st_size, (unsigned long long)wanted_bytes);
+    }
+    return true;
+}
+
+static bool inspect_check_use(struct inspect *inspect, const char *path, enum inspect_use use,
+                              char *error) {
+    bool locked = flock(inspect->file, LOCK_SH | LOCK_NB) == 0;
+    if (!locked && errno != EWOULDBLOCK) {
+        return inspect_explain(error, "cannot lock %s: %s", path, strerror(errno));
+    }
+    if (!locked && use == INSPECT_UNUSED) {
+        return inspect_explain(error,
+                               "%s is in use by a running stayd. Make a copy with 'stayctl backup' "
+                               "and look at that, or stop stayd first",
+                               path);
+    }
+    if (locked && use == INSPECT_IN_USE) {
+        return inspect_explain(error,
+                               "%s is not the file of the running stayd: its configuration is "
+                               "another one. Name the right one with -c",
+                               path);
+    }
+    return true;
+}
+
+/* The name is shown to people: nothing in it may be more than a name. */
+static void inspect_describe(struct inspect *inspect) {
+    const struct layout_data_header *header = &inspect->header;
+    inspect->about = (struct inspect_about){
+        .file_bytes = inspect_file_bytes(header),
+        .segment_count = header->segment_count,
+        .segment_bytes = header->segment_bytes,
+        .item_max_bytes = header->item_max_bytes,
+    };
+    for (size_t i = 0; i < POOL_NAME_MAX && header->name[i] != '\0'; i++) {
+        char letter = header->name[i];
+        bool plain = letter > ' ' && letter < 0x7f;
+        inspect->about.name[i] = letter;
+        if (!plain) {
+            inspect->about.name[i] = '?';
+        }
+    }
+}
+
+struct inspect *inspect_open(const char *path, enum inspect_use use, char error[POOL_ERROR_MAX]) {
+    struct inspect *inspect = calloc(1, sizeof *inspect);
+    if (inspect == NULL) {
+        inspect_explain(error, "cannot look at %s: out of memory", path);
+        return NULL;
+    }
+    inspect->file = -1;
+    if (!inspect_open_file(inspect, path, error) || !inspect_check_use(inspect, path, use, error)) {
+        inspect_close(inspect);
+        return NULL;
+    }
+    inspect_describe(inspect);
+    inspect->buffer =
+        aligned_alloc(LAYOUT_PAGE, LAYOUT_PAGE + (size_t)inspect->header.segment_bytes);
+    if (inspect->buffer == NULL) {
+        inspect_explain(error, "cannot look at %s: out of memory", path);
+        inspect_close(inspect);
+        return NULL;
+    }
+    inspect->buffer_view = (struct lookup_view){
+        .data = inspect->buffer,
+        .segment_bytes = inspect->header.segment_bytes,
+        .segment_count = 1,
+        .offset_bits = inspect->header.offset_bits,
+    };
+    inspect->buffer_segments = (struct segments){
+        .view = &inspect->buffer_view,
+        .header = &inspect->header,
+    };
+    return inspect;
+}
+
+void inspect_close(struct inspect *inspect) {
+    if (inspect == NULL) {
+        return;
+    }
+    inspect_items_finish(inspect);
+    if (inspect->file >= 0) {
+        close(inspect->file);
+    }
+    free(inspect->buffer);
+    free(inspect);
+}
+
+const struct inspect_about *inspect_about(const struct inspect *inspect) {
+    return &inspect->about;
+}
+
+static uint64_t inspect_segment_offset(const struct inspect *inspect, uint32_t segment) {
+    return LAYOUT_PAGE + (uint64_t)segment * inspect->header.segment_bytes;
+}
+
+static struct layout_segment_header *inspect_loaded(const struct inspect *inspect) {
+    return (struct layout_segment_header *)(void *)(inspect->buffer + LAYOUT_PAGE);
+}
+
+/* Reads a segment into the buffer: a mapping of a failing disk would end the process. */
+static bool inspect_load(struct inspect *inspect, uint32_t segment, char *error) {
+    if (inspect_read_at(inspect->file, inspect_loaded(inspect), inspect->header.segment_bytes,
+                        inspect_segment_offset(inspect, segment))) {
+        return true;
+    }
+    return inspect_explain(error, "it cannot be read: %s",
+                           errno == 0 ? "the file ends before" : strerror(errno));
+}
+
+/* How many of these bytes there are up to the last that is not zero. */
+static uint32_t inspect_filled(const char *bytes, uint32_t size) {
+    while (size > 0 && bytes[size - 1] == 0) {
+        size--;
+    }
+    return size;
+}
+
+/* One segment's verification. */
+struct inspect_walk {
+    struct inspect *inspect;
+    uint32_t segment;
+    struct inspect_counts *counts;
+    inspect_report *report;
+    void *context;
+};
+
+static void inspect_fault(const struct inspect_walk *walk, uint32_t offset, const char *what) {
+    walk->counts->faults++;
+    walk->report(walk->context, walk->segment,
+                 inspect_segment_offset(walk->inspect, walk->segment) + offset, what);
+}
+
+/* What lies between two whole records, or before the first. */
+static void inspect_judge_gap(const struct inspect_walk *walk, uint32_t offset, uint32_t size) {
+    const char *bytes = (const char *)inspect_loaded(walk->inspect) + offset;
+    const struct layout_record *at = (const void *)bytes;
+    struct record record;
+    char what[POOL_ERROR_MAX];
+    if (inspect_filled(bytes, size) == 0) {
+        inspect_explain(what, "%u bytes are zero where records should be", size);
+    } else if (record_read(at, size, &record) && record_stored_size(at) == size) {
+        inspect_explain(what, "the record number %llu, of %u bytes, does not match its checksum",
+                        (unsigned long long)record.sequence, size);
+    } else {
+        inspect_explain(what, "%u bytes hold no whole record", size);
+    }
+    walk->counts->torn_bytes += size;
+    inspect_fault(walk, offset, what);
+}
+
+/* What lies behind the last whole record: nothing, or what an earlier use has left. A record's
+ * number tells which: those of this use are higher than what was given out when it began. (Not so
+ * if compaction moved the record here: then damage to a segment's very last record goes unseen.) */
+static void inspect_judge_end(const struct inspect_walk *walk, uint32_t offset) {
+    const struct layout_data_header *data = &walk->inspect->header;
+    const struct layout_segment_header *header = inspect_loaded(walk->inspect);
+    uint32_t size = data->segment_bytes - offset;
+    const struct layout_record *at = (const void *)((const char *)header + offset);
+    uint64_t opened = header->opened_sequence;
+    uint64_t opened_last = atomic_load(&data->opened_sequence);
+    uint64_t last = (opened > opened_last ? opened : opened_last) + data->segment_bytes;
+    if (size >= sizeof *at && record_sequence(at) > opened && record_sequence(at) <= last) {
+        struct record record;
+        size_t torn_bytes = sizeof *at;
+        if (record_read(at, size, &record)) {
+            torn_bytes = record_stored_size(at);
+        }
+        walk->counts->torn_bytes += torn_bytes;
+        inspect_fault(walk, offset, "the last record is not whole");
+    } else {
+        walk->counts->stale_bytes += inspect_filled((const char *)at, size);
+    }
+}
+
+static void inspect_count_record(struct inspect_counts *counts, enum layout_kind kind) {
+    switch (kind) {
+    case LAYOUT_VALUE:
+        counts->values++;
+        break;
+    case LAYOUT_TOMBSTONE:
+        counts->tombstones++;
+        break;
+    case LAYOUT_FLUSH:
+        counts->flushes++;
+        break;
+    case LAYOUT_NONE:
+        break;
+    }
+}
+
+bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_counts *counts,
+                    inspect_report *report, void *context) {
+    struct inspect_walk walk = {inspect, segment, counts, report, context};
+    char error[POOL_ERROR_MAX];
+    if (!inspect_load(inspect, segment, error)) {
+        inspect_fault(&walk, 0, error);
+        return false;
+    }
+    const struct layout_segment_header *header = inspect_loaded(inspect);
+    if (!segment_header_valid(header)) {
+        counts->segments_free++;
+        if (inspect_filled((const char *)header, sizeof *header) > 0) {
+            inspect_fault(&walk, 0, "the segment's header is damaged; what it held is lost");
+        }
+        return true;
+    }
+    counts->segments_used++;
+    uint32_t end = sizeof *header; /* of the last whole record */
+    struct segment_cursor cursor;
+    segment_walk(&cursor, &inspect->buffer_segments, 0, inspect->header.segment_bytes);
+    while (segment_next(&cursor)) {
+        uint32_t begin = cursor.offset - (uint32_t)cursor.size;
+        if (begin > end) {
+            inspect_judge_gap(&walk, end, begin - end);
+        }
+        inspect_count_record(counts, cursor.record.kind);
+        end = cursor.offset;
+    }
+    inspect_judge_end(&walk, end);
+    return true;
+}
+
+/* Whether the copy gets this record. A tombstone that is paired is of use only together with the
+ * new version behind it. */
+static bool inspect_is_copied(const struct segment_cursor *cursor, uint64_t sequence) {
+    if (cursor->record.sequence > sequence) {
+        return false;
+    }
+    if (cursor->record.kind != LAYOUT_TOMBSTONE || !cursor->record.paired) {
+        return true;
+    }
+    struct segment_cursor next = *cursor;
+    return segment_next(&next) && (char *)next.at == (char *)cursor->at + cursor->size &&
+           next.record.sequence > cursor->record.sequence && next.record.sequence <= sequence &&
+           bytes_equal(next.record.key, cursor->record.key);
+}
+
+/* Moves the records that are copied to the front of the buffer; returns where they end. A record's
+ * checksum says nothing about its place. */
+static uint32_t inspect_gather(struct inspect *inspect, uint64_t sequence) {
+    char *base = (char *)inspect_loaded(inspect);
+    uint32_t end = sizeof(struct layout_segment_header);
+    struct segment_cursor cursor;
+    segment_walk(&cursor, &inspect->buffer_segments, 0, inspect->header.segment_bytes);
+    while (segment_next(&cursor)) {
+        if (inspect_is_copied(&cursor, sequence)) {
+            memmove(base + end, cursor.at, cursor.size);
+            end += (uint32_t)cursor.size;
+        }
+    }
+    return end;
+}
+
+/* The header, as that of a pool that was not stopped cleanly: it comes without an index. */
+static bool inspect_read_header(struct inspect *inspect, struct inspect_piece *result,
+                                char *error) {
+    struct layout_data_header now;
+    if (!inspect_read_at(inspect->file, &now, sizeof now, 0)) {
+        return inspect_explain(error, "the header cannot be read: %s", strerror(errno));
+    }
+    memset(inspect->buffer, 0, LAYOUT_PAGE);
+    struct layout_data_header *copy = (void *)inspect->buffer;
+    memcpy(copy, &inspect->header, sizeof *copy);
+    atomic_store(&copy->stop_id, 0);
+    atomic_store(&copy->opened_sequence, atomic_load(&now.opened_sequence));
+    atomic_store(&copy->items, atomic_load(&now.items));
+    *result = (struct inspect_piece){.offset = 0, .data = inspect->buffer, .size = LAYOUT_PAGE};
+    return true;
+}
+
+bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
+                  struct inspect_piece *result, char error[POOL_ERROR_MAX]) {
+    if (piece == 0) {
+        return inspect_read_header(inspect, result, error);
+    }
+    uint32_t segment = (uint32_t)(piece - 1);
+    *result = (struct inspect_piece){
+        .offset = inspect_segment_offset(inspect, segment),
+        .data = (const char *)inspect_loaded(inspect),
+    };
+    char why[POOL_ERROR_MAX - 32];
+    if (!inspect_load(inspect, segment, why)) {
+        return inspect_explain(error, "segment %u: %s", segment, why);
+    }
+    if (segment_header_valid(inspect_loaded(inspect))) {
+        uint32_t end = inspect_gather(inspect, sequence);
+        result->size = end > sizeof(struct layout_segment_header) ? end : 0;
+    }
+    return true;
+}
+
+bool inspect_fits(const struct inspect *inspect, const struct pool_options *options,
+                  uint32_t *segment_count, char error[POOL_ERROR_MAX]) {
+    return resize_plan(&inspect->header, options, segment_count, error);
+}
+
+bool inspect_discard_index(const struct pool_options *options, char error[POOL_ERROR_MAX]) {
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name) >=
+        (int)sizeof path) {
+        return inspect_explain(error, "run_dir is too long a path");
+    }
+    int file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file < 0 && errno == ENOENT) {
+        return true;
+    }
+    struct layout_index_header found = {0};
+    if (file >= 0 && inspect_read_at(file, &found, sizeof found, 0) &&
+        found.magic == LAYOUT_INDEX_MAGIC) {
+        const uint32_t state = LAYOUT_INDEX_SUPERSEDED;
+        ssize_t ignored =
+            pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
+        (void)ignored; /* it can not fail where it could be read */
+    }
+    if (file >= 0) {
+        close(file);
+    }
+    return unlink(path) == 0 || errno == ENOENT ||
+           inspect_explain(error, "cannot remove %s: %s", path, strerror(errno));
+}
