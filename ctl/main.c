@@ -1,4 +1,5 @@
-/* stayctl: asks a running stayd how it is, and empties a pool. */
+/* stayctl: asks a running stayd how it is, empties a pool, and looks after pools' files. */
+#include "offline.h"
 #include "status.h"
 #include "target.h"
 
@@ -6,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-enum {
-    EXIT_UNWELL = 1, /* a pool does not answer, refuses, or is not well */
-    EXIT_WRONG = 2   /* the command line or the configuration is wrong */
-};
 
 static const char usage[] =
     "Usage: stayctl [-c FILE | -s URL] COMMAND\n"
@@ -22,6 +18,13 @@ static const char usage[] =
     "                      be lost, such as the sessions of all who are logged in\n"
     "  ping [POOL]         how long an answer takes\n"
     "  version [POOL]      which version runs\n"
+    "  backup POOL FILE    copy the pool's file as it is at this moment, while stayd goes on\n"
+    "\n"
+    "And with files of pools that no stayd has in use:\n"
+    "\n"
+    "  check FILE          verify every record; say what is wrong and where\n"
+    "  dump FILE           print every item as a line of JSON\n"
+    "  restore FILE POOL   make a copy of the file the pool's own; with --yes if it has one\n"
     "\n"
     "  -c, --config=FILE   the daemon's configuration (default: the built-in pools)\n"
     "  -s, --server=URL    one pool by its address, without a configuration; POOL is left out:\n"
@@ -30,8 +33,8 @@ static const char usage[] =
     "  -h, --help          show this help\n"
     "  -V, --version       show stayctl's own version\n"
     "\n"
-    "Exit status: 0; 1 when a pool does not answer, refuses, is full or read-only; 2 when the\n"
-    "command line or the configuration is wrong.\n";
+    "Exit status: 0; 1 when a pool does not answer, refuses, is full or read-only, or a file is\n"
+    "damaged; 2 when the command line or the configuration is wrong, or a file is no pool file.\n";
 
 static const struct option names[] = {
     {"config", required_argument, NULL, 'c'}, {"server", required_argument, NULL, 's'},
@@ -175,12 +178,45 @@ static int fail_pool(const struct target_list *list, const char *command, const 
     return EXIT_WRONG;
 }
 
+/* check FILE and dump FILE, which need no configuration. */
+static int run_on_file(int (*run)(const char *path), const struct invocation *invocation) {
+    if (invocation->argument_count != 1) {
+        return fail_usage(invocation->command, "say which file, and nothing else");
+    }
+    return run(invocation->arguments[0]);
+}
+
+/* backup POOL FILE and restore FILE POOL, which need to know where the pool's own file is. */
+static int run_copy(const struct target_list *list, const struct invocation *invocation,
+                    bool restores) {
+    char **arguments = invocation->arguments;
+    if (list->config == NULL) {
+        return fail_usage("-s", "an address does not tell where the pool's file is; use -c");
+    }
+    if (invocation->argument_count != 2) {
+        return fail_usage(invocation->command,
+                          restores ? "it takes a file and a pool" : "it takes a pool and a file");
+    }
+    const char *name = arguments[restores ? 1 : 0];
+    const struct target *target = target_find(list, name);
+    if (target == NULL) {
+        return fail_pool(list, invocation->command, name);
+    }
+    const struct config_pool *pool = config_find_pool(list->config, name);
+    return restores ? restore_run(target, pool, arguments[0], invocation->yes)
+                    : backup_run(target, pool, arguments[1]);
+}
+
 static int run_command(const struct target_list *list, struct invocation *invocation) {
     if (strcmp(invocation->command, "status") == 0) {
         if (invocation->argument_count > 0) {
             return fail_usage(invocation->arguments[0], "status takes no argument");
         }
         return status_print(list) ? 0 : EXIT_UNWELL;
+    }
+    bool restores = strcmp(invocation->command, "restore") == 0;
+    if (restores || strcmp(invocation->command, "backup") == 0) {
+        return run_copy(list, invocation, restores);
     }
     const struct command *command = NULL;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
@@ -246,6 +282,12 @@ int main(int argument_count, char **arguments) {
     invocation.arguments = arguments + optind + 1;
     invocation.argument_count = argument_count - optind - 1;
 
+    if (strcmp(invocation.command, "check") == 0) {
+        return run_on_file(check_run, &invocation);
+    }
+    if (strcmp(invocation.command, "dump") == 0) {
+        return run_on_file(dump_run, &invocation);
+    }
     struct target_list list;
     int result = EXIT_WRONG;
     if (target_list_init(&list, invocation.config_path, invocation.url)) {

@@ -176,6 +176,28 @@ enum stayd_status stayd_flush(struct stayd *client) {
     return client_exchange(client, "OK");
 }
 
+enum stayd_status stayd_hold(struct stayd *client, unsigned lease_s, uint64_t *number) {
+    struct channel *channel = &client->channel;
+    channel_put_string(channel, "hold ");
+    channel_put_number(channel, lease_s);
+    if (*number != 0) {
+        channel_put_string(channel, " ");
+        channel_put_number(channel, *number);
+    }
+    channel_put_string(channel, "\r\n");
+    const char *line = channel_send(channel) ? channel_receive_line(channel) : NULL;
+    if (line == NULL) {
+        return STAYD_DISCONNECTED;
+    }
+    if (strcmp(line, "BUSY") == 0) {
+        return client_refuse(client, STAYD_BUSY, "the pool is busy; ask again");
+    }
+    if (sscanf(line, "HOLD %" SCNu64, number) == 1 || (lease_s == 0 && strcmp(line, "OK") == 0)) {
+        return STAYD_OK;
+    }
+    return client_judge(client, line);
+}
+
 enum stayd_status stayd_version(struct stayd *client, char *version, size_t size) {
     channel_put_string(&client->channel, "version\r\n");
     const char *line =

@@ -25,10 +25,11 @@ enum { STAYD_ERROR_MAX = 512 /* bytes of a message, with its zero */ };
 
 enum stayd_status {
     STAYD_OK,
-    STAYD_NOT_FOUND,   /* no live item under this key */
-    STAYD_INVALID,     /* the arguments cannot be sent: a key is 1 to 250 bytes without spaces */
-    STAYD_REFUSED,     /* the server says why it does not: see stayd_error */
-    STAYD_DISCONNECTED /* no connection, no reply in time, or one that makes no sense */
+    STAYD_NOT_FOUND,    /* no live item under this key */
+    STAYD_INVALID,      /* the arguments cannot be sent: a key is 1 to 250 bytes without spaces */
+    STAYD_REFUSED,      /* the server says why it does not: see stayd_error */
+    STAYD_DISCONNECTED, /* no connection, no reply in time, or one that makes no sense */
+    STAYD_BUSY          /* not now: ask again */
 };
 
 struct stayd;
@@ -69,6 +70,11 @@ enum stayd_status stayd_flush(struct stayd *client);
 
 /* Copies what the server calls its version, cut off to `size` bytes with a zero. */
 enum stayd_status stayd_version(struct stayd *client, char *version, size_t size);
+
+/* For a copy of a persistent pool's file (docs/protocol.md, `hold`): as long as the lease lasts
+ * nothing in it is freed or moved. `*number` 0: begins a hold and sets its number, or STAYD_BUSY.
+ * Else: that hold goes on for `lease_s` (0: it ends), or STAYD_NOT_FOUND, because it has ended. */
+enum stayd_status stayd_hold(struct stayd *client, unsigned lease_s, uint64_t *number);
 
 /* Called for each line of the statistics; the texts are valid during the call. */
 typedef void stayd_stat(void *user, const char *name, const char *value);

@@ -1,0 +1,96 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "offline.h"
+#include "progress.h"
+#include "store/inspect.h"
+
+#include <stdio.h>
+
+struct check {
+    const char *path;
+    struct inspect *inspect;
+    struct inspect_counts counts;
+    struct progress progress;
+};
+
+static void check_report(void *context, uint32_t segment, uint64_t offset, const char *what) {
+    struct check *check = context;
+    progress_clear(&check->progress);
+    printf("%s: segment %u, at byte %llu: %s\n", check->path, segment, (unsigned long long)offset,
+           what);
+}
+
+/* False if a part of the file could not be read. */
+static bool check_segments(struct check *check) {
+    const struct inspect_about *about = inspect_about(check->inspect);
+    bool readable = true;
+    progress_begin(&check->progress, "check", about->file_bytes);
+    for (uint32_t segment = 0; segment < about->segment_count; segment++) {
+        readable = inspect_verify(check->inspect, segment, &check->counts, check_report, check) &&
+                   readable;
+        progress_show(&check->progress, (uint64_t)segment * about->segment_bytes);
+    }
+    progress_clear(&check->progress);
+    return readable;
+}
+
+static void check_print_items(struct check *check) {
+    char error[POOL_ERROR_MAX];
+    if (!inspect_index(check->inspect, error)) {
+        printf("  items      not counted: %s\n", error);
+        return;
+    }
+    uint64_t live;
+    uint64_t expired;
+    inspect_count_items(check->inspect, clock_unix_s(), &live, &expired);
+    printf("  items      %llu live, %llu expired\n", (unsigned long long)live,
+           (unsigned long long)expired);
+}
+
+static void check_print_counts(const struct check *check) {
+    const struct inspect_counts *counts = &check->counts;
+    printf("  segments   %u used, %u free\n", counts->segments_used, counts->segments_free);
+    printf("  records    %llu values, %llu tombstones, %llu flushes\n",
+           (unsigned long long)counts->values, (unsigned long long)counts->tombstones,
+           (unsigned long long)counts->flushes);
+    printf("  torn       %llu bytes\n", (unsigned long long)counts->torn_bytes);
+    printf("  left over  %llu bytes behind the records, from before\n",
+           (unsigned long long)counts->stale_bytes);
+}
+
+static int check_conclude(const struct check *check, bool readable) {
+    unsigned long long faults = check->counts.faults;
+    if (!readable) {
+        printf("%s cannot be read as a whole: %llu faults\n", check->path, faults);
+        return EXIT_WRONG;
+    }
+    if (faults > 0) {
+        printf("%s is damaged: %llu faults. A write that a crash cut off looks the same; stayd "
+               "passes over all of it, and keeps the rest\n",
+               check->path, faults);
+        return EXIT_UNWELL;
+    }
+    printf("%s is sound\n", check->path);
+    return 0;
+}
+
+int check_run(const char *path) {
+    char error[POOL_ERROR_MAX];
+    struct check check = {.path = path, .inspect = inspect_open(path, INSPECT_UNUSED, error)};
+    if (check.inspect == NULL) {
+        fprintf(stderr, "stayctl: %s\n", error);
+        return EXIT_WRONG;
+    }
+    log_set_level(LOG_LEVEL_WARNING);
+    const struct inspect_about *about = inspect_about(check.inspect);
+    bool readable = check_segments(&check);
+    printf("%s: pool %s, %u segments of %uK, items of up to %uK\n", path, about->name,
+           about->segment_count, about->segment_bytes >> 10, about->item_max_bytes >> 10);
+    if (readable) {
+        check_print_items(&check);
+    }
+    check_print_counts(&check);
+    int result = check_conclude(&check, readable);
+    inspect_close(check.inspect);
+    return result;
+}

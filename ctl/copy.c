@@ -1,0 +1,127 @@
+#include "copy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* A path that is longer than the message may be is cut off at its end. Returns false. */
+__attribute__((format(printf, 2, 3))) static bool copy_explain(char *error, const char *format,
+                                                               ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error, POOL_ERROR_MAX, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static bool copy_fail(const struct copy *copy, const char *what, int error_number, char *error) {
+    return copy_explain(error, "cannot %s %s: %s", what, copy->passing, strerror(error_number));
+}
+
+bool copy_begin(struct copy *copy, const char *path, const struct inspect *source,
+                char error[POOL_ERROR_MAX]) {
+    off_t bytes = (off_t)inspect_about(source)->file_bytes;
+    if (copy->file < 0) {
+        copy->path = path;
+        int length = snprintf(copy->passing, sizeof copy->passing, "%s.new", path);
+        if (length >= (int)sizeof copy->passing) {
+            return copy_explain(error, "the path %.100s... is too long", path);
+        }
+        copy->file = open(copy->passing, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (copy->file < 0) {
+            return copy_fail(copy, "create", errno, error);
+        }
+        if (flock(copy->file, LOCK_EX | LOCK_NB) != 0) {
+            close(copy->file);
+            copy->file = -1;
+            return copy_explain(error, "%s is being written by somebody else", copy->passing);
+        }
+    }
+    if (ftruncate(copy->file, 0) != 0) {
+        return copy_fail(copy, "write", errno, error);
+    }
+    int failed;
+    do {
+        failed = posix_fallocate(copy->file, 0, bytes);
+    } while (failed == EINTR);
+    return failed == 0 || copy_fail(copy, "reserve disk space for", failed, error);
+}
+
+static bool copy_put(const struct copy *copy, const struct inspect_piece *piece) {
+    size_t written = 0;
+    while (written < piece->size) {
+        ssize_t length = pwrite(copy->file, piece->data + written, piece->size - written,
+                                (off_t)(piece->offset + written));
+        if (length < 0 && errno != EINTR) {
+            return false;
+        }
+        written += length > 0 ? (size_t)length : 0;
+    }
+    return true;
+}
+
+enum copy_end copy_write(struct copy *copy, struct inspect *source, uint64_t sequence,
+                         const char *what, bool (*go_on)(void *context), void *context,
+                         char error[POOL_ERROR_MAX]) {
+    const struct inspect_about *about = inspect_about(source);
+    enum copy_end end = COPY_DONE;
+    struct progress progress;
+    progress_begin(&progress, what, about->file_bytes);
+    for (uint64_t number = 0; number <= about->segment_count && end == COPY_DONE; number++) {
+        struct inspect_piece piece;
+        if (!inspect_read(source, number, sequence, &piece, error)) {
+            end = COPY_FAILED;
+        } else if (!copy_put(copy, &piece)) {
+            copy_fail(copy, "write", errno, error);
+            end = COPY_FAILED;
+        } else if (go_on != NULL && !go_on(context)) {
+            end = COPY_STOPPED;
+        }
+        progress_show(&progress, number * about->segment_bytes);
+    }
+    progress_clear(&progress);
+    return end;
+}
+
+/* So that the new name lasts. */
+static bool copy_sync_folder(const char *path) {
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s", path);
+    int folder = open(dirname(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) {
+        return false;
+    }
+    bool synced = fsync(folder) == 0;
+    int error_number = errno;
+    close(folder);
+    errno = error_number;
+    return synced;
+}
+
+bool copy_finish(struct copy *copy, char error[POOL_ERROR_MAX]) {
+    if (fsync(copy->file) != 0) {
+        return copy_fail(copy, "bring to the disk", errno, error);
+    }
+    if (rename(copy->passing, copy->path) != 0) {
+        return copy_explain(error, "cannot rename %s to %s: %s", copy->passing, copy->path,
+                            strerror(errno));
+    }
+    close(copy->file);
+    copy->file = -1;
+    return copy_sync_folder(copy->path) ||
+           copy_explain(error, "cannot bring the folder of %s to the disk: %s", copy->path,
+                        strerror(errno));
+}
+
+void copy_abandon(struct copy *copy) {
+    if (copy->file >= 0) {
+        unlink(copy->passing);
+        close(copy->file);
+        copy->file = -1;
+    }
+}

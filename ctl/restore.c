@@ -1,0 +1,184 @@
+#include "copy.h"
+#include "offline.h"
+#include "status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct restore {
+    const struct target *target;
+    const struct pool_options *options;
+    const char *from;
+    bool yes;
+    char path[PATH_MAX]; /* of the pool's own file */
+    int replaced;        /* that file, locked; -1: there is none */
+    struct inspect *source;
+};
+
+static int restore_refuse(const struct restore *restore, const char *why) {
+    fprintf(stderr, "stayctl: pool %s: %s\n", restore->options->name, why);
+    return EXIT_WRONG;
+}
+
+static void restore_ignore(void *context, uint32_t segment, uint64_t offset, const char *what) {
+    (void)context;
+    (void)segment;
+    (void)offset;
+    (void)what;
+}
+
+/* Whether the file is one that should be restored. 0, or the exit status. */
+static int restore_check_source(struct restore *restore) {
+    char error[POOL_ERROR_MAX];
+    char why[POOL_ERROR_MAX + PATH_MAX];
+    restore->source = inspect_open(restore->from, INSPECT_UNUSED, error);
+    if (restore->source == NULL) {
+        return restore_refuse(restore, error);
+    }
+    const struct inspect_about *about = inspect_about(restore->source);
+    struct inspect_counts counts = {0};
+    struct progress progress;
+    bool readable = true;
+    progress_begin(&progress, "check", about->file_bytes);
+    for (uint32_t segment = 0; segment < about->segment_count && readable; segment++) {
+        readable = inspect_verify(restore->source, segment, &counts, restore_ignore, NULL);
+        progress_show(&progress, (uint64_t)segment * about->segment_bytes);
+    }
+    progress_clear(&progress);
+    if (!readable) {
+        snprintf(why, sizeof why, "%s cannot be read: see 'stayctl check'", restore->from);
+        return restore_refuse(restore, why);
+    }
+    if (counts.faults > 0 && !restore->yes) {
+        snprintf(why, sizeof why,
+                 "%s is damaged in %llu places: see 'stayctl check'. To restore what is whole, add "
+                 "--yes",
+                 restore->from, (unsigned long long)counts.faults);
+        return restore_refuse(restore, why);
+    }
+    return 0;
+}
+
+/* Whether the daemon will take the file, and what it will do with it. 0, or the exit status. */
+static int restore_check_size(const struct restore *restore) {
+    const struct inspect_about *about = inspect_about(restore->source);
+    const struct pool_options *options = restore->options;
+    char error[POOL_ERROR_MAX];
+    uint32_t count;
+    if (!inspect_fits(restore->source, options, &count, error)) {
+        return restore_refuse(restore, error);
+    }
+    if (strcmp(about->name, options->name) != 0) {
+        fprintf(stderr, "stayctl: note: %s is of a pool named %s\n", restore->from, about->name);
+    }
+    if (count != about->segment_count) {
+        fprintf(stderr,
+                "stayctl: note: the file's memory is %.6gM, the configuration's %.6gM: stayd will "
+                "%s it at its start\n",
+                (double)about->segment_count * about->segment_bytes / (1 << 20),
+                (double)options->memory_bytes / (1 << 20),
+                count > about->segment_count ? "enlarge" : "shrink");
+    }
+    if (options->item_max_bytes != about->item_max_bytes) {
+        fprintf(stderr,
+                "stayctl: note: the file was made with item_max = %u, the configuration says %u\n",
+                about->item_max_bytes, options->item_max_bytes);
+    }
+    return 0;
+}
+
+/* Whether a daemon answers for this pool: it may have a file that has lost its name. */
+static bool restore_is_served(const struct restore *restore) {
+    char error[STAYD_ERROR_MAX];
+    const char *url;
+    struct status_pool status = {.pool = ""};
+    struct stayd *client = target_open(restore->target, &url, error);
+    bool served = client != NULL && status_read(client, &status) == STAYD_OK &&
+                  strcmp(status.pool, restore->options->name) == 0;
+    stayd_close(client);
+    return served;
+}
+
+/* Locks the file that is to be replaced, so that no daemon starts on it. 0, or the exit status. */
+static int restore_check_place(struct restore *restore) {
+    char why[POOL_ERROR_MAX + PATH_MAX];
+    if (restore_is_served(restore)) {
+        return restore_refuse(restore, "stayd is running and has it in use. Stop stayd first");
+    }
+    restore->replaced = open(restore->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (restore->replaced < 0 && errno == ENOENT) {
+        return 0;
+    }
+    if (restore->replaced < 0) {
+        snprintf(why, sizeof why, "cannot open %s: %s", restore->path, strerror(errno));
+        return restore_refuse(restore, why);
+    }
+    if (flock(restore->replaced, LOCK_EX | LOCK_NB) != 0) {
+        snprintf(why, sizeof why, "%s is in use. Stop stayd first", restore->path);
+        return restore_refuse(restore, why);
+    }
+    if (!restore->yes) {
+        snprintf(why, sizeof why,
+                 "there is %s already. To replace it, with all that it holds, add --yes",
+                 restore->path);
+        return restore_refuse(restore, why);
+    }
+    return 0;
+}
+
+/* Root restores for the user that stayd runs as: the new file is owned like the old one, or like
+ * the folder. */
+static bool restore_set_owner(const struct restore *restore, int file) {
+    char name[PATH_MAX];
+    struct stat like;
+    snprintf(name, sizeof name, "%s", restore->path);
+    int failed =
+        restore->replaced >= 0 ? fstat(restore->replaced, &like) : stat(dirname(name), &like);
+    return failed == 0 && (geteuid() != 0 || fchown(file, like.st_uid, like.st_gid) == 0);
+}
+
+static int restore_copy(struct restore *restore) {
+    char error[POOL_ERROR_MAX];
+    struct copy copy = COPY_NONE;
+    bool done =
+        copy_begin(&copy, restore->path, restore->source, error) &&
+        copy_write(&copy, restore->source, UINT64_MAX, "restore", NULL, NULL, error) == COPY_DONE;
+    if (done && !restore_set_owner(restore, copy.file)) {
+        snprintf(error, sizeof error, "cannot set the owner of its file: %s", strerror(errno));
+        done = false;
+    }
+    done = done && inspect_discard_index(restore->options, error) && copy_finish(&copy, error);
+    copy_abandon(&copy);
+    return done ? 0 : restore_refuse(restore, error);
+}
+
+int restore_run(const struct target *target, const struct config_pool *pool, const char *from,
+                bool yes) {
+    struct restore restore = {
+        .target = target, .options = &pool->options, .from = from, .yes = yes, .replaced = -1};
+    if (!pool->options.persist) {
+        return restore_refuse(&restore, "it keeps no file (persist = no)");
+    }
+    if (snprintf(restore.path, sizeof restore.path, "%s/%s.pool", pool->options.data_dir,
+                 pool->options.name) >= (int)sizeof restore.path) {
+        return restore_refuse(&restore, "data_dir is too long a path");
+    }
+    int result = restore_check_source(&restore);
+    result = result != 0 ? result : restore_check_size(&restore);
+    result = result != 0 ? result : restore_check_place(&restore);
+    result = result != 0 ? result : restore_copy(&restore);
+    if (result == 0) {
+        printf("pool %s is restored from %s\n", pool->options.name, from);
+    }
+    inspect_close(restore.source);
+    if (restore.replaced >= 0) {
+        close(restore.replaced);
+    }
+    return result;
+}
