@@ -121,12 +121,15 @@ static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_
     segment_walk(cursor, &pool->segments, segment, atomic_load(&pool->view.segments[segment].fill));
 }
 
-void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
+void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t end, uint32_t now_s) {
+    struct layout_segment *info = &pool->view.segments[segment];
     struct segment_cursor cursor;
-    uint32_t next_expiry_s = LAYOUT_NEVER;
+    uint32_t next_due_s = LAYOUT_NEVER;
     uint32_t marker_bytes = 0;
     uint64_t oldest_other = compaction_oldest_other(pool, segment);
-    compaction_walk(pool, segment, &cursor);
+    /* What is appended meanwhile notes its own time. */
+    atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
+    segment_walk(&cursor, &pool->segments, segment, end);
     while (segment_next(&cursor)) {
         const struct record *record = &cursor.record;
         if (record->kind != LAYOUT_VALUE) {
@@ -134,12 +137,14 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
             marker_bytes += needed ? (uint32_t)cursor.size : 0;
         } else if (!pool_visible(pool, record, now_s)) {
             compaction_handle(pool, &cursor, 0, now_s, false);
-        } else if (pool_due_s(pool, record) < next_expiry_s) {
-            next_expiry_s = pool_due_s(pool, record);
+        } else if (pool_due_s(pool, record) < next_due_s) {
+            next_due_s = pool_due_s(pool, record);
         }
     }
-    segments_set_markers(&pool->segments, segment, marker_bytes);
-    atomic_store(&pool->view.segments[segment].first_expiry_s, next_expiry_s);
+    segment_note_due(info, next_due_s);
+    if (atomic_load(&info->state) == LAYOUT_SEGMENT_SEALED) {
+        segments_set_markers(&pool->segments, segment, marker_bytes);
+    }
 }
 
 bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, uint32_t now_s) {
@@ -254,7 +259,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         if (compaction_sealed(pool, segment) &&
             atomic_load(&pool->view.segments[segment].marker_bytes) > 0) {
-            compaction_sweep(pool, segment, now_s);
+            compaction_sweep(pool, segment, atomic_load(&pool->view.segments[segment].fill), now_s);
         }
     }
     return 1;

@@ -2,13 +2,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/compaction.h"
 #include "store/pool_private.h"
 
 #include <time.h>
 
 enum {
     HOLD_TICK_MS = 100,
-    HOLD_PATIENCE_MS = 1000, /* that writes may wait for room on a backup's account */
+    HOLD_PATIENCE_MS = 250, /* that writes may wait for room on a backup's account */
+    HOLD_FREE_SHARE = 8,    /* of the segments: so many should be free when a hold begins, */
+    HOLD_GAIN = 25,         /* if emptying others gains this percentage of each */
 };
 
 /* Notes whether any write waits, and says whether one has for too long. */
@@ -46,6 +49,16 @@ static void hold_wait(struct janitor *janitor) {
         until.tv_sec++;
     }
     pthread_cond_timedwait(&janitor->wake, &janitor->lock, &until);
+}
+
+void hold_prepare(struct pool *pool) {
+    uint32_t wanted = pool->view.segment_count / HOLD_FREE_SHARE;
+    uint32_t rounds = 0;
+    uint64_t moved_bytes = pool->janitor.moved_bytes; /* is about what writes have brought about */
+    while (atomic_load(&pool->segments.free_count) < wanted && rounds++ < wanted &&
+           compaction_run(pool, HOLD_GAIN, clock_unix_s()) > 0) {
+    }
+    pool->janitor.moved_bytes = moved_bytes;
 }
 
 void hold_keep(struct pool *pool) {

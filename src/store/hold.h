@@ -8,8 +8,8 @@
  * numbered below S, and is whole in the file; the copy leaves out what is numbered above.
  *
  * A hold ends when it is told to, when its lease is over (so a client that vanishes stops nothing
- * for long), or when writes have waited for room for a second: to serve comes first. Whoever copies
- * learns of that because the hold can then no longer be extended, and begins again.
+ * for long), or when writes have waited for room for a quarter of a second: to serve comes first.
+ * Whoever copies learns of that because the hold can then no longer be extended, and begins again.
  */
 #ifndef STAYD_STORE_HOLD_H
 #define STAYD_STORE_HOLD_H
@@ -20,7 +20,7 @@ struct pool;
 
 enum hold_state {
     HOLD_NONE,
-    HOLD_ASKED, /* the janitor is to begin no other pass */
+    HOLD_ASKED, /* the janitor is to begin it after its next pass */
     HOLD_STILL, /* it is in hold_keep */
 };
 
@@ -31,6 +31,10 @@ struct hold {
     uint64_t until_ms;   /* monotonic: when its lease is over */
     uint64_t pressed_ms; /* since when writes wait for room; 0: none does */
 };
+
+/* Frees segments for what will be written during a hold that was asked for. By the janitor's thread
+ * alone, as a part of its pass. */
+void hold_prepare(struct pool *pool);
 
 /* Frees and moves nothing until the hold is over; a flush that falls due is still performed. By the
  * janitor's thread alone, between two passes, with its lock held. */

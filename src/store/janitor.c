@@ -89,26 +89,34 @@ static unsigned janitor_free_dead(struct pool *pool, uint32_t now_s) {
     return compaction_free(pool, chosen, emptied) ? emptied : 0;
 }
 
-/* Removes expired items from segments that others keep alive: the next one that has any, or all. */
-static void janitor_sweep(struct pool *pool, bool all, uint32_t now_s) {
+/* The next segment after the one swept last that has something to sweep; SEGMENT_NONE. */
+static int64_t janitor_next_to_sweep(struct pool *pool, uint32_t now_s) {
     uint32_t count = pool->view.segment_count;
-    bool waited = false;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t segment = (pool->janitor.swept + 1 + i) % count;
         struct layout_segment *info = &pool->view.segments[segment];
-        if (atomic_load(&info->state) != LAYOUT_SEGMENT_SEALED ||
-            atomic_load(&info->first_expiry_s) > now_s) {
-            continue;
+        if (atomic_load(&info->state) != LAYOUT_SEGMENT_FREE &&
+            atomic_load(&info->first_expiry_s) <= now_s) {
+            return segment;
         }
-        if (!waited) {
-            grace_wait(pool->grace);
-            waited = true;
-        }
-        compaction_sweep(pool, segment, now_s);
-        if (!all) {
-            pool->janitor.swept = segment;
+    }
+    return SEGMENT_NONE;
+}
+
+/* Removes expired items from segments that others keep alive: from the next one that has any, or
+ * from all. */
+static void janitor_sweep(struct pool *pool, bool all, uint32_t now_s) {
+    uint32_t limit = all ? pool->view.segment_count : 1;
+    for (uint32_t done = 0; done < limit; done++) {
+        int64_t segment = janitor_next_to_sweep(pool, now_s);
+        if (segment == SEGMENT_NONE) {
             return;
         }
+        /* In an open one, what is written by the end of a grace period from now. */
+        uint32_t end = atomic_load(&pool->view.segments[segment].fill);
+        grace_wait(pool->grace);
+        compaction_sweep(pool, (uint32_t)segment, end, now_s);
+        pool->janitor.swept = (uint32_t)segment;
     }
 }
 
@@ -277,22 +285,26 @@ static void *janitor_main(void *argument) {
         if (!waited_for[SEGMENT_FOR_NEW] && !waited_for[SEGMENT_FOR_UPDATE]) {
             janitor_wait_for_work(janitor);
         }
-        if (janitor->hold.state == HOLD_ASKED) {
-            hold_keep(pool); /* a pass follows before another hold can begin */
-        }
         if (janitor->stop) {
             break;
         }
         for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
             waited_for[purpose] = janitor->waiting[purpose] > 0;
         }
+        bool hold_asked = janitor->hold.state == HOLD_ASKED;
         janitor->begun++;
         atomic_store(&janitor->wanted, false);
         pthread_mutex_unlock(&janitor->lock);
         janitor_pass(pool, waited_for);
+        if (hold_asked) {
+            hold_prepare(pool);
+        }
         pthread_mutex_lock(&janitor->lock);
         janitor->ended = janitor->begun;
         pthread_cond_broadcast(&janitor->done);
+        if (hold_asked) {
+            hold_keep(pool);
+        }
     }
     pthread_mutex_unlock(&janitor->lock);
     return NULL;

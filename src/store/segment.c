@@ -184,7 +184,7 @@ static bool segment_head_open(struct segments *segments, struct segment_head *he
     return true;
 }
 
-static void segment_note_first(struct layout_segment *info, uint32_t due_s) {
+void segment_note_due(struct layout_segment *info, uint32_t due_s) {
     uint32_t first = atomic_load_explicit(&info->first_expiry_s, memory_order_relaxed);
     while (due_s < first && !atomic_compare_exchange_weak(&info->first_expiry_s, &first, due_s)) {
     }
@@ -192,12 +192,12 @@ static void segment_note_first(struct layout_segment *info, uint32_t due_s) {
 
 void segments_note_due(struct segments *segments, uint64_t location, uint32_t due_s) {
     uint32_t segment = lookup_location_segment(segments->view, location);
-    segment_note_first(&segments->view->segments[segment], due_s);
+    segment_note_due(&segments->view->segments[segment], due_s);
 }
 
 void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s) {
     uint32_t expiry = expiry_s == 0 ? LAYOUT_NEVER : expiry_s;
-    segment_note_first(info, expiry);
+    segment_note_due(info, expiry);
     uint32_t last = atomic_load_explicit(&info->last_expiry_s, memory_order_relaxed);
     while (expiry > last && !atomic_compare_exchange_weak(&info->last_expiry_s, &last, expiry)) {
     }

@@ -108,6 +108,7 @@ void segments_count_marker(struct segments *segments, uint64_t location, size_t 
 void segments_set_markers(struct segments *segments, uint32_t segment, uint32_t bytes);
 
 /* A record in here is worth a look from this second on. */
+void segment_note_due(struct layout_segment *info, uint32_t due_s);
 void segments_note_due(struct segments *segments, uint64_t location, uint32_t due_s);
 
 /* Widens the times between which records of a segment are of use. */

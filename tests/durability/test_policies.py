@@ -1,0 +1,111 @@
+"""idle_timeout and max_lifetime: what the pool does with items, whatever their clients asked for.
+
+Times here are the daemon's clock, in seconds that begin at whole ones; so a test reads the clock
+before and after, and only says what must be true for any moment in between.
+"""
+
+import time
+
+from support.servers import Stayd, together, wait_until
+
+
+def exists(connection, key):
+    return connection.get(key) is not None
+
+
+def sessions(**policy):
+    return Stayd(sessions={"memory": "16M", "item_max": "64K", **policy})
+
+
+def test_an_item_that_nobody_reads_goes_after_the_idle_timeout_and_one_that_is_read_stays():
+    def check(restart):
+        with sessions(idle_timeout="3s") as stayd:
+            connection = stayd.connect("sessions")
+            connection.set(b"idle", b"1", expiry=1000)
+            connection.set(b"for-ever", b"1")
+            connection.set(b"read", b"1")
+            begun = time.time()
+            if restart:
+                stayd.kill9()
+                stayd.start()
+                connection = stayd.connect("sessions")
+            while time.time() < begun + 5.5:
+                assert exists(connection, b"read"), "a read item must not go"
+                time.sleep(0.3)  # the reader's pace, not a wait for something
+            assert not exists(connection, b"idle")
+            assert not exists(connection, b"for-ever")
+            if restart:
+                stayd.kill9()  # what was idle does not come back
+                stayd.start()
+                connection = stayd.connect("sessions")
+                assert not exists(connection, b"idle")
+
+    together(lambda: check(False), lambda: check(True))
+
+
+def test_an_idle_item_is_there_until_its_second_and_not_after_it():
+    with sessions(idle_timeout="2s") as stayd:
+        connection = stayd.connect("sessions")
+        before = int(time.time())
+        connection.set(b"early", b"1")
+        connection.set(b"late", b"1")
+        after = int(time.time())
+        wait_until(lambda: time.time() >= before + 1.8)
+        assert exists(connection, b"early"), "gone before its time"
+        wait_until(lambda: time.time() >= after + 2.02)  # with the coarse clock's 4 ms
+        assert not exists(connection, b"late")
+
+
+def test_a_write_counts_as_use():
+    with sessions(idle_timeout="2s") as stayd:
+        connection = stayd.connect("sessions")
+        connection.set(b"n", b"0")
+        begun = time.time()
+        while time.time() < begun + 3.5:
+            connection.ask(b"incr n 1\r\n")
+            time.sleep(0.2)  # the writer's pace
+        assert exists(connection, b"n")
+
+
+def test_an_item_goes_at_the_end_of_its_life_however_often_it_is_stored_again():
+    def check(restart):
+        with sessions(max_lifetime="4s") as stayd:
+            connection = stayd.connect("sessions")
+            connection.set(b"session", b"0", expiry=1000)
+            born = time.time()
+            stores = 0
+            while time.time() < born + 2.5:
+                connection.ask(b"replace session 0 1000 1\r\n1\r\n", b"STORED\r\n")
+                connection.ask(b"touch session 5000\r\n", b"TOUCHED\r\n")
+                stores += 1
+                if restart and stores == 2:
+                    stayd.kill9()
+                    stayd.start()
+                    connection = stayd.connect("sessions")
+                time.sleep(0.2)  # the writer's pace
+            remaining = int(connection.ask(b"mg session t\r\n").split(b"t")[1])
+            assert 0 <= remaining <= 2
+            wait_until(lambda: time.time() >= born + 4.02)
+            assert not exists(connection, b"session")
+            connection.ask(b"replace session 0 0 1\r\n1\r\n", b"NOT_STORED\r\n")
+            connection.set(b"session", b"1")  # a new one, with a life of its own
+            assert exists(connection, b"session")
+
+    together(lambda: check(False), lambda: check(True))
+
+
+def test_the_memory_of_idle_items_is_used_again():
+    with sessions(idle_timeout="2s") as stayd:
+        connection = stayd.connect("sessions")
+        for number in range(200):
+            connection.set(b"key-%d" % number, b"v" * 20_000)
+        assert int(connection.stats()["curr_items"]) == 200
+        wait_until(lambda: int(connection.stats()["curr_items"]) == 0)
+        wait_until(lambda: int(connection.stats()["live_bytes"]) == 0)
+
+
+def test_stats_say_which_policy_there_is():
+    with sessions(idle_timeout="2h", max_lifetime="30d") as stayd:
+        stats = stayd.connect("sessions").stats()
+        assert stats["idle_timeout"] == "7200"
+        assert stats["max_lifetime"] == str(30 * 86400)
