@@ -116,10 +116,10 @@ static bool change_over_limit(const struct change_attempt *attempt) {
 
 /* Writes the tombstone, if one is due, and returns where the item's own record goes. */
 static struct segment_place change_write_tombstone(struct change_attempt *attempt,
-                                                   struct segment_place place) {
+                                                   struct segment_place place, uint64_t sequence) {
     struct pool *pool = attempt->pool;
     struct record tombstone = change_tombstone(attempt);
-    tombstone.sequence = pool_next_sequence(pool);
+    tombstone.sequence = sequence;
     size_t size = record_size(&tombstone);
     record_write(place.at, &tombstone, place.crc_seed);
     segments_count_marker(&pool->segments, place.location, size);
@@ -161,9 +161,16 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
     struct pool *pool = attempt->pool;
     struct record *record = &attempt->change.record;
     if (attempt->tombstone) {
-        place = change_write_tombstone(attempt, place);
+        /* In a row: by that recovery tells a pair (segment_tombstone_counts). */
+        uint64_t sequence = pool_next_sequences(pool, 2);
+        place = change_write_tombstone(attempt, place, sequence);
+        record->sequence = sequence + 1;
+    } else if (attempt->removes) {
+        /* Nothing is written, so no number is used up: recovery counts on that (recovery.c). */
+        record->sequence = atomic_load(&pool->view.index->sequence) + 1;
+    } else {
+        record->sequence = pool_next_sequence(pool);
     }
-    record->sequence = pool_next_sequence(pool);
     if (attempt->removes) {
         if (result != NULL) {
             change_describe(record, 0, result);

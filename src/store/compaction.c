@@ -22,9 +22,10 @@ static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment)
 }
 
 /* Whether a tombstone or a flush must stay. These have no slot: what they are for decides. */
-static bool compaction_marker_needed(struct pool *pool, const struct record *record,
+static bool compaction_marker_needed(struct pool *pool, const struct segment_cursor *cursor,
                                      uint64_t oldest_other, uint32_t now_s) {
     const struct layout_index_header *index = pool->view.index;
+    const struct record *record = &cursor->record;
     if (record->kind == LAYOUT_FLUSH &&
         record->sequence == atomic_load(&index->flush_due_sequence) &&
         atomic_load(&index->flush_due_s) != 0) {
@@ -34,7 +35,9 @@ static bool compaction_marker_needed(struct pool *pool, const struct record *rec
     bool in_force = record->kind == LAYOUT_FLUSH
                         ? record->expiry_s == 0 && record->sequence == flushed
                         : record->sequence > flushed && !record_expired(record->expiry_s, now_s);
-    return in_force && oldest_other < record->sequence;
+    /* One that does not count must not move: it would lose the mark that it is one of a pair. */
+    return in_force && oldest_other < record->sequence &&
+           (record->kind == LAYOUT_FLUSH || segment_tombstone_counts(cursor));
 }
 
 /* Copies a record into one of the janitor's open segments. */
@@ -133,7 +136,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t end, uint32_
     while (segment_next(&cursor)) {
         const struct record *record = &cursor.record;
         if (record->kind != LAYOUT_VALUE) {
-            bool needed = compaction_marker_needed(pool, record, oldest_other, now_s);
+            bool needed = compaction_marker_needed(pool, &cursor, oldest_other, now_s);
             marker_bytes += needed ? (uint32_t)cursor.size : 0;
         } else if (!pool_visible(pool, record, now_s)) {
             compaction_handle(pool, &cursor, 0, now_s, false);
@@ -154,7 +157,7 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
     compaction_walk(pool, segment, &cursor);
     while (segment_next(&cursor)) {
         if (cursor.record.kind != LAYOUT_VALUE) {
-            if (compaction_marker_needed(pool, &cursor.record, oldest_other, now_s)) {
+            if (compaction_marker_needed(pool, &cursor, oldest_other, now_s)) {
                 if (!compaction_copy(pool, &cursor, now_s, &place)) {
                     return false;
                 }

@@ -88,8 +88,13 @@ static inline bool pool_visible(const struct pool *pool, const struct record *re
     return record->sequence > pool_flush_sequence(pool) && !pool_expired(pool, record, now_s);
 }
 
+/* Takes `count` sequence numbers in a row; returns the first. */
+static inline uint64_t pool_next_sequences(struct pool *pool, unsigned count) {
+    return atomic_fetch_add(&pool->view.index->sequence, count) + 1;
+}
+
 static inline uint64_t pool_next_sequence(struct pool *pool) {
-    return atomic_fetch_add(&pool->view.index->sequence, 1) + 1;
+    return pool_next_sequences(pool, 1);
 }
 
 /* A client's write has been written by this thread: in a persistent pool it is to be synced. */

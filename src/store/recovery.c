@@ -60,14 +60,6 @@ static bool recovery_index_record(struct pool *pool, const struct segment_cursor
     return placed;
 }
 
-/* A tombstone that was written together with a new version counts only if that is whole. */
-static bool recovery_pair_whole(const struct segment_cursor *cursor) {
-    struct segment_cursor next = *cursor;
-    return segment_next(&next) && (char *)next.at == (char *)cursor->at + cursor->size &&
-           next.record.sequence == cursor->record.sequence + 1 &&
-           bytes_equal(next.record.key, cursor->record.key);
-}
-
 static bool recovery_take(struct recovery *recovery, const struct segment_cursor *cursor,
                           struct recovery_segment *found) {
     const struct record *record = &cursor->record;
@@ -88,7 +80,7 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
         return true;
     }
     if (record->kind == LAYOUT_TOMBSTONE) {
-        if (record->paired && !recovery_pair_whole(cursor)) {
+        if (!segment_tombstone_counts(cursor)) {
             return true;
         }
         found->marker_bytes += (uint32_t)cursor->size;
@@ -221,8 +213,9 @@ static void recovery_restore_numbers(struct recovery *recovery) {
     /* Higher than any that was given out, though the records that bore them may be gone: between
      * two openings of segments fewer sequences are taken than a segment has bytes. */
     uint64_t given_out = atomic_load(&pool->header->opened_sequence) + pool->view.segment_bytes;
-    atomic_store(&index->sequence,
-                 given_out > recovery->sequence_max ? given_out : recovery->sequence_max);
+    uint64_t sequence = given_out > recovery->sequence_max ? given_out : recovery->sequence_max;
+    atomic_store(&index->sequence, sequence);
+    atomic_store(&pool->header->opened_sequence, sequence); /* the next crash counts from here */
     atomic_store(&index->flush_sequence, recovery->flushed);
     if (recovery->flush_due_s != 0) {
         atomic_store(&index->flush_due_sequence, recovery->flush_latest);

@@ -380,3 +380,13 @@ bool segment_next(struct segment_cursor *cursor) {
     }
     return false;
 }
+
+bool segment_tombstone_counts(const struct segment_cursor *cursor) {
+    if (!cursor->record.paired) {
+        return true;
+    }
+    struct segment_cursor next = *cursor;
+    return segment_next(&next) && (char *)next.at == (char *)cursor->at + cursor->size &&
+           next.record.sequence == cursor->record.sequence + 1 &&
+           bytes_equal(next.record.key, cursor->record.key);
+}
