@@ -5,21 +5,33 @@
 
 enum { META_SET_FLAGS_LIMIT = 16 }; /* memcached: 20 words in all, one of them the end */
 
-/* What stands before the flags. */
+/* What stands before the flags. `*length` may be known although there is a fault. */
 static const char *meta_set_read_length(struct request *request, struct meta *meta,
                                         uint32_t *length) {
+    *length = STORAGE_LENGTH_UNKNOWN;
     struct bytes word;
     const char *fault = meta_read_key(request, meta);
+    bool has_length = line_next(&request->line, &word) && word_length(word, length);
+    meta->flags = request->line;
     if (fault != NULL) {
         return fault;
-    }
-    if (!line_next(&request->line, &word)) {
-        return REPLY_BAD_LINE;
     }
     if (meta_has_too_many(request, META_SET_FLAGS_LIMIT)) {
         return "CLIENT_ERROR options flags too long\r\n";
     }
-    return word_length(word, length) ? NULL : REPLY_BAD_LINE;
+    return has_length ? NULL : REPLY_BAD_LINE;
+}
+
+/* Whether one of the flags is a number. None can be: it may be the length, and what stands in the
+ * length's place be a part of the key: in "ms a 1 5" the key was to be "a 1". */
+static bool meta_set_has_number(struct line flags) {
+    struct bytes word;
+    while (line_next(&flags, &word)) {
+        if (word.data[0] >= '0' && word.data[0] <= '9') {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Flag M, and what C and I mean in that mode. */
@@ -129,21 +141,16 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
     struct pool_store store = {0};
     uint32_t length;
     const char *fault = meta_set_read_length(request, &meta, &length);
-    if (fault != NULL) {
-        reply_text(request, fault); /* no value is known to follow: as in storage_run */
-        return REQUEST_DONE;
+    if (fault == NULL) {
+        fault = meta_set_read(request, &meta, &store);
     }
-    fault = meta_set_read(request, &meta, &store);
     if (fault != NULL) {
-        storage_skip_value(request, length);
-        reply_text(request, fault);
-        return REQUEST_DONE;
+        bool doubtful = meta_set_has_number(meta.flags);
+        return storage_refuse(request, fault, doubtful ? STORAGE_LENGTH_UNKNOWN : length);
     }
     if (!storage_fits(request, meta.key, length)) {
         storage_forget(request, meta.key);
-        storage_skip_value(request, length);
-        reply_text(request, REPLY_TOO_LARGE);
-        return REQUEST_DONE;
+        return storage_refuse(request, REPLY_TOO_LARGE, length);
     }
     switch (storage_take_value(request, length, &store.value)) {
     case STORAGE_VALUE_WAITS:

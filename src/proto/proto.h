@@ -7,14 +7,17 @@
  * answers. What is otherwise here, on purpose:
  *
  *   - Keys with control characters are refused, as protocol.txt has it; memcached takes them.
+ *   - The value behind a storage line that is refused is thrown away, never read as requests; if
+ *     its length is not known, the connection ends. memcached runs the value: whoever can choose a
+ *     key that is too long commands the pool.
  *   - Lengths and expiry times beyond 32 bits are refused or capped, never cut off to another
- * number. A date after 2038 is in the future.
+ *     number. A date after 2038 is in the future.
  *   - A line of more than 2048 bytes that is no retrieval ends the connection, with a word.
- * memcached takes or drops it depending on how the bytes happen to arrive.
+ *     memcached takes or drops it depending on how the bytes happen to arrive.
  *   - A fault in a multi-key get takes back the items of that get alone, not the replies to
  *     everything that came before it in the same packet.
  *   - A set that fails in a pool with `evict = no` leaves the old item: nobody is logged out
- * because an update did not fit.
+ *     because an update did not fit.
  *   - Meta: E and, for ms in append mode, N work as in later versions (1.6.18 refuses or ignores
  *     them), and k returns the key in the encoding of the request.
  *

@@ -10,8 +10,13 @@ bool storage_fits(struct request *request, struct bytes key, uint32_t length) {
     return false;
 }
 
-void storage_skip_value(struct request *request, uint32_t length) {
+enum request_end storage_refuse(struct request *request, const char *reply, uint32_t length) {
+    reply_text(request, reply);
+    if (length == STORAGE_LENGTH_UNKNOWN) {
+        return REQUEST_CLOSES;
+    }
     request->progress->skip_bytes = (uint64_t)length + 2;
+    return REQUEST_DONE;
 }
 
 enum storage_value storage_take_value(struct request *request, uint32_t length,
@@ -36,12 +41,15 @@ void storage_forget(struct request *request, struct bytes key) {
 /* A storage line, as far as it is the same for all six. */
 struct storage_line {
     struct bytes key;
-    uint32_t length;
+    uint32_t length; /* or STORAGE_LENGTH_UNKNOWN */
     struct pool_store store;
 };
 
 /* Reads the words. Returns what is wrong with them as a reply, or NULL. The order of the checks is
- * memcached's: first how many words there are, then what they are. */
+ * memcached's: first how many words there are, then what they are.
+ *
+ * If there is a word too few or too many, what stands in the length's place may be another number:
+ * in "set a b 0 300 5" the key was to be "a b", and 300 is no length. */
 static const char *storage_read_line(struct request *request, unsigned variant,
                                      struct storage_line *parsed) {
     struct line *line = &request->line;
@@ -50,20 +58,29 @@ static const char *storage_read_line(struct request *request, unsigned variant,
     struct bytes length;
     struct bytes cas = {0};
     enum line_key kind = line_next_key(line, &parsed->key);
+    parsed->length = STORAGE_LENGTH_UNKNOWN;
     if (!line_next(line, &flags) || !line_next(line, &expiry) || !line_next(line, &length) ||
-        (variant == STORAGE_CAS && !line_next(line, &cas)) ||
-        !request_read_rest(request, variant == STORAGE_CAS ? cas : length)) {
+        (variant == STORAGE_CAS && !line_next(line, &cas))) {
+        return REPLY_ERROR;
+    }
+    struct line rest = *line;
+    struct bytes word;
+    bool more = line_next(&rest, &word);
+    if (!request_read_rest(request, variant == STORAGE_CAS ? cas : length)) {
         return REPLY_ERROR;
     }
     struct pool_store *store = &parsed->store;
     store->compare_cas = variant == STORAGE_CAS;
-    if (kind != LINE_KEY_GOOD || !word_flags(flags, &store->client_flags) ||
-        !word_expiry(expiry, request->thread->now_s, &store->expiry_s) ||
-        !word_length(length, &parsed->length) ||
-        (store->compare_cas && !word_u64(cas, &store->cas))) {
-        return REPLY_BAD_LINE;
+    bool has_length = word_length(length, &parsed->length);
+    if (has_length && kind == LINE_KEY_GOOD && word_flags(flags, &store->client_flags) &&
+        word_expiry(expiry, request->thread->now_s, &store->expiry_s) &&
+        (!store->compare_cas || word_u64(cas, &store->cas))) {
+        return NULL;
     }
-    return NULL;
+    if (more && !request->noreply) {
+        parsed->length = STORAGE_LENGTH_UNKNOWN;
+    }
+    return REPLY_BAD_LINE;
 }
 
 static const char *storage_reply_of(enum status status, unsigned variant) {
@@ -96,18 +113,13 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     struct storage_line parsed = {.store.mode = modes[variant]};
     const char *fault = storage_read_line(request, variant, &parsed);
     if (fault != NULL) {
-        /* What follows is read as the next line: it is not known whether there is a value, and how
-         * long it is. memcached does the same. */
-        reply_text(request, fault);
-        return REQUEST_DONE;
+        return storage_refuse(request, fault, parsed.length);
     }
     if (!storage_fits(request, parsed.key, parsed.length)) {
         if (variant == STORAGE_SET) {
             storage_forget(request, parsed.key);
         }
-        storage_skip_value(request, parsed.length);
-        reply_text(request, REPLY_TOO_LARGE);
-        return REQUEST_DONE;
+        return storage_refuse(request, REPLY_TOO_LARGE, parsed.length);
     }
     switch (storage_take_value(request, parsed.length, &parsed.store.value)) {
     case STORAGE_VALUE_WAITS:

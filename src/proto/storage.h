@@ -1,6 +1,8 @@
 /* set, add, replace, append, prepend and cas, and what they share with ms: a line, and a value
  * behind it that is used where it lies in the input, once all of it has come. A value that will not
- * be stored is never waited for: it is refused at its line and thrown away as it comes. */
+ * be stored is never waited for: it is refused at its line and thrown away as it comes. It is never
+ * read as requests: whoever chooses a key that is refused, and the value with it, would command the
+ * pool. Where a line that is refused does not tell how long its value is, the connection ends. */
 #ifndef STAYD_PROTO_STORAGE_H
 #define STAYD_PROTO_STORAGE_H
 
@@ -21,8 +23,11 @@ enum request_end storage_run(struct request *request, unsigned variant);
  */
 bool storage_fits(struct request *request, struct bytes key, uint32_t length);
 
-/* Throws away the value behind the line, as it comes. */
-void storage_skip_value(struct request *request, uint32_t length);
+#define STORAGE_LENGTH_UNKNOWN UINT32_MAX /* above VALUE_BYTES_MAX */
+
+/* Refuses a request at its line with this reply. The value behind the line is thrown away as it
+ * comes; if its length is not known, the connection closes. */
+enum request_end storage_refuse(struct request *request, const char *reply, uint32_t length);
 
 enum storage_value {
     STORAGE_VALUE_WHOLE, /* `value` is it, and `next` stands behind it */

@@ -26,6 +26,24 @@ class Target:
         self._connections.append(self.server.connect(self.pool, **options))
         return self._connections[-1]
 
+    def value_of_refused(self, value):
+        """What to send as the data of a storage line that is refused: memcached would run it."""
+        return b"" if self.pool is None else value + b"\r\n"
+
+    def expect_refused_without_length(self, request, reply):
+        """Sends a storage line that is refused and does not say how long its data is.
+
+        Both servers say the same of it; memcached reads on, stayd closes behind it.
+        """
+        with self.connect() as connection:
+            connection.ask(request + b"\r\n", reply)
+            if self.pool is None:
+                connection.expect_in_step()
+            else:
+                connection.expect_closed()
+        with self.connect() as connection:
+            connection.ask(request + b"\r\n" + self.value_of_refused(b"flush_all"), reply)
+
     def close(self):
         """Closes what the test opened and left open."""
         for connection in self._connections:

@@ -71,15 +71,15 @@ def test_reading_and_touching_keep_the_cas_number(connection, command):
 
 
 @pytest.mark.parametrize("number", [b"x", b"-1", b"18446744073709551616"], ids=repr)
-def test_a_cas_number_that_is_none_is_refused(connection, number):
+def test_a_cas_number_that_is_none_is_refused(target, connection, number):
     connection.set(b"k", b"1")
-    connection.send(b"cas k 0 0 2 " + number + b"\r\nmn\r\n")
-    connection.expect(b"CLIENT_ERROR bad command line format\r\nMN\r\n")
+    connection.send(b"cas k 0 0 2 " + number + b"\r\n" + target.value_of_refused(b"mn"))
+    connection.expect(b"CLIENT_ERROR bad command line format\r\n")
     assert connection.get(b"k") == b"1"
 
 
-def test_cas_without_a_number_is_an_error(connection):
-    connection.ask(b"cas k 0 0 2\r\nmn\r\n", b"ERROR\r\nMN\r\n")
+def test_cas_without_a_number_is_an_error(target):
+    target.expect_refused_without_length(b"cas k 0 0 2", b"ERROR\r\n")
 
 
 def test_of_concurrent_cas_loops_no_increment_is_lost(target):

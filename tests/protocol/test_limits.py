@@ -25,12 +25,49 @@ def test_a_key_of_250_bytes_is_taken(connection, command):
     assert b"ERROR" not in reply and b"NOT_FOUND" not in reply and reply != b"END\r\nMN\r\n"
 
 
-@pytest.mark.parametrize("verb", [b"set", b"add", b"replace", b"append", b"prepend"])
-def test_storing_under_a_key_of_251_bytes_is_refused(connection, verb):
-    """The line is no valid request, so what follows it is the next request, as memcached has it."""
-    connection.ask(b"%b %b 0 0 2\r\n" % (verb, b"k" * 251), BAD_LINE)
-    connection.ask(b"ms %b 2\r\n" % (b"k" * 251), BAD_LINE)
-    connection.ask(b"cas %b 0 0 2 1\r\n" % (b"k" * 251), BAD_LINE)
+REFUSED_WITH_LENGTH = [
+    *(verb + b" " + b"k" * 251 + b" 0 0 9" for verb in (b"set", b"add", b"replace", b"append",
+                                                       b"prepend")),
+    b"cas " + b"k" * 251 + b" 0 0 9 1", b"ms " + b"k" * 251 + b" 9", b"set k x 0 9",
+    b"set k -1 0 9", b"set k 0 x 9", b"set k 1x 0 9", b"cas k 0 0 9 x",
+]
+"""Storage lines that are refused, and tell that a value of nine bytes follows."""
+
+
+@pytest.mark.parametrize("line", REFUSED_WITH_LENGTH, ids=lambda line: repr(line[:12]))
+def test_a_storage_line_with_a_bad_key_or_number_is_refused(target, connection, line):
+    connection.ask(line + b"\r\n" + target.value_of_refused(b"x" * 9), BAD_LINE)
+    connection.ask(b"get k\r\n", b"END\r\n")
+
+
+@pytest.mark.parametrize("line", REFUSED_WITH_LENGTH, ids=lambda line: repr(line[:12]))
+def test_the_value_behind_a_refused_storage_line_is_not_run(stayd_connection, line):
+    """Whoever can choose a key too long, and the value with it, must not command the pool."""
+    stayd_connection.set(b"k", b"old")
+    stayd_connection.ask(line + b"\r\nflush_all\r\n", BAD_LINE)
+    stayd_connection.expect_in_step()
+    assert stayd_connection.get(b"k") == b"old"
+
+
+def test_memcached_runs_the_value_behind_a_refused_storage_line():
+    """Why stayd does otherwise here."""
+    with Memcached() as server, server.connect() as connection:
+        connection.set(b"k", b"old")
+        connection.ask(b"set " + b"x" * 251 + b" 0 0 9\r\nflush_all\r\n", BAD_LINE + b"OK\r\n")
+        assert connection.get(b"k") is None
+
+
+def test_a_long_value_behind_a_refused_line_is_thrown_away_without_a_buffer(stayd_target):
+    connection, witness = stayd_target.connect(), stayd_target.connect()
+    before = stayd_target.server.resident_bytes()
+    connection.send(b"set " + b"k" * 251 + b" 0 0 40000000\r\n")
+    for _ in range(40):
+        connection.send(b"mn\r\n" * 250_000)
+    connection.expect(BAD_LINE)
+    assert stayd_target.server.resident_bytes() - before < 8 << 20
+    connection.send(b"\r\n")
+    connection.expect_in_step()
+    witness.expect_in_step()
 
 
 def test_a_key_of_250_bytes_is_stored_and_read(connection):
@@ -56,29 +93,42 @@ def test_a_long_key_among_others_is_refused_and_the_connection_goes_on(connectio
     b"9223372036854775808", b"18446744073709551616", b"99999999999999999999999", b"x", b"1x",
     b"0x1", b"1.5", b"-",
 ], ids=repr)
-def test_a_length_that_is_none_is_refused_and_the_connection_goes_on(connection, length):
+def test_a_length_that_is_none_is_refused_and_ends_the_connection(target, connection, length):
+    """Nobody can know where the next request begins."""
     connection.set(b"k", b"old")
-    connection.ask(b"set k 0 0 " + length + b"\r\n", BAD_LINE)
-    connection.expect_in_step()
-    connection.ask(b"ms k " + length + b"\r\n", BAD_LINE)
-    connection.expect_in_step()
+    target.expect_refused_without_length(b"set k 0 0 " + length, BAD_LINE)
+    target.expect_refused_without_length(b"ms k " + length, BAD_LINE)
     assert connection.get(b"k") == b"old"
 
 
 @pytest.mark.parametrize("line", [
-    b"set k x 0 1", b"set k -1 0 1", b"set k 0 x 1", b"set k 1x 0 1", b"cas k 0 0 1 x",
-], ids=repr)
-def test_a_bad_number_in_a_storage_line_is_refused(connection, line):
-    connection.ask(line + b"\r\n", BAD_LINE)
-    connection.ask(b"get k\r\n", b"END\r\n")
-
-
-@pytest.mark.parametrize("line", [
     b"set", b"set k", b"set k 0", b"set k 0 0", b"set k 0 0 1 noreply more", b"cas k 0 0 1",
-    b"cas k 0 0 1 1 noreply more", b"touch k 1 2 3",
+    b"cas k 0 0 1 1 noreply more",
 ], ids=repr)
-def test_a_line_with_too_few_or_too_many_words_is_an_error(connection, line):
-    connection.ask(line + b"\r\n", b"ERROR\r\n")
+def test_a_storage_line_with_too_few_or_too_many_words_is_an_error_and_ends_the_connection(
+        target, line):
+    target.expect_refused_without_length(line, b"ERROR\r\n")
+
+
+@pytest.mark.parametrize("line, reply", [
+    (b"set the key 0 300 11", BAD_LINE),
+    (b"set the key 0 300 11 noreply", b"ERROR\r\n"),
+    (b"cas the key 0 300 11 5", BAD_LINE),
+    (b"ms the key 11", BAD_LINE),
+    (b"ms k 2 11", b"CLIENT_ERROR invalid flag\r\n"),
+    (b"set k\n 0 300 11", b"ERROR\r\n"),
+], ids=repr)
+def test_a_key_with_a_space_or_a_line_end_does_not_let_its_value_be_run(stayd_target, line, reply):
+    """Its words stand in the places of others: what stands in the length's is not the length."""
+    stayd_target.connect().set(b"k", b"old")
+    with stayd_target.connect() as connection:
+        connection.send(line + b"\r\n\r\nflush_all\r\n\r\nmn\r\n")
+        assert connection.read_to_end() == reply
+    assert stayd_target.connect().get(b"k") == b"old"
+
+
+def test_a_touch_with_too_many_words_is_an_error(connection):
+    connection.ask(b"touch k 1 2 3\r\n", b"ERROR\r\n")
 
 
 @pytest.mark.parametrize("data", [b"vw", b"vwx", b"vwxyz"], ids=repr)
@@ -192,7 +242,7 @@ def test_a_control_byte_in_a_key_is_refused(stayd_connection, byte):
     connection = stayd_connection
     key = b"a%cb" % byte
     for command in (b"get %b", b"delete %b", b"touch %b 0", b"incr %b 1", b"gat 0 %b", b"mg %b v",
-                    b"md %b", b"ma %b", b"set %b 0 0 1", b"ms %b 1"):
+                    b"md %b", b"ma %b", b"set %b 0 0 1\r\nv", b"ms %b 1\r\nv"):
         line = connection.ask(command % key + b"\r\n")
         assert line.startswith((b"CLIENT_ERROR", b"ERROR")), (command, line)
         connection.expect_in_step()
@@ -203,11 +253,11 @@ def test_a_carriage_return_within_a_key_is_refused(stayd_connection):
     assert line.startswith(b"CLIENT_ERROR")
 
 
-def test_keys_of_no_bytes_are_refused(connection):
+def test_keys_of_no_bytes_are_refused(target, connection):
     connection.ask(b"get  \r\n", b"ERROR\r\n")
     connection.ask(b"delete  \r\n", b"ERROR\r\n")
     connection.ask(b"mg  \r\n", b"ERROR\r\n")
-    connection.ask(b"set  0 0 1\r\n", b"ERROR\r\n")
+    target.expect_refused_without_length(b"set  0 0 1", b"ERROR\r\n")
 
 
 def test_memcached_itself_has_a_limit_on_lines_without_an_end():

@@ -160,13 +160,14 @@ def test_a_bad_flag_is_refused_and_its_value_thrown_away(connection, flags, repl
 
 @pytest.mark.parametrize("length", [b"", b" x", b" -1", b" 1x", b" S1", b" 9223372036854775808"],
                          ids=repr)
-def test_a_length_that_is_none_is_refused(connection, length):
-    connection.ask(b"ms k" + length + b"\r\n", b"CLIENT_ERROR bad command line format\r\n")
+def test_a_length_that_is_none_is_refused(target, connection, length):
+    reply = b"CLIENT_ERROR bad command line format\r\n"
+    target.expect_refused_without_length(b"ms k" + length, reply)
     connection.ask(b"mg k\r\n", b"EN\r\n")
 
 
-def test_ms_without_a_key_is_an_error(connection):
-    connection.ask(b"ms\r\n", b"ERROR\r\n")
+def test_ms_without_a_key_is_an_error(target):
+    target.expect_refused_without_length(b"ms", b"ERROR\r\n")
 
 
 def test_e_stores_with_that_cas_number(stayd_connection):

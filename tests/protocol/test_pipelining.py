@@ -57,7 +57,7 @@ def test_requests_of_all_kinds_in_one_write_get_one_write(stayd_connection):
     connection.ask(
         b"set k 0 0 2\r\n10\r\nget k none k\r\nincr k 1\r\nset q 0 0 1 noreply\r\nx\r\n"
         b"mg k v\r\nfoo\r\n"
-        b"set k 0 0 x\r\ndelete k\r\nversionx\r\nms m 1\r\ny\r\nma m\r\nmn\r\n",
+        b"set k x 0 1\r\ny\r\ndelete k\r\nversionx\r\nms m 1\r\ny\r\nma m\r\nmn\r\n",
         b"STORED\r\nVALUE k 0 2\r\n10\r\nVALUE k 0 2\r\n10\r\nEND\r\n11\r\nVA 2\r\n11\r\nERROR\r\n"
         b"CLIENT_ERROR bad command line format\r\nDELETED\r\nERROR\r\nHD\r\n"
         b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\nMN\r\n",

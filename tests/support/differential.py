@@ -14,7 +14,6 @@ that item's CAS number on the server that is asked. Replies are compared byte fo
 import base64
 import random
 import re
-import time
 
 from support.servers import Raw
 
@@ -22,6 +21,9 @@ SYNC_MARK = b"<SYNC>"
 """Before a step: all replies so far are read before it is sent."""
 
 CAS_MARK = re.compile(rb"<CAS ([^ >]+( b)?) ([+-][0-9]+)>")
+
+REFUSED_MARK = re.compile(rb"<REFUSED ([0-9]+)>")
+"""Behind a storage line that is refused, in place of its data of so many bytes: see `refused`."""
 
 OWN_CAS = b"C?"
 """Stands for a C flag with a CAS number of the command's own key."""
@@ -36,10 +38,25 @@ TOO_LARGE = 1_200_000
 
 DAY_S = 86400
 
+PAST_DATE_S = 1_000_000_000
+FUTURE_DATE_S = 2_100_000_000
+"""In 2001 and 2036. Not counted from now, so that a seed makes the same sequences on every day."""
+
+STORAGE_VERBS = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms")
+
 
 def cas(key, offset=0):
     """The mark that the executor replaces by the key's CAS number plus `offset`; 1 for no item."""
     return b"<CAS %b%b %+d>" % (key, b" b" if key in BINARY_KEYS else b"", offset)
+
+
+def refused(length):
+    """The mark that stands for the data of a storage line that both servers refuse.
+
+    memcached would run it, so it gets none. A server that throws it away or closes (`Executor`
+    knows) gets data of that length which is made of requests: one reply to them is a difference.
+    """
+    return b"<REFUSED %d>" % length
 
 
 class Generator:
@@ -56,6 +73,8 @@ class Generator:
         and memcached forgets that if the number gets longer, and only then; or they may have got
         a number of 2^63 or more, and memcached then looks behind it for a minus."""
         self.unsent = False
+        self.ended = False
+        """The last command is one behind which stayd closes: no other may follow."""
 
     def __str__(self):
         return f"seed {self.seed}"
@@ -65,7 +84,12 @@ class Generator:
         generator = self.random
         self.unfit.clear()
         self.unsent = False
-        steps = [self.command() for _ in range(generator.choice([1, 2, 3, 5, 8, 12, 20, 30]))]
+        self.ended = False
+        steps = []
+        for _ in range(generator.choice([1, 2, 3, 5, 8, 12, 20, 30])):
+            steps.append(self.command())
+            if self.ended:
+                return steps
         if generator.random() < 0.15:
             # memcached drops replies that it has not sent when a connection ends in a value.
             steps.append(SYNC_MARK + self.last_words())
@@ -130,8 +154,8 @@ class Generator:
     def expiry(self):
         """Seconds that no test lives to see, and such as are over at once."""
         return b"%d" % self.random.choice([
-            0, 0, 0, 0, 100, 1000, 30 * DAY_S, -1, -100, 30 * DAY_S + 1, 1_000_000_000,
-            int(time.time()) + 100 * DAY_S, 2**31 - 1,
+            0, 0, 0, 0, 100, 1000, 30 * DAY_S, -1, -100, 30 * DAY_S + 1, PAST_DATE_S,
+            FUTURE_DATE_S, 2**31 - 1,
         ])
 
     def bad_number(self):
@@ -174,10 +198,14 @@ class Generator:
             words.append(self.cas_number(key) if generator.random() < 0.95 else self.bad_number())
         if fault > 0.99:
             words.pop()
-        line = b" ".join(words) + self.noreply() + b"\r\n"
-        if not self.is_good_storage(line.split(), key):
-            return line  # the data would be taken for commands; other steps do that on purpose
-        return line + self.data(value)
+        line = b" ".join(words) + self.noreply()
+        if self.is_good_storage(line.split(), key):
+            return line + b"\r\n" + self.data(value)
+        words = CAS_MARK.sub(b"0", line).split()
+        count = 6 if verb == b"cas" else 5
+        in_place = len(words) == count or (len(words) == count + 1 and words[-1] == b"noreply")
+        self.ended = not (in_place and words[4] == b"%d" % len(value))
+        return line + b"\r\n" + refused(len(value))
 
     @staticmethod
     def is_good_storage(words, key):
@@ -288,16 +316,18 @@ class Generator:
             self.unfit.add(key)
         length = b"%d" % len(value)
         bad = len(key) > 250
+        self.ended = any(flag[:1].isdigit() for flag in flags)  # may be the length
         if self.random.random() < 0.03:
-            length, bad = self.random.choice(
-                [b"x", b"-1", b"1x", b"2147483648", b"9223372036854775808"]), True
+            length = self.random.choice(
+                [b"x", b"-1", b"1x", b"2147483648", b"9223372036854775808"])
+            self.ended = bad = True
         line = b" ".join([verb, key, length, *flags]) + b"\r\n"
-        return line if bad else line + self.data(value)
+        return line + (refused(len(value)) if bad else self.data(value))
 
     def meta_expiry(self, flag):
         """A flag with an expiry that is not over."""
         expiry = self.expiry()
-        over = int(expiry) < 0 or 30 * DAY_S < int(expiry) < time.time()
+        over = int(expiry) < 0 or 30 * DAY_S < int(expiry) <= PAST_DATE_S
         return flag + (b"0" if over else expiry)
 
     def number_flag(self, flag, numbers):
@@ -351,7 +381,7 @@ class Generator:
         return self.meta_line(b"ma", unique(flags, generator))
 
     def odd(self):
-        """Lines that no client should send, and that leave the connection in step."""
+        """Lines that no client should send, and that leave the connection in step, or end it."""
         generator = self.random
         words = [b"get", b"set", b"cas", b"gat", b"touch", b"incr", b"delete", b"mg", b"ms", b"md",
                  b"ma", b"foo", b"a", b"b", b"0", b"1", b"x", b"v", b"noreply", b"GET", b"mgg"]
@@ -364,7 +394,9 @@ class Generator:
             b"get\ta", b"gets a b c a b c", b"get " + b"a " * 30 + b"b",
             b" ".join(generator.choice(words) for _ in range(generator.randrange(1, 3))),
         ])
-        return line + generator.choice([b"\r\n", b"\r\n", b"\n"])
+        end = generator.choice([b"\r\n", b"\r\n", b"\n"])
+        self.ended = line.lstrip().split(b" ")[0] in STORAGE_VERBS
+        return line + end + (refused(20) if self.ended else b"")
 
     def last_words(self):
         """What leaves the connection out of step or ends it: only the last step may be this."""
@@ -373,9 +405,9 @@ class Generator:
             b"quit\r\n", b"quit\r\nget a\r\n", b"get a", b"set a 0 0 5", b"set a 0 0 5\r\nxy",
             b"set a 0 0 5\r\nvalue", b"set a 0 0 5\r\nvalue\r", b"set a 0 0 5\r\nval\r\nget a\r\n",
             b"set a 0 0 2\r\nvalue-of-more\r\nget a\r\n", b"ms a 5\r\nval\r\nmg a v\r\n",
-            b"set a 0 0 x\r\nvalue\r\nget a\r\n", b"set a 0 0 -1\r\nvalue\r\nget a\r\n",
-            b"set %b 0 0 5\r\nvalue\r\n" % (b"k" * 251),
-            b"ms a x\r\nvalue\r\nmg a v\r\n", b"set a 0 0 0\r\nget a\r\nget a\r\n", b"mn", b"\r",
+            b"set a 0 0 x\r\n" + refused(20), b"set a 0 0 -1\r\n" + refused(20),
+            b"set %b 0 0 20\r\n" % (b"k" * 251) + refused(20) + b"get a\r\n",
+            b"ms a x\r\n" + refused(20), b"set a 0 0 0\r\nget a\r\nget a\r\n", b"mn", b"\r",
             b"set a 0 0 3\r\nxyz\rget a\r\nget a\r\n", b"set a 0 0 3\r\nxyz\nget a\r\nget a\r\n",
         ])
 
@@ -391,9 +423,13 @@ def unique(flags, generator):
 class Executor:
     """Runs sequences against one server."""
 
-    def __init__(self, address, corrupt=None):
-        """`address` as Raw takes it; `corrupt` may change a reply, to test this test."""
+    def __init__(self, address, corrupt=None, runs_refused=True):
+        """`address` as Raw takes it; `corrupt` may change a reply, to test this test.
+
+        `runs_refused`: the server takes the data of a storage line that it refuses for requests.
+        """
         self.address = address
+        self.runs_refused = runs_refused
         self.control = Raw(address)
         self.corrupt = corrupt or (lambda reply: reply)
         # No number that the generator writes down itself may ever be an item's.
@@ -421,13 +457,19 @@ class Executor:
                     if mark:
                         number = self._cas_of(mark[1], int(mark[3]))
                         step = step.replace(mark[0], b"%d" % number)
-                    pending += step
+                    pending += REFUSED_MARK.sub(self._refused_data, step)
                 self._write(connection, bytes(pending), generator)
                 connection.socket.shutdown(1)
             except OSError:
                 pass  # closed by the server: what it said before shows why
             reply += connection.read_to_end()
         return self.corrupt(bytes(reply))
+
+    def _refused_data(self, mark):
+        length = int(mark[1])
+        requests = b"mn\r\nflush_all\r\nset a 0 0 2\r\nno\r\n"
+        data = (requests * (length // len(requests) + 1))[:length] + b"\r\n"
+        return b"" if self.runs_refused else data
 
     def _cas_of(self, key, offset):
         line = self.control.ask(b"mg %b c\r\n" % key)  # the mark's " b" is the flag for base64

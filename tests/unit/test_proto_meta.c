@@ -137,7 +137,8 @@ static void every_fault_in_the_flags_has_its_reply(void **state) {
         {"mg k z z z z z z z z z z z z z z z z z\r\n", "CLIENT_ERROR invalid flag\r\n"},
         {"mg k z z z z z z z z z z z z z z z z z z\r\n",
          "CLIENT_ERROR options flags are too long\r\n"},
-        {"ms k 1 z z z z z z z z z z z z z z z z z\r\n", "CLIENT_ERROR options flags too long\r\n"},
+        {"ms k 1 z z z z z z z z z z z z z z z z z\r\nv\r\n",
+         "CLIENT_ERROR options flags too long\r\n"},
         {"md k z z z z z z z z z z z z z z z z z z\r\n", "CLIENT_ERROR options flags too long\r\n"},
         {"ma k z z z z z z z z z z z z z z z z z z\r\n", "CLIENT_ERROR options flags too long\r\n"},
         {"mg a\001b\r\n", BAD_LINE},
@@ -187,12 +188,7 @@ static void ms_compares_cas_numbers(void **state) {
 
 static void the_value_behind_a_faulty_ms_is_thrown_away_if_its_length_is_known(void **state) {
     static const struct exchange exchanges[] = {
-        {"ms\r\n", "ERROR\r\n"},
-        {"ms k\r\n", BAD_LINE},
-        {"ms k x\r\n", BAD_LINE},
-        {"ms k S1\r\n", BAD_LINE},
-        {"ms k -1\r\n", BAD_LINE},
-        {"ms k 2147483648\r\n", BAD_LINE},
+        {"ms a\001b 4\r\nmn\r\n\r\n", BAD_LINE},
         {"ms k 4 z\r\nmn\r\n\r\n", "CLIENT_ERROR invalid flag\r\n"},
         {"ms k 4 q k k\r\nmn\r\n\r\n", "CLIENT_ERROR duplicate flag\r\n"},
         {"ms k 4 S1\r\nmn\r\n\r\n", "CLIENT_ERROR invalid flag\r\n"},
@@ -210,6 +206,34 @@ static void the_value_behind_a_faulty_ms_is_thrown_away_if_its_length_is_known(v
         {"mg k\r\n", "EN\r\n"},
     };
     CONVERSE(state, exchanges);
+}
+
+static void a_faulty_ms_that_does_not_tell_the_length_of_its_value_closes(void **state) {
+    static const struct exchange exchanges[] = {
+        {"ms\r\n", "ERROR\r\n"},
+        {"ms k\r\n", BAD_LINE},
+        {"ms k x\r\n", BAD_LINE},
+        {"ms k S1\r\n", BAD_LINE},
+        {"ms k -1\r\n", BAD_LINE},
+        {"ms k 2147483646\r\n", BAD_LINE},
+        {"ms k 2147483648\r\n", BAD_LINE},
+        {"ms k x z z z z z z z z z z z z z z z z z\r\n", "CLIENT_ERROR options flags too long\r\n"},
+        /* Keys with spaces: what stands in the length's place is not the length. */
+        {"ms k key 4\r\n", BAD_LINE},
+        {"ms k 2 4\r\n", "CLIENT_ERROR invalid flag\r\n"},
+        {"ms k 2 k k 4 T0\r\n", "CLIENT_ERROR duplicate flag\r\n"},
+        {"ms k 2 Tx 4\r\n", "CLIENT_ERROR invalid flag\r\n"},
+        {"ms k 2 4 z z z z z z z z z z z z z z z z z\r\n",
+         "CLIENT_ERROR options flags too long\r\n"},
+    };
+    struct talk *talk = *state;
+    for (size_t i = 0; i < sizeof exchanges / sizeof exchanges[0]; i++) {
+        talk_restart(talk);
+        talk_send(talk, bytes_from_string(exchanges[i].request));
+        assert_true(talk->closed);
+        talk_send(talk, bytes_from_string("mn\r\n\r\nmn\r\n"));
+        talk_expect(talk, bytes_from_string(exchanges[i].reply));
+    }
 }
 
 static void md_deletes_or_marks_stale(void **state) {
@@ -304,6 +328,7 @@ int main(void) {
         TALK(ms_stores_in_five_modes),
         TALK(ms_compares_cas_numbers),
         TALK(the_value_behind_a_faulty_ms_is_thrown_away_if_its_length_is_known),
+        TALK(a_faulty_ms_that_does_not_tell_the_length_of_its_value_closes),
         TALK(md_deletes_or_marks_stale),
         TALK(ma_counts),
         TALK(b_reaches_keys_of_any_bytes_and_k_returns_them_as_they_were_sent),

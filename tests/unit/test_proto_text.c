@@ -46,31 +46,65 @@ static void storage_commands_store_under_their_condition(void **state) {
     CONVERSE(state, exchanges);
 }
 
-static void a_faulty_storage_line_stores_nothing_and_the_next_line_is_read(void **state) {
+/* Each is answered, and its value, which is a request, is not read as one. */
+static void the_value_behind_a_faulty_storage_line_is_thrown_away(void **state) {
+    static const struct exchange exchanges[] = {
+        {"set k x 0 4\r\nmn\r\n\r\n", BAD_LINE},
+        {"add k -1 0 4\r\nmn\r\n\r\n", BAD_LINE},
+        {"replace k 0 x 4\r\nmn\r\n\r\n", BAD_LINE},
+        {"append k x x 4\r\nmn\r\n\r\n", BAD_LINE},
+        {"prepend k 1.5 0 4\r\nmn\r\n\r\n", BAD_LINE},
+        {"cas k 0 0 4 x\r\nmn\r\n\r\n", BAD_LINE},
+        {"cas k 0 0 4 noreply\r\nmn\r\n\r\n", ""},
+        {"set a\tb 0 0 4\r\nmn\r\n\r\n", BAD_LINE},
+        {"set a\001b 0 0 4\r\nmn\r\n\r\n", BAD_LINE},
+        {"set k x 0 4 noreply\r\nmn\r\n\r\n", ""},
+        {"set k x 0 0\r\n\r\n", BAD_LINE},
+        {"set k x 0 4\r\nmn\r\n\r\nmn\r\n", BAD_LINE "MN\r\n"},
+        {"get k\r\n", "END\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void a_faulty_storage_line_that_does_not_tell_the_length_of_its_value_closes(void **state) {
     static const struct exchange exchanges[] = {
         {"set\r\n", "ERROR\r\n"},
         {"set k\r\n", "ERROR\r\n"},
         {"set k 0 0\r\n", "ERROR\r\n"},
-        {"set k 0 0 1 noreply x\r\n", "ERROR\r\n"},
+        {"add  0 0 1\r\n", "ERROR\r\n"},
         {"cas k 0 0 1\r\n", "ERROR\r\n"},
+        {"set k 0 0 1 noreply x\r\n", "ERROR\r\n"},
         {"cas k 0 0 1 2 noreply x\r\n", "ERROR\r\n"},
-        {"set k x 0 1\r\n", BAD_LINE},
-        {"set k -1 0 1\r\n", BAD_LINE},
-        {"set k 0 x 1\r\n", BAD_LINE},
         {"set k 0 0 x\r\n", BAD_LINE},
         {"set k 0 0 1x\r\n", BAD_LINE},
         {"set k 0 0 -1\r\n", BAD_LINE},
+        {"set k 0 0 2147483646\r\n", BAD_LINE},
         {"set k 0 0 2147483648\r\n", BAD_LINE},
         {"set k 0 0 4294967297\r\n", BAD_LINE},
         {"set k 0 0 9223372036854775808\r\n", BAD_LINE},
         {"set k 0 0 18446744073709551617\r\n", BAD_LINE},
-        {"cas k 0 0 1 x\r\n", BAD_LINE},
-        {"set a\tb 0 0 1\r\n", BAD_LINE},
         {"set k 0 0 -1 noreply\r\n", ""},
         {"set k 0 0 noreply\r\n", ""},
-        {"get k\r\n", "END\r\n"},
+        {"set k x 0 -1\r\n", BAD_LINE},
+        /* Keys with spaces: what stands in the length's place is not the length. */
+        {"set k key 0 0 4\r\n", BAD_LINE},
+        {"set k key 0 0 4 noreply\r\n", "ERROR\r\n"},
+        {"set k key key 0 0 4\r\n", "ERROR\r\n"},
+        {"cas k key 0 0 4 5\r\n", BAD_LINE},
+        /* and with the end of a line */
+        {"set k\nflush_all\r\n 0 0 4\r\n", "ERROR\r\n"},
     };
-    CONVERSE(state, exchanges);
+    struct talk *talk = *state;
+    for (size_t i = 0; i < sizeof exchanges / sizeof exchanges[0]; i++) {
+        talk_restart(talk);
+        talk_send(talk, bytes_from_string(exchanges[i].request));
+        assert_true(talk->closed);
+        talk_expect(talk, bytes_from_string(exchanges[i].reply));
+        talk_restart(talk);
+        talk_send(talk, bytes_from_string(exchanges[i].request));
+        talk_send(talk, bytes_from_string("mn\r\n\r\nmn\r\n"));
+        talk_expect(talk, bytes_from_string(exchanges[i].reply));
+    }
 }
 
 static void a_value_of_another_length_is_refused_and_as_many_bytes_are_taken(void **state) {
@@ -144,17 +178,34 @@ static void retrieval_answers_what_is_there_in_the_order_asked(void **state) {
 }
 
 static void a_key_of_251_bytes_is_refused_by_every_command(void **state) {
-    static const char *const heads[] = {
-        "get ", "gets ",   "gat 0 ",   "gats 0 ",  "touch ", "delete ", "incr ", "decr ", "set ",
-        "add ", "append ", "prepend ", "replace ", "cas ",   "mg ",     "ms ",   "md ",   "ma "};
-    static const char *const tails[] = {
-        "\r\n",       "\r\n",         "\r\n",       "\r\n",       " 0\r\n",     "\r\n",
-        " 1\r\n",     " 1\r\n",       " 0 0 1\r\n", " 0 0 1\r\n", " 0 0 1\r\n", " 0 0 1\r\n",
-        " 0 0 1\r\n", " 0 0 1 1\r\n", "\r\n",       " 1\r\n",     "\r\n",       "\r\n"};
+    static const char *const heads[] = {"get ",  "gets ", "gat 0 ", "gats 0 ", "touch ", "delete ",
+                                        "incr ", "decr ", "mg ",    "md ",     "ma "};
+    static const char *const tails[] = {"\r\n",   "\r\n",   "\r\n", "\r\n", " 0\r\n", "\r\n",
+                                        " 1\r\n", " 1\r\n", "\r\n", "\r\n", "\r\n"};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
         struct bytes request = talk_text(heads[i], 'k', 251, tails[i]);
         talk_ask(*state, request.data, BAD_LINE);
         free((char *)request.data);
+    }
+}
+
+/* What a site stores under a key that its visitors choose must not be run as commands. */
+static void the_value_for_a_key_of_251_bytes_is_thrown_away_by_every_command(void **state) {
+    static const char *const heads[] = {"set ",     "add ", "replace ", "append ",
+                                        "prepend ", "cas ", "set ",     "ms "};
+    static const char *const lines[] = {" 0 0 11", " 0 0 11",   " 0 0 11",         " 0 0 11",
+                                        " 0 0 11", " 0 0 11 1", " 0 0 11 noreply", " 11 T0"};
+    struct talk *talk = *state;
+    talk_ask(talk, "set victim 0 0 1\r\nv\r\n", "STORED\r\n");
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        struct bytes line = talk_text(heads[i], 'k', 251, lines[i]);
+        bool silent = strstr(lines[i], "noreply") != NULL;
+        talk_send(talk, line);
+        talk_send(talk, bytes_from_string("\r\nflush_all\r\n"));
+        talk_send(talk, bytes_from_string("\r\nget victim\r\n"));
+        talk_expect(talk, bytes_from_string(silent ? "VALUE victim 0 1\r\nv\r\nEND\r\n"
+                                                   : BAD_LINE "VALUE victim 0 1\r\nv\r\nEND\r\n"));
+        free((char *)line.data);
     }
 }
 
@@ -336,11 +387,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
 #define TALK(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
         TALK(storage_commands_store_under_their_condition),
-        TALK(a_faulty_storage_line_stores_nothing_and_the_next_line_is_read),
+        TALK(the_value_behind_a_faulty_storage_line_is_thrown_away),
+        TALK(a_faulty_storage_line_that_does_not_tell_the_length_of_its_value_closes),
         TALK(a_value_of_another_length_is_refused_and_as_many_bytes_are_taken),
         TALK(noreply_silences_every_command_and_its_faults),
         TALK(retrieval_answers_what_is_there_in_the_order_asked),
         TALK(a_key_of_251_bytes_is_refused_by_every_command),
+        TALK(the_value_for_a_key_of_251_bytes_is_thrown_away_by_every_command),
         TALK(a_bad_key_takes_back_its_own_get_and_no_reply_before_it),
         TALK(arithmetic_counts),
         TALK(touch_delete_and_flush_end_and_prolong_lives),
