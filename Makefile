@@ -1,6 +1,6 @@
 # What to type. Each target does all of its own set-up, on Debian 12 with Debian's packages alone.
 
-.PHONY: build run test test-matrix bench fmt lint clean help
+.PHONY: build run test test-matrix soak bench fmt lint clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -8,6 +8,7 @@ help:
 	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
 	@echo 'make bench   measure stayd against memcached, in one run on this machine'
+	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
 	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
 
@@ -27,6 +28,11 @@ test:
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
 	@scripts/test
+
+soak:
+	@scripts/setup test
+	@$(MAKE) --no-print-directory build
+	@scripts/soak
 
 test-matrix: build
 	@scripts/test-matrix
