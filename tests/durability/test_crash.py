@@ -125,6 +125,36 @@ def test_what_was_logged_out_stays_out_through_crashes_and_compaction():
                 assert connection.get(key) == key.ljust(900), f"{key} is lost in crash {turn + 1}"
 
 
+def test_what_expired_stays_gone_although_an_older_version_would_still_live():
+    """Invariant 1: a session that was stored for ever, then for a second, must not be found again
+    when the newer record has been reclaimed and the older one has not."""
+    with Stayd(sessions=SMALL) as stayd:
+        connection = stayd.connect("sessions")
+        keys = [b"out-%d" % number for number in range(600)]
+        for key in keys:
+            connection.send(b"set %b 0 0 900 noreply\r\n%b\r\n" % (key, key.ljust(900)))
+        due = int(time.time()) + 2
+        for number, key in enumerate(keys):
+            connection.send([
+                b"touch %b %d noreply\r\n" % (key, due),
+                b"set %b 0 %d 3 noreply\r\nnew\r\n" % (key, due),
+                b"set %b 0 -1 3 noreply\r\nnew\r\n" % key,
+            ][number % 3])
+        connection.expect_in_step()
+        wait_until(lambda: time.time() > due + 0.05, 5)
+        for turn in range(3):
+            connection = stayd.connect("sessions")
+            for number in range(4000):
+                connection.send(b"set churn-%d 0 %d 4000 noreply\r\n%b\r\n" % (
+                    number % 300, 1 + turn, b"c" * 4000))
+            connection.expect_in_step()
+            stayd.kill9()
+            stayd.start()
+            connection = stayd.connect("sessions")
+            for key in keys:
+                assert connection.get(key) is None, f"{key} is back after crash {turn + 1}"
+
+
 @pytest.mark.parametrize("how", ["crash", "stop"])
 def test_a_flush_is_not_undone(how):
     with Stayd(sessions=SMALL) as stayd:

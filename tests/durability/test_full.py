@@ -216,25 +216,41 @@ def small_stayd():
     return Stayd(cache=KEEP, sessions=KEEP)
 
 
-@pytest.mark.parametrize("make", [small_memcached, small_stayd])
-def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(make):
+IN_ONE_BLOCK = pytest.param(
+    small_stayd, 0, id="stayd-block", marks=pytest.mark.xfail(strict=True, reason=(
+        "two segments full of what is read often become one, and half of it is forgotten")))
+
+
+@pytest.mark.parametrize("make, between", [
+    pytest.param(small_memcached, 0, id="memcached-block"), IN_ONE_BLOCK,
+    pytest.param(small_memcached, 4, id="memcached-scattered"),
+    pytest.param(small_stayd, 4, id="stayd-scattered"),
+])
+def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(make, between):
+    """Three times the pool's memory in new keys, while 200 old ones are read again and again.
+
+    What was evicted is not stored again: in the order of storing, every hot key would be long gone.
+    `between`: how many cold keys are stored after each hot one.
+    """
     with make() as server, server.connect("cache") as connection:
         generator = random.Random(7)
         hot = [b"hot-%d" % number for number in range(200)]
+        value, count = b"x" * 2000, 24_000
         for key in hot:
             assert connection.set(key, key.ljust(2000)) == b"STORED"
-        hits = reads = 0
-        for number in range(8_000):
-            assert connection.set(b"cold-%d" % number, b"x" * 2000) == b"STORED"
-            for key in (generator.choice(hot), generator.choice(hot)):
-                reads += 1
-                if connection.get(key) is not None:
-                    hits += 1
-                else:
-                    connection.set(key, key.ljust(2000))
-        assert hits / reads > 0.95, f"{hits} of {reads} reads of hot keys were hits"
-        assert int(connection.stats()["evictions"]) > 200
-        assert connection.get(b"cold-7999") == b"x" * 2000, "the newest is there"
+            for number in range(between):
+                assert connection.set(b"%b-%d" % (key, number), value) == b"STORED"
+        for start in range(0, count, 20):
+            connection.send(b"".join(
+                b"set cold-%d 0 0 2000\r\n%b\r\n" % (n, value) for n in range(start, start + 20)
+            ))
+            connection.expect(b"STORED\r\n" * 20)
+            connection.send(b"get " + b" ".join(generator.choices(hot, k=40)) + b"\r\n")
+            connection.read_until(b"END\r\n")
+        assert connection.get(b"cold-%d" % (count - 1)) == value, "the newest is there"
+        assert int(connection.stats()["evictions"]) > count // 2
+        kept = sum(connection.get(key) == key.ljust(2000) for key in hot)
+        assert kept >= 180, f"{kept} of 200 keys that are read often are left"
 
 
 def test_a_pool_that_forgets_never_serves_a_wrong_or_deleted_value(stayd):
