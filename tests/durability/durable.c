@@ -1,7 +1,7 @@
 /* Preloaded into the daemon by test_power_cut.py: stands in front of fdatasync(2), and keeps beside
- * the disk what is certain to be on it. A copy of the file is taken when a sync begins; when the sync
- * has ended it becomes STAYD_DURABLE/INODE, which is what a power cut from then on leaves at the
- * least. Pages that are written and not synced are in no such copy. */
+ * the disk what is certain to be on it. A copy of the file is taken when a sync begins; when the
+ * sync has ended it becomes STAYD_DURABLE/INODE, which is what a power cut from then on leaves at
+ * the least. Pages that are written and not synced are in no such copy. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
