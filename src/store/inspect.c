@@ -302,19 +302,13 @@ bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_co
     return true;
 }
 
-/* Whether the copy gets this record. A tombstone that is paired is of use only together with the
- * new version behind it. */
+/* Whether the copy gets this record: a tombstone that is one of a pair only together with the new
+ * version behind it, which has the next number. */
 static bool inspect_is_copied(const struct segment_cursor *cursor, uint64_t sequence) {
-    if (cursor->record.sequence > sequence) {
-        return false;
-    }
-    if (cursor->record.kind != LAYOUT_TOMBSTONE || !cursor->record.paired) {
-        return true;
-    }
-    struct segment_cursor next = *cursor;
-    return segment_next(&next) && (char *)next.at == (char *)cursor->at + cursor->size &&
-           next.record.sequence > cursor->record.sequence && next.record.sequence <= sequence &&
-           bytes_equal(next.record.key, cursor->record.key);
+    const struct record *record = &cursor->record;
+    uint64_t last = record->sequence + (record->paired ? 1 : 0);
+    return last <= sequence &&
+           (record->kind != LAYOUT_TOMBSTONE || segment_tombstone_counts(cursor));
 }
 
 /* Moves the records that are copied to the front of the buffer; returns where they end. A record's

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Recovery writes to the data's header: that stays in this process. */
 static bool inspect_map(struct inspect *inspect, char *error) {
     struct pool *pool = inspect->pool;
     struct mapping *data = &pool->data_mapping;
-    void *base = mmap(NULL, inspect->about.file_bytes, PROT_READ, MAP_PRIVATE, inspect->file, 0);
+    void *base = mmap(NULL, inspect->about.file_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_NORESERVE, inspect->file, 0);
     if (base == MAP_FAILED) {
         snprintf(error, POOL_ERROR_MAX, "cannot map the file: %s", strerror(errno));
         return false;
