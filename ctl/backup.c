@@ -8,7 +8,7 @@
 #include <time.h>
 
 enum {
-    BACKUP_ATTEMPTS = 3,
+    BACKUP_ATTEMPTS = 5,
     BACKUP_LEASE_S = 30,
     BACKUP_EXTEND_MS = 3000,
     BACKUP_WAIT_MS = 60000, /* for the janitor, or for another backup */
