@@ -52,6 +52,7 @@ enum {
 #define LAYOUT_SEGMENT_MAGIC UINT32_C(0x67657331)       /* "1seg" */
 #define LAYOUT_NEVER UINT32_MAX                         /* an expiry in the segment table */
 #define LAYOUT_SEQUENCE_MAX ((UINT64_C(1) << 48) - 1)
+#define LAYOUT_SEQUENCE_GAP (UINT64_C(1) << 24) /* see opened_sequence */
 
 struct layout_data_header {
     /* Written once, when the file is made; covered by header_crc. */
@@ -70,7 +71,8 @@ struct layout_data_header {
 
     /* Changes. */
     _Atomic uint64_t stop_id;         /* of the last clean stop; 0 while a daemon has the pool */
-    _Atomic uint64_t opened_sequence; /* the sequence when a segment was last opened */
+    _Atomic uint64_t opened_sequence; /* the sequence when a segment was last opened, or the pool;
+                                       * those given out since are below it + LAYOUT_SEQUENCE_GAP */
     _Atomic uint64_t items;           /* about how many: sizes the index in recovery */
 };
 

@@ -163,12 +163,25 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
     return status;
 }
 
+/* Writes into the data's header what must be on the disk before the first request. */
+static bool pool_begin_header(struct pool *pool, bool attached, bool created) {
+    struct layout_data_header *header = pool->header;
+    atomic_store(&header->stop_id, 0);
+    /* What a power cut has taken does not get its number again: a client may know it as a CAS. So
+     * recovery goes on above all that can have been given out, and the disk knows that first. */
+    if (attached) {
+        atomic_store(&header->opened_sequence, atomic_load(&pool->view.index->sequence));
+    } else if (!created) {
+        atomic_fetch_add(&header->opened_sequence, LAYOUT_SEQUENCE_GAP);
+    }
+    return pool_sync(pool);
+}
+
 /* Takes both files into use: from here on they are no longer as the last stop left them. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     pool_set_view(pool);
     if (pool->header != NULL) {
-        atomic_store(&pool->header->stop_id, 0);
-        if (!pool_sync(pool)) {
+        if (!pool_begin_header(pool, attached, created)) {
             snprintf(error, POOL_ERROR_MAX, "cannot write %s/%s.pool to the disk",
                      pool->options.data_dir, pool->options.name);
             return false;

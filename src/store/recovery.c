@@ -210,12 +210,11 @@ static void recovery_run_step(struct recovery *recovery, void *(*step)(void *)) 
 static void recovery_restore_numbers(struct recovery *recovery) {
     struct pool *pool = recovery->pool;
     struct layout_index_header *index = pool->view.index;
-    /* Higher than any that was given out, though the records that bore them may be gone: between
-     * two openings of segments fewer sequences are taken than a segment has bytes. */
-    uint64_t given_out = atomic_load(&pool->header->opened_sequence) + pool->view.segment_bytes;
-    uint64_t sequence = given_out > recovery->sequence_max ? given_out : recovery->sequence_max;
-    atomic_store(&index->sequence, sequence);
-    atomic_store(&pool->header->opened_sequence, sequence); /* the next crash counts from here */
+    /* Higher than any that was given out, though the records that bore them may be gone
+     * (pool_begin_header). */
+    uint64_t given_out = atomic_load(&pool->header->opened_sequence);
+    atomic_store(&index->sequence,
+                 given_out > recovery->sequence_max ? given_out : recovery->sequence_max);
     atomic_store(&index->flush_sequence, recovery->flushed);
     if (recovery->flush_due_s != 0) {
         atomic_store(&index->flush_due_sequence, recovery->flush_latest);
