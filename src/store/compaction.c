@@ -120,6 +120,23 @@ unsigned compaction_score(unsigned reads, size_t size_bytes) {
     return score > COMPACTION_SCORE_MAX ? COMPACTION_SCORE_MAX : score;
 }
 
+/* A copy of a tombstone stands alone. So if it is one of a pair, the new version is on the disk
+ * before the copy is made: a power cut that left the copy and not that version would take the
+ * version before it as well. */
+static bool compaction_part_pair(struct pool *pool, const struct record *record) {
+    struct janitor *janitor = &pool->janitor;
+    if (record->paired && !janitor->pairs_synced) {
+        janitor->pairs_synced = pool_sync(pool);
+        return janitor->pairs_synced;
+    }
+    return true;
+}
+
+void compaction_begin(struct pool *pool) {
+    grace_wait(pool->grace);
+    pool->janitor.pairs_synced = false;
+}
+
 static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_cursor *cursor) {
     segment_walk(cursor, &pool->segments, segment, atomic_load(&pool->view.segments[segment].fill));
 }
@@ -158,7 +175,8 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
     while (segment_next(&cursor)) {
         if (cursor.record.kind != LAYOUT_VALUE) {
             if (compaction_marker_needed(pool, &cursor, oldest_other, now_s)) {
-                if (!compaction_copy(pool, &cursor, now_s, &place)) {
+                if (!compaction_part_pair(pool, &cursor.record) ||
+                    !compaction_copy(pool, &cursor, now_s, &place)) {
                     return false;
                 }
                 segments_count_marker(&pool->segments, place.location, cursor.size);
@@ -255,7 +273,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
         return 0;
     }
     uint32_t chosen = (uint32_t)oldest;
-    grace_wait(pool->grace); /* the last writes into sealed segments are done */
+    compaction_begin(pool);
     if (!compaction_empty(pool, chosen, 0, now_s) || !compaction_free(pool, &chosen, 1)) {
         return 0;
     }
@@ -289,7 +307,7 @@ unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) 
     if (count == 0) {
         return 0;
     }
-    grace_wait(pool->grace); /* the last writes into these segments are done */
+    compaction_begin(pool);
     unsigned emptied = 0;
     while (emptied < count && compaction_empty(pool, chosen[emptied], 0, now_s)) {
         emptied++;

@@ -22,8 +22,12 @@ enum { COMPACTION_SCORE_MAX = 255 };
  * it was not read. */
 unsigned compaction_score(unsigned reads, size_t size_bytes);
 
+/* Waits until the last writes into the segments that are sealed by now are done. Before
+ * compaction_empty, once for all segments of a batch. */
+void compaction_begin(struct pool *pool);
+
 /* Empties a segment. Live values with a score below `keep_score` are evicted (0: none is). False if
- * the room for what has to move ran out: then it still holds records. */
+ * the room for what has to move ran out, or a sync failed: then it still holds records. */
 bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, uint32_t now_s);
 
 /* Frees segments that compaction_empty has emptied: after a grace period, and in persistent pools

@@ -73,7 +73,7 @@ unsigned eviction_run(struct pool *pool, uint32_t now_s) {
     if (count == 0) {
         return 0;
     }
-    grace_wait(pool->grace); /* the last writes into these segments are done */
+    compaction_begin(pool);
     uint64_t bytes[COMPACTION_SCORE_MAX + 1] = {0};
     for (unsigned i = 0; i < count; i++) {
         eviction_count(pool, chosen[i], now_s, bytes);
@@ -83,7 +83,7 @@ unsigned eviction_run(struct pool *pool, uint32_t now_s) {
     unsigned emptied = 0;
     for (unsigned i = 0; i < count; i++) {
         bool empty = compaction_empty(pool, chosen[i], threshold, now_s);
-        if (!empty) {
+        if (!empty && !atomic_load(&pool->read_only)) {
             /* No room even for those: forget them too. */
             empty = compaction_empty(pool, chosen[i], COMPACTION_SCORE_MAX + 1, now_s);
         }

@@ -79,7 +79,7 @@ static unsigned janitor_free_dead(struct pool *pool, uint32_t now_s) {
     if (count == 0) {
         return 0;
     }
-    grace_wait(pool->grace); /* a write that had its room before the sealing is done now */
+    compaction_begin(pool);
     unsigned emptied = 0;
     for (unsigned i = 0; i < count; i++) {
         if (compaction_empty(pool, chosen[i], 0, now_s)) {

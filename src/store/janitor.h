@@ -45,6 +45,7 @@ struct janitor {
     int64_t balance;      /* segments freed less segments taken, since moved_bytes was 0 */
     uint64_t moved_bytes; /* since it last freed more than it took */
     uint32_t swept;       /* the segment that was swept last */
+    bool pairs_synced;    /* what lies in the segments of this batch is on the disk */
 };
 
 /* Starts the thread. False if the system refuses. */

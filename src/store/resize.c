@@ -107,6 +107,7 @@ static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s)
         if (!resize_make_room(pool, now_s)) {
             return false;
         }
+        compaction_begin(pool);
         /* Making room may have freed this very segment. */
         if (atomic_load(&pool->view.segments[segment].state) != LAYOUT_SEGMENT_FREE &&
             (!compaction_empty(pool, segment, 0, now_s) || !compaction_free(pool, &segment, 1))) {
