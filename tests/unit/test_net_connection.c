@@ -64,7 +64,7 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
             }
             line += number;
             buffer_append(replies, "v", 1);
-        } else {
+        } else if (number > 0) {
             buffer_reserve(replies, number);
             memset(replies->data + replies->size, 'x', number);
             replies->size += number;
