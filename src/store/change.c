@@ -128,12 +128,29 @@ static struct segment_place change_write_tombstone(struct change_attempt *attemp
     return place;
 }
 
+/* How often the item had been read before this change, as far as that still counts. */
+static unsigned change_reads_before(const struct change_attempt *attempt) {
+    return attempt->old != NULL && attempt->change.keep_reads
+               ? layout_slot_frequency(attempt->hit.slot_value)
+               : 0;
+}
+
+/* Tells the caller of the item that is in `record` now. */
+static void change_report(const struct change_attempt *attempt, const struct record *record,
+                          struct item *result) {
+    change_describe(record, change_reads_before(attempt), result);
+    if (attempt->old != NULL && attempt->change.keep_reads) {
+        result->accessed_s = attempt->old->accessed_s;
+    }
+}
+
 /* Points the key's slot at the new record. */
 static bool change_publish(struct change_attempt *attempt, uint64_t location, size_t size) {
     struct pool *pool = attempt->pool;
-    unsigned frequency = attempt->old != NULL && attempt->change.keep_reads
-                             ? layout_slot_frequency(attempt->hit.slot_value)
-                             : 0;
+    unsigned frequency = change_reads_before(attempt);
+    if (attempt->change.reads) {
+        frequency = change_count_read(pool, attempt->thread, frequency, (uint32_t)location);
+    }
     uint64_t slot = layout_slot(attempt->hash, frequency, location);
     segments_count_live(&pool->segments, location, size);
     if (!attempt->present) {
@@ -173,7 +190,7 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
     }
     if (attempt->removes) {
         if (result != NULL) {
-            change_describe(record, 0, result);
+            change_report(attempt, record, result);
         }
         if (attempt->present) {
             index_remove(&pool->index, attempt->bucket, attempt->hit.slot);
@@ -191,7 +208,7 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
     if (result != NULL) {
         struct record written;
         record_read(place.at, record_size(record), &written);
-        change_describe(&written, attempt->change.keep_reads, result);
+        change_report(attempt, &written, result);
     }
     return STATUS_OK;
 }

@@ -7,8 +7,6 @@
 
 enum {
     OPERATION_PREFETCH_BYTES = 320, /* of a record: that much is common */
-    OPERATION_READS_SURE = 8,       /* reads that are all counted */
-    OPERATION_READS_STEP = 16,      /* of the others, one in so many */
     OPERATION_SPINS = 1000,         /* then the writer in the way may need this processor */
 };
 
@@ -55,18 +53,14 @@ static void note_access(struct pool *pool, struct store_thread *thread, struct l
     }
 }
 
-/* Notes a read: how often is what eviction goes by. A slot that has changed meanwhile is left. */
+/* Notes a read. A slot that has changed meanwhile is left. */
 static void note_read(struct pool *pool, struct store_thread *thread,
                       const struct lookup_hit *hit) {
     unsigned frequency = layout_slot_frequency(hit->slot_value);
-    bool counts = frequency == 0;
-    if (pool->options.evict && !counts && frequency < LAYOUT_FREQUENCY_MAX) {
-        counts = frequency < OPERATION_READS_SURE ||
-                 (hit->at->sequence_low + thread->reads++) % OPERATION_READS_STEP == 0;
-    }
-    if (counts) {
+    unsigned counted = change_count_read(pool, thread, frequency, hit->at->sequence_low);
+    if (counted != frequency) {
         uint64_t slot = hit->slot_value;
-        uint64_t more = layout_slot_with_frequency(slot, frequency + 1);
+        uint64_t more = layout_slot_with_frequency(slot, counted);
         /* relaxed: it publishes nothing; the location stays as it was */
         atomic_compare_exchange_strong_explicit(hit->slot, &slot, more, memory_order_relaxed,
                                                 memory_order_relaxed);
@@ -148,6 +142,14 @@ struct fetch_plan {
     bool hit;
 };
 
+/* Whether the caller is the one to refresh an item that is like this. */
+static bool fetch_wins(const struct pool_fetch *request, bool stale, bool token_sent,
+                       uint32_t expiry_s, uint32_t now_s) {
+    bool expires_soon =
+        request->recache && expiry_s != 0 && expiry_s < (uint64_t)now_s + request->recache_s;
+    return !token_sent && ((request->win_stale && stale) || expires_soon);
+}
+
 static enum status plan_fetch(void *plan, const struct record *old, uint32_t now_s,
                               struct change *change) {
     struct fetch_plan *fetch = plan;
@@ -163,6 +165,7 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
         change->record.expiry_s = request->create_expiry_s;
         change->record.cas = request->set_cas ? request->new_cas : 0;
         change->record.token_sent = true; /* to this caller */
+        change->reads = !request->unnoticed;
         result->created = true;
         result->won = true;
         return STATUS_OK;
@@ -170,11 +173,10 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
     result->token_sent = old->token_sent;
     result->expiry_before_s = old->expiry_s;
     uint32_t expiry_s = request->touch ? request->touch_expiry_s : old->expiry_s;
-    bool expires_soon =
-        request->recache && expiry_s != 0 && expiry_s < (uint64_t)now_s + request->recache_s;
-    result->won = !old->token_sent && ((request->win_stale && old->stale) || expires_soon);
+    result->won = fetch_wins(request, old->stale, old->token_sent, expiry_s, now_s);
     if (request->touch || result->won) {
         keep_item(change, old);
+        change->reads = request->touch && !request->unnoticed; /* else it has been noted */
         change->record.expiry_s = expiry_s;
         change->record.token_sent = old->token_sent || result->won;
     }
@@ -183,17 +185,21 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
 
 enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_fetch *request, struct pool_fetched *result) {
-    bool changes = request->touch || request->create || request->recache;
-    if (!changes) {
-        *result = (struct pool_fetched){0};
-        enum status status = get_item(pool, thread, key, request->unnoticed, &result->item);
-        if (status != STATUS_OK || !request->win_stale || !result->item.stale ||
-            result->item.token_sent) {
-            result->token_sent = status == STATUS_OK && result->item.token_sent;
-            result->expiry_before_s = result->item.expiry_s;
+    *result = (struct pool_fetched){0};
+    struct item found = {0};
+    bool noted = false;
+    if (!request->touch) {
+        /* Mostly there is nothing to change, and it takes no lock to see that. */
+        enum status status = get_item(pool, thread, key, request->unnoticed, &found);
+        noted = status == STATUS_OK;
+        bool wins = noted && fetch_wins(request, found.stale, found.token_sent, found.expiry_s,
+                                        thread->now_s);
+        if (noted ? !wins : !request->create) {
+            result->item = found;
+            result->token_sent = found.token_sent;
+            result->expiry_before_s = found.expiry_s;
             return status;
         }
-        /* A stale item that nobody refreshes yet: this caller is asked to, which is a change. */
     }
     struct fetch_plan fetch = {.request = request, .result = result};
     struct item item = {0};
@@ -202,9 +208,9 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
     if (request->touch) {
         count(pool, thread, POOL_CMD_TOUCH);
         count(pool, thread, fetch.hit ? POOL_TOUCH_HITS : POOL_TOUCH_MISSES);
-    } else if (changes) {
-        count(pool, thread, POOL_CMD_GET);
-        count(pool, thread, fetch.hit ? POOL_GET_HITS : POOL_GET_MISSES);
+    } else if (noted && fetch.hit) { /* that read is none from before */
+        result->item.fetched = found.fetched;
+        result->item.accessed_s = found.accessed_s;
     }
     return status;
 }

@@ -33,8 +33,7 @@ own, named here:
     memcached forgets that if the number gets longer (test_meta_arithmetic.py).
   - An opaque token too long: memcached answers with an error and carries the command out all the
     same (test_meta_get.py).
-  - h, whether an item was read before: memcached's answer depends on what else read or made it
-    (test_meta_get.py). T of ma, which memcached forgets if the number gets longer
+  - h, whether an item was read before, and T of ma: memcached forgets both if a number gets longer
     (test_meta_arithmetic.py).
   - T and R in one mg: memcached compares R with the time before or after T, whichever comes first
     in the request; to stayd it is the time after (test_meta_get.py).
@@ -124,7 +123,7 @@ def replace_first(old, new):
 def test_the_comparison_finds_a_corrupted_reply_and_a_short_sequence_that_shows_it(
         memcached, other_memcached, corrupt):
     first, second = executor(memcached), executor(other_memcached, corrupt=corrupt)
-    found = find_difference(first, second, Generator(SEED), 300)
+    found = find_difference(first, second, Generator(SEED), 1000)
     assert found is not None
     steps = found.split("shortened to:\n")[1].split("\nline ")[0].splitlines()
     assert len(steps) <= 6, found
@@ -169,7 +168,7 @@ def test_the_generator_reaches_every_command_and_flag():
     assert verbs >= {b"get", b"gets", b"gat", b"gats", b"set", b"add", b"replace", b"append",
                      b"prepend", b"cas", b"incr", b"decr", b"touch", b"delete", b"flush_all",
                      b"verbosity", b"quit", b"mn", b"mg", b"ms", b"md", b"ma"}
-    for verb, flags in ((b"mg", b"bcfkOqstvTNRu"), (b"ms", b"bckOqTFICM"), (b"md", b"bkOqICT"),
+    for verb, flags in ((b"mg", b"bcfhkOqstvTNRu"), (b"ms", b"bckOqTFICM"), (b"md", b"bkOqICT"),
                         (b"ma", b"bckOqtvNDJMC")):
         seen = {word[:1] for words in lines if words[0] == verb for word in words[2:]}
         assert seen >= {bytes([flag]) for flag in flags}, verb

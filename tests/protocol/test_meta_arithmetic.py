@@ -118,6 +118,13 @@ def test_a_stale_item_stays_stale_however_long_the_number(stayd_connection):
     connection.ask(b"mg n v\r\n", b"VA 2 X W\r\n10\r\n")
 
 
+def test_an_item_has_been_read_however_long_its_number_becomes(stayd_connection):
+    """memcached forgets it when the number gets longer."""
+    stayd_connection.set(b"n", b"9")
+    stayd_connection.get(b"n")
+    stayd_connection.ask(b"incr n 1\r\nmg n h\r\n", b"10\r\nHD h1\r\n")
+
+
 def test_ma_without_a_key_is_an_error(connection):
     connection.ask(b"ma\r\n", b"ERROR\r\n")
 

@@ -142,6 +142,35 @@ def test_h_and_l_tell_of_earlier_reads(connection):
     assert connection.ask(b"mg k h l\r\n") in (b"HD h1 l0", b"HD h1 l1")
 
 
+@pytest.mark.parametrize("flags, shown", [
+    (b"T50", b""), (b"R30", b""), (b"R200", b" W"), (b"N30", b""), (b"T-1", b""),
+], ids=repr)
+def test_h_does_not_tell_of_the_read_that_asks_although_it_changes_the_item(
+        connection, flags, shown):
+    connection.set(b"k", b"v", expiry=100)
+    connection.ask(b"mg k h " + flags + b"\r\n", b"HD h0" + shown + b"\r\n")
+    if flags != b"T-1":
+        assert connection.ask(b"mg k h\r\n").startswith(b"HD h1")
+
+
+@pytest.mark.parametrize("request_line", [b"touch k 0", b"gat 0 k", b"get k", b"gets k"], ids=repr)
+def test_h_tells_of_reads_by_classic_commands(connection, request_line):
+    connection.set(b"k", b"v")
+    connection.send(request_line + b"\r\nmn\r\n")
+    connection.read_until(b"MN\r\n")
+    connection.ask(b"mg k h\r\n", b"HD h1\r\n")
+
+
+def test_h_does_not_take_an_invalidation_or_a_count_for_a_read(connection):
+    connection.set(b"k", b"1")
+    connection.ask(b"incr k 1\r\nmd k I\r\n", b"2\r\nHD\r\n")
+    connection.ask(b"mg k h\r\nmg k h\r\n", b"HD h0 X W\r\nHD h1 Z X\r\n")
+
+
+def test_n_is_a_read_of_the_item_that_it_makes(connection):
+    connection.ask(b"mg k N30 h\r\nmg k h\r\n", b"HD h0 W\r\nHD h1 Z\r\n")
+
+
 def test_u_leaves_no_trace_of_the_read(connection):
     connection.set(b"k", b"v")
     connection.ask(b"mg k u v\r\n", b"VA 1\r\nv\r\n")

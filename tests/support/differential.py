@@ -72,6 +72,9 @@ class Generator:
         memcached then finds a number in the memory behind the item; or they may be stale or won,
         and memcached forgets that if the number gets longer, and only then; or they may have got
         a number of 2^63 or more, and memcached then looks behind it for a minus."""
+        self.counted = set()
+        """Keys whose item may have been counted up: memcached forgets that an item was read when
+        the number in it gets longer, so nobody asks for h."""
         self.unsent = False
         self.ended = False
         """The last command is one behind which stayd closes: no other may follow."""
@@ -83,11 +86,15 @@ class Generator:
         """A list of steps. Only the last may leave the connection out of step."""
         generator = self.random
         self.unfit.clear()
+        self.counted.clear()
         self.unsent = False
         self.ended = False
         steps = []
         for _ in range(generator.choice([1, 2, 3, 5, 8, 12, 20, 30])):
-            steps.append(self.command())
+            step = self.command()
+            while self.ended and generator.random() < 0.9:
+                step = self.command()  # else few sequences would be long
+            steps.append(step)
             if self.ended:
                 return steps
         if generator.random() < 0.15:
@@ -145,7 +152,7 @@ class Generator:
         if shape < 0.93:
             return generator.choice([
                 b"", b"x", b"value", b"\r\n", b"\r\nEND\r\n", b"\xff\x00\x01", b"get a\r\n", b" 5",
-                b"-5", b"5x", b"1.5", b"v" * 60, b"1" * 20,
+                b"-5", b"5x", b"1.5", b"v" * 60, b"1" * 19, b"1" * 21,
             ])
         if shape > 0.997 and self.too_large:
             return b"L" * TOO_LARGE
@@ -260,6 +267,7 @@ class Generator:
                 words[2] = generator.choice([b"x", b"1x", b"1.5"])
         elif verb in (b"incr", b"decr"):
             words += [self.number_key(), b"%d" % generator.choice([0, 1, 5, 10, 99, 2**32])]
+            self.counted.add(words[1])
             if generator.random() < 0.04:
                 words[2] = generator.choice([b"x", b"-1", b"1x", b"18446744073709551616", b"1.5"])
         elif verb == b"flush_all":
@@ -308,6 +316,10 @@ class Generator:
         plain = any(flag[:1] == b"N" or flag in (b"MA", b"MP") for flag in flags)
         key = self.meta_key(flags, plain, arithmetic=verb == b"ma")
         flags = [b"C" + self.cas_number(key) if flag == OWN_CAS else flag for flag in flags]
+        if verb == b"ma":
+            self.counted.add(key)
+        elif key in self.counted:
+            flags = [flag for flag in flags if flag != b"h"]
         if any(flag[:1] in (b"I", b"N", b"R") for flag in flags) and verb != b"ma":
             self.unfit.add(key)
         if value is None:
@@ -322,7 +334,9 @@ class Generator:
                 [b"x", b"-1", b"1x", b"2147483648", b"9223372036854775808"])
             self.ended = bad = True
         line = b" ".join([verb, key, length, *flags]) + b"\r\n"
-        return line + (refused(len(value)) if bad else self.data(value))
+        if bad:
+            return line + refused(len(value))
+        return line + (value + b"\r\n" if self.ended else self.data(value))
 
     def meta_expiry(self, flag):
         """A flag with an expiry that is not over."""
@@ -339,7 +353,7 @@ class Generator:
     def meta_get(self):
         """mg with any of its flags."""
         flags = self.flags([
-            b"v", b"v", b"k", b"f", b"s", b"t", b"c", b"q", b"u", self.opaque(), b"Pp", b"Lp",
+            b"v", b"v", b"k", b"f", b"s", b"t", b"c", b"h", b"h", b"q", b"u", self.opaque(), b"Pp", b"Lp",
             self.meta_expiry(b"N"), self.meta_expiry(b"T"),
             self.number_flag(b"R", [30, 500, 50000]),
         ])

@@ -42,6 +42,7 @@ void talk_restart(struct talk *talk) {
     talk->replies_peak = 0;
     talk->flushes = 0;
     talk->closed = false;
+    talk->later_s = 0;
 }
 
 /* One call, with the replies of this call alone, as net/ does it after a flush. */
@@ -76,7 +77,7 @@ void talk_send(struct talk *talk, struct bytes request) {
         return; /* it has said that it cannot get on with this */
     }
     store_thread_refresh(&talk->thread);
-    talk->thread.now_s = TALK_NOW_S;
+    talk->thread.now_s = TALK_NOW_S + talk->later_s;
     pool_tick(talk->pool, &talk->thread);
     enum proto_next next;
     while ((next = talk_process(talk)) == PROTO_FLUSH) {

@@ -32,6 +32,7 @@ struct talk {
     size_t replies_peak;   /* the most there were between two flushes */
     size_t flushes;
     bool closed;
+    uint32_t later_s; /* the clock stands so much behind TALK_NOW_S */
 };
 
 /* A volatile pool of 16 MiB. */

@@ -2,6 +2,8 @@
  */
 #include "proto_support.h"
 
+#include <stdio.h>
+
 #define BAD_LINE "CLIENT_ERROR bad command line format\r\n"
 #define BAD_TOKEN "CLIENT_ERROR bad token in command line format\r\n"
 #define BAD_FLAG "CLIENT_ERROR invalid or duplicate flag\r\n"
@@ -106,6 +108,80 @@ static void h_and_u_tell_and_hide_reads(void **state) {
         {"mg k h u\r\n", "HD h1\r\n"},
     };
     CONVERSE(state, exchanges);
+}
+
+static void h_tells_of_reads_before_this_one_whatever_the_command_changes(void **state) {
+    static const struct exchange exchanges[] = {
+        {"set k 0 100 1\r\n1\r\nmg k h T50\r\nmg k h\r\n", "STORED\r\nHD h0\r\nHD h1\r\n"},
+        {"set k 0 100 1\r\n1\r\nmg k h T50 u\r\nmg k h\r\n", "STORED\r\nHD h0\r\nHD h0\r\n"},
+        {"set k 0 100 1\r\n1\r\nmg k h T-1\r\n", "STORED\r\nHD h0\r\n"},
+        {"set k 0 100 1\r\n1\r\nmg k h R30\r\nmg k h\r\n", "STORED\r\nHD h0\r\nHD h1\r\n"},
+        {"set k 0 100 1\r\n1\r\nmg k h R200\r\nmg k h\r\n", "STORED\r\nHD h0 W\r\nHD h1 Z\r\n"},
+        {"set k 0 100 1\r\n1\r\nmg k h R200 u\r\nmg k h\r\n", "STORED\r\nHD h0 W\r\nHD h0 Z\r\n"},
+        {"set k 0 100 1\r\n1\r\nmg k h N30\r\nmg k h\r\n", "STORED\r\nHD h0\r\nHD h1\r\n"},
+        {"set k 0 100 1\r\n1\r\ntouch k 50\r\nmg k h\r\n", "STORED\r\nTOUCHED\r\nHD h1\r\n"},
+        {"set k 0 100 1\r\n1\r\nmd k I\r\nmg k h\r\nmg k h\r\n",
+         "STORED\r\nHD\r\nHD h0 X W\r\nHD h1 Z X\r\n"},
+        {"set k 0 100 1\r\n1\r\nincr k 100\r\nmg k h\r\n", "STORED\r\n101\r\nHD h0\r\n"},
+        {"incr k 100\r\nmg k h\r\n", "201\r\nHD h1\r\n"},
+        {"mg l N30 h\r\nmg l h\r\n", "HD h0 W\r\nHD h1 Z\r\n"},
+        {"mg m N30 h u\r\nmg m h\r\n", "HD h0 W\r\nHD h0 Z\r\n"},
+    };
+    CONVERSE(state, exchanges);
+}
+
+static void l_tells_when_the_item_was_last_read_before_this_one(void **state) {
+    static const char *const flags[] = {"", " T100", " N30", " R200", " R50"};
+    struct talk *talk = *state;
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        char request[64];
+        talk_ask(talk, "set k 0 150 1\r\nv\r\n", "STORED\r\n");
+        snprintf(request, sizeof request, "mg k l%s\r\n", flags[i]);
+        talk->later_s = 7;
+        bool wins = strcmp(flags[i], " R200") == 0;
+        talk_ask(talk, request, wins ? "HD l7 W\r\n" : "HD l7\r\n");
+        talk->later_s = 10;
+        talk_ask(talk, "mg k l\r\n", wins ? "HD l3 Z\r\n" : "HD l3\r\n");
+        talk->later_s = 0;
+        talk_ask(talk, "delete k\r\n", "DELETED\r\n");
+    }
+}
+
+/* Whatever command an item is read with, it is kept where those that nobody reads are evicted. */
+static void reads_by_any_command_keep_an_item_from_eviction(void **state) {
+    static const char *const reads[] = {"get %s\r\n",    "gat 0 %s\r\n", "touch %s 0\r\n",
+                                        "mg %s T0\r\n",  "mg %s N0\r\n", "mg %s R30\r\n",
+                                        "mg %s N9 v\r\n"};
+    enum { READS = sizeof reads / sizeof reads[0], UNREAD = 100, FILL = 30000 };
+    struct talk *talk = *state;
+    char request[1200];
+    for (int i = 0; i < UNREAD + READS; i++) {
+        snprintf(request, sizeof request, "set key%d 0 0 1000 noreply\r\n%01000d\r\n", i, 0);
+        talk_ask(talk, request, "");
+    }
+    for (int i = 0; i < READS * 20; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%d", UNREAD + i % READS);
+        snprintf(request, sizeof request, reads[i % READS], key);
+        talk_send(talk, bytes_from_string(request));
+        talk->replies.size = 0;
+    }
+    for (int i = 0; i < FILL; i++) {
+        snprintf(request, sizeof request, "set fill%d 0 0 1000 noreply\r\n%01000d\r\n", i, 0);
+        talk_ask(talk, request, "");
+    }
+    int left = 0;
+    for (int i = 0; i < UNREAD + READS; i++) {
+        snprintf(request, sizeof request, "mg key%d\r\n", i);
+        talk_send(talk, bytes_from_string(request));
+        bool there = talk->replies.data[0] == 'H';
+        talk->replies.size = 0;
+        left += i < UNREAD && there;
+        if (i >= UNREAD && !there) {
+            fail_msg("evicted although it was read with %s", reads[i - UNREAD]);
+        }
+    }
+    assert_true(left < UNREAD / 2);
 }
 
 static void every_fault_in_the_flags_has_its_reply(void **state) {
@@ -324,6 +400,9 @@ int main(void) {
         TALK(mg_lets_one_win_an_item_that_expires_soon),
         TALK(a_stale_item_is_won_by_meta_get_alone),
         TALK(h_and_u_tell_and_hide_reads),
+        TALK(h_tells_of_reads_before_this_one_whatever_the_command_changes),
+        TALK(l_tells_when_the_item_was_last_read_before_this_one),
+        TALK(reads_by_any_command_keep_an_item_from_eviction),
         TALK(every_fault_in_the_flags_has_its_reply),
         TALK(ms_stores_in_five_modes),
         TALK(ms_compares_cas_numbers),
