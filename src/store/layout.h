@@ -26,8 +26,9 @@
  *            slot:  | tag, 16 bits | frequency, 8 bits | location, 40 bits |     0: empty
  *            location: segment number << offset_bits | offset in the segment / 8
  *
- * A record, once written, does not change, but for accessed_s. The data is enough to make the index
- * again; the index alone says what is current.
+ * A record, once written, does not change, but for accessed_s, and for the expiry of one that no
+ * slot points to (recovery.c). The data is enough to make the index again; the index alone says
+ * what is current.
  */
 #ifndef STAYD_STORE_LAYOUT_H
 #define STAYD_STORE_LAYOUT_H

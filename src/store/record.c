@@ -129,3 +129,10 @@ void record_move(struct layout_record *to, const struct layout_record *from, uin
     to->info &= (uint8_t)~LAYOUT_PAIRED;
     to->crc = crc_seed == 0 ? 0 : record_crc(to, size, crc_seed);
 }
+
+void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed) {
+    size_t size =
+        sizeof *at + record_options_size(at->info) + at->key_size + (size_t)at->value_size;
+    at->expiry_s = expiry_s;
+    at->crc = crc_seed == 0 ? 0 : record_crc(at, size, crc_seed);
+}

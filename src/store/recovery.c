@@ -2,10 +2,17 @@
  *
  *     1. every segment is walked; of each key the record with the highest sequence gets the slot,
  *        be it a value or a tombstone; the latest flush is noted
- *     2. every slot is looked at: tombstones, expired and flushed items lose theirs, what is left
+ *     2. if an old version was met that lasts longer than a later one: all are walked again, and
+ *        old versions are made to end no later than the latest
+ *     3. every slot is looked at: tombstones, expired and flushed items lose theirs, what is left
  *        is counted live
  *
- * Both steps run on several threads; in which order they meet the records makes no difference.
+ * Step 2 is for power cuts. Whatever ends an item before its time leaves a tombstone that lasts as
+ * long as the item would have; but of what was not synced, a power cut may take that and leave what
+ * was written after it. The item must not be there again once the later version has expired and its
+ * segment is gone (invariant 1).
+ *
+ * All steps run on several threads; in which order they meet the records makes no difference.
  */
 #include "base/clock.h"
 #include "base/hash.h"
@@ -21,6 +28,7 @@ struct recovery {
     uint32_t now_s;
     _Atomic uint64_t next; /* the segment, then the bucket, that is to be done next */
     _Atomic bool failed;   /* memory was short */
+    _Atomic bool outlived; /* step 2 is needed */
 
     /* under lock */
     pthread_mutex_t lock;
@@ -43,8 +51,17 @@ struct recovery_segment {
     uint32_t torn_bytes; /* between records; the unused end does not count */
 };
 
+/* Whether an old version would be there again once the later record is gone. */
+static bool recovery_outlives(const struct record *old, const struct record *later,
+                              uint32_t now_s) {
+    return old->kind == LAYOUT_VALUE && old->sequence < later->sequence && later->expiry_s != 0 &&
+           (old->expiry_s == 0 || old->expiry_s > later->expiry_s) &&
+           !record_expired(old->expiry_s, now_s);
+}
+
 /* Gives the key's slot to this record, unless a later one has it. */
-static bool recovery_index_record(struct pool *pool, const struct segment_cursor *cursor) {
+static bool recovery_index_record(struct recovery *recovery, const struct segment_cursor *cursor) {
+    struct pool *pool = recovery->pool;
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
     struct lookup_hit hit;
@@ -52,8 +69,14 @@ static bool recovery_index_record(struct pool *pool, const struct segment_cursor
     uint64_t slot = layout_slot(hash, 0, cursor->location);
     if (!index_find(&pool->index, bucket, hash, cursor->record.key, &hit)) {
         placed = index_insert(&pool->index, bucket, slot);
-    } else if (hit.record.sequence < cursor->record.sequence) {
-        atomic_store_explicit(hit.slot, slot, memory_order_release);
+    } else {
+        if (hit.record.sequence < cursor->record.sequence) {
+            atomic_store_explicit(hit.slot, slot, memory_order_release);
+        }
+        if (recovery_outlives(&hit.record, &cursor->record, recovery->now_s) ||
+            recovery_outlives(&cursor->record, &hit.record, recovery->now_s)) {
+            atomic_store(&recovery->outlived, true);
+        }
     }
     index_unlock(bucket);
     index_grow(&pool->index);
@@ -88,7 +111,7 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
     segment_note_expiry(&recovery->pool->view.segments[cursor->segment], record->expiry_s);
     segments_note_due(&recovery->pool->segments, cursor->location,
                       pool_due_s(recovery->pool, record));
-    return recovery_index_record(recovery->pool, cursor);
+    return recovery_index_record(recovery, cursor);
 }
 
 static void recovery_merge(struct recovery *recovery, const struct recovery_segment *found) {
@@ -148,6 +171,40 @@ static void *recovery_read_segments(void *argument) {
     while ((segment = atomic_fetch_add(&recovery->next, 1)) < count) {
         if (!recovery_read_segment(recovery, (uint32_t)segment)) {
             atomic_store(&recovery->failed, true);
+        }
+    }
+    return NULL;
+}
+
+/* Lets an old version end with the record that has the key's slot. Nobody else reads it: no slot
+ * points to it. */
+static void recovery_shorten(struct recovery *recovery, const struct segment_cursor *cursor) {
+    struct pool *pool = recovery->pool;
+    uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
+    struct layout_bucket *bucket = index_lock(&pool->index, hash);
+    struct lookup_hit hit;
+    if (index_find(&pool->index, bucket, hash, cursor->record.key, &hit) &&
+        recovery_outlives(&cursor->record, &hit.record, recovery->now_s)) {
+        record_shorten(cursor->at, hit.record.expiry_s, cursor->crc_seed);
+    }
+    index_unlock(bucket);
+}
+
+static void *recovery_shorten_segments(void *argument) {
+    struct recovery *recovery = argument;
+    struct pool *pool = recovery->pool;
+    uint64_t segment;
+    while ((segment = atomic_fetch_add(&recovery->next, 1)) < pool->view.segment_count) {
+        const struct layout_segment *info = &pool->view.segments[segment];
+        if (atomic_load(&info->state) == LAYOUT_SEGMENT_FREE) {
+            continue;
+        }
+        struct segment_cursor cursor;
+        segment_walk(&cursor, &pool->segments, (uint32_t)segment, atomic_load(&info->fill));
+        while (segment_next(&cursor)) {
+            if (cursor.record.kind == LAYOUT_VALUE) {
+                recovery_shorten(recovery, &cursor);
+            }
         }
     }
     return NULL;
@@ -232,6 +289,9 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
     recovery_run_step(&recovery, recovery_read_segments);
     if (!atomic_load(&recovery.failed)) {
         recovery_restore_numbers(&recovery);
+        if (atomic_load(&recovery.outlived)) {
+            recovery_run_step(&recovery, recovery_shorten_segments);
+        }
         recovery_run_step(&recovery, recovery_settle_buckets);
         log_info(
             "pool %s: recovered %llu items (%llu bytes) from %u segments in %llu ms; %llu bytes "
