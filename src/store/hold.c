@@ -66,9 +66,6 @@ void hold_keep(struct pool *pool) {
     janitor->hold.state = HOLD_STILL;
     while (!hold_is_over(pool)) {
         hold_wait(janitor);
-        pthread_mutex_unlock(&janitor->lock);
-        pool_flush_due(pool, clock_unix_s());
-        pthread_mutex_lock(&janitor->lock);
     }
     if (janitor->hold.state == HOLD_STILL) { /* else it was ended, and maybe asked for anew */
         janitor->hold = (struct hold){.state = HOLD_NONE};

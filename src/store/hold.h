@@ -36,8 +36,9 @@ struct hold {
  * alone, as a part of its pass. */
 void hold_prepare(struct pool *pool);
 
-/* Frees and moves nothing until the hold is over; a flush that falls due is still performed. By the
- * janitor's thread alone, between two passes, with its lock held. */
+/* Frees and moves nothing until the hold is over. By the janitor's thread alone, between two
+ * passes, with its lock held. (A flush that falls due is performed before the next request, as
+ * ever.) */
 void hold_keep(struct pool *pool);
 
 #endif

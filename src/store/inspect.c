@@ -302,24 +302,15 @@ bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_co
     return true;
 }
 
-/* Whether the copy gets this record: a tombstone that is one of a pair only together with the new
- * version behind it, which has the next number. */
-static bool inspect_is_copied(const struct segment_cursor *cursor, uint64_t sequence) {
-    const struct record *record = &cursor->record;
-    uint64_t last = record->sequence + (record->paired ? 1 : 0);
-    return last <= sequence &&
-           (record->kind != LAYOUT_TOMBSTONE || segment_tombstone_counts(cursor));
-}
-
 /* Moves the records that are copied to the front of the buffer; returns where they end. A record's
- * checksum says nothing about its place. */
+ * checksum says nothing about its place. Pairs stay together: they are numbered together. */
 static uint32_t inspect_gather(struct inspect *inspect, uint64_t sequence) {
     char *base = (char *)inspect_loaded(inspect);
     uint32_t end = sizeof(struct layout_segment_header);
     struct segment_cursor cursor;
     segment_walk(&cursor, &inspect->buffer_segments, 0, inspect->header.segment_bytes);
     while (segment_next(&cursor)) {
-        if (inspect_is_copied(&cursor, sequence)) {
+        if (cursor.record.sequence <= sequence) {
             memmove(base + end, cursor.at, cursor.size);
             end += (uint32_t)cursor.size;
         }
