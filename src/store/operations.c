@@ -334,10 +334,16 @@ struct arithmetic_plan {
 };
 
 /* The number at the start of a value, as strtoull(3) and memcached's check behind it take it:
- * white space before and after is allowed. */
+ * white space and a sign may stand before it, white space or a zero byte, and anything, behind it.
+ * With a minus it must be 0. */
 static bool parse_value(struct bytes value, uint64_t *number) {
-    static const char space[] = " \t\n\v\f\r";
-    while (value.size > 0 && memchr(space, value.data[0], sizeof space - 1) != NULL) {
+    static const char ends[] = " \t\n\v\f\r"; /* the zero at its end, too */
+    while (value.size > 0 && value.data[0] != 0 && memchr(ends, value.data[0], sizeof ends)) {
+        value.data++;
+        value.size--;
+    }
+    bool negative = value.size > 0 && value.data[0] == '-';
+    if (negative || (value.size > 0 && value.data[0] == '+')) {
         value.data++;
         value.size--;
     }
@@ -349,22 +355,17 @@ static bool parse_value(struct bytes value, uint64_t *number) {
     while (digits < value.size && value.data[digits] >= '0' && value.data[digits] <= '9') {
         digits++;
     }
-    if (digits < value.size && memchr(space, value.data[digits], sizeof space - 1) == NULL) {
+    if (digits < value.size && memchr(ends, value.data[digits], sizeof ends) == NULL) {
         return false;
     }
-    return number_parse_u64(bytes_from(value.data, digits), number);
+    return number_parse_u64(bytes_from(value.data, digits), number) && (!negative || *number == 0);
 }
 
-/* The new number as the value: padded to the old length if it is shorter than that. */
+/* The new number as the value: padded with spaces to the old length if it is shorter than that. */
 static void plan_number(struct arithmetic_plan *plan, size_t old_size, struct record *record) {
-    static const char spaces[NUMBER_DIGITS_MAX] = "                    ";
     size_t digits = number_format_u64(plan->number, plan->text);
     record->value = bytes_from(plan->text, digits);
-    record->value_tail = bytes_from(spaces, 0);
-    if (old_size > digits) {
-        size_t padding = old_size - digits;
-        record->value_tail.size = padding < sizeof spaces ? padding : sizeof spaces;
-    }
+    record->value_tail = bytes_from(NULL, old_size > digits ? old_size - digits : 0);
 }
 
 static enum status plan_arithmetic(void *plan, const struct record *old, uint32_t now_s,

@@ -62,7 +62,12 @@ void record_write(struct layout_record *at, const struct record *record, uint32_
     }
     to = record_put(to, record->key.data, record->key.size);
     to = record_put(to, record->value.data, record->value.size);
-    to = record_put(to, record->value_tail.data, record->value_tail.size);
+    if (record->value_tail.data != NULL) {
+        to = record_put(to, record->value_tail.data, record->value_tail.size);
+    } else {
+        memset(to, ' ', record->value_tail.size);
+        to += record->value_tail.size;
+    }
     at->crc = crc_seed == 0 ? 0 : record_crc(at, (size_t)(to - (char *)at), crc_seed);
 }
 

@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a record says. For writing, `value_tail` follows `value`; reading leaves it empty. */
+/* What a record says. For writing, `value_tail` follows `value`, and is spaces if it has no data;
+ * reading leaves it empty. */
 struct record {
     enum layout_kind kind;
     bool stale;

@@ -67,17 +67,39 @@ def test_a_value_that_is_no_number_is_left_alone(connection, value):
 
 
 @pytest.mark.parametrize(
-    "value", [b" 5", b"5 ", b"  5  ", b"05", b"0" * 20 + b"5", b"\r\n5"], ids=repr
+    "value",
+    [b" 5", b"5 ", b"  5  ", b"05", b"0" * 20 + b"5", b"\r\n5", b"+5", b" +05 ", b"5\x00x",
+     b"5 and more", b"5\r\n6", b"0" * 100 + b"5", b" " * 3000 + b"5", b"5" + b" " * 3000],
+    ids=lambda value: repr(value[:12]),
 )
-def test_white_space_around_a_number_and_zeros_before_it_do_not_matter(connection, value):
+def test_a_number_at_the_start_counts_and_is_padded_to_the_old_length(connection, value):
+    """White space, a plus and zeros before it, and white space and anything behind it: all as
+    memcached reads it. protocol.txt says of the padding "at the end", and not how much."""
     connection.set(b"n", value)
     connection.ask(b"incr n 1\r\n", b"6\r\n")
     assert connection.get(b"n") == b"6".ljust(len(value))
+    connection.ask(b"ma n MD D2 v\r\n", b"VA 1\r\n4\r\n")
+    assert connection.get(b"n") == b"4".ljust(len(value))
+    connection.ask(b"incr n 1000000\r\n", b"1000004\r\n")
+    assert connection.get(b"n") == b"1000004".ljust(len(value))
 
 
-def test_a_sign_makes_no_number(stayd_connection):
-    """protocol.txt: a "decimal representation of a 64-bit unsigned integer"."""
-    stayd_connection.set(b"n", b"+5")
+def test_a_value_of_any_length_can_be_counted(stayd_connection):
+    """memcached counts in no item of more than 512 KiB."""
+    stayd_connection.set(b"n", b"10" + b" " * 999_998)
+    stayd_connection.ask(b"decr n 1\r\n", b"9\r\n")
+    assert stayd_connection.get(b"n") == b"9" + b" " * 999_999
+
+
+def test_a_minus_makes_a_number_of_zero_alone(connection):
+    for value, reply in ((b"-0", b"1\r\n"), (b" -00 ", b"1\r\n"), (b"-1", NON_NUMERIC)):
+        connection.set(b"n", value)
+        connection.ask(b"incr n 1\r\n", reply)
+
+
+def test_a_minus_before_a_number_beyond_63_bits_makes_none(stayd_connection):
+    """To memcached this one is 1."""
+    stayd_connection.set(b"n", b"-18446744073709551615")
     stayd_connection.ask(b"incr n 1\r\n", NON_NUMERIC)
 
 

@@ -27,10 +27,10 @@ own, named here:
     sent yet. Requests cut off by the end of the connection: the same (test_limits.py,
     test_bad_input.py).
   - Arithmetic on a value that is empty or white space: memcached reads on into the memory behind
-    the item (test_arithmetic.py). On one with a sign: a number to memcached, none to stayd
-    (test_arithmetic.py). On one of 2^63 or more: memcached takes it for none if there is a minus
-    anywhere behind it in its memory (test_arithmetic.py). On an item that is stale or won:
-    memcached forgets that if the number gets longer (test_meta_arithmetic.py).
+    the item (test_arithmetic.py). On one with a minus and beyond 63 bits: a number to memcached,
+    none to stayd (test_arithmetic.py). On one of 2^63 or more: memcached takes it for none if
+    there is a minus anywhere behind it in its memory (test_arithmetic.py). On an item that is
+    stale or won: memcached forgets that if the number gets longer (test_meta_arithmetic.py).
   - An opaque token too long: memcached answers with an error and carries the command out all the
     same (test_meta_get.py).
   - h, whether an item was read before, and T of ma: memcached forgets both if a number gets longer

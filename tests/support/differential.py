@@ -153,6 +153,7 @@ class Generator:
             return generator.choice([
                 b"", b"x", b"value", b"\r\n", b"\r\nEND\r\n", b"\xff\x00\x01", b"get a\r\n", b" 5",
                 b"-5", b"5x", b"1.5", b"v" * 60, b"1" * 19, b"1" * 21,
+                b"+5", b"-0", b"+", b"5\x00x", b"5 6", b"7" + b" " * 50, b"0" * 40 + b"8",
             ])
         if shape > 0.997 and self.too_large:
             return b"L" * TOO_LARGE

@@ -236,6 +236,10 @@ static void arithmetic_counts(void **state) {
         {"set n 0 0 1\r\nx\r\n", "STORED\r\n"},
         {"incr n 1\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"},
         {"decr a\tb 1\r\n", BAD_LINE},
+        {"set n 0 0 3\r\n +5\r\nincr n 1\r\n", "STORED\r\n6\r\n"},
+        {"set n 0 0 2\r\n-0\r\nincr n 1\r\n", "STORED\r\n1\r\n"},
+        {"set n 0 0 30\r\n000000000000000000000000000010\r\ndecr n 1\r\nget n\r\n",
+         "STORED\r\n9\r\nVALUE n 0 30\r\n9                             \r\nEND\r\n"},
     };
     CONVERSE(state, exchanges);
 }

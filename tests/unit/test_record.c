@@ -43,8 +43,11 @@ static void expect_same(const struct record *read, const struct record *written)
     assert_true(bytes_equal(read->key, written->key));
     assert_int_equal(read->value.size, written->value.size + written->value_tail.size);
     assert_memory_equal(read->value.data, written->value.data, written->value.size);
+    static const char spaces[] = "                                        ";
+    assert_true(written->value_tail.data != NULL || written->value_tail.size < sizeof spaces);
     if (written->value_tail.size > 0) {
-        assert_memory_equal(read->value.data + written->value.size, written->value_tail.data,
+        assert_memory_equal(read->value.data + written->value.size,
+                            written->value_tail.data != NULL ? written->value_tail.data : spaces,
                             written->value_tail.size);
     }
     assert_int_equal(read->value_tail.size, 0);
@@ -70,6 +73,9 @@ static struct record random_record(uint64_t *state, char *bytes) {
     record.key = bytes_from(bytes, random_below(state, POOL_KEY_MAX + 1));
     record.value = bytes_from(bytes + 256, random_below(state, 400));
     record.value_tail = bytes_from(bytes + 656, random_below(state, 2) * random_below(state, 300));
+    if (random_below(state, 4) == 0) {
+        record.value_tail = bytes_from(NULL, random_below(state, 40)); /* spaces */
+    }
     return record;
 }
 
