@@ -3,7 +3,10 @@
 #include "base/hash.h"
 #include "store/compaction.h"
 
-enum { EVICTION_MERGE = 2 }; /* segments that become one */
+enum {
+    EVICTION_MERGE = 8, /* segments that are compared with each other; half of them become free */
+    EVICTION_MEMORY = 8 /* passes that the usual threshold is an average of */
+};
 
 /* The sealed segments of the class that has the oldest one, oldest first. */
 static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERGE]) {
@@ -67,6 +70,23 @@ static unsigned eviction_threshold(const uint64_t bytes[COMPACTION_SCORE_MAX + 1
     return threshold;
 }
 
+/* The score from which on records stay. As a rule half of the bytes go; but where nearly all has
+ * been read often, only what is below the usual threshold, so that hot items do not suffer from
+ * lying next to each other. One segment becomes free in any case. */
+static unsigned eviction_decide(struct pool *pool, unsigned count,
+                                const uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
+    uint64_t capacity = segment_capacity(&pool->segments);
+    unsigned half = eviction_threshold(bytes, capacity * count / 2);
+    unsigned least = count == 1 ? half : eviction_threshold(bytes, capacity * (count - 1));
+    unsigned *usual = &pool->janitor.usual_threshold; /* in 256ths; at first: whatever was read */
+    unsigned threshold = half;
+    if (*usual / 256 < threshold) {
+        threshold = *usual / 256 > least ? *usual / 256 : least;
+    }
+    *usual = (*usual * (EVICTION_MEMORY - 1) + half * 256) / EVICTION_MEMORY;
+    return threshold < 1 ? 1 : threshold;
+}
+
 unsigned eviction_run(struct pool *pool, uint32_t now_s) {
     uint32_t chosen[EVICTION_MERGE];
     unsigned count = eviction_choose(pool, chosen);
@@ -78,18 +98,16 @@ unsigned eviction_run(struct pool *pool, uint32_t now_s) {
     for (unsigned i = 0; i < count; i++) {
         eviction_count(pool, chosen[i], now_s, bytes);
     }
-    uint64_t room = (uint64_t)segment_capacity(&pool->segments) * count / EVICTION_MERGE;
-    unsigned threshold = eviction_threshold(bytes, room);
-    unsigned emptied = 0;
+    unsigned threshold = eviction_decide(pool, count, bytes);
+    unsigned freed = 0;
     for (unsigned i = 0; i < count; i++) {
         bool empty = compaction_empty(pool, chosen[i], threshold, now_s);
         if (!empty && !atomic_load(&pool->read_only)) {
             /* No room even for those: forget them too. */
             empty = compaction_empty(pool, chosen[i], COMPACTION_SCORE_MAX + 1, now_s);
         }
-        if (empty) {
-            chosen[emptied++] = chosen[i];
-        }
+        /* One by one: what is free already takes what the next one keeps. */
+        freed += empty && compaction_free(pool, &chosen[i], 1);
     }
-    return compaction_free(pool, chosen, emptied) ? emptied : 0;
+    return freed;
 }

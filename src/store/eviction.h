@@ -1,6 +1,6 @@
 /* Eviction by merging, as Segcache does it (Yang, Yue, Rashmi: NSDI'21): the oldest segments of one
- * TTL class become one, made of the records with the most reads for their size; the rest is
- * forgotten. It costs one pass over bytes that are in order, and no list that every read has to
+ * TTL class are merged, and of their records those with the most reads for their size stay, about
+ * half; the rest is forgotten. It costs one pass over bytes that are in order, and no list that every read has to
  * keep.
  *
  * Called by the janitor's thread only.

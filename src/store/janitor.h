@@ -42,10 +42,11 @@ struct janitor {
     /* only the janitor's thread touches these */
     uint64_t rate_since_ms; /* monotonic: when the measured minute began */
     uint64_t rate_from_bytes;
-    int64_t balance;      /* segments freed less segments taken, since moved_bytes was 0 */
-    uint64_t moved_bytes; /* since it last freed more than it took */
-    uint32_t swept;       /* the segment that was swept last */
-    bool pairs_synced;    /* what lies in the segments of this batch is on the disk */
+    int64_t balance;          /* segments freed less segments taken, since moved_bytes was 0 */
+    uint64_t moved_bytes;     /* since it last freed more than it took */
+    uint32_t swept;           /* the segment that was swept last */
+    unsigned usual_threshold; /* of eviction, see eviction.c */
+    bool pairs_synced;        /* what lies in the segments of this batch is on the disk */
 };
 
 /* Starts the thread. False if the system refuses. */

@@ -216,9 +216,7 @@ def small_stayd():
     return Stayd(cache=KEEP, sessions=KEEP)
 
 
-IN_ONE_BLOCK = pytest.param(
-    small_stayd, 0, id="stayd-block", marks=pytest.mark.xfail(strict=True, reason=(
-        "two segments full of what is read often become one, and half of it is forgotten")))
+IN_ONE_BLOCK = pytest.param(small_stayd, 0, id="stayd-block")
 
 
 @pytest.mark.parametrize("make, between", [
