@@ -100,7 +100,9 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         struct record tombstone = change_tombstone(attempt);
         attempt->size += record_size(&tombstone);
     }
-    attempt->purpose = attempt->old != NULL ? SEGMENT_FOR_UPDATE : SEGMENT_FOR_NEW;
+    attempt->purpose = attempt->old == NULL ? SEGMENT_FOR_NEW
+                       : attempt->removes   ? SEGMENT_FOR_REMOVAL
+                                            : SEGMENT_FOR_UPDATE;
     return STATUS_OK;
 }
 
@@ -213,12 +215,15 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
     return STATUS_OK;
 }
 
-/* One attempt under the lock. `*again`: there was no room for it. */
+enum change_outcome { CHANGE_DONE, CHANGE_OVER_LIMIT, CHANGE_WITHOUT_ROOM };
+
+/* One attempt under the lock. `*outcome`: done, with the status; or why nothing was. */
 static enum status change_attempt(struct change_attempt *attempt, change_planner planner,
-                                  void *request, struct item *result, bool *again) {
+                                  void *request, struct item *result,
+                                  enum change_outcome *outcome) {
     struct pool *pool = attempt->pool;
     struct segment_place place = {0};
-    *again = false;
+    *outcome = CHANGE_DONE;
     enum status status = change_plan(attempt, planner, request);
     if (status != STATUS_OK) {
         return status;
@@ -231,7 +236,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     }
     if (attempt->size > 0) {
         if (change_over_limit(attempt)) {
-            janitor_note_full(pool);
+            *outcome = CHANGE_OVER_LIMIT;
             return STATUS_NO_MEMORY;
         }
         uint32_t useful_until_s = attempt->removes ? 0 : attempt->change.record.expiry_s;
@@ -240,8 +245,8 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
         }
         if (!segments_reserve(&pool->segments, attempt->purpose, attempt->thread->now_s,
                               useful_until_s, attempt->size, &place)) {
-            *again = true;
-            return STATUS_OK;
+            *outcome = CHANGE_WITHOUT_ROOM;
+            return STATUS_NO_MEMORY;
         }
     }
     status = change_commit(attempt, place, result);
@@ -260,16 +265,20 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
         if (atomic_load_explicit(&pool->read_only, memory_order_relaxed)) {
             return STATUS_READ_ONLY; /* relaxed: set once, and seen soon */
         }
-        bool again;
+        enum change_outcome outcome;
         attempt.bucket = index_lock(&pool->index, attempt.hash);
-        enum status status = change_attempt(&attempt, planner, request, result, &again);
+        enum status status = change_attempt(&attempt, planner, request, result, &outcome);
         index_unlock(attempt.bucket);
-        if (!again) {
+        if (outcome == CHANGE_DONE) {
             index_grow(&pool->index);
             janitor_check(pool);
             return status;
         }
-        status = janitor_make_room(pool, thread, attempt.purpose);
+        if (outcome == CHANGE_WITHOUT_ROOM) {
+            status = janitor_make_room(pool, thread, attempt.purpose);
+        } else if (janitor_await_flush(pool, thread)) {
+            status = STATUS_OK; /* what counts as live has been flushed: it may fit now */
+        }
         if (status != STATUS_OK) {
             if (attempt.purpose == SEGMENT_FOR_NEW) {
                 janitor_note_full(pool);

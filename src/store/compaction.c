@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { COMPACTION_GAIN_MIN = 64 }; /* bytes: for less than a record no segment is worth moving */
+
 /* The sequence at which the oldest segment but this one was opened. A tombstone or a flush has
  * nothing left to keep down once that is not before it: an older record can only lie in a segment
  * that was opened before the record that ended it was written. */
@@ -101,6 +103,7 @@ static enum compaction_fate compaction_handle(struct pool *pool,
     index_unlock(bucket);
     unsigned shard = pool_janitor_shard(pool);
     if (fate == FATE_GONE) {
+        janitor_note_death(&pool->janitor);
         pool_add(pool, shard, POOL_EXPIRED_RECLAIMED, 1);
     } else if (fate == FATE_EVICTED) {
         pool_add(pool, shard, POOL_EVICTIONS, 1);
@@ -153,8 +156,12 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t end, uint32_
     while (segment_next(&cursor)) {
         const struct record *record = &cursor.record;
         if (record->kind != LAYOUT_VALUE) {
-            bool needed = compaction_marker_needed(pool, &cursor, oldest_other, now_s);
-            marker_bytes += needed ? (uint32_t)cursor.size : 0;
+            if (compaction_marker_needed(pool, &cursor, oldest_other, now_s)) {
+                marker_bytes += (uint32_t)cursor.size;
+                if (record->expiry_s != 0 && record->expiry_s < next_due_s) {
+                    next_due_s = record->expiry_s;
+                }
+            }
         } else if (!pool_visible(pool, record, now_s)) {
             compaction_handle(pool, &cursor, 0, now_s, false);
         } else if (pool_due_s(pool, record) < next_due_s) {
@@ -223,10 +230,12 @@ static bool compaction_sealed(struct pool *pool, uint32_t segment) {
 
 uint64_t compaction_gain_bytes(struct pool *pool) {
     uint64_t gain = 0;
+    uint32_t capacity = segment_capacity(&pool->segments);
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        if (compaction_sealed(pool, segment)) {
-            uint32_t live = compaction_live_bytes(pool, segment);
-            gain += segment_capacity(&pool->segments) - live;
+        uint32_t live = compaction_live_bytes(pool, segment);
+        if (atomic_load(&pool->view.segments[segment].state) != LAYOUT_SEGMENT_FREE &&
+            live < capacity) {
+            gain += capacity - live;
         }
     }
     return gain;
@@ -253,13 +262,24 @@ static int64_t compaction_best(struct pool *pool, const uint32_t *chosen, unsign
     return best;
 }
 
-/* The sealed segment that was opened before all others. */
+uint32_t compaction_best_gain_bytes(struct pool *pool) {
+    int64_t best = compaction_best(pool, NULL, 0);
+    if (best == SEGMENT_NONE) {
+        return 0;
+    }
+    uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t live = compaction_live_bytes(pool, (uint32_t)best);
+    return live < capacity ? capacity - live : 0;
+}
+
+/* The segment that was opened before all others. */
 static int64_t compaction_oldest(struct pool *pool) {
     int64_t oldest = SEGMENT_NONE;
     uint64_t oldest_sequence = UINT64_MAX;
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         uint64_t opened = atomic_load(&pool->view.segments[segment].opened_sequence);
-        if (compaction_sealed(pool, segment) && opened < oldest_sequence) {
+        if (atomic_load(&pool->view.segments[segment].state) != LAYOUT_SEGMENT_FREE &&
+            opened < oldest_sequence) {
             oldest = segment;
             oldest_sequence = opened;
         }
@@ -273,14 +293,15 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
         return 0;
     }
     uint32_t chosen = (uint32_t)oldest;
+    segments_seal(&pool->segments, chosen); /* one that is never full would stay the oldest */
     compaction_begin(pool);
     if (!compaction_empty(pool, chosen, 0, now_s) || !compaction_free(pool, &chosen, 1)) {
         return 0;
     }
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        if (compaction_sealed(pool, segment) &&
-            atomic_load(&pool->view.segments[segment].marker_bytes) > 0) {
-            compaction_sweep(pool, segment, atomic_load(&pool->view.segments[segment].fill), now_s);
+        struct layout_segment *info = &pool->view.segments[segment];
+        if (atomic_load(&info->marker_bytes) > 0) {
+            atomic_store(&info->first_expiry_s, 0); /* worth a sweep: fewer may be needed now */
         }
     }
     return 1;
@@ -289,7 +310,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
 unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) {
     uint32_t capacity = segment_capacity(&pool->segments);
     /* Clients may take the other free segments meanwhile. */
-    uint64_t room = (uint64_t)capacity * pool->segments.reserve[SEGMENT_FOR_UPDATE];
+    uint64_t room = (uint64_t)capacity * pool->segments.reserve[SEGMENT_FOR_REMOVAL];
     uint32_t chosen[COMPACTION_BATCH];
     unsigned count = 0;
     while (count < COMPACTION_BATCH) {
@@ -298,7 +319,9 @@ unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) 
             break;
         }
         uint32_t live = compaction_live_bytes(pool, (uint32_t)best);
-        if ((uint64_t)live * 100 > (uint64_t)capacity * (100 - least_gain) || live > room) {
+        uint64_t gain = live < capacity ? capacity - live : 0;
+        if (gain * 100 < (uint64_t)capacity * least_gain || gain < COMPACTION_GAIN_MIN ||
+            live > room) {
             break;
         }
         room -= live;

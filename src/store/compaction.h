@@ -35,11 +35,14 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
  * False if a sync failed. */
 bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count);
 
-/* How many segments it could free, at the most, by moving everything together. */
+/* What could be gained, at the most, by moving everything together: bytes. */
 uint64_t compaction_gain_bytes(struct pool *pool);
 
-/* Moves the oldest segment, however full of live records: tombstones that had to outlive it may go
- * afterwards. Returns how many segments were freed. */
+/* What emptying the sealed segment with the most to gain would give: bytes. */
+uint32_t compaction_best_gain_bytes(struct pool *pool);
+
+/* Moves the oldest segment, however full of live records, and be it still open: tombstones that had
+ * to outlive it may go afterwards. Returns how many segments were freed. */
 unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s);
 
 /* Empties and frees the segments with the most dead bytes. `least_gain`: percent of a segment that

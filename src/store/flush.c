@@ -33,7 +33,7 @@ static void flush_apply(struct pool *pool, uint64_t sequence) {
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         atomic_store(&pool->view.segments[segment].first_expiry_s, 0); /* worth a sweep */
     }
-    atomic_store(&pool->janitor.flushed, true);
+    atomic_fetch_add(&pool->janitor.flushes, 1);
     janitor_note_death(&pool->janitor);
 }
 
@@ -45,9 +45,9 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     }
     pool_add(pool, thread->index, POOL_CMD_FLUSH, 1);
     pthread_mutex_lock(&pool->flush_lock);
-    while (!flush_reserve(pool, SEGMENT_FOR_UPDATE, thread->now_s, due_s, &place)) {
+    while (!flush_reserve(pool, SEGMENT_FOR_REMOVAL, thread->now_s, due_s, &place)) {
         pthread_mutex_unlock(&pool->flush_lock);
-        enum status status = janitor_make_room(pool, thread, SEGMENT_FOR_UPDATE);
+        enum status status = janitor_make_room(pool, thread, SEGMENT_FOR_REMOVAL);
         if (status != STATUS_OK) {
             return status;
         }

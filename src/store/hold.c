@@ -17,7 +17,7 @@ enum {
 /* Notes whether any write waits, and says whether one has for too long. */
 static bool hold_is_pressed(struct janitor *janitor, uint64_t now_ms) {
     struct hold *hold = &janitor->hold;
-    if (janitor->waiting[SEGMENT_FOR_NEW] == 0 && janitor->waiting[SEGMENT_FOR_UPDATE] == 0) {
+    if (!janitor_is_waited_for(janitor)) {
         hold->pressed_ms = 0;
     } else if (hold->pressed_ms == 0) {
         hold->pressed_ms = now_ms;

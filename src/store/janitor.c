@@ -14,11 +14,22 @@ enum {
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
     JANITOR_MARKER_SHARE = 32, /* of the pool in tombstones is too much */
+    JANITOR_TIRED_AFTER = 2,   /* pools' worth of moving without a segment gained */
     JANITOR_GAIN_CACHE = 50,   /* percent of a segment that compaction must gain before evicting */
-    JANITOR_GAIN_AHEAD = 25,   /* percent, evict = no, while nobody waits */
-    JANITOR_GAIN_WAITED = 1,   /* percent, while somebody waits */
-    JANITOR_ROUNDS_MAX = 1000, /* passes that one wait may take */
+    JANITOR_ROUNDS_NEW = 100,  /* passes that a new key may wait for, evict = no */
+    JANITOR_ROUNDS_MAX = 1000, /* passes that any wait may take */
 };
+
+/* For whom the janitor works: the more urgent, the less must be gained by moving a segment. */
+enum janitor_urgency {
+    JANITOR_AHEAD,   /* nobody waits */
+    JANITOR_FOR_NEW, /* a new key, which may be refused */
+    JANITOR_FOR_KEPT /* what is there is to be updated or removed: that goes on while it can */
+};
+
+/* Percent of a segment, evict = no. */
+static const unsigned janitor_gains[] = {
+    [JANITOR_AHEAD] = 25, [JANITOR_FOR_NEW] = 5, [JANITOR_FOR_KEPT] = 0};
 
 /* Begins to free segments when no more than this many are left. */
 static uint32_t janitor_low_water(const struct pool *pool) {
@@ -122,7 +133,8 @@ static void janitor_sweep(struct pool *pool, bool all, uint32_t now_s) {
 
 /* After a flush: takes the open segments in, whose records are nearly all dead now. */
 static void janitor_seal_flushed(struct pool *pool) {
-    if (!atomic_exchange(&pool->janitor.flushed, false)) {
+    uint64_t flushes = atomic_load(&pool->janitor.flushes);
+    if (flushes == atomic_load(&pool->janitor.flushes_swept)) {
         return;
     }
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
@@ -131,23 +143,24 @@ static void janitor_seal_flushed(struct pool *pool) {
         }
     }
     janitor_sweep(pool, true, clock_unix_s());
+    atomic_store(&pool->janitor.flushes_swept, flushes);
 }
 
-/* When nothing that is sealed is worth emptying: gives up the open segment with the most to gain.
- */
-static bool janitor_seal_one(struct pool *pool) {
+/* Gives up the open segment with the most to gain, if that is more than so many bytes. */
+static bool janitor_seal_one(struct pool *pool, uint32_t gain_bytes) {
     int64_t best = SEGMENT_NONE;
-    uint32_t best_dead = pool->options.evict ? 0 : segment_capacity(&pool->segments) / 4;
+    uint32_t header_bytes = (uint32_t)sizeof(struct layout_segment_header);
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         struct layout_segment *info = &pool->view.segments[segment];
         uint32_t fill = atomic_load(&info->fill);
-        uint32_t live = pool->options.evict
-                            ? 0
-                            : atomic_load(&info->live_bytes) + atomic_load(&info->marker_bytes);
-        if (atomic_load(&info->state) == LAYOUT_SEGMENT_OPEN && fill > live &&
-            fill - live > best_dead) {
+        uint32_t kept = header_bytes;
+        if (!pool->options.evict) {
+            kept += atomic_load(&info->live_bytes) + atomic_load(&info->marker_bytes);
+        }
+        if (atomic_load(&info->state) == LAYOUT_SEGMENT_OPEN && fill > kept &&
+            fill - kept > gain_bytes) {
             best = segment;
-            best_dead = fill - live;
+            gain_bytes = fill - kept;
         }
     }
     if (best == SEGMENT_NONE) {
@@ -157,37 +170,97 @@ static bool janitor_seal_one(struct pool *pool) {
     return true;
 }
 
-/* Frees segments although it costs something. Returns how many. */
-static unsigned janitor_reclaim(struct pool *pool, bool waited_for, uint32_t now_s) {
-    janitor_sweep(pool, true, now_s);
-    unsigned freed;
-    if (pool->options.evict) {
-        freed = compaction_run(pool, JANITOR_GAIN_CACHE, now_s);
-        freed = freed > 0 ? freed : eviction_run(pool, now_s);
-    } else {
-        freed = compaction_run(pool, waited_for ? JANITOR_GAIN_WAITED : JANITOR_GAIN_AHEAD, now_s);
+/* Whether so much was moved for nothing that it is better to wait until more has died: large items
+ * may lie so that they do not fit together any better. */
+static bool janitor_is_tired(struct pool *pool) {
+    struct janitor *janitor = &pool->janitor;
+    uint64_t capacity = segment_capacity(&pool->segments);
+    if (janitor->moved_bytes <= JANITOR_TIRED_AFTER * capacity * pool->view.segment_count) {
+        return false;
     }
-    uint64_t markers = atomic_load(&pool->view.index->marker_bytes);
-    if (!pool->options.evict && markers > segment_capacity(&pool->segments) &&
-        (freed == 0 || markers > pool->live_limit_bytes / JANITOR_MARKER_SHARE)) {
-        freed += compaction_run_oldest(pool, now_s);
+    uint64_t gain = compaction_gain_bytes(pool);
+    if (janitor->tired_gain == 0) {
+        janitor->tired_gain = gain + 1;
     }
-    if (freed == 0 && waited_for && janitor_seal_one(pool)) {
-        freed = pool->options.evict ? eviction_run(pool, now_s)
-                                    : compaction_run(pool, JANITOR_GAIN_WAITED, now_s);
+    if (gain < janitor->tired_gain + capacity / 4) {
+        return true;
+    }
+    janitor->tired_gain = 0;
+    janitor->moved_bytes = 0;
+    janitor->balance = 0;
+    return false;
+}
+
+static unsigned janitor_reclaim_by_eviction(struct pool *pool, enum janitor_urgency urgency,
+                                            uint32_t now_s) {
+    unsigned freed = compaction_run(pool, JANITOR_GAIN_CACHE, now_s);
+    freed = freed > 0 ? freed : eviction_run(pool, now_s);
+    if (freed == 0 && urgency != JANITOR_AHEAD && janitor_seal_one(pool, 0)) {
+        freed = eviction_run(pool, now_s);
     }
     return freed;
 }
 
+static unsigned janitor_reclaim_by_compaction(struct pool *pool, enum janitor_urgency urgency,
+                                              uint32_t now_s) {
+    if (janitor_is_tired(pool)) {
+        return 0;
+    }
+    unsigned least_gain = janitor_gains[urgency];
+    if (urgency != JANITOR_AHEAD) {
+        uint32_t least_bytes = segment_capacity(&pool->segments) / 100 * least_gain;
+        uint32_t sealed_bytes = compaction_best_gain_bytes(pool);
+        janitor_seal_one(pool, sealed_bytes > least_bytes ? sealed_bytes : least_bytes);
+    }
+    unsigned freed = compaction_run(pool, least_gain, now_s);
+    uint64_t markers = atomic_load(&pool->view.index->marker_bytes);
+    if (markers > segment_capacity(&pool->segments) &&
+        (freed == 0 || markers > pool->live_limit_bytes / JANITOR_MARKER_SHARE)) {
+        freed += compaction_run_oldest(pool, now_s);
+    }
+    return freed;
+}
+
+/* Frees segments although it costs something. Returns how many. */
+static unsigned janitor_reclaim(struct pool *pool, enum janitor_urgency urgency, uint32_t now_s) {
+    janitor_sweep(pool, true, now_s);
+    return pool->options.evict ? janitor_reclaim_by_eviction(pool, urgency, now_s)
+                               : janitor_reclaim_by_compaction(pool, urgency, now_s);
+}
+
 /* Whether waiting for another pass can not help. */
 static bool janitor_is_stuck(struct pool *pool, unsigned freed) {
-    uint32_t capacity = segment_capacity(&pool->segments);
-    if (pool->options.evict) {
+    if (pool->options.evict || freed == 0) {
         return freed == 0;
     }
+    uint32_t capacity = segment_capacity(&pool->segments);
     bool markers = atomic_load(&pool->view.index->marker_bytes) > capacity;
-    return freed == 0 || (compaction_gain_bytes(pool) < capacity && !markers) ||
-           pool->janitor.moved_bytes > (uint64_t)capacity * pool->view.segment_count;
+    return janitor_is_tired(pool) || (compaction_gain_bytes(pool) < capacity && !markers);
+}
+
+/* Tells those who wait whether to go on waiting, after a pass that freed so many segments; `tried`:
+ * it did all that it could. */
+static void janitor_note_stuck(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES],
+                               bool tried, unsigned freed) {
+    struct janitor *janitor = &pool->janitor;
+    for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
+        bool available = segments_available(&pool->segments, (unsigned)purpose);
+        if (available && waited_for[purpose]) {
+            janitor->moved_bytes = 0; /* it was not for nothing */
+            janitor->tired_gain = 0;
+        }
+        if (available || waited_for[purpose]) {
+            atomic_store(&janitor->stuck[purpose],
+                         !available && tried && janitor_is_stuck(pool, freed));
+        }
+    }
+    /* What died during the pass may not have been seen by it; and whoever died after this load sees
+     * what was stored above. */
+    if (atomic_load(&janitor->died)) {
+        for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
+            atomic_store(&janitor->stuck[purpose], false);
+        }
+    }
 }
 
 static void janitor_note_room(struct pool *pool) {
@@ -228,13 +301,18 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     struct janitor *janitor = &pool->janitor;
     uint32_t now_s = clock_unix_s();
     uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
+    atomic_store(&janitor->died, false);
     pool_flush_due(pool, now_s);
     janitor_seal_flushed(pool);
     unsigned freed = janitor_free_dead(pool, now_s);
-    bool anybody = waited_for[SEGMENT_FOR_NEW] || waited_for[SEGMENT_FOR_UPDATE];
     bool tried = janitor_short(pool);
     if (tried) {
-        freed += janitor_reclaim(pool, anybody, now_s);
+        bool for_kept = waited_for[SEGMENT_FOR_UPDATE] || waited_for[SEGMENT_FOR_REMOVAL];
+        freed += janitor_reclaim(pool,
+                                 for_kept                      ? JANITOR_FOR_KEPT
+                                 : waited_for[SEGMENT_FOR_NEW] ? JANITOR_FOR_NEW
+                                                               : JANITOR_AHEAD,
+                                 now_s);
     } else {
         janitor_sweep(pool, false, now_s);
     }
@@ -243,17 +321,12 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     if (janitor->balance > 0) {
         janitor->balance = 0;
         janitor->moved_bytes = 0;
+        janitor->tired_gain = 0;
     }
     if (pool->header != NULL) {
         atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
     }
-    for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-        bool available = segments_available(&pool->segments, (unsigned)purpose);
-        if (available || waited_for[purpose]) {
-            atomic_store(&janitor->stuck[purpose],
-                         !available && tried && janitor_is_stuck(pool, freed));
-        }
-    }
+    janitor_note_stuck(pool, waited_for, tried, freed);
     janitor_note_room(pool);
     janitor_note_rate(pool);
 }
@@ -278,16 +351,13 @@ static void *janitor_main(void *argument) {
     struct janitor *janitor = &pool->janitor;
     pthread_mutex_lock(&janitor->lock);
     for (;;) {
-        bool waited_for[SEGMENT_PURPOSES];
-        for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-            waited_for[purpose] = janitor->waiting[purpose] > 0;
-        }
-        if (!waited_for[SEGMENT_FOR_NEW] && !waited_for[SEGMENT_FOR_UPDATE]) {
+        if (!janitor_is_waited_for(janitor)) {
             janitor_wait_for_work(janitor);
         }
         if (janitor->stop) {
             break;
         }
+        bool waited_for[SEGMENT_PURPOSES];
         for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
             waited_for[purpose] = janitor->waiting[purpose] > 0;
         }
@@ -310,6 +380,32 @@ static void *janitor_main(void *argument) {
     return NULL;
 }
 
+/* Waits for a whole pass that sees what is so now, or the stop. Under the lock. */
+static void janitor_await_pass(struct janitor *janitor) {
+    uint64_t awaited = janitor->begun + 1;
+    while (janitor->ended < awaited && !janitor->stop) {
+        pthread_cond_wait(&janitor->done, &janitor->lock);
+    }
+}
+
+bool janitor_await_flush(struct pool *pool, struct store_thread *thread) {
+    struct janitor *janitor = &pool->janitor;
+    if (atomic_load(&janitor->flushes) == atomic_load(&janitor->flushes_swept)) {
+        return false;
+    }
+    store_thread_leave(thread);
+    pthread_mutex_lock(&janitor->lock);
+    janitor->waiting[SEGMENT_FOR_NEW]++;
+    atomic_store(&janitor->wanted, true);
+    pthread_cond_signal(&janitor->wake);
+    janitor_await_pass(janitor);
+    janitor->waiting[SEGMENT_FOR_NEW]--;
+    bool stops = janitor->stop;
+    pthread_mutex_unlock(&janitor->lock);
+    store_thread_refresh(thread);
+    return !stops;
+}
+
 enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
                               enum segment_purpose purpose) {
     struct janitor *janitor = &pool->janitor;
@@ -322,11 +418,10 @@ enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
     atomic_store(&janitor->wanted, true);
     pthread_cond_signal(&janitor->wake);
     bool available = segments_available(&pool->segments, purpose);
-    for (int rounds = 0; !available && rounds < JANITOR_ROUNDS_MAX; rounds++) {
-        uint64_t awaited = janitor->begun + 1; /* a pass that sees what is so now */
-        while (janitor->ended < awaited && !janitor->stop) {
-            pthread_cond_wait(&janitor->done, &janitor->lock);
-        }
+    bool may_refuse = purpose == SEGMENT_FOR_NEW && !pool->options.evict;
+    int rounds_max = may_refuse ? JANITOR_ROUNDS_NEW : JANITOR_ROUNDS_MAX;
+    for (int rounds = 0; !available && rounds < rounds_max; rounds++) {
+        janitor_await_pass(janitor);
         available = segments_available(&pool->segments, purpose);
         if (janitor->stop || (!available && atomic_load(&janitor->stuck[purpose]))) {
             break;

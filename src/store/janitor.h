@@ -32,7 +32,9 @@ struct janitor {
     uint64_t ended;                       /* under lock */
     unsigned waiting[SEGMENT_PURPOSES];   /* threads, by what they wait for; under lock */
     struct hold hold;                     /* under lock */
-    _Atomic bool flushed;                 /* there was a flush since the last pass began */
+    _Atomic uint64_t flushes;             /* so far */
+    _Atomic uint64_t flushes_swept;       /* of these: what they flushed is not counted live */
+    _Atomic bool died;                    /* something has died since the last pass began */
     _Atomic bool wanted;                  /* somebody has asked since the last pass began */
     _Atomic bool full;                    /* new keys are being refused, or were a second ago */
     _Atomic uint64_t refused_ms;          /* monotonic: when one was refused last */
@@ -44,6 +46,7 @@ struct janitor {
     uint64_t rate_from_bytes;
     int64_t balance;          /* segments freed less segments taken, since moved_bytes was 0 */
     uint64_t moved_bytes;     /* since it last freed more than it took */
+    uint64_t tired_gain;      /* bytes that could be gained when moving had gained nothing; or 0 */
     uint32_t swept;           /* the segment that was swept last */
     unsigned usual_threshold; /* of eviction, see eviction.c */
     bool pairs_synced;        /* what lies in the segments of this batch is on the disk */
@@ -60,6 +63,10 @@ void janitor_stop(struct pool *pool);
 enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
                               enum segment_purpose purpose);
 
+/* Waits for a whole pass from now on, if a flush has left something to be swept: false if not. The
+ * thread is quiescent meanwhile. */
+bool janitor_await_flush(struct pool *pool, struct store_thread *thread);
+
 /* Tells the janitor that there is something to do. Never blocks long; any thread. */
 void janitor_wake(struct pool *pool);
 
@@ -72,12 +79,24 @@ void janitor_note_full(struct pool *pool);
 
 /* Something has died: what was refused for want of memory may now find room. */
 static inline void janitor_note_death(struct janitor *janitor) {
+    if (!atomic_load_explicit(&janitor->died, memory_order_relaxed)) {
+        atomic_store(&janitor->died, true); /* before `stuck` is read: see janitor_note_stuck */
+    }
     for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
         /* relaxed: a hint; read before it is written, so that the line stays shared */
         if (atomic_load_explicit(&janitor->stuck[purpose], memory_order_relaxed)) {
             atomic_store_explicit(&janitor->stuck[purpose], false, memory_order_relaxed);
         }
     }
+}
+
+/* Whether a thread waits for room. Under its lock. */
+static inline bool janitor_is_waited_for(const struct janitor *janitor) {
+    unsigned waiting = 0;
+    for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
+        waiting += janitor->waiting[purpose];
+    }
+    return waiting > 0;
 }
 
 #endif

@@ -26,29 +26,35 @@ static uint32_t segment_crc_seed(const struct segments *segments, uint32_t segme
     return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
 }
 
-static void segments_plan_reserve(struct segments *segments, bool evict) {
+static void segments_plan_reserve(struct segments *segments) {
+    bool evict = segments->evict;
     uint32_t count = segments->view->segment_count;
-    segments->reserve[SEGMENT_FOR_JANITOR] = 0;
+    uint32_t *reserve = segments->reserve;
+    reserve[SEGMENT_FOR_JANITOR] = 0;
     /* What compaction may fill before it has freed anything. Never 0: with one free segment it can
      * empty any other, and then has one again. */
-    uint32_t for_janitor = count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
-    segments->reserve[SEGMENT_FOR_UPDATE] = for_janitor;
-    segments->reserve[SEGMENT_FOR_NEW] = for_janitor;
+    reserve[SEGMENT_FOR_REMOVAL] = count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
+    /* Where nothing may be forgotten, tombstones have a segment to themselves: by the time that it
+     * is full of them, as much has died elsewhere. */
+    bool tombstones = !evict && segments->header != NULL;
+    reserve[SEGMENT_FOR_UPDATE] = reserve[SEGMENT_FOR_REMOVAL] + (tombstones ? 1 : 0);
+    reserve[SEGMENT_FOR_NEW] = reserve[SEGMENT_FOR_UPDATE];
     if (!evict) {
-        uint32_t for_updates = count / 20 > 1 ? count / 20 : 1;
-        segments->reserve[SEGMENT_FOR_NEW] += for_updates;
+        /* Two at least: what the updates in one of them have left dead may be spread so thin that
+         * moving everything else gains no whole segment. */
+        reserve[SEGMENT_FOR_NEW] += count / 20 > 2 ? count / 20 : 2;
     }
 }
 
 bool segments_init(struct segments *segments, struct lookup_view *view,
                    struct layout_data_header *header, bool evict) {
-    *segments = (struct segments){.view = view, .header = header};
+    *segments = (struct segments){.view = view, .header = header, .evict = evict};
     segments->free = malloc(view->segment_count * sizeof *segments->free);
     if (segments->free == NULL) {
         return false;
     }
     pthread_mutex_init(&segments->free_lock, NULL);
-    segments_plan_reserve(segments, evict);
+    segments_plan_reserve(segments);
     for (int set = 0; set < 2; set++) {
         for (int class = 0; class < SEGMENT_CLASSES; class ++) {
             pthread_mutex_init(&segments->heads[set][class].lock, NULL);
@@ -242,6 +248,19 @@ static bool segments_reserve_anywhere(struct segments *segments, uint32_t expiry
     return false;
 }
 
+/* Whether to look for room in the segments of other classes before one is opened. Under the head's
+ * lock. */
+static bool segments_should_share(struct segments *segments, const struct segment_head *head,
+                                  enum segment_purpose purpose) {
+    uint32_t free_count = atomic_load(&segments->free_count);
+    if (purpose == SEGMENT_FOR_JANITOR && !segments->evict &&
+        free_count <= segments->reserve[SEGMENT_FOR_NEW]) {
+        return true; /* what lies unused in its open segments is what the clients wait for */
+    }
+    /* A class that has no segment yet shares one while free segments are few. */
+    return head->segment == SEGMENT_NONE && free_count < segments->view->segment_count / 4;
+}
+
 bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                       uint32_t expiry_s, size_t bytes, struct segment_place *place) {
     if (bytes > segment_capacity(segments)) {
@@ -255,9 +274,7 @@ bool segments_reserve(struct segments *segments, enum segment_purpose purpose, u
     pthread_mutex_lock(&head->lock);
     bool found = segment_head_append(segments, head, expiry_s, bytes, place);
     if (!found) {
-        /* A class that has no segment yet shares one while free segments are few. */
-        bool scarce = atomic_load(&segments->free_count) < segments->view->segment_count / 4;
-        if (!(scarce && head->segment == SEGMENT_NONE) &&
+        if (!segments_should_share(segments, head, purpose) &&
             segment_head_open(segments, head, class, purpose)) {
             found = segment_head_append(segments, head, expiry_s, bytes, place);
         }

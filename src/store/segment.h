@@ -25,7 +25,8 @@ enum { SEGMENT_CLASSES = 8, SEGMENT_NONE = -1 };
 /* Who reserves, in order of how many free segments are left for the others. */
 enum segment_purpose {
     SEGMENT_FOR_NEW,     /* an item that was not there */
-    SEGMENT_FOR_UPDATE,  /* a new version of an item, a tombstone */
+    SEGMENT_FOR_UPDATE,  /* a new version of an item */
+    SEGMENT_FOR_REMOVAL, /* a tombstone, a flush: what is written so that others may die */
     SEGMENT_FOR_JANITOR, /* compaction, which gives back more than it takes */
     SEGMENT_PURPOSES
 };
@@ -48,6 +49,7 @@ struct segments {
     struct layout_data_header *header; /* NULL in volatile pools: records carry no CRC */
 
     /* private */
+    bool evict;                         /* of the pool */
     uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each purpose must leave */
     pthread_mutex_t free_lock;          /* the next three; taken inside a head's lock */
     uint32_t *free;
@@ -136,8 +138,7 @@ void segment_walk(struct segment_cursor *cursor, const struct segments *segments
                   uint32_t end);
 bool segment_next(struct segment_cursor *cursor);
 
+#endif
 /* Whether the tombstone that the cursor is at counts: one that was written together with a new
  * version does only if that is whole. Without it the write never happened. */
 bool segment_tombstone_counts(const struct segment_cursor *cursor);
-
-#endif
