@@ -82,6 +82,7 @@ static const char *meta_read_flag(struct request *request, struct meta *meta, ch
         meta->create_sets_last_expiry = false;
         return meta_read_expiry(request, token, &meta->touch_expiry_s);
     case 'R':
+        meta->recache_before_touch = !meta_has(meta, 'T');
         return meta_read_expiry(request, token, &meta->recache_until_s);
     case 'F': /* memcached has no message of its own for this one */
         return word_flags(token, &meta->client_flags) ? NULL : REPLY_BAD_LINE;

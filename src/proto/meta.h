@@ -40,6 +40,7 @@ struct meta {
     char mode;                /* M, else 0 */
     bool opaque_too_long;
     bool create_sets_last_expiry; /* T stands before N */
+    bool recache_before_touch;    /* R stands before T */
     char decoded[POOL_KEY_MAX];
 };
 

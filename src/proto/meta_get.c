@@ -29,6 +29,7 @@ static enum status meta_get_fetch(struct request *request, const struct meta *me
         .create_expiry_s = touch_creates ? meta->touch_expiry_s : meta->create_expiry_s,
         .recache = meta->recache_until_s > now_s,
         .recache_s = meta->recache_until_s - now_s,
+        .recache_first = meta->recache_before_touch,
         .set_cas = meta_has(meta, 'E'),
         .new_cas = meta->new_cas,
         .win_stale = true,

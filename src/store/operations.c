@@ -173,7 +173,8 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
     result->token_sent = old->token_sent;
     result->expiry_before_s = old->expiry_s;
     uint32_t expiry_s = request->touch ? request->touch_expiry_s : old->expiry_s;
-    result->won = fetch_wins(request, old->stale, old->token_sent, expiry_s, now_s);
+    result->won = fetch_wins(request, old->stale, old->token_sent,
+                             request->recache_first ? old->expiry_s : expiry_s, now_s);
     if (request->touch || result->won) {
         keep_item(change, old);
         change->reads = request->touch && !request->unnoticed; /* else it has been noted */

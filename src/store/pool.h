@@ -92,7 +92,8 @@ struct pool_fetch {
     uint32_t create_expiry_s;
     bool recache; /* win if the item expires within this many seconds (meta: R) */
     uint32_t recache_s;
-    bool set_cas; /* an item that is created gets this CAS */
+    bool recache_first; /* as its expiry was before the touch (meta: R before T) */
+    bool set_cas;       /* an item that is created gets this CAS */
     uint64_t new_cas;
     bool win_stale; /* win if the item is stale and nobody was told so yet (meta get, always) */
     bool unnoticed; /* the read leaves no trace in the item (meta: u) */

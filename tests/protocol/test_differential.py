@@ -35,8 +35,6 @@ own, named here:
     same (test_meta_get.py).
   - h, whether an item was read before, and T of ma: memcached forgets both if a number gets longer
     (test_meta_arithmetic.py).
-  - T and R in one mg: memcached compares R with the time before or after T, whichever comes first
-    in the request; to stayd it is the time after (test_meta_get.py).
   - flush_all with a delay: a second one brings back to life what memcached flushed before
     (test_flush.py).
 """

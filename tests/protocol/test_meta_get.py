@@ -101,14 +101,20 @@ def test_r_lets_one_client_win_when_the_time_left_is_less(connection):
     connection.ask(b"mg k R30\r\n", b"HD\r\n")
 
 
-def test_r_looks_at_the_time_that_t_sets(stayd_connection):
-    connection = stayd_connection
-    for flags in (b"T100 R200", b"R200 T100"):
-        connection.set(b"k", b"v")
-        connection.ask(b"mg k " + flags + b"\r\n", b"HD W\r\n")
-    for flags in (b"T1000 R200", b"R200 T1000"):
-        connection.set(b"k", b"v", expiry=100)
-        connection.ask(b"mg k " + flags + b"\r\n", b"HD\r\n")
+def test_r_looks_at_the_time_that_t_sets_if_t_comes_first(connection):
+    connection.set(b"k", b"v", expiry=1000)
+    connection.ask(b"mg k T100 R200\r\n", b"HD W\r\n")
+    connection.set(b"k", b"v", expiry=100)
+    connection.ask(b"mg k T1000 R200\r\n", b"HD\r\n")
+
+
+def test_r_looks_at_the_time_before_t_if_t_comes_later(connection):
+    connection.set(b"k", b"v", expiry=1000)
+    connection.ask(b"mg k R200 T100\r\n", b"HD\r\n")
+    connection.set(b"k", b"v", expiry=100)
+    connection.ask(b"mg k R200 T1000\r\n", b"HD W\r\n")
+    connection.set(b"k", b"v")
+    connection.ask(b"mg k R200 T100\r\n", b"HD\r\n")
 
 
 def test_r_does_not_apply_to_an_item_that_never_expires(connection):

@@ -358,8 +358,6 @@ class Generator:
             self.meta_expiry(b"N"), self.meta_expiry(b"T"),
             self.number_flag(b"R", [30, 500, 50000]),
         ])
-        if any(flag[:1] == b"T" for flag in flags):
-            flags = [flag for flag in flags if flag[:1] != b"R"]
         return self.meta_line(b"mg", unique(flags, self.random))
 
     def meta_set(self):

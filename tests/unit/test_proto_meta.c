@@ -80,6 +80,10 @@ static void mg_lets_one_win_an_item_that_expires_soon(void **state) {
         {"mg k R101\r\n", "HD Z\r\n"},
         {"mg k\r\n", "HD Z\r\n"},
         {"set k 0 0 1\r\nv\r\nmg k R1000000\r\n", "STORED\r\nHD\r\n"},
+        {"set k 0 100 1\r\nv\r\nmg k R101 T500\r\n", "STORED\r\nHD W\r\n"},
+        {"set k 0 100 1\r\nv\r\nmg k T500 R101\r\n", "STORED\r\nHD\r\n"},
+        {"set k 0 500 1\r\nv\r\nmg k R101 T100\r\n", "STORED\r\nHD\r\n"},
+        {"set k 0 500 1\r\nv\r\nmg k T100 R101\r\n", "STORED\r\nHD W\r\n"},
     };
     CONVERSE(state, exchanges);
 }
