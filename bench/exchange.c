@@ -7,8 +7,14 @@
 
 enum { LINE_MAX_BYTES = 512 }; /* a key and the few words and numbers around it */
 
-static const char text_end[] = "\r\nEND\r\n";
-static const char meta_end[] = "\r\n";
+/* How replies begin, and what stands behind a value. */
+static const struct reply_words {
+    const char *value, *value_end, *missing, *stored;
+} reply_words[] = {
+    [EXCHANGE_TEXT] = {"VALUE ", "\r\nEND\r\n", "END\r\n", "STORED\r\n"},
+    [EXCHANGE_META] = {"VA ", "\r\n", "EN\r\n", "HD\r\n"},
+    [EXCHANGE_RESP] = {"$", "\r\n", "$-1\r\n", "+OK\r\n"},
+};
 
 bool exchange_init(struct exchange *exchange, const struct exchange_options *options,
                    const struct workload *workload, struct tally *tally) {
@@ -33,6 +39,10 @@ static void append(struct exchange *exchange, const char *bytes, size_t length) 
     exchange->requests_length += length;
 }
 
+static void append_text(struct exchange *exchange, const char *text) {
+    append(exchange, text, strlen(text));
+}
+
 static void append_number(struct exchange *exchange, uint64_t number) {
     char digits[20];
     size_t first = sizeof(digits);
@@ -48,14 +58,69 @@ static void append_key(struct exchange *exchange, uint64_t key) {
     exchange->requests_length += exchange->workload->options.key_size_bytes;
 }
 
-static void append_value(struct exchange *exchange, const char *value, size_t size_bytes) {
-    append(exchange, "\r\n", 2);
-    append(exchange, value, size_bytes);
-    append(exchange, "\r\n", 2);
+/* The head of a RESP string: "$LENGTH" and the line's end. */
+static void append_resp_length(struct exchange *exchange, size_t length) {
+    append_text(exchange, "$");
+    append_number(exchange, length);
+    append_text(exchange, "\r\n");
+}
+
+/* What stands before the key. */
+static void append_command(struct exchange *exchange, bool get) {
+    switch (exchange->options.protocol) {
+    case EXCHANGE_TEXT:
+        append_text(exchange, get ? "get " : "set ");
+        break;
+    case EXCHANGE_META:
+        append_text(exchange, get ? "mg " : "ms ");
+        break;
+    case EXCHANGE_RESP:
+        append_text(exchange, get                           ? "*2\r\n$3\r\nGET\r\n"
+                              : exchange->options.ttl_s > 0 ? "*5\r\n$3\r\nSET\r\n"
+                                                            : "*3\r\n$3\r\nSET\r\n");
+        append_resp_length(exchange, exchange->workload->options.key_size_bytes);
+        break;
+    }
+}
+
+/* What stands between a write's key and its value. */
+static void append_value_head(struct exchange *exchange, size_t size_bytes) {
+    switch (exchange->options.protocol) {
+    case EXCHANGE_TEXT:
+        append_text(exchange, " 0 ");
+        append_number(exchange, exchange->options.ttl_s);
+        append_text(exchange, " ");
+        append_number(exchange, size_bytes);
+        append_text(exchange, "\r\n");
+        break;
+    case EXCHANGE_META:
+        append_text(exchange, " ");
+        append_number(exchange, size_bytes);
+        append_text(exchange, " T");
+        append_number(exchange, exchange->options.ttl_s);
+        append_text(exchange, "\r\n");
+        break;
+    case EXCHANGE_RESP:
+        append_text(exchange, "\r\n");
+        append_resp_length(exchange, size_bytes);
+        break;
+    }
+}
+
+/* What stands behind the value. */
+static void append_value_end(struct exchange *exchange) {
+    append_text(exchange, "\r\n");
+    if (exchange->options.protocol == EXCHANGE_RESP && exchange->options.ttl_s > 0) {
+        char ttl[16];
+        snprintf(ttl, sizeof(ttl), "%u", exchange->options.ttl_s);
+        append_text(exchange, "$2\r\nEX\r\n");
+        append_resp_length(exchange, strlen(ttl));
+        append_text(exchange, ttl);
+        append_text(exchange, "\r\n");
+    }
 }
 
 static void append_request(struct exchange *exchange, struct operation operation, bool refill) {
-    bool meta = exchange->options.meta;
     struct expected_reply *expected = &exchange->expected[exchange->expected_count++];
     *expected = (struct expected_reply){
         .key = operation.key,
@@ -63,33 +128,18 @@ static void append_request(struct exchange *exchange, struct operation operation
         .scan = operation.scan,
         .refill = refill,
     };
-
-    if (operation.get) {
-        append(exchange, meta ? "mg " : "get ", meta ? 3 : 4);
-    } else {
-        append(exchange, meta ? "ms " : "set ", meta ? 3 : 4);
-    }
+    append_command(exchange, operation.get);
     expected->key_offset = exchange->requests_length;
     append_key(exchange, operation.key);
     if (operation.get) {
-        append(exchange, meta ? " v\r\n" : "\r\n", meta ? 4 : 2);
+        append_text(exchange, exchange->options.protocol == EXCHANGE_META ? " v\r\n" : "\r\n");
         return;
     }
-
     size_t size_bytes;
     const char *value = workload_value(exchange->workload, operation.key, &size_bytes);
-    if (meta) {
-        append(exchange, " ", 1);
-        append_number(exchange, size_bytes);
-        append(exchange, " T", 2);
-        append_number(exchange, exchange->options.ttl_s);
-    } else {
-        append(exchange, " 0 ", 3);
-        append_number(exchange, exchange->options.ttl_s);
-        append(exchange, " ", 1);
-        append_number(exchange, size_bytes);
-    }
-    append_value(exchange, value, size_bytes);
+    append_value_head(exchange, size_bytes);
+    append(exchange, value, size_bytes);
+    append_value_end(exchange);
 }
 
 void exchange_begin(struct exchange *exchange) {
@@ -138,12 +188,12 @@ static void report_fault(const struct exchange *exchange, const struct expected_
 /* True if the words before a value's size are the right ones; *at is then behind them. */
 static bool check_value_head(const struct exchange *exchange, const struct expected_reply *expected,
                              const char **at, const char *end) {
-    if (exchange->options.meta) {
-        *at += 3;
+    enum exchange_protocol protocol = exchange->options.protocol;
+    *at += strlen(reply_words[protocol].value);
+    if (protocol != EXCHANGE_TEXT) {
         return true;
     }
     size_t key_size = exchange->workload->options.key_size_bytes;
-    *at += 6;
     if ((size_t)(end - *at) < key_size + 3 ||
         memcmp(*at, exchange->requests + expected->key_offset, key_size) != 0 ||
         memcmp(*at + key_size, " 0 ", 3) != 0) {
@@ -170,7 +220,7 @@ static size_t check_value(struct exchange *exchange, const struct expected_reply
         return line_length;
     }
 
-    const char *tail = exchange->options.meta ? meta_end : text_end;
+    const char *tail = reply_words[exchange->options.protocol].value_end;
     size_t reply_length = line_length + announced_bytes + strlen(tail);
     if (length < reply_length) {
         return 0;
@@ -196,17 +246,17 @@ static size_t check_reply(struct exchange *exchange, const struct expected_reply
         return 0;
     }
     size_t line_length = (size_t)(newline - bytes) + 1;
-    bool meta = exchange->options.meta;
-    if (expected->get && starts_with(bytes, line_length, meta ? "VA " : "VALUE ")) {
-        return check_value(exchange, expected, bytes, line_length, length);
-    }
-    if (expected->get && starts_with(bytes, line_length, meta ? "EN\r\n" : "END\r\n")) {
+    const struct reply_words *words = &reply_words[exchange->options.protocol];
+    if (expected->get && starts_with(bytes, line_length, words->missing)) {
         if (exchange->options.refill) {
             exchange->missed[exchange->missed_count++] = expected->key;
         }
         return line_length;
     }
-    if (expected->get || !starts_with(bytes, line_length, meta ? "HD\r\n" : "STORED\r\n")) {
+    if (expected->get && starts_with(bytes, line_length, words->value)) {
+        return check_value(exchange, expected, bytes, line_length, length);
+    }
+    if (expected->get || !starts_with(bytes, line_length, words->stored)) {
         exchange->tally->errors++;
         report_fault(exchange, expected, bytes, line_length);
     }
@@ -236,5 +286,6 @@ bool exchange_is_answered(const struct exchange *exchange) {
 }
 
 size_t exchange_reply_max(const struct exchange *exchange) {
-    return LINE_MAX_BYTES + exchange->workload->options.value_max_bytes + strlen(text_end);
+    return LINE_MAX_BYTES + exchange->workload->options.value_max_bytes +
+           strlen(reply_words[exchange->options.protocol].value_end);
 }

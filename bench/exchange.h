@@ -1,6 +1,6 @@
 /* One batch of requests and the replies to it, as bytes: it builds the requests, then checks the
- * replies against the workload as they come in. It knows the two protocols, text (get/set) and meta
- * (mg/ms), and no socket.
+ * replies against the workload as they come in. It knows the protocols and no socket: memcached's
+ * text (get/set) and meta (mg/ms), and Redis's RESP (GET/SET).
  *
  * A reply is right when it is the one the request asks for: the key that was asked for (text), no
  * client flags, and the exact bytes that belong to the key. Everything else is counted, and the
@@ -28,8 +28,10 @@ struct tally {
     uint64_t errors;  /* a reply that is none of those the request may have */
 };
 
+enum exchange_protocol { EXCHANGE_TEXT, EXCHANGE_META, EXCHANGE_RESP };
+
 struct exchange_options {
-    bool meta;
+    enum exchange_protocol protocol;
     bool refill; /* a key that was missed is set at the head of the next batch */
     unsigned batch_max;
     unsigned ttl_s;

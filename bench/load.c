@@ -1,8 +1,10 @@
-/* stayd-load: a load generator for memcached servers. N connections on one thread and one epoll;
- * each sends a batch of requests in one write, waits for all of its replies, checks every byte of
- * them, and sends the next: a closed loop. It runs up to three phases: preload (every key set
- * once), warm-up, and the one that is asked for; the last that ran is reported. Between phases
- * every connection is quiet. */
+/* stayd-load: a load generator for memcached and Redis servers. N connections on one thread and one
+ * epoll; each sends a batch of requests in one write, waits for all of its replies, checks every
+ * byte of them, and sends the next: a closed loop. With a rate, batches fall due at even distances,
+ * whether earlier ones are answered or not; one that finds no connection free waits, and the wait
+ * is part of its latency. It runs up to three phases: preload (every key set once), warm-up, and
+ * the one that is asked for; the last that ran is reported. Between phases every connection is
+ * quiet. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -47,6 +50,9 @@ struct phase {
     uint64_t preload_next;    /* the next key to set */
     uint64_t operations_left; /* UINT64_MAX: no limit */
     uint64_t deadline_ns;     /* UINT64_MAX: none */
+    double interval_ns;       /* between two batches; 0: each follows the connection's last */
+    uint64_t next_due_ns;     /* with an interval: when the next batch is to begin */
+    uint64_t began_ns, batches;
 };
 
 struct load {
@@ -56,7 +62,10 @@ struct load {
     struct latency latency;
     struct phase phase;
     struct connection *connections;
-    unsigned busy_connections; /* those with a batch on its way */
+    struct connection **idle; /* those without a batch on its way: a ring, */
+    unsigned idle_first;      /* from here on, */
+    unsigned idle_count;      /* so many */
+    uint64_t heard_ns;        /* when the server was last heard, or had nothing to answer */
     int epoll;
     double elapsed_s, cpu_s; /* of the last phase; cpu_s is this process's own */
 };
@@ -183,10 +192,16 @@ static bool phase_next(struct load *load, struct operation *operation) {
     return true;
 }
 
-/* Sends the connection's next batch; false when the phase is over and none was sent. */
+static bool phase_is_over(const struct phase *phase, uint64_t now_ns) {
+    return now_ns >= phase->deadline_ns || phase->operations_left == 0;
+}
+
+/* Sends the connection's next batch; false when none is due, or the phase is over. */
 static bool connection_begin_batch(struct load *load, struct connection *connection) {
+    struct phase *phase = &load->phase;
     uint64_t now_ns = clock_now_ns();
-    if (now_ns >= load->phase.deadline_ns || load->phase.operations_left == 0) {
+    bool paced = phase->interval_ns > 0;
+    if (phase_is_over(phase, now_ns) || (paced && now_ns < phase->next_due_ns)) {
         return false;
     }
     exchange_begin(&connection->exchange);
@@ -198,9 +213,23 @@ static bool connection_begin_batch(struct load *load, struct connection *connect
         exchange_add(&connection->exchange, operation);
     }
     connection->requests_sent = 0;
-    connection->batch_began_ns = now_ns;
+    connection->batch_began_ns = paced ? phase->next_due_ns : now_ns;
+    phase->batches++;
+    phase->next_due_ns = phase->began_ns + (uint64_t)((double)phase->batches * phase->interval_ns);
     connection_send(load, connection);
     return true;
+}
+
+static void connection_rest(struct load *load, struct connection *connection) {
+    load->idle[(load->idle_first + load->idle_count++) % load->options.connections] = connection;
+}
+
+/* Gives idle connections what is due; who has rested longest is first. */
+static void begin_batches(struct load *load) {
+    while (load->idle_count > 0 && connection_begin_batch(load, load->idle[load->idle_first])) {
+        load->idle_first = (load->idle_first + 1) % load->options.connections;
+        load->idle_count--;
+    }
 }
 
 static void connection_end_batch(struct load *load, struct connection *connection) {
@@ -212,7 +241,7 @@ static void connection_end_batch(struct load *load, struct connection *connectio
     }
     latency_record(&load->latency, clock_now_ns() - connection->batch_began_ns);
     if (!connection_begin_batch(load, connection)) {
-        load->busy_connections--;
+        connection_rest(load, connection);
     }
 }
 
@@ -244,13 +273,31 @@ static void connection_receive(struct load *load, struct connection *connection)
     }
 }
 
+/* How long nothing is to be done unless the server says something. */
+static struct timespec next_wait(const struct load *load, uint64_t now_ns) {
+    uint64_t until_ns = load->heard_ns + SILENCE_MAX_MS * UINT64_C(1000000);
+    const struct phase *phase = &load->phase;
+    if (load->idle_count > 0 && !phase_is_over(phase, now_ns)) {
+        uint64_t due_ns =
+            phase->next_due_ns < phase->deadline_ns ? phase->next_due_ns : phase->deadline_ns;
+        until_ns = due_ns < until_ns ? due_ns : until_ns;
+    }
+    uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    return (struct timespec){.tv_sec = (time_t)(wait_ns / 1000000000),
+                             .tv_nsec = (long)(wait_ns % 1000000000)};
+}
+
 static void serve_events(struct load *load) {
     struct epoll_event events[EVENTS_MAX];
-    int count = epoll_wait(load->epoll, events, EVENTS_MAX, SILENCE_MAX_MS);
+    uint64_t now_ns = clock_now_ns();
+    struct timespec wait = next_wait(load, now_ns);
+    int count = epoll_pwait2(load->epoll, events, EVENTS_MAX, &wait, NULL);
     if (count < 0 && errno != EINTR) {
         fail("cannot wait for %s: %s", load->options.server, strerror(errno));
     }
-    if (count == 0) {
+    if (count > 0 || load->idle_count == load->options.connections) {
+        load->heard_ns = clock_now_ns();
+    } else if (clock_now_ns() - load->heard_ns >= SILENCE_MAX_MS * UINT64_C(1000000)) {
         fail("%s gave no reply for %d s", load->options.server, SILENCE_MAX_MS / 1000);
     }
     for (int i = 0; i < count; i++) {
@@ -277,14 +324,15 @@ static void run_phase(struct load *load, struct phase phase) {
     memset(&load->latency, 0, sizeof(load->latency));
     double cpu_before_s = own_cpu_s();
     uint64_t began_ns = clock_now_ns();
+    load->phase.began_ns = began_ns;
+    load->phase.next_due_ns = began_ns;
+    load->heard_ns = began_ns;
 
-    for (unsigned i = 0; i < load->options.connections; i++) {
-        if (connection_begin_batch(load, &load->connections[i])) {
-            load->busy_connections++;
-        }
-    }
-    while (load->busy_connections > 0) {
+    begin_batches(load);
+    while (load->idle_count < load->options.connections ||
+           !phase_is_over(&load->phase, clock_now_ns())) {
         serve_events(load);
+        begin_batches(load);
     }
     load->elapsed_s = (double)(clock_now_ns() - began_ns) / 1e9;
     load->cpu_s = own_cpu_s() - cpu_before_s;
@@ -309,6 +357,9 @@ static void run(struct load *load) {
         }
         if (options->seconds > 0) {
             phase.deadline_ns = clock_now_ns() + (uint64_t)(options->seconds * 1e9);
+        }
+        if (options->rate > 0) {
+            phase.interval_ns = options->exchange.batch_max * 1e9 / options->rate;
         }
         run_phase(load, phase);
     }
@@ -339,6 +390,7 @@ static void print_result(const struct load *load) {
     print_percentile(load, "p50_us", 0.5);
     print_percentile(load, "p99_us", 0.99);
     print_percentile(load, "p99.9_us", 0.999);
+    print_percentile(load, "max_us", 1);
     double per_second = load->elapsed_s > 0 ? (double)operations / load->elapsed_s : 0.0;
     printf("\"operations_per_second\": %.0f, \"seconds\": %.6f, \"load_cpu_seconds\": %.3f}\n",
            per_second, load->elapsed_s, load->cpu_s);
@@ -348,15 +400,18 @@ int main(int argument_count, char **arguments) {
     struct load load = {0};
     options_parse(&load.options, argument_count, arguments);
     signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_TIMERSLACK, 1UL); /* a rate is kept by short waits */
 
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.connections = calloc(load.options.connections, sizeof(*load.connections));
-    if (load.epoll < 0 || load.connections == NULL ||
+    load.idle = calloc(load.options.connections, sizeof(struct connection *));
+    if (load.epoll < 0 || load.connections == NULL || load.idle == NULL ||
         !workload_init(&load.workload, &load.options.workload)) {
         fail("out of memory or descriptors");
     }
     for (unsigned i = 0; i < load.options.connections; i++) {
         connection_open(&load, &load.connections[i]);
+        connection_rest(&load, &load.connections[i]);
     }
 
     run(&load);
@@ -366,6 +421,7 @@ int main(int argument_count, char **arguments) {
         connection_close(&load.connections[i]);
     }
     free(load.connections);
+    free(load.idle);
     workload_finish(&load.workload);
     close(load.epoll);
     return load.tally.wrong + load.tally.errors > 0 ? 1 : 0;

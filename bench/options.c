@@ -9,12 +9,13 @@
 enum {
     CONNECTIONS_MAX = 10000,
     SECONDS_MAX = 86400,
+    RATE_MAX = 100000000,
     TTL_MAX_S = 30 * 86400, /* beyond this the protocol takes a number as a date */
 };
 
 static const char usage[] =
     "Usage: stayd-load --server HOST:PORT|unix:PATH [OPTION]...\n"
-    "Loads a memcached server, checks every reply and prints one line of JSON.\n"
+    "Loads a memcached or Redis server, checks every reply and prints one line of JSON.\n"
     "\n"
     "  --connections=N   connections, all driven by one thread (default 50)\n"
     "  --pipeline=N      requests to a write; the next write follows the last reply (default 1)\n"
@@ -26,15 +27,18 @@ static const char usage[] =
     "  --value=BYTES     or MIN-MAX, picked by the key (default 220)\n"
     "  --ttl=SECONDS     time to live of what is set, at most 30 days (default 0: for ever)\n"
     "  --meta            mg and ms instead of get and set\n"
+    "  --resp            Redis's protocol, with GET and SET\n"
     "  --refill          set what a read missed\n"
     "  --preload         first set every key once\n"
     "  --warmup=N        operations before those that are reported (default 0)\n"
     "  --operations=N    stop after so many\n"
     "  --seconds=N       stop after so long\n"
+    "  --rate=N          operations a second in the last phase (default 0: as fast as they go)\n"
     "  --seed=N          of the random choices (default 1)\n"
     "\n"
     "The result is that of the last phase: preload, warm-up, then the one with --operations or\n"
-    "--seconds. Latencies are those of a whole batch: from its write to its last reply.\n"
+    "--seconds. Latencies are those of a whole batch: from its write to its last reply; with\n"
+    "--rate from when it was due, so a batch that finds every connection waiting waits as well.\n"
     "Exit status: 0; 1 when a reply was wrong; 2 when the run could not be made.\n";
 
 static _Noreturn void fail_option(const char *name, const char *text, const char *wanted) {
@@ -92,11 +96,13 @@ static const struct option names[] = {
     {"value", required_argument, NULL, 'v'},
     {"ttl", required_argument, NULL, 't'},
     {"meta", no_argument, NULL, 'm'},
+    {"resp", no_argument, NULL, 'R'},
     {"refill", no_argument, NULL, 'r'},
     {"preload", no_argument, NULL, 'f'},
     {"warmup", required_argument, NULL, 'w'},
     {"operations", required_argument, NULL, 'o'},
     {"seconds", required_argument, NULL, 'd'},
+    {"rate", required_argument, NULL, 'q'},
     {"seed", required_argument, NULL, 'e'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -137,7 +143,10 @@ static void parse_option(struct options *options, int letter, const char *name, 
         exchange->ttl_s = (unsigned)parse_whole(name, text, 0, TTL_MAX_S);
         return;
     case 'm':
-        exchange->meta = true;
+        exchange->protocol = EXCHANGE_META;
+        return;
+    case 'R':
+        exchange->protocol = EXCHANGE_RESP;
         return;
     case 'r':
         exchange->refill = true;
@@ -153,6 +162,9 @@ static void parse_option(struct options *options, int letter, const char *name, 
         return;
     case 'd':
         options->seconds = parse_decimal(name, text, SECONDS_MAX);
+        return;
+    case 'q':
+        options->rate = parse_decimal(name, text, RATE_MAX);
         return;
     case 'e':
         workload->seed = parse_whole(name, text, 0, UINT64_MAX);

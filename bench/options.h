@@ -15,6 +15,7 @@ struct options {
     uint64_t warmup_operations;
     uint64_t operations; /* 0: no limit */
     double seconds;      /* 0: no limit; both 0: nothing is measured */
+    double rate; /* operations begun a second in the measured phase; 0: as fast as they go */
     struct workload_options workload;
     struct exchange_options exchange;
 };

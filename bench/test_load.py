@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,21 +34,40 @@ def answer_correctly(items, words, value):
     return b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (words[1], len(value), value)
 
 
+def answer_resp_correctly(items, requests, line):
+    """A Redis of a few lines."""
+    words = []
+    for _ in range(int(line[1:])):
+        words.append(requests.read(int(requests.readline()[1:]) + 2)[:-2])
+    if words[0] == b"SET":
+        assert words[3:] in ([], [b"EX", b"60"])
+        items[words[1]] = words[2]
+        return b"+OK\r\n"
+    if words[1] not in items:
+        return b"$-1\r\n"
+    return b"$%d\r\n%s\r\n" % (len(items[words[1]]), items[words[1]])
+
+
 @contextmanager
 def server(change=lambda reply: reply):
-    """Serves on a free port, each reply changed by `change` (None: the connection is closed); gives
-    the port."""
+    """Serves both protocols on a free port, each reply changed by `change` (None: the connection is
+    closed); gives the port."""
     items = {}
+
+    def answer(requests, line):
+        if line.startswith(b"*"):
+            return answer_resp_correctly(items, requests, line)
+        words = line.split()
+        value = None
+        if words[0] == b"set":
+            value = requests.read(int(words[4]) + 2)[:-2]
+        return answer_correctly(items, words, value)
 
     def serve(connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with connection, suppress(OSError), connection.makefile("rb") as requests:
             for line in requests:
-                words = line.split()
-                value = None
-                if words[0] == b"set":
-                    value = requests.read(int(words[4]) + 2)[:-2]
-                reply = change(answer_correctly(items, words, value))
+                reply = change(answer(requests, line))
                 if reply is None:
                     return
                 connection.sendall(reply)
@@ -88,6 +108,57 @@ def test_a_server_that_answers_correctly_passes():
     assert result["gets"] + result["sets"] == 500
     assert result["hits"] == result["gets"] > 300
     assert result["wrong"] == result["errors"] == 0
+
+
+@pytest.mark.parametrize("ttl", ["--ttl=0", "--ttl=60"])
+def test_a_redis_that_answers_correctly_passes(ttl):
+    with server() as port:
+        done = load(port, "--resp", ttl, "--operations=500", "--get=80", "--pipeline=7", "--refill")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert 0 < result["hits"] < result["gets"]
+    assert result["wrong"] == result["errors"] == 0
+
+
+@pytest.mark.parametrize(
+    "before, after, status",
+    [
+        pytest.param(b"$220\r\n", b"$220\r\n#", BROKEN_OFF, id="a byte too many"),
+        pytest.param(b"$220\r\n", b"$219\r\n", BROKEN_OFF, id="a byte too few"),
+        pytest.param(b"$220\r\n", b"-LOADING\r\n", BROKEN_OFF, id="a read refused"),
+        pytest.param(b"+OK", b"-MISCONF", WRONG, id="a write refused"),
+    ],
+)
+def test_a_wrong_reply_of_a_redis_fails_the_run(before, after, status):
+    with server(lambda reply: reply.replace(before, after)) as port:
+        done = load(port, "--resp", "--preload", "--operations=500")
+    assert done.returncode == status
+    assert "unexpected reply" in done.stderr
+
+
+def test_a_rate_is_kept():
+    with server() as port:
+        done = load(port, "--rate=1000", "--pipeline=5", "--operations=500", "--get=0")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["operations"] == 500
+    assert result["seconds"] >= 0.495  # the last of 100 batches is due 99 distances after the first
+
+
+def test_what_waits_for_a_connection_counts_as_latency():
+    """100 requests a second to a server that takes 50 ms for each, over two connections: the last
+    ones wait behind all others."""
+
+    def slowly(reply):
+        time.sleep(0.05)
+        return reply
+
+    with server(slowly) as port:
+        done = load(port, "--rate=100", "--operations=40", "--get=0")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["max_us"] > 500_000
+    assert result["operations_per_second"] <= 40
 
 
 @pytest.mark.parametrize(
