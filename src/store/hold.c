@@ -10,7 +10,7 @@
 enum {
     HOLD_TICK_MS = 100,
     HOLD_PATIENCE_MS = 250, /* that writes may wait for room on a backup's account */
-    HOLD_FREE_SHARE = 8,    /* of the segments: so many should be free when a hold begins, */
+    HOLD_FREE_SHARE = 4,    /* of the segments: so many should be free when a hold begins, */
     HOLD_GAIN = 25,         /* if emptying others gains this percentage of each */
 };
 

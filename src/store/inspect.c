@@ -179,9 +179,10 @@ static struct layout_segment_header *inspect_loaded(const struct inspect *inspec
     return (struct layout_segment_header *)(void *)(inspect->buffer + LAYOUT_PAGE);
 }
 
-/* Reads a segment into the buffer: a mapping of a failing disk would end the process. */
-static bool inspect_load(struct inspect *inspect, uint32_t segment, char *error) {
-    if (inspect_read_at(inspect->file, inspect_loaded(inspect), inspect->header.segment_bytes,
+/* Reads the first `size` bytes of a segment into the buffer: a mapping of a failing disk would end
+ * the process. */
+static bool inspect_load(struct inspect *inspect, uint32_t segment, size_t size, char *error) {
+    if (inspect_read_at(inspect->file, inspect_loaded(inspect), size,
                         inspect_segment_offset(inspect, segment))) {
         return true;
     }
@@ -274,7 +275,7 @@ bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_co
                     inspect_report *report, void *context) {
     struct inspect_walk walk = {inspect, segment, counts, report, context};
     char error[POOL_ERROR_MAX];
-    if (!inspect_load(inspect, segment, error)) {
+    if (!inspect_load(inspect, segment, inspect->header.segment_bytes, error)) {
         inspect_fault(&walk, 0, error);
         return false;
     }
@@ -346,13 +347,18 @@ bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
         .data = (const char *)inspect_loaded(inspect),
     };
     char why[POOL_ERROR_MAX - 32];
-    if (!inspect_load(inspect, segment, why)) {
+    const struct layout_segment_header *header = inspect_loaded(inspect);
+    if (!inspect_load(inspect, segment, sizeof *header, why)) {
         return inspect_explain(error, "segment %u: %s", segment, why);
     }
-    if (segment_header_valid(inspect_loaded(inspect))) {
-        uint32_t end = inspect_gather(inspect, sequence);
-        result->size = end > sizeof(struct layout_segment_header) ? end : 0;
+    if (!segment_header_valid(header)) {
+        return true; /* it is free */
     }
+    if (!inspect_load(inspect, segment, inspect->header.segment_bytes, why)) {
+        return inspect_explain(error, "segment %u: %s", segment, why);
+    }
+    uint32_t end = inspect_gather(inspect, sequence);
+    result->size = end > sizeof *header ? end : 0;
     return true;
 }
 

@@ -78,6 +78,17 @@ def backup(stayd, to, pool="sessions"):
     assert (done.returncode, done.stderr) == (0, b""), done.stderr
 
 
+def backup_at_last(stayd, to):
+    """Backs up a pool whose clients may be faster than the backup: until it succeeds."""
+    def succeeds():
+        done = run("-c", stayd.config_path, "backup", "sessions", to)
+        assert done.returncode == 0 or b"writes would have to wait" in done.stderr, done.stderr
+        assert to.exists() == (done.returncode == 0)
+        return done.returncode == 0
+
+    wait_until(succeeds, 60, "a backup")
+
+
 def restore(stayd, path, *more):
     """Runs `stayctl restore` for the sessions pool."""
     return run("-c", stayd.config_path, "restore", path, "sessions", *more)
@@ -610,7 +621,7 @@ def test_a_backup_while_clients_write_is_one_state_between_its_begin_and_its_end
                 begins = [journal.acknowledged for journal in journals]
                 count_before = relay.count
                 path = tmp_path / f"{number}.pool"
-                backup(stayd, path)
+                backup_at_last(stayd, path)
                 ends = [len(journal.commands) for journal in journals]
                 count_after = relay.count + 1
                 code, output = check(path)
@@ -902,7 +913,7 @@ def test_nothing_is_freed_or_moved_during_a_hold_and_afterwards_it_is(holding):
         assert overwrite(connection, 12) == []
     number = begin_hold(connection, 20)
     before, free = compacted(), stat("segments_free")
-    assert free >= 240 // 8, "there is room for what comes"
+    assert free >= 240 // 4, "there is room for what comes"
     assert overwrite(connection, (free - 8) * 16) == [], "fewer than the janitor leaves alone"
     assert stat("segments_free") <= 18
     deadline = time.monotonic() + 0.5  # five times as long as the janitor ever waits
