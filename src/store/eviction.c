@@ -8,13 +8,16 @@ enum {
     EVICTION_MEMORY = 8 /* passes that the usual threshold is an average of */
 };
 
-/* The sealed segments of the class that has the oldest one, oldest first. */
+/* The sealed segments of the class that has the oldest one, oldest first; of a small pool not more
+ * than a quarter, or it would forget nearly everything at once. */
 static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERGE]) {
     struct layout_segment *table = pool->view.segments;
     uint64_t above = 0; /* the generation of the one chosen last */
     unsigned count = 0;
     uint32_t class = 0;
-    while (count < EVICTION_MERGE) {
+    unsigned most = pool->view.segment_count / 4;
+    most = most < EVICTION_MERGE ? most : EVICTION_MERGE;
+    while (count < most) {
         int64_t oldest = SEGMENT_NONE;
         uint64_t oldest_generation = UINT64_MAX;
         for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
