@@ -44,6 +44,16 @@ void expect(bool holds, const char *what, const char *file, int line) {
     _exit(1);
 }
 
+unsigned scaled(unsigned count) {
+#if defined(__SANITIZE_THREAD__)
+    return count / 8;
+#elif defined(__SANITIZE_ADDRESS__)
+    return count / 3;
+#else
+    return count;
+#endif
+}
+
 /* ---- the clock; these three stand in front of the C library's own ---- */
 
 int clock_gettime(clockid_t clock, struct timespec *now) {

@@ -23,6 +23,9 @@
 #define EXPECT(condition) expect((condition), #condition, __FILE__, __LINE__)
 void expect(bool holds, const char *what, const char *file, int line);
 
+/* How often to do something that is to be done often: less where a sanitizer makes it slow. */
+unsigned scaled(unsigned count);
+
 /* ---- the clock that expiry goes by; durations are measured on the real one ---- */
 
 #define CLOCK_START_S UINT32_C(2000000000)
