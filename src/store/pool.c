@@ -222,6 +222,7 @@ static void pool_release(struct pool *pool) {
     free((char *)(uintptr_t)pool->options.run_dir);
     free(pool->shards);
     pthread_mutex_destroy(&pool->flush_lock);
+    pthread_mutex_destroy(&pool->sync_lock);
     free(pool);
 }
 
@@ -241,6 +242,7 @@ struct pool *pool_open(const struct pool_options *options, struct grace *grace,
     }
     memset(pool, 0, sizeof *pool);
     pthread_mutex_init(&pool->flush_lock, NULL);
+    pthread_mutex_init(&pool->sync_lock, NULL);
     pool->options = *options;
     pool->options.data_dir = pool_copy_string(options->data_dir);
     pool->options.run_dir = pool_copy_string(options->run_dir);

@@ -40,6 +40,7 @@ struct pool {
     uint64_t live_limit_bytes; /* evict = no: with more, new keys are refused */
     _Atomic bool read_only;
     pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
+    pthread_mutex_t sync_lock;  /* one sync at a time; taken after any other lock */
     struct pool_shard *shards;  /* one a thread, and the last is the janitor's */
     _Atomic uint64_t counters_base[POOL_COUNTERS]; /* what they were at the last reset */
 };

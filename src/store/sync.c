@@ -19,7 +19,8 @@ void pool_set_read_only(struct pool *pool, const char *why) {
     }
 }
 
-bool pool_sync(struct pool *pool) {
+/* Under sync_lock. */
+static bool sync_data(struct pool *pool) {
     if (atomic_load(&pool->read_only)) {
         return false;
     }
@@ -33,6 +34,14 @@ bool pool_sync(struct pool *pool) {
     }
     atomic_fetch_add(&pool->sync.count, 1);
     return true;
+}
+
+bool pool_sync(struct pool *pool) {
+    /* The kernel tells of an error once: of two syncs at a time, the other would end well. */
+    pthread_mutex_lock(&pool->sync_lock);
+    bool synced = sync_data(pool);
+    pthread_mutex_unlock(&pool->sync_lock);
+    return synced;
 }
 
 static bool sync_is_asked_for(const struct sync *sync) {
