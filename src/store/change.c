@@ -204,6 +204,7 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
     size_t size = record_stored_size(place.at);
     segments_note_due(&pool->segments, place.location, pool_due_s(pool, record));
     if (!change_publish(attempt, place.location, size)) {
+        record_spoil(place.at); /* or recovery would find an item that was refused */
         return STATUS_NO_MEMORY;
     }
     change_bury(attempt);

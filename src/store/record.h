@@ -49,6 +49,9 @@ bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_see
 /* Copies a whole record, no longer paired, and gives it the CRC of the segment it comes to. */
 void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed);
 
+/* Makes a record that no slot points to look torn. */
+void record_spoil(struct layout_record *at);
+
 /* Lets a record end at another time. Only while nobody else can read it. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed);
 
