@@ -3,10 +3,9 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "store/io.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 
@@ -43,7 +42,7 @@ static bool index_allocate(struct index *index, uint64_t part_offset, uint64_t c
     while (*ready < count) {
         off_t offset = (off_t)(part_offset + *ready * sizeof(struct layout_bucket));
         off_t bytes = INDEX_CHUNK * (off_t)sizeof(struct layout_bucket);
-        int failed = posix_fallocate(index->file, offset, bytes);
+        int failed = store_io_allocate(index->file, offset, bytes);
         if (failed != 0) {
             if (!atomic_exchange(&index->exhausted, true)) {
                 log_error("cannot let the index grow to %llu bytes: %s; it goes on with longer "
@@ -70,7 +69,7 @@ bool index_init(struct index *index, struct lookup_view *view, int file, bool fr
     if (count > header->bucket_max) {
         count = header->bucket_max;
     }
-    if (posix_fallocate(file, 0, (off_t)header->buckets_offset) != 0 ||
+    if (store_io_allocate(file, 0, (off_t)header->buckets_offset) != 0 ||
         !index_allocate(index, header->buckets_offset, count, &index->buckets_ready) ||
         !index_allocate(index, header->overflow_offset, atomic_load(&header->overflow_used),
                         &index->overflow_ready)) {
