@@ -178,13 +178,30 @@ static bool mapping_sync_folder(const char *folder) {
     return synced;
 }
 
+/* Opens the passing name of a new file. If a crash came between the link and the unlink below, it
+ * is one more name of a whole pool, which may have been moved away since: that is not to be
+ * touched. */
+static int mapping_open_passing(const char *passing) {
+    for (;;) {
+        int file = open(passing, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        struct stat status;
+        if (file < 0 || (fstat(file, &status) == 0 && status.st_nlink <= 1)) {
+            return file;
+        }
+        close(file);
+        if (unlink(passing) != 0) {
+            return -1;
+        }
+    }
+}
+
 /* Makes the file under a passing name and links it to its own only when it is whole. */
 static enum status mapping_create_data(struct mapping *mapping, const char *path,
                                        const struct pool_options *options,
                                        const struct layout_data_header *wanted, char *error) {
     char passing[PATH_MAX];
     snprintf(passing, sizeof passing, "%s/%s.pool.new", options->data_dir, options->name);
-    mapping->file = open(passing, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    mapping->file = mapping_open_passing(passing);
     if (mapping->file < 0) {
         return mapping_fail(mapping, error, "create", passing);
     }
