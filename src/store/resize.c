@@ -43,6 +43,15 @@ static uint64_t resize_file_bytes(const struct layout_data_header *header, uint3
     return LAYOUT_PAGE + (uint64_t)header->segment_bytes * count;
 }
 
+/* Writes the header with another count, in one piece: between two stores into the mapping the
+ * kernel might bring it to the disk with a checksum that is not its own. */
+static bool resize_write_header(int file, struct layout_data_header *header, uint32_t count) {
+    struct layout_data_header resized = *header;
+    resized.segment_count = count;
+    resized.header_crc = mapping_header_crc(&resized);
+    return store_io_write_all(file, &resized, offsetof(struct layout_data_header, stop_id), 0) == 0;
+}
+
 bool resize_grow(int file, struct layout_data_header *header, uint32_t count,
                  char error[POOL_ERROR_MAX]) {
     uint64_t before = resize_file_bytes(header, header->segment_count);
@@ -58,17 +67,13 @@ bool resize_grow(int file, struct layout_data_header *header, uint32_t count,
                  strerror(failed));
         return false;
     }
-    struct layout_data_header grown = *header;
-    grown.segment_count = count;
-    grown.header_crc = mapping_header_crc(&grown);
     /* The new room must be there before the header counts it. */
-    if (store_io_sync(file) != 0 ||
-        store_io_write_all(file, &grown, offsetof(struct layout_data_header, stop_id), 0) != 0 ||
+    if (store_io_sync(file) != 0 || !resize_write_header(file, header, count) ||
         store_io_sync(file) != 0) {
         snprintf(error, POOL_ERROR_MAX, "cannot write the header of pool %s: %m", header->name);
         return false;
     }
-    *header = grown;
+    header->segment_count = count;
     log_info("pool %s: grown to %u segments of %u bytes", header->name, count,
              header->segment_bytes);
     return true;
@@ -131,10 +136,8 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
     }
     struct layout_data_header *header = pool->header;
     uint32_t before = header->segment_count;
-    header->segment_count = count;
-    header->header_crc = mapping_header_crc(header);
     /* Only once the header says so durably may the rest of the file go. */
-    if (!pool_sync(pool) ||
+    if (!resize_write_header(pool->data_mapping.file, header, count) || !pool_sync(pool) ||
         store_io->truncate(pool->data_mapping.file, (off_t)resize_file_bytes(header, count)) != 0) {
         snprintf(error, POOL_ERROR_MAX, "cannot shrink the file of pool %s: %m",
                  pool->options.name);
