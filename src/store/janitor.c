@@ -302,6 +302,11 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     uint32_t now_s = clock_unix_s();
     uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
     atomic_store(&janitor->died, false);
+    if (atomic_load(&pool->read_only)) {
+        /* Freeing takes a sync, so what was moved or evicted would be so for nothing. */
+        janitor_note_stuck(pool, waited_for, true, 0);
+        return;
+    }
     pool_flush_due(pool, now_s);
     janitor_seal_flushed(pool);
     unsigned freed = janitor_free_dead(pool, now_s);
@@ -430,6 +435,9 @@ enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
     janitor->waiting[purpose]--;
     pthread_mutex_unlock(&janitor->lock);
     store_thread_refresh(thread);
+    if (!available && atomic_load(&pool->read_only)) {
+        return STATUS_READ_ONLY;
+    }
     return available ? STATUS_OK : STATUS_NO_MEMORY;
 }
 

@@ -58,8 +58,9 @@ bool janitor_start(struct pool *pool);
 /* Ends it, after the pass that it is in. Accepts one that never started. */
 void janitor_stop(struct pool *pool);
 
-/* Waits until a segment can be opened for this purpose: OK, or NO_MEMORY when the pool is full and
- * may not forget anything. The thread is quiescent meanwhile: its items are no longer valid. */
+/* Waits until a segment can be opened for this purpose: OK, NO_MEMORY when the pool is full and
+ * may not forget anything, or READ_ONLY. The thread is quiescent meanwhile: its items are no longer
+ * valid. */
 enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
                               enum segment_purpose purpose);
 
