@@ -59,6 +59,12 @@ static bool recovery_outlives(const struct record *old, const struct record *lat
            !record_expired(old->expiry_s, now_s);
 }
 
+/* Of a record and its copy, that with the later access: an idle time-out counts from there. */
+static bool recovery_is_later(const struct record *record, const struct record *than) {
+    return record->sequence > than->sequence ||
+           (record->sequence == than->sequence && record->accessed_s > than->accessed_s);
+}
+
 /* Gives the key's slot to this record, unless a later one has it. */
 static bool recovery_index_record(struct recovery *recovery, const struct segment_cursor *cursor) {
     struct pool *pool = recovery->pool;
@@ -70,7 +76,7 @@ static bool recovery_index_record(struct recovery *recovery, const struct segmen
     if (!index_find(&pool->index, bucket, hash, cursor->record.key, &hit)) {
         placed = index_insert(&pool->index, bucket, slot);
     } else {
-        if (hit.record.sequence < cursor->record.sequence) {
+        if (recovery_is_later(&cursor->record, &hit.record)) {
             atomic_store_explicit(hit.slot, slot, memory_order_release);
         }
         if (recovery_outlives(&hit.record, &cursor->record, recovery->now_s) ||
