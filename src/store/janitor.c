@@ -11,6 +11,7 @@
 
 enum {
     JANITOR_TICK_MS = 100,
+    JANITOR_SWEEP_NS = 4000000, /* of each tick, while there is no hurry */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
     JANITOR_MARKER_SHARE = 32, /* of the pool in tombstones is too much */
@@ -114,13 +115,14 @@ static int64_t janitor_next_to_sweep(struct pool *pool, uint32_t now_s) {
     return SEGMENT_NONE;
 }
 
-/* Removes expired items from segments that others keep alive: from the next one that has any, or
- * from all. */
+/* Removes expired items from segments that others keep alive: as many segments as a small part of
+ * the tick allows, in turn, or all. */
 static void janitor_sweep(struct pool *pool, bool all, uint32_t now_s) {
-    uint32_t limit = all ? pool->view.segment_count : 1;
-    for (uint32_t done = 0; done < limit; done++) {
+    uint64_t began_ns = clock_monotonic_ns();
+    for (uint32_t done = 0; done < pool->view.segment_count; done++) {
         int64_t segment = janitor_next_to_sweep(pool, now_s);
-        if (segment == SEGMENT_NONE) {
+        if (segment == SEGMENT_NONE ||
+            (!all && clock_monotonic_ns() - began_ns > JANITOR_SWEEP_NS)) {
             return;
         }
         /* In an open one, what is written by the end of a grace period from now. */
