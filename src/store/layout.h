@@ -75,6 +75,7 @@ struct layout_data_header {
     _Atomic uint64_t opened_sequence; /* the sequence when a segment was last opened, or the pool;
                                        * those given out since are below it + LAYOUT_SEQUENCE_GAP */
     _Atomic uint64_t items;           /* about how many: sizes the index in recovery */
+    uint32_t sync_failed; /* 1: what the kernel shows of the file may not be on the disk */
 };
 
 struct layout_segment_header {

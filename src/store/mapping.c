@@ -235,6 +235,26 @@ static enum status mapping_create_data(struct mapping *mapping, const char *path
     return STATUS_OK;
 }
 
+void mapping_note_failed_sync(int file) {
+    const uint32_t failed = 1;
+    int ignored = store_io_write_all(file, &failed, sizeof failed,
+                                     offsetof(struct layout_data_header, sync_failed));
+    (void)ignored; /* the disk is what it is; whoever asked for the sync is told */
+}
+
+bool mapping_write_again(const struct mapping *mapping) {
+    struct layout_data_header *header = (void *)mapping->base;
+    if (header->sync_failed == 0) {
+        return true;
+    }
+    log_warning("%s: an earlier sync of its file failed; all of it is written again", header->name);
+    if (store_io_write_all(mapping->file, mapping->base, mapping->size_bytes, 0) != 0) {
+        return false;
+    }
+    header->sync_failed = 0;
+    return true;
+}
+
 enum status mapping_open_data(struct mapping *mapping, const struct pool_options *options,
                               const struct layout_data_header *wanted, bool *created,
                               char error[POOL_ERROR_MAX]) {

@@ -42,6 +42,14 @@ enum status mapping_attach_index(struct mapping *mapping, const struct pool_opti
 enum status mapping_create_index(struct mapping *mapping, const struct pool_options *options,
                                  uint64_t size_bytes, char error[POOL_ERROR_MAX]);
 
+/* A sync of this data file has failed. What the kernel could not write it keeps in memory, but
+ * takes for written: this leaves word, in that same memory, for the next start. */
+void mapping_note_failed_sync(int file);
+
+/* If a sync of the data failed in an earlier run: has all of it written again by the next one.
+ * False and errno if it cannot even be read. */
+bool mapping_write_again(const struct mapping *mapping);
+
 /* The CRC of the part of a data header that never changes. */
 uint32_t mapping_header_crc(const struct layout_data_header *header);
 

@@ -174,7 +174,7 @@ static bool pool_begin_header(struct pool *pool, bool attached, bool created) {
     } else if (!created) {
         atomic_fetch_add(&header->opened_sequence, LAYOUT_SEQUENCE_GAP);
     }
-    return pool_sync(pool);
+    return mapping_write_again(&pool->data_mapping) && pool_sync(pool);
 }
 
 /* Takes both files into use: from here on they are no longer as the last stop left them. */

@@ -71,6 +71,7 @@ bool resize_grow(int file, struct layout_data_header *header, uint32_t count,
     if (store_io_sync(file) != 0 || !resize_write_header(file, header, count) ||
         store_io_sync(file) != 0) {
         snprintf(error, POOL_ERROR_MAX, "cannot write the header of pool %s: %m", header->name);
+        mapping_note_failed_sync(file);
         return false;
     }
     header->segment_count = count;

@@ -29,6 +29,7 @@ static bool sync_data(struct pool *pool) {
         char why[128];
         snprintf(why, sizeof why, "its file could not be written to the disk (%s)",
                  strerror(errno));
+        mapping_note_failed_sync(pool->data_mapping.file);
         pool_set_read_only(pool, why);
         return false;
     }
