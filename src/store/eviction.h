@@ -1,7 +1,7 @@
 /* Eviction by merging, as Segcache does it (Yang, Yue, Rashmi: NSDI'21): the oldest segments of one
  * TTL class are merged, and of their records those with the most reads for their size stay, about
- * half; the rest is forgotten. It costs one pass over bytes that are in order, and no list that every read has to
- * keep.
+ * half; the rest is forgotten. It costs one pass over bytes that are in order, and no list that
+ * every read has to keep.
  *
  * Called by the janitor's thread only.
  */
