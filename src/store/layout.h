@@ -158,6 +158,7 @@ struct layout_index_header {
     _Atomic uint64_t stop_id;
     _Atomic uint32_t state; /* enum layout_index_state */
     uint32_t reserved;
+    uint64_t boot_id; /* of the system's run that stop_id is of */
 
     /* Read with every request, changed seldom. */
     _Alignas(64) _Atomic uint64_t bucket_count; /* in use: linear hashing, see lookup.h */

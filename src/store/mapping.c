@@ -277,6 +277,16 @@ enum status mapping_open_data(struct mapping *mapping, const struct pool_options
     return mapping_create_data(mapping, path, options, wanted, error);
 }
 
+uint64_t mapping_boot_id(void) {
+    char text[64];
+    int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read(file, text, sizeof text);
+    if (file >= 0) {
+        close(file);
+    }
+    return length <= 0 ? 0 : hash_key(0, bytes_from(text, (size_t)length)) | 1;
+}
+
 /* Whether the mapped index is the one that the data's clean stop left. */
 static bool mapping_index_fits(const struct mapping *mapping, const struct layout_data_header *data,
                                const struct layout_index_header *wanted) {
@@ -291,7 +301,8 @@ static bool mapping_index_fits(const struct mapping *mapping, const struct layou
            found->overflow_offset == wanted->overflow_offset &&
            found->bucket_max == wanted->bucket_max && found->overflow_max == wanted->overflow_max &&
            atomic_load(&found->state) == LAYOUT_INDEX_STOPPED && atomic_load(&data->stop_id) != 0 &&
-           atomic_load(&found->stop_id) == atomic_load(&data->stop_id);
+           atomic_load(&found->stop_id) == atomic_load(&data->stop_id) && found->boot_id != 0 &&
+           found->boot_id == mapping_boot_id();
 }
 
 enum status mapping_attach_index(struct mapping *mapping, const struct pool_options *options,

@@ -50,6 +50,10 @@ void mapping_note_failed_sync(int file);
  * False and errno if it cannot even be read. */
 bool mapping_write_again(const struct mapping *mapping);
 
+/* The number of this run of the system, from its start to its end; 0: it is not known. An index is
+ * never synced, so one that lies on a disk is worth nothing after a power cut. */
+uint64_t mapping_boot_id(void);
+
 /* The CRC of the part of a data header that never changes. */
 uint32_t mapping_header_crc(const struct layout_data_header *header);
 

@@ -296,6 +296,7 @@ static void pool_mark_stopped(struct pool *pool) {
     }
     stop_id |= 1;
     atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
+    pool->view.index->boot_id = mapping_boot_id();
     atomic_store(&pool->view.index->stop_id, stop_id);
     atomic_store(&pool->view.index->state, LAYOUT_INDEX_STOPPED);
     atomic_store(&pool->header->stop_id, stop_id);
