@@ -79,6 +79,9 @@ void pool_flush_due(struct pool *pool, uint32_t now_s) {
     if (due_s != 0 && due_s <= now_s &&
         flush_reserve(pool, SEGMENT_FOR_JANITOR, now_s, 0, &place)) {
         flush_apply(pool, flush_write(pool, 0, place));
+        if (pool->header != NULL) {
+            sync_note_write(&pool->sync);
+        }
     }
     pthread_mutex_unlock(&pool->flush_lock);
 }
