@@ -7,7 +7,7 @@ help:
 	@echo 'make run     see a Django site whose users stay logged in (about a minute)'
 	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
-	@echo 'make bench   measure stayd against memcached, in one run on this machine'
+	@echo 'make bench   measure stayd against memcached and Redis, in one run on this machine'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
 	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'

@@ -1,7 +1,7 @@
 """The servers that are measured: started on a free loopback port, asked what they used, stopped.
 
-Both are given the same number of threads and the same memory. Times are nanoseconds, sizes bytes
-unless a name says otherwise.
+stayd and memcached are given the same number of threads and the same memory; Redis has one thread
+that answers. Times are nanoseconds, sizes bytes unless a name says otherwise.
 """
 
 import contextlib
@@ -17,6 +17,8 @@ from pathlib import Path
 START_DEADLINE_S = 15
 STOP_DEADLINE_S = 15
 SETTLE_DEADLINE_S = 20
+REWRITE_DEADLINE_S = 120
+RUN_DIR_FREE = 256 << 20  # bytes that a file system in memory must have left to be used
 
 
 class DaemonError(Exception):
@@ -67,14 +69,29 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def _memory_folder():
+    """Where files go that belong in memory, as /run is on a Debian system; else the usual place."""
+    folder = "/dev/shm"
+    if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > RUN_DIR_FREE:
+        return folder
+    return None
+
+
 class Daemon:
-    """One running server; use as a context manager. Subclasses give `name` and `command`."""
+    """One server; use as a context manager. Subclasses give `name` and `command`.
+
+    `on_disk` is a folder for its files where writes reach a disk; without, they lie in the
+    system's temporary folder.
+    """
 
     name = ""
+    load_options = {}  # what stayd-load needs to speak with it
 
-    def __init__(self):
+    def __init__(self, on_disk=None):
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="stayd-bench-"))
+        if on_disk is not None:
+            on_disk.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix="stayd-bench-", dir=on_disk))
         self.process = None
 
     def command(self):
@@ -83,7 +100,7 @@ class Daemon:
 
     def __enter__(self):
         try:
-            self._start()
+            self.start()
         except BaseException:
             self.stop()
             raise
@@ -101,32 +118,51 @@ class Daemon:
         """What the daemon has printed so far."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def _start(self):
-        with open(self.folder / "log", "wb") as log:
+    def spawn(self):
+        """Starts the process and returns at once."""
+        with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def start(self):
+        """Starts the process and waits until it answers."""
+        self.spawn()
         deadline = time.monotonic() + START_DEADLINE_S
         while True:
             try:
-                self.ask("version")
+                self.check_answer()
                 return
             except OSError as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise DaemonError(
-                        f"{' '.join(self.command())} did not start: {error}\n{self.log()}"
-                    ) from error
+                self.fail_unless_starting(deadline, error)
             time.sleep(0.01)
 
-    def stop(self):
-        """Stops the process, by its own id, and removes its files."""
+    def fail_unless_starting(self, deadline, why):
+        """Raises DaemonError if the process has ended or the deadline (monotonic) has passed."""
+        if self.process.poll() is not None or time.monotonic() > deadline:
+            raise DaemonError(f"{' '.join(self.command())} did not start: {why}\n{self.log()}")
+
+    def check_answer(self):
+        """Raises OSError while the server is not ready."""
+        self.ask("version")
+
+    def kill(self):
+        """Ends the process at once, as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self):
+        """Ends the process cleanly. Accepts one that has ended."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(STOP_DEADLINE_S)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                self.kill()
+
+    def stop(self):
+        """Stops the process, by its own id, and removes its files."""
+        self.terminate()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def ask(self, request, end="\r\n"):
@@ -161,6 +197,12 @@ class Daemon:
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         return Cpu(total_ns, int(fields[11]) * tick_ns, int(fields[12]) * tick_ns)
+
+    def bytes_to_disk(self):
+        """Bytes that the process has had written to a disk so far, its mappings' pages included:
+        proc(5), write_bytes in io. A page counts once for each time that it is written."""
+        text = (Path("/proc") / str(self.process.pid) / "io").read_text()
+        return int(text.partition("\nwrite_bytes:")[2].split()[0])
 
     def resident(self):
         """The resident memory now."""
@@ -203,28 +245,92 @@ class Memcached(Daemon):
 
 
 class Stayd(Daemon):
-    """stayd with one pool, `persist` (a sessions pool: it does not evict) or not (a cache pool)."""
+    """stayd with one pool, `persist` (a sessions pool: it does not evict) or not (a cache pool).
+    `fsync` is a policy's name, or None for the default."""
 
     name = "stayd"
 
-    def __init__(self, binary, memory_mb, threads, persist):
-        super().__init__()
+    def __init__(self, binary, memory_mb, threads, persist, fsync=None, on_disk=None):
+        super().__init__(on_disk)
         self._command = [str(binary), "-c", str(self.folder / "stayd.conf")]
+        self._run_folder = tempfile.mkdtemp(prefix="stayd-bench-", dir=_memory_folder())
         words = {True: "yes", False: "no"}
         (self.folder / "data").mkdir()
-        (self.folder / "run").mkdir(mode=0o700)
         (self.folder / "stayd.conf").write_text(
             f"[server]\n"
             f"threads = {threads}\n"
             f"data_dir = {self.folder}/data\n"
-            f"run_dir = {self.folder}/run\n"
+            f"run_dir = {self._run_folder}\n"
             f"admin = 127.0.0.1:{free_port()}\n"
             f"[pool {'sessions' if persist else 'cache'}]\n"
             f"listen = {self.address}\n"
             f"memory = {memory_mb}M\n"
             f"evict = {words[not persist]}\n"
             f"persist = {words[persist]}\n"
+            + (f"fsync = {fsync}\n" if fsync else "")
         )
 
     def command(self):
         return self._command
+
+    def stop(self):
+        super().stop()
+        shutil.rmtree(self._run_folder, ignore_errors=True)
+
+
+class Redis(Daemon):
+    """Debian's Redis with Debian's redis.conf, but for `settings`: a dict of its directives, in
+    which `appendonly` is always on. It takes no snapshots beside the append-only file."""
+
+    name = "redis"
+    load_options = {"resp": True}
+
+    def __init__(self, peers, on_disk, **settings):
+        super().__init__(on_disk)
+        settings = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "protected-mode": "no",
+            "dir": self.folder,
+            "daemonize": "no",
+            "pidfile": "",
+            "logfile": "",
+            "save": "",
+            "appendonly": "yes",
+            **settings,
+        }
+        self._command = [str(peers / "usr/bin/redis-server"), str(peers / "etc/redis/redis.conf")]
+        for name, value in settings.items():
+            self._command += ["--" + name.replace("_", "-"), str(value)]
+
+    def command(self):
+        return self._command
+
+    def check_answer(self):
+        reply = self.ask("PING")
+        if reply != "+PONG\r\n":
+            raise ConnectionError(reply)
+
+    def item_count(self):
+        return int(self.ask("DBSIZE").lstrip(":"))
+
+    def append_only_file(self):
+        """What INFO says about the append-only file: a dict of strings."""
+        reply = self.ask("INFO persistence", "\r\n\r\n")
+        return dict(line.split(":", 1) for line in reply.splitlines() if line.startswith("aof_"))
+
+    def rewrite(self):
+        """Rewrites the append-only file, and waits until that is done."""
+        self.ask("BGREWRITEAOF")
+        self.wait_for_rewrite()
+
+    def wait_for_rewrite(self):
+        """Waits until no rewrite of the append-only file is under way or due."""
+        deadline = time.monotonic() + REWRITE_DEADLINE_S
+        while True:
+            found = self.append_only_file()
+            if found["aof_rewrite_in_progress"] == found["aof_rewrite_scheduled"] == "0":
+                return
+            if time.monotonic() > deadline:
+                raise DaemonError(f"redis did not end rewriting its file:\n{self.log()}")
+            time.sleep(0.1)

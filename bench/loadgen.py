@@ -17,7 +17,7 @@ def run_load(binary, daemon, **options):
     Raises LoadError when a reply was wrong or the run broke off.
     """
     command = [str(binary), f"--server={daemon.address}"]
-    for name, value in options.items():
+    for name, value in {**daemon.load_options, **options}.items():
         flag = "--" + name.replace("_", "-")
         command.append(flag if value is True else f"{flag}={value}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)

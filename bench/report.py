@@ -8,36 +8,58 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of work: what each round measured on stayd and on its peer, smaller being better.
+    """One kind of work: what each round measured on stayd and on its peer.
 
-    `target` is the ratio that DESIGN.md section 5 allows at most, or None; it is held against the
-    ratio as printed. `digits` are those behind the point.
+    What is held against `target` is the ratio of the medians, as printed; where there is no peer,
+    stayd's median itself. `target` is what DESIGN.md section 5 allows at most, with `at_least` at
+    least, or None. `digits` are those behind the point.
     """
 
     work: str
     stayd: list
-    peer: list
+    peer: list | None
     target: float | None = None
     digits: int = 0
+    at_least: bool = False
 
     @property
     def ratio(self):
-        """Median over median."""
+        """Median over median; None where there is no peer."""
+        if self.peer is None:
+            return None
         return statistics.median(self.stayd) / statistics.median(self.peer)
+
+    @property
+    def met(self):
+        """Whether the target was met; None where there is none."""
+        if self.target is None:
+            return None
+        if self.peer is None:
+            figure = round(statistics.median(self.stayd), self.digits)
+        else:
+            figure = round(self.ratio, 2)
+        return figure >= self.target if self.at_least else figure <= self.target
+
+    def target_text(self):
+        """The target as printed."""
+        if self.target is None:
+            return ""
+        digits = self.digits if self.peer is None else 2
+        return f"{'≥' if self.at_least else '≤'} {self.target:,.{digits}f}"
+
+    def figure_text(self):
+        """What is held against the target, as printed."""
+        return self._spread(self.stayd) if self.peer is None else f"{self.ratio:.2f}"
 
     def cells(self):
         """The row as strings."""
-        if self.target is None:
-            verdict = ""
-        else:
-            verdict = "[green]met[/]" if round(self.ratio, 2) <= self.target else "[red]missed[/]"
-        target = "" if self.target is None else f"{self.target:.2f}"
+        verdict = {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[self.met]
         return [
             self.work,
             self._spread(self.stayd),
-            self._spread(self.peer),
-            f"{self.ratio:.2f}",
-            target,
+            "" if self.peer is None else self._spread(self.peer),
+            "" if self.peer is None else f"{self.ratio:.2f}",
+            self.target_text(),
             verdict,
         ]
 
@@ -67,7 +89,7 @@ class Result:
         table.add_column(self.stayd_name, justify="right")
         table.add_column(self.peer_name, justify="right")
         table.add_column("ratio", justify="right")
-        table.add_column("at most", justify="right")
+        table.add_column("target", justify="right")
         table.add_column("")
         for row in self.rows:
             table.add_row(*row.cells())
@@ -75,3 +97,16 @@ class Result:
         for note in self.notes:
             console.print(f"  {note}", highlight=False)
         console.print()
+
+
+def print_verdicts(console, results):
+    """Prints which targets were met and which were missed."""
+    rows = [(result.title, row) for result in results for row in result.rows if row.met is not None]
+    missed = [(title, row) for title, row in rows if not row.met]
+    console.print(f"{len(rows) - len(missed)} of {len(rows)} targets met", highlight=False)
+    for title, row in missed:
+        console.print(
+            f"  [red]missed[/]: {title}: {row.work}: {row.figure_text()}, "
+            f"target {row.target_text()}",
+            highlight=False,
+        )

@@ -1,4 +1,4 @@
-"""make bench: measures stayd against Debian's memcached, and prints each figure beside its target.
+"""make bench: measures stayd against Debian's memcached and Redis; prints figures beside targets.
 
     build/venv/bin/python bench/run.py [--quick] [NAME...]
 
@@ -17,8 +17,9 @@ from pathlib import Path
 from rich.console import Console
 
 from daemons import DaemonError
-from entries import ENTRIES
+from entries import AGAINST_MEMCACHED, ENTRIES
 from loadgen import LoadError
+from report import print_verdicts
 from settings import Bench
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +29,7 @@ BUILD = ROOT / "build"
 def parse_arguments():
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Measure stayd against Debian's memcached; see docs/benchmarks.md."
+        description="Measure stayd against Debian's memcached and Redis; see docs/benchmarks.md."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENTRIES)}; all")
     parser.add_argument("--quick", action="store_true", help="shorter rounds, less certain figures")
@@ -36,7 +37,12 @@ def parse_arguments():
         "--threads", type=int, default=min(os.cpu_count(), 4), help="of each server (%(default)s)"
     )
     parser.add_argument("--stayd", type=Path, default=BUILD / "stayd")
-    parser.add_argument("--memcached", type=Path, default=BUILD / "peers/usr/bin/memcached")
+    parser.add_argument(
+        "--peers", type=Path, default=BUILD / "peers", help="where memcached and Redis are unpacked"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=BUILD / "bench-data", help="a folder on a disk, for files"
+    )
     parser.add_argument("--load", type=Path, default=BUILD / "bench/stayd-load")
     parser.add_argument(
         "--peer-twice",
@@ -47,7 +53,12 @@ def parse_arguments():
     for name in arguments.names:
         if name not in ENTRIES:
             parser.error(f"there is no entry {name}; there are {', '.join(ENTRIES)}")
-    needed = [arguments.memcached, arguments.load]
+        if arguments.peer_twice and name not in AGAINST_MEMCACHED:
+            parser.error(f"--peer-twice goes with {', '.join(AGAINST_MEMCACHED)}")
+    if not arguments.names:
+        arguments.names = AGAINST_MEMCACHED if arguments.peer_twice else list(ENTRIES)
+    binaries = arguments.peers / "usr/bin"
+    needed = [binaries / "memcached", binaries / "redis-server", arguments.load]
     if not arguments.peer_twice:
         needed.append(arguments.stayd)
     for path in needed:
@@ -56,18 +67,25 @@ def parse_arguments():
     return arguments
 
 
-def describe_machine(memcached):
-    """One line on what the figures were measured on, and against what."""
+def version_of(*command):
+    """The first line that a program prints about itself."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[0]
+
+
+def describe_machine(peers):
+    """Two lines: what the figures were measured on, and against what."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    version = subprocess.run([memcached, "-V"], capture_output=True, text=True, check=True).stdout
+    memcached = version_of(peers / "usr/bin/memcached", "-V")
+    redis = version_of(peers / "usr/bin/redis-server", "--version").partition(" sha=")[0]
     return (
-        f"{os.cpu_count()} cores of {model}, {memory_gb:.0f} GB, Linux {platform.release()}; "
-        f"the peer is {version.strip()}"
+        f"{os.cpu_count()} cores of {model}, {memory_gb:.0f} GB, Linux {platform.release()}, "
+        f"load average {os.getloadavg()[0]:.1f}\nthe peers are {memcached} and {redis}"
     )
 
 
@@ -75,10 +93,11 @@ def main():
     """Runs the entries that were asked for; returns the exit status."""
     arguments = parse_arguments()
     console = Console() if sys.stdout.isatty() else Console(width=112)
-    console.print(describe_machine(arguments.memcached), highlight=False)
+    console.print(describe_machine(arguments.peers), highlight=False)
     console.print()
     began = time.monotonic()
-    for name in arguments.names or ENTRIES:
+    results = []
+    for name in arguments.names:
         with console.status(name) as status:
 
             def progress(text, status=status):
@@ -89,8 +108,10 @@ def main():
 
             bench = Bench(
                 stayd_binary=arguments.stayd,
-                memcached_binary=arguments.memcached,
+                memcached_binary=arguments.peers / "usr/bin/memcached",
                 load_binary=arguments.load,
+                peers=arguments.peers,
+                data=arguments.data,
                 threads=arguments.threads,
                 quick=arguments.quick,
                 peer_twice=arguments.peer_twice,
@@ -105,7 +126,13 @@ def main():
         if arguments.peer_twice:
             result.stayd_name = "memcached again"
         result.print_to(console)
-    console.print(f"{time.monotonic() - began:.0f} s in all", highlight=False)
+        results.append(result)
+    print_verdicts(console, results)
+    console.print(
+        f"{time.monotonic() - began:.0f} s in all; load average at the end "
+        f"{os.getloadavg()[0]:.1f}",
+        highlight=False,
+    )
     return 0
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from daemons import Memcached, Stayd
+from daemons import Memcached, Redis, Stayd
 from loadgen import run_load
 
 
@@ -15,6 +15,8 @@ class Bench:
     stayd_binary: Path
     memcached_binary: Path
     load_binary: Path
+    peers: Path  # Debian's packages, unpacked: Redis is in there
+    data: Path  # a folder on a disk
     threads: int
     quick: bool
     peer_twice: bool  # memcached on both sides: every ratio must come out at 1
@@ -25,6 +27,16 @@ class Bench:
         if self.peer_twice:
             return self.peer(memory_mb)
         return Stayd(self.stayd_binary, memory_mb, self.threads, persist)
+
+    def persistent(self, memory_mb, fsync=None):
+        """A stayd with a sessions pool whose file lies on the disk, not yet started."""
+        return Stayd(
+            self.stayd_binary, memory_mb, self.threads, True, fsync=fsync, on_disk=self.data
+        )
+
+    def redis(self, **settings):
+        """A Redis with an append-only file on the disk, not yet started."""
+        return Redis(self.peers, self.data, **settings)
 
     def peer(self, memory_mb):
         """A memcached, not yet started."""

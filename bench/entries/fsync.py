@@ -1,0 +1,75 @@
+"""Sets per second of a sessions pool under each of its three fsync policies, 50 connections without
+a pipeline, 300-byte values: `everysec` against `no`, and `always` against Redis with
+`appendfsync always`.
+
+One generator loads all of them, each in its own protocol. All are running throughout, one at a time
+is loaded, and before that everything that is not on the disk yet is brought there, so that none
+pays for what another has left. Redis neither rewrites its file nor takes snapshots meanwhile.
+"""
+
+import os
+import statistics
+from contextlib import ExitStack
+
+from report import Result, Row
+
+CONNECTIONS = 50
+KEYS = 100_000
+VALUE_BYTES = 300
+MEMORY_MB = 512
+FOURTEEN_DAYS_S = 14 * 86400
+POLICIES = ("no", "everysec", "always")
+
+
+def _latency_note(name, found):
+    p50, p99 = (statistics.median(each[key] for each in found) for key in ("p50_us", "p99_us"))
+    return f"{name}: latency p50 {p50:,.0f} µs, p99 {p99:,.0f} µs"
+
+
+def run(bench):
+    """Returns sets per second."""
+    rounds, seconds = (3, 1.5) if bench.quick else (5, 3)
+    workload = {
+        "connections": CONNECTIONS,
+        "keys": KEYS,
+        "value": VALUE_BYTES,
+        "ttl": FOURTEEN_DAYS_S,
+    }
+    result = Result(
+        f"Sets by fsync policy, {CONNECTIONS} connections, {VALUE_BYTES}-byte values",
+        "sets per second: median, least..most of the rounds",
+        peer_name="against",
+    )
+    with ExitStack() as stack:
+        daemons = {
+            policy: stack.enter_context(bench.persistent(MEMORY_MB, fsync=policy))
+            for policy in POLICIES
+        }
+        daemons["redis"] = stack.enter_context(
+            bench.redis(appendfsync="always", auto_aof_rewrite_percentage=0)
+        )
+        for name, daemon in daemons.items():
+            bench.progress(f"fsync: filling {name}")
+            bench.load(daemon, preload=True, pipeline=64, **workload)
+
+        found = {name: [] for name in daemons}
+        syncs_before = int(daemons["always"].stats()["syncs"])
+        for number in range(rounds):
+            for name, daemon in daemons.items():
+                bench.progress(f"fsync: {name}, round {number + 1} of {rounds}")
+                os.sync()
+                found[name].append(bench.load(daemon, get=0, seconds=seconds, **workload))
+        syncs = int(daemons["always"].stats()["syncs"]) - syncs_before
+
+    rates = {name: [each["operations_per_second"] for each in found[name]] for name in found}
+    result.rows.append(
+        Row("everysec, against no", rates["everysec"], rates["no"], 0.9, at_least=True)
+    )
+    result.rows.append(
+        Row("always, against Redis always", rates["always"], rates["redis"], 1.2, at_least=True)
+    )
+    for name in ("always", "redis"):
+        result.notes.append(_latency_note(name, found[name]))
+    sets = sum(each["sets"] for each in found["always"])
+    result.notes.append(f"always: {sets / syncs:,.1f} sets to a sync")
+    return result
