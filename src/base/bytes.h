@@ -21,7 +21,8 @@ static inline struct bytes bytes_from_string(const char *string) {
 }
 
 static inline bool bytes_equal(struct bytes a, struct bytes b) {
-    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+    /* memcmp takes no null pointer, and an empty run may have one. */
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
 #endif
