@@ -2,6 +2,8 @@
 
 #include "base/hash.h"
 
+#include <sched.h>
+
 /* The state of one attempt; the bucket is locked. */
 struct change_attempt {
     struct pool *pool;
@@ -184,9 +186,6 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
         uint64_t sequence = pool_next_sequences(pool, 2);
         place = change_write_tombstone(attempt, place, sequence);
         record->sequence = sequence + 1;
-    } else if (attempt->removes) {
-        /* Nothing is written, so no number is used up: recovery counts on that (recovery.c). */
-        record->sequence = atomic_load(&pool->view.index->sequence) + 1;
     } else {
         record->sequence = pool_next_sequence(pool);
     }
@@ -216,7 +215,7 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
     return STATUS_OK;
 }
 
-enum change_outcome { CHANGE_DONE, CHANGE_OVER_LIMIT, CHANGE_WITHOUT_ROOM };
+enum change_outcome { CHANGE_DONE, CHANGE_BESIDE_FLUSH, CHANGE_OVER_LIMIT, CHANGE_WITHOUT_ROOM };
 
 /* One attempt under the lock. `*outcome`: done, with the status; or why nothing was. */
 static enum status change_attempt(struct change_attempt *attempt, change_planner planner,
@@ -225,6 +224,10 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     struct pool *pool = attempt->pool;
     struct segment_place place = {0};
     *outcome = CHANGE_DONE;
+    if (pool_flush_sequence(pool) == LAYOUT_FLUSHING) {
+        *outcome = CHANGE_BESIDE_FLUSH;
+        return STATUS_OK;
+    }
     enum status status = change_plan(attempt, planner, request);
     if (status != STATUS_OK) {
         return status;
@@ -274,6 +277,10 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
             index_grow(&pool->index);
             janitor_check(pool);
             return status;
+        }
+        if (outcome == CHANGE_BESIDE_FLUSH) {
+            sched_yield(); /* it takes its number: a moment */
+            continue;
         }
         if (outcome == CHANGE_WITHOUT_ROOM) {
             status = janitor_make_room(pool, thread, attempt.purpose);

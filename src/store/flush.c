@@ -1,5 +1,13 @@
 /* Flushes: a sequence number up to which no record counts any more. In persistent pools that number
- * is itself a record, so that a flush is as durable as a set. */
+ * is itself a record, so that a flush is as durable as a set.
+ *
+ * A change that has seen an item before the flush must not carry it across, under a higher number.
+ * So changes wait while a flush takes its number, and it waits for those that are under way:
+ *
+ *     change 1   lock, see the item, take number 7, unlock
+ *     flush         hide all ............................ take number 8, hide up to 8
+ *     change 2          lock, unlock, lock, unlock .......................... lock, see none
+ */
 #include "store/pool_private.h"
 
 static struct record flush_record(uint32_t due_s) {
@@ -25,9 +33,15 @@ static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_pl
     return record.sequence;
 }
 
-/* Makes it so that nobody sees what was stored before. */
-static void flush_apply(struct pool *pool, uint64_t sequence) {
+/* Makes it so that nobody sees what was stored before. From here on it cannot fail: nothing that
+ * is hidden now may be seen again. */
+static void flush_perform(struct pool *pool, struct segment_place place) {
     struct layout_index_header *index = pool->view.index;
+    atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
+    index_await_changes(&pool->index);
+    /* Tombstones that this flush makes needless are not dropped before its record is written:
+     * their segments are not freed before this thread is quiescent. */
+    uint64_t sequence = flush_write(pool, 0, place);
     atomic_store(&index->flush_due_s, 0);
     atomic_store(&index->flush_sequence, sequence);
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
@@ -53,14 +67,13 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
         }
         pthread_mutex_lock(&pool->flush_lock);
     }
-    uint64_t sequence = flush_write(pool, due_s, place);
-    pool_note_write(pool, thread);
     if (due_s == 0) {
-        flush_apply(pool, sequence);
+        flush_perform(pool, place);
     } else {
-        atomic_store(&pool->view.index->flush_due_sequence, sequence);
+        atomic_store(&pool->view.index->flush_due_sequence, flush_write(pool, due_s, place));
         atomic_store(&pool->view.index->flush_due_s, due_s);
     }
+    pool_note_write(pool, thread);
     pthread_mutex_unlock(&pool->flush_lock);
     janitor_wake(pool);
     return STATUS_OK;
@@ -78,7 +91,7 @@ void pool_flush_due(struct pool *pool, uint32_t now_s) {
     /* Without room it stays due, and is tried again before the next request. */
     if (due_s != 0 && due_s <= now_s &&
         flush_reserve(pool, SEGMENT_FOR_JANITOR, now_s, 0, &place)) {
-        flush_apply(pool, flush_write(pool, 0, place));
+        flush_perform(pool, place);
         if (pool->header != NULL) {
             sync_note_write(&pool->sync);
         }

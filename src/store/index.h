@@ -44,6 +44,10 @@ void index_finish(struct index *index);
 struct layout_bucket *index_lock(struct index *index, uint64_t hash);
 void index_unlock(struct layout_bucket *bucket);
 
+/* Returns once every change that had its bucket locked at the time of the call is over. The caller
+ * holds no bucket's lock. */
+void index_await_changes(struct index *index);
+
 /* Under the lock: the slot of this key, expired or flushed or not; false if there is none. */
 bool index_find(struct index *index, struct layout_bucket *bucket, uint64_t hash, struct bytes key,
                 struct lookup_hit *hit);

@@ -58,8 +58,9 @@ static inline void pool_add(struct pool *pool, unsigned shard, enum pool_counter
 }
 
 static inline uint64_t pool_flush_sequence(const struct pool *pool) {
-    /* relaxed: a flush that runs at the same time comes before or after, either is right */
-    return atomic_load_explicit(&pool->view.index->flush_sequence, memory_order_relaxed);
+    /* seq_cst, as the store in flush.c: under a bucket's lock, either this sees the flush or the
+     * flush waits for the lock. */
+    return atomic_load(&pool->view.index->flush_sequence);
 }
 
 /* Whether an item has reached its expiry, or one of the pool's limits, whichever comes first. */
