@@ -672,8 +672,5 @@ int main(void) {
         CACHES(a_cache_keeps_what_is_touched_often),
         CACHES(an_idle_cache_keeps_what_it_has),
     };
-    if (getenv("ONLY") != NULL) {
-        cmocka_set_test_filter(getenv("ONLY"));
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

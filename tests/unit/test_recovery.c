@@ -581,29 +581,6 @@ static void tombstones_of_updates_on_several_threads_count(void **state) {
     assert_true(pairs > 1000);
 }
 
-/* ---- tombstones, as long as they are needed ---- */
-
-static void tombstones_go_when_nothing_is_left_that_they_keep_down(void **state) {
-    (void)state;
-    enum { COUNT = 12000 };
-    for (unsigned number = 0; number < COUNT; number++) {
-        EXPECT(store_set_number(&store, number, 0, 10, 0) == STATUS_OK);
-    }
-    for (unsigned number = 0; number < COUNT; number++) {
-        EXPECT(store_delete_number(&store, number) == STATUS_OK);
-    }
-    assert_true(store_marker_bytes(&store) >= COUNT * 32);
-    unsigned rounds = 0;
-    while (store_marker_bytes(&store) > 3 * STORE_SEGMENT) {
-        churn(&store, 20);       /* leaves tombstones of its own */
-        EXPECT(++rounds < 1000); /* the janitor works beside it, at its own pace */
-    }
-    store_survive(&store, do_nothing, NULL);
-    struct pool_stats stats;
-    store_stats(&store, &stats);
-    assert_int_equal(stats.items, 0);
-}
-
 /* ---- a crash in the middle of compaction ---- */
 
 static void work_until_a_sync_kills(struct store *child, void *argument) {
@@ -965,7 +942,6 @@ int main(void) {
         WITH(setup, any_torn_place_loses_no_more_than_what_lies_there),
         BOTH(an_update_that_was_torn_behind_its_tombstone_leaves_the_old_version),
         WITH(setup, tombstones_of_updates_on_several_threads_count),
-        WITH(setup, tombstones_go_when_nothing_is_left_that_they_keep_down),
         BOTH(a_crash_at_any_step_of_a_compaction_loses_nothing),
         BOTH(a_full_pool_works_on_after_a_crash_at_any_step),
         WITH(setup, after_a_clean_stop_the_index_is_as_it_was),

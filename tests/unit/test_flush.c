@@ -1,0 +1,118 @@
+/* A flush in the midst of other threads' changes. */
+#include "store_support.h"
+
+#include "store/pool_private.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+enum { THREADS = 3 };
+
+static struct store store;
+
+struct race {
+    _Atomic unsigned begun;   /* the round that has begun, */
+    _Atomic unsigned running; /* how many threads are at it in all rounds, */
+    _Atomic unsigned flushed; /* the round whose flush has returned, */
+    _Atomic unsigned done;    /* and how many threads have ended theirs */
+    unsigned rounds;
+};
+
+struct racer {
+    struct race *race;
+    struct store store; /* shares the pool */
+    unsigned number;    /* of its key */
+    unsigned survived;
+};
+
+/* Changes the item, as fast as it can, until a change that began after the flush has ended. */
+static void race_once(struct racer *racer, unsigned round) {
+    char key[POOL_KEY_MAX];
+    struct bytes text = bytes_from(key, number_key(key, racer->number));
+    struct store_thread *thread = &racer->store.thread;
+    for (unsigned i = 0;; i++) {
+        bool after = atomic_load(&racer->race->flushed) == round;
+        enum status status;
+        store_thread_refresh(thread);
+        if (racer->number % 2) {
+            struct pool_fetched fetched;
+            struct pool_fetch touch = {.touch = true, .touch_expiry_s = CLOCK_START_S + 100 + i};
+            status = pool_fetch(racer->store.pool, thread, text, &touch, &fetched);
+            EXPECT(status == STATUS_OK || status == STATUS_NOT_FOUND);
+        } else {
+            struct pool_store append = {.mode = POOL_APPEND, .value = bytes_from("", 0)};
+            status = pool_store(racer->store.pool, thread, text, &append, NULL);
+            EXPECT(status == STATUS_OK || status == STATUS_NOT_STORED);
+        }
+        if (after) {
+            racer->survived += status == STATUS_OK;
+            break;
+        }
+        if (i == 0) {
+            atomic_fetch_add(&racer->race->running, 1);
+        }
+    }
+    store_thread_leave(thread);
+}
+
+static void *race_all(void *argument) {
+    struct racer *racer = argument;
+    for (unsigned round = 1; round <= racer->race->rounds; round++) {
+        while (atomic_load(&racer->race->begun) < round) {
+            sched_yield();
+        }
+        race_once(racer, round);
+        atomic_fetch_add(&racer->race->done, 1);
+    }
+    return NULL;
+}
+
+/* Nor does the janitor carry an item across the flush. */
+static void no_change_carries_an_item_across_a_flush(void **state) {
+    struct pool_options options = store_options(16);
+    options.persist = *(bool *)*state;
+    store_begin_threads(&store, options, THREADS + 1);
+    static struct race race;
+    static struct racer racers[THREADS];
+    pthread_t threads[THREADS];
+    race = (struct race){.rounds = 30 + scaled(40)};
+    for (unsigned i = 0; i < THREADS; i++) {
+        racers[i] = (struct racer){.race = &race, .store = store, .number = i};
+        store_thread_init(&racers[i].store.thread, store.grace, i + 1);
+        EXPECT(pthread_create(&threads[i], NULL, race_all, &racers[i]) == 0);
+    }
+    for (unsigned round = 1; round <= race.rounds; round++) {
+        for (unsigned number = 0; number < THREADS; number++) {
+            EXPECT(store_set_number(&store, number, round, 200, 0) == STATUS_OK);
+        }
+        store_thread_leave(&store.thread);
+        atomic_store(&race.begun, round);
+        while (atomic_load(&race.running) < round * THREADS) {
+            sched_yield();
+        }
+        store_thread_refresh(&store.thread);
+        EXPECT(pool_flush(store.pool, &store.thread, 0) == STATUS_OK);
+        store_thread_leave(&store.thread);
+        atomic_store(&race.flushed, round);
+        while (atomic_load(&race.done) < round * THREADS) {
+            sched_yield();
+        }
+    }
+    unsigned survived = 0;
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        survived += racers[i].survived;
+    }
+    assert_int_equal(survived, 0);
+    store_end(&store);
+}
+
+int main(void) {
+    static bool volatile_pool = false;
+    static bool persistent_pool = true;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(no_change_carries_an_item_across_a_flush, &volatile_pool),
+        cmocka_unit_test_prestate(no_change_carries_an_item_across_a_flush, &persistent_pool),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
