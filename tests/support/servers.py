@@ -574,7 +574,11 @@ class Stayd(Server):
 class Memcached(Server):
     """Debian's memcached. `options` are its own command line options, as a list of strings."""
 
-    def __init__(self, options=(), binary=None, unix=False):
+    # Without the threads that move items between its LRU lists: while one looks at an item, memcached
+    # answers arithmetic on it in another way (it makes a new item, without the padding).
+    STEADY = ("-o", "no_lru_maintainer,no_lru_crawler")
+
+    def __init__(self, options=STEADY, binary=None, unix=False):
         super().__init__()
         self.binary = binary or memcached_binary()
         self.options = list(options)
