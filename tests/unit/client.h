@@ -1,0 +1,121 @@
+/* A client that remembers what it was told, and can say of any pool whether it keeps the promises
+ * that a pool made to it.
+ *
+ * Of each of its keys it knows the states that the key may be found in: the last one that is
+ * certainly on the disk, and all later ones. What comes before may never be seen again.
+ *
+ *     key 7    state 12 | state 13 | state 14 | state 15
+ *              durable    not yet ................ being written
+ *
+ * A client's own operations come from one thread; everything else is for any thread. */
+#ifndef STAYD_TESTS_CLIENT_H
+#define STAYD_TESTS_CLIENT_H
+
+#include "disk.h"
+#include "store/pool.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CLIENT_KEYS_MAX = 128, CLIENT_STATES_MAX = 64, CLIENT_MESSAGE_MAX = 512 };
+
+struct client_state {
+    uint32_t version; /* of the value; 0: there is no such item */
+    uint32_t expiry_s;
+    uint32_t client_flags;
+    uint32_t size_bytes;
+};
+
+struct client_key {
+    struct client_state states[CLIENT_STATES_MAX];
+    uint32_t count; /* from 1 on; with the one that is being written */
+    bool pending;   /* the last state is being written */
+    uint64_t first; /* the number of states[0] */
+};
+
+/* What a client likes to do; percentages. */
+struct client_habits {
+    unsigned keys;
+    unsigned value_max_bytes;
+    unsigned deletes;
+    unsigned touches;
+    unsigned adds;
+    unsigned expiring; /* of the sets: the item has an expiry */
+    unsigned already;  /* of those: one that has passed */
+    unsigned flushes_per_mille;
+    unsigned delayed_per_mille; /* flushes that are due later */
+};
+
+/* What a client knows at one moment. */
+struct client_view {
+    char name;
+    unsigned keys;
+    uint32_t now_s;
+    uint32_t flush_due_s; /* 0: none is due */
+    bool flush_certain;   /* that one is on the disk */
+    bool may_miss;        /* the pool evicts */
+    struct client_key key[CLIENT_KEYS_MAX];
+};
+
+struct client {
+    pthread_mutex_t *lock; /* of `view`; shared by the clients of one pool */
+    struct client_view view;
+    struct client_habits habits;
+    uint64_t random;
+    bool flush_unsettled; /* a flush took the place of one that was due, maybe not on the disk */
+    uint32_t version;     /* of the value that was written last */
+    uint64_t highest_cas; /* that it was told */
+    uint64_t operations;
+    uint64_t refused;               /* for want of memory */
+    char wrong[CLIENT_MESSAGE_MAX]; /* the first broken promise; "": none */
+};
+
+/* `name`: begins its keys, so that clients of one pool have their own. */
+void client_init(struct client *client, char name, const struct client_habits *habits,
+                 uint64_t seed, pthread_mutex_t *lock);
+
+/* One operation. Its status, after the pool has done it: READ_ONLY and NO_MEMORY change nothing. */
+enum status client_step(struct client *client, struct pool *pool, struct store_thread *thread);
+
+/* Sets one key. */
+enum status client_set(struct client *client, struct pool *pool, struct store_thread *thread,
+                       unsigned key, uint32_t expiry_s, uint32_t size_bytes);
+enum status client_delete(struct client *client, struct pool *pool, struct store_thread *thread,
+                          unsigned key);
+enum status client_touch(struct client *client, struct pool *pool, struct store_thread *thread,
+                         unsigned key, uint32_t expiry_s);
+enum status client_flush(struct client *client, struct pool *pool, struct store_thread *thread,
+                         uint32_t delay_s);
+
+/* Whether some key has so many states that it is time for a sync. */
+bool client_needs_sync(const struct client *client);
+
+/* Whether it is time for a sync because it depends on the disk which flush is still due. */
+bool client_flush_uncertain(const struct client *client);
+
+/* All that was done so far is acknowledged: it is on the disk. By the client's thread. */
+void client_acknowledge(struct client *client);
+
+/* A sync that covers what was done when it began. */
+void client_sync_begins(struct client *client, uint64_t *numbers);
+void client_sync_ended(struct client *client, const uint64_t *numbers);
+
+/* Time passes; a flush falls due. By the client's thread. */
+void client_pass_time(struct client *client, struct pool *pool, struct store_thread *thread,
+                      uint32_t by_s);
+
+/* Compares every key with the pool. False: `wrong` says which promise was broken. */
+bool client_compare(const struct client_view *view, struct pool *pool, struct store_thread *thread,
+                    char wrong[CLIENT_MESSAGE_MAX]);
+
+/* Opens a pool on what a power cut has left, `later_s` after it, and compares. */
+bool client_examine(const struct client_view *views, unsigned count,
+                    const struct pool_options *options, const unsigned char *image, size_t size,
+                    uint32_t later_s, char wrong[CLIENT_MESSAGE_MAX]);
+
+/* As client_compare, after a restart: what is found now is what there is from here on. */
+bool client_resume(struct client *client, struct pool *pool, struct store_thread *thread,
+                   char wrong[CLIENT_MESSAGE_MAX]);
+
+#endif
