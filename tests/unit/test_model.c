@@ -466,6 +466,7 @@ static void do_read_other(struct actor *actor) {
         for (size_t i = 0; i < item.value.size; i++) {
             sum += (unsigned char)item.value.data[i];
         }
+        (void)sum;
     }
 }
 
