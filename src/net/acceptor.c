@@ -67,7 +67,7 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
         }
         if (atomic_load(&acceptor->server->connections) >= acceptor->server->max_connections) {
             acceptor_reject(acceptor, fd);
-        } else if (!workers_give(acceptor->workers, fd, listener->pool)) {
+        } else if (!workers_give(acceptor->workers, fd, listener)) {
             log_warning("refusing a connection: no memory");
         }
     }

@@ -12,7 +12,7 @@
 /* A connection that has been sent so much in one turn lets the others have theirs. */
 enum { CONNECTION_TURN_BYTES = 1 << 20 };
 
-struct connection *connection_create(int fd, struct pool *pool, struct proto_server *server) {
+struct connection *connection_create(int fd, struct proto_service *service) {
     struct connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL) {
         return NULL;
@@ -20,7 +20,7 @@ struct connection *connection_create(int fd, struct pool *pool, struct proto_ser
     list_init(&connection->all);
     list_init(&connection->ready);
     list_init(&connection->waited);
-    proto_connection_init(&connection->proto, pool, server);
+    proto_connection_init(&connection->proto, service);
     connection->fd = fd;
     connection->writable = true;
     return connection;

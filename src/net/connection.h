@@ -75,7 +75,7 @@ struct connection {
 };
 
 /* Takes the socket, which does not block. NULL if memory is short. */
-struct connection *connection_create(int fd, struct pool *pool, struct proto_server *server);
+struct connection *connection_create(int fd, struct proto_service *service);
 
 /* Closes the socket. Accepts NULL. In no list any more. */
 void connection_destroy(struct connection *connection);

@@ -1,5 +1,5 @@
-/* A socket that listens: TCP over IPv4 or IPv6, or a Unix socket. What it accepts belongs to one
- * pool. Opened and closed by the main thread; the acceptor reads `fd`. */
+/* A socket that listens: TCP over IPv4 or IPv6, or a Unix socket. What it accepts is given one
+ * service. Opened and closed by the main thread; the acceptor reads `fd`. */
 #ifndef STAYD_NET_LISTENER_H
 #define STAYD_NET_LISTENER_H
 
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-struct pool;
+struct proto_service;
 
 enum { LISTENER_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */ };
 
@@ -16,7 +16,7 @@ struct listener {
     bool is_open;
     int fd;
     struct address address;
-    struct pool *pool; /* set by the owner before the acceptor starts */
+    struct proto_service *service; /* set by the owner before the acceptor starts */
 
     /* private: the socket file that this listener made, so that it removes no other */
     dev_t file_device;

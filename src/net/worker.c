@@ -374,9 +374,9 @@ struct workers *workers_start(const struct worker_options *options, char error[W
     return workers;
 }
 
-bool workers_give(struct workers *workers, int fd, struct pool *pool) {
+bool workers_give(struct workers *workers, int fd, const struct listener *listener) {
     struct proto_server *server = workers->options.server;
-    struct connection *connection = connection_create(fd, pool, server);
+    struct connection *connection = connection_create(fd, listener->service);
     if (connection == NULL) {
         close(fd);
         return false;

@@ -12,6 +12,7 @@
 #ifndef STAYD_NET_WORKER_H
 #define STAYD_NET_WORKER_H
 
+#include "net/listener.h"
 #include "proto/server.h"
 #include "store/pool.h"
 
@@ -35,9 +36,9 @@ struct workers;
  * `error`. */
 struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]);
 
-/* Hands the socket to the worker with the fewest connections. False, the socket closed, if memory
- * is short. */
-bool workers_give(struct workers *workers, int fd, struct pool *pool);
+/* Hands the socket, which the listener has accepted, to the worker with the fewest connections.
+ * False, the socket closed, if memory is short. */
+bool workers_give(struct workers *workers, int fd, const struct listener *listener);
 
 /* Answers what has been received, gives clients two seconds to take their replies, closes all
  * connections and ends the threads. Accepts NULL. */

@@ -13,12 +13,11 @@
 
 enum { BINARY_MAGIC = 0x80 }; /* the first byte of every request in memcached's binary protocol */
 
-void proto_connection_init(struct proto_connection *connection, struct pool *pool,
-                           struct proto_server *server) {
-    const struct pool_options *options = pool_get_options(pool);
+void proto_connection_init(struct proto_connection *connection, struct proto_service *service) {
+    const struct pool_options *options = pool_get_options(service->pool);
     *connection = (struct proto_connection){
-        .pool = pool,
-        .server = server,
+        .service = service,
+        .pool = service->pool,
         .item_max_bytes = options->item_max_bytes,
         .evict = options->evict,
     };

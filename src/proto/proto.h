@@ -42,8 +42,8 @@
 enum { PROTO_REPLY_BATCH = 256 << 10 };
 
 struct proto_connection {
-    struct pool *pool;
-    struct proto_server *server;
+    struct proto_service *service;
+    struct pool *pool; /* the service's */
 
     /* private to proto/: what the pool allows, and what is under way between two calls */
     uint32_t item_max_bytes;
@@ -65,8 +65,7 @@ struct proto_connection {
     } progress;
 };
 
-void proto_connection_init(struct proto_connection *connection, struct pool *pool,
-                           struct proto_server *server);
+void proto_connection_init(struct proto_connection *connection, struct proto_service *service);
 
 enum proto_next {
     PROTO_READ,  /* all that is whole has been answered: call again with more input */

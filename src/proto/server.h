@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+struct pool;
+
 struct proto_server {
     uint32_t started_s; /* unix seconds */
     unsigned threads;
@@ -15,6 +17,12 @@ struct proto_server {
     _Atomic uint64_t connections_rejected;
     _Atomic uint64_t bytes_read;
     _Atomic uint64_t bytes_written;
+};
+
+/* What the connections of one pool are given. One a pool; lives longer than they do. */
+struct proto_service {
+    struct pool *pool;
+    struct proto_server *server;
 };
 
 #endif

@@ -40,7 +40,7 @@ static uint64_t stats_load(const _Atomic uint64_t *counter) {
 
 static void stats_put_process(struct request *request) {
     struct buffer *replies = request->replies;
-    const struct proto_server *server = request->connection->server;
+    const struct proto_server *server = request->connection->service->server;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     stat_put_u64(replies, "pid", (uint64_t)getpid());
@@ -148,9 +148,9 @@ static void stats_put_settings(struct request *request) {
     struct buffer *replies = request->replies;
     const struct pool_options *options = pool_get_options(request->pool);
     stat_put_u64(replies, "maxbytes", options->memory_bytes);
-    stat_put_u64(replies, "maxconns", request->connection->server->max_connections);
+    stat_put_u64(replies, "maxconns", request->connection->service->server->max_connections);
     stat_put(replies, "evictions", "%s", options->evict ? "on" : "off");
-    stat_put_u64(replies, "num_threads", request->connection->server->threads);
+    stat_put_u64(replies, "num_threads", request->connection->service->server->threads);
     stat_put_bool(replies, "cas_enabled", true);
     stat_put_u64(replies, "item_size_max", options->item_max_bytes);
     stat_put_bool(replies, "flush_enabled", true);

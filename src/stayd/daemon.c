@@ -26,6 +26,7 @@ struct daemon {
     unsigned listener_count;
     struct listener admin_listener;
     struct pool *pools[CONFIG_POOLS_MAX];
+    struct proto_service services[CONFIG_POOLS_MAX]; /* of the pool with the same index */
     unsigned pool_count;
     struct workers *workers;
     struct admin *admin;
@@ -131,8 +132,9 @@ static bool daemon_open_pools(struct daemon *daemon) {
             return false;
         }
         daemon->pools[daemon->pool_count++] = pool;
+        daemon->services[i] = (struct proto_service){.pool = pool, .server = &daemon->server};
         for (unsigned j = 0; j < config->pools[i].listen_count; j++) {
-            (listener++)->pool = pool;
+            (listener++)->service = &daemon->services[i];
         }
     }
     return true;

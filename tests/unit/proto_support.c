@@ -22,7 +22,8 @@ void talk_begin(struct talk *talk, bool evict) {
     assert_non_null(talk->grace);
     store_thread_init(&talk->thread, talk->grace, 0);
     talk_open(talk, evict);
-    proto_connection_init(&talk->connection, talk->pool, &talk->server);
+    talk->service = (struct proto_service){.pool = talk->pool, .server = &talk->server};
+    proto_connection_init(&talk->connection, &talk->service);
 }
 
 void talk_end(struct talk *talk) {
@@ -35,7 +36,8 @@ void talk_end(struct talk *talk) {
 void talk_restart(struct talk *talk) {
     talk->thread.now_s = TALK_NOW_S;
     assert_int_equal(pool_flush(talk->pool, &talk->thread, TALK_NOW_S), STATUS_OK);
-    proto_connection_init(&talk->connection, talk->pool, &talk->server);
+    talk->service = (struct proto_service){.pool = talk->pool, .server = &talk->server};
+    proto_connection_init(&talk->connection, &talk->service);
     talk->input.size = 0;
     talk->wanted = 0;
     talk->replies.size = 0;

@@ -25,6 +25,7 @@ struct talk {
     struct store_thread thread;
     struct pool *pool;
     struct proto_server server;
+    struct proto_service service;
     struct proto_connection connection;
     struct buffer input;   /* what has come and is not consumed */
     size_t wanted;         /* bytes of input that the next call needs */

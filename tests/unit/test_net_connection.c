@@ -28,9 +28,8 @@ enum { LOAN_BYTES = 64 << 10, LARGE = 1 << 20 };
 
 static unsigned process_calls;
 
-void proto_connection_init(struct proto_connection *connection, struct pool *pool,
-                           struct proto_server *server) {
-    *connection = (struct proto_connection){.pool = pool, .server = server};
+void proto_connection_init(struct proto_connection *connection, struct proto_service *service) {
+    *connection = (struct proto_connection){.service = service};
 }
 
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
@@ -107,7 +106,7 @@ static void open_pair_of(int type) {
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds), 0);
     memset(&pair, 0, sizeof pair);
-    pair.connection = connection_create(fds[0], NULL, NULL);
+    pair.connection = connection_create(fds[0], NULL);
     assert_non_null(pair.connection);
     pair.client = fds[1];
     pair.loan.input = pair.input;

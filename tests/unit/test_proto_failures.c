@@ -109,12 +109,13 @@ static struct pool make_pool(enum status status, bool evict) {
 
 static void expect(struct pool *pool, const char *request, const char *expected) {
     struct proto_server server = {0};
+    struct proto_service service = {.pool = pool, .server = &server};
     struct proto_connection connection;
     struct store_thread thread = {.now_s = 4000000000};
     struct buffer replies = {0};
     size_t consumed;
     size_t wanted;
-    proto_connection_init(&connection, pool, &server);
+    proto_connection_init(&connection, &service);
     enum proto_next next = proto_process(&connection, &thread, bytes_from_string(request),
                                          &consumed, &wanted, &replies);
     assert_int_equal(next, PROTO_READ);
