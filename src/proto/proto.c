@@ -8,7 +8,7 @@
 #include "proto/meta.h"
 #include "proto/reply.h"
 #include "proto/retrieval.h"
-#include "proto/stats.h"
+#include "proto/stats_text.h"
 #include "proto/storage.h"
 
 enum { BINARY_MAGIC = 0x80 }; /* the first byte of every request in memcached's binary protocol */

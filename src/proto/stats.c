@@ -1,67 +1,37 @@
 #include "proto/stats.h"
 
-#include "proto/reply.h"
-
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-enum { STATS_LINE_MAX = 256 };
-
-/* STAT <name> <value>\r\n. The first failure for want of memory is the last line's business. */
-__attribute__((format(printf, 3, 4))) static void stat_put(struct buffer *replies, const char *name,
-                                                           const char *format, ...) {
-    char line[STATS_LINE_MAX];
-    int size = snprintf(line, sizeof(line), "STAT %s ", name);
-    va_list arguments;
-    va_start(arguments, format);
-    size += vsnprintf(line + size, sizeof(line) - (size_t)size, format, arguments);
-    va_end(arguments);
-    assert((size_t)size < sizeof(line));
-    if (reply_reserve(replies, (size_t)size + 2)) {
-        reply_bytes(replies, line, (size_t)size);
-        reply_bytes(replies, "\r\n", 2);
-    }
-}
-
-static void stat_put_u64(struct buffer *replies, const char *name, uint64_t number) {
-    stat_put(replies, name, "%" PRIu64, number);
-}
-
-static void stat_put_bool(struct buffer *replies, const char *name, bool yes) {
-    stat_put(replies, name, "%s", yes ? "yes" : "no");
-}
 
 static uint64_t stats_load(const _Atomic uint64_t *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed); /* a number to look at */
 }
 
-static void stats_put_process(struct request *request) {
-    struct buffer *replies = request->replies;
-    const struct proto_server *server = request->connection->service->server;
+static void stats_put_process(struct stats_listing *listing) {
+    struct stats_sink *sink = listing->sink;
+    const struct proto_server *server = listing->connection->service->server;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    stat_put_u64(replies, "pid", (uint64_t)getpid());
-    stat_put_u64(replies, "uptime", request->thread->now_s - server->started_s);
-    stat_put_u64(replies, "time", request->thread->now_s);
-    stat_put(replies, "version", "%s", PROTO_VERSION);
-    stat_put_u64(replies, "pointer_size", 8 * sizeof(void *));
-    stat_put(replies, "rusage_user", "%ld.%06ld", (long)usage.ru_utime.tv_sec,
-             (long)usage.ru_utime.tv_usec);
-    stat_put(replies, "rusage_system", "%ld.%06ld", (long)usage.ru_stime.tv_sec,
-             (long)usage.ru_stime.tv_usec);
-    stat_put_u64(replies, "max_connections", server->max_connections);
-    stat_put_u64(replies, "curr_connections", stats_load(&server->connections));
-    stat_put_u64(replies, "total_connections", stats_load(&server->connections_total));
-    stat_put_u64(replies, "rejected_connections", stats_load(&server->connections_rejected));
-    stat_put_u64(replies, "bytes_read", stats_load(&server->bytes_read));
-    stat_put_u64(replies, "bytes_written", stats_load(&server->bytes_written));
-    stat_put_u64(replies, "threads", server->threads);
+    stats_put_u64(sink, "pid", (uint64_t)getpid());
+    stats_put_u64(sink, "uptime", listing->thread->now_s - server->started_s);
+    stats_put_u64(sink, "time", listing->thread->now_s);
+    stats_put(sink, "version", "%s", PROTO_VERSION);
+    stats_put_u64(sink, "pointer_size", 8 * sizeof(void *));
+    stats_put(sink, "rusage_user", "%ld.%06ld", (long)usage.ru_utime.tv_sec,
+              (long)usage.ru_utime.tv_usec);
+    stats_put(sink, "rusage_system", "%ld.%06ld", (long)usage.ru_stime.tv_sec,
+              (long)usage.ru_stime.tv_usec);
+    stats_put_u64(sink, "max_connections", server->max_connections);
+    stats_put_u64(sink, "curr_connections", stats_load(&server->connections));
+    stats_put_u64(sink, "total_connections", stats_load(&server->connections_total));
+    stats_put_u64(sink, "rejected_connections", stats_load(&server->connections_rejected));
+    stats_put_u64(sink, "bytes_read", stats_load(&server->bytes_read));
+    stats_put_u64(sink, "bytes_written", stats_load(&server->bytes_written));
+    stats_put_u64(sink, "threads", server->threads);
 }
 
-static void stats_put_counters(struct buffer *replies, const struct pool_stats *stats) {
+static void stats_put_counters(struct stats_sink *sink, const struct pool_stats *stats) {
     static const struct {
         const char *name;
         enum pool_counter counter;
@@ -96,109 +66,98 @@ static void stats_put_counters(struct buffer *replies, const struct pool_stats *
         {"bytes_moved", POOL_BYTES_MOVED},
     };
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
-        stat_put_u64(replies, counters[i].name, stats->counters[counters[i].counter]);
+        stats_put_u64(sink, counters[i].name, stats->counters[counters[i].counter]);
     }
 }
 
-static void stats_put_pool(struct buffer *replies, const struct pool_options *options,
+static void stats_put_pool(struct stats_sink *sink, const struct pool_options *options,
                            const struct pool_stats *stats) {
-    stat_put_u64(replies, "bytes", stats->live_bytes);
-    stat_put_u64(replies, "curr_items", stats->items);
-    stat_put_u64(replies, "limit_maxbytes", options->memory_bytes);
-    stat_put_u64(replies, "hash_bytes", stats->index_bytes);
-    stat_put_u64(replies, "accepting_conns", 1);
+    stats_put_u64(sink, "bytes", stats->live_bytes);
+    stats_put_u64(sink, "curr_items", stats->items);
+    stats_put_u64(sink, "limit_maxbytes", options->memory_bytes);
+    stats_put_u64(sink, "hash_bytes", stats->index_bytes);
+    stats_put_u64(sink, "accepting_conns", 1);
     /* ours */
-    stat_put(replies, "pool", "%s", options->name);
-    stat_put_bool(replies, "evict", options->evict);
-    stat_put_bool(replies, "persist", options->persist);
-    stat_put_u64(replies, "capacity_bytes", stats->capacity_bytes);
-    stat_put_u64(replies, "live_bytes", stats->live_bytes);
-    stat_put_u64(replies, "tombstone_bytes", stats->marker_bytes);
-    stat_put_u64(replies, "dead_bytes", stats->dead_bytes);
-    stat_put_u64(replies, "free_bytes", stats->free_bytes);
-    stat_put_u64(replies, "segments", stats->segments);
-    stat_put_u64(replies, "segments_free", stats->segments_free);
-    stat_put_u64(replies, "segment_bytes", stats->segment_bytes);
-    stat_put_bool(replies, "full", stats->full);
+    stats_put(sink, "pool", "%s", options->name);
+    stats_put_bool(sink, "evict", options->evict);
+    stats_put_bool(sink, "persist", options->persist);
+    stats_put_u64(sink, "capacity_bytes", stats->capacity_bytes);
+    stats_put_u64(sink, "live_bytes", stats->live_bytes);
+    stats_put_u64(sink, "tombstone_bytes", stats->marker_bytes);
+    stats_put_u64(sink, "dead_bytes", stats->dead_bytes);
+    stats_put_u64(sink, "free_bytes", stats->free_bytes);
+    stats_put_u64(sink, "segments", stats->segments);
+    stats_put_u64(sink, "segments_free", stats->segments_free);
+    stats_put_u64(sink, "segment_bytes", stats->segment_bytes);
+    stats_put_bool(sink, "full", stats->full);
     if (stats->full_in_s != UINT64_MAX) {
-        stat_put_u64(replies, "full_in_seconds", stats->full_in_s);
+        stats_put_u64(sink, "full_in_seconds", stats->full_in_s);
     }
     if (options->persist) {
         static const char *const fsync[] = {"no", "everysec", "always"}; /* by enum pool_fsync */
-        stat_put(replies, "fsync", "%s", fsync[options->fsync]);
-        stat_put_u64(replies, "syncs", stats->syncs);
-        stat_put_u64(replies, "sync_lag_ms", stats->sync_lag_ms);
+        stats_put(sink, "fsync", "%s", fsync[options->fsync]);
+        stats_put_u64(sink, "syncs", stats->syncs);
+        stats_put_u64(sink, "sync_lag_ms", stats->sync_lag_ms);
     }
-    stat_put_u64(replies, "idle_timeout", options->idle_timeout_s);
-    stat_put_u64(replies, "max_lifetime", options->max_lifetime_s);
-    stat_put_bool(replies, "read_only", stats->read_only);
+    stats_put_u64(sink, "idle_timeout", options->idle_timeout_s);
+    stats_put_u64(sink, "max_lifetime", options->max_lifetime_s);
+    stats_put_bool(sink, "read_only", stats->read_only);
 }
 
-static void stats_put_general(struct request *request) {
+static void stats_put_general(struct stats_listing *listing) {
     struct pool_stats stats;
-    pool_get_stats(request->pool, &stats);
-    stats_put_process(request);
-    stats_put_counters(request->replies, &stats);
-    stats_put_pool(request->replies, pool_get_options(request->pool), &stats);
+    pool_get_stats(listing->connection->pool, &stats);
+    stats_put_process(listing);
+    stats_put_counters(listing->sink, &stats);
+    stats_put_pool(listing->sink, pool_get_options(listing->connection->pool), &stats);
 }
 
-static void stats_put_settings(struct request *request) {
+static void stats_put_settings(struct stats_listing *listing) {
     static const char *const fsyncs[] = {
         [POOL_FSYNC_NO] = "no", [POOL_FSYNC_EVERYSEC] = "everysec", [POOL_FSYNC_ALWAYS] = "always"};
-    struct buffer *replies = request->replies;
-    const struct pool_options *options = pool_get_options(request->pool);
-    stat_put_u64(replies, "maxbytes", options->memory_bytes);
-    stat_put_u64(replies, "maxconns", request->connection->service->server->max_connections);
-    stat_put(replies, "evictions", "%s", options->evict ? "on" : "off");
-    stat_put_u64(replies, "num_threads", request->connection->service->server->threads);
-    stat_put_bool(replies, "cas_enabled", true);
-    stat_put_u64(replies, "item_size_max", options->item_max_bytes);
-    stat_put_bool(replies, "flush_enabled", true);
-    stat_put_bool(replies, "dump_enabled", false);
+    struct stats_sink *sink = listing->sink;
+    const struct pool_options *options = pool_get_options(listing->connection->pool);
+    stats_put_u64(sink, "maxbytes", options->memory_bytes);
+    stats_put_u64(sink, "maxconns", listing->connection->service->server->max_connections);
+    stats_put(sink, "evictions", "%s", options->evict ? "on" : "off");
+    stats_put_u64(sink, "num_threads", listing->connection->service->server->threads);
+    stats_put_bool(sink, "cas_enabled", true);
+    stats_put_u64(sink, "item_size_max", options->item_max_bytes);
+    stats_put_bool(sink, "flush_enabled", true);
+    stats_put_bool(sink, "dump_enabled", false);
     /* ours */
-    stat_put(replies, "pool", "%s", options->name);
-    stat_put_bool(replies, "persist", options->persist);
-    stat_put(replies, "fsync", "%s", options->persist ? fsyncs[options->fsync] : "no");
+    stats_put(sink, "pool", "%s", options->name);
+    stats_put_bool(sink, "persist", options->persist);
+    stats_put(sink, "fsync", "%s", options->persist ? fsyncs[options->fsync] : "no");
 }
 
 /* Tools ask for memcached's slab classes: there are none, and that is what they are told. */
-static void stats_put_slabs(struct request *request) {
-    stat_put_u64(request->replies, "active_slabs", 0);
-    stat_put_u64(request->replies, "total_malloced", 0);
+static void stats_put_slabs(struct stats_listing *listing) {
+    stats_put_u64(listing->sink, "active_slabs", 0);
+    stats_put_u64(listing->sink, "total_malloced", 0);
 }
 
-static void stats_put_items(struct request *request) {
-    (void)request;
+static void stats_put_items(struct stats_listing *listing) {
+    (void)listing;
 }
 
-static void stats_put_sizes(struct request *request) {
-    stat_put(request->replies, "sizes_status", "disabled");
+static void stats_put_sizes(struct stats_listing *listing) {
+    stats_put(listing->sink, "sizes_status", "disabled");
 }
 
-enum request_end stats_run(struct request *request, unsigned variant) {
-    (void)variant;
+bool stats_list(struct stats_listing *listing, struct bytes group) {
     static const struct {
         const char *name;
-        void (*put)(struct request *request);
+        void (*put)(struct stats_listing *listing);
     } groups[] = {
         {"", stats_put_general},    {"settings", stats_put_settings}, {"slabs", stats_put_slabs},
         {"items", stats_put_items}, {"sizes", stats_put_sizes},
     };
-    struct bytes group;
-    line_next(&request->line, &group);
-    if (word_is(group, "reset")) {
-        pool_reset_counters(request->pool);
-        reply_text(request, "RESET\r\n");
-        return REQUEST_DONE;
-    }
     for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
-        if (word_is(group, groups[i].name)) {
-            groups[i].put(request);
-            bool whole = reply_reserve(request->replies, 0);
-            reply_text(request, "END\r\n");
-            return whole ? REQUEST_DONE : REQUEST_CLOSES;
+        if (bytes_equal(group, bytes_from_string(groups[i].name))) {
+            groups[i].put(listing);
+            return true;
         }
     }
-    reply_text(request, REPLY_ERROR);
-    return REQUEST_DONE;
+    return false;
 }

@@ -1,0 +1,33 @@
+/* Where a group of statistics goes: pairs of a name and a value, which the protocol of the
+ * connection frames. What lists statistics knows no more of the protocol than this.
+ *
+ *     text:   STAT <name> <value>\r\n
+ *     binary: a response for each, with the name as its key
+ */
+#ifndef STAYD_PROTO_STATS_SINK_H
+#define STAYD_PROTO_STATS_SINK_H
+
+#include "base/buffer.h"
+#include "base/bytes.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct stats_sink {
+    /* Frames one pair, with reply_reserve for all of it; sets `failed` when memory is short. */
+    void (*write)(struct stats_sink *sink, struct bytes name, struct bytes value);
+    struct buffer *replies;
+    uint32_t opaque; /* binary: of the request, repeated in each response */
+    bool failed;     /* a pair is missing: the connection is to be closed */
+};
+
+/* Any bytes, of any length. */
+void stats_put_bytes(struct stats_sink *sink, struct bytes name, struct bytes value);
+
+/* Values of at most 255 bytes. */
+__attribute__((format(printf, 3, 4))) void stats_put(struct stats_sink *sink, const char *name,
+                                                     const char *format, ...);
+void stats_put_u64(struct stats_sink *sink, const char *name, uint64_t number);
+void stats_put_bool(struct stats_sink *sink, const char *name, bool yes);
+
+#endif
