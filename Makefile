@@ -13,7 +13,7 @@ help:
 	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
 
 build: build/build.ninja
-	@ninja -C build --quiet
+	@scripts/compile build
 
 build/build.ninja:
 	@scripts/setup build
