@@ -162,6 +162,7 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
             return STATUS_NOT_FOUND;
         }
         change->action = CHANGE_WRITE;
+        change->record.value = bytes_from_string(""); /* the item's too, for whoever copies it */
         change->record.expiry_s = request->create_expiry_s;
         change->record.cas = request->set_cas ? request->new_cas : 0;
         change->record.token_sent = true; /* to this caller */
