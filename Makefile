@@ -1,6 +1,6 @@
 # What to type. Each target does all of its own set-up, on Debian 12 with Debian's packages alone.
 
-.PHONY: build run test test-matrix soak bench fmt lint clean help
+.PHONY: build run test test-matrix soak fuzz bench fmt lint clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -9,6 +9,7 @@ help:
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
 	@echo 'make bench   measure stayd against memcached and Redis, in one run on this machine'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
+	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
 	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
 
@@ -33,6 +34,11 @@ soak:
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
 	@scripts/soak
+
+fuzz:
+	@scripts/setup test
+	@$(MAKE) --no-print-directory build
+	@scripts/fuzz
 
 test-matrix: build
 	@scripts/test-matrix
