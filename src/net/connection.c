@@ -252,6 +252,10 @@ static enum connection_next connection_answer(struct connection *connection,
                              &connection->input_wanted, &loan->replies);
         assert(consumed <= input.size);
         input = bytes_from(input.data + consumed, input.size - consumed);
+        if (next == PROTO_LOGIN) {
+            proto_finish_login(&connection->proto, loan->store, false, &loan->replies);
+            next = PROTO_FLUSH;
+        }
         turn_bytes += loan->replies.size;
         if (!connection_hold_replies(connection, loan) ||
             !connection_send_replies(connection, loan, progress)) {

@@ -18,6 +18,9 @@ request_handler meta_delete_run;
 request_handler meta_arithmetic_run;
 request_handler meta_noop_run;
 
+/* ms before the login: refused, whatever it says, and its value passed over. */
+enum request_end meta_set_run_unadmitted(struct request *request);
+
 /* Below: for the files of the meta commands. */
 
 #define META_FLAG(letter) (UINT64_C(1) << ((letter) - 'A'))

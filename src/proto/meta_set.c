@@ -165,3 +165,12 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
     pool_count(request->pool, request->thread, POOL_CMD_META);
     return REQUEST_DONE;
 }
+
+enum request_end meta_set_run_unadmitted(struct request *request) {
+    struct meta meta;
+    uint32_t length;
+    meta_set_read_length(request, &meta, &length);
+    bool doubtful = meta_set_has_number(meta.flags);
+    return storage_refuse(request, REPLY_UNAUTHENTICATED,
+                          doubtful ? STORAGE_LENGTH_UNKNOWN : length);
+}

@@ -4,6 +4,7 @@
 #include "proto/general.h"
 #include "proto/hold.h"
 #include "proto/lifetime.h"
+#include "proto/login.h"
 #include "proto/lookahead.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
@@ -20,6 +21,7 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
         .pool = service->pool,
         .item_max_bytes = options->item_max_bytes,
         .evict = options->evict,
+        .admitted = !service->login_required,
     };
 }
 
@@ -90,7 +92,7 @@ bool request_read_rest(struct request *request, struct bytes last) {
 
 /* No command of ours. Something that speaks HTTP is cut off, as memcached does: a browser that was
  * lured into posting here must not have the body of its request taken for commands. */
-static enum request_end proto_refuse_command(struct request *request) {
+static enum request_end proto_refuse_command(struct request *request, const char *reply) {
     struct bytes word;
     struct bytes last = {0};
     while (line_next(&request->line, &word)) {
@@ -99,7 +101,24 @@ static enum request_end proto_refuse_command(struct request *request) {
     if (last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0) {
         return REQUEST_CLOSES;
     }
-    reply_text(request, REPLY_ERROR);
+    reply_text(request, reply);
+    return REQUEST_DONE;
+}
+
+/* Before the login: nothing else is done, and the values of storage commands are passed over. */
+static enum request_end proto_run_unadmitted(struct request *request,
+                                             const struct command *command) {
+    if (command == NULL) {
+        return proto_refuse_command(request, REPLY_UNAUTHENTICATED);
+    }
+    if (command->run == storage_run) {
+        return command->variant == STORAGE_SET ? login_run(request)
+                                               : storage_run_unadmitted(request, command->variant);
+    }
+    if (command->run == meta_set_run) {
+        return meta_set_run_unadmitted(request);
+    }
+    reply_text(request, REPLY_UNAUTHENTICATED);
     return REQUEST_DONE;
 }
 
@@ -112,7 +131,7 @@ static enum request_end proto_run_long_line(struct request *request) {
     if (line_next(&request->line, &name)) {
         command = command_find(name);
     }
-    if (command == NULL || command->run != retrieval_run) {
+    if (command == NULL || command->run != retrieval_run || !request->connection->admitted) {
         reply_text(request, REPLY_LINE_TOO_LONG);
         return REQUEST_CLOSES;
     }
@@ -140,12 +159,15 @@ static enum request_end proto_run_line(struct request *request) {
 
     struct bytes name;
     if (!line_next(&request->line, &name)) {
-        reply_text(request, REPLY_ERROR);
+        reply_text(request, request->connection->admitted ? REPLY_ERROR : REPLY_UNAUTHENTICATED);
         return REQUEST_DONE;
     }
     const struct command *command = command_find(name);
+    if (!request->connection->admitted) {
+        return proto_run_unadmitted(request, command);
+    }
     if (command == NULL) {
-        return proto_refuse_command(request);
+        return proto_refuse_command(request, REPLY_ERROR);
     }
     return command->run(request, command->variant);
 }
@@ -209,6 +231,9 @@ static enum proto_next proto_run(struct request *request) {
             return PROTO_READ;
         case REQUEST_PAUSED:
             return PROTO_FLUSH;
+        case REQUEST_LOGIN:
+            request->connection->login_is_out = true;
+            return PROTO_LOGIN;
         case REQUEST_CLOSES:
             return PROTO_CLOSE;
         }
@@ -220,6 +245,7 @@ static enum proto_next proto_run(struct request *request) {
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies) {
+    assert(!connection->login_is_out);
     struct request request = {
         .connection = connection,
         .progress = &connection->progress,
@@ -233,4 +259,21 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
     *consumed = (size_t)(request.next - input.data);
     *wanted = request.wanted;
     return next;
+}
+
+bool proto_finish_login(struct proto_connection *connection, struct store_thread *thread,
+                        bool admitted, struct buffer *replies) {
+    assert(connection->login_is_out);
+    if (!reply_reserve(replies, 0)) {
+        return false;
+    }
+    connection->login_is_out = false;
+    connection->login = (struct proto_login){0};
+    connection->admitted = admitted;
+    pool_count(connection->pool, thread, POOL_AUTH_CMDS);
+    if (!admitted) {
+        pool_count(connection->pool, thread, POOL_AUTH_ERRORS);
+    }
+    login_reply(replies, admitted);
+    return true;
 }

@@ -21,6 +21,11 @@
  *   - Meta: E and, for ms in append mode, N work as in later versions (1.6.18 refuses or ignores
  *     them), and k returns the key in the encoding of the request.
  *
+ * Where the service asks for a login, nothing else is done for a connection before it. proto reads
+ * user and password; whoever calls it says whether they are right, when it knows:
+ *
+ *     proto_process -> PROTO_LOGIN ... as long as it takes ... proto_finish_login -> proto_process
+ *
  * A connection belongs to one pool (the listener decides) and is used by one thread at a time.
  */
 #ifndef STAYD_PROTO_PROTO_H
@@ -41,13 +46,27 @@
  * much and reads little costs a bounded amount of memory (this, and one item). */
 enum { PROTO_REPLY_BATCH = 256 << 10 };
 
+/* What a login says of itself, as it came. */
+struct proto_login {
+    struct bytes user;     /* 1 to PROTO_LOGIN_USER_MAX bytes */
+    struct bytes password; /* 1 to PROTO_LOGIN_PASSWORD_MAX bytes */
+};
+
+enum {
+    PROTO_LOGIN_USER_MAX = 128,
+    PROTO_LOGIN_PASSWORD_MAX = 511, /* crypt(3)'s limit */
+};
+
 struct proto_connection {
     struct proto_service *service;
-    struct pool *pool; /* the service's */
+    struct pool *pool;        /* the service's */
+    struct proto_login login; /* after PROTO_LOGIN: in the consumed input, until it is gone */
 
     /* private to proto/: what the pool allows, and what is under way between two calls */
     uint32_t item_max_bytes;
     bool evict;
+    bool admitted;     /* logged in, or no login is needed */
+    bool login_is_out; /* a verdict is awaited */
     struct proto_progress {
         bool begun;          /* a byte has come */
         uint64_t skip_bytes; /* of a refused value, still to be thrown away */
@@ -71,6 +90,8 @@ enum proto_next {
     PROTO_READ,  /* all that is whole has been answered: call again with more input */
     PROTO_FLUSH, /* the replies are many: send them, then call again, without more input if need be
                   */
+    PROTO_LOGIN, /* find out whether `login` is right, say so to proto_finish_login, then call
+                  * again, without more input if need be; the replies so far may go out before */
     PROTO_CLOSE, /* send the replies, then close the connection */
 };
 
@@ -81,5 +102,11 @@ enum proto_next {
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies);
+
+/* The verdict on the login that PROTO_LOGIN asked about: appends its reply. Not admitted, a client
+ * may try again; the caller may as well close the connection. The verdicts are counted in the pool
+ * (auth_cmds, auth_errors). False: no memory for the reply; nothing has changed. */
+bool proto_finish_login(struct proto_connection *connection, struct store_thread *thread,
+                        bool admitted, struct buffer *replies);
 
 #endif

@@ -22,6 +22,7 @@ enum { REPLY_ROOM = 1024 };
 /* Ours: memcached has no such state. A pool takes no writes once its file has failed. */
 #define REPLY_READ_ONLY "SERVER_ERROR pool is read-only\r\n"
 #define REPLY_NOT_FOUND "NOT_FOUND\r\n"
+#define REPLY_UNAUTHENTICATED "CLIENT_ERROR unauthenticated\r\n"
 
 /* Room for `more` bytes and, behind them, again for REPLY_ROOM. False when memory is short. */
 static inline bool reply_reserve(struct buffer *replies, size_t more) {

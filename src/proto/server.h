@@ -4,6 +4,7 @@
 #define STAYD_PROTO_SERVER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pool;
@@ -23,6 +24,7 @@ struct proto_server {
 struct proto_service {
     struct pool *pool;
     struct proto_server *server;
+    bool login_required; /* nothing is done for a connection before its login (proto.h) */
 };
 
 #endif

@@ -58,6 +58,8 @@ static void stats_put_counters(struct stats_sink *sink, const struct pool_stats 
         {"touch_misses", POOL_TOUCH_MISSES},
         {"store_too_large", POOL_STORE_TOO_LARGE},
         {"store_no_memory", POOL_STORE_NO_MEMORY},
+        {"auth_cmds", POOL_AUTH_CMDS},
+        {"auth_errors", POOL_AUTH_ERRORS},
         {"total_items", POOL_TOTAL_ITEMS},
         {"evictions", POOL_EVICTIONS},
         {"reclaimed", POOL_EXPIRED_RECLAIMED},

@@ -19,6 +19,9 @@ enum storage_variant {
 
 enum request_end storage_run(struct request *request, unsigned variant);
 
+/* The same before the login: refused, whatever it says, and its value passed over. */
+enum request_end storage_run_unadmitted(struct request *request, unsigned variant);
+
 /* Whether an item with this key and value may be as large as that. If not, says so in the counters.
  */
 bool storage_fits(struct request *request, struct bytes key, uint32_t length);

@@ -28,8 +28,9 @@ struct config_pool {
     struct pool_options options;
     struct config_listen listens[CONFIG_LISTENS_MAX];
     unsigned listen_count;
-    bool insecure; /* it is meant that others than this machine can connect */
-    unsigned line; /* of its section */
+    char auth_file[PATH_MAX]; /* users and passwords (net/credentials.h); empty: no login */
+    bool insecure;            /* it is meant that others than this machine can connect */
+    unsigned line;            /* of its section */
 };
 
 struct config {

@@ -233,6 +233,10 @@ static void set_max_lifetime(struct config_parser *parser, const char *key, cons
     parse_limit(parser, key, value, POOL_LIMIT_MAX_S, &parser->pool->options.max_lifetime_s);
 }
 
+static void set_auth_file(struct config_parser *parser, const char *key, const char *value) {
+    parse_path(parser, key, value, parser->pool->auth_file);
+}
+
 static void set_unsupported(struct config_parser *parser, const char *key, const char *value) {
     (void)value;
     fault("%s is not supported by this version; take the line out", key);
@@ -255,7 +259,7 @@ static const struct config_key pool_keys[] = {
     {"insecure", set_insecure},
     {"idle_timeout", set_idle_timeout},
     {"max_lifetime", set_max_lifetime},
-    {"auth_file", set_unsupported},
+    {"auth_file", set_auth_file},
     {"tls_cert", set_unsupported},
     {"tls_key", set_unsupported},
     {"tls_ca", set_unsupported},

@@ -132,7 +132,11 @@ static bool daemon_open_pools(struct daemon *daemon) {
             return false;
         }
         daemon->pools[daemon->pool_count++] = pool;
-        daemon->services[i] = (struct proto_service){.pool = pool, .server = &daemon->server};
+        daemon->services[i] = (struct proto_service){
+            .pool = pool,
+            .server = &daemon->server,
+            .login_required = config->pools[i].auth_file[0] != '\0',
+        };
         for (unsigned j = 0; j < config->pools[i].listen_count; j++) {
             (listener++)->service = &daemon->services[i];
         }

@@ -212,6 +212,8 @@ enum pool_counter {
     POOL_CMD_FLUSH,
     POOL_CMD_TOUCH,
     POOL_CMD_META,
+    POOL_AUTH_CMDS,   /* logins, right or wrong */
+    POOL_AUTH_ERRORS, /* of the logins: refused */
     POOL_TOUCH_HITS,
     POOL_TOUCH_MISSES,
     POOL_DELETE_HITS,

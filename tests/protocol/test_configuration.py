@@ -247,7 +247,7 @@ def test_loopback_and_unix_sockets_need_no_word(tmp_path, listen):
 
 
 @pytest.mark.parametrize("line", [
-    "auth_file = /etc/x", "tls_cert = /etc/x", "tls_key = /etc/x", "tls_ca = /etc/x",
+    "tls_cert = /etc/x", "tls_key = /etc/x", "tls_ca = /etc/x",
 ])
 def test_what_this_version_cannot_do_is_a_fault_and_not_ignored(tmp_path, line):
     """A key that promises protection must not be taken and then do nothing."""

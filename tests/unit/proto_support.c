@@ -45,6 +45,18 @@ void talk_restart(struct talk *talk) {
     talk->flushes = 0;
     talk->closed = false;
     talk->later_s = 0;
+    talk->logins = 0;
+}
+
+static void talk_judge_login(struct talk *talk, struct buffer *replies) {
+    const struct proto_login *login = &talk->connection.login;
+    assert_in_range(login->user.size, 1, PROTO_LOGIN_USER_MAX);
+    assert_in_range(login->password.size, 1, PROTO_LOGIN_PASSWORD_MAX);
+    snprintf(talk->login, sizeof talk->login, "%.*s:%.*s", (int)login->user.size, login->user.data,
+             (int)login->password.size, login->password.data);
+    talk->logins++;
+    bool admitted = strcmp(talk->login, "bob:secret word") == 0;
+    assert_true(proto_finish_login(&talk->connection, &talk->thread, admitted, replies));
 }
 
 /* One call, with the replies of this call alone, as net/ does it after a flush. */
@@ -56,6 +68,10 @@ static enum proto_next talk_process(struct talk *talk) {
         proto_process(&talk->connection, &talk->thread,
                       bytes_from(talk->input.data, talk->input.size), &consumed, &wanted, &said);
     assert_true(consumed <= talk->input.size);
+    if (next == PROTO_LOGIN) {
+        talk_judge_login(talk, &said);
+        next = PROTO_FLUSH;
+    }
     buffer_consume(&talk->input, consumed);
     if (next == PROTO_READ) {
         assert_true(wanted > talk->input.size);

@@ -33,6 +33,8 @@ struct talk {
     size_t replies_peak;   /* the most there were between two flushes */
     size_t flushes;
     bool closed;
+    char login[PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2]; /* the last: user:password */
+    unsigned logins;  /* that were judged: right is "bob:secret word" */
     uint32_t later_s; /* the clock stands so much behind TALK_NOW_S */
 };
 

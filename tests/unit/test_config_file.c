@@ -203,8 +203,7 @@ static void every_fault_is_told_in_the_order_of_lines(void **state) {
 
 static void what_this_version_does_not_have_is_never_accepted(void **state) {
     (void)state;
-    static const char *const lines[] = {"auth_file = /a", "tls_cert = /a", "tls_key = /a",
-                                        "tls_ca = /a"};
+    static const char *const lines[] = {"tls_cert = /a", "tls_key = /a", "tls_ca = /a"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         char text[200];
         clear(NULL);
@@ -213,6 +212,17 @@ static void what_this_version_does_not_have_is_never_accepted(void **state) {
         read_text(text);
         expect_one_fault(3, "not supported by this version");
     }
+}
+
+static void an_auth_file_allows_a_pool_to_listen_to_everybody(void **state) {
+    (void)state;
+    read_text("[pool a]\nlisten = 0.0.0.0:5\nauth_file = /etc/stayd/users\n");
+    expect_valid();
+    assert_string_equal(config->pools[0].auth_file, "/etc/stayd/users");
+    clear(NULL);
+    prepare(NULL);
+    read_text("[pool a]\nlisten = unix:a\nauth_file = users\n");
+    expect_one_fault(3, "absolute path");
 }
 
 static void an_address_twice_is_a_fault_that_names_the_other(void **state) {
@@ -331,6 +341,7 @@ int main(void) {
         WITH_FILE(the_admin_page_can_be_left_out),
         WITH_FILE(every_fault_is_told_in_the_order_of_lines),
         WITH_FILE(what_this_version_does_not_have_is_never_accepted),
+        WITH_FILE(an_auth_file_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(an_address_twice_is_a_fault_that_names_the_other),
         WITH_FILE(a_pool_that_takes_the_address_of_the_admin_page_is_a_fault),
         WITH_FILE(a_pool_without_an_address_is_a_fault),

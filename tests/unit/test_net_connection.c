@@ -74,6 +74,13 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
     return PROTO_READ;
 }
 
+bool proto_finish_login(struct proto_connection *connection, struct store_thread *thread,
+                        bool admitted, struct buffer *replies) {
+    (void)connection;
+    (void)thread;
+    return buffer_append_string(replies, admitted ? "in" : "out");
+}
+
 static struct {
     bool asked_for;     /* batches write something */
     uint64_t tickets;   /* given out */
