@@ -141,6 +141,7 @@ static void set_admin(struct config_parser *parser, const char *key, const char 
     (void)key;
     parser->config->admin.line = parser->line;
     parser->config->has_admin = strcmp(value, "no") != 0;
+    free(parser->admin); /* of an earlier [server], which is a fault, but is read to its end */
     parser->admin = config_file_copy(value, strlen(value));
 }
 

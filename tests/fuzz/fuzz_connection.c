@@ -1,0 +1,237 @@
+/* The state machine of a connection: bytes that arrive in any pieces, a client that takes its
+ * replies slowly, shuts its side, or vanishes, and a disk that takes its time or fails.
+ *
+ * Events come as epoll has them with EPOLLET: once, when something changes. So whatever the
+ * connection forgets to look at is never looked at, and a check fails. In the end the client takes
+ * everything and closes; then all must have been said that a second party says to the same bytes.
+ */
+#include "check.h"
+#include "net/connection.h"
+#include "party.h"
+#include "script.h"
+#include "wire.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+enum {
+    LOAN_BYTES = 1024, /* small, so that much is too large for it */
+    /* one turn's, and one more batch that began before the turn was over */
+    TURN_BYTES_MAX = (1 << 20) + PROTO_REPLY_BATCH + PARTY_ITEM_MAX + (64 << 10),
+    OUTPUT_MAX = PROTO_REPLY_BATCH + PARTY_ITEM_MAX + (64 << 10),
+    INPUT_MAX = PARTY_ITEM_MAX + 4096,
+    SERVES_MAX = 100000, /* of one event: far more than the most that one input can ask for */
+};
+
+struct stage {
+    struct parties *parties;
+    struct connection *connection; /* NULL: it has ended */
+    struct connection_loan loan;
+    enum connection_next next;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void stage_begin(struct stage *stage, struct parties *parties) {
+    stage->parties = parties;
+    stage->loan = (struct connection_loan){
+        .store = &parties->thread, .input = malloc(LOAN_BYTES), .input_bytes = LOAN_BYTES};
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    stage->connection = connection_create(fd, &parties->one.service);
+    check(stage->loan.input != NULL && stage->connection != NULL, "memory for a connection");
+    stage->next = CONNECTION_IDLE;
+}
+
+static void stage_finish(struct stage *stage) {
+    connection_destroy(stage->connection);
+    free(stage->loan.input);
+    buffer_finish(&stage->loan.replies);
+}
+
+static void stage_check_memory(const struct stage *stage) {
+    const struct connection *connection = stage->connection;
+    check(stage->loan.replies.size == 0, "what is lent is given back empty");
+    check(connection->input.size <= INPUT_MAX, "half a request is bounded");
+    check(connection->output.size <= OUTPUT_MAX, "unsent replies are bounded");
+    if (stage->next == CONNECTION_IDLE) {
+        check(connection->output.capacity == 0, "an idle connection owns no output");
+        check(connection->input.size > 0 || connection->input.capacity == 0,
+              "an idle connection owns no input, but half a request");
+    }
+}
+
+/* As a worker: serves until there is nothing to do before another event. */
+static void stage_settle(struct stage *stage) {
+    bool more = true;
+    for (unsigned serves = 0; stage->connection != NULL && more; serves++) {
+        struct connection *connection = stage->connection;
+        check(serves < SERVES_MAX, "a connection comes to rest");
+        size_t heard = wire.heard.size;
+        bool progress;
+        parties_go_online(stage->parties, &stage->parties->one);
+        stage->next = connection_serve(connection, &stage->loan, &progress);
+        parties_go_offline(stage->parties);
+        check(wire.heard.size - heard <= TURN_BYTES_MAX, "a turn is bounded");
+        check(progress == (wire.heard.size > heard), "progress is what was sent");
+        if (stage->next == CONNECTION_END) {
+            connection_destroy(connection);
+            stage->connection = NULL;
+            return;
+        }
+        stage_check_memory(stage);
+        switch (stage->next) {
+        case CONNECTION_READY:
+            break;
+        case CONNECTION_STALLED: /* now epoll is asked whether it is writable */
+            connection->writable = connection->writable || wire_is_writable();
+            more = connection->writable;
+            break;
+        case CONNECTION_LINGER:
+            more = connection->readable;
+            break;
+        case CONNECTION_HELD:
+            check(wire.done < wire.tickets && !wire.sync_failed, "only the disk holds replies");
+            more = false;
+            break;
+        default:
+            check(wire.unread.size == 0 && !wire.shut && !wire.reset,
+                  "an idle connection has seen all that came");
+            more = false;
+            break;
+        }
+    }
+}
+
+/* An event for the connection, which waits for it unless it waits for the disk. */
+static void stage_wake(struct stage *stage) {
+    if (stage->connection != NULL && stage->next != CONNECTION_HELD) {
+        stage_settle(stage);
+    }
+}
+
+static void stage_sync(struct stage *stage, bool failed) {
+    wire.sync_failed = wire.sync_failed || failed;
+    wire.done = wire.sync_failed ? wire.done : wire.tickets;
+    if (stage->connection != NULL && stage->next == CONNECTION_HELD) {
+        stage_settle(stage);
+    }
+}
+
+static void stage_arrive(struct stage *stage, const struct script_step *step) {
+    if (wire.shut || wire.reset) {
+        return;
+    }
+    bool joins = wire.unread.size > 0; /* pieces lie behind each other in the script */
+    wire.unread = joins ? bytes_from(wire.unread.data, wire.unread.size + step->size)
+                        : bytes_from(step->data, step->size);
+    party_hear(stage->parties, &stage->parties->other, bytes_from(step->data, step->size));
+    if (stage->connection != NULL) {
+        stage->connection->readable = true;
+    }
+    stage_wake(stage);
+}
+
+static void stage_leave(struct stage *stage, bool reset) {
+    wire.shut = true;
+    wire.reset = wire.reset || reset;
+    if (stage->connection != NULL) {
+        stage->connection->readable = true;
+        stage->connection->input_ending = true;
+        stage->connection->writable = stage->connection->writable || reset;
+    }
+    stage_wake(stage);
+}
+
+static void stage_take(struct stage *stage, bool all, size_t bytes) {
+    wire.takes_all = all;
+    wire.takes = bytes;
+    if (stage->connection != NULL && stage->next == CONNECTION_STALLED && wire_is_writable()) {
+        stage->connection->writable = true;
+        stage_settle(stage);
+    }
+}
+
+static void stage_play(struct stage *stage, const struct script_step *step) {
+    switch (step->kind) {
+    case SCRIPT_PIECE:
+        stage_arrive(stage, step);
+        break;
+    case SCRIPT_TAKE:
+        stage_take(stage, false, (size_t)step->argument * 16);
+        break;
+    case SCRIPT_TAKE_ALL:
+        stage_take(stage, true, 0);
+        break;
+    case SCRIPT_SHUT:
+        stage_leave(stage, false);
+        break;
+    case SCRIPT_RESET:
+        stage_leave(stage, true);
+        break;
+    case SCRIPT_HOLD:
+        wire.holding = true;
+        break;
+    case SCRIPT_SYNCED:
+        stage_sync(stage, false);
+        break;
+    case SCRIPT_SYNC_FAILED:
+        stage_sync(stage, true);
+        break;
+    case SCRIPT_CLOCK:
+    case SCRIPT_NO_EVICT:
+        break;
+    }
+}
+
+/* Now everything goes as it should, so the connection must come to its end. */
+static void stage_end(struct stage *stage) {
+    stage_take(stage, true, 0);
+    wire.holding = false;
+    stage_sync(stage, false);
+    stage_leave(stage, false);
+    check(stage->connection == NULL, "a connection ends once its client has");
+}
+
+/* What was heard of a connection that broke is the beginning of what was to be said. Statistics
+ * are never the same twice. */
+static void compare_beginning(struct bytes heard, struct bytes all) {
+    if (memmem(all.data, all.size, "STAT ", 5) == NULL) {
+        check(heard.size <= all.size, "no more is said than was asked for");
+        check_equal(heard, bytes_from(all.data, heard.size), "it is the beginning of all");
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static struct parties evicting;
+    static struct parties keeping;
+    static struct script script;
+    if (evicting.grace == NULL) {
+        parties_begin(&evicting, true);
+        parties_begin(&keeping, false);
+    }
+    script_init(&script, data, size);
+    struct parties *parties = script.no_evict ? &keeping : &evicting;
+    parties_restart(parties);
+    wire_restart();
+
+    struct stage stage = {0};
+    stage_begin(&stage, parties);
+    for (size_t i = 0; i < script.step_count; i++) {
+        stage_play(&stage, &script.steps[i]);
+    }
+    stage_end(&stage);
+    stage_finish(&stage);
+    struct buffer *said = &parties->one.replies;
+    said->size = 0;
+    if (wire.heard.size > 0) {
+        check(buffer_append(said, wire.heard.data, wire.heard.size), "memory");
+    }
+    if (!wire.reset && !wire.sync_failed) {
+        parties_compare(parties);
+    } else if (said->size > 0) {
+        compare_beginning(bytes_from(said->data, said->size),
+                          bytes_from(parties->other.replies.data, parties->other.replies.size));
+    }
+    script_finish(&script);
+    return 0;
+}

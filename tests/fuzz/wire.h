@@ -1,0 +1,37 @@
+/* The socket and the disk of one connection, played by the fuzzer: recv, send and shutdown of the
+ * code under test come here (the linker's --wrap), and so do the pool's tickets.
+ *
+ *     client --arrive--> unread --recv--> connection --send--> heard, as far as the client takes it
+ *
+ * A send while a ticket is not done would acknowledge a write that is not on the disk: checked. */
+#ifndef STAYD_TESTS_FUZZ_WIRE_H
+#define STAYD_TESTS_FUZZ_WIRE_H
+
+#include "base/buffer.h"
+
+#include <stdint.h>
+
+struct wire {
+    struct bytes unread; /* has arrived */
+    bool shut;           /* the client sends no more */
+    bool reset;          /* the client is gone */
+    struct buffer heard;
+    bool takes_all;
+    size_t takes; /* bytes that the client takes, if not all */
+    bool ended;   /* the daemon has shut its side down */
+
+    bool holding;     /* each batch of requests is a write that waits for the disk */
+    uint64_t tickets; /* given out */
+    uint64_t done;
+    bool sync_failed;
+};
+
+/* The one that there is. */
+extern struct wire wire;
+
+void wire_restart(void);
+
+/* Whether a send would take a byte. */
+bool wire_is_writable(void);
+
+#endif
