@@ -125,6 +125,23 @@ static void metrics_write_server(FILE *stream, const char *name, const char *hel
     fprintf(stream, "stayd_%s %" PRIu64 "\n", name, value);
 }
 
+static void metrics_write_memory(const struct proto_memory *memory, FILE *stream) {
+    metrics_write_server(stream, "connection_memory_limit_bytes",
+                         "Bytes that all connections together may own.", "gauge",
+                         memory->limit_bytes);
+    metrics_write_server(stream, "connection_input_bytes",
+                         "Bytes for requests that have not wholly arrived.", "gauge",
+                         atomic_load(&memory->kinds[PROTO_MEMORY_INPUT].bytes));
+    metrics_write_server(stream, "connection_output_bytes",
+                         "Bytes of replies that clients have not taken.", "gauge",
+                         atomic_load(&memory->kinds[PROTO_MEMORY_OUTPUT].bytes));
+    metrics_write_server(stream, "connections_out_of_memory_total",
+                         "Connections closed: the limit left no room for what they sent or asked.",
+                         "counter",
+                         atomic_load(&memory->kinds[PROTO_MEMORY_INPUT].refused) +
+                             atomic_load(&memory->kinds[PROTO_MEMORY_OUTPUT].refused));
+}
+
 static void metrics_write_servers(const struct proto_server *server, FILE *stream) {
     fputs("# HELP stayd_build_info Always 1; the version is a label.\n"
           "# TYPE stayd_build_info gauge\n"
@@ -146,6 +163,13 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
                          atomic_load(&server->bytes_read));
     metrics_write_server(stream, "written_bytes_total", "Bytes sent to clients.", "counter",
                          atomic_load(&server->bytes_written));
+    metrics_write_server(stream, "connections_idle_closed_total",
+                         "Connections closed: their clients said nothing for too long.", "counter",
+                         atomic_load(&server->idle_kicks));
+    metrics_write_server(stream, "turns_ended_total",
+                         "Times that a connection had more requests than one turn takes.",
+                         "counter", atomic_load(&server->yields));
+    metrics_write_memory(&server->memory, stream);
 }
 
 static void metrics_write_counter(FILE *stream, const struct metric *metric,

@@ -12,6 +12,16 @@ void buffer_finish(struct buffer *buffer) {
     *buffer = (struct buffer){0};
 }
 
+static bool buffer_resize(struct buffer *buffer, size_t capacity) {
+    char *data = realloc(buffer->data, capacity);
+    if (data == NULL) {
+        return false;
+    }
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return true;
+}
+
 bool buffer_reserve(struct buffer *buffer, size_t more) {
     if (more <= buffer->capacity - buffer->size) {
         return true;
@@ -27,13 +37,20 @@ bool buffer_reserve(struct buffer *buffer, size_t more) {
             return false;
         }
     }
-    char *data = realloc(buffer->data, capacity);
-    if (data == NULL) {
+    return buffer_resize(buffer, capacity);
+}
+
+size_t buffer_exact_capacity(size_t size) {
+    return (size + BUFFER_CAPACITY_MIN - 1) & ~(size_t)(BUFFER_CAPACITY_MIN - 1);
+}
+
+bool buffer_reserve_exact(struct buffer *buffer, size_t more) {
+    size_t needed;
+    if (__builtin_add_overflow(buffer->size, more, &needed) ||
+        needed > SIZE_MAX - BUFFER_CAPACITY_MIN) {
         return false;
     }
-    buffer->data = data;
-    buffer->capacity = capacity;
-    return true;
+    return needed <= buffer->capacity || buffer_resize(buffer, buffer_exact_capacity(needed));
 }
 
 bool buffer_append(struct buffer *buffer, const void *data, size_t size) {

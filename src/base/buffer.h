@@ -22,6 +22,13 @@ void buffer_finish(struct buffer *buffer);
 /* Makes room for `more` bytes behind the used ones. False when memory is short: nothing changed. */
 bool buffer_reserve(struct buffer *buffer, size_t more);
 
+/* The same, with no more room than that, but for a rounding up: for large pieces whose size is
+ * known. */
+bool buffer_reserve_exact(struct buffer *buffer, size_t more);
+
+/* What buffer_reserve_exact allocates for `size` bytes in all. */
+size_t buffer_exact_capacity(size_t size);
+
 /* Copies to the end. The caller has reserved, or takes false as "out of memory". */
 bool buffer_append(struct buffer *buffer, const void *data, size_t size);
 

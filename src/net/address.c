@@ -124,3 +124,32 @@ bool address_is_local(const struct address *address) {
         return address->socket.ss_family == AF_UNIX;
     }
 }
+
+void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]) {
+    const char *prefix = "tcp:";
+    if (address_is_unix(address)) {
+        prefix = ""; /* is in the text */
+    } else if (address->socket.ss_family == AF_INET6) {
+        prefix = "tcp6:";
+    }
+    snprintf(text, ADDRESS_TEXT_MAX, "%s%.*s", prefix, ADDRESS_TEXT_MAX - 6, address->text);
+}
+
+void address_describe_peer(int fd, char text[ADDRESS_TEXT_MAX]) {
+    struct sockaddr_storage peer = {0};
+    socklen_t size = sizeof peer;
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0) {
+        snprintf(text, ADDRESS_TEXT_MAX, "gone");
+    } else if (peer.ss_family == AF_INET) {
+        const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&peer;
+        inet_ntop(AF_INET, &ipv4->sin_addr, host, sizeof host);
+        snprintf(text, ADDRESS_TEXT_MAX, "tcp:%s:%u", host, ntohs(ipv4->sin_port));
+    } else if (peer.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)&peer;
+        inet_ntop(AF_INET6, &ipv6->sin6_addr, host, sizeof host);
+        snprintf(text, ADDRESS_TEXT_MAX, "tcp6:[%s]:%u", host, ntohs(ipv6->sin6_port));
+    } else {
+        snprintf(text, ADDRESS_TEXT_MAX, "unix:<AF %d>", peer.ss_family);
+    }
+}

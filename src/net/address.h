@@ -37,6 +37,12 @@ bool address_parse_host(const char *host, unsigned port, struct address *address
 /* Whether only this machine can reach it: a loopback address or a Unix socket. */
 bool address_is_local(const struct address *address);
 
+/* As memcached shows addresses: tcp:127.0.0.1:11211, tcp6:[::1]:11211, unix:/run/x/y.sock. */
+void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]);
+
+/* The same of a connection's other end; a client of a Unix socket has no address. */
+void address_describe_peer(int fd, char text[ADDRESS_TEXT_MAX]);
+
 bool address_is_unix(const struct address *address);
 
 /* The path of a Unix socket. */

@@ -1,6 +1,7 @@
 #include "net/connection.h"
 
 #include "base/log.h"
+#include "net/budget.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,7 +13,32 @@
 /* A connection that has been sent so much in one turn lets the others have theirs. */
 enum { CONNECTION_TURN_BYTES = 1 << 20 };
 
-struct connection *connection_create(int fd, struct proto_service *service) {
+static struct proto_memory *connection_memory(const struct connection *connection) {
+    return &connection->proto.service->server->memory;
+}
+
+static void connection_release_input(struct connection *connection) {
+    budget_release(connection_memory(connection), PROTO_MEMORY_INPUT, &connection->input);
+}
+
+static void connection_release_output(struct connection *connection) {
+    budget_release(connection_memory(connection), PROTO_MEMORY_OUTPUT, &connection->output);
+    connection->output_sent = 0;
+}
+
+/* False, and logged, if there is no memory for more of what the client does not take. */
+static bool connection_add_output(struct connection *connection, const char *data, size_t size) {
+    if (budget_append(connection_memory(connection), PROTO_MEMORY_OUTPUT, &connection->output, data,
+                      size)) {
+        return true;
+    }
+    log_warning("closing a connection: no memory for %zu bytes of replies that wait for its client "
+                "or for the disk; connection_memory in [server] is the limit",
+                size);
+    return false;
+}
+
+struct connection *connection_create(int fd, const struct listener *listener) {
     struct connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL) {
         return NULL;
@@ -20,7 +46,8 @@ struct connection *connection_create(int fd, struct proto_service *service) {
     list_init(&connection->all);
     list_init(&connection->ready);
     list_init(&connection->waited);
-    proto_connection_init(&connection->proto, service);
+    proto_connection_init(&connection->proto, listener->service);
+    connection->listener = listener;
     connection->fd = fd;
     connection->writable = true;
     return connection;
@@ -33,8 +60,8 @@ void connection_destroy(struct connection *connection) {
     list_remove(&connection->all);
     list_remove(&connection->ready);
     list_remove(&connection->waited);
-    buffer_finish(&connection->input);
-    buffer_finish(&connection->output);
+    connection_release_input(connection);
+    connection_release_output(connection);
     close(connection->fd);
     free(connection);
 }
@@ -69,8 +96,7 @@ static bool connection_send_output(struct connection *connection, struct connect
     *progress = *progress || sent > 0;
     connection->output_sent += sent;
     if (connection->output_sent == output->size) {
-        buffer_finish(output);
-        connection->output_sent = 0;
+        connection_release_output(connection);
     }
     return true;
 }
@@ -86,12 +112,7 @@ static bool connection_send_replies(struct connection *connection, struct connec
     }
     *progress = *progress || sent > 0;
     if (whole && sent < replies->size) {
-        whole = buffer_append(&connection->output, replies->data + sent, replies->size - sent);
-        if (!whole) {
-            log_warning("closing a connection: no memory for %zu bytes of replies that its client "
-                        "does not take",
-                        replies->size - sent);
-        }
+        whole = connection_add_output(connection, replies->data + sent, replies->size - sent);
     }
     replies->size = 0;
     return whole;
@@ -100,6 +121,12 @@ static bool connection_send_replies(struct connection *connection, struct connec
 static bool connection_has_output(const struct connection *connection) {
     return connection->output.size > 0;
 }
+
+enum connection_input {
+    CONNECTION_INPUT_TAKEN,
+    CONNECTION_INPUT_REFUSED, /* there is no memory for it */
+    CONNECTION_INPUT_BROKEN,
+};
 
 /* Reads once. False if the connection is broken. */
 static bool connection_receive(struct connection *connection, struct connection_loan *loan,
@@ -126,44 +153,50 @@ static bool connection_receive(struct connection *connection, struct connection_
     return true;
 }
 
-/* Reads the rest of a request that is larger than the thread's buffer, to where it lies. */
-static bool connection_read_own(struct connection *connection, struct connection_loan *loan,
-                                struct bytes *input, size_t *received) {
+/* Reads the rest of a request that is larger than the thread's buffer, to where it lies. Room is
+ * made as the bytes come, not as they are announced: memory that is counted has been paid for by
+ * sending half of it. */
+static enum connection_input connection_read_own(struct connection *connection,
+                                                 struct connection_loan *loan, struct bytes *input,
+                                                 size_t *received) {
     struct buffer *own = &connection->input;
-    size_t missing = connection->input_wanted - own->size;
-    if (!buffer_reserve(own, missing)) {
-        log_warning("closing a connection: no memory for a request of %zu bytes",
-                    connection->input_wanted);
-        return false;
+    size_t room = connection->input_wanted - own->size;
+    size_t more = own->size > loan->input_bytes ? own->size : loan->input_bytes;
+    if (room > more) {
+        room = more;
     }
-    if (!connection_receive(connection, loan, own->data + own->size, missing, received)) {
-        return false;
+    if (!budget_reserve(connection_memory(connection), PROTO_MEMORY_INPUT, own, room)) {
+        return CONNECTION_INPUT_REFUSED;
+    }
+    if (!connection_receive(connection, loan, own->data + own->size, room, received)) {
+        return CONNECTION_INPUT_BROKEN;
     }
     own->size += *received;
     *input = bytes_from(own->data, own->size);
-    return true;
+    return CONNECTION_INPUT_TAKEN;
 }
 
 /* Reads into the thread's buffer, behind a copy of what was there before. */
-static bool connection_read_loan(struct connection *connection, struct connection_loan *loan,
-                                 struct bytes *input, size_t *received) {
+static enum connection_input connection_read_loan(struct connection *connection,
+                                                  struct connection_loan *loan, struct bytes *input,
+                                                  size_t *received) {
     size_t before = connection->input.size;
     if (before > 0) {
         memcpy(loan->input, connection->input.data, before);
     }
     if (!connection_receive(connection, loan, loan->input + before, loan->input_bytes - before,
                             received)) {
-        return false;
+        return CONNECTION_INPUT_BROKEN;
     }
     *input = bytes_from(loan->input, before + *received);
-    return true;
+    return CONNECTION_INPUT_TAKEN;
 }
 
-/* Keeps what is left of `input` for the next turn. */
+/* Keeps what is left of `input` for the next turn; false if there is no memory. */
 static bool connection_keep_input(struct connection *connection, struct bytes input) {
     struct buffer *own = &connection->input;
     if (input.size == 0) {
-        buffer_finish(own);
+        connection_release_input(connection);
         return true;
     }
     if (own->data != NULL && input.data >= own->data && input.data < own->data + own->capacity) {
@@ -171,11 +204,8 @@ static bool connection_keep_input(struct connection *connection, struct bytes in
         return true;
     }
     own->size = 0;
-    if (!buffer_append(own, input.data, input.size)) {
-        log_warning("closing a connection: no memory for %zu bytes of half a request", input.size);
-        return false;
-    }
-    return true;
+    return budget_append(connection_memory(connection), PROTO_MEMORY_INPUT, own, input.data,
+                         input.size);
 }
 
 /* Says what comes next, once nothing is left to do in this turn. */
@@ -192,7 +222,7 @@ static enum connection_next connection_rest(struct connection *connection) {
     }
     /* To close while bytes arrive would reset the connection, and the last replies with it. */
     shutdown(connection->fd, SHUT_WR);
-    buffer_finish(&connection->input);
+    connection_release_input(connection);
     connection->draining = true;
     return CONNECTION_LINGER;
 }
@@ -215,10 +245,7 @@ static bool connection_hold_replies(struct connection *connection, struct connec
         return true;
     }
     struct buffer *replies = &loan->replies;
-    if (!buffer_append(&connection->output, replies->data, replies->size)) {
-        log_warning("closing a connection: no memory for %zu bytes of replies that wait for the "
-                    "disk",
-                    replies->size);
+    if (!connection_add_output(connection, replies->data, replies->size)) {
         return false;
     }
     replies->size = 0;
@@ -240,12 +267,36 @@ static enum connection_next connection_check_ticket(struct connection *connectio
     }
 }
 
+/* There is no memory for what the client has begun to send: says so behind the replies to all that
+ * was whole, as memcached does, and closes. */
+static enum connection_next connection_refuse_input(struct connection *connection,
+                                                    struct connection_loan *loan, bool *progress) {
+    static const char reply[] = "SERVER_ERROR out of memory reading request\r\n";
+    log_debug("closing a connection: no memory for the %zu bytes of its request; "
+              "connection_memory in [server] is the limit",
+              connection->input_wanted);
+    connection_release_input(connection);
+    connection->input_runnable = false;
+    connection->closing = true;
+    if (connection_has_output(connection) || connection->ticket != 0) {
+        if (!connection_add_output(connection, reply, strlen(reply))) {
+            return CONNECTION_END;
+        }
+    } else if (!buffer_append(&loan->replies, reply, strlen(reply)) ||
+               !connection_send_replies(connection, loan, progress)) {
+        return CONNECTION_END;
+    }
+    return connection->ticket != 0 ? connection_check_ticket(connection)
+                                   : connection_rest(connection);
+}
+
 /* Answers what is whole in `input`, until there is much to send or the turn is over. */
 static enum connection_next connection_answer(struct connection *connection,
                                               struct connection_loan *loan, struct bytes input,
                                               bool *progress) {
     enum proto_next next;
     size_t turn_bytes = 0;
+    connection->proto.turn_left = connection->proto.service->server->requests_per_turn;
     do {
         size_t consumed = 0;
         next = proto_process(&connection->proto, loan->store, input, &consumed,
@@ -262,12 +313,13 @@ static enum connection_next connection_answer(struct connection *connection,
             return CONNECTION_END;
         }
     } while (next == PROTO_FLUSH && connection->ticket == 0 && !connection_has_output(connection) &&
-             turn_bytes < CONNECTION_TURN_BYTES);
+             turn_bytes < CONNECTION_TURN_BYTES && connection->proto.turn_left > 0);
 
     connection->input_runnable = next == PROTO_FLUSH;
     connection->closing = next == PROTO_CLOSE;
+    loan->yields += next == PROTO_FLUSH && connection->proto.turn_left == 0;
     if (!connection_keep_input(connection, input)) {
-        return CONNECTION_END;
+        return connection_refuse_input(connection, loan, progress);
     }
     return connection->ticket != 0 ? connection_check_ticket(connection)
                                    : connection_rest(connection);
@@ -279,15 +331,20 @@ static enum connection_next connection_read(struct connection *connection,
     struct bytes input;
     size_t received;
     bool is_large = connection->input.size > 0 && connection->input_wanted > loan->input_bytes / 2;
-    if (!(is_large ? connection_read_own(connection, loan, &input, &received)
-                   : connection_read_loan(connection, loan, &input, &received))) {
+    switch (is_large ? connection_read_own(connection, loan, &input, &received)
+                     : connection_read_loan(connection, loan, &input, &received)) {
+    case CONNECTION_INPUT_TAKEN:
+        break;
+    case CONNECTION_INPUT_REFUSED:
+        return connection_refuse_input(connection, loan, progress);
+    case CONNECTION_INPUT_BROKEN:
         return CONNECTION_END;
     }
     if (received > 0 && (connection->input.size == 0 || input.size >= connection->input_wanted)) {
         return connection_answer(connection, loan, input, progress);
     }
     if (received > 0 && !connection_keep_input(connection, input)) {
-        return CONNECTION_END;
+        return connection_refuse_input(connection, loan, progress);
     }
     connection->closing = connection->input_ended; /* half a request remains half */
     return connection_rest(connection);

@@ -15,14 +15,18 @@
  * says that it is on the disk. Meanwhile nothing is read, so replies stay in order.
  *
  * While a client does not take its replies, nothing is read from it: a connection never owns more
- * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. */
+ * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. What all of
+ * them own together is bounded by the server's memory (net/budget.h); one that gets no more is told
+ * so and closed. */
 #ifndef STAYD_NET_CONNECTION_H
 #define STAYD_NET_CONNECTION_H
 
 #include "base/buffer.h"
 #include "net/list.h"
+#include "net/listener.h"
 #include "proto/proto.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +39,7 @@ struct connection_loan {
     struct buffer replies; /* empty between two connections */
     uint64_t bytes_read;   /* counted up */
     uint64_t bytes_written;
+    uint64_t yields;
 };
 
 enum connection_next {
@@ -48,12 +53,13 @@ enum connection_next {
 
 struct connection {
     /* of the worker */
-    struct list all;           /* in worker.connections */
-    struct list ready;         /* in worker.ready */
-    struct list waited;        /* in worker.waited: stalled or lingering, until deadline_ms */
-    uint64_t deadline_ms;      /* on the monotonic clock */
-    enum connection_next next; /* as connection_serve said last */
-    bool watches_output;       /* epoll tells when the socket takes more */
+    struct list all;      /* in worker.connections */
+    struct list ready;    /* in worker.ready */
+    struct list waited;   /* in worker.waited: stalled or lingering, until deadline_ms */
+    uint64_t deadline_ms; /* on the monotonic clock */
+    _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
+    _Atomic uint32_t served_s;         /* when it was served last, on the monotonic clock */
+    bool watches_output;               /* epoll tells when the socket takes more */
 
     /* what epoll told, set by the worker, and connection_serve found out since */
     bool readable;     /* there may be bytes, the end, or an error */
@@ -65,7 +71,8 @@ struct connection {
     bool input_runnable; /* proto can go on with what is in `input`, before more is read */
     bool closing;        /* nothing more is answered: send the output, then close */
     bool draining;       /* all is sent; what still arrives is thrown away */
-    int fd;
+    int fd;              /* to the end; others may ask who is behind it */
+    const struct listener *listener; /* that accepted it */
     struct proto_connection proto;
     struct buffer input;
     size_t input_wanted; /* the request in `input` is of no use until it has so many bytes */
@@ -74,8 +81,9 @@ struct connection {
     uint64_t ticket;    /* the output must not go before this is done (pool.h); 0: it may */
 };
 
-/* Takes the socket, which does not block. NULL if memory is short. */
-struct connection *connection_create(int fd, struct proto_service *service);
+/* Takes the socket, which does not block and which the listener has accepted. NULL if memory is
+ * short. */
+struct connection *connection_create(int fd, const struct listener *listener);
 
 /* Closes the socket. Accepts NULL. In no list any more. */
 void connection_destroy(struct connection *connection);

@@ -19,6 +19,7 @@ enum {
     WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a replies buffer that has grown beyond is freed */
     WORKER_SCAN_MS = 500,                /* between two looks at the deadlines */
     WORKER_LINGER_MS = 2000,
+    WORKER_IDLE_SCAN_MS = 1000, /* between two looks for idle connections, at least */
     WORKER_STOP_MS = 2000
 };
 
@@ -33,12 +34,18 @@ struct worker {
     pthread_mutex_t given_lock;
     struct list given; /* new connections; under given_lock */
 
+    /* Changed by the thread alone, under the lock; so it reads it without, and others with it. A
+     * connection is closed under it. */
+    pthread_mutex_t connections_lock;
+    struct list connections;
+
     /* the thread's own */
     struct store_thread store;
-    struct list connections;
-    struct list ready;  /* to be served in this batch */
-    struct list waited; /* stalled or lingering */
-    struct list held;   /* waiting for a sync */
+    uint64_t now_ms;       /* on the monotonic clock, when this batch began */
+    uint64_t idle_scan_ms; /* no connection can have been idle for too long before */
+    struct list ready;     /* to be served in this batch */
+    struct list waited;    /* stalled or lingering */
+    struct list held;      /* waiting for a sync */
     uint64_t scanned_ms;
     struct connection_loan loan;
     struct epoll_event events[WORKER_EVENTS];
@@ -54,8 +61,25 @@ static uint32_t worker_wanted_events(bool output) {
     return EPOLLIN | EPOLLRDHUP | EPOLLET | (output ? EPOLLOUT : 0U);
 }
 
+/* What connection_serve said last. Relaxed: this thread alone writes it, and for others it is
+ * something to look at. */
+static enum connection_next worker_get_next(const struct connection *connection) {
+    return atomic_load_explicit(&connection->next, memory_order_relaxed);
+}
+
+static void worker_set_next(struct connection *connection, enum connection_next next) {
+    atomic_store_explicit(&connection->next, next, memory_order_relaxed);
+}
+
+static void worker_note_served(const struct worker *worker, struct connection *connection) {
+    atomic_store_explicit(&connection->served_s, (uint32_t)(worker->now_ms / 1000),
+                          memory_order_relaxed); /* as above */
+}
+
 static void worker_close(struct worker *worker, struct connection *connection) {
+    pthread_mutex_lock(&worker->connections_lock);
     connection_destroy(connection);
+    pthread_mutex_unlock(&worker->connections_lock);
     atomic_fetch_sub(&worker->connection_count, 1);
     atomic_fetch_sub(&worker->options->server->connections, 1);
 }
@@ -82,7 +106,10 @@ static void worker_take_given(struct worker *worker) {
         struct connection *connection = list_entry(given.next, struct connection, all);
         struct epoll_event event = {worker_wanted_events(false), {.ptr = connection}};
         list_remove(&connection->all);
+        worker_note_served(worker, connection);
+        pthread_mutex_lock(&worker->connections_lock);
         list_append(&worker->connections, &connection->all);
+        pthread_mutex_unlock(&worker->connections_lock);
         if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
             log_warning("closing a new connection: epoll does not take it: %m");
             worker_close(worker, connection);
@@ -109,9 +136,9 @@ static void worker_set_deadline(struct worker *worker, struct connection *connec
         list_remove(&connection->waited);
         return;
     }
-    if (connection->next != next || (progress && next == CONNECTION_STALLED)) {
+    if (worker_get_next(connection) != next || (progress && next == CONNECTION_STALLED)) {
         connection->deadline_ms =
-            clock_monotonic_ms() +
+            worker->now_ms +
             (next == CONNECTION_STALLED ? worker->options->send_timeout_ms : WORKER_LINGER_MS);
     }
     if (list_is_empty(&connection->waited)) {
@@ -127,9 +154,10 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
         worker_close(worker, connection);
         return;
     }
-    if (next != CONNECTION_IDLE || connection->next != CONNECTION_IDLE) {
+    worker_note_served(worker, connection);
+    if (next != CONNECTION_IDLE || worker_get_next(connection) != CONNECTION_IDLE) {
         worker_set_deadline(worker, connection, next, progress);
-        connection->next = next;
+        worker_set_next(connection, next);
     }
     if (next == CONNECTION_HELD) {
         list_append(&worker->held, &connection->ready);
@@ -166,21 +194,52 @@ static void worker_serve_ready(struct worker *worker) {
 
 /* Closes the connections whose deadline has passed. */
 static void worker_check_deadlines(struct worker *worker) {
-    uint64_t now_ms = clock_monotonic_ms();
-    if (now_ms - worker->scanned_ms < WORKER_SCAN_MS) {
+    if (worker->now_ms - worker->scanned_ms < WORKER_SCAN_MS) {
         return;
     }
-    worker->scanned_ms = now_ms;
+    worker->scanned_ms = worker->now_ms;
     struct list *next;
     for (struct list *link = worker->waited.next; link != &worker->waited; link = next) {
         struct connection *connection = list_entry(link, struct connection, waited);
         next = link->next;
-        if (now_ms >= connection->deadline_ms) {
-            if (connection->next == CONNECTION_STALLED) {
+        if (worker->now_ms >= connection->deadline_ms) {
+            if (worker_get_next(connection) == CONNECTION_STALLED) {
                 log_debug("closing a connection whose client takes no replies");
             }
             worker_close(worker, connection);
         }
+    }
+}
+
+/* Closes the connections whose client has said nothing for too long. One that waits for something
+ * else than its client, the disk for instance, is not idle; stalled ones have their own deadline.
+ */
+static void worker_check_idle(struct worker *worker) {
+    struct proto_server *server = worker->options->server;
+    const uint64_t limit_ms =
+        1000 * ((uint64_t)server->connection_idle_s + 1); /* served_s is cut */
+    uint64_t oldest_ms = worker->now_ms;
+    struct list *next;
+    for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
+        struct connection *connection = list_entry(link, struct connection, all);
+        next = link->next;
+        uint64_t served_ms =
+            1000 * (uint64_t)atomic_load_explicit(&connection->served_s, memory_order_relaxed);
+        if (worker_get_next(connection) != CONNECTION_IDLE) {
+            continue;
+        }
+        if (worker->now_ms - served_ms >= limit_ms) {
+            atomic_fetch_add(&server->idle_kicks, 1);
+            log_debug("closing a connection: nothing came from its client for %u s",
+                      server->connection_idle_s);
+            worker_close(worker, connection);
+        } else if (served_ms < oldest_ms) {
+            oldest_ms = served_ms;
+        }
+    }
+    worker->idle_scan_ms = oldest_ms + limit_ms;
+    if (worker->idle_scan_ms < worker->now_ms + WORKER_IDLE_SCAN_MS) {
+        worker->idle_scan_ms = worker->now_ms + WORKER_IDLE_SCAN_MS;
     }
 }
 
@@ -205,10 +264,14 @@ static void worker_publish_counters(struct worker *worker) {
     if (loan->bytes_read > 0) {
         atomic_fetch_add_explicit(&server->bytes_read, loan->bytes_read, memory_order_relaxed);
     }
-    if (loan->bytes_written > 0) { /* both relaxed: counters order nothing */
+    if (loan->bytes_written > 0) { /* all relaxed: counters order nothing */
         atomic_fetch_add_explicit(&server->bytes_written, loan->bytes_written,
                                   memory_order_relaxed);
     }
+    if (loan->yields > 0) {
+        atomic_fetch_add_explicit(&server->yields, loan->yields, memory_order_relaxed);
+    }
+    loan->yields = 0;
     loan->bytes_read = 0;
     loan->bytes_written = 0;
 }
@@ -220,6 +283,7 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
     }
     int count = epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, timeout_ms);
     store_thread_refresh(&worker->store);
+    worker->now_ms = clock_monotonic_ms();
     for (unsigned i = 0; i < worker->options->pool_count; i++) {
         pool_tick(worker->options->pools[i], &worker->store);
     }
@@ -230,6 +294,9 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
     worker_publish_counters(worker);
     if (!list_is_empty(&worker->waited)) {
         worker_check_deadlines(worker);
+    }
+    if (worker->options->server->connection_idle_s > 0 && worker->now_ms >= worker->idle_scan_ms) {
+        worker_check_idle(worker);
     }
 }
 
@@ -251,7 +318,8 @@ static void worker_finish_connections(struct worker *worker) {
              link = next) {
             struct connection *connection = list_entry(link, struct connection, all);
             next = link->next;
-            if (connection->next == CONNECTION_IDLE || connection->next == CONNECTION_LINGER) {
+            enum connection_next last = worker_get_next(connection);
+            if (last == CONNECTION_IDLE || last == CONNECTION_LINGER) {
                 worker_close(worker, connection);
             }
         }
@@ -261,16 +329,23 @@ static void worker_finish_connections(struct worker *worker) {
     }
 }
 
+/* How long to wait for clients, at most; -1: for ever. */
+static int worker_get_timeout_ms(const struct worker *worker) {
+    if (!list_is_empty(&worker->ready)) {
+        return 0;
+    }
+    if (!list_is_empty(&worker->waited)) {
+        return WORKER_SCAN_MS;
+    }
+    return worker->options->server->connection_idle_s > 0 && !list_is_empty(&worker->connections)
+               ? WORKER_IDLE_SCAN_MS
+               : -1;
+}
+
 static void *worker_main(void *argument) {
     struct worker *worker = argument;
     while (!atomic_load(&worker->stopping)) {
-        int timeout_ms = -1;
-        if (!list_is_empty(&worker->ready)) {
-            timeout_ms = 0;
-        } else if (!list_is_empty(&worker->waited)) {
-            timeout_ms = WORKER_SCAN_MS;
-        }
-        worker_run_batch(worker, timeout_ms);
+        worker_run_batch(worker, worker_get_timeout_ms(worker));
     }
     worker_finish_connections(worker);
     store_thread_leave(&worker->store);
@@ -289,6 +364,7 @@ static void worker_destroy(struct worker *worker) {
         close(worker->wake_fd);
     }
     pthread_mutex_destroy(&worker->given_lock);
+    pthread_mutex_destroy(&worker->connections_lock);
     buffer_finish(&worker->loan.replies);
     free(worker->loan.input);
     free(worker);
@@ -306,6 +382,7 @@ static struct worker *worker_create(const struct worker_options *options, unsign
     list_init(&worker->waited);
     list_init(&worker->held);
     pthread_mutex_init(&worker->given_lock, NULL);
+    pthread_mutex_init(&worker->connections_lock, NULL);
     store_thread_init(&worker->store, options->grace, index);
     worker->loan.store = &worker->store;
     worker->loan.input_bytes = WORKER_INPUT_BYTES;
@@ -344,6 +421,67 @@ static void workers_watch_syncs(struct workers *workers, bool watch) {
     }
 }
 
+static const char *worker_describe_state(enum connection_next next) {
+    switch (next) {
+    case CONNECTION_READY:
+        return "conn_parse_cmd";
+    case CONNECTION_STALLED:
+        return "conn_mwrite";
+    case CONNECTION_HELD:
+        return "conn_io_queue";
+    case CONNECTION_LINGER:
+    case CONNECTION_END:
+        return "conn_closing";
+    case CONNECTION_IDLE:
+        break;
+    }
+    return "conn_read";
+}
+
+static void worker_visit_peers(struct worker *worker, proto_peer_visitor *visit, void *context) {
+    char address[ADDRESS_TEXT_MAX];
+    char listen_address[ADDRESS_TEXT_MAX];
+    uint32_t now_s = (uint32_t)(clock_monotonic_ms() / 1000);
+    pthread_mutex_lock(&worker->connections_lock);
+    for (struct list *link = worker->connections.next; link != &worker->connections;
+         link = link->next) {
+        const struct connection *connection = list_entry(link, struct connection, all);
+        address_describe_peer(connection->fd, address);
+        address_describe(&connection->listener->address, listen_address);
+        const struct proto_peer peer = {
+            .fd = connection->fd,
+            .service = connection->listener->service,
+            .address = address,
+            .listen_address = listen_address,
+            .state = worker_describe_state(worker_get_next(connection)),
+            .idle_s = now_s - atomic_load_explicit(&connection->served_s, memory_order_relaxed),
+        };
+        visit(context, &peer);
+    }
+    pthread_mutex_unlock(&worker->connections_lock);
+}
+
+/* As proto_server.visit_peers. */
+static void workers_visit_peers(void *network, proto_peer_visitor *visit, void *context) {
+    struct workers *workers = network;
+    char address[ADDRESS_TEXT_MAX];
+    for (unsigned i = 0; i < workers->options.listener_count; i++) {
+        const struct listener *listener = &workers->options.listeners[i];
+        address_describe(&listener->address, address);
+        const struct proto_peer peer = {
+            .fd = listener->fd,
+            .service = listener->service,
+            .is_listener = true,
+            .address = address,
+            .state = "conn_listening",
+        };
+        visit(context, &peer);
+    }
+    for (unsigned i = 0; i < workers->count; i++) {
+        worker_visit_peers(workers->workers[i], visit, context);
+    }
+}
+
 struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]) {
     struct workers *workers =
         calloc(1, sizeof *workers + options->threads * sizeof workers->workers[0]);
@@ -352,6 +490,8 @@ struct workers *workers_start(const struct worker_options *options, char error[W
         return NULL;
     }
     workers->options = *options;
+    options->server->network = workers;
+    options->server->visit_peers = workers_visit_peers;
     for (unsigned i = 0; i < options->threads; i++) {
         struct worker *worker = worker_create(&workers->options, i);
         int result = worker == NULL ? errno : 0;
@@ -376,7 +516,7 @@ struct workers *workers_start(const struct worker_options *options, char error[W
 
 bool workers_give(struct workers *workers, int fd, const struct listener *listener) {
     struct proto_server *server = workers->options.server;
-    struct connection *connection = connection_create(fd, listener->service);
+    struct connection *connection = connection_create(fd, listener);
     if (connection == NULL) {
         close(fd);
         return false;

@@ -27,13 +27,15 @@ struct worker_options {
     struct pool *const *pools;
     unsigned pool_count;
     struct proto_server *server;
+    const struct listener *listeners; /* all that connections may come from */
+    unsigned listener_count;
     uint32_t send_timeout_ms; /* a client that takes no reply for so long is dropped */
 };
 
 struct workers;
 
-/* `options`, and what they point to, live longer than the workers. NULL with the reason in
- * `error`. */
+/* The server's visit_peers works from now on. `options`, and what they point to, live longer than
+ * the workers. NULL with the reason in `error`. */
 struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]);
 
 /* Hands the socket, which the listener has accepted, to the worker with the fewest connections.

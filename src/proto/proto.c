@@ -19,6 +19,7 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
     *connection = (struct proto_connection){
         .service = service,
         .pool = service->pool,
+        .turn_left = UINT32_MAX,
         .item_max_bytes = options->item_max_bytes,
         .evict = options->evict,
         .admitted = !service->login_required,
@@ -209,6 +210,18 @@ static enum request_end proto_step(struct request *request) {
     return proto_run_line(request);
 }
 
+/* How many lines to go on with now; 0: the turn is over. */
+static unsigned proto_begin_lines(const struct request *request) {
+    uint32_t *turn_left = &request->connection->turn_left;
+    if (*turn_left == 0) {
+        return 0;
+    }
+    unsigned lines = lookahead(request);
+    lines = lines < *turn_left ? lines : *turn_left;
+    *turn_left -= lines;
+    return lines;
+}
+
 /* After PROTO_READ, what is consumed ends at request->next, or at request->start if that waits. */
 static enum proto_next proto_run(struct request *request) {
     unsigned lines_ahead = 0;
@@ -217,7 +230,10 @@ static enum proto_next proto_run(struct request *request) {
             return PROTO_FLUSH;
         }
         if (lines_ahead == 0) {
-            lines_ahead = lookahead(request);
+            lines_ahead = proto_begin_lines(request);
+            if (lines_ahead == 0) {
+                return PROTO_FLUSH;
+            }
         }
         lines_ahead--;
         if (!reply_reserve(request->replies, 0)) {

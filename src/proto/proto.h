@@ -59,7 +59,8 @@ enum {
 
 struct proto_connection {
     struct proto_service *service;
-    struct pool *pool;        /* the service's */
+    struct pool *pool;  /* the service's */
+    uint32_t turn_left; /* requests that may still be answered before others have their turn */
     struct proto_login login; /* after PROTO_LOGIN: in the consumed input, until it is gone */
 
     /* private to proto/: what the pool allows, and what is under way between two calls */
@@ -88,8 +89,8 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
 
 enum proto_next {
     PROTO_READ,  /* all that is whole has been answered: call again with more input */
-    PROTO_FLUSH, /* the replies are many: send them, then call again, without more input if need be
-                  */
+    PROTO_FLUSH, /* the replies are many, or turn_left is 0: send them, then call again, without
+                  * more input if need be */
     PROTO_LOGIN, /* find out whether `login` is right, say so to proto_finish_login, then call
                   * again, without more input if need be; the replies so far may go out before */
     PROTO_CLOSE, /* send the replies, then close the connection */

@@ -8,6 +8,34 @@
 #include <stdint.h>
 
 struct pool;
+struct proto_service;
+
+/* What connections own of requests that have not wholly arrived and of replies that their clients
+ * have not taken. net/budget.h keeps it. */
+enum { PROTO_MEMORY_INPUT, PROTO_MEMORY_OUTPUT, PROTO_MEMORY_KINDS };
+
+struct proto_memory {
+    uint64_t limit_bytes; /* of all kinds and connections */
+    _Atomic uint64_t used_bytes;
+    struct {
+        _Atomic uint64_t bytes;
+        _Atomic uint64_t buffers;
+        _Atomic uint64_t refused; /* connections that were closed because there was no more */
+    } kinds[PROTO_MEMORY_KINDS];
+};
+
+/* One connection, or one listener, as `stats conns` shows it. The texts are the visit's. */
+struct proto_peer {
+    int fd;
+    const struct proto_service *service;
+    bool is_listener;
+    const char *address; /* of the client; of a listener: where it listens: tcp:127.0.0.1:11211 */
+    const char *listen_address; /* where the client has connected to */
+    const char *state;          /* in memcached's words: conn_read, conn_mwrite ... */
+    uint32_t idle_s;            /* since bytes were taken from it or sent to it */
+};
+
+typedef void proto_peer_visitor(void *context, const struct proto_peer *peer);
 
 struct proto_server {
     uint32_t started_s; /* unix seconds */
@@ -18,6 +46,17 @@ struct proto_server {
     _Atomic uint64_t connections_rejected;
     _Atomic uint64_t bytes_read;
     _Atomic uint64_t bytes_written;
+
+    uint32_t requests_per_turn; /* of one connection, before the others have their turn */
+    uint32_t connection_idle_s; /* a client that says nothing for so long is dropped; 0: never */
+    _Atomic uint64_t idle_kicks;
+    _Atomic uint64_t yields; /* times that a connection had more requests than one turn takes */
+    struct proto_memory memory;
+
+    /* Calls `visit` for each listener and each connection. Any thread may call it; connections come
+     * and go meanwhile, but not while they are visited. Set by net/; NULL where there is none. */
+    void (*visit_peers)(void *network, proto_peer_visitor *visit, void *context);
+    void *network;
 };
 
 /* What the connections of one pool are given. One a pool; lives longer than they do. */

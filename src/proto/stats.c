@@ -29,6 +29,25 @@ static void stats_put_process(struct stats_listing *listing) {
     stats_put_u64(sink, "bytes_read", stats_load(&server->bytes_read));
     stats_put_u64(sink, "bytes_written", stats_load(&server->bytes_written));
     stats_put_u64(sink, "threads", server->threads);
+    stats_put_u64(sink, "conn_yields", stats_load(&server->yields));
+    stats_put_u64(sink, "idle_kicks", stats_load(&server->idle_kicks));
+}
+
+/* memcached keeps input and replies in one pool of buffers, of which the replies are a part. Ours
+ * are freed when they are empty, so there are none to reuse. */
+static void stats_put_memory(struct stats_sink *sink, const struct proto_memory *memory) {
+    uint64_t replies = stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].buffers);
+    stats_put_u64(sink, "response_obj_oom",
+                  stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].refused));
+    stats_put_u64(sink, "response_obj_count", replies);
+    stats_put_u64(sink, "response_obj_bytes",
+                  stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].bytes));
+    stats_put_u64(sink, "read_buf_count",
+                  replies + stats_load(&memory->kinds[PROTO_MEMORY_INPUT].buffers));
+    stats_put_u64(sink, "read_buf_bytes", stats_load(&memory->used_bytes));
+    stats_put_u64(sink, "read_buf_bytes_free", 0);
+    stats_put_u64(sink, "read_buf_oom", stats_load(&memory->kinds[PROTO_MEMORY_INPUT].refused));
+    stats_put_u64(sink, "connection_memory", memory->limit_bytes); /* ours */
 }
 
 static void stats_put_counters(struct stats_sink *sink, const struct pool_stats *stats) {
@@ -110,6 +129,7 @@ static void stats_put_general(struct stats_listing *listing) {
     struct pool_stats stats;
     pool_get_stats(listing->connection->pool, &stats);
     stats_put_process(listing);
+    stats_put_memory(listing->sink, &listing->connection->service->server->memory);
     stats_put_counters(listing->sink, &stats);
     stats_put_pool(listing->sink, pool_get_options(listing->connection->pool), &stats);
 }
@@ -123,10 +143,12 @@ static void stats_put_settings(struct stats_listing *listing) {
     stats_put_u64(sink, "maxconns", listing->connection->service->server->max_connections);
     stats_put(sink, "evictions", "%s", options->evict ? "on" : "off");
     stats_put_u64(sink, "num_threads", listing->connection->service->server->threads);
+    stats_put_u64(sink, "reqs_per_event", listing->connection->service->server->requests_per_turn);
     stats_put_bool(sink, "cas_enabled", true);
     stats_put_u64(sink, "item_size_max", options->item_max_bytes);
     stats_put_bool(sink, "flush_enabled", true);
     stats_put_bool(sink, "dump_enabled", false);
+    stats_put_u64(sink, "idle_timeout", listing->connection->service->server->connection_idle_s);
     /* ours */
     stats_put(sink, "pool", "%s", options->name);
     stats_put_bool(sink, "persist", options->persist);

@@ -13,6 +13,8 @@ enum {
     DEFAULT_THREADS_MAX = 8,
     DEFAULT_CONNECTIONS = 4096,
     DEFAULT_SEND_TIMEOUT_S = 30,
+    DEFAULT_REQUESTS_PER_TURN = 1000,
+    DEFAULT_CONNECTION_MEMORY_BYTES = 256 << 20,
     DEFAULT_MEMORY_BYTES = 64 << 20,
     DEFAULT_ITEM_MAX_BYTES = 1 << 20,
     DEFAULT_PORT_ADMIN = 11280,
@@ -44,6 +46,8 @@ struct config *config_create(void) {
     }
     config->max_connections = DEFAULT_CONNECTIONS;
     config->send_timeout_s = DEFAULT_SEND_TIMEOUT_S;
+    config->requests_per_turn = DEFAULT_REQUESTS_PER_TURN;
+    config->connection_memory_bytes = DEFAULT_CONNECTION_MEMORY_BYTES;
     config->has_admin = true;
     config_set_loopback(&config->admin, DEFAULT_PORT_ADMIN);
     directories_default_data(config->data_dir);

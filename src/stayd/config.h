@@ -16,7 +16,8 @@ enum {
     CONFIG_POOLS_MAX = 32,
     CONFIG_LISTENS_MAX = 16, /* of one pool */
     CONFIG_THREADS_MAX = 64,
-    CONFIG_CONNECTIONS_MAX = 1000000
+    CONFIG_CONNECTIONS_MAX = 1000000,
+    CONFIG_REQUESTS_PER_TURN_MAX = 1000000
 };
 
 struct config_listen {
@@ -37,6 +38,9 @@ struct config {
     unsigned threads;
     unsigned max_connections;
     uint32_t send_timeout_s;
+    uint32_t connection_idle_s;       /* 0: a connection may be idle for ever */
+    unsigned requests_per_turn;       /* of one connection, before others have their turn */
+    uint64_t connection_memory_bytes; /* of all connections together */
     char data_dir[PATH_MAX];
     char run_dir[PATH_MAX];
     bool has_admin;

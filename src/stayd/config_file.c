@@ -12,8 +12,8 @@
 
 enum {
     LINE_MAX_BYTES = 4096,
-    KEYS_MAX = 16, /* of one section */
-    SEND_TIMEOUT_MAX_S = 86400,
+    KEYS_MAX = 16,              /* of one section */
+    SEND_TIMEOUT_MAX_S = 86400, /* and CONNECTION_IDLE */
     POOL_LIMIT_MAX_S = 3650 * 86400
 };
 
@@ -127,6 +127,22 @@ static void parse_limit(struct config_parser *parser, const char *key, const cha
 
 static void set_send_timeout(struct config_parser *parser, const char *key, const char *value) {
     parse_limit(parser, key, value, SEND_TIMEOUT_MAX_S, &parser->config->send_timeout_s);
+}
+
+static void set_connection_idle_timeout(struct config_parser *parser, const char *key,
+                                        const char *value) {
+    parse_limit(parser, key, value, SEND_TIMEOUT_MAX_S, &parser->config->connection_idle_s);
+}
+
+static void set_connection_memory(struct config_parser *parser, const char *key,
+                                  const char *value) {
+    parse_size(parser, key, value, &parser->config->connection_memory_bytes);
+}
+
+static void set_requests_per_turn(struct config_parser *parser, const char *key,
+                                  const char *value) {
+    parse_whole(parser, key, value, CONFIG_REQUESTS_PER_TURN_MAX,
+                &parser->config->requests_per_turn);
 }
 
 static void set_data_dir(struct config_parser *parser, const char *key, const char *value) {
@@ -244,10 +260,17 @@ static void set_unsupported(struct config_parser *parser, const char *key, const
 }
 
 static const struct config_key server_keys[] = {
-    {"threads", set_threads},           {"data_dir", set_data_dir},
-    {"run_dir", set_run_dir},           {"admin", set_admin},
-    {"insecure", set_admin_insecure},   {"max_connections", set_max_connections},
-    {"send_timeout", set_send_timeout}, {NULL, NULL},
+    {"threads", set_threads},
+    {"data_dir", set_data_dir},
+    {"run_dir", set_run_dir},
+    {"admin", set_admin},
+    {"insecure", set_admin_insecure},
+    {"max_connections", set_max_connections},
+    {"send_timeout", set_send_timeout},
+    {"connection_idle_timeout", set_connection_idle_timeout},
+    {"connection_memory", set_connection_memory},
+    {"requests_per_turn", set_requests_per_turn},
+    {NULL, NULL},
 };
 
 static const struct config_key pool_keys[] = {

@@ -153,6 +153,8 @@ static bool daemon_start_threads(struct daemon *daemon) {
         .pools = daemon->pools,
         .pool_count = daemon->pool_count,
         .server = &daemon->server,
+        .listeners = daemon->listeners,
+        .listener_count = daemon->listener_count,
         .send_timeout_ms = config->send_timeout_s * 1000,
     };
     daemon->workers = workers_start(&workers, error);
@@ -256,6 +258,9 @@ bool daemon_run(const struct config *config) {
     daemon->config = config;
     daemon->server.started_s = clock_unix_s();
     daemon->server.threads = config->threads;
+    daemon->server.requests_per_turn = config->requests_per_turn;
+    daemon->server.connection_idle_s = config->connection_idle_s;
+    daemon->server.memory.limit_bytes = config->connection_memory_bytes;
     bool well = daemon_take_signals(daemon) && daemon_make_folders(config) &&
                 daemon_raise_files_limit(daemon) && daemon_listen(daemon) &&
                 daemon_open_pools(daemon) && daemon_start_threads(daemon);

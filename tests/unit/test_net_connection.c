@@ -35,14 +35,13 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies) {
-    (void)connection;
     (void)thread;
     *consumed = 0;
     process_calls++;
     while (*consumed < input.size) {
         const char *request = input.data + *consumed;
         size_t left = input.size - *consumed;
-        if (replies->size >= PROTO_REPLY_BATCH) {
+        if (replies->size >= PROTO_REPLY_BATCH || connection->turn_left == 0) {
             return PROTO_FLUSH;
         }
         const char *end = memchr(request, '\n', left);
@@ -69,6 +68,7 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
             replies->size += number;
         }
         *consumed += line;
+        connection->turn_left--;
     }
     *wanted = 1;
     return PROTO_READ;
@@ -109,11 +109,17 @@ struct pair {
 
 static struct pair pair;
 
+static struct proto_server server;
+static struct proto_service service = {.server = &server};
+static struct listener listener = {.service = &service};
+
 static void open_pair_of(int type) {
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds), 0);
     memset(&pair, 0, sizeof pair);
-    pair.connection = connection_create(fds[0], NULL);
+    server.requests_per_turn = 100000;
+    server.memory.limit_bytes = 64 << 20;
+    pair.connection = connection_create(fds[0], &listener);
     assert_non_null(pair.connection);
     pair.client = fds[1];
     pair.loan.input = pair.input;
@@ -133,6 +139,7 @@ static int open_pair(void **state) {
 static int close_pair(void **state) {
     (void)state;
     connection_destroy(pair.connection);
+    assert_int_equal(server.memory.used_bytes, 0); /* all that was counted is given back */
     buffer_finish(&pair.loan.replies);
     if (pair.client >= 0) {
         close(pair.client);
@@ -443,6 +450,96 @@ static void a_batch_without_replies_is_held_too(void **state) {
     assert_int_equal(client_take(), 2);
 }
 
+static void one_turn_answers_a_bounded_number_of_requests(void **state) {
+    (void)state;
+    server.requests_per_turn = 20;
+    char requests[3 * 1000];
+    for (int i = 0; i < 1000; i++) {
+        memcpy(requests + 3 * i, "e1\n", 3);
+    }
+    client_send(requests, sizeof requests);
+    for (size_t turn = 1; turn < 1000 / 20; turn++) {
+        assert_int_equal(serve(), CONNECTION_READY);
+        assert_int_equal(client_take(), 20);
+        assert_int_equal(pair.loan.yields, turn);
+    }
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(client_take(), 20);
+}
+
+static void what_a_connection_owns_is_counted_exactly(void **state) {
+    (void)state;
+    struct proto_memory *memory = &server.memory;
+    client_send_string("v100000\n");
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(memory->kinds[PROTO_MEMORY_INPUT].buffers, 1);
+    assert_int_equal(memory->kinds[PROTO_MEMORY_INPUT].bytes, pair.connection->input.capacity);
+    static char value[100000];
+    client_send(value, sizeof value);
+    client_send_string("e1000000\n");
+    assert_int_equal(serve_all(), CONNECTION_STALLED);
+    assert_int_equal(memory->kinds[PROTO_MEMORY_INPUT].bytes, 0);
+    assert_int_equal(memory->kinds[PROTO_MEMORY_OUTPUT].bytes, pair.connection->output.capacity);
+    assert_int_equal(memory->kinds[PROTO_MEMORY_OUTPUT].buffers, 1);
+    assert_int_equal(memory->used_bytes, pair.connection->output.capacity);
+    client_take();
+    while (serve_all() == CONNECTION_STALLED) {
+        client_take();
+    }
+    assert_int_equal(memory->used_bytes, 0);
+}
+
+static void memory_is_counted_as_bytes_come_not_as_they_are_announced(void **state) {
+    (void)state;
+    client_send_string("v1000000\n");
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_true(server.memory.used_bytes <= 2 * LOAN_BYTES);
+}
+
+static void a_large_request_beyond_the_limit_is_refused_with_a_word(void **state) {
+    (void)state;
+    server.memory.limit_bytes = 300000;
+    client_send_string("e5\nv1000000\n");
+    static char piece[10000];
+    enum connection_next next = CONNECTION_IDLE;
+    for (int i = 0; i < 100 && next == CONNECTION_IDLE; i++) {
+        client_send(piece, sizeof piece);
+        next = serve_all();
+        assert_true(server.memory.used_bytes <= 300000);
+    }
+    assert_int_equal(next, CONNECTION_LINGER);
+    const char *said = "xxxxxSERVER_ERROR out of memory reading request\r\n";
+    char data[100];
+    assert_int_equal(recv(pair.client, data, sizeof data, 0), strlen(said));
+    assert_memory_equal(data, said, strlen(said));
+    assert_int_equal(server.memory.used_bytes, 0);
+    assert_int_equal(server.memory.kinds[PROTO_MEMORY_INPUT].refused, 1);
+}
+
+static void small_requests_go_on_although_the_limit_is_reached(void **state) {
+    (void)state;
+    server.memory.limit_bytes = 1000;
+    server.memory.used_bytes = 1000;
+    static char value[10000];
+    client_send_string("v10000\n");
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    client_send(value, sizeof value - 1);
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    client_send(value, 1);
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(client_take(), 1);
+    server.memory.used_bytes -= 1000;
+}
+
+static void replies_that_wait_for_their_client_count_and_end_it_beyond_the_limit(void **state) {
+    (void)state;
+    server.memory.limit_bytes = 100000;
+    client_send_string("e1000000\n");
+    assert_int_equal(serve_all(), CONNECTION_END);
+    assert_int_equal(server.memory.kinds[PROTO_MEMORY_OUTPUT].refused, 1);
+    assert_int_equal(server.memory.used_bytes, 0);
+}
+
 static void a_client_that_is_gone_ends_the_connection(void **state) {
     (void)state;
     client_send_string("e1000000\n");
@@ -473,6 +570,12 @@ int main(void) {
         WITH_PAIR(replies_are_held_until_their_writes_are_on_the_disk),
         WITH_PAIR(writes_that_the_disk_refused_are_not_acknowledged),
         WITH_PAIR(a_batch_without_replies_is_held_too),
+        WITH_PAIR(one_turn_answers_a_bounded_number_of_requests),
+        WITH_PAIR(what_a_connection_owns_is_counted_exactly),
+        WITH_PAIR(memory_is_counted_as_bytes_come_not_as_they_are_announced),
+        WITH_PAIR(a_large_request_beyond_the_limit_is_refused_with_a_word),
+        WITH_PAIR(small_requests_go_on_although_the_limit_is_reached),
+        WITH_PAIR(replies_that_wait_for_their_client_count_and_end_it_beyond_the_limit),
         WITH_PAIR(a_client_that_is_gone_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -344,6 +344,22 @@ static void a_hundred_thousand_requests_in_one_piece_are_answered(void **state) 
     buffer_finish(&expected);
 }
 
+static void no_more_requests_are_answered_than_the_turn_has(void **state) {
+    struct talk *talk = *state;
+    static const char *const replies[] = {"MN\r\nMN\r\n", "EN\r\n", "STORED\r\n", "MN\r\n"};
+    struct bytes requests = bytes_from_string("mn\r\nmn\r\nmg k\r\nset k 0 0 1\r\nv\r\nmn\r\n");
+    for (size_t turn = 0; turn < 4; turn++) {
+        size_t consumed;
+        talk->connection.turn_left = turn == 0 ? 2 : 1;
+        enum proto_next next = proto_process(&talk->connection, &talk->thread, requests, &consumed,
+                                             &talk->wanted, &talk->replies);
+        assert_int_equal(next, turn < 3 ? PROTO_FLUSH : PROTO_READ);
+        talk_expect(talk, bytes_from_string(replies[turn]));
+        requests = bytes_from(requests.data + consumed, requests.size - consumed);
+    }
+    assert_int_equal(requests.size, 0);
+}
+
 static void garbage_of_every_kind_leaves_the_pool_in_order(void **state) {
     static const char *const words[] = {
         "get",
@@ -438,6 +454,7 @@ int main(void) {
         TALK(many_replies_are_handed_out_in_bounded_pieces),
         TALK(a_bad_key_behind_many_replies_takes_them_back_before_they_are_sent),
         TALK(a_hundred_thousand_requests_in_one_piece_are_answered),
+        TALK(no_more_requests_are_answered_than_the_turn_has),
         TALK(garbage_of_every_kind_leaves_the_pool_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

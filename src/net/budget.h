@@ -1,0 +1,29 @@
+/* What all connections together may own of memory: the requests that have not wholly arrived, and
+ * the replies that their clients have not taken. Every byte of a connection's own buffers is taken
+ * from here and given back here, so the figures in `stats` are exact.
+ *
+ * Beyond the limit whoever asks for a large piece is refused, and no one else is harmed: up to
+ * BUDGET_SMALL_BYTES a connection always gets (if the system has it), so ordinary requests go on
+ * while a few clients fill the budget with large ones.
+ *
+ * Any thread may call, each for buffers of its own. */
+#ifndef STAYD_NET_BUDGET_H
+#define STAYD_NET_BUDGET_H
+
+#include "base/buffer.h"
+#include "proto/server.h"
+
+enum { BUDGET_SMALL_BYTES = 16 << 10 };
+
+/* Makes room for `more` bytes in the buffer; false, and counted as refused, if there is none. The
+ * kind is PROTO_MEMORY_INPUT or PROTO_MEMORY_OUTPUT, and always the same for one buffer. */
+bool budget_reserve(struct proto_memory *memory, unsigned kind, struct buffer *buffer, size_t more);
+
+/* Reserves and copies to the end. */
+bool budget_append(struct proto_memory *memory, unsigned kind, struct buffer *buffer,
+                   const void *data, size_t size);
+
+/* Frees the buffer. Accepts an empty one. */
+void budget_release(struct proto_memory *memory, unsigned kind, struct buffer *buffer);
+
+#endif

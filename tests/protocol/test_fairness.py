@@ -1,0 +1,214 @@
+"""What one client does costs the others no more than their share: turns, memory, idleness, storms."""
+
+import os
+import random
+import resource
+import socket
+import threading
+import time
+
+from support.servers import Raw, Stayd, wait_until
+
+OUT_OF_MEMORY = b"SERVER_ERROR out of memory reading request\r\n"
+
+
+def stat(connection, name):
+    """One of the general statistics, as a number."""
+    return int(connection.stats()[name])
+
+
+def test_a_client_with_endless_requests_gets_one_turn_between_two_turns_of_another():
+    """Counted in requests served in between, not in time. Between two turns of one connection the
+    other has one, or two where their order changes."""
+    turn = 20
+    with Stayd(server={"threads": 1, "requests_per_turn": turn}) as stayd:
+        hog, other = stayd.connect(), stayd.connect()
+        other.set(b"n", b"0")
+        done = threading.Event()
+
+        def send_without_end():
+            while not done.is_set():
+                hog.send(b"incr n 1 noreply\r\n" * 5000)
+
+        sender = threading.Thread(target=send_without_end)
+        sender.start()
+        try:
+            jumps = []
+            while sum(jump > 0 for jump in jumps) < 50:
+                other.send(b"mg n v\r\n" * (10 * turn))
+                numbers = []
+                for _ in range(10 * turn):
+                    other.read_line()
+                    numbers.append(int(other.read_line()))
+                jumps += [after - before for before, after in zip(numbers, numbers[1:])]
+        finally:
+            done.set()
+            sender.join()
+        assert max(jumps) <= 2 * turn
+        assert stat(other, "conn_yields") > 50
+
+
+def test_a_hundred_thousand_pipelined_requests_are_all_answered_in_order(stayd_target):
+    connection = stayd_target.connect()
+    connection.set(b"n", b"0")
+    connection.socket.setblocking(True)
+    sender = threading.Thread(target=connection.send, args=(b"incr n 1\r\n" * 100_000,))
+    sender.start()
+    connection.expect(b"".join(b"%d\r\n" % number for number in range(1, 100_001)), timeout=30)
+    sender.join()
+
+
+def test_all_replies_come_although_the_client_has_shut_its_sending_side(target):
+    """More of them than one read, one turn and the socket's buffers take."""
+    connection = target.connect()
+    connection.set(b"k", b"v" * 1000)
+
+    def send():
+        connection.socket.sendall(b"get k\r\n" * 30_000)
+        connection.socket.shutdown(socket.SHUT_WR)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    received = connection.read_to_end(timeout=30)
+    sender.join()
+    one = b"VALUE k 0 1000\r\n" + b"v" * 1000 + b"\r\nEND\r\n"
+    assert received == one * 30_000
+
+
+def test_a_connection_is_closed_once_its_client_has_been_idle_for_too_long():
+    with Stayd(server={"connection_idle_timeout": "1s"}) as stayd:
+        idle = [stayd.connect("cache"), stayd.connect_socket("sessions"), stayd.connect("cache")]
+        idle[0].expect_in_step()
+        idle[2].send(b"set k 0 0 10\r\nhalf")
+        busy = stayd.connect("cache")
+        before = time.monotonic()
+        while stat(busy, "curr_connections") > 1:
+            assert time.monotonic() < before + 10
+        assert time.monotonic() - before > 0.5
+        for connection in idle:
+            connection.expect_closed()
+        # busy has been there for longer than the limit, but never silent for so long
+        assert stat(busy, "idle_kicks") >= 3
+        assert busy.stats(b"settings")["idle_timeout"] == "1"
+
+
+def test_a_client_that_takes_no_replies_is_not_idle():
+    """It has send_timeout; and a connection without either limit stays."""
+    with Stayd(server={"connection_idle_timeout": "1s", "send_timeout": "1h"}) as stayd:
+        stalled = stayd.connect("cache")
+        stalled.set(b"k", b"v" * 1_000_000)
+        stalled.send(b"get k\r\n" * 50)
+        idle = stayd.connect("cache")
+        idle.expect_closed()
+        again = stayd.connect("cache")
+        again.expect_closed()
+        for _ in range(50):
+            stalled.expect(b"VALUE k 0 1000000\r\n" + b"v" * 1_000_000 + b"\r\nEND\r\n")
+
+
+def test_large_requests_beyond_the_limit_are_refused_and_the_others_are_unharmed():
+    value = b"x" * 1_000_000
+    head = b"set k%d 0 0 1000000\r\n"
+    with Stayd(server={"connection_memory": "3M"}) as stayd:
+        witness = stayd.connect("cache")
+        clients = [stayd.connect("cache") for _ in range(6)]
+        taken = []
+        for number, client in enumerate(clients):
+            try:
+                client.send(head % number + value[:-1])
+            except OSError:
+                pass  # refused before all was sent
+            wait_until(lambda: stat(witness, "read_buf_oom") + len(taken) + 1 > number
+                       and (stat(witness, "read_buf_bytes") >= 1_000_000 * (len(taken) + 1)
+                            or stat(witness, "read_buf_oom") > number - len(taken)))
+            if stat(witness, "read_buf_oom") <= number - len(taken):
+                taken.append((number, client))
+            assert stat(witness, "read_buf_bytes") <= 3 << 20
+            witness.expect_in_step()
+            assert witness.set(b"small", b"y" * 10_000) == b"STORED"
+        assert len(taken) == 3
+        assert stat(witness, "read_buf_oom") == 3
+        for number, client in taken:
+            client.ask(b"x\r\n", b"STORED\r\n")
+            assert witness.get(b"k%d" % number) == value
+        for client in clients:
+            if client not in [one for _, one in taken]:
+                assert client.read_to_end() == OUT_OF_MEMORY
+        numbers = witness.stats()
+        assert numbers["read_buf_bytes"] == numbers["read_buf_count"] == "0"
+
+
+def test_replies_that_nobody_takes_are_bounded_in_all():
+    with Stayd(server={"connection_memory": "3M"}, cache={"item_max": "2M"}) as stayd:
+        witness = stayd.connect("cache")
+        witness.set(b"k", b"v" * 1_900_000)
+        lazy = [stayd.connect("cache") for _ in range(6)]
+        for connection in lazy:
+            connection.send(b"get k\r\n" * 20)
+        wait_until(lambda: stat(witness, "response_obj_oom") >= 4)
+        assert 0 < stat(witness, "response_obj_bytes") <= 3 << 20
+        assert witness.get(b"k") == b"v" * 1_900_000
+        for connection in lazy:
+            connection.reset()
+        wait_until(lambda: stat(witness, "curr_connections") == 1)
+        assert stat(witness, "response_obj_bytes") == stat(witness, "response_obj_count") == 0
+
+
+def test_after_a_storm_of_clients_that_vanish_every_figure_is_back_where_it_was():
+    chance = random.Random(7)
+    with Stayd() as stayd:
+        keeper = stayd.connect("sessions")
+        keeper.set(b"k", b"v" * 500_000)
+        wait_until(lambda: stat(keeper, "curr_connections") == 1)
+        before = len(os.listdir(f"/proc/{stayd.pid}/fd"))
+        total = stat(keeper, "total_connections")
+        opened = 0
+        for _ in range(10):
+            storm = [Raw(("127.0.0.1", stayd.port("sessions"))) for _ in range(40)]
+            opened += len(storm)
+            for connection in storm:
+                connection.send(chance.choice([
+                    b"", b"ge", b"get k\r\n" * 20, b"set s 0 0 900000\r\n" + b"x" * 300_000,
+                    b"set s 0 0 1\r\nx\r\n", b"quit\r\n", b"\x80\x01garbage", b"x" * 3000,
+                ]))
+            for connection in storm:
+                chance.choice([connection.reset, connection.close,
+                               lambda c=connection: c.socket.shutdown(socket.SHUT_WR)])()
+            for connection in storm:
+                connection.close()
+        wait_until(lambda: stat(keeper, "curr_connections") == 1)
+        numbers = keeper.stats()
+        assert int(numbers["total_connections"]) == total + opened
+        assert numbers["read_buf_bytes"] == numbers["read_buf_count"] == "0"
+        wait_until(lambda: len(os.listdir(f"/proc/{stayd.pid}/fd")) == before)
+
+
+def processor_seconds(pid):
+    """User and system time of a process so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_file_descriptors_clients_wait_and_are_served_once_there_are_some_again():
+    with Stayd() as stayd:
+        keeper = stayd.connect("cache")
+        wait_until(lambda: stat(keeper, "curr_connections") == 1)
+        soft, hard = resource.prlimit(stayd.pid, resource.RLIMIT_NOFILE)
+        lowest_free = max(int(fd) for fd in os.listdir(f"/proc/{stayd.pid}/fd")) + 1
+        resource.prlimit(stayd.pid, resource.RLIMIT_NOFILE, (lowest_free, hard))
+        waiting = [stayd.connect("cache") for _ in range(10)]
+        for connection in waiting:
+            connection.send(b"mn\r\n")
+        wait_until(lambda: "cannot accept connections for now: Too many open files" in stayd.log)
+        spent, began = processor_seconds(stayd.pid), time.monotonic()
+        while time.monotonic() < began + 0.5:  # measured, not waited for
+            keeper.expect_in_step()
+            time.sleep(0.05)
+        assert processor_seconds(stayd.pid) - spent < 0.2, "it spins instead of waiting"
+        assert stat(keeper, "curr_connections") <= 2
+        resource.prlimit(stayd.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for connection in waiting:
+            connection.expect(b"MN\r\n")
+        assert stat(keeper, "curr_connections") == 11
+        assert stayd.log.count("cannot accept connections") == 1
