@@ -35,7 +35,9 @@ static const struct metric counters[] = {
     [POOL_STORE_NO_MEMORY] = {"store_no_memory_total", "Items refused: the pool is full."},
     [POOL_TOTAL_ITEMS] = {"stored_total", "Items stored since the start."},
     [POOL_EVICTIONS] = {"evictions_total", "Live items forgotten to make room."},
+    [POOL_EVICTED_UNFETCHED] = {"evicted_unfetched_total", "Of those: never read."},
     [POOL_EXPIRED_RECLAIMED] = {"expired_reclaimed_total", "Items whose expiry freed memory."},
+    [POOL_EXPIRED_UNFETCHED] = {"expired_unfetched_total", "Of those: never read."},
     [POOL_SEGMENTS_COMPACTED] = {"segments_compacted_total", "Segments compacted."},
     [POOL_BYTES_MOVED] = {"moved_bytes_total", "Bytes moved by compaction and eviction."},
 };

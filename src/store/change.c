@@ -73,6 +73,10 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     uint32_t now_s = attempt->thread->now_s;
     attempt->present =
         index_find(&pool->index, attempt->bucket, attempt->hash, attempt->key, &attempt->hit);
+    if (attempt->present) {
+        attempt->thread->ttl_class =
+            pool_ttl_class(pool, layout_slot_location(attempt->hit.slot_value));
+    }
     attempt->old = attempt->present && pool_visible(pool, &attempt->hit.record, now_s)
                        ? &attempt->hit.record
                        : NULL;
@@ -200,6 +204,7 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
         return STATUS_OK;
     }
     record_write(place.at, record, place.crc_seed);
+    attempt->thread->ttl_class = pool_ttl_class(pool, place.location);
     size_t size = record_stored_size(place.at);
     segments_note_due(&pool->segments, place.location, pool_due_s(pool, record));
     if (!change_publish(attempt, place.location, size)) {

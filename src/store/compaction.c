@@ -62,7 +62,7 @@ enum compaction_fate { FATE_DEAD, FATE_GONE, FATE_EVICTED, FATE_MOVED, FATE_NO_R
 static enum compaction_fate compaction_decide(struct pool *pool,
                                               const struct segment_cursor *cursor,
                                               struct layout_bucket *bucket, unsigned keep_score,
-                                              uint32_t now_s, bool may_move) {
+                                              uint32_t now_s, bool may_move, bool *fetched) {
     _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
     if (slot == NULL) {
         return FATE_DEAD;
@@ -70,6 +70,7 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed); /* the lock orders it */
     unsigned frequency = layout_slot_frequency(value);
     bool visible = pool_visible(pool, &cursor->record, now_s);
+    *fetched = frequency > 0;
     if (!visible || (may_move && compaction_score(frequency, cursor->size) < keep_score)) {
         index_remove(&pool->index, bucket, slot);
         segments_count_dead(&pool->segments, cursor->location, cursor->size);
@@ -93,20 +94,52 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     return FATE_MOVED;
 }
 
+static struct pool_departures *compaction_departures(struct pool *pool,
+                                                     const struct segment_cursor *cursor) {
+    return &pool->departures[pool_ttl_class(pool, cursor->location)];
+}
+
+static void compaction_count_reclaimed(struct pool *pool, const struct segment_cursor *cursor,
+                                       bool fetched) {
+    struct pool_departures *departures = compaction_departures(pool, cursor);
+    pool_add(pool, pool_janitor_shard(pool), POOL_EXPIRED_RECLAIMED, 1);
+    atomic_fetch_add(&departures->reclaimed, 1);
+    if (!fetched) {
+        pool_add(pool, pool_janitor_shard(pool), POOL_EXPIRED_UNFETCHED, 1);
+        atomic_fetch_add(&departures->expired_unfetched, 1);
+    }
+}
+
+static void compaction_count_evicted(struct pool *pool, const struct segment_cursor *cursor,
+                                     bool fetched, uint32_t now_s) {
+    struct pool_departures *departures = compaction_departures(pool, cursor);
+    uint32_t accessed_s = cursor->record.accessed_s;
+    pool_add(pool, pool_janitor_shard(pool), POOL_EVICTIONS, 1);
+    atomic_fetch_add(&departures->evicted, 1);
+    atomic_store(&departures->evicted_idle_s, now_s > accessed_s ? now_s - accessed_s : 0);
+    if (cursor->record.expiry_s != 0) {
+        atomic_fetch_add(&departures->evicted_mortal, 1);
+    }
+    if (!fetched) {
+        pool_add(pool, pool_janitor_shard(pool), POOL_EVICTED_UNFETCHED, 1);
+        atomic_fetch_add(&departures->evicted_unfetched, 1);
+    }
+}
+
 static enum compaction_fate compaction_handle(struct pool *pool,
                                               const struct segment_cursor *cursor,
                                               unsigned keep_score, uint32_t now_s, bool may_move) {
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
+    bool fetched = false;
     enum compaction_fate fate =
-        compaction_decide(pool, cursor, bucket, keep_score, now_s, may_move);
+        compaction_decide(pool, cursor, bucket, keep_score, now_s, may_move, &fetched);
     index_unlock(bucket);
-    unsigned shard = pool_janitor_shard(pool);
     if (fate == FATE_GONE) {
         janitor_note_death(&pool->janitor);
-        pool_add(pool, shard, POOL_EXPIRED_RECLAIMED, 1);
+        compaction_count_reclaimed(pool, cursor, fetched);
     } else if (fate == FATE_EVICTED) {
-        pool_add(pool, shard, POOL_EVICTIONS, 1);
+        compaction_count_evicted(pool, cursor, fetched, now_s);
     }
     return fate;
 }

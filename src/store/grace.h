@@ -19,9 +19,10 @@ struct grace;
 /* What a thread that calls the store carries along: one for each thread, owned by that thread. */
 struct store_thread {
     struct grace *grace;
-    unsigned index; /* 0 up to the number of threads, exclusive */
-    uint32_t now_s; /* unix seconds, as of the last refresh: all requests of a batch share it */
-    uint32_t reads; /* a running number, private to the store */
+    unsigned index;     /* 0 up to the number of threads, exclusive */
+    uint32_t now_s;     /* unix seconds, as of the last refresh: all requests of a batch share it */
+    uint32_t reads;     /* a running number, private to the store */
+    uint32_t ttl_class; /* of the item that was changed or found last in a change; likewise */
 };
 
 /* NULL if memory is short. `threads`: how many store_threads there will be, at most. */

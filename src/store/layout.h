@@ -132,7 +132,7 @@ struct layout_segment {
     _Atomic uint32_t marker_bytes; /* of tombstones and flushes that are still needed, at most */
     _Atomic uint32_t first_expiry_s; /* no record expires earlier; LAYOUT_NEVER */
     _Atomic uint32_t last_expiry_s;  /* no record is of use from then on; LAYOUT_NEVER */
-    uint32_t reserved;
+    _Atomic uint32_t items;          /* slots that point to a record in here */
     _Atomic uint64_t generation;
     _Atomic uint64_t opened_sequence;
 };

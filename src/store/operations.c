@@ -14,8 +14,7 @@ static void count(struct pool *pool, struct store_thread *thread, enum pool_coun
     pool_add(pool, thread->index, counter, 1);
 }
 
-/* Looks a key up without a lock; whether or not a client may see it. */
-static bool find(struct pool *pool, struct bytes key, struct lookup_hit *hit) {
+bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit) {
     uint64_t hash = hash_key(pool->view.hash_seed, key);
     for (int spins = 0;; spins++) {
         enum lookup_outcome outcome = lookup_find(&pool->view, hash, key, hit);
@@ -48,7 +47,7 @@ static void note_access(struct pool *pool, struct store_thread *thread, struct l
      * other. */
     struct lookup_hit moved;
     if (layout_slot_location(atomic_load(hit->slot)) != layout_slot_location(hit->slot_value) &&
-        find(pool, hit->record.key, &moved)) {
+        operations_find(pool, hit->record.key, &moved)) {
         record_note_access(moved.at, thread->now_s);
     }
 }
@@ -71,7 +70,7 @@ static enum status get_item(struct pool *pool, struct store_thread *thread, stru
                             bool unnoticed, struct item *item) {
     struct lookup_hit hit;
     count(pool, thread, POOL_CMD_GET);
-    bool found = find(pool, key, &hit);
+    bool found = operations_find(pool, key, &hit);
     if (!found || !pool_visible(pool, &hit.record, thread->now_s)) {
         count(pool, thread, POOL_GET_MISSES);
         if (found) {
@@ -210,6 +209,9 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
     if (request->touch) {
         count(pool, thread, POOL_CMD_TOUCH);
         count(pool, thread, fetch.hit ? POOL_TOUCH_HITS : POOL_TOUCH_MISSES);
+        if (fetch.hit) {
+            pool_count_class(pool, thread, POOL_CLASS_TOUCH_HITS);
+        }
     } else if (noted && fetch.hit) { /* that read is none from before */
         result->item.fetched = found.fetched;
         result->item.accessed_s = found.accessed_s;
@@ -298,12 +300,15 @@ static void count_store(struct pool *pool, struct store_thread *thread, enum sta
     switch (status) {
     case STATUS_OK:
         count(pool, thread, POOL_TOTAL_ITEMS);
+        pool_count_class(pool, thread, POOL_CLASS_CMD_SET);
         if (with_cas) {
             count(pool, thread, POOL_CAS_HITS);
+            pool_count_class(pool, thread, POOL_CLASS_CAS_HITS);
         }
         break;
     case STATUS_EXISTS:
         count(pool, thread, POOL_CAS_BADVAL);
+        pool_count_class(pool, thread, POOL_CLASS_CAS_BADVAL);
         break;
     case STATUS_NOT_FOUND:
         count(pool, thread, POOL_CAS_MISSES);
@@ -429,6 +434,10 @@ enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, stru
     enum pool_counter hits = request->decrement ? POOL_DECR_HITS : POOL_INCR_HITS;
     enum pool_counter misses = request->decrement ? POOL_DECR_MISSES : POOL_INCR_MISSES;
     count(pool, thread, plan.hit ? hits : misses);
+    if (plan.hit) {
+        pool_count_class(pool, thread,
+                         request->decrement ? POOL_CLASS_DECR_HITS : POOL_CLASS_INCR_HITS);
+    }
     return status;
 }
 
@@ -462,6 +471,9 @@ enum status pool_delete(struct pool *pool, struct store_thread *thread, struct b
     enum status status = change_run(pool, thread, key, plan_delete, (void *)(uintptr_t)asked, NULL);
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
         count(pool, thread, status == STATUS_OK ? POOL_DELETE_HITS : POOL_DELETE_MISSES);
+        if (status == STATUS_OK) {
+            pool_count_class(pool, thread, POOL_CLASS_DELETE_HITS);
+        }
     }
     return status;
 }

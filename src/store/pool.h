@@ -229,7 +229,9 @@ enum pool_counter {
     POOL_STORE_NO_MEMORY,
     POOL_TOTAL_ITEMS, /* items stored since start */
     POOL_EVICTIONS,
+    POOL_EVICTED_UNFETCHED, /* of those: never read since they were stored */
     POOL_EXPIRED_RECLAIMED, /* items whose expiry freed their memory */
+    POOL_EXPIRED_UNFETCHED, /* of those: never read since they were stored */
     POOL_SEGMENTS_COMPACTED,
     POOL_BYTES_MOVED, /* by compaction and eviction */
     POOL_COUNTERS
@@ -260,6 +262,42 @@ struct pool_stats {
 
 /* A snapshot; its numbers are each right but not of one instant. */
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
+
+enum { POOL_TTL_CLASSES = 8 };
+
+/* What is counted for each class as well: by where the item lies after the command, or lay before
+ * it was deleted. */
+enum pool_class_counter {
+    POOL_CLASS_CMD_SET, /* those that stored */
+    POOL_CLASS_DELETE_HITS,
+    POOL_CLASS_INCR_HITS,
+    POOL_CLASS_DECR_HITS,
+    POOL_CLASS_CAS_HITS,
+    POOL_CLASS_CAS_BADVAL,
+    POOL_CLASS_TOUCH_HITS,
+    POOL_CLASS_COUNTERS
+};
+
+/* Items that expire at about the same time lie in the same segments: what memcached's slab classes
+ * are to it, these classes are here. */
+struct pool_class_stats {
+    uint32_t ttl_max_s; /* of the items that are stored in it; UINT32_MAX: for ever */
+    uint32_t segments;
+    uint64_t items;
+    uint64_t live_bytes;   /* of their records */
+    uint64_t unused_bytes; /* at the end of the segments that are being written */
+    uint32_t age_s;        /* of the oldest of its segments */
+    /* since start or reset */
+    uint64_t counters[POOL_CLASS_COUNTERS];
+    uint64_t evicted;
+    uint64_t evicted_mortal; /* of those: with an expiry */
+    uint64_t evicted_unfetched;
+    uint32_t evicted_idle_s; /* how long the last one evicted had not been read */
+    uint64_t reclaimed;      /* expired or flushed */
+    uint64_t expired_unfetched;
+};
+
+void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_TTL_CLASSES]);
 
 /* Sets the counters to zero (`stats reset`). */
 void pool_reset_counters(struct pool *pool);

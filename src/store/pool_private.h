@@ -23,7 +23,18 @@ enum {
 /* Counters of one thread, so that no two write the same cache line. */
 struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
+    _Atomic uint64_t class_counters[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
     bool unsynced; /* fsync = always: the thread has written since its last ticket; its own */
+};
+
+/* What has gone from the segments of one TTL class: counted by the janitor. */
+struct pool_departures {
+    _Atomic uint64_t evicted;
+    _Atomic uint64_t evicted_mortal;
+    _Atomic uint64_t evicted_unfetched;
+    _Atomic uint64_t reclaimed;
+    _Atomic uint64_t expired_unfetched;
+    _Atomic uint32_t evicted_idle_s; /* of the last one */
 };
 
 struct pool {
@@ -42,6 +53,8 @@ struct pool {
     pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
     pthread_mutex_t sync_lock;  /* one sync at a time; taken after any other lock */
     struct pool_shard *shards;  /* one a thread, and the last is the janitor's */
+    struct pool_departures departures[SEGMENT_CLASSES];
+    _Atomic uint64_t class_counters_base[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
     _Atomic uint64_t counters_base[POOL_COUNTERS]; /* what they were at the last reset */
 };
 
@@ -50,11 +63,26 @@ static inline unsigned pool_janitor_shard(const struct pool *pool) {
 }
 
 /* Only the shard's own thread writes it, so no read-modify-write is needed. */
-static inline void pool_add(struct pool *pool, unsigned shard, enum pool_counter counter,
-                            uint64_t count) {
-    _Atomic uint64_t *value = &pool->shards[shard].counters[counter];
+static inline void pool_add_to(_Atomic uint64_t *value, uint64_t count) {
     atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + count,
                           memory_order_relaxed);
+}
+
+static inline void pool_add(struct pool *pool, unsigned shard, enum pool_counter counter,
+                            uint64_t count) {
+    pool_add_to(&pool->shards[shard].counters[counter], count);
+}
+
+/* Counts for the class of the item that the thread has changed last. */
+static inline void pool_count_class(struct pool *pool, const struct store_thread *thread,
+                                    enum pool_class_counter counter) {
+    pool_add_to(&pool->shards[thread->index].class_counters[thread->ttl_class][counter], 1);
+}
+
+static inline uint32_t pool_ttl_class(const struct pool *pool, uint64_t location) {
+    uint32_t segment = lookup_location_segment(&pool->view, location);
+    return atomic_load_explicit(&pool->view.segments[segment].ttl_class, memory_order_relaxed) %
+           SEGMENT_CLASSES; /* set before anything was written there */
 }
 
 static inline uint64_t pool_flush_sequence(const struct pool *pool) {
@@ -98,6 +126,9 @@ static inline uint64_t pool_next_sequences(struct pool *pool, unsigned count) {
 static inline uint64_t pool_next_sequence(struct pool *pool) {
     return pool_next_sequences(pool, 1);
 }
+
+/* Looks a key up without a lock; whether or not a client may see it. */
+bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit);
 
 /* A client's write has been written by this thread: in a persistent pool it is to be synced. */
 void pool_note_write(struct pool *pool, struct store_thread *thread);

@@ -9,12 +9,16 @@
 
 enum { SEGMENT_CLIENTS, SEGMENT_JANITOR }; /* the two sets of heads, in this order */
 
-unsigned segment_class(uint32_t ttl_s) {
-    static const uint32_t limits_s[SEGMENT_CLASSES - 1] = {
-        5 * 60, 3600, 6 * 3600, 86400, 8 * 86400, 31 * 86400, UINT32_MAX - 1,
+uint32_t segment_class_limit_s(unsigned class) {
+    static const uint32_t limits_s[SEGMENT_CLASSES] = {
+        5 * 60, 3600, 6 * 3600, 86400, 8 * 86400, 31 * 86400, UINT32_MAX - 1, UINT32_MAX,
     };
+    return limits_s[class];
+}
+
+unsigned segment_class(uint32_t ttl_s) {
     unsigned class = 0;
-    while (class < SEGMENT_CLASSES - 1 && ttl_s > limits_s[class]) {
+    while (ttl_s > segment_class_limit_s(class)) {
         class ++;
     }
     return class;
@@ -50,7 +54,12 @@ bool segments_init(struct segments *segments, struct lookup_view *view,
                    struct layout_data_header *header, bool evict) {
     *segments = (struct segments){.view = view, .header = header, .evict = evict};
     segments->free = malloc(view->segment_count * sizeof *segments->free);
-    if (segments->free == NULL) {
+    segments->opened_s = calloc(view->segment_count, sizeof *segments->opened_s);
+    if (segments->free == NULL || segments->opened_s == NULL) {
+        free(segments->free);
+        free(segments->opened_s);
+        segments->free = NULL;
+        segments->opened_s = NULL;
         return false;
     }
     pthread_mutex_init(&segments->free_lock, NULL);
@@ -81,6 +90,11 @@ bool segments_init(struct segments *segments, struct lookup_view *view,
                 atomic_store(&info->state, LAYOUT_SEGMENT_SEALED);
             }
         }
+        if (state != LAYOUT_SEGMENT_FREE) {
+            const struct layout_segment_header *of_segment =
+                (const void *)lookup_segment(view, segment);
+            segments->opened_s[segment] = of_segment->opened_s;
+        }
     }
     segments->limit = view->segment_count;
     atomic_store(&segments->free_count, free_count);
@@ -98,7 +112,9 @@ void segments_finish(struct segments *segments) {
     }
     pthread_mutex_destroy(&segments->free_lock);
     free(segments->free);
+    free(segments->opened_s);
     segments->free = NULL;
+    segments->opened_s = NULL;
 }
 
 bool segments_available(struct segments *segments, enum segment_purpose purpose) {
@@ -153,9 +169,11 @@ static void segment_begin(struct segments *segments, uint32_t segment, unsigned 
     (void)length;
     header.header_crc = segment_header_crc(&header);
     memcpy(lookup_segment(view, segment), &header, sizeof header);
+    atomic_store(&segments->opened_s[segment], header.opened_s);
     atomic_store(&info->ttl_class, class);
     atomic_store(&info->fill, (uint32_t)sizeof header);
     atomic_store(&info->live_bytes, 0);
+    atomic_store(&info->items, 0);
     atomic_store(&info->marker_bytes, 0);
     atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
     atomic_store(&info->last_expiry_s, 0);
@@ -343,15 +361,17 @@ void segments_limit(struct segments *segments, uint32_t count) {
 /* Relaxed: these are counts. That nothing points into a segment is proved by walking it. */
 void segments_count_live(struct segments *segments, uint64_t location, size_t bytes) {
     uint32_t segment = lookup_location_segment(segments->view, location);
-    atomic_fetch_add_explicit(&segments->view->segments[segment].live_bytes, (uint32_t)bytes,
-                              memory_order_relaxed);
+    struct layout_segment *info = &segments->view->segments[segment];
+    atomic_fetch_add_explicit(&info->live_bytes, (uint32_t)bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&info->items, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
 }
 
 void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes) {
     uint32_t segment = lookup_location_segment(segments->view, location);
-    atomic_fetch_sub_explicit(&segments->view->segments[segment].live_bytes, (uint32_t)bytes,
-                              memory_order_relaxed);
+    struct layout_segment *info = &segments->view->segments[segment];
+    atomic_fetch_sub_explicit(&info->live_bytes, (uint32_t)bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&info->items, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
 }
 

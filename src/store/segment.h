@@ -53,9 +53,10 @@ struct segments {
     uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each purpose must leave */
     pthread_mutex_t free_lock;          /* the next three; taken inside a head's lock */
     uint32_t *free;
-    uint64_t generation;                 /* of the segment opened last */
-    uint32_t limit;                      /* segments from this one on are not handed out */
-    _Atomic uint32_t free_count;         /* written under free_lock */
+    _Atomic uint32_t *opened_s;  /* of each segment, as its header has it; for others to look at */
+    uint64_t generation;         /* of the segment opened last */
+    uint32_t limit;              /* segments from this one on are not handed out */
+    _Atomic uint32_t free_count; /* written under free_lock */
     _Atomic uint32_t opened_for_janitor; /* so far */
     struct segment_head heads[2][SEGMENT_CLASSES];
 };
@@ -68,6 +69,7 @@ void segments_finish(struct segments *segments);
 
 /* The class of an item that lives for this long; UINT32_MAX: for ever. */
 unsigned segment_class(uint32_t ttl_s);
+uint32_t segment_class_limit_s(unsigned class);
 
 /* Room for `bytes` (a multiple of LAYOUT_ALIGN) for records that are of use until `expiry_s` (0:
  * for ever). False if that takes a segment more than the purpose may have. */

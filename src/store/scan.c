@@ -1,0 +1,125 @@
+#include "store/scan.h"
+
+#include "store/change.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+enum {
+    SCAN_SLOTS =
+        64 * LAYOUT_SLOTS, /* of one chain: more come only where the index could not grow */
+    SCAN_SPINS = 1000,     /* then the writer in the way may need this processor */
+};
+
+struct scan_slots {
+    uint64_t usual[SCAN_SLOTS];
+    uint64_t *slots; /* `usual`, or allocated */
+    size_t capacity;
+    size_t count;
+};
+
+static bool scan_add_slot(struct scan_slots *found, uint64_t slot) {
+    if (found->count == found->capacity) {
+        size_t capacity = found->capacity * 2;
+        uint64_t *grown = malloc(capacity * sizeof *grown);
+        if (grown == NULL) {
+            return false;
+        }
+        memcpy(grown, found->slots, found->count * sizeof *grown);
+        if (found->slots != found->usual) {
+            free(found->slots);
+        }
+        found->slots = grown;
+        found->capacity = capacity;
+    }
+    found->slots[found->count++] = slot;
+    return true;
+}
+
+/* One attempt to copy the slots of a chain as they were at one moment. */
+static enum lookup_outcome scan_copy_chain(const struct lookup_view *view,
+                                           struct layout_bucket *primary, struct scan_slots *found,
+                                           bool *memory) {
+    /* acquire: pairs with the release in index_unlock; below as in lookup_find */
+    uint64_t word = atomic_load_explicit(&primary->word, memory_order_acquire);
+    uint32_t version = layout_word_version(word);
+    found->count = 0;
+    if (version & 1) {
+        return LOOKUP_BUSY;
+    }
+    struct layout_bucket *bucket = primary;
+    while (bucket != NULL) {
+        for (int i = 0; i < LAYOUT_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+            if (slot != 0 && !scan_add_slot(found, slot)) {
+                *memory = false;
+                return LOOKUP_MISSING;
+            }
+        }
+        /* A chain that is torn may be a ring: so the version is looked at in each turn. */
+        if (layout_word_version(atomic_load_explicit(&primary->word, memory_order_relaxed)) !=
+            version) {
+            return LOOKUP_BUSY;
+        }
+        bucket = lookup_next_bucket(view, word);
+        if (bucket != NULL) {
+            word = atomic_load_explicit(&bucket->word, memory_order_acquire);
+        }
+    }
+    return LOOKUP_FOUND;
+}
+
+static void scan_describe(const struct pool *pool, uint64_t slot, const struct layout_record *at,
+                          const struct record *record, struct pool_scanned *scanned) {
+    change_describe(record, layout_slot_frequency(slot), &scanned->item);
+    scanned->record_bytes = (uint32_t)record_stored_size(at);
+    scanned->ttl_class = pool_ttl_class(pool, layout_slot_location(slot));
+}
+
+enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
+                      pool_scan_visitor *visit, void *context) {
+    const struct lookup_view *view = &pool->view;
+    /* acquire: pairs with the release in index_split, so that a bucket that counts is filled */
+    uint64_t count = atomic_load_explicit(&view->index->bucket_count, memory_order_acquire);
+    if (*next_bucket >= count) {
+        return STATUS_NOT_FOUND;
+    }
+    struct scan_slots found; /* of which nothing is read before it is written */
+    found.capacity = SCAN_SLOTS;
+    found.slots = found.usual;
+    bool memory = true;
+    for (int spins = 0;
+         scan_copy_chain(view, &view->buckets[*next_bucket], &found, &memory) == LOOKUP_BUSY;
+         spins++) {
+        if (spins == SCAN_SPINS) {
+            sched_yield();
+            spins = 0;
+        }
+    }
+    for (size_t i = 0; i < found.count && memory; i++) {
+        size_t room;
+        struct record record;
+        struct pool_scanned scanned;
+        struct layout_record *at = lookup_record(view, layout_slot_location(found.slots[i]), &room);
+        if (at != NULL && record_read(at, room, &record) &&
+            pool_visible(pool, &record, thread->now_s)) {
+            scan_describe(pool, found.slots[i], at, &record, &scanned);
+            visit(context, &scanned);
+        }
+    }
+    if (found.slots != found.usual) {
+        free(found.slots);
+    }
+    *next_bucket += memory;
+    return memory ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+enum status pool_peek(struct pool *pool, struct store_thread *thread, struct bytes key,
+                      struct pool_scanned *scanned) {
+    struct lookup_hit hit;
+    if (!operations_find(pool, key, &hit) || !pool_visible(pool, &hit.record, thread->now_s)) {
+        return STATUS_NOT_FOUND;
+    }
+    scan_describe(pool, hit.slot_value, hit.at, &hit.record, scanned);
+    return STATUS_OK;
+}
