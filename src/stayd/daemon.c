@@ -40,7 +40,8 @@ static bool daemon_take_signals(struct daemon *daemon) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN); /* these two: the call that failed says so itself */
+    signal(SIGXFSZ, SIG_IGN);
     daemon->signal_fd = -1;
     if (sigprocmask(SIG_BLOCK, &signals, NULL) == 0) {
         daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);

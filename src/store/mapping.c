@@ -46,9 +46,30 @@ static bool mapping_map(struct mapping *mapping, uint64_t size_bytes) {
     return true;
 }
 
+/* What to do about a failed call, for a person. */
+static const char *mapping_advice(int error_number) {
+    switch (error_number) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return ". Let the user that stayd runs as write there, or choose another folder";
+    case EFBIG:
+        return ". Raise the limit of a file's size (LimitFSIZE= in the systemd unit, or ulimit -f)";
+    case ENOMEM:
+        return ". Lower the pool's memory, or raise the limit of this process's";
+    case EMFILE:
+    case ENFILE:
+        return ". Raise the limit of open files (LimitNOFILE= in the systemd unit, or ulimit -n)";
+    default:
+        return "";
+    }
+}
+
 static enum status mapping_fail(struct mapping *mapping, char *error, const char *what,
                                 const char *path) {
-    mapping_explain(error, "cannot %s %s: %s", what, path, strerror(errno));
+    int error_number = errno;
+    mapping_explain(error, "cannot %s %s: %s%s", what, path, strerror(error_number),
+                    mapping_advice(error_number));
     mapping_finish(mapping);
     return STATUS_IO;
 }
@@ -213,11 +234,11 @@ static enum status mapping_create_data(struct mapping *mapping, const char *path
     int failed = store_io->truncate(mapping->file, 0) != 0 ? errno : 0;
     failed = failed != 0 ? failed : store_io_allocate(mapping->file, 0, (off_t)size);
     if (failed != 0) {
-        mapping_explain(
-            error,
-            "cannot reserve %llu bytes for %s: %s. Free space on that file system, or lower "
-            "the pool's memory",
-            (unsigned long long)size, path, strerror(failed));
+        bool is_full = failed == ENOSPC || failed == EDQUOT;
+        mapping_explain(error, "cannot reserve %llu bytes for %s: %s%s", (unsigned long long)size,
+                        path, strerror(failed),
+                        is_full ? ". Free space on that file system, or lower the pool's memory"
+                                : mapping_advice(failed));
         unlink(passing);
         mapping_finish(mapping);
         return STATUS_IO;

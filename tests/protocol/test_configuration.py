@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import struct
@@ -407,6 +408,19 @@ def test_an_unwritable_data_dir_is_an_error(where):
         stayd.configure(re.sub(r"data_dir = .*", f"data_dir = {path}", stayd.config))
         start_fails(stayd, path)
         assert (stayd.directory / "file").read_text() == "in the way"
+
+
+def test_a_limit_of_file_sizes_is_an_error_that_says_so():
+    """The system's own answer is a signal that ends the daemon without a word."""
+    with Stayd() as stayd:
+        stayd.terminate()
+        stayd.data_file("sessions").unlink()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+        try:
+            start_fails(stayd, "LimitFSIZE")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
