@@ -4,6 +4,7 @@
 #include "target.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -49,6 +50,7 @@ struct invocation {
     const char *command;
     char **arguments;
     int argument_count;
+    bool unreached; /* found out: a pool cannot be connected to */
 };
 
 static int fail_usage(const char *what, const char *why) {
@@ -142,11 +144,12 @@ static const struct command commands[] = {
 };
 
 static int run_on(const struct command *command, const struct target *target,
-                  const struct invocation *invocation) {
+                  struct invocation *invocation) {
     char error[STAYD_ERROR_MAX];
     const char *url;
     struct stayd *client = target_open(target, &url, error);
     if (client == NULL) {
+        invocation->unreached = true;
         return fail_client(target, error);
     }
     int result = command->run(client, target, invocation);
@@ -155,7 +158,7 @@ static int run_on(const struct command *command, const struct target *target,
 }
 
 static int run_on_all(const struct command *command, const struct target_list *list,
-                      const struct invocation *invocation) {
+                      struct invocation *invocation) {
     int result = 0;
     for (unsigned i = 0; i < list->count; i++) {
         int each = run_on(command, &list->items[i], invocation);
@@ -249,6 +252,9 @@ static int run_command(const struct target_list *list, struct invocation *invoca
 int main(int argument_count, char **arguments) {
     struct invocation invocation = {0};
     int letter;
+    signal(SIGXFSZ, SIG_IGN);       /* a backup that may not become so large says so */
+    static char name[] = "stayctl"; /* for what getopt says, whatever the path was */
+    arguments[0] = name;
     while ((letter = getopt_long(argument_count, arguments, "c:s:yhV", names, NULL)) != -1) {
         switch (letter) {
         case 'c':
@@ -292,6 +298,9 @@ int main(int argument_count, char **arguments) {
     int result = EXIT_WRONG;
     if (target_list_init(&list, invocation.config_path, invocation.url)) {
         result = run_command(&list, &invocation);
+    }
+    if (invocation.unreached) {
+        fputs(TARGET_ADVICE, stderr);
     }
     target_list_finish(&list);
     return result;

@@ -93,6 +93,7 @@ static void status_print_line(const char *name, const char *url, const struct st
 bool status_print(const struct target_list *list) {
     char errors[CONFIG_POOLS_MAX][STAYD_ERROR_MAX] = {0};
     bool well = true;
+    bool unreached = false;
     printf("%-16s %-10s %10s %16s %7s %10s  %s\n", "POOL", "STATE", "ITEMS", "MEMORY", "HITS",
            "EVICTIONS", "ADDRESS");
     for (unsigned i = 0; i < list->count; i++) {
@@ -109,6 +110,7 @@ bool status_print(const struct target_list *list) {
             if (client != NULL) {
                 snprintf(errors[i], STAYD_ERROR_MAX, "%s", stayd_error(client));
             }
+            unreached = unreached || client == NULL;
             printf("%-16s %-10s %10s %16s %7s %10s  %s\n", target->name, "DOWN", "-", "-", "-", "-",
                    target->url_count > 0 ? target->urls[target->url_count - 1] : "-");
             well = false;
@@ -120,6 +122,9 @@ bool status_print(const struct target_list *list) {
         if (errors[i][0] != '\0') {
             fprintf(stderr, "stayctl: pool %s: %s\n", list->items[i].name, errors[i]);
         }
+    }
+    if (unreached) {
+        fputs(TARGET_ADVICE, stderr);
     }
     return well;
 }

@@ -7,6 +7,10 @@
 
 enum { TARGET_TIMEOUT_MS = 3000 };
 
+/* What to do about a pool that cannot be connected to. */
+#define TARGET_ADVICE                                                                              \
+    "stayctl: is stayd running? If it listens elsewhere, say where with -c FILE or -s URL.\n"
+
 struct target {
     const char *name; /* the pool's, or the URL */
     const char *urls[CONFIG_LISTENS_MAX];

@@ -709,7 +709,7 @@ def test_a_backup_without_room_on_the_disk_fails_and_leaves_nothing(tmp_path):
 
     with Stayd(sessions=SMALL) as stayd:
         done = run("-c", stayd.config_path, "backup", "sessions", tmp_path / "b.pool",
-                   preexec_fn=limit, restore_signals=False)
+                   preexec_fn=limit)
         assert done.returncode == 1
         assert b"cannot reserve disk space" in done.stderr
         assert os.listdir(tmp_path) == []

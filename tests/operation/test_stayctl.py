@@ -61,10 +61,12 @@ def test_a_daemon_that_is_down_is_shown_and_fails():
         assert done.returncode == 1
         assert done.stdout.count("DOWN") == 2
         assert "Connection refused" in done.stderr
+        assert done.stderr.count("is stayd running?") == 1
         for command in (["ping"], ["version"], ["stats", "cache"], ["flush", "cache"]):
             done = stayctl("-c", stayd.config_path, *command)
             assert done.returncode == 1
             assert "Connection refused" in done.stderr
+            assert done.stderr.count("is stayd running?") == 1
 
 
 def test_a_pool_is_reached_over_tcp_when_its_socket_is_not_there(tmp_path, stayd):
