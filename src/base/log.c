@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,10 +13,24 @@ enum { LOG_LINE_BYTES = 1024 };
 
 static _Atomic int log_level = LOG_LEVEL_INFO;
 static bool log_to_journal;
+static _Atomic int log_destination;
+
+enum log_destination { LOG_TO_STDERR, LOG_TO_SYSLOG_AND_STDERR, LOG_TO_SYSLOG };
+
+static const int log_priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
 
 void log_init(enum log_level level) {
     log_set_level(level);
     log_to_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void log_to_syslog(const char *name) {
+    openlog(name, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    atomic_store_explicit(&log_destination, LOG_TO_SYSLOG_AND_STDERR, memory_order_relaxed);
+}
+
+void log_leave_stderr(void) {
+    atomic_store_explicit(&log_destination, LOG_TO_SYSLOG, memory_order_relaxed);
 }
 
 void log_set_level(enum log_level level) {
@@ -25,9 +40,8 @@ void log_set_level(enum log_level level) {
 /* Writes what stands before the message; returns its length. */
 static int log_format_prefix(enum log_level level, char *line, size_t size) {
     static const char *const names[] = {"error", "warning", "info", "debug"};
-    static const int priorities[] = {3, 4, 6, 7}; /* of sd-daemon(3) */
     if (log_to_journal) {
-        return snprintf(line, size, "<%d>", priorities[level]);
+        return snprintf(line, size, "<%d>", log_priorities[level]);
     }
     struct timespec now;
     struct tm local;
@@ -43,7 +57,8 @@ void log_write(enum log_level level, const char *format, ...) {
     }
     int saved_errno = errno;
     char line[LOG_LINE_BYTES];
-    size_t used = (size_t)log_format_prefix(level, line, sizeof line);
+    size_t prefix = (size_t)log_format_prefix(level, line, sizeof line);
+    size_t used = prefix;
 
     va_list arguments;
     va_start(arguments, format);
@@ -55,7 +70,18 @@ void log_write(enum log_level level, const char *format, ...) {
             used = sizeof line - 1;
         }
     }
+    /* Relaxed: a line more or less in one of the two while that changes. */
+    int destination = atomic_load_explicit(&log_destination, memory_order_relaxed);
+    if (destination != LOG_TO_STDERR) {
+        line[used] = '\0';
+        syslog(log_priorities[level], "%s", line + prefix);
+    }
     line[used++] = '\n';
+    if (destination == LOG_TO_SYSLOG ||
+        (destination == LOG_TO_SYSLOG_AND_STDERR && level > LOG_LEVEL_WARNING)) {
+        errno = saved_errno;
+        return;
+    }
     /* Nobody is left to tell when the log itself cannot be written. */
     ssize_t ignored = write(STDERR_FILENO, line, used);
     (void)ignored;

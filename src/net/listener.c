@@ -9,10 +9,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum {
-    LISTENER_SOCKET_MODE = 0660,
-};
-
 /* What to do about a failed call, for a person. */
 static const char *listener_advice(int error_number) {
     switch (error_number) {
@@ -86,7 +82,8 @@ static bool listener_clear_path(struct listener *listener, char error[LISTENER_E
 }
 
 /* The socket file is made with the rights of the socket under the umask, and widened after. */
-static bool listener_bind_unix(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
+static bool listener_bind_unix(struct listener *listener, unsigned mode,
+                               char error[LISTENER_ERROR_MAX]) {
     const char *path = address_path(&listener->address);
     const struct sockaddr *socket = (const struct sockaddr *)&listener->address.socket;
     struct stat file;
@@ -98,7 +95,7 @@ static bool listener_bind_unix(struct listener *listener, char error[LISTENER_ER
         listener->file_device = file.st_dev;
         listener->file_inode = file.st_ino;
     }
-    if (chmod(path, LISTENER_SOCKET_MODE) != 0) {
+    if (chmod(path, mode) != 0) {
         return listener_fail(listener, "set the access rights of", error);
     }
     return true;
@@ -121,7 +118,7 @@ static bool listener_bind_tcp(struct listener *listener, char error[LISTENER_ERR
 }
 
 bool listener_open(struct listener *listener, const struct address *address,
-                   char error[LISTENER_ERROR_MAX]) {
+                   const struct listener_options *options, char error[LISTENER_ERROR_MAX]) {
     *listener = (struct listener){.address = *address};
     bool is_unix = address_is_unix(address);
     if (is_unix && !listener_clear_path(listener, error)) {
@@ -132,10 +129,11 @@ bool listener_open(struct listener *listener, const struct address *address,
         return listener_fail(listener, "open a socket for", error);
     }
     listener->is_open = true;
-    if (!(is_unix ? listener_bind_unix(listener, error) : listener_bind_tcp(listener, error))) {
+    if (!(is_unix ? listener_bind_unix(listener, options->socket_mode, error)
+                  : listener_bind_tcp(listener, error))) {
         return false;
     }
-    if (listen(listener->fd, SOMAXCONN) != 0) {
+    if (listen(listener->fd, (int)options->backlog) != 0) {
         return listener_fail(listener, "listen on", error);
     }
     return true;

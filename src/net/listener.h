@@ -23,12 +23,16 @@ struct listener {
     ino_t file_inode;
 };
 
+struct listener_options {
+    unsigned backlog;     /* connections that may wait to be accepted; the system caps it */
+    unsigned socket_mode; /* access rights of a socket file */
+};
+
 /* Binds and listens: from now on the system queues connections, which are served as soon as the
  * acceptor runs. A socket file that a killed daemon left behind is replaced; one on which somebody
- * answers is an error. A socket file gets mode 0660: the daemon's user and group may connect.
- * False with a sentence in `error`; nothing is left open then. */
+ * answers is an error. False with a sentence in `error`; nothing is left open then. */
 bool listener_open(struct listener *listener, const struct address *address,
-                   char error[LISTENER_ERROR_MAX]);
+                   const struct listener_options *options, char error[LISTENER_ERROR_MAX]);
 
 /* Stops listening and removes the socket file. Accepts a closed and a zeroed one. */
 void listener_close(struct listener *listener);

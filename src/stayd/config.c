@@ -45,6 +45,7 @@ struct config *config_create(void) {
         config->threads = DEFAULT_THREADS_MAX;
     }
     config->max_connections = DEFAULT_CONNECTIONS;
+    config->backlog = SOMAXCONN;
     config->send_timeout_s = DEFAULT_SEND_TIMEOUT_S;
     config->requests_per_turn = DEFAULT_REQUESTS_PER_TURN;
     config->connection_memory_bytes = DEFAULT_CONNECTION_MEMORY_BYTES;
@@ -74,6 +75,7 @@ struct config_pool *config_add_pool(struct config *config, const char *name) {
                 .data_dir = config->data_dir,
                 .run_dir = config->run_dir,
             },
+        .socket_mode = CONFIG_SOCKET_MODE,
     };
     snprintf(pool->options.name, sizeof pool->options.name, "%s", name);
     return pool;

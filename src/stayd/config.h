@@ -17,7 +17,8 @@ enum {
     CONFIG_LISTENS_MAX = 16, /* of one pool */
     CONFIG_THREADS_MAX = 64,
     CONFIG_CONNECTIONS_MAX = 1000000,
-    CONFIG_REQUESTS_PER_TURN_MAX = 1000000
+    CONFIG_REQUESTS_PER_TURN_MAX = 1000000,
+    CONFIG_SOCKET_MODE = 0660 /* of a socket file, unless something else is asked for */
 };
 
 struct config_listen {
@@ -29,6 +30,7 @@ struct config_pool {
     struct pool_options options;
     struct config_listen listens[CONFIG_LISTENS_MAX];
     unsigned listen_count;
+    unsigned socket_mode;     /* of its socket files */
     char auth_file[PATH_MAX]; /* users and passwords (net/credentials.h); empty: no login */
     bool insecure;            /* it is meant that others than this machine can connect */
     unsigned line;            /* of its section */
@@ -37,6 +39,7 @@ struct config_pool {
 struct config {
     unsigned threads;
     unsigned max_connections;
+    unsigned backlog; /* clients that may wait to be accepted */
     uint32_t send_timeout_s;
     uint32_t connection_idle_s;       /* 0: a connection may be idle for ever */
     unsigned requests_per_turn;       /* of one connection, before others have their turn */

@@ -6,8 +6,11 @@
 #include "net/acceptor.h"
 #include "net/listener.h"
 #include "net/worker.h"
+#include "stayd/daemonize.h"
 #include "stayd/directories.h"
 #include "stayd/notify.h"
+#include "stayd/pid_file.h"
+#include "stayd/privileges.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -20,6 +23,8 @@ enum { DAEMON_FILES_RESERVED = 128 /* open files that are no connections */ };
 
 struct daemon {
     const struct config *config;
+    const struct process_options *process;
+    struct pid_file pid_file;
     struct proto_server server;
     struct grace *grace;
     struct listener listeners[CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX];
@@ -42,7 +47,6 @@ static bool daemon_take_signals(struct daemon *daemon) {
     sigaddset(&signals, SIGHUP);
     signal(SIGPIPE, SIG_IGN); /* these two: the call that failed says so itself */
     signal(SIGXFSZ, SIG_IGN);
-    daemon->signal_fd = -1;
     if (sigprocmask(SIG_BLOCK, &signals, NULL) == 0) {
         daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     }
@@ -95,23 +99,42 @@ static bool daemon_raise_files_limit(struct daemon *daemon) {
     return true;
 }
 
-static bool daemon_listen(struct daemon *daemon) {
+/* Opens the listeners of one kind: Unix sockets, or TCP ports. */
+static bool daemon_listen(struct daemon *daemon, bool is_unix) {
     const struct config *config = daemon->config;
+    struct listener_options options = {config->backlog, CONFIG_SOCKET_MODE};
     char error[LISTENER_ERROR_MAX];
+    struct listener *listener = daemon->listeners;
     for (unsigned i = 0; i < config->pool_count; i++) {
         const struct config_pool *pool = &config->pools[i];
-        for (unsigned j = 0; j < pool->listen_count; j++) {
-            struct listener *listener = &daemon->listeners[daemon->listener_count];
-            if (!listener_open(listener, &pool->listens[j].address, error)) {
+        options.socket_mode = pool->socket_mode;
+        for (unsigned j = 0; j < pool->listen_count; j++, listener++) {
+            const struct address *address = &pool->listens[j].address;
+            if (address_is_unix(address) == is_unix &&
+                !listener_open(listener, address, &options, error)) {
                 log_error("pool %s: %s", pool->options.name, error);
                 return false;
             }
-            daemon->listener_count++;
         }
     }
-    if (config->has_admin &&
-        !listener_open(&daemon->admin_listener, &config->admin.address, error)) {
+    daemon->listener_count = (unsigned)(listener - daemon->listeners);
+    options.socket_mode = CONFIG_SOCKET_MODE;
+    if (config->has_admin && address_is_unix(&config->admin.address) == is_unix &&
+        !listener_open(&daemon->admin_listener, &config->admin.address, &options, error)) {
         log_error("admin: %s (admin in [server]; admin = no does without)", error);
+        return false;
+    }
+    return true;
+}
+
+/* Becomes what it is to be in the long run: from here on with the user's rights alone. */
+static bool daemon_settle(struct daemon *daemon) {
+    const struct process_options *process = daemon->process;
+    char error[PID_FILE_ERROR_MAX]; /* longer than PRIVILEGES_ERROR_MAX */
+    if ((process->user != NULL && !privileges_drop(process->user, process->core_dumps, error)) ||
+        (process->pid_file[0] != '\0' &&
+         !pid_file_claim(&daemon->pid_file, process->pid_file, error))) {
+        log_error("%s", error);
         return false;
     }
     return true;
@@ -235,7 +258,7 @@ static bool daemon_serve(struct daemon *daemon) {
 
 /* Everything that was started, in whatever state the start has come to. */
 static void daemon_stop(struct daemon *daemon) {
-    for (unsigned i = 0; i < daemon->listener_count; i++) {
+    for (unsigned i = 0; i < CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX; i++) {
         listener_close(&daemon->listeners[i]);
     }
     admin_stop(daemon->admin);
@@ -248,26 +271,53 @@ static void daemon_stop(struct daemon *daemon) {
     if (daemon->signal_fd >= 0) {
         close(daemon->signal_fd);
     }
+    pid_file_remove(&daemon->pid_file); /* who waits for that finds everything closed */
 }
 
-bool daemon_run(const struct config *config) {
+/* Everything that comes before serving. */
+static bool daemon_start(struct daemon *daemon) {
+    char error[PROCESS_ERROR_MAX];
+    if (!process_raise_limits(daemon->process, error)) {
+        log_error("%s", error);
+        return false;
+    }
+    return daemon_take_signals(daemon) && daemon_raise_files_limit(daemon) &&
+           daemon_listen(daemon, false) && daemon_settle(daemon) &&
+           daemon_make_folders(daemon->config) && daemon_listen(daemon, true) &&
+           daemon_open_pools(daemon) && daemon_start_threads(daemon);
+}
+
+/* Clients are served from here on: says so to whoever wants to know. */
+static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) {
+    char error[PID_FILE_ERROR_MAX];
+    process_lock_memory(daemon->process);
+    if (daemon->pid_file.is_open && !pid_file_write(&daemon->pid_file, error)) {
+        log_error("%s", error);
+        return false;
+    }
+    daemon_log_start(daemon);
+    notify_send("READY=1");
+    daemonize_ready(daemonize);
+    return true;
+}
+
+bool daemon_run(const struct config *config, const struct process_options *process,
+                struct daemonize *daemonize) {
     struct daemon *daemon = calloc(1, sizeof *daemon);
     if (daemon == NULL) {
         log_error("cannot start: no memory");
         return false;
     }
     daemon->config = config;
+    daemon->process = process;
     daemon->server.started_s = clock_unix_s();
     daemon->server.threads = config->threads;
     daemon->server.requests_per_turn = config->requests_per_turn;
     daemon->server.connection_idle_s = config->connection_idle_s;
     daemon->server.memory.limit_bytes = config->connection_memory_bytes;
-    bool well = daemon_take_signals(daemon) && daemon_make_folders(config) &&
-                daemon_raise_files_limit(daemon) && daemon_listen(daemon) &&
-                daemon_open_pools(daemon) && daemon_start_threads(daemon);
+    daemon->signal_fd = -1;
+    bool well = daemon_start(daemon) && daemon_announce(daemon, daemonize);
     if (well) {
-        daemon_log_start(daemon);
-        notify_send("READY=1");
         well = daemon_serve(daemon);
         notify_send("STOPPING=1");
     }

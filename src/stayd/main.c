@@ -2,47 +2,25 @@
 #include "base/log.h"
 #include "stayd/config.h"
 #include "stayd/daemon.h"
+#include "stayd/daemonize.h"
 #include "stayd/options.h"
 
-#include <errno.h>
-#include <grp.h>
-#include <pwd.h>
-#include <string.h>
 #include <unistd.h>
 
-/* Gives root's rights up for those of `name`, before there are threads. */
-static bool become_user(const char *name) {
-    if (geteuid() != 0) {
-        return true; /* as memcached: -u is for those who may */
-    }
-    errno = 0;
-    const struct passwd *user = getpwnam(name);
-    if (user == NULL) {
-        log_error("cannot become user %s: %s", name,
-                  errno != 0 ? strerror(errno) : "there is no such user");
-        return false;
-    }
-    if (initgroups(name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
-        setuid(user->pw_uid) != 0) {
-        log_error("cannot become user %s: %m", name);
-        return false;
-    }
-    return true;
-}
-
-static const char *configuration_source(const struct options *options) {
-    if (options->memcached) {
-        return "command line";
-    }
-    return options->config_path != NULL ? options->config_path : "built-in configuration";
-}
-
 static int run(const struct options *options, const struct config *config) {
-    log_init(options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-    if (options->user != NULL && !become_user(options->user)) {
+    const struct process_options *process = &options->process;
+    struct daemonize daemonize = {0};
+    log_init(process->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    if (process->daemon && !daemonize_begin(&daemonize, process->core_dumps, process->verbose)) {
         return EXIT_STARTUP;
     }
-    return daemon_run(config) ? 0 : EXIT_STARTUP;
+    for (unsigned i = 0; i < options->notice_count; i++) {
+        log_info("%s", options->notices[i]);
+    }
+    if (options->memcached.given && process->user == NULL && geteuid() == 0) {
+        log_warning("running as root; give that up with -u NAME");
+    }
+    return daemon_run(config, process, &daemonize) ? 0 : EXIT_STARTUP;
 }
 
 int main(int argument_count, char **arguments) {
@@ -57,7 +35,7 @@ int main(int argument_count, char **arguments) {
     }
     struct config *config = config_create();
     struct faults faults;
-    faults_init(&faults, configuration_source(&options));
+    faults_init(&faults, options_source(&options));
     options_configure(&options, config, &faults);
     int result = 0;
     if (faults.count > 0) {
@@ -65,6 +43,9 @@ int main(int argument_count, char **arguments) {
         result = EXIT_USAGE;
     } else if (options.check) {
         printf("%s: valid\n", faults.source);
+        for (unsigned i = 0; i < options.notice_count; i++) {
+            printf("%s: %s\n", faults.source, options.notices[i]);
+        }
     } else {
         result = run(&options, config);
     }

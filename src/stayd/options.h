@@ -1,9 +1,12 @@
 /* The command line: stayd's own options, or those of memcached, with which stayd is one volatile
- * pool named "cache" in the place of a memcached. Main thread only. */
+ * pool named "cache" in the place of a memcached. Every option is a row of a table: here those that
+ * go with any configuration, in stayd/memcached_options.c those that take the place of one, and in
+ * stayd/extended_options.c what stands behind memcached's -o. Main thread only. */
 #ifndef STAYD_STAYD_OPTIONS_H
 #define STAYD_STAYD_OPTIONS_H
 
 #include "stayd/config.h"
+#include "stayd/process.h"
 
 #include <stdbool.h>
 
@@ -12,23 +15,36 @@ enum {
     EXIT_USAGE = 2    /* what is configured is wrong */
 };
 
+enum { OPTIONS_NOTICES_MAX = 64, OPTIONS_NOTICE_BYTES = 192 };
+
+/* Texts are as they stand in the arguments. */
+struct memcached_options {
+    bool given;                              /* any of them was, and so this is the configuration */
+    char first[64];                          /* as it was spelled */
+    unsigned port;                           /* 0: no TCP */
+    const char *listens[CONFIG_LISTENS_MAX]; /* each a list with commas */
+    unsigned listen_count;
+    char socket_path[PATH_MAX]; /* absolute; empty: none */
+    unsigned socket_mode;
+    uint64_t memory_bytes;
+    uint32_t item_max_bytes;
+    bool no_eviction;
+    unsigned max_connections;
+    unsigned threads; /* 0: not given */
+    unsigned backlog; /* 0: not given */
+    bool insecure;
+};
+
 struct options {
     const char *config_path; /* NULL: the built-in pools, or memcached's options */
     bool check;
-    bool verbose;
-    const char *user; /* to become; NULL: stay */
+    struct process_options process;
+    bool process_is_given; /* any but -v */
+    struct memcached_options memcached;
 
-    /* memcached's; texts as they stand in the arguments */
-    bool memcached;               /* any of those below was given */
-    const char *memcached_option; /* the first of them */
-    unsigned port;                /* 0: no TCP */
-    const char *listen;
-    const char *socket_path;
-    uint64_t memory_bytes;
-    uint32_t item_max_bytes;
-    unsigned max_connections;
-    unsigned threads; /* 0: not given */
-    bool insecure;
+    /* What was accepted and changes nothing, each with its reason: for the log. */
+    char notices[OPTIONS_NOTICES_MAX][OPTIONS_NOTICE_BYTES];
+    unsigned notice_count;
 };
 
 enum options_result {
@@ -41,5 +57,8 @@ enum options_result options_parse(struct options *options, int argument_count, c
 
 /* Makes the configuration that the options ask for, and finds what is wrong with it. */
 void options_configure(const struct options *options, struct config *config, struct faults *faults);
+
+/* Where the configuration comes from, for messages. */
+const char *options_source(const struct options *options);
 
 #endif

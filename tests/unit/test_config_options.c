@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct options options;
 static struct config *config;
@@ -73,8 +74,8 @@ static void memcached_options_make_one_volatile_pool_named_cache(void **state) {
     assert_false(config->has_admin);
     assert_false(config_needs_data_dir(config));
     assert_false(config_needs_run_dir(config));
-    assert_string_equal(options.user, "nobody");
-    assert_true(options.verbose);
+    assert_string_equal(options.process.user, "nobody");
+    assert_true(options.process.verbose);
 }
 
 static void memcached_defaults_are_memcacheds_but_on_loopback(void **state) {
@@ -107,6 +108,103 @@ static void a_socket_takes_the_place_of_tcp(void **state) {
     assert_string_equal(pool->listens[0].address.text, "unix:/tmp/x.sock");
 }
 
+static void listen_may_be_given_again_and_an_asterisk_is_every_address(void **state) {
+    (void)state;
+    const struct config_pool *pool =
+        configure("-p 5 -l 127.0.0.1,::1 -l *:7 --listen=* --insecure");
+    static const char *const expected[] = {"127.0.0.1:5", "[::1]:5", "0.0.0.0:7", "0.0.0.0:5"};
+    assert_int_equal(faults.count, 0);
+    assert_int_equal(pool->listen_count, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_string_equal(pool->listens[i].address.text, expected[i]);
+    }
+}
+
+static void port_0_leaves_the_addresses_that_have_a_port(void **state) {
+    (void)state;
+    const struct config_pool *pool = configure("-p 0 -l 127.0.0.1:6");
+    assert_int_equal(faults.count, 0);
+    assert_int_equal(pool->listen_count, 1);
+}
+
+static void a_socket_is_for_its_user_alone_unless_a_mask_says_otherwise(void **state) {
+    (void)state;
+    assert_int_equal(configure("-s /tmp/x.sock")->socket_mode, 0700);
+    clear(NULL);
+    prepare(NULL);
+    assert_int_equal(configure("-s /tmp/x.sock -a 0777")->socket_mode, 0777);
+}
+
+static void relative_paths_are_of_the_folder_of_the_start(void **state) {
+    (void)state;
+    char folder[PATH_MAX];
+    char expected[PATH_MAX + 8];
+    assert_non_null(getcwd(folder, sizeof folder));
+    const struct config_pool *pool = configure("-s x.sock -P run/pid");
+    snprintf(expected, sizeof expected, "%s/x.sock", folder);
+    assert_string_equal(address_path(&pool->listens[0].address), expected);
+    snprintf(expected, sizeof expected, "%s/run/pid", folder);
+    assert_string_equal(options.process.pid_file, expected);
+}
+
+static void disabled_evictions_make_a_full_pool_refuse(void **state) {
+    (void)state;
+    assert_false(configure("-M")->options.evict);
+    assert_int_equal(config->backlog, SOMAXCONN);
+    clear(NULL);
+    prepare(NULL);
+    configure("-b 77");
+    assert_int_equal(config->backlog, 77);
+}
+
+static void what_is_about_the_process_goes_with_a_file_too(void **state) {
+    (void)state;
+    assert_int_equal(parse("-c ./f -d -u nobody -P /p -k -r -v"), OPTIONS_RUN);
+    assert_false(options.memcached.given);
+    assert_true(options.process.daemon && options.process.lock_memory &&
+                options.process.core_dumps && options.process.verbose);
+    assert_string_equal(options.process.pid_file, "/p");
+    /* Without one it is memcached's: nobody who runs memcached -d asks for a sessions pool. */
+    configure("-d");
+    assert_int_equal(config->pool_count, 1);
+}
+
+static void what_has_no_equivalent_is_accepted_and_noticed(void **state) {
+    (void)state;
+    assert_int_equal(
+        parse("-f 1.05 -n 96 --disable-cas -L -o no_modern,hashpower=20,slab_automove"),
+        OPTIONS_RUN);
+    static const char *const expected[] = {
+        "-f 1.05 ",      "-n 96 ",        "--disable-cas ",   "-L ",
+        "-o no_modern ", "-o hashpower ", "-o slab_automove "};
+    assert_int_equal(options.notice_count, 7);
+    for (unsigned i = 0; i < 7; i++) {
+        assert_ptr_equal(strstr(options.notices[i], expected[i]), options.notices[i]);
+    }
+    char many[OPTIONS_NOTICES_MAX + 16] = "-"; /* there is an end to them */
+    memset(many + 1, 'L', OPTIONS_NOTICES_MAX + 5);
+    assert_int_equal(parse(many), OPTIONS_RUN);
+    assert_int_equal(options.notice_count, OPTIONS_NOTICES_MAX);
+}
+
+static void an_extended_setting_is_checked(void **state) {
+    (void)state;
+    static const char *const wrong[] = {
+        "-o bogus",
+        "-o modern,bogus",
+        "-o hashpower",
+        "-o hashpower=",
+        "-o track_sizes=1",
+        "-o ext_path=/f:1m",
+        "-o no_maxconns_fast",
+        "-o",
+        "-o tail_repair_time=20",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(parse(wrong[i]), OPTIONS_WRONG);
+    }
+}
+
 static void nowhere_to_listen_is_a_fault(void **state) {
     (void)state;
     configure("-p 0");
@@ -128,10 +226,10 @@ static void an_address_of_the_network_has_to_be_meant(void **state) {
 static void a_number_after_c_is_memcacheds_and_else_a_file(void **state) {
     (void)state;
     assert_int_equal(parse("-c 100"), OPTIONS_RUN);
-    assert_true(options.memcached);
+    assert_true(options.memcached.given);
     assert_null(options.config_path);
     assert_int_equal(parse("-c ./100"), OPTIONS_RUN);
-    assert_false(options.memcached);
+    assert_false(options.memcached.given);
     assert_string_equal(options.config_path, "./100");
     assert_int_equal(parse("--config=100 --check"), OPTIONS_RUN);
     assert_string_equal(options.config_path, "100");
@@ -141,10 +239,36 @@ static void a_number_after_c_is_memcacheds_and_else_a_file(void **state) {
 static void what_is_wrong_is_not_run(void **state) {
     (void)state;
     static const char *const lines[] = {
-        "-p",    "-p x",      "-p 65536",  "-p -1",          "-m 0",           "-m 64M",
-        "-I 0",  "-I 129m",   "-t 0",      "-t 65",          "-U 11211",       "-d",
-        "-M",    "-o modern", "-Q",        "--bogus",        "--port",         "--check=x",
-        "stray", "-c f -p 5", "-c 5 -c f", "--conn-limit=x", "--threads=many", "-c",
+        "-p",
+        "-p x",
+        "-p 65536",
+        "-p -1",
+        "-m 0",
+        "-m 64M",
+        "-I 0",
+        "-I 129m",
+        "-t 0",
+        "-t 65",
+        "-U 11211",
+        "-I 1023",
+        "-a 9",
+        "-a 1000",
+        "-a 0x7",
+        "-b 0",
+        "-P",
+        "-u",
+        "-e f",
+        "-o x",
+        "-Q",
+        "--bogus",
+        "--port",
+        "--check=x",
+        "stray",
+        "-c f -p 5",
+        "-c 5 -c f",
+        "--conn-limit=x",
+        "--threads=many",
+        "-c",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (parse(lines[i]) != OPTIONS_WRONG) {
@@ -162,6 +286,14 @@ int main(void) {
         WITH_CONFIG(memcached_defaults_are_memcacheds_but_on_loopback),
         WITH_CONFIG(addresses_may_have_a_port_of_their_own),
         WITH_CONFIG(a_socket_takes_the_place_of_tcp),
+        WITH_CONFIG(listen_may_be_given_again_and_an_asterisk_is_every_address),
+        WITH_CONFIG(port_0_leaves_the_addresses_that_have_a_port),
+        WITH_CONFIG(a_socket_is_for_its_user_alone_unless_a_mask_says_otherwise),
+        WITH_CONFIG(relative_paths_are_of_the_folder_of_the_start),
+        WITH_CONFIG(disabled_evictions_make_a_full_pool_refuse),
+        WITH_CONFIG(what_is_about_the_process_goes_with_a_file_too),
+        WITH_CONFIG(what_has_no_equivalent_is_accepted_and_noticed),
+        WITH_CONFIG(an_extended_setting_is_checked),
         WITH_CONFIG(nowhere_to_listen_is_a_fault),
         WITH_CONFIG(an_address_of_the_network_has_to_be_meant),
         WITH_CONFIG(a_number_after_c_is_memcacheds_and_else_a_file),

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 enum { CAPTURE_BYTES = 1 << 20, THREADS = 4, LINES = 200 };
@@ -44,6 +45,22 @@ static const char *capture_end(void) {
     assert_true(length >= 0);
     capture.text[length] = '\0';
     return capture.text;
+}
+
+/* In the place of the C library's: what the log says to syslog. */
+static struct {
+    int priority;
+    char text[256];
+    unsigned lines;
+} logged;
+
+void syslog(int priority, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(logged.text, sizeof logged.text, format, arguments);
+    va_end(arguments);
+    logged.priority = priority;
+    logged.lines++;
 }
 
 static void a_line_starts_with_time_and_level(void **state) {
@@ -159,6 +176,29 @@ static void lines_of_several_threads_never_mix(void **state) {
     unsetenv("JOURNAL_STREAM");
 }
 
+/* Last: there is no way back. */
+static void a_daemon_logs_to_syslog_and_at_its_start_errors_to_stderr_too(void **state) {
+    (void)state;
+    log_init(LOG_LEVEL_INFO);
+    log_to_syslog("stayd");
+    capture_begin();
+    log_info("ready in %d", 7);
+    assert_int_equal(logged.priority, LOG_INFO);
+    assert_string_equal(logged.text, "ready in 7");
+    log_debug("dropped");
+    assert_int_equal(logged.lines, 1);
+    log_error("no %s", "port");
+    assert_int_equal(logged.priority, LOG_ERR);
+    log_leave_stderr();
+    log_warning("low");
+    assert_int_equal(logged.priority, LOG_WARNING);
+    assert_string_equal(logged.text, "low");
+    const char *text = capture_end();
+    assert_null(strstr(text, "ready"));
+    assert_non_null(strstr(text, "error: no port\n"));
+    assert_null(strstr(text, "low"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_starts_with_time_and_level),
@@ -167,6 +207,7 @@ int main(void) {
         cmocka_unit_test(a_message_that_is_too_long_is_cut_and_still_one_line),
         cmocka_unit_test(logging_keeps_errno),
         cmocka_unit_test(lines_of_several_threads_never_mix),
+        cmocka_unit_test(a_daemon_logs_to_syslog_and_at_its_start_errors_to_stderr_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

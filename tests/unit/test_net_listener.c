@@ -33,19 +33,26 @@ static int remove_folder(void **state) {
     return rmdir(folder);
 }
 
+static const struct listener_options plain = {.backlog = 16, .socket_mode = 0660};
+
 static bool file_exists(void) {
     struct stat file;
     return lstat(address_path(&address), &file) == 0;
 }
 
-static void a_socket_file_is_for_user_and_group_and_goes_with_the_listener(void **state) {
+static void a_socket_file_has_the_rights_asked_for_and_goes_with_the_listener(void **state) {
     (void)state;
     struct listener listener;
     struct stat file;
     char error[LISTENER_ERROR_MAX];
-    assert_true(listener_open(&listener, &address, error));
+    static const struct listener_options open_to_all = {.backlog = 16, .socket_mode = 0777};
+    assert_true(listener_open(&listener, &address, &plain, error));
     assert_int_equal(stat(address_path(&address), &file), 0);
     assert_int_equal(file.st_mode & 0777, 0660);
+    listener_close(&listener);
+    assert_true(listener_open(&listener, &address, &open_to_all, error));
+    assert_int_equal(stat(address_path(&address), &file), 0);
+    assert_int_equal(file.st_mode & 0777, 0777);
     listener_close(&listener);
     assert_false(file_exists());
     listener_close(&listener);
@@ -63,7 +70,7 @@ static void a_stale_socket_file_is_replaced(void **state) {
     struct listener listener;
     char error[LISTENER_ERROR_MAX];
     leave_stale_file();
-    assert_true(listener_open(&listener, &address, error));
+    assert_true(listener_open(&listener, &address, &plain, error));
     int client = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(connect(client, (const struct sockaddr *)&address.socket, address.size), 0);
     close(client);
@@ -75,8 +82,8 @@ static void a_socket_that_is_answered_is_an_error_and_goes_on_working(void **sta
     struct listener first;
     struct listener second;
     char error[LISTENER_ERROR_MAX] = "";
-    assert_true(listener_open(&first, &address, error));
-    assert_false(listener_open(&second, &address, error));
+    assert_true(listener_open(&first, &address, &plain, error));
+    assert_false(listener_open(&second, &address, &plain, error));
     assert_non_null(strstr(error, address.text));
     assert_non_null(strstr(error, strerror(EADDRINUSE)));
     assert_true(file_exists());
@@ -92,7 +99,7 @@ static void a_file_that_is_no_socket_is_an_error_and_stays(void **state) {
     int fd = open(address_path(&address), O_CREAT | O_WRONLY, 0600);
     assert_int_equal(write(fd, "precious", 8), 8);
     close(fd);
-    assert_false(listener_open(&listener, &address, error));
+    assert_false(listener_open(&listener, &address, &plain, error));
     assert_non_null(strstr(error, "no socket"));
     struct stat file;
     assert_int_equal(stat(address_path(&address), &file), 0);
@@ -103,7 +110,7 @@ static void a_listener_removes_no_file_of_another(void **state) {
     (void)state;
     struct listener listener;
     char error[LISTENER_ERROR_MAX];
-    assert_true(listener_open(&listener, &address, error));
+    assert_true(listener_open(&listener, &address, &plain, error));
     unlink(address_path(&address));
     leave_stale_file();
     listener_close(&listener);
@@ -119,19 +126,19 @@ static void a_port_in_use_is_an_error_that_says_which(void **state) {
     unsigned port = 20000;
     do { /* a port that is free now */
         assert_true(address_parse_host("127.0.0.1", port++, &tcp, error));
-    } while (!listener_open(&first, &tcp, error));
-    assert_false(listener_open(&second, &tcp, error));
+    } while (!listener_open(&first, &tcp, &plain, error));
+    assert_false(listener_open(&second, &tcp, &plain, error));
     assert_non_null(strstr(error, tcp.text));
     assert_non_null(strstr(error, "another server"));
     listener_close(&first);
-    assert_true(listener_open(&second, &tcp, error));
+    assert_true(listener_open(&second, &tcp, &plain, error));
     listener_close(&second);
 }
 
 int main(void) {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(a_socket_file_is_for_user_and_group_and_goes_with_the_listener),
+        IN_FOLDER(a_socket_file_has_the_rights_asked_for_and_goes_with_the_listener),
         IN_FOLDER(a_stale_socket_file_is_replaced),
         IN_FOLDER(a_socket_that_is_answered_is_an_error_and_goes_on_working),
         IN_FOLDER(a_file_that_is_no_socket_is_an_error_and_stays),

@@ -1,0 +1,178 @@
+#include "stayd/option_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A setting behind -o: what takes it, or why it changes nothing. */
+struct setting_row {
+    const char *name;
+    enum setting_value { VALUE_NONE, VALUE_OPTIONAL, VALUE_NEEDED } value;
+    option_taker *take;
+    const char *reason; /* without take */
+};
+
+static const char no_slabs[] = "memory is not cut into slabs, and nothing has to be moved between "
+                               "them";
+static const char no_lru[] = "there are no LRU lists: a full pool keeps what is read often for its "
+                             "size";
+static const char no_crawler[] = "expired items are found without a crawler";
+static const char no_hash[] = "the index grows by itself, a bucket at a time";
+static const char no_logger[] = "watchers have buffers of a fixed size";
+static const char no_buffers[] = "connections that wait own no buffers, and the rest is bounded";
+static const char no_tls_tuning[] = "OpenSSL's own choice is kept";
+
+static bool refuse_for_now(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    (void)value;
+    return option_fail(spelled, NULL,
+                       "memcached has this setting, but this version of stayd has not");
+}
+
+static bool refuse_external_storage(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    (void)value;
+    return option_fail(spelled, NULL,
+                       "there is no external storage; give the pool more memory with -m, "
+                       "or use a configuration (stayd -c FILE) with a pool that has "
+                       "persist = yes: what it holds is in a file, and the system keeps "
+                       "in memory what is read");
+}
+
+static bool refuse_slow_connections(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    (void)value;
+    return option_fail(spelled, NULL,
+                       "a client beyond -c is told so and closed; it cannot be made to "
+                       "wait. Raise -c instead");
+}
+
+static bool refuse_repair(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    (void)value;
+    return option_fail(spelled, NULL,
+                       "is for a memcached with a fault that stayd has not; leave it out");
+}
+
+static bool refuse_cookie(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    (void)value;
+    return option_fail(spelled, NULL, "is of FreeBSD, and stayd runs on Linux; leave it out");
+}
+
+static const struct setting_row rows[] = {
+    {"idle_timeout", VALUE_NEEDED, refuse_for_now, NULL},
+    {"maxconns_fast", VALUE_OPTIONAL, NULL, "clients beyond -c are told so and closed in any case"},
+    {"no_maxconns_fast", VALUE_NONE, refuse_slow_connections, NULL},
+    {"track_sizes", VALUE_NONE, NULL, "'stats sizes' needs no preparation"},
+    {"drop_privileges", VALUE_NONE, NULL,
+     "the systemd unit restricts which system calls there are"},
+    {"no_drop_privileges", VALUE_NONE, NULL,
+     "the systemd unit restricts which system calls there are"},
+
+    {"ssl_chain_cert", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_key", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_ca_cert", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_verify_mode", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_keyformat", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_ciphers", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_min_version", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_session_cache", VALUE_NONE, NULL, "sessions can be resumed in any case"},
+    {"ssl_kernel_tls", VALUE_NONE, NULL, no_tls_tuning},
+    {"ssl_wbuf_size", VALUE_NEEDED, NULL, no_tls_tuning},
+
+    {"hashpower", VALUE_NEEDED, NULL, no_hash},
+    {"no_hashexpand", VALUE_NONE, NULL, no_hash},
+    {"hash_algorithm", VALUE_NEEDED, NULL, "the hash is XXH3 with a secret of each pool"},
+    {"slab_reassign", VALUE_NONE, NULL, no_slabs},
+    {"no_slab_reassign", VALUE_NONE, NULL, no_slabs},
+    {"slab_automove", VALUE_OPTIONAL, NULL, no_slabs},
+    {"no_slab_automove", VALUE_NONE, NULL, no_slabs},
+    {"slab_automove_ratio", VALUE_NEEDED, NULL, no_slabs},
+    {"slab_automove_window", VALUE_NEEDED, NULL, no_slabs},
+    {"slab_automove_freeratio", VALUE_NEEDED, NULL, no_slabs},
+    {"slab_chunk_max", VALUE_NEEDED, NULL, no_slabs},
+    {"slab_sizes", VALUE_NEEDED, NULL, no_slabs},
+    {"no_chunked_items", VALUE_NONE, NULL, no_slabs},
+    {"lru_crawler", VALUE_NONE, NULL, no_crawler},
+    {"no_lru_crawler", VALUE_NONE, NULL, no_crawler},
+    {"lru_crawler_sleep", VALUE_NEEDED, NULL, no_crawler},
+    {"lru_crawler_tocrawl", VALUE_NEEDED, NULL, no_crawler},
+    {"lru_maintainer", VALUE_NONE, NULL, no_lru},
+    {"no_lru_maintainer", VALUE_NONE, NULL, no_lru},
+    {"hot_lru_pct", VALUE_NEEDED, NULL, no_lru},
+    {"warm_lru_pct", VALUE_NEEDED, NULL, no_lru},
+    {"hot_max_factor", VALUE_NEEDED, NULL, no_lru},
+    {"warm_max_factor", VALUE_NEEDED, NULL, no_lru},
+    {"temporary_ttl", VALUE_NEEDED, NULL, "items that expire soon lie together in any case"},
+    {"read_buf_mem_limit", VALUE_NEEDED, NULL, no_buffers},
+    {"resp_obj_mem_limit", VALUE_NEEDED, NULL, no_buffers},
+    {"watcher_logbuf_size", VALUE_NEEDED, NULL, no_logger},
+    {"worker_logbuf_size", VALUE_NEEDED, NULL, no_logger},
+    {"inline_ascii_resp", VALUE_NONE, NULL, "memcached takes it too, and does nothing with it"},
+    {"no_inline_ascii_resp", VALUE_NONE, NULL, "memcached takes it too, and does nothing with it"},
+    {"modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
+    {"no_modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
+
+    {"tail_repair_time", VALUE_NEEDED, refuse_repair, NULL},
+    {"sock_cookie_id", VALUE_NEEDED, refuse_cookie, NULL},
+    {"ext_path", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_page_size", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_wbuf_size", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_threads", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_item_size", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_item_age", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_low_ttl", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_drop_unread", VALUE_NONE, refuse_external_storage, NULL},
+    {"ext_recache_rate", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_compact_under", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_drop_under", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_max_frag", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_max_sleep", VALUE_NEEDED, refuse_external_storage, NULL},
+};
+
+static const struct setting_row *setting_find(const char *name) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(rows[i].name, name) == 0) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+/* One setting; `value` is NULL where there is no '='. */
+static bool setting_take(struct options *options, const char *spelled, const char *name,
+                         char *value) {
+    char setting[96];
+    snprintf(setting, sizeof setting, "%s %.64s", spelled, name);
+    const struct setting_row *row = setting_find(name);
+    if (row == NULL) {
+        return option_fail(setting, NULL, "memcached 1.6.18 has no such setting");
+    }
+    if (row->value == VALUE_NEEDED && (value == NULL || *value == '\0')) {
+        return option_fail(setting, NULL, "needs a value: %s %s=VALUE", spelled, name);
+    }
+    if (row->value == VALUE_NONE && value != NULL) {
+        return option_fail(setting, NULL, "takes no value");
+    }
+    if (row->take != NULL) {
+        return row->take(options, setting, value);
+    }
+    option_notice(options, "%s changes nothing: %s", setting, row->reason);
+    return true;
+}
+
+/* The text lives on: what a setting keeps of it points into it. */
+bool extended_options_take(struct options *options, const char *spelled, char *text) {
+    char *rest = NULL;
+    for (char *setting = strtok_r(text, ",", &rest); setting != NULL;
+         setting = strtok_r(NULL, ",", &rest)) {
+        char *value = strchr(setting, '=');
+        if (value != NULL) {
+            *value++ = '\0';
+        }
+        if (!setting_take(options, spelled, setting, value)) {
+            return false;
+        }
+    }
+    return true;
+}

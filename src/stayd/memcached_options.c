@@ -1,0 +1,260 @@
+#include "base/number.h"
+#include "stayd/option_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    MEMCACHED_PORT = 11211,
+    MEMCACHED_MEMORY_MAX_M = 1 << 20,
+    MEMCACHED_CONNECTIONS = 1024,
+    MEMCACHED_MEMORY_BYTES = 64 << 20,
+    MEMCACHED_ITEM_MAX_BYTES = 1 << 20,
+    MEMCACHED_ITEM_MAX_LEAST = 1 << 10,
+    MEMCACHED_SOCKET_MODE = 0700,
+    MEMCACHED_BACKLOG_MAX = 65535,
+    OPTION_INSECURE = OPTION_NO_LETTER + 100
+};
+
+static bool take_port(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 0, UINT16_MAX, &options->memcached.port);
+}
+
+static bool take_listen(struct options *options, const char *spelled, char *value) {
+    struct memcached_options *memcached = &options->memcached;
+    if (memcached->listen_count == CONFIG_LISTENS_MAX) {
+        return option_fail(spelled, NULL, "at most %d times", CONFIG_LISTENS_MAX);
+    }
+    memcached->listens[memcached->listen_count++] = value;
+    return true;
+}
+
+static bool take_unix_socket(struct options *options, const char *spelled, char *value) {
+    return option_path(spelled, value, options->memcached.socket_path);
+}
+
+static bool take_unix_mask(struct options *options, const char *spelled, char *value) {
+    char *end;
+    unsigned long mode = strtoul(value, &end, 8);
+    if (*value < '0' || *value > '7' || *end != '\0' || mode > 0777) {
+        return option_fail(spelled, value, "must be access rights in octal, such as 0770");
+    }
+    options->memcached.socket_mode = (unsigned)mode;
+    return true;
+}
+
+static bool take_memory_limit(struct options *options, const char *spelled, char *value) {
+    unsigned megabytes;
+    if (!option_number(spelled, value, 1, MEMCACHED_MEMORY_MAX_M, &megabytes)) {
+        return false;
+    }
+    options->memcached.memory_bytes = (uint64_t)megabytes << 20;
+    return true;
+}
+
+static bool take_max_item_size(struct options *options, const char *spelled, char *value) {
+    uint64_t size_bytes;
+    if (!number_parse_size(bytes_from_string(value), &size_bytes) ||
+        size_bytes < MEMCACHED_ITEM_MAX_LEAST || size_bytes > POOL_ITEM_MAX_LIMIT) {
+        return option_fail(spelled, value, "must be a size from 1k to %um",
+                           POOL_ITEM_MAX_LIMIT >> 20);
+    }
+    options->memcached.item_max_bytes = (uint32_t)size_bytes;
+    return true;
+}
+
+static bool take_disable_evictions(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.no_eviction = true;
+    return true;
+}
+
+static bool take_conn_limit(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 1, CONFIG_CONNECTIONS_MAX,
+                         &options->memcached.max_connections);
+}
+
+static bool take_threads(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 1, CONFIG_THREADS_MAX, &options->memcached.threads);
+}
+
+static bool take_backlog(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 1, MEMCACHED_BACKLOG_MAX, &options->memcached.backlog);
+}
+
+static bool take_insecure(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.insecure = true;
+    return true;
+}
+
+static bool take_udp_port(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    return strcmp(value, "0") == 0 ||
+           option_fail(spelled, value,
+                       "stayd has no UDP, which anybody can use to flood others; "
+                       "leave it out, or write 0");
+}
+
+static bool refuse_memory_file(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    return option_fail(spelled, value,
+                       "to keep items in a file, use a configuration (stayd -c FILE) "
+                       "with a pool that has persist = yes; its file is in data_dir, on "
+                       "any disk, and outlives crashes too");
+}
+
+static bool refuse_for_now(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    (void)value;
+    return option_fail(spelled, NULL,
+                       "memcached has this option, but this version of stayd has not");
+}
+
+const struct option_row memcached_option_rows[] = {
+    {'p', "port", "NUMBER", take_port, "TCP port (default 11211; 0: none)"},
+    {'l', "listen", "ADDRESS,...", take_listen,
+     "addresses, each with :PORT if another; may be given again\n"
+     "(default 127.0.0.1)"},
+    {'s', "unix-socket", "PATH", take_unix_socket, "listen on a Unix socket, and not on TCP"},
+    {'a', "unix-mask", "MODE", take_unix_mask, "its access rights, in octal (default 0700)"},
+    {'b', "listen-backlog", "NUMBER", take_backlog,
+     "clients that may wait to be accepted (default: as many\nas the system allows)"},
+    {'c', "conn-limit", "NUMBER", take_conn_limit, "connections at a time (default 1024)"},
+    {'t', "threads", "NUMBER", take_threads, "worker threads (default: one a core, at most 8)"},
+    {'m', "memory-limit", "NUMBER", take_memory_limit,
+     "memory for items, in megabytes (default 64)"},
+    {'M', "disable-evictions", NULL, take_disable_evictions,
+     "when memory is full, refuse new items; forget none"},
+    {'I', "max-item-size", "SIZE", take_max_item_size,
+     "the largest item: bytes, or with k or m (default 1m)"},
+    {OPTION_INSECURE, "insecure", NULL, take_insecure,
+     "allow -l with an address that other machines can reach"},
+    {'U', "udp-port", "0", take_udp_port, "there is no UDP"},
+    {'o', "extended", "SETTING,...", extended_options_take,
+     "memcached's other settings; see docs/from-memcached.md"},
+    {'e', "memory-file", "FILE", refuse_memory_file,
+     "an error that says what to use: a pool with persist = yes"},
+    {'A', "enable-shutdown", NULL, refuse_for_now, "not in this version"},
+    {'R', "max-reqs-per-event", "NUMBER", refuse_for_now, "not in this version"},
+    {'B', "protocol", "NAME", refuse_for_now, "not in this version"},
+    {'S', "enable-sasl", NULL, refuse_for_now, "not in this version"},
+    {'F', "disable-flush-all", NULL, refuse_for_now, "not in this version"},
+    {'X', "disable-dumping", NULL, refuse_for_now, "not in this version"},
+    {'W', "disable-watch", NULL, refuse_for_now, "not in this version"},
+    {'Y', "auth-file", "FILE", refuse_for_now, "not in this version"},
+    {'Z', "enable-ssl", NULL, refuse_for_now, "not in this version"},
+    {'D', NULL, "CHARACTER", refuse_for_now, "not in this version"},
+    {'f', "slab-growth-factor", "FACTOR", NULL, "there are no slabs, so no sizes of slabs"},
+    {'n', "slab-min-size", "BYTES", NULL, "there are no slabs, so no smallest size"},
+    {'L', "enable-largepages", NULL, NULL, "the system decides on the size of pages"},
+    {'C', "disable-cas", NULL, NULL, "an item's CAS costs nothing, and is always there"},
+    {'N', "napi-ids", "NUMBER", NULL, "a new connection goes to the thread with the fewest"},
+    {0},
+};
+
+void memcached_options_init(struct memcached_options *options) {
+    *options = (struct memcached_options){
+        .port = MEMCACHED_PORT,
+        .memory_bytes = MEMCACHED_MEMORY_BYTES,
+        .item_max_bytes = MEMCACHED_ITEM_MAX_BYTES,
+        .max_connections = MEMCACHED_CONNECTIONS,
+        .socket_mode = MEMCACHED_SOCKET_MODE,
+    };
+}
+
+bool memcached_options_check(struct options *options) {
+    (void)options;
+    return true;
+}
+
+/* Memcached takes an address with and without port, IPv6 without brackets, and * for all of them.
+ */
+static bool configure_address(const struct memcached_options *options, const char *text,
+                              struct address *address, char error[ADDRESS_ERROR_MAX]) {
+    char every[ADDRESS_TEXT_MAX];
+    if (text[0] == '*') {
+        snprintf(every, sizeof every, "0.0.0.0%s", text + 1);
+        text = every;
+    }
+    const char *colon = strchr(text, ':');
+    bool has_port = text[0] == '[' ? strstr(text, "]:") != NULL
+                                   : colon != NULL && strchr(colon + 1, ':') == NULL;
+    if (has_port) {
+        return address_parse(text, "", address, error);
+    }
+    char host[ADDRESS_TEXT_MAX];
+    bool bracketed = text[0] == '[' && text[strlen(text) - 1] == ']';
+    snprintf(host, sizeof host, "%s", text + bracketed);
+    if (bracketed && strlen(host) > 0) {
+        host[strlen(host) - 1] = '\0';
+    }
+    return address_parse_host(host, options->port, address, error);
+}
+
+static struct address *configure_listen(struct config_pool *pool, struct faults *faults) {
+    if (pool->listen_count == CONFIG_LISTENS_MAX) {
+        faults_add(faults, 0, "-l: at most %d addresses", CONFIG_LISTENS_MAX);
+        return NULL;
+    }
+    return &pool->listens[pool->listen_count++].address;
+}
+
+/* One -l: addresses with commas between. */
+static void configure_listens(const struct memcached_options *options, const char *texts,
+                              struct config_pool *pool, struct faults *faults) {
+    char error[ADDRESS_ERROR_MAX];
+    char *list = strdup(texts);
+    char *rest = NULL;
+    for (char *text = list != NULL ? strtok_r(list, ", ", &rest) : NULL; text != NULL;
+         text = strtok_r(NULL, ", ", &rest)) {
+        struct address *address = configure_listen(pool, faults);
+        if (address == NULL) {
+            break;
+        }
+        if (!configure_address(options, text, address, error)) {
+            faults_add(faults, 0, "-l %s: %s", text, error);
+        }
+    }
+    free(list);
+}
+
+static void configure_socket(const struct memcached_options *options, struct config_pool *pool,
+                             struct faults *faults) {
+    char text[PATH_MAX + 8];
+    char error[ADDRESS_ERROR_MAX];
+    snprintf(text, sizeof text, "unix:%s", options->socket_path);
+    pool->socket_mode = options->socket_mode;
+    if (!address_parse(text, "", configure_listen(pool, faults), error)) {
+        faults_add(faults, 0, "-s %s: %s", options->socket_path, error);
+    }
+}
+
+void memcached_options_configure(const struct options *all, struct config *config,
+                                 struct faults *faults) {
+    const struct memcached_options *options = &all->memcached;
+    config->has_admin = false;
+    config->max_connections = options->max_connections;
+    config->threads = options->threads > 0 ? options->threads : config->threads;
+    config->backlog = options->backlog > 0 ? options->backlog : config->backlog;
+    struct config_pool *pool = config_add_pool(config, "cache");
+    pool->insecure = options->insecure;
+    pool->options.memory_bytes = options->memory_bytes;
+    pool->options.item_max_bytes = options->item_max_bytes;
+    pool->options.evict = !options->no_eviction;
+    if (options->socket_path[0] != '\0') {
+        configure_socket(options, pool, faults);
+    } else if (options->port == 0 && options->listen_count == 0) {
+        faults_add(faults, 0, "-p 0 leaves nowhere to listen; add -s PATH");
+        return;
+    } else if (options->listen_count == 0) {
+        configure_listens(options, "127.0.0.1", pool, faults);
+    }
+    for (unsigned i = 0; i < options->listen_count && options->socket_path[0] == '\0'; i++) {
+        configure_listens(options, options->listens[i], pool, faults);
+    }
+    config_check(config, faults);
+}

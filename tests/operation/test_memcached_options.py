@@ -1,0 +1,357 @@
+"""memcached's command line, with the real daemon: each option does what it says."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import pwd
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from support.servers import (
+    ROOT,
+    Memcached,
+    Raw,
+    free_port,
+    memcached_binary,
+    stayd_binary,
+    wait_until,
+)
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+USER = "nobody"
+
+
+def is_reachable_by_all(path):
+    """Whether every folder on the way, and the file, may be used by everybody."""
+    path = pathlib.Path(path).resolve()
+    return all(part.stat().st_mode & 0o001 for part in [path, *path.parents])
+
+
+def run(*arguments):
+    """Runs the daemon until it ends, which it must by itself."""
+    return subprocess.run(
+        [stayd_binary(), *map(str, arguments)], capture_output=True, text=True, timeout=30,
+        check=False
+    )
+
+
+def like_memcached(*options, unix=False):
+    """The daemon under test, started with the command line that a memcached gets."""
+    return Memcached([str(option) for option in options], binary=stayd_binary(), unix=unix)
+
+
+def status_of(process, key):
+    """The words of a line in /proc/PID/status."""
+    text = pathlib.Path(f"/proc/{process}/status").read_text()
+    return re.search(rf"^{key}:\s*(.*)$", text, re.M).group(1).split()
+
+
+def has_ended(process):
+    """Whether there is no such process any more."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return status_of(process, "State")[0] == "Z"
+
+
+@contextlib.contextmanager
+def daemonized(pid_file, *options):
+    """A daemon that has left this process, which is in charge of its end all the same."""
+    done = run("-d", "-P", pid_file, *options)
+    assert done.returncode == 0, done.stderr
+    process = int(pid_file.read_text())
+    try:
+        yield process
+    finally:
+        if not has_ended(process):
+            os.kill(process, signal.SIGTERM)
+        wait_until(lambda: has_ended(process), what="the end of the daemon")
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may write to."""
+    folder = pathlib.Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+# All of them, from memcached's own help.
+
+
+def memcacheds_help():
+    return subprocess.check_output([memcached_binary(), "--help"], text=True)
+
+
+def test_every_option_of_memcached_is_known():
+    values = {"-c": "5", "-a": "770", "-U": "0", "-B": "auto", "-l": "127.0.0.1", "-I": "2m",
+              "-o": "modern", "-D": ":", "-R": "20", "-Y": "/f"}
+    options = re.findall(r"^(-\w)(?:,?  ?(--[\w-]+)(=?)| <)?", memcacheds_help(), re.M)
+    assert len(options) > 30
+    for letter, name, _ in options:
+        name = name.replace("napi_ids", "napi-ids")  # what it takes, whatever its help says
+        if letter in ("-h", "-V", "-i"):
+            assert run(letter).returncode == 0
+            continue
+        for option in filter(None, [letter, name]):
+            done = run("--check", option)
+            if "needs a value" in done.stderr:
+                done = run("--check", option, values.get(letter, "10"))
+            assert done.returncode in (0, 2)
+            assert "no such option" not in done.stderr, option
+
+
+def test_every_extended_setting_of_memcached_is_known():
+    names = re.findall(r"^   - (\w+):", memcacheds_help(), re.M)
+    assert len(names) > 45
+    for name in names:
+        done = run("--check", "-o", name)
+        if "needs a value" in done.stderr:
+            done = run("--check", "-o", f"{name}=1")
+        assert "no such setting" not in done.stderr, name
+        assert f"-o {name}" in done.stdout + done.stderr, name
+
+
+def test_what_changes_nothing_is_in_the_log():
+    with like_memcached("-f", "1.05", "-C", "-o", "hashpower=20,no_lru_crawler") as stayd:
+        for option in ("-f 1.05", "-C", "-o hashpower", "-o no_lru_crawler"):
+            assert f"info: {option} changes nothing: " in stayd.log
+
+
+def test_settings_are_memcacheds():
+    """What both are told, both say in `stats settings`."""
+    options = ["-m", "100", "-c", "77", "-t", "3", "-I", "2m", "-M", "-b", "50"]
+    with like_memcached(*options) as stayd, Memcached(options) as memcached:
+        settings = [server.connect().stats(b"settings") for server in (stayd, memcached)]
+        for name in ("maxbytes", "maxconns", "num_threads", "item_size_max", "evictions"):
+            assert settings[0][name] == settings[1][name], name
+
+
+# One by one.
+
+
+def test_a_pool_without_evictions_refuses_what_does_not_fit():
+    with like_memcached("-M", "-m", "8", "-I", "100k") as stayd:
+        connection = stayd.connect()
+        replies = {connection.set(b"k%d" % number, b"v" * 50_000) for number in range(400)}
+        assert replies == {b"STORED", b"SERVER_ERROR out of memory storing object"}
+        assert connection.get(b"k0") == b"v" * 50_000
+        assert connection.stats()["evictions"] == "0"
+
+
+def test_a_socket_has_the_mode_of_the_mask():
+    for options, mode in [((), 0o700), (("-a", "0766"), 0o766)]:
+        with like_memcached(*options, unix=True) as stayd:
+            assert os.stat(stayd.socket()).st_mode & 0o777 == mode
+            stayd.connect_socket().expect_in_step()
+
+
+def test_the_backlog_is_what_the_system_queues():
+    with like_memcached("-b", "3", unix=True) as stayd:
+        os.kill(stayd.pid, signal.SIGSTOP)
+        clients = []
+        try:
+            while len(clients) < 100:
+                client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                clients.append(client)
+                if client.connect_ex(stayd.socket()) == errno.EAGAIN:
+                    break
+        finally:
+            os.kill(stayd.pid, signal.SIGCONT)
+            for client in clients:
+                client.close()
+        assert len(clients) == 5  # Linux queues one more than it is told, and refuses the next
+
+
+@root_only
+def test_memory_is_locked_and_core_files_are_allowed():
+    with like_memcached("-k", "-r", "-m", "16") as stayd:
+        wait_until(lambda: int(status_of(stayd.pid, "VmLck")[0]) > 8 << 10, what="the lock")
+        assert resource.prlimit(stayd.pid, resource.RLIMIT_CORE)[0] != 0
+
+
+def test_addresses_are_all_listened_on():
+    ports = [free_port(), free_port()]
+    process = subprocess.Popen(
+        [stayd_binary(), "-l", f"127.0.0.1:{ports[0]},::1", "-l", f"localhost:{ports[1]}", "-p",
+         str(ports[0])], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for address in [("127.0.0.1", ports[0]), ("::1", ports[0]), ("127.0.0.1", ports[1])]:
+            wait_until(lambda at=address: process.poll() is not None or answers(at),
+                       what=f"{address}")
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
+
+
+def answers(address):
+    try:
+        with Raw(address) as connection:
+            return connection.ask(b"mn\r\n") == b"MN"
+    except OSError:
+        return False
+
+
+# -d, -P and -u.
+
+
+def test_a_daemon_serves_when_its_starter_goes_on(tmp_path):
+    port = free_port()
+    pid_file = tmp_path / "pid"
+    with daemonized(pid_file, "-p", port) as process:
+        with Raw(("127.0.0.1", port)) as connection:  # at once: nothing is waited for
+            assert connection.stats()["pid"] == str(process)
+        assert os.getsid(process) == process
+        assert os.readlink(f"/proc/{process}/cwd") == "/"
+        streams = {os.readlink(f"/proc/{process}/fd/{number}") for number in range(3)}
+        assert streams == {"/dev/null"}
+        os.kill(process, signal.SIGTERM)
+        wait_until(lambda: has_ended(process), what="the end of the daemon")
+        assert not pid_file.exists()
+
+
+def test_a_verbose_daemon_keeps_its_streams(tmp_path):
+    port = free_port()
+    log = tmp_path / "log"
+    with open(log, "wb") as stream:
+        subprocess.run([stayd_binary(), "-d", "-v", "-p", str(port), "-P", tmp_path / "pid"],
+                       stderr=stream, timeout=30, check=True)
+    process = int((tmp_path / "pid").read_text())
+    os.kill(process, signal.SIGTERM)
+    wait_until(lambda: "stopped" in log.read_text(), what="the last line")
+
+
+def test_a_daemon_that_cannot_start_says_why_to_its_starter(tmp_path):
+    with like_memcached() as stayd:
+        done = run("-d", "-p", stayd.port(), "-P", tmp_path / "pid")
+        assert done.returncode == 1
+        assert f"cannot listen on 127.0.0.1:{stayd.port()}" in done.stderr
+        assert not (tmp_path / "pid").exists()
+
+
+def test_the_pid_file_of_a_living_daemon_is_left_alone(tmp_path):
+    pid_file = tmp_path / "pid"
+    with daemonized(pid_file, "-p", free_port()) as process:
+        done = run("-p", free_port(), "-P", pid_file)
+        assert done.returncode == 1 and f"another stayd, process {process}" in done.stderr
+        assert int(pid_file.read_text()) == process
+
+
+def test_the_pid_file_of_a_living_memcached_is_left_alone(tmp_path):
+    pid_file = tmp_path / "pid"
+    with Memcached() as memcached:
+        pid_file.write_text(f"{memcached.pid}\n")
+        done = run("-p", free_port(), "-P", pid_file)
+    assert done.returncode == 1 and f"a memcached, process {memcached.pid}" in done.stderr
+
+
+def test_a_stale_pid_file_is_replaced(tmp_path):
+    pid_file = tmp_path / "pid"
+    for stale in (b"", f"{os.getpid()}\n".encode(), b"1", b"4194303\n"):
+        pid_file.write_bytes(stale)
+        with daemonized(pid_file, "-p", free_port()) as process:
+            assert process not in (1, os.getpid())
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0\n", b"12 34\n", b"1" * 100])
+def test_a_file_that_holds_something_else_is_left_alone(tmp_path, content):
+    pid_file = tmp_path / "pid"
+    pid_file.write_bytes(content)
+    done = run("-d", "-p", free_port(), "-P", pid_file)
+    assert done.returncode == 1 and "something else than a process id" in done.stderr
+    assert pid_file.read_bytes() == content
+
+
+def test_a_pid_file_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for path in (tmp_path / "none" / "pid", tmp_path, tmp_path / "link"):
+        done = run("-d", "-p", free_port(), "-P", path)
+        assert done.returncode == 1 and f"cannot use the pid file {path}: " in done.stderr
+
+
+@root_only
+def test_rights_are_given_up_for_good_after_the_ports(open_folder):
+    """A port of root's, and files of the user's: as the user, and with no way back."""
+    if not is_reachable_by_all(stayd_binary()):
+        pytest.skip("another user cannot run the daemon where it is built")
+    user = pwd.getpwnam(USER)
+    port = next(port for port in range(700, 1000) if is_free(port))
+    pid_file = open_folder / "pid"
+    with daemonized(pid_file, "-u", USER, "-p", port) as process:
+        assert answers(("127.0.0.1", port))
+        assert set(status_of(process, "Uid")) == {str(user.pw_uid)}
+        assert set(status_of(process, "Gid")) == {str(user.pw_gid)}
+        assert set(status_of(process, "Groups")) <= {str(user.pw_gid)}
+        for kind in ("CapEff", "CapPrm"):
+            assert int(status_of(process, kind)[0], 16) == 0
+        assert pid_file.stat().st_uid == user.pw_uid
+        os.kill(process, signal.SIGTERM)
+        wait_until(lambda: has_ended(process), what="the end of the daemon")
+        assert not pid_file.exists()
+    path = open_folder / "socket"
+    with daemonized(pid_file, "-u", USER, "-s", path):
+        assert path.stat().st_uid == user.pw_uid
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+@root_only
+def test_a_user_that_does_not_exist_is_an_error():
+    done = run("-u", "no-such-user", "-p", free_port())
+    assert done.returncode == 1 and "there is no such user" in done.stderr
+
+
+# Debian's own unit.
+
+
+@root_only
+def test_debians_unit_runs_stayd_with_one_word_changed(open_folder):
+    """ExecStart of memcached.service is a wrapper that reads memcached.conf: all three are
+    Debian's own, and only the path of the binary is another. The port, the pid file's folder and
+    the user are this machine's."""
+    peers = ROOT / "build" / "peers"
+    if not (peers / "lib/systemd/system/memcached.service").exists():
+        pytest.skip("Debian's memcached package is not unpacked in build/peers")
+    unit = (peers / "lib/systemd/system/memcached.service").read_text()
+    command = re.search(r"^ExecStart=(.*)$", unit, re.M).group(1).split()
+    wrapper = (peers / command[0].lstrip("/")).read_text()
+    assert wrapper.count('"/usr/bin/memcached"') == 1
+    port = free_port()
+    script = open_folder / "wrapper"
+    script.write_text(wrapper.replace('"/usr/bin/memcached"', f'"{stayd_binary()}"'))
+    config = (peers / "usr/share/memcached/memcached.conf.default").read_text()
+    pid_file = open_folder / "memcached.pid"
+    for theirs, ours in [("-p 11211", f"-p {port}"), ("-u memcache", f"-u {USER}"),
+                         ("/var/run/memcached/memcached.pid", str(pid_file))]:
+        assert theirs in config
+        config = config.replace(theirs, ours)
+    (open_folder / "memcached.conf").write_text(config)
+    process = subprocess.Popen(["perl", str(script), str(open_folder / "memcached.conf")],
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: process.poll() is not None or answers(("127.0.0.1", port)),
+                   what="an answer")
+        with Raw(("127.0.0.1", port)) as connection:
+            assert connection.set(b"k", b"v") == b"STORED"
+            assert connection.stats()["limit_maxbytes"] == str(64 << 20)
+        assert int(pid_file.read_text()) == process.pid
+        assert status_of(process.pid, "Uid")[0] == str(pwd.getpwnam(USER).pw_uid)
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
