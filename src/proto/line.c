@@ -1,8 +1,7 @@
 #include "proto/line.h"
 
+#include "proto/expiry.h"
 #include "store/pool.h"
-
-enum { RELATIVE_EXPIRY_MAX_S = 60 * 60 * 24 * 30 };
 
 /* For each byte of `word` that is below 33 or is 127, sets the byte's high bit. What stands above
  * the lowest such byte may be marked too: only the lowest mark is to be believed. */
@@ -115,14 +114,7 @@ bool word_expiry(struct bytes word, uint32_t now_s, uint32_t *expiry_s) {
     if (!word_number(word, &negative, &number) || number > (uint64_t)INT64_MAX + negative) {
         return false;
     }
-    if (number == 0) {
-        *expiry_s = 0;
-    } else if (negative) {
-        *expiry_s = 1; /* 1970: passed, and not "never" */
-    } else if (number <= RELATIVE_EXPIRY_MAX_S) {
-        *expiry_s = now_s + (uint32_t)number;
-    } else {
-        *expiry_s = number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
-    }
+    /* a negative one: 1970, which has passed, and not "never" */
+    *expiry_s = negative && number > 0 ? 1 : expiry_of_exptime(number, now_s);
     return true;
 }

@@ -7,7 +7,7 @@
 
 #include "proto/request.h"
 
-/* Prefetches what the next lines of the input will look up. Returns after how many lines it is
+/* Prefetches what the next requests of the input will look up. Returns after how many of them it is
  * worth calling again, at least 1. */
 unsigned lookahead(const struct request *request);
 

@@ -1,6 +1,8 @@
 #include "proto/proto.h"
 
 #include "proto/arithmetic.h"
+#include "proto/binary.h"
+#include "proto/binary_sasl.h"
 #include "proto/general.h"
 #include "proto/hold.h"
 #include "proto/lifetime.h"
@@ -11,8 +13,6 @@
 #include "proto/retrieval.h"
 #include "proto/stats_text.h"
 #include "proto/storage.h"
-
-enum { BINARY_MAGIC = 0x80 }; /* the first byte of every request in memcached's binary protocol */
 
 void proto_connection_init(struct proto_connection *connection, struct proto_service *service) {
     const struct pool_options *options = pool_get_options(service->pool);
@@ -141,12 +141,6 @@ static enum request_end proto_run_long_line(struct request *request) {
 
 static enum request_end proto_run_line(struct request *request) {
     size_t available = (size_t)(request->end - request->start);
-    if (!request->progress->begun) {
-        request->progress->begun = true;
-        if ((unsigned char)*request->start == BINARY_MAGIC) {
-            return REQUEST_CLOSES; /* would wait for ever for a reply that it understands */
-        }
-    }
     bool over_limit = available >= REQUEST_LINE_MAX + 2; /* and the line end */
     const char *newline =
         memchr(request->start, '\n', over_limit ? REQUEST_LINE_MAX + 2 : available);
@@ -199,6 +193,9 @@ static enum request_end proto_step(struct request *request) {
     if (request->progress->skip_bytes > 0) {
         return proto_skip_value(request);
     }
+    if (request->progress->protocol == PROTO_BINARY) {
+        return binary_run(request);
+    }
     switch (request->progress->phase) {
     case PROTO_PHASE_KEYS:
         return retrieval_resume(request);
@@ -210,32 +207,41 @@ static enum request_end proto_step(struct request *request) {
     return proto_run_line(request);
 }
 
-/* How many lines to go on with now; 0: the turn is over. */
-static unsigned proto_begin_lines(const struct request *request) {
+/* The first byte that comes says which protocol it is. */
+static void proto_decide(struct request *request) {
+    if (request->progress->protocol == PROTO_UNDECIDED && request->next < request->end) {
+        bool binary = (unsigned char)*request->next == BINARY_REQUEST_MAGIC;
+        request->progress->protocol = binary ? PROTO_BINARY : PROTO_TEXT;
+    }
+}
+
+/* How many requests to go on with now; 0: the turn is over. */
+static unsigned proto_begin_requests(const struct request *request) {
     uint32_t *turn_left = &request->connection->turn_left;
     if (*turn_left == 0) {
         return 0;
     }
-    unsigned lines = lookahead(request);
-    lines = lines < *turn_left ? lines : *turn_left;
-    *turn_left -= lines;
-    return lines;
+    unsigned requests = lookahead(request);
+    requests = requests < *turn_left ? requests : *turn_left;
+    *turn_left -= requests;
+    return requests;
 }
 
 /* After PROTO_READ, what is consumed ends at request->next, or at request->start if that waits. */
 static enum proto_next proto_run(struct request *request) {
-    unsigned lines_ahead = 0;
+    unsigned requests_ahead = 0;
+    proto_decide(request);
     while (request->next < request->end) {
         if (request->replies->size >= PROTO_REPLY_BATCH) {
             return PROTO_FLUSH;
         }
-        if (lines_ahead == 0) {
-            lines_ahead = proto_begin_lines(request);
-            if (lines_ahead == 0) {
+        if (requests_ahead == 0) {
+            requests_ahead = proto_begin_requests(request);
+            if (requests_ahead == 0) {
                 return PROTO_FLUSH;
             }
         }
-        lines_ahead--;
+        requests_ahead--;
         if (!reply_reserve(request->replies, 0)) {
             return PROTO_CLOSE;
         }
@@ -290,6 +296,10 @@ bool proto_finish_login(struct proto_connection *connection, struct store_thread
     if (!admitted) {
         pool_count(connection->pool, thread, POOL_AUTH_ERRORS);
     }
-    login_reply(replies, admitted);
+    if (connection->progress.protocol == PROTO_BINARY) {
+        binary_sasl_reply(connection, replies, admitted);
+    } else {
+        login_reply(replies, admitted);
+    }
     return true;
 }

@@ -1,4 +1,4 @@
-/* The memcached protocol of one connection: bytes in, bytes out, no socket.
+/* The memcached protocol of one connection, text or binary: bytes in, bytes out, no socket.
  *
  *     input:  | request | request | half a requ         <- the caller keeps what is not consumed
  *     output: | reply | reply |                         <- one buffer, so one write for all
@@ -69,7 +69,16 @@ struct proto_connection {
     bool admitted;     /* logged in, or no login is needed */
     bool login_is_out; /* a verdict is awaited */
     struct proto_progress {
-        bool begun;          /* a byte has come */
+        enum proto_protocol {
+            PROTO_UNDECIDED, /* nothing has come yet */
+            PROTO_TEXT,
+            PROTO_BINARY,
+        } protocol;
+        struct proto_sasl {
+            bool awaits_step; /* an auth without a value has come */
+            uint8_t opcode;   /* of the login that is out, and below */
+            uint32_t opaque;
+        } sasl;
         uint64_t skip_bytes; /* of a refused value, still to be thrown away */
         enum proto_phase {
             PROTO_PHASE_LINE,      /* a request begins */

@@ -334,16 +334,6 @@ static void a_browser_is_cut_off_before_its_body_is_read_as_commands(void **stat
     assert_true(talk->closed);
 }
 
-static void the_binary_protocol_is_cut_off_at_its_first_byte_alone(void **state) {
-    struct talk *talk = *state;
-    talk_ask(talk, "mn\r\n", "MN\r\n");
-    talk_ask(talk, "\200x\r\n", "ERROR\r\n");
-    talk_restart(talk);
-    talk_send(talk, bytes_from_string("\200"));
-    assert_true(talk->closed);
-    talk_expect(talk, bytes_from_string(""));
-}
-
 /* The value of a statistic in a reply, as text behind its name. */
 static const char *find_stat(const char *reply, const char *name) {
     char line[64];
@@ -405,7 +395,6 @@ int main(void) {
         TALK(unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached),
         TALK(quit_closes_behind_all_replies_before_it),
         TALK(a_browser_is_cut_off_before_its_body_is_read_as_commands),
-        TALK(the_binary_protocol_is_cut_off_at_its_first_byte_alone),
         TALK(stats_tells_the_process_the_counters_and_the_pool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

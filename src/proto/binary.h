@@ -1,0 +1,136 @@
+/* memcached's binary protocol. A connection whose first byte is 0x80 speaks it to its end.
+ *
+ *      0      1       2          4        5          6         8         12      16
+ *     +------+-------+----------+--------+----------+---------+---------+-------+--------
+ *     | 0x80 | opcode| key size | extras | datatype | vbucket | body    | opaque| CAS       24
+ * bytes |      |       |          | size   |          | (status)| size    |       |
+ *     +------+-------+----------+--------+----------+---------+---------+-------+--------
+ *     | extras | key | value |                                                      the body
+ *
+ * Numbers are big-endian. A response is laid out alike, begins with 0x81, has a status in place of
+ * the vbucket, and repeats opcode and opaque. Datatype and vbucket of a request are not looked at.
+ * A quiet opcode says nothing of a success, or for a get, of a miss; errors it does say.
+ *
+ * One table in binary.c says of each opcode what its body must have, and all of that is checked
+ * before a handler runs: on the header alone, so a request that lies is never waited for. Where it
+ * cannot be known where the next request begins, the connection closes, as memcached's does.
+ *
+ * What is otherwise than with memcached 1.6.18, which in each case reads a part of the body as the
+ * next requests: a value behind touch, gat or stat, a value of 2 GiB and more, and the body of an
+ * opcode that is not known are thrown away. And verbosity works, which memcached does not know. */
+#ifndef STAYD_PROTO_BINARY_H
+#define STAYD_PROTO_BINARY_H
+
+#include "proto/request.h"
+
+#include <endian.h>
+
+enum {
+    BINARY_REQUEST_MAGIC = 0x80,
+    BINARY_RESPONSE_MAGIC = 0x81,
+    BINARY_HEADER_BYTES = 24,
+};
+
+enum binary_opcode {
+    BINARY_GET = 0x00,
+    BINARY_SET = 0x01,
+    BINARY_ADD = 0x02,
+    BINARY_REPLACE = 0x03,
+    BINARY_DELETE = 0x04,
+    BINARY_INCREMENT = 0x05,
+    BINARY_DECREMENT = 0x06,
+    BINARY_QUIT = 0x07,
+    BINARY_FLUSH = 0x08,
+    BINARY_GETQ = 0x09,
+    BINARY_NOOP = 0x0a,
+    BINARY_VERSION = 0x0b,
+    BINARY_GETK = 0x0c,
+    BINARY_GETKQ = 0x0d,
+    BINARY_APPEND = 0x0e,
+    BINARY_PREPEND = 0x0f,
+    BINARY_STAT = 0x10,
+    BINARY_SETQ = 0x11,
+    BINARY_ADDQ = 0x12,
+    BINARY_REPLACEQ = 0x13,
+    BINARY_DELETEQ = 0x14,
+    BINARY_INCREMENTQ = 0x15,
+    BINARY_DECREMENTQ = 0x16,
+    BINARY_QUITQ = 0x17,
+    BINARY_FLUSHQ = 0x18,
+    BINARY_APPENDQ = 0x19,
+    BINARY_PREPENDQ = 0x1a,
+    BINARY_VERBOSITY = 0x1b,
+    BINARY_TOUCH = 0x1c,
+    BINARY_GAT = 0x1d,
+    BINARY_GATQ = 0x1e,
+    BINARY_SASL_LIST = 0x20,
+    BINARY_SASL_AUTH = 0x21,
+    BINARY_SASL_STEP = 0x22,
+    BINARY_GATK = 0x23,
+    BINARY_GATKQ = 0x24,
+};
+
+struct binary_header {
+    uint8_t opcode;
+    uint8_t extras_size;
+    uint16_t key_size;
+    uint32_t body_size;
+    uint32_t opaque; /* as it came: only ever repeated */
+    uint64_t cas;
+};
+
+/* A request whose header, extras and key are there and in order. `request.next` stands where the
+ * value begins, if the opcode takes one; else where the next request does. */
+struct binary_request {
+    struct request *request;
+    struct binary_header header;
+    const char *extras;
+    struct bytes key;
+    uint32_t value_size;
+    unsigned variant;
+    bool quiet;
+};
+
+/* Tells the opcodes apart that share a handler by `variant`. */
+typedef enum request_end binary_handler(struct binary_request *binary);
+
+/* Answers the request at request->start, or waits for more of it. */
+enum request_end binary_run(struct request *request);
+
+static inline uint16_t binary_read_u16(const char *at) {
+    uint16_t number;
+    memcpy(&number, at, sizeof number);
+    return be16toh(number);
+}
+
+static inline uint32_t binary_read_u32(const char *at) {
+    uint32_t number;
+    memcpy(&number, at, sizeof number);
+    return be32toh(number);
+}
+
+static inline uint64_t binary_read_u64(const char *at) {
+    uint64_t number;
+    memcpy(&number, at, sizeof number);
+    return be64toh(number);
+}
+
+/* `at` has BINARY_HEADER_BYTES. */
+static inline struct binary_header binary_read_header(const char *at) {
+    struct binary_header header = {
+        .opcode = (uint8_t)at[1],
+        .extras_size = (uint8_t)at[4],
+        .key_size = binary_read_u16(at + 2),
+        .body_size = binary_read_u32(at + 8),
+        .cas = binary_read_u64(at + 16),
+    };
+    memcpy(&header.opaque, at + 12, sizeof header.opaque);
+    return header;
+}
+
+/* Whether what stands before the value is no more than the body. */
+static inline bool binary_header_adds_up(const struct binary_header *header) {
+    return (uint32_t)header->key_size + header->extras_size <= header->body_size;
+}
+
+#endif

@@ -1,0 +1,50 @@
+#include "proto/binary_general.h"
+
+#include "base/log.h"
+#include "proto/binary_reply.h"
+#include "proto/expiry.h"
+
+enum request_end binary_delete_run(struct binary_request *binary) {
+    const struct request *request = binary->request;
+    const struct pool_delete wish = {
+        .compare_cas = binary->header.cas != 0,
+        .cas = binary->header.cas,
+    };
+    return binary_finish(binary, pool_delete(request->pool, request->thread, binary->key, &wish),
+                         0);
+}
+
+/* At once, or from the time on that the extras say. */
+enum request_end binary_flush_run(struct binary_request *binary) {
+    const struct request *request = binary->request;
+    uint32_t now_s = request->thread->now_s;
+    uint32_t when_s = 0;
+    if (binary->header.extras_size > 0) {
+        when_s = expiry_of_exptime(binary_read_u32(binary->extras), now_s);
+    }
+    enum status status =
+        pool_flush(request->pool, request->thread, when_s > now_s ? when_s : now_s);
+    return binary_finish(binary, status, 0);
+}
+
+enum request_end binary_noop_run(struct binary_request *binary) {
+    binary_reply_ok(binary, 0);
+    return REQUEST_DONE;
+}
+
+enum request_end binary_version_run(struct binary_request *binary) {
+    binary_reply(binary, bytes_from_string(PROTO_VERSION), 0);
+    return REQUEST_DONE;
+}
+
+enum request_end binary_verbosity_run(struct binary_request *binary) {
+    uint32_t level = binary_read_u32(binary->extras);
+    log_set_level(level == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
+    binary_reply_ok(binary, 0);
+    return REQUEST_DONE;
+}
+
+enum request_end binary_quit_run(struct binary_request *binary) {
+    binary_reply_ok(binary, 0);
+    return REQUEST_CLOSES;
+}

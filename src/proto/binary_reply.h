@@ -1,0 +1,69 @@
+/* Writing responses of the binary protocol. As with text (reply.h), there is room for REPLY_ROOM
+ * bytes before each request, so that all but items and statistics are written without asking. */
+#ifndef STAYD_PROTO_BINARY_REPLY_H
+#define STAYD_PROTO_BINARY_REPLY_H
+
+#include "base/status.h"
+#include "proto/binary.h"
+#include "proto/reply.h"
+
+enum binary_status {
+    BINARY_OK = 0x00,
+    BINARY_NOT_FOUND = 0x01,
+    BINARY_EXISTS = 0x02,
+    BINARY_TOO_LARGE = 0x03,
+    BINARY_INVALID = 0x04,
+    BINARY_NOT_STORED = 0x05,
+    BINARY_NON_NUMERIC = 0x06,
+    BINARY_AUTH_ERROR = 0x20,
+    BINARY_AUTH_CONTINUE = 0x21,
+    BINARY_UNKNOWN_COMMAND = 0x81,
+    BINARY_NO_MEMORY = 0x82,
+    BINARY_INTERNAL_ERROR = 0x84, /* for a pool that is read-only: memcached has no such state */
+};
+
+struct binary_response {
+    uint8_t opcode;
+    uint8_t extras_size;
+    uint16_t key_size;
+    uint16_t status;
+    uint32_t value_size;
+    uint32_t opaque;
+    uint64_t cas;
+};
+
+/* Writes BINARY_HEADER_BYTES; returns where the body goes. */
+static inline char *binary_put_header(char *at, const struct binary_response *response) {
+    uint16_t key_size = htobe16(response->key_size);
+    uint16_t status = htobe16(response->status);
+    uint32_t body_size =
+        htobe32(response->extras_size + (uint32_t)response->key_size + response->value_size);
+    uint64_t cas = htobe64(response->cas);
+    at[0] = (char)BINARY_RESPONSE_MAGIC;
+    at[1] = (char)response->opcode;
+    memcpy(at + 2, &key_size, 2);
+    at[4] = (char)response->extras_size;
+    at[5] = 0; /* datatype: raw bytes */
+    memcpy(at + 6, &status, 2);
+    memcpy(at + 8, &body_size, 4);
+    memcpy(at + 12, &response->opaque, 4);
+    memcpy(at + 16, &cas, 8);
+    return at + BINARY_HEADER_BYTES;
+}
+
+/* Here and below: the room has been reserved. */
+void binary_reply(struct binary_request *binary, struct bytes value, uint64_t cas);
+
+/* A success without a body, unless the opcode is a quiet one. */
+void binary_reply_ok(struct binary_request *binary, uint64_t cas);
+
+/* With memcached's words for it in the body. Quiet opcodes say errors too. */
+void binary_reply_error(struct binary_request *binary, enum binary_status status);
+
+/* What the store says, where it means the same for all opcodes. */
+enum binary_status binary_status_of(enum status status);
+
+/* The opcode, done: a success with this CAS, or an error. */
+enum request_end binary_finish(struct binary_request *binary, enum status status, uint64_t cas);
+
+#endif

@@ -1,0 +1,21 @@
+/* The login of the binary protocol: SASL with the mechanism PLAIN.
+ *
+ *     list      ->  "PLAIN"
+ *     auth      key: PLAIN, value: authzid \0 user \0 password  ->  "Authenticated", or 0x20
+ *     auth      key: PLAIN, no value                            ->  0x21: the value in a step
+ *     step      key: PLAIN, value as with auth
+ *
+ * Before the login all opcodes but these and version are refused, and close the connection. Where
+ * no login is asked for, these are unknown. Both as memcached has it. */
+#ifndef STAYD_PROTO_BINARY_SASL_H
+#define STAYD_PROTO_BINARY_SASL_H
+
+#include "proto/binary.h"
+
+binary_handler binary_sasl_list_run;
+binary_handler binary_sasl_auth_run; /* and step */
+
+/* The response to the login that is out. Room for it has been reserved. */
+void binary_sasl_reply(struct proto_connection *connection, struct buffer *replies, bool admitted);
+
+#endif

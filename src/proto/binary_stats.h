@@ -1,0 +1,10 @@
+/* stat of the binary protocol: a response for each pair, then one with nothing in it. */
+#ifndef STAYD_PROTO_BINARY_STATS_H
+#define STAYD_PROTO_BINARY_STATS_H
+
+#include "proto/binary.h"
+
+/* The key, which may be empty, names the group. */
+binary_handler binary_stats_run;
+
+#endif

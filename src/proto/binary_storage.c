@@ -1,0 +1,64 @@
+#include "proto/binary_storage.h"
+
+#include "proto/binary_reply.h"
+#include "proto/expiry.h"
+#include "proto/storage.h"
+
+static enum request_end binary_refuse_value(struct binary_request *binary) {
+    if (binary->variant == POOL_SET) {
+        storage_forget(binary->request, binary->key);
+    }
+    binary_reply_error(binary, BINARY_TOO_LARGE);
+    binary->request->progress->skip_bytes = binary->value_size;
+    return REQUEST_DONE;
+}
+
+/* Of a condition that does not hold, the binary protocol says which. */
+static enum binary_status binary_storage_status(enum status status, enum pool_store_mode mode) {
+    bool joins = mode == POOL_APPEND || mode == POOL_PREPEND;
+    if (joins && status == STATUS_TOO_LARGE) { /* the sum of both, as with text */
+        return BINARY_NOT_STORED;
+    }
+    if (status == STATUS_NOT_STORED && !joins) {
+        return mode == POOL_ADD ? BINARY_EXISTS : BINARY_NOT_FOUND;
+    }
+    return binary_status_of(status);
+}
+
+enum request_end binary_storage_run(struct binary_request *binary) {
+    struct request *request = binary->request;
+    enum pool_store_mode mode = binary->variant;
+    if (!storage_fits(request, binary->key, binary->value_size)) {
+        return binary_refuse_value(binary);
+    }
+    if ((size_t)(request->end - request->next) < binary->value_size) {
+        request->wanted = (size_t)(request->next - request->start) + binary->value_size;
+        return REQUEST_WAITS;
+    }
+    struct pool_store store = {
+        .mode = mode,
+        .value = bytes_from(request->next, binary->value_size),
+        .compare_cas = binary->header.cas != 0,
+        .cas = binary->header.cas,
+    };
+    request->next += binary->value_size;
+    if (mode != POOL_APPEND && mode != POOL_PREPEND) {
+        store.client_flags = binary_read_u32(binary->extras);
+        store.expiry_s =
+            expiry_of_exptime(binary_read_u32(binary->extras + 4), request->thread->now_s);
+        if (store.compare_cas) {
+            store.mode = POOL_SET; /* whatever else was asked, a CAS makes it cas: memcached's */
+        }
+    }
+    struct item item;
+    enum status status = pool_store(request->pool, request->thread, binary->key, &store, &item);
+    if (status == STATUS_OK) {
+        binary_reply_ok(binary, item.cas);
+        return REQUEST_DONE;
+    }
+    if (mode == POOL_SET && (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY)) {
+        storage_forget(request, binary->key);
+    }
+    binary_reply_error(binary, binary_storage_status(status, mode));
+    return REQUEST_DONE;
+}

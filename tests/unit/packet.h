@@ -1,0 +1,48 @@
+/* Requests and responses of the binary protocol for tests: written down by their fields, put
+ * together and taken apart here, by other code than the server's. */
+#ifndef STAYD_TESTS_PACKET_H
+#define STAYD_TESTS_PACKET_H
+
+#include "proto_support.h"
+
+#define BYTES(text)                                                                                \
+    { text, sizeof(text) - 1 }
+
+enum {
+    PACKET_HEADER = 24,
+    PACKET_OPAQUE = 0x01fe7f80, /* of every request and response that names no other */
+};
+
+#define PACKET_ANY_CAS UINT64_MAX /* in an expected response: one, and not 0 */
+
+struct packet {
+    uint8_t opcode;
+    uint16_t status; /* of a request: the vbucket */
+    uint8_t datatype;
+    uint32_t opaque; /* less PACKET_OPAQUE */
+    uint64_t cas;
+    struct bytes extras;
+    struct bytes key;
+    struct bytes value;
+};
+
+/* Appends it as a request. */
+void packet_put(struct buffer *buffer, const struct packet *packet);
+
+/* Sends it as a request. */
+void packet_send(struct talk *talk, const struct packet *packet);
+
+/* The replies so far are these responses and nothing else; they are taken. */
+void packet_expect(struct talk *talk, const struct packet *responses, size_t count);
+
+/* Sends a request and expects one response, or none if that is NULL. Returns its CAS. */
+uint64_t packet_ask(struct talk *talk, const struct packet *request, const struct packet *response);
+
+/* Sends a noop and expects its response alone: the connection is in step. */
+void packet_expect_in_step(struct talk *talk);
+
+/* Replaces each CAS in a run of responses by its rank among those seen, so that two runs compare.
+ */
+void packet_rank_cas(struct buffer *responses);
+
+#endif
