@@ -299,9 +299,18 @@ class Redis(Daemon):
             "appendonly": "yes",
             **settings,
         }
-        self._command = [str(peers / "usr/bin/redis-server"), str(peers / "etc/redis/redis.conf")]
+        config = self.folder / "redis.conf"
+        config.write_text(self._debian_config(peers))
+        self._command = [str(peers / "usr/bin/redis-server"), str(config)]
         for name, value in settings.items():
             self._command += ["--" + name.replace("_", "-"), str(value)]
+
+    @staticmethod
+    def _debian_config(peers):
+        """Without its folder: that is there only where the package is installed, and to name
+        another one after it does not help."""
+        lines = (peers / "etc/redis/redis.conf").read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("dir "))
 
     def command(self):
         return self._command
