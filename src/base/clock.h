@@ -27,4 +27,11 @@ static inline uint64_t clock_monotonic_ms(void) {
     return (uint64_t)now.tv_sec * 1000U + (uint64_t)now.tv_nsec / 1000000U;
 }
 
+/* The moment so many nanoseconds from now, for pthread_cond_timedwait with CLOCK_MONOTONIC. */
+static inline struct timespec clock_deadline(uint64_t after_ns) {
+    uint64_t until_ns = clock_monotonic_ns() + after_ns;
+    return (struct timespec){.tv_sec = (time_t)(until_ns / 1000000000U),
+                             .tv_nsec = (long)(until_ns % 1000000000U)};
+}
+
 #endif

@@ -5,8 +5,6 @@
 #include "store/compaction.h"
 #include "store/pool_private.h"
 
-#include <time.h>
-
 enum {
     HOLD_TICK_MS = 100,
     HOLD_PATIENCE_MS = 250, /* that writes may wait for room on a backup's account */
@@ -41,13 +39,7 @@ static bool hold_is_over(struct pool *pool) {
 }
 
 static void hold_wait(struct janitor *janitor) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += HOLD_TICK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
+    struct timespec until = clock_deadline(HOLD_TICK_MS * UINT64_C(1000000));
     pthread_cond_timedwait(&janitor->wake, &janitor->lock, &until);
 }
 

@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <time.h>
 
 enum {
     JANITOR_TICK_MS = 100,
@@ -339,13 +338,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
 }
 
 static void janitor_wait_for_work(struct janitor *janitor) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += JANITOR_TICK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
+    struct timespec until = clock_deadline(JANITOR_TICK_MS * UINT64_C(1000000));
     while (!janitor->stop && !atomic_load(&janitor->wanted)) {
         if (pthread_cond_timedwait(&janitor->wake, &janitor->lock, &until) == ETIMEDOUT) {
             return;
