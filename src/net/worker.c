@@ -415,7 +415,7 @@ static void workers_note_sync(void *context) {
 static void workers_watch_syncs(struct workers *workers, bool watch) {
     for (unsigned i = 0; i < workers->options.pool_count; i++) {
         struct pool *pool = workers->options.pools[i];
-        if (pool_get_options(pool)->fsync == POOL_FSYNC_ALWAYS) {
+        if (pool_get_options(pool)->persist) {
             pool_set_sync_notify(pool, watch ? workers_note_sync : NULL, workers);
         }
     }

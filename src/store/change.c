@@ -267,9 +267,6 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
                        change_planner planner, void *request, struct item *result) {
     struct change_attempt attempt = {.pool = pool, .thread = thread, .key = key};
     attempt.hash = hash_key(pool->view.hash_seed, key);
-    if (pool->header != NULL) {
-        sync_throttle(pool, thread);
-    }
     for (;;) {
         if (atomic_load_explicit(&pool->read_only, memory_order_relaxed)) {
             return STATUS_READ_ONLY; /* relaxed: set once, and seen soon */

@@ -173,9 +173,9 @@ enum status pool_delete(struct pool *pool, struct store_thread *thread, struct b
  * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY. */
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
 
-/* With `fsync = always` a reply must not go out before the write that it acknowledges is on the
- * disk. After a batch of requests: the ticket of the thread's writes to this pool since it asked
- * last; 0 if there were none, or if the pool's policy lets replies go at once. */
+/* With `fsync = always`, and with `everysec` on a disk that is too slow for it, a reply must not go
+ * out before the write that it acknowledges is on the disk. After a batch of requests: the ticket
+ * of the thread's writes to this pool since it asked last; 0 if replies may go at once. */
 uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread);
 
 /* OK: all writes under this ticket are on the disk. NOT_FOUND: not yet. IO: they may never be, the

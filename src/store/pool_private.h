@@ -24,7 +24,7 @@ enum {
 struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
     _Atomic uint64_t class_counters[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
-    bool unsynced; /* fsync = always: the thread has written since its last ticket; its own */
+    bool unsynced; /* the thread has written what its next ticket is for; its own */
 };
 
 /* What has gone from the segments of one TTL class: counted by the janitor. */

@@ -10,7 +10,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { SYNC_INTERVAL_S = 1 };
+enum {
+    SYNC_INTERVAL_MS = 1000, /* from the begin of one to that of the next */
+    SYNC_GATHER_SHARE = 2,   /* of the time that a sync took: so long the next one waits at most */
+    SYNC_GATHER_MAX_MS = 100,
+    SYNC_UNASKED = 16, /* syncs, after it has waited in vain */
+};
 
 void pool_set_read_only(struct pool *pool, const char *why) {
     if (!atomic_exchange(&pool->read_only, true)) {
@@ -50,35 +55,67 @@ static bool sync_is_asked_for(const struct sync *sync) {
 }
 
 /* Waits until there is something to sync; false: the pool closes. Under sync->lock. */
-static bool sync_wait(struct sync *sync, bool every_second) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += SYNC_INTERVAL_S;
+static bool sync_wait(struct sync *sync, struct timespec *until) {
     while (!sync->stop) {
-        if (!every_second && sync_is_asked_for(sync)) {
+        if (sync_is_asked_for(sync)) {
             return true;
         }
-        if (pthread_cond_timedwait(&sync->wake, &sync->lock, &until) == ETIMEDOUT) {
+        if (pthread_cond_timedwait(&sync->wake, &sync->lock, until) == ETIMEDOUT) {
+            uint64_t now_ms = clock_monotonic_ms();
             if (atomic_load(&sync->dirty)) {
                 return true;
             }
-            atomic_store(&sync->clean_ms, clock_monotonic_ms());
-            clock_gettime(CLOCK_MONOTONIC, &until);
-            until.tv_sec += SYNC_INTERVAL_S;
+            atomic_store(&sync->clean_ms, now_ms);
+            *until = clock_deadline(SYNC_INTERVAL_MS * UINT64_C(1000000));
         }
     }
     return false;
 }
 
+/* Clients that a sync has released tend to write again at once. If the next one began with the
+ * first of them, it would serve him alone, and the others would wait for two. So it waits until all
+ * are back, a part of the time that the last one took at most; and for a while not at all if most
+ * have not come. Under sync->lock. */
+static void sync_gather(struct sync *sync) {
+    if (sync->unasked > 0) {
+        sync->unasked--;
+        return;
+    }
+    uint64_t now_ns = clock_monotonic_ns();
+    unsigned expected = sync->left + sync->released;
+    if (now_ns >= sync->patient_until_ns || atomic_load(&sync->waiting) >= expected) {
+        return;
+    }
+    struct timespec until = clock_deadline(sync->patient_until_ns - now_ns);
+    atomic_store(&sync->gather_at, expected);
+    while (!sync->stop && atomic_load(&sync->waiting) < expected &&
+           pthread_cond_timedwait(&sync->wake, &sync->lock, &until) != ETIMEDOUT) {
+    }
+    atomic_store(&sync->gather_at, 0);
+    unsigned back = atomic_load(&sync->waiting) - sync->left;
+    sync->unasked = back < (sync->released + 1) / 2 ? SYNC_UNASKED : 0;
+}
+
+/* A sync that took so long has ended, and those who waited for it are about to be told. */
+static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
+    uint64_t most_ns = SYNC_GATHER_MAX_MS * UINT64_C(1000000);
+    uint64_t patience_ns = took_ns / SYNC_GATHER_SHARE;
+    sync->left = atomic_load(&sync->waiting);
+    sync->patient_until_ns = clock_monotonic_ns() + (patience_ns < most_ns ? patience_ns : most_ns);
+}
+
 /* One sync; false if it failed. */
 static bool sync_once(struct pool *pool) {
     struct sync *sync = &pool->sync;
+    uint64_t began_ns = clock_monotonic_ns();
     uint64_t began_ms = clock_monotonic_ms();
     atomic_store(&sync->began_ms, began_ms);
     /* Whoever takes a ticket from here on gets the next number: his write may come too late. */
     uint64_t number = atomic_fetch_add(&sync->begun, 1) + 1;
+    sync->released = atomic_exchange(&sync->waiting, 0);
     atomic_exchange(&sync->dirty, false);
     bool synced = pool_sync(pool);
+    sync_expect_back(sync, clock_monotonic_ns() - began_ns);
     if (synced) {
         atomic_store(&sync->clean_ms, began_ms);
         atomic_store(&sync->ended, number);
@@ -90,17 +127,18 @@ static bool sync_once(struct pool *pool) {
 static void *sync_main(void *argument) {
     struct pool *pool = argument;
     struct sync *sync = &pool->sync;
-    bool every_second = pool->options.fsync == POOL_FSYNC_EVERYSEC;
     bool synced = true;
+    struct timespec until = clock_deadline(SYNC_INTERVAL_MS * UINT64_C(1000000));
     pthread_mutex_lock(&sync->lock);
-    while (synced && sync_wait(sync, every_second)) {
+    while (synced && sync_wait(sync, &until)) {
+        sync_gather(sync);
+        until = clock_deadline(SYNC_INTERVAL_MS * UINT64_C(1000000));
         pthread_mutex_unlock(&sync->lock);
         synced = sync_once(pool); /* not: the pool is read-only, there is nothing more to sync */
         pthread_mutex_lock(&sync->lock);
         if (sync->notify != NULL) {
             sync->notify(sync->notify_context);
         }
-        pthread_cond_broadcast(&sync->done);
     }
     pthread_mutex_unlock(&sync->lock);
     return NULL;
@@ -117,7 +155,6 @@ bool sync_start(struct pool *pool) {
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&sync->wake, &monotonic);
-    pthread_cond_init(&sync->done, &monotonic);
     pthread_condattr_destroy(&monotonic);
     sync->running = pthread_create(&sync->thread, NULL, sync_main, pool) == 0;
     return sync->running;
@@ -131,11 +168,9 @@ void sync_stop(struct pool *pool) {
     pthread_mutex_lock(&sync->lock);
     sync->stop = true;
     pthread_cond_signal(&sync->wake);
-    pthread_cond_broadcast(&sync->done);
     pthread_mutex_unlock(&sync->lock);
     pthread_join(sync->thread, NULL);
     pthread_cond_destroy(&sync->wake);
-    pthread_cond_destroy(&sync->done);
     pthread_mutex_destroy(&sync->lock);
     sync->running = false;
 }
@@ -149,23 +184,11 @@ uint64_t sync_lag_ms(const struct sync *sync) {
     return now_ms > clean_ms ? now_ms - clean_ms : 0;
 }
 
-static bool sync_is_behind(const struct sync *sync) {
-    uint64_t began_ms = atomic_load_explicit(&sync->began_ms, memory_order_relaxed); /* a hint */
-    return began_ms != 0 && clock_monotonic_ms() > began_ms + SYNC_LAG_MAX_S * 1000;
-}
-
-void sync_throttle(struct pool *pool, struct store_thread *thread) {
-    struct sync *sync = &pool->sync;
-    if (!sync->running || !sync_is_behind(sync)) {
-        return;
-    }
-    store_thread_leave(thread);
-    pthread_mutex_lock(&sync->lock);
-    while (!sync->stop && sync_is_behind(sync)) {
-        pthread_cond_wait(&sync->done, &sync->lock);
-    }
-    pthread_mutex_unlock(&sync->lock);
-    store_thread_refresh(thread);
+bool sync_is_behind(const struct sync *sync) {
+    /* relaxed: a hint, and both are set by one thread. While none is under way, the next is due. */
+    return atomic_load_explicit(&sync->began_ms, memory_order_relaxed) != 0 &&
+           clock_monotonic_ms() >
+               atomic_load_explicit(&sync->clean_ms, memory_order_relaxed) + SYNC_LAG_MAX_S * 1000;
 }
 
 void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context) {
@@ -191,7 +214,9 @@ uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
     uint64_t wanted = atomic_load(&sync->wanted);
     while (wanted < ticket && !atomic_compare_exchange_weak(&sync->wanted, &wanted, ticket)) {
     }
-    if (wanted < ticket) { /* the first to ask for this one */
+    unsigned waiting = atomic_fetch_add(&sync->waiting, 1) + 1;
+    /* The first to ask for this one, or the last that it waits for. */
+    if (wanted < ticket || waiting == atomic_load(&sync->gather_at)) {
         pthread_mutex_lock(&sync->lock);
         pthread_cond_signal(&sync->wake);
         pthread_mutex_unlock(&sync->lock);
@@ -209,6 +234,8 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
 void pool_note_write(struct pool *pool, struct store_thread *thread) {
     if (pool->header != NULL) {
         sync_note_write(&pool->sync);
-        pool->shards[thread->index].unsynced = pool->options.fsync == POOL_FSYNC_ALWAYS;
+        if (pool->options.fsync == POOL_FSYNC_ALWAYS || sync_is_behind(&pool->sync)) {
+            pool->shards[thread->index].unsynced = true;
+        }
     }
 }

@@ -1,9 +1,9 @@
 /* Bringing a persistent pool's data to the disk, on a thread of its own.
  *
  *   fsync = no        the thread does not run; the janitor syncs what it moves
- *   fsync = everysec  one sync a second, if anything was written; writers wait when one takes
- * longer than SYNC_LAG_MAX_S, so that not more than that is ever at stake fsync = always    group
- * commit: a sync begins as soon as somebody waits for one, and serves all who wrote before it began
+ *   fsync = everysec  one sync a second, if anything was written
+ *   fsync = always    a sync as soon as somebody waits for one; it serves all who wrote
+ *                     before it began (group commit)
  *
  *     writer 1   write, ticket 7 .......................... durable
  *     writer 2        write, ticket 7 ..................... durable
@@ -11,12 +11,12 @@
  *     thread     ---6 begun---ended--|--7 begun------ended--|--8 begun--------ended--|
  *
  * Syncs are numbered. A ticket is the number of a sync that begins after the write.
+ *
+ * With everysec replies go at once, unless the disk is so slow that more than SYNC_LAG_MAX_S would
+ * be at stake: then they wait as with always, until it has caught up.
  */
 #ifndef STAYD_STORE_SYNC_H
 #define STAYD_STORE_SYNC_H
-
-#include "base/status.h"
-#include "store/grace.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,18 +32,25 @@ struct sync {
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;
-    pthread_cond_t wake;       /* somebody waits, or stop has changed */
-    pthread_cond_t done;       /* a sync has ended */
-    bool stop;                 /* under lock */
-    void (*notify)(void *);    /* under lock, also while it runs */
-    void *notify_context;      /* under lock */
-    _Atomic bool dirty;        /* something was written since the last sync began */
-    _Atomic uint64_t wanted;   /* the highest ticket given out */
-    _Atomic uint64_t begun;    /* the number of the last sync that has begun, */
-    _Atomic uint64_t ended;    /* and of the last that has ended well */
-    _Atomic uint64_t began_ms; /* monotonic; 0: none is under way */
-    _Atomic uint64_t clean_ms; /* monotonic: all that was written until then is on the disk */
+    pthread_cond_t wake;        /* somebody waits, all have come that are expected, or stop */
+    bool stop;                  /* under lock */
+    void (*notify)(void *);     /* under lock, also while it runs */
+    void *notify_context;       /* under lock */
+    _Atomic bool dirty;         /* something was written since the last sync began */
+    _Atomic uint64_t wanted;    /* the highest ticket given out */
+    _Atomic uint64_t begun;     /* the number of the last sync that has begun, */
+    _Atomic uint64_t ended;     /* and of the last that has ended well */
+    _Atomic uint64_t began_ms;  /* monotonic; 0: none is under way */
+    _Atomic uint64_t clean_ms;  /* monotonic: all that was written until then is on the disk */
+    _Atomic unsigned waiting;   /* tickets for the next sync */
+    _Atomic unsigned gather_at; /* so many are expected to wait before it begins; 0: it may */
     _Atomic uint64_t count;
+
+    /* only its thread touches these */
+    unsigned released;         /* tickets that the last sync has served, */
+    unsigned left;             /* and those that came too late for it */
+    uint64_t patient_until_ns; /* monotonic: so long the next waits for those who were released */
+    unsigned unasked;          /* syncs that begin without waiting for them */
 };
 
 /* Starts the thread, if the pool's options ask for one. False if the system refuses. */
@@ -61,8 +68,8 @@ static inline void sync_note_write(struct sync *sync) {
     }
 }
 
-/* Holds a writer up while the disk is too far behind. The thread is quiescent meanwhile. */
-void sync_throttle(struct pool *pool, struct store_thread *thread);
+/* Whether a reply must wait although the policy is everysec. */
+bool sync_is_behind(const struct sync *sync);
 
 /* The age of the oldest write that is not on the disk, in milliseconds; 0: there is none. */
 uint64_t sync_lag_ms(const struct sync *sync);

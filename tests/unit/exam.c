@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "store/compaction.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,7 @@ bool exam_open(struct exam *exam, char error[POOL_ERROR_MAX]) {
     error[0] = '\0';
     exam->pool = pool_open(&exam->options, exam->grace, error);
     if (exam->pool != NULL) {
+        exam->pool->sync.unasked = UINT_MAX; /* what waits for a while would wait for ever */
         pool_set_sync_notify(exam->pool, exam_notify, exam);
     }
     return exam->pool != NULL;

@@ -1,0 +1,268 @@
+/* Who waits for which sync: the test stands in front of the disk, and says when a sync ends. */
+#include "store_support.h"
+
+#include "base/clock.h"
+#include "store/io.h"
+#include "store/pool_private.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+enum { CLIENTS_MAX = 8, WAIT_MS = 10000 /* for what must come */, STEP_MS = 2 };
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool shut; /* a sync that begins does not end */
+    unsigned begun;
+    unsigned ended;
+    unsigned takes_ms; /* each, where it is not shut */
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static struct store store;
+static struct store_thread clients[CLIENTS_MAX];
+
+static void pause_ms(unsigned ms) {
+    struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    nanosleep(&wait, NULL);
+}
+
+static int disk_sync(int file) {
+    (void)file;
+    pthread_mutex_lock(&disk.lock);
+    unsigned takes_ms = disk.takes_ms;
+    unsigned number = ++disk.begun;
+    pthread_cond_broadcast(&disk.changed);
+    while (disk.shut && disk.ended < number) {
+        pthread_cond_wait(&disk.changed, &disk.lock);
+    }
+    pthread_mutex_unlock(&disk.lock);
+    pause_ms(takes_ms);
+    return 0;
+}
+
+static void disk_shut(bool shut) {
+    pthread_mutex_lock(&disk.lock);
+    disk.shut = shut;
+    disk.ended = disk.begun;
+    pthread_cond_broadcast(&disk.changed);
+    pthread_mutex_unlock(&disk.lock);
+}
+
+/* Lets the sync that is under way end, and none after it. */
+static void disk_end_one(void) {
+    disk_shut(true);
+}
+
+static unsigned disk_begun(void) {
+    pthread_mutex_lock(&disk.lock);
+    unsigned begun = disk.begun;
+    pthread_mutex_unlock(&disk.lock);
+    return begun;
+}
+
+static void disk_await_begin(unsigned number) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT_MS / 1000;
+    pthread_mutex_lock(&disk.lock);
+    int waited = 0;
+    while (disk.begun < number && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&disk.changed, &disk.lock, &until);
+    }
+    EXPECT(disk.begun >= number);
+    pthread_mutex_unlock(&disk.lock);
+}
+
+/* Opens a pool of this policy; then begins to count. */
+static void begin(enum pool_fsync fsync) {
+    static struct store_io gated;
+    gated = store_io_system;
+    gated.sync = disk_sync;
+    store_io = &gated;
+    struct pool_options options = store_options(12);
+    options.persist = true;
+    options.fsync = fsync;
+    disk_shut(false);
+    store_begin_threads(&store, options, CLIENTS_MAX + 1);
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        store_thread_init(&clients[i], store.grace, i + 1);
+    }
+    pthread_mutex_lock(&disk.lock);
+    disk.begun = disk.ended = 0;
+    pthread_mutex_unlock(&disk.lock);
+}
+
+static int finish(void **state) {
+    (void)state;
+    disk.takes_ms = 0;
+    disk_shut(false);
+    store_end(&store);
+    store_io = &store_io_system;
+    return 0;
+}
+
+/* A request and its ticket. */
+static uint64_t write_once(unsigned client) {
+    struct store_thread *thread = &clients[client];
+    char key[POOL_KEY_MAX];
+    store_thread_refresh(thread);
+    EXPECT(pool_store(store.pool, thread, bytes_from(key, number_key(key, client)),
+                      &(struct pool_store){.value = bytes_from_string("v")}, NULL) == STATUS_OK);
+    uint64_t ticket = pool_take_ticket(store.pool, thread);
+    store_thread_leave(thread);
+    return ticket;
+}
+
+static void await_ticket(uint64_t ticket) {
+    uint64_t until_ms = clock_monotonic_ms() + WAIT_MS;
+    while (pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND) {
+        EXPECT(clock_monotonic_ms() < until_ms);
+        pause_ms(STEP_MS);
+    }
+    EXPECT(pool_check_ticket(store.pool, ticket) == STATUS_OK);
+}
+
+static void a_write_waits_for_a_sync_that_began_after_it(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_ALWAYS);
+    disk_shut(true);
+    uint64_t first = write_once(0);
+    disk_await_begin(1);
+    uint64_t second = write_once(1); /* while that is under way: maybe too late for it */
+    EXPECT(pool_check_ticket(store.pool, first) == STATUS_NOT_FOUND);
+    disk_end_one();
+    await_ticket(first);
+    EXPECT(pool_check_ticket(store.pool, second) == STATUS_NOT_FOUND);
+    disk_await_begin(2);
+    EXPECT(pool_check_ticket(store.pool, second) == STATUS_NOT_FOUND);
+    disk_end_one();
+    await_ticket(second);
+}
+
+static void one_sync_serves_all_that_wait_for_it(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_ALWAYS);
+    disk_shut(true);
+    uint64_t tickets[CLIENTS_MAX];
+    tickets[0] = write_once(0);
+    disk_await_begin(1);
+    for (unsigned i = 1; i < CLIENTS_MAX; i++) {
+        tickets[i] = write_once(i);
+    }
+    disk_end_one();
+    disk_await_begin(2);
+    disk_end_one();
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        await_ticket(tickets[i]);
+    }
+    EXPECT(disk_begun() == 2);
+}
+
+static void a_read_needs_no_ticket_and_waits_for_no_sync(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_ALWAYS);
+    EXPECT(store_set(&store, "k", "v", 0) == STATUS_OK);
+    await_ticket(pool_take_ticket(store.pool, &store.thread));
+    disk_shut(true);
+    write_once(0);
+    disk_await_begin(disk_begun());
+    expect_there(&store, "k", "v");
+    EXPECT(pool_take_ticket(store.pool, &store.thread) == 0);
+}
+
+/* Clients that write again as soon as they may: all in each sync, not half of them in turn. */
+
+enum { ROUNDS = 40, SYNC_TAKES_MS = 10 };
+
+static void *write_again_and_again(void *argument) {
+    unsigned client = *(unsigned *)argument;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint64_t ticket = write_once(client);
+        while (pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND) {
+            struct timespec wait = {.tv_nsec = 100000};
+            nanosleep(&wait, NULL);
+        }
+    }
+    return NULL;
+}
+
+static void those_whom_a_sync_releases_share_the_next(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_ALWAYS);
+    disk.takes_ms = SYNC_TAKES_MS;
+    pthread_t threads[CLIENTS_MAX];
+    unsigned numbers[CLIENTS_MAX];
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        numbers[i] = i;
+        EXPECT(pthread_create(&threads[i], NULL, write_again_and_again, &numbers[i]) == 0);
+    }
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    /* With two cohorts, each waiting while the other is served, it takes twice as many. */
+    EXPECT(disk_begun() < ROUNDS * 8 / 5);
+}
+
+static void with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_EVERYSEC);
+    struct pool_stats stats;
+    store_stats(&store, &stats);
+    EXPECT(stats.sync_lag_ms == 0);
+    disk_shut(true);
+    uint64_t begun_ms = clock_monotonic_ms();
+    EXPECT(write_once(0) == 0);
+    disk_await_begin(1);
+    EXPECT(clock_monotonic_ms() - begun_ms < SYNC_LAG_MAX_S * 1000);
+    uint64_t before_ms = clock_monotonic_ms() - begun_ms;
+    store_stats(&store, &stats);
+    EXPECT(stats.sync_lag_ms + 5 >= before_ms); /* the clock's steps are 4 ms */
+    disk_shut(false);
+    do {
+        pause_ms(STEP_MS);
+        store_stats(&store, &stats);
+    } while (stats.sync_lag_ms > 0 && clock_monotonic_ms() - begun_ms < WAIT_MS);
+    EXPECT(stats.sync_lag_ms == 0);
+}
+
+static void with_everysec_no_more_than_two_seconds_are_at_stake(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_EVERYSEC);
+    disk_shut(true);
+    uint64_t first_ms = clock_monotonic_ms();
+    uint64_t last_ms = first_ms; /* of those that were acknowledged */
+    uint64_t now_ms = first_ms;
+    uint64_t ticket;
+    while ((ticket = write_once(0)) == 0) {
+        last_ms = now_ms;
+        EXPECT(last_ms - first_ms < WAIT_MS);
+        pause_ms(STEP_MS);
+        now_ms = clock_monotonic_ms();
+    }
+    EXPECT(last_ms - first_ms <= SYNC_LAG_MAX_S * 1000);
+    EXPECT(last_ms - first_ms > 1000);
+    EXPECT(disk_begun() == 1 && pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND);
+    expect_gone(&store, "k"); /* reads go on */
+    disk_end_one();
+    disk_await_begin(2);
+    EXPECT(pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND);
+    disk_shut(false);
+    await_ticket(ticket);
+    EXPECT(write_once(0) == 0); /* it has caught up */
+}
+
+#define TEST(test) cmocka_unit_test_teardown(test, finish)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_write_waits_for_a_sync_that_began_after_it),
+        TEST(one_sync_serves_all_that_wait_for_it),
+        TEST(a_read_needs_no_ticket_and_waits_for_no_sync),
+        TEST(those_whom_a_sync_releases_share_the_next),
+        TEST(with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake),
+        TEST(with_everysec_no_more_than_two_seconds_are_at_stake),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
