@@ -107,12 +107,72 @@ static void no_change_carries_an_item_across_a_flush(void **state) {
     store_end(&store);
 }
 
+/* ---- what is stored while a flush is at it ---- */
+
+enum { CROWD = 20000, CROWD_ROUNDS = 60 }; /* buckets enough that it takes a while */
+
+static _Atomic unsigned flushes_ended;
+static _Atomic unsigned flushes_wanted;
+
+static void *flush_when_asked(void *argument) {
+    struct store_thread *thread = argument;
+    for (unsigned round = 1; round <= CROWD_ROUNDS; round++) {
+        while (atomic_load(&flushes_wanted) < round) {
+            sched_yield();
+        }
+        store_thread_refresh(thread);
+        EXPECT(pool_flush(store.pool, thread, 0) == STATUS_OK);
+        store_thread_leave(thread);
+        atomic_store(&flushes_ended, round);
+    }
+    return NULL;
+}
+
+/* Who has seen that it is gone stores after the flush, though that has not returned yet. */
+static void what_is_stored_when_a_flush_has_begun_to_hide_is_not_flushed(void **state) {
+    struct pool_options options = store_options(256);
+    options.persist = *(bool *)*state;
+    store_begin_threads(&store, options, 2);
+    static struct store_thread flusher;
+    pthread_t thread;
+    for (unsigned number = 1; number < CROWD; number++) {
+        EXPECT(store_set_number(&store, number, 0, 10, 0) == STATUS_OK);
+    }
+    atomic_store(&flushes_ended, 0);
+    atomic_store(&flushes_wanted, 0);
+    store_thread_init(&flusher, store.grace, 1);
+    EXPECT(pthread_create(&thread, NULL, flush_when_asked, &flusher) == 0);
+    unsigned lost = 0;
+    for (unsigned round = 1; round <= CROWD_ROUNDS; round++) {
+        struct item item;
+        EXPECT(store_set(&store, "k", "before", 0) == STATUS_OK);
+        atomic_store(&flushes_wanted, round);
+        while (store_get(&store, "k", &item) == STATUS_OK) {
+            sched_yield();
+        }
+        EXPECT(store_set(&store, "k", "after", 0) == STATUS_OK);
+        store_thread_leave(&store.thread);
+        while (atomic_load(&flushes_ended) < round) {
+            sched_yield();
+        }
+        lost += store_get(&store, "k", &item) != STATUS_OK;
+        store_thread_leave(&store.thread);
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(lost, 0);
+    store_end(&store);
+}
+
 int main(void) {
     static bool volatile_pool = false;
     static bool persistent_pool = true;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(no_change_carries_an_item_across_a_flush, &volatile_pool),
         cmocka_unit_test_prestate(no_change_carries_an_item_across_a_flush, &persistent_pool),
+        cmocka_unit_test_prestate(what_is_stored_when_a_flush_has_begun_to_hide_is_not_flushed,
+                                  &volatile_pool),
+        cmocka_unit_test_prestate(what_is_stored_when_a_flush_has_begun_to_hide_is_not_flushed,
+                                  &persistent_pool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
