@@ -1,0 +1,156 @@
+"""What clients see of a disk that is slow, or that fails: gate.c, preloaded, stands in its place.
+
+In which order writes and syncs go, tests/unit/test_sync.c proves; what each call that fails does to
+the store, tests/unit/test_faults.c. Here are the replies, the log, and what else goes on meanwhile.
+"""
+
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+
+from support.servers import ROOT, Stayd, stayd_binary, wait_until
+
+
+class Gate:
+    """The disk under one daemon."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def shut(self):
+        """From here on a sync does not end."""
+        (self._folder / "shut").touch()
+
+    def open(self):
+        """It ends, and so do all others."""
+        (self._folder / "shut").unlink()
+
+    def fail(self):
+        """From here on a sync fails."""
+        (self._folder / "broken").touch()
+
+    def mend(self):
+        """It works again."""
+        (self._folder / "broken").unlink()
+
+
+@pytest.fixture(scope="module")
+def gate_library(tmp_path_factory):
+    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
+    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
+        pytest.skip("a sanitizer's library must be the first to be loaded")
+    library = tmp_path_factory.mktemp("gate") / "gate.so"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
+                    ROOT / "tests" / "durability" / "gate.c"], check=True)
+    return library
+
+
+@pytest.fixture
+def start(gate_library, tmp_path):
+    """Starts a daemon of one thread, with a sessions pool of this policy; its gate beside it."""
+    started = []
+
+    def begin(fsync):
+        environment = {"LD_PRELOAD": str(gate_library), "STAYD_GATE": str(tmp_path)}
+        stayd = Stayd(sessions={"memory": "16M", "item_max": "64K", "fsync": fsync},
+                      server={"threads": 1}, environment=environment)
+        started.append(stayd)
+        stayd.__enter__()
+        return stayd, Gate(tmp_path)
+
+    yield begin
+    for name in ("shut", "broken"):
+        (tmp_path / name).unlink(missing_ok=True)
+    for stayd in started:
+        stayd.close()
+
+
+def syncs(connection):
+    return int(connection.stats()["syncs"])
+
+
+def test_with_always_replies_wait_in_order_and_all_else_goes_on(start):
+    stayd, gate = start("always")
+    writer, reader = stayd.connect("sessions"), stayd.connect("sessions")
+    cache = stayd.connect("cache")
+    assert writer.set(b"k", b"old") == b"STORED"
+    gate.shut()
+    writer.send(b"get k\r\nset k 0 0 3\r\nnew\r\nget k\r\nset k 0 0 4\r\nlast\r\n")
+    wait_until(lambda: reader.get(b"k") == b"last", what="the write")
+    assert cache.set(b"k", b"v") == b"STORED", "another pool, and the same thread"
+    writer.socket.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        writer.socket.recv(1)
+    gate.open()
+    writer.expect(b"VALUE k 0 3\r\nold\r\nEND\r\nSTORED\r\nVALUE k 0 3\r\nnew\r\nEND\r\nSTORED\r\n")
+
+
+def test_with_always_one_sync_serves_all_connections_that_wait(start):
+    stayd, gate = start("always")
+    reader = stayd.connect("sessions")
+    gate.shut()
+    writers = [stayd.connect("sessions") for _ in range(40)]
+    for number, writer in enumerate(writers):
+        writer.send(b"set k%d 0 0 1\r\nv\r\n" % number)
+    wait_until(lambda: int(reader.stats()["curr_items"]) == len(writers), what="all writes")
+    before = syncs(reader)
+    gate.open()
+    for writer in writers:
+        writer.expect(b"STORED\r\n")
+    assert syncs(reader) - before <= 2, "that which was under way, and one for all the others"
+
+
+def test_with_everysec_a_disk_that_hangs_holds_up_writes_and_nothing_else(start):
+    stayd, gate = start("everysec")
+    writer, reader = stayd.connect("sessions"), stayd.connect("sessions")
+    cache = stayd.connect("cache")
+    assert writer.set(b"k", b"0") == b"STORED"
+    gate.shut()
+
+    def held():
+        writer.send(b"incr k 1\r\n")
+        try:
+            writer.read_line(timeout=0.1)
+        except TimeoutError:
+            return True
+        return False
+
+    wait_until(held, what="a reply that waits")
+    assert 2000 <= int(reader.stats()["sync_lag_ms"])
+    assert int(reader.get(b"k")) > 0
+    assert cache.set(b"k", b"v") == b"STORED"
+    gate.open()
+    assert int(writer.read_line()) == int(reader.get(b"k"))
+    wait_until(lambda: int(reader.stats()["sync_lag_ms"]) < 2000, what="the disk to catch up")
+    assert not held()
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+def test_a_disk_that_fails_makes_the_pool_read_only_and_loud(start, fsync):
+    stayd, gate = start(fsync)
+    writer, other, cache = stayd.connect("sessions"), stayd.connect("sessions"), stayd.connect()
+    assert writer.set(b"k", b"acknowledged") == b"STORED"
+    wait_until(lambda: int(other.stats()["sync_lag_ms"]) == 0, what="the disk to have it")
+    gate.fail()
+    writer.send(b"set k 0 0 1\r\nx\r\n")
+    if fsync == "always":
+        writer.expect_closed()  # nothing is said of a write of which nothing is known
+    wait_until(lambda: other.stats()["read_only"] == "yes", what="the pool to be read-only")
+    gate.mend()
+    for request in (b"set k 0 0 1\r\ny\r\n", b"delete k\r\n", b"touch k 100\r\n", b"flush_all\r\n"):
+        reply = other.ask(request)
+        assert reply.startswith(b"SERVER_ERROR pool is read-only"), (request, reply)
+    assert other.get(b"k") == b"x", "reads go on"
+    assert cache.set(b"k", b"v") == b"STORED", "the other pool has nothing to do with it"
+    assert "pool sessions is read-only from now on: its file could not be written to the disk " \
+           "(Input/output error)" in stayd.log
+    with pytest.raises(urllib.error.HTTPError) as failure:
+        urllib.request.urlopen(stayd.admin_url() + "/healthz", timeout=10)
+    assert failure.value.code == 503 and b"sessions is read-only" in failure.value.read()
+    stayd.restart()
+    connection = stayd.connect("sessions")
+    assert connection.get(b"k") in (b"acknowledged", b"x")
+    assert connection.set(b"k", b"z") == b"STORED"
+    assert "written again" in stayd.log
