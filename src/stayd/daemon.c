@@ -11,6 +11,7 @@
 #include "stayd/notify.h"
 #include "stayd/pid_file.h"
 #include "stayd/privileges.h"
+#include "stayd/reload.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ enum { DAEMON_FILES_RESERVED = 128 /* open files that are no connections */ };
 struct daemon {
     const struct config *config;
     const struct process_options *process;
+    const struct reload *reload;
     struct pid_file pid_file;
     struct proto_server server;
     struct grace *grace;
@@ -232,6 +234,16 @@ static void daemon_log_start(const struct daemon *daemon) {
              config->threads == 1 ? "" : "s", daemon->server.max_connections);
 }
 
+/* Reads again what may change while it runs, and says what may not. */
+static void daemon_reload(struct daemon *daemon) {
+    char state[64];
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
+             (unsigned long long)(clock_monotonic_ns() / 1000));
+    notify_send(state);
+    reload_read(daemon->reload, daemon->config);
+    notify_send("READY=1");
+}
+
 /* Accepts until a signal says to stop. */
 static bool daemon_serve(struct daemon *daemon) {
     struct acceptor acceptor = {
@@ -246,8 +258,7 @@ static bool daemon_serve(struct daemon *daemon) {
             continue;
         }
         if (info.ssi_signo == SIGHUP) {
-            log_info("SIGHUP: nothing is read again while running; restart to change the "
-                     "configuration");
+            daemon_reload(daemon);
             continue;
         }
         log_info("stopping: %s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -301,22 +312,23 @@ static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) 
     return true;
 }
 
-bool daemon_run(const struct config *config, const struct process_options *process,
-                struct daemonize *daemonize) {
+bool daemon_run(const struct daemon_options *options) {
+    const struct config *config = options->config;
     struct daemon *daemon = calloc(1, sizeof *daemon);
     if (daemon == NULL) {
         log_error("cannot start: no memory");
         return false;
     }
     daemon->config = config;
-    daemon->process = process;
+    daemon->process = options->process;
+    daemon->reload = options->reload;
     daemon->server.started_s = clock_unix_s();
     daemon->server.threads = config->threads;
     daemon->server.requests_per_turn = config->requests_per_turn;
     daemon->server.connection_idle_s = config->connection_idle_s;
     daemon->server.memory.limit_bytes = config->connection_memory_bytes;
     daemon->signal_fd = -1;
-    bool well = daemon_start(daemon) && daemon_announce(daemon, daemonize);
+    bool well = daemon_start(daemon) && daemon_announce(daemon, options->daemonize);
     if (well) {
         well = daemon_serve(daemon);
         notify_send("STOPPING=1");

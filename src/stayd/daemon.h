@@ -18,10 +18,17 @@
 #include <stdbool.h>
 
 struct daemonize;
+struct reload;
 
-/* Runs until SIGTERM or SIGINT. False if it could not start or go on: the reason is logged.
- * `daemonize` is told when clients are served. */
-bool daemon_run(const struct config *config, const struct process_options *process,
-                struct daemonize *daemonize);
+/* What there is to run; all of it lives longer than the daemon. */
+struct daemon_options {
+    const struct config *config;
+    const struct process_options *process;
+    const struct reload *reload;
+    struct daemonize *daemonize; /* is told when clients are served */
+};
+
+/* Runs until SIGTERM or SIGINT. False if it could not start or go on: the reason is logged. */
+bool daemon_run(const struct daemon_options *options);
 
 #endif

@@ -1,5 +1,7 @@
 #include "stayd/faults.h"
 
+#include "base/log.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -52,6 +54,17 @@ void faults_print(struct faults *faults, FILE *stream) {
             fprintf(stream, "%s:%u: %s\n", faults->source, fault->line, fault->text);
         } else {
             fprintf(stream, "%s: %s\n", faults->source, fault->text);
+        }
+    }
+}
+
+void faults_log(const struct faults *faults) {
+    for (size_t i = 0; i < faults->count; i++) {
+        const struct fault *fault = &faults->items[i];
+        if (fault->line > 0) {
+            log_error("%s:%u: %s", faults->source, fault->line, fault->text);
+        } else {
+            log_error("%s: %s", faults->source, fault->text);
         }
     }
 }

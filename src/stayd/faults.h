@@ -30,4 +30,7 @@ __attribute__((format(printf, 3, 4))) void faults_add(struct faults *faults, uns
 /* One line each, `source:line: text`, in the order of lines. */
 void faults_print(struct faults *faults, FILE *stream);
 
+/* The same, as errors in the log. */
+void faults_log(const struct faults *faults);
+
 #endif

@@ -4,10 +4,12 @@
 #include "stayd/daemon.h"
 #include "stayd/daemonize.h"
 #include "stayd/options.h"
+#include "stayd/reload.h"
 
 #include <unistd.h>
 
-static int run(const struct options *options, const struct config *config) {
+static int run(const struct options *options, const struct config *config,
+               const struct reload *reload) {
     const struct process_options *process = &options->process;
     struct daemonize daemonize = {0};
     log_init(process->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
@@ -20,7 +22,13 @@ static int run(const struct options *options, const struct config *config) {
     if (options->memcached.given && process->user == NULL && geteuid() == 0) {
         log_warning("running as root; give that up with -u NAME");
     }
-    return daemon_run(config, process, &daemonize) ? 0 : EXIT_STARTUP;
+    const struct daemon_options daemon = {
+        .config = config,
+        .process = process,
+        .reload = reload,
+        .daemonize = &daemonize,
+    };
+    return daemon_run(&daemon) ? 0 : EXIT_STARTUP;
 }
 
 int main(int argument_count, char **arguments) {
@@ -34,6 +42,8 @@ int main(int argument_count, char **arguments) {
         return EXIT_USAGE;
     }
     struct config *config = config_create();
+    struct reload reload;
+    reload_init(&reload, options.config_path, config);
     struct faults faults;
     faults_init(&faults, options_source(&options));
     options_configure(&options, config, &faults);
@@ -47,7 +57,7 @@ int main(int argument_count, char **arguments) {
             printf("%s: %s\n", faults.source, options.notices[i]);
         }
     } else {
-        result = run(&options, config);
+        result = run(&options, config, &reload);
     }
     faults_finish(&faults);
     config_destroy(config);

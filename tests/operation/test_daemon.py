@@ -85,14 +85,6 @@ def test_more_signals_while_it_stops_are_no_crash():
         assert stayd.terminate() == 0
 
 
-def test_a_hangup_changes_nothing_and_is_logged():
-    with Stayd() as stayd:
-        connection = stayd.connect("sessions")
-        connection.set(b"k", b"v")
-        stayd.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "SIGHUP" in stayd.log, what="the log line")
-        assert connection.get(b"k") == b"v"
-        assert stayd.connect("cache").ask(b"mn\r\n") == b"MN"
 
 
 def test_what_was_received_before_the_end_is_answered():
