@@ -231,6 +231,15 @@ def test_a_save_of_a_session_that_was_deleted_meanwhile_revives_nothing(session,
     assert not new_session().exists(other.session_key)
 
 
+def test_a_save_without_a_load_of_a_session_that_is_gone_goes_to_no_other_key(daemon):
+    """The load that the save begins with drops the session key; its text is "None" then."""
+    connection = daemon.connect("sessions")
+    connection.set(b"1None", b"planted")
+    with pytest.raises(UpdateError):
+        SessionStore("eightormore").save()
+    assert connection.get(b"1None") == b"planted"
+
+
 @pytest.mark.parametrize("key", ["", "1234567"])
 def test_a_session_key_of_less_than_eight_characters_counts_as_none(new_session, key):
     assert new_session(key).session_key is None

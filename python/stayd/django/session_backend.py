@@ -100,14 +100,15 @@ class SessionStore(SessionBase):
         """Stores the session for get_expiry_age() seconds. Raises CreateError or UpdateError as
         SessionBase.save says, TypeError for data that the serializer cannot express, and
         stayd.ValueTooLarge, which leaves the session as it was last saved."""
-        if self.session_key is None:
+        key = self.session_key  # before `load`, which drops that of a session that is gone
+        if key is None:
             return self.create()
         data = self.encode(self._get_session(no_load=must_create))
         age_s = self.get_expiry_age()
         if must_create:
-            if not self._ask(self._cache.add, self.session_key, data, age_s):
+            if not self._ask(self._cache.add, key, data, age_s):
                 raise CreateError
-        elif not self._ask(self._cache.replace, self.session_key, data, age_s):
+        elif not self._ask(self._cache.replace, key, data, age_s):
             raise UpdateError
 
     def exists(self, session_key):
