@@ -1,14 +1,15 @@
 """Client: one pool of stayd (or of any memcached), as this package's other parts see it.
 
-It is thread-safe and may be used on both sides of a fork. Connections are kept and used again; one
-that died meanwhile, because the daemon was restarted, is found out before anything is sent on it,
-so a restart costs the requests that were under way at that moment and no others.
+It is thread-safe and may be used on both sides of a fork. Connections are kept and used again. One
+that died meanwhile, because the daemon was restarted, costs no request: those that may be sent
+twice are, and the others look first. So a restart costs what was under way at that moment alone.
 
 The protocol itself is pymemcache's business. What is decided here: which requests may be sent a
 second time, that times are durations in seconds, that values are bytes unless a serde says
 otherwise, and what an error says.
 """
 
+import _socket
 import builtins
 import logging
 import math
@@ -16,6 +17,8 @@ import os
 import re
 import select
 import socket
+import struct
+import sys
 import time
 import weakref
 
@@ -88,7 +91,7 @@ class _Connection(LibraryClient):
                     raise
         except OSError as error:
             raise _ConnectFailed(error.strerror or str(error)) from error
-        sock.settimeout(self.timeout)
+        _limit_waits(sock, self.timeout)
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self.sock, self._poll = sock, poll
@@ -286,7 +289,8 @@ class Client:
                 f"max_connections (max_pool_size in CACHES) or serve with fewer threads."
             ) from error
         try:
-            connection.close_if_dead()
+            if not again:
+                connection.close_if_dead()
             try:
                 answer = getattr(connection, command)(*arguments)
             except (library.MemcacheUnexpectedCloseError, builtins.ConnectionError):
@@ -310,7 +314,7 @@ class Client:
                 f"stayd cannot be reached at {self.url} ({error}). Start the daemon, or correct "
                 f"the address."
             )
-        if isinstance(error, socket.timeout):
+        if isinstance(error, (socket.timeout, BlockingIOError)):
             return ConnectionError(
                 f"stayd at {self.url} did not answer {command!r} within {self._timeout_s:g} s. "
                 f"Look at the daemon's log; ?timeout=SECONDS in the URL makes it wait longer."
@@ -346,6 +350,23 @@ class Client:
                 f"key, or raise `item_max` of that pool in stayd's configuration."
             )
         return ServerError(f"stayd at {self.url} could not carry out {command!r}: {text}.")
+
+
+def _limit_waits(sock, timeout_s):
+    """Lets no read or write on a connected socket wait for longer.
+
+    By the kernel's own limit, where there is one: Python's costs a poll before each read and each
+    write. Not for the sockets of gevent and the like, which have a way of their own to wait.
+    """
+    plain = type(sock).recv is _socket.socket.recv
+    if not (plain and sys.platform == "linux"):
+        sock.settimeout(timeout_s)
+        return
+    seconds, part = divmod(math.ceil(timeout_s * 1_000_000), 1_000_000)
+    limit = struct.pack("@ll", seconds, part)  # a struct timeval
+    sock.settimeout(None)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def _wire_key(key):

@@ -4,6 +4,7 @@ import os
 import pickle
 import socket
 import threading
+import time
 
 import pytest
 import stayd
@@ -309,12 +310,26 @@ def test_an_answer_in_another_protocol_is_an_error_and_no_key_error(answer):
             assert client.get("k") is None
 
 
-def test_a_daemon_that_does_not_answer_in_time_is_an_error():
+class Green(socket.socket):
+    """As gevent's: a class of its own, which waits in its own way and knows its own limit alone."""
+
+    def recv(self, *arguments):
+        assert self.gettimeout() == 0.1
+        return super().recv(*arguments)
+
+
+@pytest.mark.parametrize("kind", [socket.socket, Green])
+@pytest.mark.parametrize("request_name", ["get", "set"])
+def test_no_read_and_no_write_waits_for_longer_than_its_limit(monkeypatch, kind, request_name):
+    """The listener's queue takes the connection, and nobody reads what is sent on it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        with stayd.Client(f"memcached://127.0.0.1:{port}/?timeout=0.1") as client:
-            with pytest.raises(stayd.ConnectionError, match="within 0.1 s"):
-                client.get("k")
+        monkeypatch.setattr(socket, "socket", kind)
+        url = f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=0.1"
+        with stayd.Client(url) as client:
+            begun = time.monotonic()
+            with pytest.raises(stayd.ConnectionError, match=f"'{request_name}' within 0.1 s"):
+                client.get("k") if request_name == "get" else client.set("k", b"v" * (32 << 20))
+            assert 0.1 <= time.monotonic() - begun < 5
 
 
 def test_threads_share_one_client_without_mixing_their_answers(client):
