@@ -159,6 +159,9 @@ bool channel_send(struct channel *channel) {
     while (sent < channel->output.size) {
         ssize_t result = send(channel->fd, channel->output.data + sent, channel->output.size - sent,
                               MSG_NOSIGNAL);
+        if (result < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+            break; /* it has hung up: what it said before, or the end, is still to be received */
+        }
         if (result < 0 && errno != EINTR) {
             return channel_fail(channel, "send to");
         }

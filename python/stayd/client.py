@@ -11,6 +11,7 @@ otherwise, and what an error says.
 
 import _socket
 import builtins
+import contextlib
 import logging
 import math
 import os
@@ -58,6 +59,13 @@ class _ConnectFailed(Exception):
     """No connection came about; nothing was sent."""
 
 
+_TURNED_AWAY = b"ERROR Too many open connections"
+
+
+class _TurnedAway(Exception):
+    """Instead of the answer came word that there are too many connections."""
+
+
 class _PairSerde:
     """Leaves (bytes, flags) pairs alone in both directions: Client converts outside the connection,
     so that a value that cannot be read is not taken for a broken connection."""
@@ -74,9 +82,12 @@ class _Connection(LibraryClient):
     library tries the first: ::1 for `localhost`, even if the daemon listens on 127.0.0.1 only)."""
 
     _poll = None
+    last_words = b""
+    """What the other end had said on the connection that was closed last, and nobody had read."""
 
     def _connect(self):
         self.close()
+        self.last_words = b""
         try:
             if isinstance(self.server, tuple):
                 sock = socket.create_connection(self.server, self.connect_timeout)
@@ -95,6 +106,18 @@ class _Connection(LibraryClient):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self.sock, self._poll = sock, poll
+
+    def close(self):
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                if self._poll.poll(0):
+                    self.last_words = self.sock.recv(len(_TURNED_AWAY))
+        super().close()
+
+    def _raise_errors(self, line, name):
+        if line.startswith(_TURNED_AWAY):
+            raise _TurnedAway
+        super()._raise_errors(line, name)
 
     def close_if_dead(self):
         """Closes the socket if the other end did: between requests there is nothing to read on it,
@@ -294,6 +317,8 @@ class Client:
             try:
                 answer = getattr(connection, command)(*arguments)
             except (library.MemcacheUnexpectedCloseError, builtins.ConnectionError):
+                if connection.last_words == _TURNED_AWAY:
+                    raise _TurnedAway from None
                 if not again:
                     raise
                 connection.close()
@@ -313,6 +338,11 @@ class Client:
             return ConnectionError(
                 f"stayd cannot be reached at {self.url} ({error}). Start the daemon, or correct "
                 f"the address."
+            )
+        if isinstance(error, _TurnedAway):
+            return ConnectionError(
+                f"stayd at {self.url} has as many connections as it may have. Raise "
+                f"max_connections in [server] of its configuration, or serve with fewer threads."
             )
         if isinstance(error, (socket.timeout, BlockingIOError)):
             return ConnectionError(

@@ -351,6 +351,25 @@ def test_connections_above_the_limit_are_an_error_that_names_it(daemon):
         assert client.get("k") is None
 
 
+@pytest.mark.parametrize("url_of", [Stayd.url, Stayd.unix_url])
+def test_a_daemon_with_all_its_connections_taken_is_an_outage_that_says_so(url_of):
+    with Stayd(server={"max_connections": 1}) as own, own.connect("cache") as taken:
+        taken.expect_in_step()
+        with stayd.Client(url_of(own, "sessions")) as client:
+            for request in (client.get, lambda key: client.add(key, b"v")):
+                with pytest.raises(stayd.ConnectionError, match="Raise max_connections"):
+                    request("k")
+            taken.close()
+            wait_until(lambda: _works(client), what="a free connection")
+
+
+def _works(client):
+    try:
+        return client.get("k") is None
+    except stayd.ConnectionError:
+        return False
+
+
 def in_child(work):
     """Forks, calls `work` in the child, and returns a function that waits for what it returned."""
     pid = os.fork()

@@ -69,6 +69,16 @@ def test_a_daemon_that_is_down_is_shown_and_fails():
             assert done.stderr.count("is stayd running?") == 1
 
 
+def test_a_daemon_with_all_its_connections_taken_is_said_to_be_that():
+    """Also when it has hung up before the request was sent."""
+    with Stayd(server={"max_connections": 1}) as stayd, stayd.connect("cache") as taken:
+        taken.expect_in_step()
+        for _ in range(10):
+            done = stayctl("-c", stayd.config_path, "version", "cache")
+            assert done.returncode == 1
+            assert "answers: ERROR Too many open connections" in done.stderr
+
+
 def test_a_pool_is_reached_over_tcp_when_its_socket_is_not_there(tmp_path, stayd):
     other = tmp_path / "other.conf"
     other.write_text(stayd.config.replace("unix:cache", "unix:nowhere"))
