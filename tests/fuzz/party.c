@@ -32,7 +32,11 @@ static void party_begin(struct parties *parties, struct party *party, bool evict
 
 void parties_begin(struct parties *parties, bool evict) {
     *parties = (struct parties){
-        .server = {.started_s = PARTY_NOW_S - 5, .threads = 2, .max_connections = 100},
+        .server = {.started_s = PARTY_NOW_S - 5,
+                   .threads = 2,
+                   .max_connections = 100,
+                   .requests_per_turn = 20,
+                   .memory = {.limit_bytes = PARTY_MEMORY_BYTES}},
         .grace = grace_create(1),
     };
     check(parties->grace != NULL, "memory for the parties");

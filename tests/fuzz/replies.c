@@ -1,6 +1,7 @@
 #include "replies.h"
 
 #include "check.h"
+#include "proto/binary.h"
 #include "proto/line.h"
 
 struct replies {
@@ -197,8 +198,55 @@ static void check_reply(struct replies *replies) {
     no_more_words(replies);
 }
 
+static bool is_binary(struct bytes said) {
+    return said.size > 0 && (unsigned char)said.data[0] == BINARY_RESPONSE_MAGIC;
+}
+
+/* Takes one response of the binary protocol away. False: it is a statistic. */
+static bool check_response(struct bytes *said) {
+    check(said->size >= BINARY_HEADER_BYTES && is_binary(*said), "a response begins here");
+    struct binary_header header = binary_read_header(said->data);
+    uint16_t status = binary_read_u16(said->data + 6);
+    check(header.body_size <= said->size - BINARY_HEADER_BYTES, "the body is as long as it says");
+    check(binary_header_adds_up(&header), "key and extras are in the body");
+    check(header.key_size <= 250, "a key has 250 bytes at most");
+    check(header.extras_size == 0 || (header.extras_size == 4 && status == 0 && header.cas != 0),
+          "the flags are those of an item");
+    check(status == 0 || header.cas == 0, "what has failed has no CAS");
+    check(said->data[5] == 0, "the datatype is none");
+    size_t size = BINARY_HEADER_BYTES + header.body_size;
+    *said = bytes_from(said->data + size, said->size - size);
+    return header.opcode != BINARY_STAT || status != 0 || header.body_size == 0;
+}
+
+static void check_responses(struct bytes said, struct buffer *comparable) {
+    while (said.size > 0) {
+        struct bytes response = said;
+        if (check_response(&said)) {
+            response.size -= said.size;
+            check(buffer_append(comparable, response.data, response.size), "memory");
+        }
+    }
+}
+
+bool replies_tell_statistics(struct bytes said) {
+    if (!is_binary(said)) {
+        return memmem(said.data, said.size, "STAT ", 5) != NULL;
+    }
+    while (said.size > 0) {
+        if (!check_response(&said)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void replies_check(struct bytes said, struct buffer *comparable) {
     if (said.size == 0) {
+        return;
+    }
+    if (is_binary(said)) {
+        check_responses(said, comparable);
         return;
     }
     struct replies replies = {.at = said.data, .end = said.data + said.size};
