@@ -35,6 +35,8 @@ own, named here:
     same (test_meta_get.py).
   - h, whether an item was read before, and T of ma: memcached forgets both if a number gets longer
     (test_meta_arithmetic.py).
+  - Binary requests of which memcached takes a part for the next requests: a value behind touch, gat
+    or stat, the key of an unknown opcode, a value of 2 GiB (test_binary.py). And verbosity.
   - flush_all with a delay: a second one brings back to life what memcached flushed before
     (test_flush.py).
 """
@@ -43,10 +45,12 @@ import os
 
 import pytest
 
+from support import binary, differential_binary
 from support.differential import (
     REFUSED_MARK, SYNC_MARK, Executor, Generator, compare, difference, find_difference, normalise,
     shrink,
 )
+from support.differential_binary import BinaryExecutor, BinaryGenerator
 from support.servers import Memcached, Stayd
 
 OPTIONS = ["-t", "1", "-o", "no_lru_maintainer,no_lru_crawler"]
@@ -89,6 +93,51 @@ def test_stayd_answers_as_memcached_does(memcached, stayd, pool):
     generator = Generator(f"{SEED}-{pool}", too_large=pool == "cache")
     found = find_difference(executor(memcached), executor(stayd, pool), generator, SEQUENCES)
     assert found is None, found
+
+
+@pytest.mark.parametrize("pool", ["cache", "sessions"])
+def test_stayd_answers_binary_requests_as_memcached_does(memcached, stayd, pool):
+    generator = BinaryGenerator(f"{SEED}-{pool}", too_large=pool == "cache")
+    first = BinaryExecutor(("127.0.0.1", memcached.port()))
+    second = BinaryExecutor(("127.0.0.1", stayd.port(pool)))
+    found = find_difference(first, second, generator, SEQUENCES // 2)
+    assert found is None, found
+
+
+@pytest.mark.parametrize("corrupt", [
+    lambda reply: reply[:-1] + bytes([reply[-1] ^ 1]) if reply else reply,
+    lambda reply: reply.replace(b"Not found", b"Not fount", 1),
+    lambda reply: reply.replace(b"\x81\x01\0\0\0\0\0\0", b"\x81\x11\0\0\0\0\0\0", 1),
+    lambda reply: reply + binary.HEADER.pack(0x81, 10, 0, 0, 0, 0, 0, 0, 0),
+], ids=["cas or body", "words", "opcode", "one too many"])
+def test_the_comparison_finds_a_corrupted_response(memcached, other_memcached, corrupt):
+    first = BinaryExecutor(("127.0.0.1", memcached.port()))
+    second = BinaryExecutor(("127.0.0.1", other_memcached.port()), corrupt)
+    assert find_difference(first, second, BinaryGenerator(SEED), 200) is not None
+    second = BinaryExecutor(("127.0.0.1", other_memcached.port()))
+    assert find_difference(first, second, BinaryGenerator(SEED), 200) is None
+
+
+def test_binary_cas_numbers_are_mapped_one_to_one():
+    def said(*numbers):
+        return b"".join(binary.HEADER.pack(0x81, 1, 0, 0, 0, 0, 0, 0, cas) for cas in numbers)
+
+    difference_of = BinaryExecutor.difference
+    assert difference_of(said(5, 6, 5), said(50, 70, 50)) is None
+    assert difference_of(said(5, 6, 5), said(50, 70, 70)) is not None
+    assert difference_of(said(5, 6), said(50, 50)) is not None
+    assert difference_of(said(0), said(1)) is not None
+
+
+def test_the_binary_generator_reaches_every_opcode():
+    generator = BinaryGenerator(SEED)
+    steps = [step.data for _ in range(1000) for step in generator.sequence()]
+    opcodes = {data[1] for data in steps if len(data) >= binary.HEADER.size}
+    assert opcodes >= set(range(0x25)) - {
+        binary.VERSION,  # says another version
+        binary.VERBOSITY, 0x1F,  # what memcached does not know has a key here: see `small`
+    }
+    assert set(differential_binary.QUIET.values()) <= opcodes
 
 
 def test_memcached_answers_as_another_memcached_does(memcached, other_memcached):

@@ -560,10 +560,14 @@ def difference(first, second):
     return None
 
 
+Executor.difference = staticmethod(difference)
+"""How two replies are compared; that of the binary protocol's executor is another."""
+
+
 def compare(first, second, steps, splits):
     """Runs the steps on both; None, or how the replies differ and what they were."""
     one, two = first.run(steps, splits), second.run(steps, splits)
-    where = difference(one, two)
+    where = first.difference(one, two)
     return where and f"{where}\nfirst:  {_short(one)}\nsecond: {_short(two)}"
 
 
