@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "proto/binary.h"
 #include "proto/proto.h"
 
 #include <stdio.h>
@@ -244,6 +245,66 @@ static void a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten(vo
     }
 }
 
+/* Sends a request with the key "k" and, with a value, "v"; expects an error and its words. */
+static void expect_status(struct pool *pool, uint8_t opcode, size_t extras, bool with_value,
+                          unsigned status, const char *words) {
+    char request[64] = {(char)BINARY_REQUEST_MAGIC, (char)opcode, 0, 1, (char)extras};
+    request[11] = (char)(extras + 1 + with_value);
+    request[BINARY_HEADER_BYTES + extras] = 'k';
+    request[BINARY_HEADER_BYTES + extras + 1] = 'v';
+    struct proto_server server = {0};
+    struct proto_service service = {.pool = pool, .server = &server};
+    struct proto_connection connection;
+    struct store_thread thread = {.now_s = 4000000000};
+    struct buffer replies = {0};
+    size_t consumed;
+    size_t wanted;
+    proto_connection_init(&connection, &service);
+    size_t size = BINARY_HEADER_BYTES + extras + 1 + with_value;
+    enum proto_next next = proto_process(&connection, &thread, bytes_from(request, size), &consumed,
+                                         &wanted, &replies);
+    assert_int_equal(next, PROTO_READ);
+    assert_int_equal(consumed, size);
+    assert_int_equal(replies.size, BINARY_HEADER_BYTES + strlen(words));
+    assert_int_equal((uint8_t)replies.data[1], opcode);
+    assert_int_equal(binary_read_u16(replies.data + 6), status);
+    assert_memory_equal(replies.data + BINARY_HEADER_BYTES, words, strlen(words));
+    buffer_finish(&replies);
+}
+
+static void the_binary_protocol_says_so_too(void **state) {
+    (void)state;
+    static const struct {
+        uint8_t opcode;
+        uint8_t extras;
+        bool value;
+        int deletes; /* with evict = yes: the delete itself, and what a failed set drops */
+    } changes[] = {
+        {BINARY_SET, 8, true, 1},         {BINARY_SETQ, 8, true, 1},
+        {BINARY_ADD, 8, true, 0},         {BINARY_REPLACE, 8, true, 0},
+        {BINARY_APPEND, 0, true, 0},      {BINARY_PREPENDQ, 0, true, 0},
+        {BINARY_INCREMENT, 20, false, 0}, {BINARY_DECREMENTQ, 20, false, 0},
+        {BINARY_TOUCH, 4, false, 0},      {BINARY_GATKQ, 4, false, 0},
+        {BINARY_DELETEQ, 0, false, 1},
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        uint8_t opcode = changes[i].opcode;
+        bool is_delete = opcode == BINARY_DELETEQ;
+        struct pool read_only = make_pool(STATUS_READ_ONLY, true);
+        expect_status(&read_only, opcode, changes[i].extras, changes[i].value, 0x84,
+                      "Pool is read-only");
+        assert_int_equal(read_only.deletes, is_delete);
+        struct pool forgetful = make_pool(STATUS_NO_MEMORY, true);
+        expect_status(&forgetful, opcode, changes[i].extras, changes[i].value, 0x82,
+                      "Out of memory");
+        assert_int_equal(forgetful.deletes, changes[i].deletes);
+        struct pool faithful = make_pool(STATUS_NO_MEMORY, false);
+        expect_status(&faithful, opcode, changes[i].extras, changes[i].value, 0x82,
+                      "Out of memory");
+        assert_int_equal(faithful.deletes, is_delete);
+    }
+}
+
 static void item_max_counts_key_and_value(void **state) {
     (void)state;
     struct pool pool = make_pool(STATUS_OK, false);
@@ -288,6 +349,7 @@ int main(void) {
         cmocka_unit_test(a_sum_that_is_too_large_is_not_stored),
         cmocka_unit_test(an_append_to_nothing_is_not_stored_whatever_cas_it_names),
         cmocka_unit_test(a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten),
+        cmocka_unit_test(the_binary_protocol_says_so_too),
         cmocka_unit_test(item_max_counts_key_and_value),
         cmocka_unit_test(a_hold_is_begun_extended_and_ended),
         cmocka_unit_test(a_hold_of_no_length_or_of_too_great_length_is_refused),
