@@ -144,6 +144,20 @@ static void metrics_write_memory(const struct proto_memory *memory, FILE *stream
                              atomic_load(&memory->kinds[PROTO_MEMORY_OUTPUT].refused));
 }
 
+static void metrics_write_tls(const struct proto_tls *tls, FILE *stream) {
+    metrics_write_server(stream, "tls_handshake_errors_total",
+                         "Clients of a TLS address that did not get through the handshake.",
+                         "counter", atomic_load(&tls->handshake_errors));
+    metrics_write_server(stream, "tls_new_sessions_total", "Full handshakes.", "counter",
+                         atomic_load(&tls->new_sessions));
+    metrics_write_server(stream, "tls_resumed_sessions_total",
+                         "Handshakes that were short because the client had been here before.",
+                         "counter", atomic_load(&tls->resumed_sessions));
+    metrics_write_server(stream, "tls_certificates_loaded_seconds",
+                         "When certificates were read last, in unix seconds.", "gauge",
+                         atomic_load(&tls->loaded_s));
+}
+
 static void metrics_write_servers(const struct proto_server *server, FILE *stream) {
     fputs("# HELP stayd_build_info Always 1; the version is a label.\n"
           "# TYPE stayd_build_info gauge\n"
@@ -172,6 +186,9 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
                          "Times that a connection had more requests than one turn takes.",
                          "counter", atomic_load(&server->yields));
     metrics_write_memory(&server->memory, stream);
+    if (server->tls.is_enabled) {
+        metrics_write_tls(&server->tls, stream);
+    }
 }
 
 static void metrics_write_counter(FILE *stream, const struct metric *metric,

@@ -58,6 +58,17 @@ static bool acceptor_survive(struct acceptor *acceptor, int error_number) {
     }
 }
 
+/* From here on whoever has it counts it out when it closes it. */
+static void acceptor_give(struct acceptor *acceptor, int fd, const struct listener *listener) {
+    atomic_fetch_add(&acceptor->server->connections, 1);
+    atomic_fetch_add(&acceptor->server->connections_total, 1);
+    if (listener->tls != NULL) {
+        greeter_give(acceptor->greeter, fd, listener);
+    } else {
+        workers_give(acceptor->workers, fd, listener, NULL);
+    }
+}
+
 /* Accepts what waits; false if accepting has to pause. */
 static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) {
     for (unsigned i = 0; i < ACCEPTOR_TURN; i++) {
@@ -67,8 +78,8 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
         }
         if (atomic_load(&acceptor->server->connections) >= acceptor->server->max_connections) {
             acceptor_reject(acceptor, fd);
-        } else if (!workers_give(acceptor->workers, fd, listener)) {
-            log_warning("refusing a connection: no memory");
+        } else {
+            acceptor_give(acceptor, fd, listener);
         }
     }
     return true;

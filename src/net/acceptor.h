@@ -1,4 +1,5 @@
-/* Accepts connections on all listeners and hands them to the workers. Beyond max_connections a
+/* Accepts connections on all listeners and hands them to the workers, or to the greeter if they are
+ * to speak TLS. Beyond max_connections a
  * client is told so and closed, as memcached does, and the others notice nothing. When the process
  * runs out of file descriptors, accepting pauses for a moment, and the system queues the clients.
  *
@@ -6,6 +7,7 @@
 #ifndef STAYD_NET_ACCEPTOR_H
 #define STAYD_NET_ACCEPTOR_H
 
+#include "net/greeter.h"
 #include "net/listener.h"
 #include "net/worker.h"
 
@@ -13,6 +15,7 @@ struct acceptor {
     struct listener *listeners; /* open, each with its pool */
     unsigned listener_count;
     struct workers *workers;
+    struct greeter *greeter;     /* for listeners with TLS; NULL: there are none */
     struct proto_server *server; /* with max_connections */
 
     /* private; zero at first */

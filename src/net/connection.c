@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "net/budget.h"
+#include "net/tls.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -38,7 +39,8 @@ static bool connection_add_output(struct connection *connection, const char *dat
     return false;
 }
 
-struct connection *connection_create(int fd, const struct listener *listener) {
+struct connection *connection_create(int fd, const struct listener *listener,
+                                     struct tls_session *tls) {
     struct connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL) {
         return NULL;
@@ -49,6 +51,8 @@ struct connection *connection_create(int fd, const struct listener *listener) {
     proto_connection_init(&connection->proto, listener->service);
     connection->listener = listener;
     connection->fd = fd;
+    connection->tls = tls;
+    connection->readable = tls != NULL; /* the first request may have come with the handshake */
     connection->writable = true;
     return connection;
 }
@@ -62,13 +66,26 @@ void connection_destroy(struct connection *connection) {
     list_remove(&connection->waited);
     connection_release_input(connection);
     connection_release_output(connection);
+    tls_session_destroy(connection->tls);
     close(connection->fd);
     free(connection);
+}
+
+static bool connection_send_tls(struct connection *connection, struct connection_loan *loan,
+                                const char *data, size_t size, size_t *sent) {
+    enum tls_result result = tls_write(connection->tls, data, size, sent);
+    loan->bytes_written += *sent;
+    connection->writable = result == TLS_DONE;
+    connection->write_waits_to_read = result == TLS_WANTS_INPUT;
+    return result != TLS_BROKEN && result != TLS_ENDED;
 }
 
 /* Sends what the socket takes at once; false if the connection is broken. */
 static bool connection_send(struct connection *connection, struct connection_loan *loan,
                             const char *data, size_t size, size_t *sent) {
+    if (connection->tls != NULL) {
+        return connection_send_tls(connection, loan, data, size, sent);
+    }
     *sent = 0;
     ssize_t result;
     do {
@@ -128,9 +145,25 @@ enum connection_input {
     CONNECTION_INPUT_BROKEN,
 };
 
+/* TLS may hold bytes back that the socket will not tell of again, so it is asked until it has none.
+ */
+static bool connection_receive_tls(struct connection *connection, struct connection_loan *loan,
+                                   char *data, size_t room, size_t *received) {
+    enum tls_result result = tls_read(connection->tls, data, room, received);
+    loan->bytes_read += *received;
+    connection->readable = result == TLS_DONE;
+    connection->input_ended |= result == TLS_ENDED;
+    connection->read_waits_to_write = result == TLS_WANTS_OUTPUT;
+    connection->writable &= result != TLS_WANTS_OUTPUT;
+    return result != TLS_BROKEN;
+}
+
 /* Reads once. False if the connection is broken. */
 static bool connection_receive(struct connection *connection, struct connection_loan *loan,
                                char *data, size_t room, size_t *received) {
+    if (connection->tls != NULL) {
+        return connection_receive_tls(connection, loan, data, room, received);
+    }
     *received = 0;
     ssize_t result;
     do {
@@ -210,7 +243,7 @@ static bool connection_keep_input(struct connection *connection, struct bytes in
 
 /* Says what comes next, once nothing is left to do in this turn. */
 static enum connection_next connection_rest(struct connection *connection) {
-    if (connection_has_output(connection)) {
+    if (connection_has_output(connection) || connection->read_waits_to_write) {
         return CONNECTION_STALLED;
     }
     if (!connection->closing) {
@@ -220,7 +253,13 @@ static enum connection_next connection_rest(struct connection *connection) {
     if (connection->input_ended) {
         return CONNECTION_END;
     }
-    /* To close while bytes arrive would reset the connection, and the last replies with it. */
+    /* To close while bytes arrive would reset the connection, and the last replies with it. What
+     * they say does not matter any more, so they are not deciphered. */
+    if (connection->tls != NULL) {
+        tls_session_destroy(connection->tls);
+        connection->tls = NULL;
+        connection->readable = true;
+    }
     shutdown(connection->fd, SHUT_WR);
     connection_release_input(connection);
     connection->draining = true;
@@ -271,19 +310,23 @@ static enum connection_next connection_check_ticket(struct connection *connectio
  * was whole, as memcached does, and closes. */
 static enum connection_next connection_refuse_input(struct connection *connection,
                                                     struct connection_loan *loan, bool *progress) {
-    static const char reply[] = "SERVER_ERROR out of memory reading request\r\n";
     log_debug("closing a connection: no memory for the %zu bytes of its request; "
               "connection_memory in [server] is the limit",
               connection->input_wanted);
     connection_release_input(connection);
     connection->input_runnable = false;
     connection->closing = true;
-    if (connection_has_output(connection) || connection->ticket != 0) {
-        if (!connection_add_output(connection, reply, strlen(reply))) {
+    struct buffer *replies = &loan->replies;
+    if (!proto_refuse_input(&connection->proto, replies)) {
+        return CONNECTION_END;
+    }
+    if (connection_has_output(connection) || connection->ticket != 0) { /* stays behind that */
+        bool added = connection_add_output(connection, replies->data, replies->size);
+        replies->size = 0;
+        if (!added) {
             return CONNECTION_END;
         }
-    } else if (!buffer_append(&loan->replies, reply, strlen(reply)) ||
-               !connection_send_replies(connection, loan, progress)) {
+    } else if (!connection_send_replies(connection, loan, progress)) {
         return CONNECTION_END;
     }
     return connection->ticket != 0 ? connection_check_ticket(connection)
@@ -350,9 +393,24 @@ static enum connection_next connection_read(struct connection *connection,
     return connection_rest(connection);
 }
 
+/* What TLS waited for may have come. */
+static void connection_resume_tls(struct connection *connection) {
+    if (connection->read_waits_to_write && connection->writable) {
+        connection->read_waits_to_write = false;
+        connection->readable = true;
+    }
+    if (connection->write_waits_to_read && connection->readable) {
+        connection->write_waits_to_read = false;
+        connection->writable = true;
+    }
+}
+
 enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
                                       bool *progress) {
     *progress = false;
+    if (connection->tls != NULL) {
+        connection_resume_tls(connection);
+    }
     if (connection->ticket != 0) {
         enum connection_next next = connection_check_ticket(connection);
         if (next != CONNECTION_STALLED) {
@@ -377,7 +435,7 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         return connection_answer(connection, loan, input, progress);
     }
     if (!connection->readable) {
-        return connection->draining ? CONNECTION_LINGER : CONNECTION_IDLE;
+        return connection->draining ? CONNECTION_LINGER : connection_rest(connection);
     }
     return connection->draining ? connection_drain(connection, loan)
                                 : connection_read(connection, loan, progress);

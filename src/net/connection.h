@@ -73,6 +73,9 @@ struct connection {
     bool draining;       /* all is sent; what still arrives is thrown away */
     int fd;              /* to the end; others may ask who is behind it */
     const struct listener *listener; /* that accepted it */
+    struct tls_session *tls;         /* owned; NULL: the client speaks in the clear */
+    bool read_waits_to_write;        /* TLS has something of its own to say before it reads on */
+    bool write_waits_to_read;        /* ... and the other way round */
     struct proto_connection proto;
     struct buffer input;
     size_t input_wanted; /* the request in `input` is of no use until it has so many bytes */
@@ -81,9 +84,10 @@ struct connection {
     uint64_t ticket;    /* the output must not go before this is done (pool.h); 0: it may */
 };
 
-/* Takes the socket, which does not block and which the listener has accepted. NULL if memory is
- * short. */
-struct connection *connection_create(int fd, const struct listener *listener);
+/* Takes the socket, which does not block and which the listener has accepted, and what is spoken
+ * over it (its handshake done; NULL: plain text). NULL if memory is short. */
+struct connection *connection_create(int fd, const struct listener *listener,
+                                     struct tls_session *tls);
 
 /* Closes the socket. Accepts NULL. In no list any more. */
 void connection_destroy(struct connection *connection);

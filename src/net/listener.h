@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 struct proto_service;
+struct tls;
 
 enum { LISTENER_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */ };
 
@@ -17,6 +18,7 @@ struct listener {
     int fd;
     struct address address;
     struct proto_service *service; /* set by the owner before the acceptor starts */
+    struct tls *tls;               /* the same; NULL: plain text */
 
     /* private: the socket file that this listener made, so that it removes no other */
     dev_t file_device;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/connection.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -113,6 +114,8 @@ static void worker_take_given(struct worker *worker) {
         if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
             log_warning("closing a new connection: epoll does not take it: %m");
             worker_close(worker, connection);
+        } else if (connection->readable) { /* TLS may hold bytes that epoll knows nothing of */
+            worker_make_ready(worker, connection);
         }
     }
 }
@@ -514,11 +517,14 @@ struct workers *workers_start(const struct worker_options *options, char error[W
     return workers;
 }
 
-bool workers_give(struct workers *workers, int fd, const struct listener *listener) {
-    struct proto_server *server = workers->options.server;
-    struct connection *connection = connection_create(fd, listener);
+bool workers_give(struct workers *workers, int fd, const struct listener *listener,
+                  struct tls_session *tls) {
+    struct connection *connection = connection_create(fd, listener, tls);
     if (connection == NULL) {
+        log_warning("closing a new connection: no memory");
+        tls_session_destroy(tls);
         close(fd);
+        atomic_fetch_sub(&workers->options.server->connections, 1);
         return false;
     }
     struct worker *least = workers->workers[0];
@@ -529,8 +535,6 @@ bool workers_give(struct workers *workers, int fd, const struct listener *listen
         }
     }
     atomic_fetch_add(&least->connection_count, 1);
-    atomic_fetch_add(&server->connections, 1);
-    atomic_fetch_add(&server->connections_total, 1);
     pthread_mutex_lock(&least->given_lock);
     list_append(&least->given, &connection->all);
     pthread_mutex_unlock(&least->given_lock);

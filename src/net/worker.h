@@ -8,7 +8,7 @@
  * answered, sent. One that has more to do comes again in the next batch, so nobody waits for longer
  * than every other connection's turn. While a worker waits it is offline for the store.
  *
- * workers_start, workers_give and workers_stop are the main thread's. */
+ * workers_start and workers_stop are the main thread's. */
 #ifndef STAYD_NET_WORKER_H
 #define STAYD_NET_WORKER_H
 
@@ -32,15 +32,18 @@ struct worker_options {
     uint32_t send_timeout_ms; /* a client that takes no reply for so long is dropped */
 };
 
+struct tls_session;
 struct workers;
 
 /* The server's visit_peers works from now on. `options`, and what they point to, live longer than
  * the workers. NULL with the reason in `error`. */
 struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]);
 
-/* Hands the socket, which the listener has accepted, to the worker with the fewest connections.
- * False, the socket closed, if memory is short. */
-bool workers_give(struct workers *workers, int fd, const struct listener *listener);
+/* Hands the socket, which the listener has accepted, and what is spoken over it (NULL: plain text)
+ * to the worker with the fewest connections, which counts it out of server.connections when it
+ * closes it. False, all of that done at once, if memory is short. Any thread may call it. */
+bool workers_give(struct workers *workers, int fd, const struct listener *listener,
+                  struct tls_session *tls);
 
 /* Answers what has been received, gives clients two seconds to take their replies, closes all
  * connections and ends the threads. Accepts NULL. */

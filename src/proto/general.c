@@ -25,6 +25,27 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     return REQUEST_DONE;
 }
 
+/* memcached replies with the reason alone if it fails; clients would not know that for an error. */
+enum request_end refresh_certs_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct proto_server *server = request->connection->service->server;
+    char reason[512];
+    if (!request_read_rest(request, (struct bytes){0})) {
+        reply_text(request, REPLY_ERROR);
+        return REQUEST_DONE;
+    }
+    if (!server->tls.is_enabled) {
+        reply_text(request, "SERVER_ERROR no pool has TLS\r\n");
+    } else if (server->refresh_certs(server->keeper, reason, sizeof reason)) {
+        reply_text(request, "OK\r\n");
+    } else {
+        reply_text(request, "SERVER_ERROR ");
+        reply_text(request, reason);
+        reply_text(request, "\r\n");
+    }
+    return REQUEST_DONE;
+}
+
 enum request_end quit_run(struct request *request, unsigned variant) {
     (void)request;
     (void)variant;

@@ -1,5 +1,6 @@
 #include "proto/proto.h"
 
+#include "base/log.h"
 #include "proto/arithmetic.h"
 #include "proto/binary.h"
 #include "proto/binary_sasl.h"
@@ -13,6 +14,11 @@
 #include "proto/retrieval.h"
 #include "proto/stats_text.h"
 #include "proto/storage.h"
+
+enum {
+    TLS_HANDSHAKE_BYTE = 0x16, /* the first that a TLS client sends */
+    PROTO_LOG_S = 10           /* between two lines about such clients */
+};
 
 void proto_connection_init(struct proto_connection *connection, struct proto_service *service) {
     const struct pool_options *options = pool_get_options(service->pool);
@@ -62,6 +68,7 @@ static const struct command commands[] = {
     COMMAND("version", version_run, 0),
     COMMAND("verbosity", verbosity_run, 0),
     COMMAND("quit", quit_run, 0),
+    COMMAND("refresh_certs", refresh_certs_run, 0),
     COMMAND("bget", retrieval_run, 0),
     COMMAND("hold", hold_run, 0),
     COMMAND("shutdown", refuse_run, REFUSE_SHUTDOWN),
@@ -207,12 +214,32 @@ static enum request_end proto_step(struct request *request) {
     return proto_run_line(request);
 }
 
-/* The first byte that comes says which protocol it is. */
-static void proto_decide(struct request *request) {
-    if (request->progress->protocol == PROTO_UNDECIDED && request->next < request->end) {
-        bool binary = (unsigned char)*request->next == BINARY_REQUEST_MAGIC;
-        request->progress->protocol = binary ? PROTO_BINARY : PROTO_TEXT;
+/* Says now and then that a client tries TLS where there is none; such a client itself shows its
+ * user no more than that something went wrong. */
+static void proto_log_tls(const struct request *request) {
+    static _Atomic uint32_t logged_s;
+    uint32_t now_s = request->thread->now_s;
+    uint32_t last_s = atomic_load(&logged_s);
+    if (now_s - last_s >= PROTO_LOG_S &&
+        atomic_compare_exchange_strong(&logged_s, &last_s, now_s)) {
+        log_warning("closing a connection to pool %s: the client speaks TLS, and this address does "
+                    "not; give the pool tls_cert and tls_key, or the client a plain address",
+                    pool_get_options(request->pool)->name);
     }
+}
+
+/* The first byte that comes says which protocol it is. False: none that there is here. */
+static bool proto_decide(struct request *request) {
+    if (request->progress->protocol != PROTO_UNDECIDED || request->next == request->end) {
+        return true;
+    }
+    unsigned char first = (unsigned char)*request->next;
+    if (first == TLS_HANDSHAKE_BYTE) {
+        proto_log_tls(request);
+        return false;
+    }
+    request->progress->protocol = first == BINARY_REQUEST_MAGIC ? PROTO_BINARY : PROTO_TEXT;
+    return true;
 }
 
 /* How many requests to go on with now; 0: the turn is over. */
@@ -230,7 +257,9 @@ static unsigned proto_begin_requests(const struct request *request) {
 /* After PROTO_READ, what is consumed ends at request->next, or at request->start if that waits. */
 static enum proto_next proto_run(struct request *request) {
     unsigned requests_ahead = 0;
-    proto_decide(request);
+    if (!proto_decide(request)) {
+        return PROTO_CLOSE;
+    }
     while (request->next < request->end) {
         if (request->replies->size >= PROTO_REPLY_BATCH) {
             return PROTO_FLUSH;
@@ -302,4 +331,9 @@ bool proto_finish_login(struct proto_connection *connection, struct store_thread
         login_reply(replies, admitted);
     }
     return true;
+}
+
+bool proto_refuse_input(const struct proto_connection *connection, struct buffer *replies) {
+    return connection->progress.protocol == PROTO_BINARY ||
+           buffer_append_string(replies, REPLY_NO_MEMORY_READING);
 }

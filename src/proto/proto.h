@@ -113,6 +113,11 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies);
 
+/* There is no memory for the request that has begun to come: says so, in the text protocol; a
+ * binary reply would have to know which request it was. The caller closes. False: no memory for
+ * that. */
+bool proto_refuse_input(const struct proto_connection *connection, struct buffer *replies);
+
 /* The verdict on the login that PROTO_LOGIN asked about: appends its reply. Not admitted, a client
  * may try again; the caller may as well close the connection. The verdicts are counted in the pool
  * (auth_cmds, auth_errors). False: no memory for the reply; nothing has changed. */

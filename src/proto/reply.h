@@ -18,6 +18,7 @@ enum { REPLY_ROOM = 1024 };
 #define REPLY_NON_NUMERIC "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
 #define REPLY_TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
 #define REPLY_NO_MEMORY "SERVER_ERROR out of memory storing object\r\n"
+#define REPLY_NO_MEMORY_READING "SERVER_ERROR out of memory reading request\r\n"
 #define REPLY_NO_MEMORY_TO_COUNT "SERVER_ERROR out of memory\r\n" /* memcached's words for incr */
 /* Ours: memcached has no such state. A pool takes no writes once its file has failed. */
 #define REPLY_READ_ONLY "SERVER_ERROR pool is read-only\r\n"

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct pool;
@@ -37,6 +38,15 @@ struct proto_peer {
 
 typedef void proto_peer_visitor(void *context, const struct proto_peer *peer);
 
+/* What TLS has done, over all pools. net/tls.h counts. */
+struct proto_tls {
+    bool is_enabled;                   /* some pool has a certificate */
+    _Atomic uint64_t handshake_errors; /* plain clients, vanished ones and late ones included */
+    _Atomic uint64_t new_sessions;     /* full handshakes */
+    _Atomic uint64_t resumed_sessions; /* short ones */
+    _Atomic uint32_t loaded_s;         /* when certificates were read last, in unix seconds */
+};
+
 struct proto_server {
     uint32_t started_s; /* unix seconds */
     unsigned threads;
@@ -57,6 +67,12 @@ struct proto_server {
      * and go meanwhile, but not while they are visited. Set by net/; NULL where there is none. */
     void (*visit_peers)(void *network, proto_peer_visitor *visit, void *context);
     void *network;
+
+    struct proto_tls tls;
+    /* Reads all certificates again. Any thread may call it. False, with a sentence in `error`, if
+     * one is not right: that pool keeps what it had. NULL where there is none. */
+    bool (*refresh_certs)(void *keeper, char *error, size_t error_size);
+    void *keeper;
 };
 
 /* What the connections of one pool are given. One a pool; lives longer than they do. */

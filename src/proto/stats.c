@@ -33,6 +33,19 @@ static void stats_put_process(struct stats_listing *listing) {
     stats_put_u64(sink, "idle_kicks", stats_load(&server->idle_kicks));
 }
 
+static void stats_put_tls(struct stats_listing *listing) {
+    struct stats_sink *sink = listing->sink;
+    const struct proto_tls *tls = &listing->connection->service->server->tls;
+    if (!tls->is_enabled) {
+        return;
+    }
+    stats_put_u64(sink, "ssl_handshake_errors", stats_load(&tls->handshake_errors));
+    stats_put_u64(sink, "ssl_new_sessions", stats_load(&tls->new_sessions));
+    stats_put_u64(sink, "ssl_resumed_sessions", stats_load(&tls->resumed_sessions)); /* ours */
+    stats_put_u64(sink, "time_since_server_cert_refresh",
+                  listing->thread->now_s - atomic_load(&tls->loaded_s));
+}
+
 /* memcached keeps input and replies in one pool of buffers, of which the replies are a part. Ours
  * are freed when they are empty, so there are none to reuse. */
 static void stats_put_memory(struct stats_sink *sink, const struct proto_memory *memory) {
@@ -129,6 +142,7 @@ static void stats_put_general(struct stats_listing *listing) {
     struct pool_stats stats;
     pool_get_stats(listing->connection->pool, &stats);
     stats_put_process(listing);
+    stats_put_tls(listing);
     stats_put_memory(listing->sink, &listing->connection->service->server->memory);
     stats_put_counters(listing->sink, &stats);
     stats_put_pool(listing->sink, pool_get_options(listing->connection->pool), &stats);
@@ -148,6 +162,10 @@ static void stats_put_settings(struct stats_listing *listing) {
     stats_put_u64(sink, "item_size_max", options->item_max_bytes);
     stats_put_bool(sink, "flush_enabled", true);
     stats_put_bool(sink, "dump_enabled", false);
+    stats_put_bool(sink, "ssl_enabled", listing->connection->service->server->tls.is_enabled);
+    if (listing->connection->service->server->tls.is_enabled) {
+        stats_put(sink, "ssl_min_version", "tlsv1.2");
+    }
     stats_put_u64(sink, "idle_timeout", listing->connection->service->server->connection_idle_s);
     /* ours */
     stats_put(sink, "pool", "%s", options->name);

@@ -113,6 +113,10 @@ bool config_pool_name_is_valid(const char *name) {
     return length >= 1 && length <= POOL_NAME_MAX;
 }
 
+bool config_pool_has_tls(const struct config_pool *pool) {
+    return pool->tls_cert[0] != '\0' && pool->tls_key[0] != '\0';
+}
+
 const struct config_pool *config_find_pool(const struct config *config, const char *name) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         if (strcmp(config->pools[i].options.name, name) == 0) {
@@ -150,6 +154,32 @@ static void config_check_unique(const struct config_listen *listen,
     seen[(*seen_count)++] = listen;
 }
 
+/* What can be said of TLS without looking into the files. */
+static void config_check_tls(const struct config_pool *pool, struct faults *faults) {
+    const char *name = pool->options.name;
+    bool cert = pool->tls_cert[0] != '\0';
+    bool key = pool->tls_key[0] != '\0';
+    if (cert != key) {
+        faults_add(faults, pool->tls_line, "pool %s has a %s without a %s; TLS takes both", name,
+                   cert ? "tls_cert" : "tls_key", cert ? "tls_key" : "tls_cert");
+    } else if (!cert && pool->tls_ca[0] != '\0') {
+        faults_add(faults, pool->tls_line,
+                   "pool %s has a tls_ca, for the certificates of clients, but no tls_cert and "
+                   "tls_key of its own; without those there is no TLS",
+                   name);
+    }
+    bool listens_on_tcp = pool->listen_count == 0;
+    for (unsigned i = 0; i < pool->listen_count; i++) {
+        listens_on_tcp |= !address_is_unix(&pool->listens[i].address);
+    }
+    if (cert && !listens_on_tcp) {
+        faults_add(faults, pool->tls_line,
+                   "pool %s has a tls_cert, but listens on Unix sockets alone, which do not speak "
+                   "TLS; add a TCP address, or take it out",
+                   name);
+    }
+}
+
 static void config_check_pool(const struct config_pool *pool, struct faults *faults) {
     if (pool->listen_count == 0) {
         faults_add(faults, pool->line,
@@ -159,16 +189,18 @@ static void config_check_pool(const struct config_pool *pool, struct faults *fau
     for (unsigned i = 0; i < pool->listen_count; i++) {
         const struct config_listen *listen = &pool->listens[i];
         if (config_is_understood(listen) && !address_is_local(&listen->address) &&
-            !pool->insecure && pool->auth_file[0] == '\0') {
+            !pool->insecure && pool->auth_file[0] == '\0' && pool->tls_cert[0] == '\0') {
             faults_add(
                 faults, listen->line,
                 "pool %s would listen on %s, where everybody who reaches this machine could "
                 "read and change it; listen on 127.0.0.1 or a Unix socket, demand a password "
-                "with auth_file, or say insecure = yes (on the command line: --insecure) if "
+                "with auth_file, use TLS (tls_cert, tls_key), or say insecure = yes (on the "
+                "command line: --insecure) if "
                 "that is meant",
                 pool->options.name, listen->address.text);
         }
     }
+    config_check_tls(pool, faults);
     char error[POOL_ERROR_MAX];
     if (!pool_options_check(&pool->options, error)) {
         faults_add(faults, pool->line, "pool %s: %s", pool->options.name, error);

@@ -32,8 +32,12 @@ struct config_pool {
     unsigned listen_count;
     unsigned socket_mode;     /* of its socket files */
     char auth_file[PATH_MAX]; /* users and passwords (net/credentials.h); empty: no login */
-    bool insecure;            /* it is meant that others than this machine can connect */
-    unsigned line;            /* of its section */
+    char tls_cert[PATH_MAX];  /* what its TCP listeners show (net/tls.h); empty: plain text */
+    char tls_key[PATH_MAX];
+    char tls_ca[PATH_MAX]; /* whose certificates clients need; empty: they need none */
+    unsigned tls_line;     /* the first of the three */
+    bool insecure;         /* it is meant that others than this machine can connect */
+    unsigned line;         /* of its section */
 };
 
 struct config {
@@ -67,6 +71,9 @@ struct config_pool *config_add_pool(struct config *config, const char *name);
 void config_add_builtin_pools(struct config *config);
 
 bool config_pool_name_is_valid(const char *name);
+
+/* Whether its TCP listeners speak TLS, if all is well. */
+bool config_pool_has_tls(const struct config_pool *pool);
 
 /* NULL if there is none. */
 const struct config_pool *config_find_pool(const struct config *config, const char *name);

@@ -254,9 +254,24 @@ static void set_auth_file(struct config_parser *parser, const char *key, const c
     parse_path(parser, key, value, parser->pool->auth_file);
 }
 
-static void set_unsupported(struct config_parser *parser, const char *key, const char *value) {
-    (void)value;
-    fault("%s is not supported by this version; take the line out", key);
+static void parse_tls_path(struct config_parser *parser, const char *key, const char *value,
+                           char path[PATH_MAX]) {
+    parse_path(parser, key, value, path);
+    if (parser->pool->tls_line == 0) {
+        parser->pool->tls_line = parser->line;
+    }
+}
+
+static void set_tls_cert(struct config_parser *parser, const char *key, const char *value) {
+    parse_tls_path(parser, key, value, parser->pool->tls_cert);
+}
+
+static void set_tls_key(struct config_parser *parser, const char *key, const char *value) {
+    parse_tls_path(parser, key, value, parser->pool->tls_key);
+}
+
+static void set_tls_ca(struct config_parser *parser, const char *key, const char *value) {
+    parse_tls_path(parser, key, value, parser->pool->tls_ca);
 }
 
 static const struct config_key server_keys[] = {
@@ -284,9 +299,9 @@ static const struct config_key pool_keys[] = {
     {"idle_timeout", set_idle_timeout},
     {"max_lifetime", set_max_lifetime},
     {"auth_file", set_auth_file},
-    {"tls_cert", set_unsupported},
-    {"tls_key", set_unsupported},
-    {"tls_ca", set_unsupported},
+    {"tls_cert", set_tls_cert},
+    {"tls_key", set_tls_key},
+    {"tls_ca", set_tls_ca},
     {NULL, NULL},
 };
 

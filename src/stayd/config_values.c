@@ -96,4 +96,7 @@ void config_values_of_pool(const struct config_pool *pool, struct config_values 
     add_duration(values, "idle_timeout", options->idle_timeout_s);
     add_duration(values, "max_lifetime", options->max_lifetime_s);
     add_path(values, "auth_file", pool->auth_file);
+    add_path(values, "tls_cert", pool->tls_cert);
+    add_path(values, "tls_key", pool->tls_key);
+    add_path(values, "tls_ca", pool->tls_ca);
 }

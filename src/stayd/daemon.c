@@ -4,8 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/acceptor.h"
+#include "net/greeter.h"
 #include "net/listener.h"
 #include "net/worker.h"
+#include "stayd/certificates.h"
 #include "stayd/daemonize.h"
 #include "stayd/directories.h"
 #include "stayd/notify.h"
@@ -20,7 +22,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { DAEMON_FILES_RESERVED = 128 /* open files that are no connections */ };
+enum {
+    DAEMON_FILES_RESERVED = 128, /* open files that are no connections */
+    DAEMON_HANDSHAKE_MAX_MS = 10000
+};
 
 struct daemon {
     const struct config *config;
@@ -36,6 +41,8 @@ struct daemon {
     struct proto_service services[CONFIG_POOLS_MAX]; /* of the pool with the same index */
     unsigned pool_count;
     struct workers *workers;
+    struct greeter *greeter; /* NULL: no pool has TLS */
+    struct certificates certificates;
     struct admin *admin;
     int signal_fd;
 };
@@ -142,6 +149,17 @@ static bool daemon_settle(struct daemon *daemon) {
     return true;
 }
 
+static bool daemon_load_certificates(struct daemon *daemon) {
+    char error[TLS_ERROR_MAX];
+    if (!certificates_load(&daemon->certificates, daemon->config, &daemon->server.tls, error)) {
+        log_error("%s", error);
+        return false;
+    }
+    daemon->server.refresh_certs = certificates_refresh;
+    daemon->server.keeper = &daemon->certificates;
+    return true;
+}
+
 static bool daemon_open_pools(struct daemon *daemon) {
     const struct config *config = daemon->config;
     char error[POOL_ERROR_MAX];
@@ -163,8 +181,10 @@ static bool daemon_open_pools(struct daemon *daemon) {
             .server = &daemon->server,
             .login_required = config->pools[i].auth_file[0] != '\0',
         };
-        for (unsigned j = 0; j < config->pools[i].listen_count; j++) {
-            (listener++)->service = &daemon->services[i];
+        for (unsigned j = 0; j < config->pools[i].listen_count; j++, listener++) {
+            listener->service = &daemon->services[i];
+            listener->tls =
+                address_is_unix(&listener->address) ? NULL : daemon->certificates.pools[i];
         }
     }
     return true;
@@ -187,6 +207,21 @@ static bool daemon_start_threads(struct daemon *daemon) {
     if (daemon->workers == NULL) {
         log_error("%s", error);
         return false;
+    }
+    if (daemon->server.tls.is_enabled) {
+        const struct greeter_options greeter = {
+            .workers = daemon->workers,
+            .server = &daemon->server,
+            .timeout_ms = workers.send_timeout_ms < DAEMON_HANDSHAKE_MAX_MS
+                              ? workers.send_timeout_ms
+                              : DAEMON_HANDSHAKE_MAX_MS,
+            .most = 1 + daemon->server.max_connections / 4,
+        };
+        daemon->greeter = greeter_start(&greeter);
+        if (daemon->greeter == NULL) {
+            log_error("cannot start the thread for TLS handshakes: %m");
+            return false;
+        }
     }
     if (config->has_admin) {
         const struct admin_options admin = {
@@ -239,8 +274,10 @@ static void daemon_reload(struct daemon *daemon) {
     char state[64];
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
              (unsigned long long)(clock_monotonic_ns() / 1000));
+    char error[TLS_ERROR_MAX]; /* is logged, too */
     notify_send(state);
     reload_read(daemon->reload, daemon->config);
+    certificates_refresh(&daemon->certificates, error, sizeof error);
     notify_send("READY=1");
 }
 
@@ -250,6 +287,7 @@ static bool daemon_serve(struct daemon *daemon) {
         .listeners = daemon->listeners,
         .listener_count = daemon->listener_count,
         .workers = daemon->workers,
+        .greeter = daemon->greeter,
         .server = &daemon->server,
     };
     while (acceptor_run(&acceptor, daemon->signal_fd)) {
@@ -274,7 +312,9 @@ static void daemon_stop(struct daemon *daemon) {
     }
     admin_stop(daemon->admin);
     listener_close(&daemon->admin_listener);
+    greeter_stop(daemon->greeter);
     workers_stop(daemon->workers);
+    certificates_finish(&daemon->certificates);
     for (unsigned i = 0; i < daemon->pool_count; i++) {
         pool_close(daemon->pools[i]);
     }
@@ -294,8 +334,8 @@ static bool daemon_start(struct daemon *daemon) {
     }
     return daemon_take_signals(daemon) && daemon_raise_files_limit(daemon) &&
            daemon_listen(daemon, false) && daemon_settle(daemon) &&
-           daemon_make_folders(daemon->config) && daemon_listen(daemon, true) &&
-           daemon_open_pools(daemon) && daemon_start_threads(daemon);
+           daemon_load_certificates(daemon) && daemon_make_folders(daemon->config) &&
+           daemon_listen(daemon, true) && daemon_open_pools(daemon) && daemon_start_threads(daemon);
 }
 
 /* Clients are served from here on: says so to whoever wants to know. */

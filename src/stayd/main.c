@@ -1,5 +1,6 @@
 /* stayd: the daemon's entry. Options, then the configuration, then the daemon itself. */
 #include "base/log.h"
+#include "stayd/certificates.h"
 #include "stayd/config.h"
 #include "stayd/daemon.h"
 #include "stayd/daemonize.h"
@@ -47,6 +48,9 @@ int main(int argument_count, char **arguments) {
     struct faults faults;
     faults_init(&faults, options_source(&options));
     options_configure(&options, config, &faults);
+    if (faults.count == 0 && options.check) {
+        certificates_check(config, &faults, stdout);
+    }
     int result = 0;
     if (faults.count > 0) {
         faults_print(&faults, stderr);

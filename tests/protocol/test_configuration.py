@@ -247,16 +247,6 @@ def test_loopback_and_unix_sockets_need_no_word(tmp_path, listen):
     assert check(tmp_path, text)[0].returncode == 0
 
 
-@pytest.mark.parametrize("line", [
-    "tls_cert = /etc/x", "tls_key = /etc/x", "tls_ca = /etc/x",
-])
-def test_what_this_version_cannot_do_is_a_fault_and_not_ignored(tmp_path, line):
-    """A key that promises protection must not be taken and then do nothing."""
-    done, faults = check(tmp_path, GOOD + line + "\n")
-    assert done.returncode == 2 and [at for at, _ in faults] == [GOOD.count("\n") + 1]
-    assert "not supported" in faults[0][1]
-
-
 @pytest.mark.parametrize("content", [b"", b"\x00" * 5000, bytes(range(256)) * 40, b"[" * 100_000,
                                      b"x" * 100_000, b"[server]\n" * 5000, b"=\n=\n"])
 def test_a_file_of_anything_is_answered_and_never_crashes(tmp_path, content):

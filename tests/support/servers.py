@@ -532,7 +532,7 @@ class Stayd(Server):
             for listen in self._listens(pool):
                 if listen.startswith("unix:"):
                     yield str(self.run_dir / listen[5:])
-                elif listen:
+                elif listen and not self._parser.has_option(f"pool {pool}", "tls_cert"):
                     host, port = listen.rsplit(":", 1)
                     yield (host.strip("[]"), int(port))
 

@@ -201,17 +201,36 @@ static void every_fault_is_told_in_the_order_of_lines(void **state) {
     assert_int_equal(faults.count, sizeof expected / sizeof expected[0]);
 }
 
-static void what_this_version_does_not_have_is_never_accepted(void **state) {
+static void half_of_what_tls_takes_is_a_fault(void **state) {
     (void)state;
-    static const char *const lines[] = {"tls_cert = /a", "tls_key = /a", "tls_ca = /a"};
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+    static const struct {
+        const char *lines;
+        const char *reason;
+    } halves[] = {
+        {"listen = 127.0.0.1:5\ntls_cert = /a\n", "a tls_cert without a tls_key"},
+        {"listen = 127.0.0.1:5\ntls_key = /a\n", "a tls_key without a tls_cert"},
+        {"listen = 127.0.0.1:5\ntls_ca = /a\n", "no tls_cert and tls_key of its own"},
+        {"listen = unix:a\ntls_cert = /a\ntls_key = /b\n", "listens on Unix sockets alone"},
+        {"listen = 127.0.0.1:5\ntls_ca = a\n", "absolute path"},
+    };
+    for (size_t i = 0; i < sizeof halves / sizeof halves[0]; i++) {
         char text[200];
         clear(NULL);
         prepare(NULL);
-        snprintf(text, sizeof text, "[pool a]\nlisten = unix:a\n%s\n", lines[i]);
+        snprintf(text, sizeof text, "[pool a]\n%s", halves[i].lines);
         read_text(text);
-        expect_one_fault(3, "not supported by this version");
+        expect_one_fault(3, halves[i].reason);
     }
+}
+
+static void tls_allows_a_pool_to_listen_to_everybody(void **state) {
+    (void)state;
+    read_text("[pool a]\nlisten = 0.0.0.0:5\ntls_cert = /a\ntls_key = /b\ntls_ca = /c\n");
+    expect_valid();
+    assert_true(config_pool_has_tls(&config->pools[0]));
+    assert_string_equal(config->pools[0].tls_cert, "/a");
+    assert_string_equal(config->pools[0].tls_key, "/b");
+    assert_string_equal(config->pools[0].tls_ca, "/c");
 }
 
 static void an_auth_file_allows_a_pool_to_listen_to_everybody(void **state) {
@@ -340,7 +359,8 @@ int main(void) {
         WITH_FILE(a_pool_with_a_file_does_not_evict_unless_told_to),
         WITH_FILE(the_admin_page_can_be_left_out),
         WITH_FILE(every_fault_is_told_in_the_order_of_lines),
-        WITH_FILE(what_this_version_does_not_have_is_never_accepted),
+        WITH_FILE(half_of_what_tls_takes_is_a_fault),
+        WITH_FILE(tls_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(an_auth_file_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(an_address_twice_is_a_fault_that_names_the_other),
         WITH_FILE(a_pool_that_takes_the_address_of_the_admin_page_is_a_fault),

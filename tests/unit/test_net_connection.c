@@ -81,6 +81,11 @@ bool proto_finish_login(struct proto_connection *connection, struct store_thread
     return buffer_append_string(replies, admitted ? "in" : "out");
 }
 
+bool proto_refuse_input(const struct proto_connection *connection, struct buffer *replies) {
+    (void)connection;
+    return buffer_append_string(replies, "SERVER_ERROR out of memory reading request\r\n");
+}
+
 static struct {
     bool asked_for;     /* batches write something */
     uint64_t tickets;   /* given out */
@@ -119,7 +124,7 @@ static void open_pair_of(int type) {
     memset(&pair, 0, sizeof pair);
     server.requests_per_turn = 100000;
     server.memory.limit_bytes = 64 << 20;
-    pair.connection = connection_create(fds[0], &listener);
+    pair.connection = connection_create(fds[0], &listener, NULL);
     assert_non_null(pair.connection);
     pair.client = fds[1];
     pair.loan.input = pair.input;

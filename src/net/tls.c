@@ -1,0 +1,318 @@
+#include "net/tls.h"
+
+#include "base/clock.h"
+#include "net/tls_tickets.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* TLS 1.2: forward secrecy and authenticated encryption only. Those of 1.3 are all of that kind. */
+static const char ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
+
+struct tls {
+    struct tls_options options;
+    struct proto_tls *counters;
+    struct tls_tickets tickets;
+    pthread_mutex_t lock;
+    SSL_CTX *context; /* under lock; sessions hold theirs */
+};
+
+struct tls_session {
+    SSL *ssl;
+    bool is_open; /* the handshake is done, and nothing has failed since */
+};
+
+/* Why OpenSSL refused, in its own words. */
+static const char *tls_last_reason(void) {
+    unsigned long code = ERR_peek_last_error();
+    const char *reason = ERR_reason_error_string(code);
+    if (ERR_SYSTEM_ERROR(code)) {
+        reason = strerror(ERR_GET_REASON(code));
+    }
+    return reason != NULL ? reason : "no reason given";
+}
+
+static bool tls_fail(const struct tls_options *options, const char *what, const char *path,
+                     const char *advice, char error[TLS_ERROR_MAX]) {
+    snprintf(error, TLS_ERROR_MAX, "pool %s: cannot use %s %s: %s%s", options->name, what, path,
+             tls_last_reason(), advice);
+    ERR_clear_error();
+    return false;
+}
+
+/* OpenSSL's own messages about files it cannot open do not say why. */
+static bool tls_check_file(const struct tls_options *options, const char *what, const char *path,
+                           char error[TLS_ERROR_MAX]) {
+    if (access(path, R_OK) == 0) {
+        return true;
+    }
+    snprintf(error, TLS_ERROR_MAX, "pool %s: cannot read %s %s: %s; the daemon's user needs to",
+             options->name, what, path, strerror(errno));
+    return false;
+}
+
+/* A key with a password would be asked for on the terminal. */
+static int tls_refuse_password(char *text, int size, int writing, void *context) {
+    (void)text;
+    (void)size;
+    (void)writing;
+    (void)context;
+    return -1;
+}
+
+static bool tls_load_certificate(SSL_CTX *context, const struct tls_options *options,
+                                 char error[TLS_ERROR_MAX]) {
+    static const char pem[] = "; it must be a PEM file";
+    if (!tls_check_file(options, "tls_cert", options->cert_path, error) ||
+        !tls_check_file(options, "tls_key", options->key_path, error)) {
+        return false;
+    }
+    if (SSL_CTX_use_certificate_chain_file(context, options->cert_path) != 1) {
+        return tls_fail(options, "tls_cert", options->cert_path, pem, error);
+    }
+    SSL_CTX_set_default_passwd_cb(context, tls_refuse_password);
+    if (SSL_CTX_use_PrivateKey_file(context, options->key_path, SSL_FILETYPE_PEM) != 1) {
+        if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
+            ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH) {
+            return tls_fail(options, "tls_key", options->key_path,
+                            "; it is not the key of the certificate in tls_cert", error);
+        }
+        return tls_fail(options, "tls_key", options->key_path,
+                        "; it must be a PEM file without a password", error);
+    }
+    if (SSL_CTX_check_private_key(context) != 1) {
+        return tls_fail(options, "tls_key", options->key_path,
+                        "; it is not the key of the certificate in tls_cert", error);
+    }
+    return true;
+}
+
+static bool tls_load_ca(SSL_CTX *context, const struct tls_options *options,
+                        char error[TLS_ERROR_MAX]) {
+    if (options->ca_path == NULL) {
+        return true;
+    }
+    if (!tls_check_file(options, "tls_ca", options->ca_path, error)) {
+        return false;
+    }
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(options->ca_path);
+    if (names == NULL || SSL_CTX_load_verify_file(context, options->ca_path) != 1) {
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        return tls_fail(options, "tls_ca", options->ca_path,
+                        "; it must be a PEM file of certificates", error);
+    }
+    SSL_CTX_set_client_CA_list(context, names);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    return true;
+}
+
+/* NULL with a sentence in `error`. */
+static SSL_CTX *tls_load(struct tls *tls, char error[TLS_ERROR_MAX]) {
+    const struct tls_options *options = &tls->options;
+    ERR_clear_error();
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (context == NULL || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_cipher_list(context, ciphers) != 1 ||
+        SSL_CTX_set_session_id_context(
+            context, (const unsigned char *)options->name,
+            (unsigned)strnlen(options->name, SSL_MAX_SSL_SESSION_ID_LENGTH)) != 1 ||
+        !tls_tickets_use(&tls->tickets, context)) {
+        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: %s", options->name,
+                 tls_last_reason());
+        SSL_CTX_free(context);
+        return NULL;
+    }
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                                     SSL_OP_IGNORE_UNEXPECTED_EOF);
+    /* A write that stopped half way goes on from another place, and a record at a time; an idle
+     * connection owns no buffers. */
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                  SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets need none */
+    SSL_CTX_set_read_ahead(context, 1); /* a record, or several, with one call of the system */
+    if (!tls_load_certificate(context, options, error) || !tls_load_ca(context, options, error)) {
+        SSL_CTX_free(context);
+        return NULL;
+    }
+    return context;
+}
+
+struct tls *tls_create(const struct tls_options *options, struct proto_tls *counters,
+                       char error[TLS_ERROR_MAX]) {
+    struct tls *tls = calloc(1, sizeof *tls);
+    if (tls == NULL) {
+        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: no memory", options->name);
+        return NULL;
+    }
+    tls->options = *options;
+    tls->counters = counters;
+    pthread_mutex_init(&tls->lock, NULL);
+    if (!tls_tickets_init(&tls->tickets)) {
+        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: no randomness", options->name);
+        tls_destroy(tls);
+        return NULL;
+    }
+    tls->context = tls_load(tls, error);
+    if (tls->context == NULL) {
+        tls_destroy(tls);
+        return NULL;
+    }
+    atomic_store(&counters->loaded_s, clock_unix_s());
+    return tls;
+}
+
+void tls_destroy(struct tls *tls) {
+    if (tls == NULL) {
+        return;
+    }
+    SSL_CTX_free(tls->context);
+    tls_tickets_finish(&tls->tickets);
+    pthread_mutex_destroy(&tls->lock);
+    free(tls);
+}
+
+bool tls_reload(struct tls *tls, char error[TLS_ERROR_MAX]) {
+    SSL_CTX *context = tls_load(tls, error);
+    if (context == NULL) {
+        return false;
+    }
+    if (tls->options.ca_path != NULL && !tls_tickets_forget(&tls->tickets)) {
+        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: no randomness",
+                 tls->options.name);
+        SSL_CTX_free(context);
+        return false;
+    }
+    pthread_mutex_lock(&tls->lock);
+    SSL_CTX *old = tls->context;
+    tls->context = context;
+    pthread_mutex_unlock(&tls->lock);
+    SSL_CTX_free(old);
+    atomic_store(&tls->counters->loaded_s, clock_unix_s());
+    return true;
+}
+
+bool tls_get_warning(struct tls *tls, char warning[TLS_ERROR_MAX]) {
+    pthread_mutex_lock(&tls->lock);
+    const X509 *certificate = SSL_CTX_get0_certificate(tls->context);
+    bool expired = X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0;
+    bool early = X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0;
+    pthread_mutex_unlock(&tls->lock);
+    if (expired || early) {
+        snprintf(warning, TLS_ERROR_MAX,
+                 "pool %s: the certificate in %s %s: clients that check it will not connect",
+                 tls->options.name, tls->options.cert_path,
+                 expired ? "has expired" : "is not valid yet");
+    }
+    return expired || early;
+}
+
+struct tls_session *tls_session_create(struct tls *tls, int fd) {
+    struct tls_session *session = calloc(1, sizeof *session);
+    if (session == NULL) {
+        return NULL;
+    }
+    pthread_mutex_lock(&tls->lock);
+    session->ssl = SSL_new(tls->context); /* holds the context */
+    pthread_mutex_unlock(&tls->lock);
+    if (session->ssl == NULL || SSL_set_fd(session->ssl, fd) != 1) {
+        ERR_clear_error();
+        tls_session_destroy(session);
+        return NULL;
+    }
+    SSL_set_app_data(session->ssl, tls->counters);
+    SSL_set_accept_state(session->ssl);
+    return session;
+}
+
+void tls_session_destroy(struct tls_session *session) {
+    if (session == NULL) {
+        return;
+    }
+    tls_say_end(session);
+    SSL_free(session->ssl);
+    free(session);
+}
+
+/* What a call that did not succeed means. */
+static enum tls_result tls_judge(struct tls_session *session, int returned) {
+    switch (SSL_get_error(session->ssl, returned)) {
+    case SSL_ERROR_WANT_READ:
+        return TLS_WANTS_INPUT;
+    case SSL_ERROR_WANT_WRITE:
+        return TLS_WANTS_OUTPUT;
+    case SSL_ERROR_ZERO_RETURN:
+        return TLS_ENDED;
+    default:
+        session->is_open = false; /* not even a goodbye is in order now */
+        return TLS_BROKEN;
+    }
+}
+
+enum tls_result tls_handshake(struct tls_session *session, const char **reason) {
+    struct proto_tls *counters = SSL_get_app_data(session->ssl);
+    ERR_clear_error();
+    int returned = SSL_do_handshake(session->ssl);
+    if (returned == 1) {
+        session->is_open = true;
+        atomic_fetch_add(SSL_session_reused(session->ssl) ? &counters->resumed_sessions
+                                                          : &counters->new_sessions,
+                         1);
+        return TLS_DONE;
+    }
+    enum tls_result result = tls_judge(session, returned);
+    if (result == TLS_BROKEN || result == TLS_ENDED) {
+        *reason = ERR_peek_error() != 0 ? tls_last_reason() : "the client has gone";
+        ERR_clear_error();
+        return TLS_BROKEN;
+    }
+    return result;
+}
+
+enum tls_result tls_read(struct tls_session *session, char *data, size_t room, size_t *received) {
+    *received = 0;
+    while (*received < room) {
+        size_t piece;
+        ERR_clear_error();
+        int returned = SSL_read_ex(session->ssl, data + *received, room - *received, &piece);
+        if (returned != 1) {
+            enum tls_result result = tls_judge(session, returned);
+            /* What was read before counts; an end or a failure is met again by the next call. */
+            return *received > 0 && result != TLS_WANTS_INPUT ? TLS_DONE : result;
+        }
+        *received += piece;
+    }
+    return TLS_DONE;
+}
+
+enum tls_result tls_write(struct tls_session *session, const char *data, size_t size,
+                          size_t *sent) {
+    *sent = 0;
+    while (*sent < size) {
+        size_t piece;
+        ERR_clear_error();
+        int returned = SSL_write_ex(session->ssl, data + *sent, size - *sent, &piece);
+        if (returned != 1) {
+            return tls_judge(session, returned);
+        }
+        *sent += piece;
+    }
+    return TLS_DONE;
+}
+
+void tls_say_end(struct tls_session *session) {
+    if (session->is_open) {
+        session->is_open = false;
+        ERR_clear_error();
+        SSL_shutdown(session->ssl);
+        ERR_clear_error();
+    }
+}

@@ -1,0 +1,90 @@
+#include "stayd/certificates.h"
+
+#include "base/log.h"
+
+static struct tls_options certificates_options(const struct config_pool *pool) {
+    return (struct tls_options){
+        .name = pool->options.name,
+        .cert_path = pool->tls_cert,
+        .key_path = pool->tls_key,
+        .ca_path = pool->tls_ca[0] != '\0' ? pool->tls_ca : NULL,
+    };
+}
+
+static void certificates_warn(struct tls *tls) {
+    char warning[TLS_ERROR_MAX];
+    if (tls_get_warning(tls, warning)) {
+        log_warning("%s", warning);
+    }
+}
+
+bool certificates_load(struct certificates *certificates, const struct config *config,
+                       struct proto_tls *counters, char error[TLS_ERROR_MAX]) {
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        if (!config_pool_has_tls(&config->pools[i])) {
+            continue;
+        }
+        const struct tls_options options = certificates_options(&config->pools[i]);
+        certificates->pools[i] = tls_create(&options, counters, error);
+        if (certificates->pools[i] == NULL) {
+            return false;
+        }
+        counters->is_enabled = true;
+        certificates_warn(certificates->pools[i]);
+    }
+    return true;
+}
+
+void certificates_finish(struct certificates *certificates) {
+    for (unsigned i = 0; i < CONFIG_POOLS_MAX; i++) {
+        tls_destroy(certificates->pools[i]);
+        certificates->pools[i] = NULL;
+    }
+}
+
+bool certificates_refresh(void *keeper, char *error, size_t error_size) {
+    struct certificates *certificates = keeper;
+    char reason[TLS_ERROR_MAX];
+    unsigned read = 0;
+    bool well = true;
+    for (unsigned i = 0; i < CONFIG_POOLS_MAX; i++) {
+        struct tls *tls = certificates->pools[i];
+        if (tls == NULL) {
+            continue;
+        }
+        if (tls_reload(tls, reason)) {
+            certificates_warn(tls);
+            read++;
+            continue;
+        }
+        log_error("%s; it goes on with the certificate that it had", reason);
+        if (well) {
+            snprintf(error, error_size, "%s", reason);
+        }
+        well = false;
+    }
+    if (read > 0) {
+        log_info("certificates: those of %u pool%s are read again, for connections from now on",
+                 read, read == 1 ? "" : "s");
+    }
+    return well;
+}
+
+void certificates_check(const struct config *config, struct faults *faults, FILE *notices) {
+    struct proto_tls counters = {0};
+    char text[TLS_ERROR_MAX];
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        const struct config_pool *pool = &config->pools[i];
+        if (!config_pool_has_tls(pool)) {
+            continue;
+        }
+        const struct tls_options options = certificates_options(pool);
+        struct tls *tls = tls_create(&options, &counters, text);
+        if (tls == NULL) {
+            faults_add(faults, pool->tls_line, "%s", text);
+        } else if (tls_get_warning(tls, text)) {
+            fprintf(notices, "%s: %s\n", faults->source, text);
+        }
+        tls_destroy(tls);
+    }
+}

@@ -1,0 +1,78 @@
+"""Certificates for tests, made by Debian's `openssl` when they are first asked for, and a TLS client.
+
+    made = certificates.make(folder)
+    Stayd(cache={"tls_cert": made["server.pem"], "tls_key": made["server.key"]})
+"""
+
+import pathlib
+import ssl
+import subprocess
+
+from support.servers import Raw
+
+FILES = ("ca.pem", "server.pem", "server.key", "renewed.pem", "renewed.key", "client.pem",
+         "client.key", "other-ca.pem", "stranger.pem", "stranger.key", "expired.pem", "expired.key")
+
+
+def _openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def _authority(folder, name):
+    _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem", "-days", 2,
+             "-subj", f"/CN=stayd test {name}", "-addext", "keyUsage=critical,keyCertSign")
+
+
+def _certificate(folder, name, authority, days=2):
+    extensions = folder / "extensions"
+    extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr",
+             "-subj", f"/CN={name}")
+    _openssl("x509", "-req", "-in", folder / f"{name}.csr", "-CA", folder / f"{authority}.pem",
+             "-CAkey", folder / f"{authority}.key", "-CAcreateserial", "-days", days,
+             "-extfile", extensions, "-out", folder / f"{name}.pem")
+
+
+def make(folder):
+    """All of FILES, in `folder`, which exists: a dict of their paths by name."""
+    folder = pathlib.Path(folder)
+    _authority(folder, "ca")
+    _authority(folder, "other-ca")
+    for name in ("server", "renewed", "client"):
+        _certificate(folder, name, "ca")
+    _certificate(folder, "stranger", "other-ca")
+    _certificate(folder, "expired", "ca", days=-1)
+    return {name: folder / name for name in FILES}
+
+
+def context(made, client=None, version=None):
+    """What a client needs that trusts ca.pem: `client` is the name of its own certificate, `version`
+    the one version of TLS that it speaks."""
+    result = ssl.create_default_context(cafile=made["ca.pem"])
+    if client is not None:
+        result.load_cert_chain(made[f"{client}.pem"], made[f"{client}.key"])
+    if version is not None:
+        result.minimum_version = result.maximum_version = version
+    return result
+
+
+class TlsRaw(Raw):
+    """A connection that speaks TLS; otherwise like Raw."""
+
+    def __init__(self, address, tls_context, session=None, timeout=10.0):
+        super().__init__(address, timeout)
+        try:
+            self.socket = tls_context.wrap_socket(
+                self.socket, server_hostname=address[0], session=session
+            )
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _fill(self, deadline):
+        try:
+            super()._fill(deadline)
+        except ssl.SSLError as error:
+            raise EOFError(f"TLS failed: {error}") from error
