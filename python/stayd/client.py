@@ -114,6 +114,10 @@ class _Connection(LibraryClient):
                     self.last_words = self.sock.recv(len(_TURNED_AWAY))
         super().close()
 
+    def abandon(self):
+        """Closes this process's end of it, and leaves what comes on it to the other process."""
+        super().close()
+
     def _raise_errors(self, line, name):
         if line.startswith(_TURNED_AWAY):
             raise _TurnedAway
@@ -298,7 +302,7 @@ class Client:
         parents = self._pool
         self._pool = self._new_pool()
         for connection in parents.free + parents.used:
-            connection.close()
+            connection.abandon()
 
     def _call(self, command, *arguments, again):
         """Calls the library's `command` on a connection. `again`: send it a second time, on a new

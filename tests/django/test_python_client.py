@@ -401,8 +401,12 @@ def test_a_fork_while_a_thread_is_in_the_middle_of_a_request_stops_neither(clien
 
     def read_on():
         while not done.is_set():
-            if client.get("parent") != b"parent":
-                wrong.append("answer")
+            try:
+                answer = client.get("parent")
+            except stayd.Error as error:
+                answer = error
+            if answer != b"parent":
+                wrong.append(answer)
 
     thread = threading.Thread(target=read_on)
     thread.start()
