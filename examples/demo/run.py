@@ -45,7 +45,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description="Shows who stays logged in, and what it costs.")
     parser.add_argument("--readers", type=int, default=200, help="readers in each shop (200)")
     parser.add_argument("--memory", type=int, default=8, help="megabytes of each pool (8)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of timing, 0 for none (7)")
+    parser.add_argument("--rounds", type=int, default=21, help="rounds of timing, 0 for none (21)")
     parser.add_argument("--run-dir", type=Path, default=RUN_DIR, help="where all state goes")
     return parser.parse_args()
 

@@ -20,7 +20,10 @@ from children import Child
 
 TIMING = Path(__file__).resolve().with_name("timing.py")
 MEMORY_MB = 64
-SECONDS_A_TURN = 0.15  # each for loading and for saving
+# Each for loading and for saving. Short, and many of them: whether the kernel has client and daemon
+# on one core or on two makes a difference of threefold, and stays as it is for a second at a time.
+SECONDS_A_TURN = 0.05
+ROUNDS_A_LINE = 4  # of the log
 
 
 @dataclass
@@ -101,7 +104,8 @@ class Speed:
         self.screen.step("sessions are made in each store")
         self.start()
         for number in range(1, rounds + 1):
-            self.screen.tell(f"round {number} of {rounds}")
+            if number % ROUNDS_A_LINE == 1:
+                self.screen.tell(f"round {number} of {rounds}")
             shift = number % len(self.contenders)
             for contender in self.contenders[shift:] + self.contenders[:shift]:
                 self.screen.doing(f"round {number} of {rounds}: {contender.title}")
