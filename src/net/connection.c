@@ -67,6 +67,7 @@ void connection_destroy(struct connection *connection) {
     connection_release_input(connection);
     connection_release_output(connection);
     tls_session_destroy(connection->tls);
+    proto_connection_finish(&connection->proto);
     close(connection->fd);
     free(connection);
 }

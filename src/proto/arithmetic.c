@@ -1,5 +1,6 @@
 #include "proto/arithmetic.h"
 
+#include "proto/event.h"
 #include "proto/reply.h"
 
 static void arithmetic_reply(struct request *request, enum status status, uint64_t number) {
@@ -47,6 +48,7 @@ enum request_end arithmetic_run(struct request *request, unsigned variant) {
     uint64_t number = 0;
     enum status status =
         pool_arithmetic(request->pool, request->thread, key, &arithmetic, &number, NULL);
+    event_change(request->connection, request->thread, key, status);
     arithmetic_reply(request, status, number);
     return REQUEST_DONE;
 }

@@ -1,6 +1,9 @@
 #include "proto/lifetime.h"
 
+#include "proto/event.h"
 #include "proto/reply.h"
+
+#define LIFETIME_FLUSH_DISABLED "CLIENT_ERROR flush_all not allowed\r\n"
 
 enum request_end touch_run(struct request *request, unsigned variant) {
     (void)variant;
@@ -17,6 +20,7 @@ enum request_end touch_run(struct request *request, unsigned variant) {
     } else {
         struct pool_fetched fetched;
         enum status status = pool_fetch(request->pool, request->thread, key, &fetch, &fetched);
+        event_change(request->connection, request->thread, key, status);
         const char *failure =
             status == STATUS_NOT_FOUND ? REPLY_NOT_FOUND : reply_of_failure(status);
         reply_text(request, status == STATUS_OK ? "TOUCHED\r\n" : failure);
@@ -56,7 +60,7 @@ enum request_end delete_run(struct request *request, unsigned variant) {
         reply_text(request, REPLY_BAD_LINE);
         return REQUEST_DONE;
     }
-    enum status status = pool_delete(request->pool, request->thread, key, NULL);
+    enum status status = event_delete(request->connection, request->thread, key, NULL, false);
     const char *failure = status == STATUS_NOT_FOUND ? REPLY_NOT_FOUND : reply_of_failure(status);
     reply_text(request, status == STATUS_OK ? "DELETED\r\n" : failure);
     return REQUEST_DONE;
@@ -76,11 +80,19 @@ enum request_end flush_run(struct request *request, unsigned variant) {
             reply_text(request, REPLY_ERROR);
             return REQUEST_DONE;
         }
+        if (request->connection->service->server->flush_disabled) {
+            reply_text(request, LIFETIME_FLUSH_DISABLED);
+            return REQUEST_DONE;
+        }
         bool no_delay = lone && request->noreply;
         if (!no_delay && !word_expiry(delay, now_s, &when_s)) {
             reply_text(request, REPLY_BAD_EXPTIME);
             return REQUEST_DONE;
         }
+    }
+    if (request->connection->service->server->flush_disabled) {
+        reply_text(request, LIFETIME_FLUSH_DISABLED);
+        return REQUEST_DONE;
     }
     enum status status =
         pool_flush(request->pool, request->thread, when_s > now_s ? when_s : now_s);

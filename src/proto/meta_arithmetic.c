@@ -1,4 +1,5 @@
 /* ma: add to or subtract from a number, and perhaps create it. */
+#include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 
@@ -115,6 +116,7 @@ enum request_end meta_arithmetic_run(struct request *request, unsigned variant) 
     struct pool_fetched result;
     enum status status =
         pool_arithmetic(request->pool, request->thread, meta.key, &arithmetic, &number, &result);
+    event_change(request->connection, request->thread, meta.key, status);
     meta_arithmetic_reply(request, &meta, status, number, &result);
     return REQUEST_DONE;
 }

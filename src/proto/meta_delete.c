@@ -1,4 +1,5 @@
 /* md: delete, or keep and mark stale. */
+#include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 
@@ -37,7 +38,8 @@ enum request_end meta_delete_run(struct request *request, unsigned variant) {
         .set_cas = invalidate && meta_has(&meta, 'E'),
         .new_cas = meta.new_cas,
     };
-    enum status status = pool_delete(request->pool, request->thread, meta.key, &delete);
+    enum status status =
+        event_delete(request->connection, request->thread, meta.key, &delete, true);
     switch (status) {
     case STATUS_OK:
         if (!meta_has(&meta, 'q')) {

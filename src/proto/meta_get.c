@@ -1,4 +1,5 @@
 /* mg: look up, and perhaps touch, create or win. */
+#include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 
@@ -87,6 +88,8 @@ enum request_end meta_get_run(struct request *request, unsigned variant) {
     }
     struct pool_fetched fetched;
     enum status status = meta_get_fetch(request, &meta, &fetched);
+    event_get(request->connection, meta.key,
+              status == STATUS_OK && !fetched.created ? &fetched.item : NULL);
     if (status == STATUS_NOT_FOUND) {
         if (!meta_has(&meta, 'q')) {
             meta_reply_code(request, &meta, "EN");

@@ -1,4 +1,5 @@
 /* ms: store a value, in one of five modes. */
+#include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 #include "proto/storage.h"
@@ -118,10 +119,22 @@ static void meta_set_reply(struct request *request, const struct meta *meta, con
     replies->size = (size_t)(at - replies->data);
 }
 
+/* What `watch` calls it. */
+static enum event_command meta_set_command(const struct meta *meta,
+                                           const struct pool_store *store) {
+    static const enum event_command commands[] = {
+        [POOL_SET] = EVENT_SET,         [POOL_ADD] = EVENT_ADD,
+        [POOL_REPLACE] = EVENT_REPLACE, [POOL_APPEND] = EVENT_APPEND,
+        [POOL_PREPEND] = EVENT_PREPEND,
+    };
+    return meta_has(meta, 'C') && store->mode == POOL_SET ? EVENT_CAS : commands[store->mode];
+}
+
 static void meta_set_store(struct request *request, const struct meta *meta,
                            const struct pool_store *store) {
     struct item item = {0};
-    enum status status = pool_store(request->pool, request->thread, meta->key, store, &item);
+    enum status status = event_store(request->connection, request->thread, meta->key, store,
+                                     meta_set_command(meta, store), &item);
     const char *code = meta_set_code(status, store);
     if (code == NULL) {
         reply_text(request, reply_of_failure(status));

@@ -4,6 +4,7 @@
 #include "proto/arithmetic.h"
 #include "proto/binary.h"
 #include "proto/binary_sasl.h"
+#include "proto/dump.h"
 #include "proto/general.h"
 #include "proto/hold.h"
 #include "proto/lifetime.h"
@@ -30,6 +31,10 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
         .evict = options->evict,
         .admitted = !service->login_required,
     };
+}
+
+void proto_connection_finish(struct proto_connection *connection) {
+    dump_abandon(connection);
 }
 
 struct command {
@@ -70,6 +75,7 @@ static const struct command commands[] = {
     COMMAND("quit", quit_run, 0),
     COMMAND("refresh_certs", refresh_certs_run, 0),
     COMMAND("bget", retrieval_run, 0),
+    COMMAND("lru_crawler", crawler_run, 0),
     COMMAND("hold", hold_run, 0),
     COMMAND("shutdown", refuse_run, REFUSE_SHUTDOWN),
     COMMAND("cache_memlimit", refuse_run, REFUSE_MEMORY_LIMIT),
@@ -208,6 +214,8 @@ static enum request_end proto_step(struct request *request) {
         return retrieval_resume(request);
     case PROTO_PHASE_SKIP_LINE:
         return proto_skip_line(request);
+    case PROTO_PHASE_DUMP:
+        return dump_resume(request);
     case PROTO_PHASE_LINE:
         break;
     }
@@ -248,7 +256,8 @@ static unsigned proto_begin_requests(const struct request *request) {
     if (*turn_left == 0) {
         return 0;
     }
-    unsigned requests = lookahead(request);
+    bool dumps = request->progress->phase == PROTO_PHASE_DUMP;
+    unsigned requests = dumps ? 1 : lookahead(request);
     requests = requests < *turn_left ? requests : *turn_left;
     *turn_left -= requests;
     return requests;
@@ -260,7 +269,7 @@ static enum proto_next proto_run(struct request *request) {
     if (!proto_decide(request)) {
         return PROTO_CLOSE;
     }
-    while (request->next < request->end) {
+    while (request->next < request->end || request->progress->phase == PROTO_PHASE_DUMP) {
         if (request->replies->size >= PROTO_REPLY_BATCH) {
             return PROTO_FLUSH;
         }

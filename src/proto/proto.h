@@ -84,6 +84,7 @@ struct proto_connection {
             PROTO_PHASE_LINE,      /* a request begins */
             PROTO_PHASE_KEYS,      /* the next word is a key of the retrieval below */
             PROTO_PHASE_SKIP_LINE, /* the rest of a line is still to be thrown away */
+            PROTO_PHASE_DUMP,      /* the walk through all items below */
         } phase;
         struct proto_retrieval {
             bool with_cas;
@@ -91,10 +92,22 @@ struct proto_connection {
             bool any; /* a key has been read */
             uint32_t expiry_s;
         } retrieval;
+        struct proto_dump {
+            enum proto_dump_kind { PROTO_DUMP_METADATA, PROTO_DUMP_KEYS, PROTO_DUMP_SIZES } kind;
+            bool scanned;     /* all items have been visited */
+            uint32_t classes; /* a bit for each TTL class whose items are asked for */
+            uint64_t next_bucket;
+            uint64_t *sizes; /* of PROTO_DUMP_SIZES: how many items of each size; else NULL */
+            size_t sizes_count;
+            size_t sizes_told;
+        } dump;
     } progress;
 };
 
 void proto_connection_init(struct proto_connection *connection, struct proto_service *service);
+
+/* The connection ends. */
+void proto_connection_finish(struct proto_connection *connection);
 
 enum proto_next {
     PROTO_READ,  /* all that is whole has been answered: call again with more input */

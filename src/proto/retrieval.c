@@ -1,5 +1,6 @@
 #include "proto/retrieval.h"
 
+#include "proto/event.h"
 #include "proto/reply.h"
 
 enum {
@@ -63,12 +64,14 @@ static enum status retrieval_answer_key(struct request *request, struct bytes ke
         status = pool_fetch(
             request->pool, request->thread, key,
             &(struct pool_fetch){.touch = true, .touch_expiry_s = retrieval->expiry_s}, &fetched);
+        event_get(request->connection, key, status == STATUS_OK ? &fetched.item : NULL);
         if (status == STATUS_OK && !retrieval_reply_item(request, key, &fetched.item)) {
             status = STATUS_IO;
         }
     } else {
         struct item item;
         status = pool_get(request->pool, request->thread, key, &item);
+        event_get(request->connection, key, status == STATUS_OK ? &item : NULL);
         if (status == STATUS_OK && !retrieval_reply_item(request, key, &item)) {
             status = STATUS_IO;
         }

@@ -73,13 +73,44 @@ struct proto_server {
      * one is not right: that pool keeps what it had. NULL where there is none. */
     bool (*refresh_certs)(void *keeper, char *error, size_t error_size);
     void *keeper;
+
+    /* What an operator allows, as memcached's -A, -F, -X and -W have it. Set before the first
+     * connection. */
+    bool shutdown_enabled;
+    bool flush_disabled;
+    bool dump_disabled; /* of keys: lru_crawler metadump and mgdump, stats cachedump */
+    bool watch_disabled;
+    /* Begins the end of the daemon and returns at once; any thread may call it. NULL: there is
+     * none to end. */
+    void (*shut_down)(void *context, bool graceful);
+    void *shut_down_context;
+    _Atomic uint32_t verbosity; /* as a client has set it */
 };
+
+struct prefixes;
 
 /* What the connections of one pool are given. One a pool; lives longer than they do. */
 struct proto_service {
     struct pool *pool;
     struct proto_server *server;
     bool login_required; /* nothing is done for a connection before its login (proto.h) */
+
+    /* private to proto/ */
+    _Atomic unsigned observed;    /* events somebody wants to know of: enum event_kind's bits */
+    struct prefixes *prefixes;    /* stats detail */
+    _Atomic bool sizes_tracked;   /* stats sizes_enable */
+    _Atomic bool crawler_stopped; /* lru_crawler disable */
+    _Atomic uint32_t crawler_sleep_us;
+    _Atomic uint32_t crawler_limit;
+    _Atomic uint64_t dumps_running;
+    _Atomic uint64_t dumps_started;
 };
+
+/* `login_required` is the caller's to set. False if memory is short. */
+bool proto_service_init(struct proto_service *service, struct pool *pool,
+                        struct proto_server *server);
+
+/* Once no connection has it any more, and its pool is closed. Accepts a zeroed one. */
+void proto_service_finish(struct proto_service *service);
 
 #endif

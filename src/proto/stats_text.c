@@ -1,5 +1,8 @@
 #include "proto/stats_text.h"
 
+#include "proto/dump.h"
+#include "proto/event.h"
+#include "proto/prefixes.h"
 #include "proto/reply.h"
 #include "proto/stats.h"
 
@@ -16,15 +19,52 @@ static void stats_write_text(struct stats_sink *sink, struct bytes name, struct 
     reply_bytes(replies, "\r\n", 2);
 }
 
-enum request_end stats_run(struct request *request, unsigned variant) {
-    (void)variant;
-    struct bytes group;
-    line_next(&request->line, &group);
-    if (word_is(group, "reset")) {
-        pool_reset_counters(request->pool);
-        reply_text(request, "RESET\r\n");
-        return REQUEST_DONE;
+/* stats detail on|off|dump */
+static enum request_end stats_run_detail(struct request *request) {
+    struct proto_service *service = request->connection->service;
+    struct bytes word;
+    line_next(&request->line, &word);
+    if (word_is(word, "on")) {
+        atomic_fetch_or(&service->observed, EVENT_PREFIXES);
+        reply_text(request, "OK\r\n");
+    } else if (word_is(word, "off")) {
+        atomic_fetch_and(&service->observed, ~(unsigned)EVENT_PREFIXES);
+        reply_text(request, "OK\r\n");
+    } else if (word_is(word, "dump")) {
+        if (!prefixes_dump(service->prefixes, request->replies) ||
+            !reply_reserve(request->replies, 0)) {
+            return REQUEST_CLOSES;
+        }
+        reply_text(request, "END\r\n");
+    } else {
+        reply_text(request, "CLIENT_ERROR usage: stats detail on|off|dump\r\n");
     }
+    return REQUEST_DONE;
+}
+
+/* stats sizes_enable and sizes_disable: one line, and as with memcached no END behind it. */
+static enum request_end stats_track_sizes(struct request *request, bool track) {
+    atomic_store(&request->connection->service->sizes_tracked, track);
+    reply_text(request, track ? "STAT sizes_status enabled\r\n" : "STAT sizes_status disabled\r\n");
+    return REQUEST_DONE;
+}
+
+static enum request_end stats_reset(struct request *request) {
+    pool_reset_counters(request->pool);
+    prefixes_clear(request->connection->service->prefixes);
+    reply_text(request, "RESET\r\n");
+    return REQUEST_DONE;
+}
+
+/* stats cachedump <class> <limit>: memcached's old dump, of which metadump is the better one. */
+static enum request_end stats_refuse_cachedump(struct request *request) {
+    reply_text(request, request->connection->service->server->dump_disabled
+                            ? "CLIENT_ERROR stats cachedump not allowed\r\n"
+                            : "CLIENT_ERROR use lru_crawler metadump\r\n");
+    return REQUEST_DONE;
+}
+
+static enum request_end stats_list_group(struct request *request, struct bytes group) {
     struct stats_sink sink = {.write = stats_write_text, .replies = request->replies};
     struct stats_listing listing = {request->connection, request->thread, &sink};
     if (!stats_list(&listing, group)) {
@@ -36,4 +76,26 @@ enum request_end stats_run(struct request *request, unsigned variant) {
     }
     reply_text(request, "END\r\n");
     return REQUEST_DONE;
+}
+
+enum request_end stats_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct bytes group;
+    line_next(&request->line, &group);
+    if (word_is(group, "reset")) {
+        return stats_reset(request);
+    }
+    if (word_is(group, "detail")) {
+        return stats_run_detail(request);
+    }
+    if (word_is(group, "sizes_enable") || word_is(group, "sizes_disable")) {
+        return stats_track_sizes(request, word_is(group, "sizes_enable"));
+    }
+    if (word_is(group, "sizes") && atomic_load(&request->connection->service->sizes_tracked)) {
+        return dump_begin_sizes(request);
+    }
+    if (word_is(group, "cachedump")) {
+        return stats_refuse_cachedump(request);
+    }
+    return stats_list_group(request, group);
 }

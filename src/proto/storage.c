@@ -1,5 +1,6 @@
 #include "proto/storage.h"
 
+#include "proto/event.h"
 #include "proto/reply.h"
 
 bool storage_fits(struct request *request, struct bytes key, uint32_t length) {
@@ -110,6 +111,11 @@ enum request_end storage_run(struct request *request, unsigned variant) {
         [STORAGE_REPLACE] = POOL_REPLACE, [STORAGE_APPEND] = POOL_APPEND,
         [STORAGE_PREPEND] = POOL_PREPEND, [STORAGE_CAS] = POOL_SET,
     };
+    static const enum event_command commands[] = {
+        [STORAGE_SET] = EVENT_SET,         [STORAGE_ADD] = EVENT_ADD,
+        [STORAGE_REPLACE] = EVENT_REPLACE, [STORAGE_APPEND] = EVENT_APPEND,
+        [STORAGE_PREPEND] = EVENT_PREPEND, [STORAGE_CAS] = EVENT_CAS,
+    };
     struct storage_line parsed = {.store.mode = modes[variant]};
     const char *fault = storage_read_line(request, variant, &parsed);
     if (fault != NULL) {
@@ -130,8 +136,8 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     case STORAGE_VALUE_WHOLE:
         break;
     }
-    enum status status =
-        pool_store(request->pool, request->thread, parsed.key, &parsed.store, NULL);
+    enum status status = event_store(request->connection, request->thread, parsed.key,
+                                     &parsed.store, commands[variant], NULL);
     if (variant == STORAGE_SET && (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY)) {
         storage_forget(request, parsed.key);
     }

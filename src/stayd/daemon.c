@@ -176,11 +176,11 @@ static bool daemon_open_pools(struct daemon *daemon) {
             return false;
         }
         daemon->pools[daemon->pool_count++] = pool;
-        daemon->services[i] = (struct proto_service){
-            .pool = pool,
-            .server = &daemon->server,
-            .login_required = config->pools[i].auth_file[0] != '\0',
-        };
+        if (!proto_service_init(&daemon->services[i], pool, &daemon->server)) {
+            log_error("cannot serve pool %s: no memory", config->pools[i].options.name);
+            return false;
+        }
+        daemon->services[i].login_required = config->pools[i].auth_file[0] != '\0';
         for (unsigned j = 0; j < config->pools[i].listen_count; j++, listener++) {
             listener->service = &daemon->services[i];
             listener->tls =
@@ -317,6 +317,7 @@ static void daemon_stop(struct daemon *daemon) {
     certificates_finish(&daemon->certificates);
     for (unsigned i = 0; i < daemon->pool_count; i++) {
         pool_close(daemon->pools[i]);
+        proto_service_finish(&daemon->services[i]);
     }
     grace_destroy(daemon->grace);
     if (daemon->signal_fd >= 0) {

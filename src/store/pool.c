@@ -358,6 +358,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .marker_bytes = atomic_load(&index->marker_bytes),
         .capacity_bytes = (uint64_t)capacity * pool->view.segment_count,
         .index_bytes = index_used_bytes(&pool->index),
+        .index_power = (uint32_t)(63 - __builtin_clzll(atomic_load(&index->bucket_count))),
         .segments = pool->view.segment_count,
         .segments_free = atomic_load(&pool->segments.free_count),
         .segment_bytes = pool->view.segment_bytes,

@@ -249,6 +249,7 @@ struct pool_stats {
     uint64_t free_bytes;     /* segments never used or reclaimed, and open segments' rest */
     uint64_t capacity_bytes; /* all segments */
     uint64_t index_bytes;    /* of the index that are in use */
+    uint32_t index_power;    /* it has at least 2^this buckets, and less than twice as many */
     uint32_t segments;
     uint32_t segments_free;
     uint32_t segment_bytes;

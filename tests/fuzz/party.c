@@ -27,7 +27,7 @@ static void party_begin(struct parties *parties, struct party *party, bool evict
         fprintf(stderr, "%s\n", error);
         abort();
     }
-    party->service = (struct proto_service){.pool = party->pool, .server = &parties->server};
+    check(proto_service_init(&party->service, party->pool, &parties->server), "memory");
 }
 
 void parties_begin(struct parties *parties, bool evict) {
@@ -76,6 +76,11 @@ static void party_restart(struct parties *parties, struct party *party) {
     enum status status = pool_flush(party->pool, &parties->thread, PARTY_NOW_S);
     check(status == STATUS_OK, "a pool can be flushed");
     parties_go_offline(parties);
+    if (party->connection.service != NULL) {
+        proto_connection_finish(&party->connection);
+    }
+    proto_service_finish(&party->service);
+    check(proto_service_init(&party->service, party->pool, &parties->server), "memory");
     proto_connection_init(&party->connection, &party->service);
     party->input.size = 0;
     party->wanted = 0;
@@ -122,7 +127,9 @@ static enum proto_next party_process(struct parties *parties, struct party *part
         party->wanted = wanted;
     }
     if (next == PROTO_FLUSH) {
-        check(consumed > 0 || said.size > 0, "a flush has something to send");
+        check(consumed > 0 || said.size > 0 || party->connection.turn_left == 0,
+              "a flush has something to send, or the turn is over");
+        party->connection.turn_left = UINT32_MAX;
     }
     check(buffer_append(&party->replies, said.data, said.size), "memory for the replies");
     buffer_finish(&said);

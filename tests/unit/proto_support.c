@@ -22,21 +22,25 @@ void talk_begin(struct talk *talk, bool evict) {
     assert_non_null(talk->grace);
     store_thread_init(&talk->thread, talk->grace, 0);
     talk_open(talk, evict);
-    talk->service = (struct proto_service){.pool = talk->pool, .server = &talk->server};
+    assert_true(proto_service_init(&talk->service, talk->pool, &talk->server));
     proto_connection_init(&talk->connection, &talk->service);
 }
 
 void talk_end(struct talk *talk) {
     buffer_finish(&talk->input);
     buffer_finish(&talk->replies);
+    proto_connection_finish(&talk->connection);
     pool_close(talk->pool);
+    proto_service_finish(&talk->service);
     grace_destroy(talk->grace);
 }
 
 void talk_restart(struct talk *talk) {
     talk->thread.now_s = TALK_NOW_S;
     assert_int_equal(pool_flush(talk->pool, &talk->thread, TALK_NOW_S), STATUS_OK);
-    talk->service = (struct proto_service){.pool = talk->pool, .server = &talk->server};
+    proto_connection_finish(&talk->connection);
+    proto_service_finish(&talk->service);
+    assert_true(proto_service_init(&talk->service, talk->pool, &talk->server));
     proto_connection_init(&talk->connection, &talk->service);
     talk->input.size = 0;
     talk->wanted = 0;
@@ -100,6 +104,7 @@ void talk_send(struct talk *talk, struct bytes request) {
     enum proto_next next;
     while ((next = talk_process(talk)) == PROTO_FLUSH) {
         talk->flushes++;
+        talk->connection.turn_left = UINT32_MAX;
     }
     talk->closed = next == PROTO_CLOSE;
     store_thread_leave(&talk->thread);

@@ -32,6 +32,10 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
     *connection = (struct proto_connection){.service = service};
 }
 
+void proto_connection_finish(struct proto_connection *connection) {
+    connection->service = NULL;
+}
+
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies) {

@@ -10,6 +10,7 @@
 
 #include "proto/binary.h"
 #include "proto/proto.h"
+#include "store/scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,24 @@ void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counte
 
 void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
     *stats = (struct pool_stats){.read_only = pool->status == STATUS_READ_ONLY};
+}
+
+void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_TTL_CLASSES]) {
+    (void)pool;
+    memset(stats, 0, POOL_TTL_CLASSES * sizeof *stats);
+}
+
+enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
+                      pool_scan_visitor *visit, void *context) {
+    (void)thread, (void)next_bucket, (void)visit, (void)context;
+    return pool->status;
+}
+
+enum status pool_peek(struct pool *pool, struct store_thread *thread, struct bytes key,
+                      struct pool_scanned *scanned) {
+    (void)thread;
+    *scanned = (struct pool_scanned){.item = {.key = key}};
+    return pool->status;
 }
 
 void pool_reset_counters(struct pool *pool) {

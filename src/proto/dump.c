@@ -1,0 +1,310 @@
+#include "proto/dump.h"
+
+#include "proto/base64.h"
+#include "proto/reply.h"
+#include "store/scan.h"
+
+#include <stdlib.h>
+
+enum {
+    DUMP_BUCKETS = 512,          /* of one step: some 2500 items */
+    DUMP_STEP_BYTES = 64 << 10,  /* of replies, after which a step ends */
+    DUMP_LINE_MAX = 1024,        /* a key in which each byte takes three, and seven numbers */
+    DUMP_SIZE_STEP = 32,         /* bytes of `stats sizes` */
+    DUMP_SLEEP_MAX_US = 1000000, /* memcached's */
+};
+
+_Static_assert(DUMP_LINE_MAX > POOL_KEY_MAX * 3 + 7 * NUMBER_DIGITS_MAX + 64, "a line fits");
+
+/* Whether a byte stands for itself in a line of key=value pairs. */
+static bool dump_is_plain(unsigned char byte) {
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= '0' && byte <= '9') || byte == '-' || byte == '.' || byte == '_' || byte == '~';
+}
+
+char *dump_put_encoded(char *at, struct bytes key) {
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < key.size; i++) {
+        unsigned char byte = (unsigned char)key.data[i];
+        if (dump_is_plain(byte)) {
+            *at++ = (char)byte;
+        } else {
+            *at++ = '%';
+            *at++ = digits[byte >> 4];
+            *at++ = digits[byte & 15];
+        }
+    }
+    return at;
+}
+
+/* What a step writes to. */
+struct dump_step {
+    struct request *request;
+    bool failed; /* no memory for a line */
+};
+
+static bool dump_includes(const struct proto_dump *dump, const struct pool_scanned *scanned) {
+    return (dump->classes & 1U << scanned->ttl_class) != 0;
+}
+
+static void dump_put_metadata(struct dump_step *step, const struct pool_scanned *scanned) {
+    struct buffer *replies = step->request->replies;
+    const struct item *item = &scanned->item;
+    if (!reply_reserve(replies, DUMP_LINE_MAX)) {
+        step->failed = true;
+        return;
+    }
+    char *at = replies->data + replies->size;
+    at = dump_put_encoded(reply_put_text(at, "key="), item->key);
+    at = reply_put_text(at, " exp=");
+    at = item->expiry_s == 0 ? reply_put_text(at, "-1") : reply_put_number(at, item->expiry_s);
+    at = reply_put_number(reply_put_text(at, " la="), item->accessed_s);
+    at = reply_put_number(reply_put_text(at, " cas="), item->cas);
+    at = reply_put_text(at, item->fetched ? " fetch=yes" : " fetch=no");
+    at = reply_put_number(reply_put_text(at, " cls="), scanned->ttl_class + 1);
+    at = reply_put_number(reply_put_text(at, " size="), scanned->record_bytes);
+    at = reply_put_number(reply_put_text(at, " flags="), item->client_flags);
+    at = reply_put_text(at, "\n"); /* memcached's end of such a line */
+    replies->size = (size_t)(at - replies->data);
+}
+
+/* Whether a key can stand in a request as it is. */
+static bool dump_key_is_text(struct bytes key) {
+    for (size_t i = 0; i < key.size; i++) {
+        unsigned char byte = (unsigned char)key.data[i];
+        if (byte <= ' ' || byte == 127) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void dump_put_key(struct dump_step *step, const struct pool_scanned *scanned) {
+    struct buffer *replies = step->request->replies;
+    struct bytes key = scanned->item.key;
+    if (!reply_reserve(replies, DUMP_LINE_MAX)) {
+        step->failed = true;
+        return;
+    }
+    char *at = reply_put_text(replies->data + replies->size, "mg ");
+    if (dump_key_is_text(key)) {
+        at = reply_put(at, key.data, key.size);
+    } else {
+        base64_encode(key, at);
+        at = reply_put_text(at + base64_encoded_size(key.size), " b");
+    }
+    at = reply_put_text(at, "\r\n");
+    replies->size = (size_t)(at - replies->data);
+}
+
+static void dump_visit(void *context, const struct pool_scanned *scanned) {
+    struct dump_step *step = context;
+    struct proto_dump *dump = &step->request->progress->dump;
+    if (!dump_includes(dump, scanned)) {
+        return;
+    }
+    switch (dump->kind) {
+    case PROTO_DUMP_METADATA:
+        dump_put_metadata(step, scanned);
+        break;
+    case PROTO_DUMP_KEYS:
+        dump_put_key(step, scanned);
+        break;
+    case PROTO_DUMP_SIZES: {
+        size_t place = (scanned->record_bytes - 1) / DUMP_SIZE_STEP;
+        dump->sizes[place < dump->sizes_count ? place : dump->sizes_count - 1]++;
+        break;
+    }
+    }
+}
+
+static enum request_end dump_begin(struct request *request, enum proto_dump_kind kind,
+                                   uint32_t classes) {
+    struct proto_dump *dump = &request->progress->dump;
+    *dump = (struct proto_dump){.kind = kind, .classes = classes};
+    if (kind == PROTO_DUMP_SIZES) {
+        /* Every size that a record can have, rounded up: item_max and less than 100 bytes. */
+        dump->sizes_count = request->connection->item_max_bytes / DUMP_SIZE_STEP + 4;
+        dump->sizes = calloc(dump->sizes_count, sizeof *dump->sizes);
+        if (dump->sizes == NULL) {
+            reply_text(request, "SERVER_ERROR out of memory writing stats\r\n");
+            return REQUEST_DONE;
+        }
+    }
+    request->progress->phase = PROTO_PHASE_DUMP;
+    atomic_fetch_add(&request->connection->service->dumps_running, 1);
+    atomic_fetch_add(&request->connection->service->dumps_started, 1);
+    return REQUEST_PAUSED;
+}
+
+enum request_end dump_begin_sizes(struct request *request) {
+    return dump_begin(request, PROTO_DUMP_SIZES, UINT32_MAX);
+}
+
+void dump_abandon(struct proto_connection *connection) {
+    struct proto_dump *dump = &connection->progress.dump;
+    if (connection->progress.phase == PROTO_PHASE_DUMP) {
+        connection->progress.phase = PROTO_PHASE_LINE;
+        atomic_fetch_sub(&connection->service->dumps_running, 1);
+    }
+    free(dump->sizes);
+    dump->sizes = NULL;
+}
+
+/* All items have been visited. The histogram is told from here on, as much as fits a step; true:
+ * that was all. */
+static bool dump_finish(struct request *request) {
+    struct proto_dump *dump = &request->progress->dump;
+    for (; dump->sizes_told < dump->sizes_count; dump->sizes_told++) {
+        if (request->replies->size >= DUMP_STEP_BYTES) {
+            return false;
+        }
+        if (dump->sizes[dump->sizes_told] > 0 && reply_reserve(request->replies, 0)) {
+            char *at = reply_put_text(request->replies->data + request->replies->size, "STAT ");
+            at = reply_put_number(at, (uint64_t)(dump->sizes_told + 1) * DUMP_SIZE_STEP);
+            *at++ = ' ';
+            at = reply_put_number(at, dump->sizes[dump->sizes_told]);
+            at = reply_put_text(at, "\r\n");
+            request->replies->size = (size_t)(at - request->replies->data);
+        }
+    }
+    return true;
+}
+
+enum request_end dump_resume(struct request *request) {
+    struct proto_dump *dump = &request->progress->dump;
+    struct dump_step step = {.request = request};
+    request->next = request->start; /* what the client has sent meanwhile waits */
+    for (unsigned i = 0; i < DUMP_BUCKETS && !dump->scanned; i++) {
+        enum status status =
+            pool_scan(request->pool, request->thread, &dump->next_bucket, dump_visit, &step);
+        if (step.failed || status == STATUS_NO_MEMORY) {
+            return REQUEST_CLOSES;
+        }
+        dump->scanned = status == STATUS_NOT_FOUND;
+        if (request->replies->size >= DUMP_STEP_BYTES) {
+            break;
+        }
+    }
+    if (!dump->scanned || !dump_finish(request)) {
+        request->connection->turn_left = 0; /* others have waited for this step */
+        return REQUEST_PAUSED;
+    }
+    if (!reply_reserve(request->replies, 0)) {
+        return REQUEST_CLOSES;
+    }
+    request->noreply = false;
+    reply_text(request, dump->kind == PROTO_DUMP_KEYS ? "EN\r\n" : "END\r\n");
+    dump_abandon(request->connection);
+    return REQUEST_DONE;
+}
+
+/* "all", "hash", or a list of classes like 1,3,8. False: memcached's BADCLASS. */
+static bool crawler_read_classes(struct bytes word, bool hash, uint32_t *classes) {
+    if (word_is(word, "all") || (hash && word_is(word, "hash"))) {
+        *classes = UINT32_MAX;
+        return true;
+    }
+    *classes = 0;
+    const char *at = word.data;
+    const char *end = word.data + word.size;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma != NULL ? comma : end;
+        uint64_t class;
+        /* memcached has 63 classes: a number for which there is none here has no items */
+        if (!number_parse_u64(bytes_from(at, (size_t)(stop - at)), &class) || class < 1 ||
+            class > 63) {
+            return false;
+        }
+        *classes |= class <= POOL_TTL_CLASSES ? 1U << (class - 1) : 0;
+        at = stop + 1;
+    }
+    return word.size > 0;
+}
+
+#define CRAWLER_BAD_CLASS "BADCLASS invalid class id\r\n"
+#define CRAWLER_DISABLED "CLIENT_ERROR lru crawler disabled\r\n"
+
+static enum request_end crawler_dump(struct request *request, struct bytes word,
+                                     enum proto_dump_kind kind) {
+    const struct proto_service *service = request->connection->service;
+    uint32_t classes;
+    if (atomic_load(&service->crawler_stopped)) {
+        reply_text(request, CRAWLER_DISABLED);
+    } else if (service->server->dump_disabled) {
+        reply_text(request, kind == PROTO_DUMP_KEYS ? "ERROR key dump not allowed\r\n"
+                                                    : "ERROR metadump not allowed\r\n");
+    } else if (!crawler_read_classes(word, true, &classes)) {
+        reply_text(request, CRAWLER_BAD_CLASS);
+    } else {
+        return dump_begin(request, kind, classes);
+    }
+    return REQUEST_DONE;
+}
+
+static void crawler_crawl(struct request *request, struct bytes word) {
+    uint32_t classes;
+    if (atomic_load(&request->connection->service->crawler_stopped)) {
+        reply_text(request, CRAWLER_DISABLED);
+    } else if (word_is(word, "hash")) {
+        reply_text(request, "ERROR an unknown error happened\r\n");
+    } else {
+        reply_text(request,
+                   crawler_read_classes(word, false, &classes) ? "OK\r\n" : CRAWLER_BAD_CLASS);
+    }
+}
+
+static void crawler_set(struct request *request, struct bytes word, _Atomic uint32_t *setting,
+                        uint32_t limit, const char *above) {
+    uint64_t number;
+    if (!word_u64(word, &number) || number > UINT32_MAX) {
+        reply_text(request, REPLY_BAD_LINE);
+    } else if (number > limit) {
+        reply_text(request, above);
+    } else {
+        atomic_store(setting, (uint32_t)number);
+        reply_text(request, "OK\r\n");
+    }
+}
+
+static void crawler_enable(struct request *request) {
+    bool stopped = atomic_exchange(&request->connection->service->crawler_stopped, false);
+    reply_text(request, stopped ? "OK\r\n" : "ERROR failed to start lru crawler thread\r\n");
+}
+
+static void crawler_disable(struct request *request) {
+    atomic_store(&request->connection->service->crawler_stopped, true);
+    reply_text(request, "OK\r\n");
+}
+
+enum request_end crawler_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct proto_service *service = request->connection->service;
+    struct bytes words[3];
+    unsigned count = 0;
+    while (count < 3 && line_next(&request->line, &words[count])) {
+        count++;
+    }
+    if (count == 1 && word_is(words[0], "enable")) {
+        crawler_enable(request);
+    } else if (count == 1 && word_is(words[0], "disable")) {
+        crawler_disable(request);
+    } else if (count != 2) {
+        reply_text(request, REPLY_ERROR);
+    } else if (word_is(words[0], "metadump")) {
+        return crawler_dump(request, words[1], PROTO_DUMP_METADATA);
+    } else if (word_is(words[0], "mgdump")) {
+        return crawler_dump(request, words[1], PROTO_DUMP_KEYS);
+    } else if (word_is(words[0], "crawl")) {
+        crawler_crawl(request, words[1]);
+    } else if (word_is(words[0], "sleep")) {
+        crawler_set(request, words[1], &service->crawler_sleep_us, DUMP_SLEEP_MAX_US,
+                    "CLIENT_ERROR sleep must be one second or less\r\n");
+    } else if (word_is(words[0], "tocrawl")) {
+        crawler_set(request, words[1], &service->crawler_limit, UINT32_MAX, REPLY_BAD_LINE);
+    } else {
+        reply_text(request, REPLY_ERROR);
+    }
+    return REQUEST_DONE;
+}

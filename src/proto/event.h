@@ -1,0 +1,56 @@
+/* What clients do with items, for those who want to know: `stats detail` and `watch`. Nobody does
+ * as a rule, and then it costs one relaxed load a key. Any thread. */
+#ifndef STAYD_PROTO_EVENT_H
+#define STAYD_PROTO_EVENT_H
+
+#include "proto/proto.h"
+
+/* Bits of proto_service.observed. */
+enum event_kind {
+    EVENT_PREFIXES = 1 << 0, /* stats detail on */
+    EVENT_FETCHERS = 1 << 1, /* the others: somebody watches these */
+    EVENT_MUTATIONS = 1 << 2,
+    EVENT_EVICTIONS = 1 << 3,
+    EVENT_CONNECTIONS = 1 << 4,
+    EVENT_DELETIONS = 1 << 5,
+};
+
+static inline bool event_wanted(const struct proto_service *service, unsigned kinds) {
+    /* relaxed: who begins to watch sees what happens soon afterwards */
+    return (atomic_load_explicit(&service->observed, memory_order_relaxed) & kinds) != 0;
+}
+
+enum event_command { EVENT_ADD, EVENT_SET, EVENT_REPLACE, EVENT_APPEND, EVENT_PREPEND, EVENT_CAS };
+
+/* A get that somebody wants to know of. */
+void event_note_get(struct proto_connection *connection, struct bytes key, const struct item *item);
+
+/* A key was looked up; `item` NULL: it was not there. */
+static inline void event_get(struct proto_connection *connection, struct bytes key,
+                             const struct item *item) {
+    if (event_wanted(connection->service, EVENT_PREFIXES | EVENT_FETCHERS)) {
+        event_note_get(connection, key, item);
+    }
+}
+
+/* A number was looked up to be changed: told as a get. */
+void event_note_change(struct proto_connection *connection, struct store_thread *thread,
+                       struct bytes key, enum status status);
+
+static inline void event_change(struct proto_connection *connection, struct store_thread *thread,
+                                struct bytes key, enum status status) {
+    if (event_wanted(connection->service, EVENT_FETCHERS)) {
+        event_note_change(connection, thread, key, status);
+    }
+}
+
+/* pool_store, and tells of it under the name of `command`. */
+enum status event_store(struct proto_connection *connection, struct store_thread *thread,
+                        struct bytes key, const struct pool_store *store,
+                        enum event_command command, struct item *result);
+
+/* pool_delete, and tells of it; `meta`: it is an md. */
+enum status event_delete(struct proto_connection *connection, struct store_thread *thread,
+                         struct bytes key, const struct pool_delete *delete, bool meta);
+
+#endif

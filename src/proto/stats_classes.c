@@ -1,0 +1,111 @@
+/* stats items and stats slabs, in the shape that memcached's tools read.
+ *
+ * memcached keeps items of about one size together, in a slab class; here items that expire at
+ * about the same time lie together, in a TTL class. So the class is the TTL class, from 1 to 8; a
+ * page is a segment; and a chunk is the unit that records are measured in, so that chunks times
+ * chunk_size are bytes, as tools reckon. Only classes that have a segment are listed.
+ */
+#include "proto/stats_groups.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { CLASSES_NAME_MAX = 64, CLASSES_CHUNK_BYTES = 8 };
+
+/* memcached's classes begin at 1. */
+static void classes_put(struct stats_sink *sink, const char *prefix, unsigned class,
+                        const char *name, uint64_t number) {
+    char whole[CLASSES_NAME_MAX];
+    snprintf(whole, sizeof whole, "%s%u:%s", prefix, class + 1, name);
+    stats_put_u64(sink, whole, number);
+}
+
+static void items_put_class(struct stats_sink *sink, unsigned class,
+                            const struct pool_class_stats *stats) {
+    const struct {
+        const char *name;
+        uint64_t number;
+    } lines[] = {
+        {"number", stats->items},
+        {"age", stats->age_s},
+        {"mem_requested", stats->live_bytes},
+        {"evicted", stats->evicted},
+        {"evicted_nonzero", stats->evicted_mortal},
+        {"evicted_time", stats->evicted_idle_s},
+        {"reclaimed", stats->reclaimed},
+        {"expired_unfetched", stats->expired_unfetched},
+        {"evicted_unfetched", stats->evicted_unfetched},
+        {"ttl_max", stats->ttl_max_s == UINT32_MAX ? 0 : stats->ttl_max_s}, /* ours; 0: none */
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        classes_put(sink, "items:", class, lines[i].name, lines[i].number);
+    }
+}
+
+void stats_put_items(struct stats_listing *listing) {
+    struct pool_class_stats stats[POOL_TTL_CLASSES];
+    pool_get_class_stats(listing->connection->pool, stats);
+    for (unsigned class = 0; class < POOL_TTL_CLASSES; class ++) {
+        if (stats[class].segments > 0) {
+            items_put_class(listing->sink, class, &stats[class]);
+        }
+    }
+}
+
+static void slabs_put_class(struct stats_sink *sink, unsigned class, uint64_t segment_bytes,
+                            const struct pool_class_stats *stats) {
+    uint64_t chunks_per_page = segment_bytes / CLASSES_CHUNK_BYTES;
+    uint64_t chunks = chunks_per_page * stats->segments;
+    uint64_t used = stats->live_bytes / CLASSES_CHUNK_BYTES;
+    const struct {
+        const char *name;
+        uint64_t number;
+    } lines[] = {
+        {"chunk_size", CLASSES_CHUNK_BYTES},
+        {"chunks_per_page", chunks_per_page},
+        {"total_pages", stats->segments},
+        {"total_chunks", chunks},
+        {"used_chunks", used},
+        {"free_chunks", chunks > used ? chunks - used : 0},
+        {"free_chunks_end", stats->unused_bytes / CLASSES_CHUNK_BYTES},
+        {"mem_requested", stats->live_bytes},
+        {"cmd_set", stats->counters[POOL_CLASS_CMD_SET]},
+        {"delete_hits", stats->counters[POOL_CLASS_DELETE_HITS]},
+        {"incr_hits", stats->counters[POOL_CLASS_INCR_HITS]},
+        {"decr_hits", stats->counters[POOL_CLASS_DECR_HITS]},
+        {"cas_hits", stats->counters[POOL_CLASS_CAS_HITS]},
+        {"cas_badval", stats->counters[POOL_CLASS_CAS_BADVAL]},
+        {"touch_hits", stats->counters[POOL_CLASS_TOUCH_HITS]},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        classes_put(sink, "", class, lines[i].name, lines[i].number);
+    }
+}
+
+void stats_put_slabs(struct stats_listing *listing) {
+    struct pool_class_stats stats[POOL_TTL_CLASSES];
+    struct pool_stats of_pool;
+    pool_get_class_stats(listing->connection->pool, stats);
+    pool_get_stats(listing->connection->pool, &of_pool);
+    uint64_t active = 0;
+    uint64_t segments = 0;
+    for (unsigned class = 0; class < POOL_TTL_CLASSES; class ++) {
+        if (stats[class].segments > 0) {
+            slabs_put_class(listing->sink, class, of_pool.segment_bytes, &stats[class]);
+            active++;
+            segments += stats[class].segments;
+        }
+    }
+    stats_put_u64(listing->sink, "active_slabs", active);
+    stats_put_u64(listing->sink, "total_malloced", segments * of_pool.segment_bytes);
+}
+
+/* The histogram itself takes many steps and is the text protocol's (dump.h). */
+void stats_put_sizes(struct stats_listing *listing) {
+    if (!atomic_load(&listing->connection->service->sizes_tracked)) {
+        stats_put(listing->sink, "sizes_status", "disabled");
+        return;
+    }
+    stats_put(listing->sink, "sizes_status", "error");
+    stats_put(listing->sink, "sizes_error", "ask for it over the text protocol");
+}

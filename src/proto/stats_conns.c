@@ -1,0 +1,31 @@
+/* stats conns: every listener and every open connection of the daemon. */
+#include "proto/stats_groups.h"
+
+#include <stdio.h>
+
+enum { CONNS_NAME_MAX = 64 };
+
+static void conns_put(struct stats_sink *sink, int fd, const char *name, const char *value) {
+    char whole[CONNS_NAME_MAX];
+    snprintf(whole, sizeof whole, "%d:%s", fd, name);
+    stats_put_bytes(sink, bytes_from_string(whole), bytes_from_string(value));
+}
+
+static void conns_put_peer(void *context, const struct proto_peer *peer) {
+    struct stats_sink *sink = context;
+    char seconds[CONNS_NAME_MAX];
+    conns_put(sink, peer->fd, "addr", peer->address);
+    if (!peer->is_listener) {
+        conns_put(sink, peer->fd, "listen_addr", peer->listen_address);
+    }
+    conns_put(sink, peer->fd, "state", peer->state);
+    snprintf(seconds, sizeof seconds, "%u", peer->idle_s);
+    conns_put(sink, peer->fd, "secs_since_last_cmd", seconds);
+}
+
+void stats_put_conns(struct stats_listing *listing) {
+    struct proto_server *server = listing->connection->service->server;
+    if (server->visit_peers != NULL) {
+        server->visit_peers(server->network, conns_put_peer, listing->sink);
+    }
+}

@@ -1,0 +1,106 @@
+/* stats settings: what was configured, under memcached's names where it has the same thing. */
+#include "proto/event.h"
+#include "proto/stats_groups.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SETTINGS_ADDRESS_MAX = 200 };
+
+/* Where this pool's clients connect to: its first TCP listener and its first Unix socket. */
+struct settings_listeners {
+    const struct proto_service *service;
+    unsigned port;
+    char host[SETTINGS_ADDRESS_MAX];
+    char path[SETTINGS_ADDRESS_MAX];
+};
+
+static void settings_copy(char to[SETTINGS_ADDRESS_MAX], const char *from, size_t size) {
+    size = size < SETTINGS_ADDRESS_MAX - 1 ? size : SETTINGS_ADDRESS_MAX - 1;
+    memcpy(to, from, size);
+    to[size] = 0;
+}
+
+/* Listeners read tcp:127.0.0.1:11211, tcp6:[::1]:11211 or unix:/run/stayd/cache.sock. */
+static void settings_note_listener(void *context, const struct proto_peer *peer) {
+    struct settings_listeners *found = context;
+    if (!peer->is_listener || peer->service != found->service) {
+        return;
+    }
+    const char *address = strchr(peer->address, ':');
+    if (address == NULL) {
+        return;
+    }
+    address++;
+    if (strncmp(peer->address, "unix:", 5) == 0) {
+        if (found->path[0] == 0) {
+            settings_copy(found->path, address, strlen(address));
+        }
+        return;
+    }
+    const char *colon = strrchr(address, ':');
+    if (colon != NULL && found->host[0] == 0) {
+        settings_copy(found->host, address, (size_t)(colon - address));
+        found->port = (unsigned)strtoul(colon + 1, NULL, 10);
+    }
+}
+
+static void settings_put_listeners(struct stats_listing *listing) {
+    struct proto_service *service = listing->connection->service;
+    struct settings_listeners found = {.service = service};
+    if (service->server->visit_peers != NULL) {
+        service->server->visit_peers(service->server->network, settings_note_listener, &found);
+    }
+    stats_put_u64(listing->sink, "tcpport", found.port);
+    stats_put_u64(listing->sink, "udpport", 0);
+    stats_put(listing->sink, "inter", "%s", found.host[0] != 0 ? found.host : "NULL");
+    stats_put(listing->sink, "domain_socket", "%s", found.path[0] != 0 ? found.path : "NULL");
+}
+
+static void settings_put_server(struct stats_sink *sink, const struct proto_service *service) {
+    const struct proto_server *server = service->server;
+    stats_put_u64(sink, "verbosity", atomic_load(&server->verbosity));
+    stats_put_bool(sink, "shutdown_command", server->shutdown_enabled);
+    stats_put_u64(sink, "num_threads", server->threads);
+    stats_put(sink, "stat_key_prefix", ":");
+    stats_put_bool(sink, "detail_enabled", (atomic_load(&service->observed) & EVENT_PREFIXES) != 0);
+    stats_put_u64(sink, "reqs_per_event", server->requests_per_turn);
+    stats_put(sink, "binding_protocol", "auto-negotiate");
+    stats_put_bool(sink, "auth_enabled_ascii", service->login_required);
+    stats_put_bool(sink, "auth_enabled_sasl", service->login_required);
+    stats_put_bool(sink, "ssl_enabled", server->tls.is_enabled);
+    if (server->tls.is_enabled) {
+        stats_put(sink, "ssl_min_version", "tlsv1.2");
+    }
+    stats_put_u64(sink, "idle_timeout", server->connection_idle_s);
+    stats_put_bool(sink, "flush_enabled", !server->flush_disabled);
+    stats_put_bool(sink, "dump_enabled", !server->dump_disabled);
+    stats_put_bool(sink, "lru_crawler", !atomic_load(&service->crawler_stopped));
+    stats_put_u64(sink, "lru_crawler_sleep", atomic_load(&service->crawler_sleep_us));
+    stats_put_u64(sink, "lru_crawler_tocrawl", atomic_load(&service->crawler_limit));
+    stats_put_bool(sink, "track_sizes", atomic_load(&service->sizes_tracked));
+    stats_put_u64(sink, "read_buf_mem_limit", server->memory.limit_bytes >> 20);
+}
+
+void stats_put_settings(struct stats_listing *listing) {
+    static const char *const fsyncs[] = {
+        [POOL_FSYNC_NO] = "no", [POOL_FSYNC_EVERYSEC] = "everysec", [POOL_FSYNC_ALWAYS] = "always"};
+    struct stats_sink *sink = listing->sink;
+    const struct proto_service *service = listing->connection->service;
+    const struct pool_options *options = pool_get_options(listing->connection->pool);
+    stats_put_u64(sink, "maxbytes", options->memory_bytes);
+    stats_put_u64(sink, "maxconns", service->server->max_connections);
+    settings_put_listeners(listing);
+    stats_put(sink, "evictions", "%s", options->evict ? "on" : "off");
+    stats_put_bool(sink, "cas_enabled", true);
+    stats_put_bool(sink, "maxconns_fast", true);
+    stats_put_u64(sink, "item_size_max", options->item_max_bytes);
+    stats_put(sink, "hash_algorithm", "xxh3");
+    stats_put(sink, "memory_file", "%.200s", options->persist ? options->data_dir : "(null)");
+    settings_put_server(sink, service);
+    /* ours */
+    stats_put(sink, "pool", "%s", options->name);
+    stats_put_bool(sink, "persist", options->persist);
+    stats_put(sink, "fsync", "%s", options->persist ? fsyncs[options->fsync] : "no");
+}

@@ -1,0 +1,134 @@
+"""lru_crawler: dumps of all items, while everything changes, and what it says of a crawler."""
+
+import threading
+import urllib.parse
+
+import pytest
+
+from support.servers import Memcached, Stayd
+
+KEEP = 3000
+
+
+def dump(connection, what=b"metadump all"):
+    """The lines of a dump as dicts."""
+    connection.send(b"lru_crawler " + what + b"\r\n")
+    text = connection.read_until(b"END\r\n", timeout=60).decode()
+    assert text.endswith("END\r\n")
+    return [dict(word.split("=", 1) for word in line.split(" ")) for line in text.split("\n")[:-2]]
+
+
+@pytest.mark.parametrize("kind, pool", [(Memcached, None), (Stayd, "cache"), (Stayd, "sessions")])
+def test_metadump_tells_what_memcacheds_tells(kind, pool):
+    server = Memcached([]) if kind is Memcached else Stayd()
+    with server, server.connect(pool) as connection:
+        connection.set(b"plain", b"value")
+        connection.set("k%\u00e4,=".encode(), b"v", expiry=1000)
+        connection.get(b"plain")
+        lines = {line["key"]: line for line in dump(connection)}
+        assert set(lines) == {"plain", "k%25%C3%A4%2C%3D"}
+        now = int(connection.stats()["time"])
+        assert lines["plain"]["exp"] == "-1"
+        assert lines["plain"]["fetch"] == "yes"
+        other = lines["k%25%C3%A4%2C%3D"]
+        assert abs(int(other["exp"]) - now - 1000) <= 3
+        assert abs(int(other["la"]) - now) <= 3
+        assert other["fetch"] == "no"
+        assert {"cas", "cls", "size"} <= set(other)
+
+
+LINES = [
+    b"lru_crawler", b"lru_crawler foo", b"lru_crawler metadump", b"lru_crawler metadump x",
+    b"lru_crawler metadump 0", b"lru_crawler metadump 64", b"lru_crawler metadump 1,x",
+    b"lru_crawler metadump all foo", b"lru_crawler crawl", b"lru_crawler crawl x",
+    b"lru_crawler crawl hash", b"lru_crawler sleep", b"lru_crawler sleep x",
+    b"lru_crawler sleep -1", b"lru_crawler sleep 1000001", b"lru_crawler sleep 0",
+    b"lru_crawler sleep 1000000", b"lru_crawler tocrawl", b"lru_crawler tocrawl x",
+    b"lru_crawler tocrawl 5", b"lru_crawler tocrawl 0", b"lru_crawler enable foo",
+    b"lru_crawler sleep 100 noreply",
+]
+
+
+def test_the_replies_are_memcacheds(stayd_connection):
+    with Memcached([]) as server, server.connect() as peer:
+        for line in LINES:
+            peer.send(line + b"\r\n")
+            stayd_connection.ask(line + b"\r\n", peer.read_line() + b"\r\n")
+
+
+def test_a_crawler_that_is_disabled_dumps_nothing(stayd_connection):
+    connection = stayd_connection
+    connection.ask(b"lru_crawler disable\r\n", b"OK\r\n")
+    connection.ask(b"lru_crawler metadump all\r\n", b"CLIENT_ERROR lru crawler disabled\r\n")
+    connection.ask(b"lru_crawler enable\r\n", b"OK\r\n")
+    assert dump(connection) == []
+
+
+def test_mgdump_tells_keys_as_mg_takes_them(stayd_connection):
+    connection = stayd_connection
+    connection.set(b"plain", b"v")
+    connection.ask(b"ms AQID 1 b\r\nv\r\n", b"HD\r\n")
+    connection.send(b"lru_crawler mgdump all\r\n")
+    text = connection.read_until(b"EN\r\n")
+    lines = text.split(b"\r\n")[:-2]
+    assert sorted(lines) == [b"mg AQID b", b"mg plain"]
+    for line in lines:
+        connection.ask(line + b"\r\n", b"HD\r\n")
+
+
+def test_a_dump_misses_nothing_while_everything_changes():
+    """Items come, go, are replaced and move, the index grows; those that stay are all told."""
+    with Stayd(cache={"memory": "32M", "item_max": "16K"}) as stayd:
+        with stayd.connect("cache") as connection:
+            for number in range(KEEP):
+                connection.send(b"set keep-%d 0 0 10 noreply\r\n0123456789\r\n" % number)
+            connection.ask(b"mn\r\n", b"MN\r\n")
+        done = threading.Event()
+
+        def change(first):
+            with stayd.connect("cache") as connection:
+                number = first
+                while not done.is_set():
+                    batch = b"".join(
+                        b"set go-%d-%d 0 0 20 noreply\r\n%020d\r\ndelete go-%d-%d noreply\r\n"
+                        b"set keep-%d 0 0 10 noreply\r\n9876543210\r\n"
+                        % (first, i, i, first, i - 100, i % KEEP)
+                        for i in range(number, number + 200))
+                    number += 200
+                    connection.send(batch)
+                    connection.ask(b"mn\r\n", b"MN\r\n")
+
+        writers = [threading.Thread(target=change, args=(first,)) for first in (0, 1500)]
+        for writer in writers:
+            writer.start()
+        try:
+            wanted = {f"keep-{number}" for number in range(KEEP)}
+            with stayd.connect("cache") as connection, stayd.connect("cache") as other:
+                for _ in range(5):
+                    other.send(b"lru_crawler mgdump hash\r\n")
+                    told = {urllib.parse.unquote(line["key"]) for line in dump(connection)}
+                    assert wanted <= told
+                    keys = other.read_until(b"EN\r\n", timeout=60).decode().split("\r\n")
+                    assert wanted <= {key.removeprefix("mg ") for key in keys}
+        finally:
+            done.set()
+            for writer in writers:
+                writer.join()
+
+
+def test_a_dump_whose_client_goes_away_or_reads_nothing_leaves_the_others_alone():
+    with Stayd(server={"threads": 1}) as stayd:
+        with stayd.connect("cache") as connection:
+            for number in range(100_000):
+                connection.send(b"set some-longer-key-%d 0 0 1 noreply\r\nv\r\n" % number)
+            connection.ask(b"mn\r\n", b"MN\r\n")
+            gone, silent = stayd.connect("cache"), stayd.connect("cache")
+            gone.send(b"lru_crawler metadump all\r\n")
+            silent.send(b"lru_crawler metadump all\r\n" * 3)
+            gone.read_line()
+            gone.close()
+            for _ in range(200):
+                connection.ask(b"mn\r\n", b"MN\r\n")
+            told = {line["key"] for line in dump(connection)}
+            assert len(told) == 100_000
+            silent.close()
