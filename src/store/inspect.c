@@ -377,15 +377,8 @@ bool inspect_discard_index(const struct pool_options *options, char error[POOL_E
     if (file < 0 && errno == ENOENT) {
         return true;
     }
-    struct layout_index_header found = {0};
-    if (file >= 0 && inspect_read_at(file, &found, sizeof found, 0) &&
-        found.magic == LAYOUT_INDEX_MAGIC) {
-        const uint32_t state = LAYOUT_INDEX_SUPERSEDED;
-        ssize_t ignored =
-            pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
-        (void)ignored; /* it can not fail where it could be read */
-    }
     if (file >= 0) {
+        mapping_supersede_index(file);
         close(file);
     }
     return unlink(path) == 0 || errno == ENOENT ||

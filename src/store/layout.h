@@ -4,9 +4,9 @@
  * them at any address.
  *
  *   data   +--------+-----------+-----------+-- ... --+-----------+
- *          | header | segment 0 | segment 1 |         | segment N |      header: LAYOUT_PAGE bytes
- *          +--------+-----------+-----------+-- ... --+-----------+      segment: segment_bytes
- * each
+ *          | header | segment 0 | segment 1 |         | segment N |
+ *          +--------+-----------+-----------+-- ... --+-----------+
+ *          header: LAYOUT_PAGE bytes; each segment: segment_bytes
  *
  *   segment  +----------------+--------+--------+--------+-------------+
  *            | segment header | record | record | record |   unused    |  append-only

@@ -308,10 +308,27 @@ uint64_t mapping_boot_id(void) {
     return length <= 0 ? 0 : hash_key(0, bytes_from(text, (size_t)length)) | 1;
 }
 
-/* Whether the mapped index is the one that the data's clean stop left. */
-static bool mapping_index_fits(const struct mapping *mapping, const struct layout_data_header *data,
+/* Reads the header of an index: in a full tmpfs, to touch a part of a mapping that has no memory
+ * yet would end the process. */
+static bool mapping_read_index(int file, struct layout_index_header *found) {
+    return pread(file, found, sizeof *found, 0) == (ssize_t)sizeof *found &&
+           found->magic == LAYOUT_INDEX_MAGIC;
+}
+
+void mapping_supersede_index(int file) {
+    struct layout_index_header found;
+    const uint32_t state = LAYOUT_INDEX_SUPERSEDED;
+    if (mapping_read_index(file, &found)) {
+        ssize_t ignored =
+            pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
+        (void)ignored; /* it can not fail where it could be read */
+    }
+}
+
+/* Whether an index is the one that the data's clean stop left. */
+static bool mapping_index_fits(const struct layout_index_header *found,
+                               const struct layout_data_header *data,
                                const struct layout_index_header *wanted) {
-    const struct layout_index_header *found = (const void *)mapping->base;
     return found->magic == LAYOUT_INDEX_MAGIC && found->version == LAYOUT_VERSION &&
            found->pool_id == data->pool_id && found->hash_seed == data->hash_seed &&
            found->segment_bytes == wanted->segment_bytes &&
@@ -332,22 +349,20 @@ enum status mapping_attach_index(struct mapping *mapping, const struct pool_opti
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name);
     *mapping = MAPPING_NONE;
-    mapping->file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    struct stat status;
-    if (mapping->file < 0 || fstat(mapping->file, &status) != 0 || !S_ISREG(status.st_mode) ||
-        status.st_size < LAYOUT_PAGE || !mapping_map(mapping, (uint64_t)status.st_size)) {
-        mapping_finish(mapping);
+    mapping->file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (mapping->file < 0) {
         return STATUS_NOT_FOUND;
     }
     uint64_t wanted_bytes =
         wanted->overflow_offset + (uint64_t)wanted->overflow_max * sizeof(struct layout_bucket);
-    if (mapping->size_bytes == wanted_bytes && mapping_index_fits(mapping, data, wanted)) {
+    struct stat status;
+    struct layout_index_header found;
+    if (fstat(mapping->file, &status) == 0 && (uint64_t)status.st_size == wanted_bytes &&
+        mapping_read_index(mapping->file, &found) && mapping_index_fits(&found, data, wanted) &&
+        mapping_map(mapping, wanted_bytes)) {
         return STATUS_OK;
     }
-    struct layout_index_header *found = (void *)mapping->base;
-    if (found->magic == LAYOUT_INDEX_MAGIC) {
-        atomic_store(&found->state, LAYOUT_INDEX_SUPERSEDED);
-    }
+    mapping_supersede_index(mapping->file);
     mapping_finish(mapping);
     return STATUS_NOT_FOUND;
 }
@@ -367,6 +382,15 @@ enum status mapping_create_index(struct mapping *mapping, const struct pool_opti
     mapping->file = open(passing, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (mapping->file < 0) {
         return mapping_fail(mapping, error, "create", passing);
+    }
+    /* The header; index_init allocates the rest before it is touched. */
+    int failed = store_io_allocate(mapping->file, 0, LAYOUT_PAGE);
+    if (failed != 0) {
+        mapping_explain(error, "cannot reserve memory for %s: %s. Give run_dir's file system room",
+                        path, strerror(failed));
+        unlink(passing);
+        mapping_finish(mapping);
+        return STATUS_IO;
     }
     if (ftruncate(mapping->file, (off_t)size_bytes) != 0 || !mapping_map(mapping, size_bytes) ||
         rename(passing, path) != 0) {

@@ -38,6 +38,9 @@ enum status mapping_attach_index(struct mapping *mapping, const struct pool_opti
                                  const struct layout_data_header *data,
                                  const struct layout_index_header *wanted);
 
+/* Says in an index, if the file is one, that it is not to be believed any more (invariant 6). */
+void mapping_supersede_index(int file);
+
 /* A new run_dir/NAME.index, all zero, in place of any other. */
 enum status mapping_create_index(struct mapping *mapping, const struct pool_options *options,
                                  uint64_t size_bytes, char error[POOL_ERROR_MAX]);

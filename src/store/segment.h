@@ -140,7 +140,8 @@ void segment_walk(struct segment_cursor *cursor, const struct segments *segments
                   uint32_t end);
 bool segment_next(struct segment_cursor *cursor);
 
-#endif
 /* Whether the tombstone that the cursor is at counts: one that was written together with a new
  * version does only if that is whole. Without it the write never happened. */
 bool segment_tombstone_counts(const struct segment_cursor *cursor);
+
+#endif
