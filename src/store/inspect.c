@@ -231,18 +231,12 @@ static void inspect_judge_gap(const struct inspect_walk *walk, uint32_t offset, 
     inspect_fault(walk, offset, what);
 }
 
-/* What lies behind the last whole record: nothing, or what an earlier use has left. A record's
- * number tells which: those of this use are higher than what was given out when it began. (Not so
- * if compaction moved the record here: then damage to a segment's very last record goes unseen.) */
+/* What lies behind the last whole record. */
 static void inspect_judge_end(const struct inspect_walk *walk, uint32_t offset) {
-    const struct layout_data_header *data = &walk->inspect->header;
-    const struct layout_segment_header *header = inspect_loaded(walk->inspect);
-    uint32_t size = data->segment_bytes - offset;
-    const struct layout_record *at = (const void *)((const char *)header + offset);
-    uint64_t opened = header->opened_sequence;
-    uint64_t opened_last = atomic_load(&data->opened_sequence);
-    uint64_t last = (opened > opened_last ? opened : opened_last) + data->segment_bytes;
-    if (size >= sizeof *at && record_sequence(at) > opened && record_sequence(at) <= last) {
+    const struct layout_record *at =
+        (const void *)((const char *)inspect_loaded(walk->inspect) + offset);
+    uint32_t size = walk->inspect->header.segment_bytes - offset;
+    if (segment_ends_torn(&walk->inspect->buffer_segments, 0, offset)) {
         struct record record;
         size_t torn_bytes = sizeof *at;
         if (record_read(at, size, &record)) {

@@ -36,6 +36,7 @@ struct recovery {
     uint64_t flushed;      /* the latest flush that was immediate */
     uint64_t flush_latest; /* the latest of all, */
     uint32_t flush_due_s;  /* and when it is due */
+    uint64_t torn_records;
     uint64_t torn_bytes;
     uint32_t segments;
 };
@@ -48,6 +49,7 @@ struct recovery_segment {
     uint32_t flush_due_s;
     uint32_t fill;
     uint32_t marker_bytes;
+    uint32_t torn_records;
     uint32_t torn_bytes; /* between records; the unused end does not count */
 };
 
@@ -96,6 +98,7 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
         found->sequence_max = record->sequence;
     }
     found->fill = cursor->offset;
+    found->torn_records = cursor->torn_records;
     found->torn_bytes = cursor->torn_bytes;
     if (record->kind == LAYOUT_FLUSH) {
         found->marker_bytes += (uint32_t)cursor->size;
@@ -132,6 +135,7 @@ static void recovery_merge(struct recovery *recovery, const struct recovery_segm
         recovery->flush_latest = found->flush_latest;
         recovery->flush_due_s = found->flush_due_s;
     }
+    recovery->torn_records += found->torn_records;
     recovery->torn_bytes += found->torn_bytes;
     recovery->segments++;
     pthread_mutex_unlock(&recovery->lock);
@@ -159,6 +163,7 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
             return false;
         }
     }
+    found.torn_records += segment_ends_torn(&pool->segments, segment, found.fill);
     if (found.flush_latest != 0) {
         segment_note_expiry(info, 0); /* of use for as long as older segments are there */
     }
@@ -300,12 +305,12 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
         }
         recovery_run_step(&recovery, recovery_settle_buckets);
         log_info(
-            "pool %s: recovered %llu items (%llu bytes) from %u segments in %llu ms; %llu bytes "
-            "were torn",
+            "pool %s: recovered %llu items (%llu bytes) from %u segments in %llu ms; dropped %llu "
+            "torn records (%llu bytes between others)",
             pool->options.name, (unsigned long long)atomic_load(&pool->view.index->items),
             (unsigned long long)atomic_load(&pool->view.index->live_bytes), recovery.segments,
             (unsigned long long)((clock_monotonic_ns() - began_ns) / 1000000),
-            (unsigned long long)recovery.torn_bytes);
+            (unsigned long long)recovery.torn_records, (unsigned long long)recovery.torn_bytes);
     }
     pthread_mutex_destroy(&recovery.lock);
     return !atomic_load(&recovery.failed);

@@ -401,6 +401,7 @@ void segment_walk(struct segment_cursor *cursor, const struct segments *segments
 bool segment_next(struct segment_cursor *cursor) {
     const struct lookup_view *view = cursor->segments->view;
     char *base = lookup_segment(view, cursor->segment);
+    bool torn = false;
     while (cursor->offset + sizeof(struct layout_record) <= cursor->end) {
         cursor->at = (struct layout_record *)(void *)(base + cursor->offset);
         if (record_verify(cursor->at, cursor->end - cursor->offset, cursor->crc_seed,
@@ -414,8 +415,21 @@ bool segment_next(struct segment_cursor *cursor) {
          * is found by its CRC; nothing that a client stores can pass for one. */
         cursor->offset += LAYOUT_ALIGN;
         cursor->torn_bytes += LAYOUT_ALIGN;
+        cursor->torn_records += !torn;
+        torn = true;
     }
     return false;
+}
+
+bool segment_ends_torn(const struct segments *segments, uint32_t segment, uint32_t offset) {
+    const char *base = lookup_segment(segments->view, segment);
+    const struct layout_segment_header *header = (const void *)base;
+    const struct layout_record *at = (const void *)(base + offset);
+    uint64_t opened = header->opened_sequence;
+    uint64_t opened_last = atomic_load(&segments->header->opened_sequence);
+    uint64_t last = (opened > opened_last ? opened : opened_last) + segments->view->segment_bytes;
+    return segments->view->segment_bytes - offset >= sizeof *at && record_sequence(at) > opened &&
+           record_sequence(at) <= last;
 }
 
 bool segment_tombstone_counts(const struct segment_cursor *cursor) {

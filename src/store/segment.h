@@ -126,7 +126,8 @@ struct segment_cursor {
     uint32_t offset; /* of the next record */
     uint32_t end;
     uint32_t crc_seed;
-    uint32_t torn_bytes; /* stepped over so far */
+    uint32_t torn_bytes;   /* stepped over so far, */
+    uint32_t torn_records; /* in so many places */
 
     /* after segment_next */
     struct layout_record *at;
@@ -139,6 +140,12 @@ struct segment_cursor {
 void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
                   uint32_t end);
 bool segment_next(struct segment_cursor *cursor);
+
+/* Whether a record of this use of the segment begins at `offset`, behind the last whole one, and is
+ * not whole; else nothing lies there, or what an earlier use has left. A record's number tells:
+ * those of this use are higher than what was given out when it began. (Not so if compaction moved
+ * the record here: then it goes unseen.) */
+bool segment_ends_torn(const struct segments *segments, uint32_t segment, uint32_t offset);
 
 /* Whether the tombstone that the cursor is at counts: one that was written together with a new
  * version does only if that is whole. Without it the write never happened. */

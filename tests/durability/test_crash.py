@@ -7,6 +7,7 @@ in a crash"). STAYD_CRASH_ROUNDS says how many crashes the long test makes.
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -358,3 +359,25 @@ def test_a_copy_of_the_data_file_of_a_killed_daemon_starts_elsewhere():
         shutil.copy(stayd.data_file("sessions"), other.data_file("sessions"))
         other.start()
         has_changed_twice(other)
+
+
+def test_the_log_tells_what_recovery_found_and_what_it_dropped():
+    with Stayd(sessions={"memory": "16M", "item_max": "64K"}) as stayd:
+        connection = stayd.connect("sessions")
+        for number in range(100):
+            assert connection.set(b"key-%d" % number, b"<%d>" % number * 20) == b"STORED"
+        stayd.kill9()
+        file = stayd.data_file("sessions")
+        image = bytearray(file.read_bytes())
+        for number in (3, 50, 51, 99):  # two that touch are one place, and the last is at the end
+            at = image.index(b"<%d>" % number * 20)
+            image[at] ^= 1
+        file.write_bytes(image)
+        stayd.start()
+        report = re.search(r"recovered (\d+) items \((\d+) bytes\) from 1 segments in \d+ ms; "
+                           r"dropped (\d+) torn records \((\d+) bytes", stayd.log)
+        assert report, stayd.log
+        items, live_bytes, torn_records, torn_bytes = map(int, report.groups())
+        assert (items, torn_records) == (96, 3)
+        assert live_bytes == int(stayd.connect("sessions").stats()["live_bytes"])
+        assert 3 * 80 < torn_bytes < 3 * 160
