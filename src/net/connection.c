@@ -64,6 +64,9 @@ void connection_destroy(struct connection *connection) {
     list_remove(&connection->all);
     list_remove(&connection->ready);
     list_remove(&connection->waited);
+    if (connection->check != NULL) {
+        auth_abandon(connection->check);
+    }
     connection_release_input(connection);
     connection_release_output(connection);
     tls_session_destroy(connection->tls);
@@ -242,10 +245,19 @@ static bool connection_keep_input(struct connection *connection, struct bytes in
                          input.size);
 }
 
+/* A client that is known to have gone needs no verdict, and the time that it takes is for others.
+ */
+static enum connection_next connection_await_verdict(const struct connection *connection) {
+    return connection->broken ? CONNECTION_END : CONNECTION_JUDGED;
+}
+
 /* Says what comes next, once nothing is left to do in this turn. */
 static enum connection_next connection_rest(struct connection *connection) {
     if (connection_has_output(connection) || connection->read_waits_to_write) {
         return CONNECTION_STALLED;
+    }
+    if (connection->check != NULL) {
+        return connection_await_verdict(connection);
     }
     if (!connection->closing) {
         return connection->input_runnable || connection->readable ? CONNECTION_READY
@@ -334,6 +346,49 @@ static enum connection_next connection_refuse_input(struct connection *connectio
                                    : connection_rest(connection);
 }
 
+/* Answers the login that the verdict is on. */
+static enum proto_next connection_finish_login(struct connection *connection,
+                                               struct connection_loan *loan,
+                                               enum auth_verdict verdict) {
+    bool admitted = verdict == AUTH_ADMITTED;
+    connection->verdict = AUTH_NONE;
+    if (!proto_finish_login(&connection->proto, loan->store, admitted, &loan->replies)) {
+        return PROTO_CLOSE;
+    }
+    return verdict == AUTH_UNHEARD ? PROTO_CLOSE : PROTO_FLUSH;
+}
+
+/* A login has been read. PROTO_LOGIN: the verdict is awaited. */
+static enum proto_next connection_begin_login(struct connection *connection,
+                                              struct connection_loan *loan) {
+    struct proto_login login = connection->proto.login;
+    enum auth_verdict verdict =
+        auth_begin(connection->listener->auth, connection->fd, login.user, login.password,
+                   loan->mailbox, connection, &connection->check);
+    /* It lies in a buffer of the thread's or of the connection's, which others will use. */
+    explicit_bzero((char *)login.password.data, login.password.size);
+    return verdict == AUTH_NONE ? PROTO_LOGIN : connection_finish_login(connection, loan, verdict);
+}
+
+void connection_take_verdict(struct connection *connection, enum auth_verdict verdict) {
+    connection->check = NULL; /* it has been freed */
+    connection->verdict = verdict;
+}
+
+/* One step of connection_answer: `input` is what is left of it. */
+static enum proto_next connection_process(struct connection *connection,
+                                          struct connection_loan *loan, struct bytes *input) {
+    if (connection->verdict != AUTH_NONE) {
+        return connection_finish_login(connection, loan, connection->verdict);
+    }
+    size_t consumed = 0;
+    enum proto_next next = proto_process(&connection->proto, loan->store, *input, &consumed,
+                                         &connection->input_wanted, &loan->replies);
+    assert(consumed <= input->size);
+    *input = bytes_from(input->data + consumed, input->size - consumed);
+    return next == PROTO_LOGIN ? connection_begin_login(connection, loan) : next;
+}
+
 /* Answers what is whole in `input`, until there is much to send or the turn is over. */
 static enum connection_next connection_answer(struct connection *connection,
                                               struct connection_loan *loan, struct bytes input,
@@ -342,15 +397,7 @@ static enum connection_next connection_answer(struct connection *connection,
     size_t turn_bytes = 0;
     connection->proto.turn_left = connection->proto.service->server->requests_per_turn;
     do {
-        size_t consumed = 0;
-        next = proto_process(&connection->proto, loan->store, input, &consumed,
-                             &connection->input_wanted, &loan->replies);
-        assert(consumed <= input.size);
-        input = bytes_from(input.data + consumed, input.size - consumed);
-        if (next == PROTO_LOGIN) {
-            proto_finish_login(&connection->proto, loan->store, false, &loan->replies);
-            next = PROTO_FLUSH;
-        }
+        next = connection_process(connection, loan, &input);
         turn_bytes += loan->replies.size;
         if (!connection_hold_replies(connection, loan) ||
             !connection_send_replies(connection, loan, progress)) {
@@ -359,7 +406,7 @@ static enum connection_next connection_answer(struct connection *connection,
     } while (next == PROTO_FLUSH && connection->ticket == 0 && !connection_has_output(connection) &&
              turn_bytes < CONNECTION_TURN_BYTES && connection->proto.turn_left > 0);
 
-    connection->input_runnable = next == PROTO_FLUSH;
+    connection->input_runnable = next == PROTO_FLUSH || next == PROTO_LOGIN;
     connection->closing = next == PROTO_CLOSE;
     loan->yields += next == PROTO_FLUSH && connection->proto.turn_left == 0;
     if (!connection_keep_input(connection, input)) {
@@ -429,6 +476,9 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         if (connection_has_output(connection) || connection->closing) {
             return connection_rest(connection);
         }
+    }
+    if (connection->check != NULL) {
+        return connection_await_verdict(connection);
     }
     if (connection->input_runnable) {
         const struct buffer *own = &connection->input;

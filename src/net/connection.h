@@ -14,6 +14,9 @@
  * With `fsync = always` the replies to a batch that wrote something are output too, until the pool
  * says that it is on the disk. Meanwhile nothing is read, so replies stay in order.
  *
+ * While a verdict on a login is awaited (auth.h), what follows the login stays in the input, and
+ * nothing is read.
+ *
  * While a client does not take its replies, nothing is read from it: a connection never owns more
  * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. What all of
  * them own together is bounded by the server's memory (net/budget.h); one that gets no more is told
@@ -22,6 +25,7 @@
 #define STAYD_NET_CONNECTION_H
 
 #include "base/buffer.h"
+#include "net/auth.h"
 #include "net/list.h"
 #include "net/listener.h"
 #include "proto/proto.h"
@@ -36,8 +40,9 @@ struct connection_loan {
     struct store_thread *store;
     char *input; /* read into */
     size_t input_bytes;
-    struct buffer replies; /* empty between two connections */
-    uint64_t bytes_read;   /* counted up */
+    struct buffer replies;        /* empty between two connections */
+    struct auth_mailbox *mailbox; /* where verdicts on logins come back */
+    uint64_t bytes_read;          /* counted up */
     uint64_t bytes_written;
     uint64_t yields;
 };
@@ -47,6 +52,7 @@ enum connection_next {
     CONNECTION_READY,   /* there is more to do: serve again after the others */
     CONNECTION_STALLED, /* serve again when the socket is writable */
     CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
+    CONNECTION_JUDGED,  /* a verdict on its login is awaited: serve again when it is there */
     CONNECTION_LINGER,  /* all is said: serve again when readable, until the client closes too */
     CONNECTION_END      /* destroy it */
 };
@@ -65,6 +71,7 @@ struct connection {
     bool readable;     /* there may be bytes, the end, or an error */
     bool input_ending; /* the client has shut its side down: the end follows the bytes */
     bool writable;     /* as far as is known */
+    bool broken;       /* it takes nothing more, and nothing comes */
 
     /* private to connection.c */
     bool input_ended;
@@ -80,14 +87,19 @@ struct connection {
     struct buffer input;
     size_t input_wanted; /* the request in `input` is of no use until it has so many bytes */
     struct buffer output;
-    size_t output_sent; /* of output's bytes */
-    uint64_t ticket;    /* the output must not go before this is done (pool.h); 0: it may */
+    size_t output_sent;        /* of output's bytes */
+    struct auth_check *check;  /* a verdict is awaited; NULL: none */
+    enum auth_verdict verdict; /* is there, and its login not yet answered */
+    uint64_t ticket;           /* the output must not go before this is done (pool.h); 0: it may */
 };
 
 /* Takes the socket, which does not block and which the listener has accepted, and what is spoken
  * over it (its handshake done; NULL: plain text). NULL if memory is short. */
 struct connection *connection_create(int fd, const struct listener *listener,
                                      struct tls_session *tls);
+
+/* The verdict that was awaited is there. */
+void connection_take_verdict(struct connection *connection, enum auth_verdict verdict);
 
 /* Closes the socket. Accepts NULL. In no list any more. */
 void connection_destroy(struct connection *connection);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct auth_pool;
 struct proto_service;
 struct tls;
 
@@ -19,6 +20,7 @@ struct listener {
     struct address address;
     struct proto_service *service; /* set by the owner before the acceptor starts */
     struct tls *tls;               /* the same; NULL: plain text */
+    struct auth_pool *auth;        /* the same; NULL if no login is required */
 
     /* private: the socket file that this listener made, so that it removes no other */
     dev_t file_device;

@@ -28,12 +28,15 @@ struct worker {
     const struct worker_options *options;
     pthread_t thread;
     int epoll_fd;
-    int wake_fd; /* eventfd: something is in `given`, a pool has synced, or `stopping` */
+    int wake_fd; /* eventfd: something is in `given` or `mailbox`, a pool has synced, or `stopping`
+                  */
     _Atomic bool stopping;
     _Atomic unsigned connection_count; /* given and not yet closed */
 
     pthread_mutex_t given_lock;
     struct list given; /* new connections; under given_lock */
+
+    struct auth_mailbox mailbox; /* verdicts on logins of `connections` */
 
     /* Changed by the thread alone, under the lock; so it reads it without, and others with it. A
      * connection is closed under it. */
@@ -180,6 +183,18 @@ static void worker_release_held(struct worker *worker) {
     }
 }
 
+/* Logins have been judged. */
+static void worker_take_verdicts(struct worker *worker) {
+    void *owner;
+    enum auth_verdict verdict;
+    while (auth_mailbox_take(&worker->mailbox, &owner, &verdict)) {
+        if (owner != NULL) {
+            connection_take_verdict(owner, verdict);
+            worker_make_ready(worker, owner);
+        }
+    }
+}
+
 /* Serves every ready connection once. */
 static void worker_serve_ready(struct worker *worker) {
     struct list turn;
@@ -251,12 +266,14 @@ static void worker_note_event(struct worker *worker, const struct epoll_event *e
     if (connection == NULL) {
         worker_take_given(worker);
         worker_release_held(worker);
+        worker_take_verdicts(worker);
         return;
     }
     uint32_t what = event->events;
     connection->readable = true;
     connection->input_ending |= (what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     connection->writable |= (what & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
+    connection->broken |= (what & (EPOLLHUP | EPOLLERR)) != 0;
     worker_make_ready(worker, connection);
 }
 
@@ -307,6 +324,7 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
 static void worker_finish_connections(struct worker *worker) {
     worker_take_given(worker);
     worker_release_held(worker); /* the wake-up may have been a sync's */
+    worker_take_verdicts(worker);
     struct list *next;
     for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
         struct connection *connection = list_entry(link, struct connection, all);
@@ -366,6 +384,7 @@ static void worker_destroy(struct worker *worker) {
     if (worker->wake_fd >= 0) {
         close(worker->wake_fd);
     }
+    auth_mailbox_finish(&worker->mailbox);
     pthread_mutex_destroy(&worker->given_lock);
     pthread_mutex_destroy(&worker->connections_lock);
     buffer_finish(&worker->loan.replies);
@@ -392,6 +411,8 @@ static struct worker *worker_create(const struct worker_options *options, unsign
     worker->loan.input = malloc(WORKER_INPUT_BYTES);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    auth_mailbox_init(&worker->mailbox, worker->wake_fd);
+    worker->loan.mailbox = &worker->mailbox;
     struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
     if (worker->loan.input == NULL || worker->epoll_fd < 0 || worker->wake_fd < 0 ||
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) != 0) {
@@ -431,6 +452,7 @@ static const char *worker_describe_state(enum connection_next next) {
     case CONNECTION_STALLED:
         return "conn_mwrite";
     case CONNECTION_HELD:
+    case CONNECTION_JUDGED:
         return "conn_io_queue";
     case CONNECTION_LINGER:
     case CONNECTION_END:

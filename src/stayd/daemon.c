@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/acceptor.h"
+#include "net/auth.h"
 #include "net/greeter.h"
 #include "net/listener.h"
 #include "net/worker.h"
@@ -40,6 +41,7 @@ struct daemon {
     struct pool *pools[CONFIG_POOLS_MAX];
     struct proto_service services[CONFIG_POOLS_MAX]; /* of the pool with the same index */
     unsigned pool_count;
+    struct auth *auth; /* NULL: no pool requires a login */
     struct workers *workers;
     struct greeter *greeter; /* NULL: no pool has TLS */
     struct certificates certificates;
@@ -160,6 +162,33 @@ static bool daemon_load_certificates(struct daemon *daemon) {
     return true;
 }
 
+/* Reads who may log in. The listeners of a pool that requires no login have nothing to do with it.
+ */
+static bool daemon_read_users(struct daemon *daemon) {
+    const struct config *config = daemon->config;
+    struct listener *listener = daemon->listeners;
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        const struct config_pool *pool = &config->pools[i];
+        struct auth_pool *users = NULL;
+        if (pool->auth_file[0] != '\0') {
+            if (daemon->auth == NULL) {
+                daemon->auth = auth_create();
+            }
+            users = daemon->auth == NULL
+                        ? NULL
+                        : auth_add_pool(daemon->auth, pool->options.name, pool->auth_file);
+            if (users == NULL) {
+                log_error("pool %s: cannot tell who may log in", pool->options.name);
+                return false;
+            }
+        }
+        for (unsigned j = 0; j < pool->listen_count; j++) {
+            (listener++)->auth = users;
+        }
+    }
+    return true;
+}
+
 static bool daemon_open_pools(struct daemon *daemon) {
     const struct config *config = daemon->config;
     char error[POOL_ERROR_MAX];
@@ -193,6 +222,10 @@ static bool daemon_open_pools(struct daemon *daemon) {
 static bool daemon_start_threads(struct daemon *daemon) {
     const struct config *config = daemon->config;
     char error[WORKER_ERROR_MAX];
+    if (daemon->auth != NULL && !auth_start(daemon->auth)) {
+        log_error("cannot start the thread that checks passwords: %m");
+        return false;
+    }
     const struct worker_options workers = {
         .threads = config->threads,
         .grace = daemon->grace,
@@ -278,6 +311,9 @@ static void daemon_reload(struct daemon *daemon) {
     notify_send(state);
     reload_read(daemon->reload, daemon->config);
     certificates_refresh(&daemon->certificates, error, sizeof error);
+    if (daemon->auth != NULL) {
+        auth_reload(daemon->auth);
+    }
     notify_send("READY=1");
 }
 
@@ -311,9 +347,11 @@ static void daemon_stop(struct daemon *daemon) {
         listener_close(&daemon->listeners[i]);
     }
     admin_stop(daemon->admin);
+    auth_stop(daemon->auth); /* before the workers, which it wakes */
     listener_close(&daemon->admin_listener);
     greeter_stop(daemon->greeter);
     workers_stop(daemon->workers);
+    auth_destroy(daemon->auth);
     certificates_finish(&daemon->certificates);
     for (unsigned i = 0; i < daemon->pool_count; i++) {
         pool_close(daemon->pools[i]);
@@ -336,7 +374,8 @@ static bool daemon_start(struct daemon *daemon) {
     return daemon_take_signals(daemon) && daemon_raise_files_limit(daemon) &&
            daemon_listen(daemon, false) && daemon_settle(daemon) &&
            daemon_load_certificates(daemon) && daemon_make_folders(daemon->config) &&
-           daemon_listen(daemon, true) && daemon_open_pools(daemon) && daemon_start_threads(daemon);
+           daemon_listen(daemon, true) && daemon_read_users(daemon) && daemon_open_pools(daemon) &&
+           daemon_start_threads(daemon);
 }
 
 /* Clients are served from here on: says so to whoever wants to know. */

@@ -1,8 +1,8 @@
 /* The running daemon: starts everything in the order in which one needs the other, serves until a
  * signal ends it, and stops everything in the reverse order.
  *
- *     limits -> TCP ports -> another user -> pid file -> folders -> Unix sockets -> pools ->
- *     workers -> admin -> accept ... -> stop
+ *     limits -> TCP ports -> another user -> pid file -> folders -> Unix sockets -> users ->
+ *     pools -> workers -> admin -> accept ... -> stop
  *
  * The listeners come before the pools, so that a second daemon stops at the port in use and never
  * gets to the data, and so that clients of one that restarts wait in the queue instead of being

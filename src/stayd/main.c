@@ -1,5 +1,6 @@
 /* stayd: the daemon's entry. Options, then the configuration, then the daemon itself. */
 #include "base/log.h"
+#include "net/credentials.h"
 #include "stayd/certificates.h"
 #include "stayd/config.h"
 #include "stayd/daemon.h"
@@ -32,6 +33,35 @@ static int run(const struct options *options, const struct config *config,
     return daemon_run(&daemon) ? 0 : EXIT_STARTUP;
 }
 
+/* Where a fault of a pool's auth_file is reported to. */
+struct auth_faults {
+    const struct config_pool *pool;
+    struct faults *faults;
+};
+
+static void add_auth_fault(void *context, unsigned line, bool is_warning, const char *text) {
+    const struct auth_faults *found = context;
+    char place[16] = "";
+    if (line > 0) {
+        snprintf(place, sizeof place, ":%u", line);
+    }
+    if (!is_warning) { /* the daemon logs those */
+        faults_add(found->faults, found->pool->line, "pool %s: auth_file %s%s: %s",
+                   found->pool->options.name, found->pool->auth_file, place, text);
+    }
+}
+
+/* For --check: the daemon reads these when it has become the user that it runs as. */
+static void check_auth_files(const struct config *config, struct faults *faults) {
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        struct auth_faults found = {.pool = &config->pools[i], .faults = faults};
+        if (found.pool->auth_file[0] != '\0') {
+            credentials_release(credentials_read(found.pool->auth_file, CREDENTIALS_ANYBODYS,
+                                                 add_auth_fault, &found));
+        }
+    }
+}
+
 int main(int argument_count, char **arguments) {
     struct options options;
     switch (options_parse(&options, argument_count, arguments)) {
@@ -50,6 +80,7 @@ int main(int argument_count, char **arguments) {
     options_configure(&options, config, &faults);
     if (faults.count == 0 && options.check) {
         certificates_check(config, &faults, stdout);
+        check_auth_files(config, &faults);
     }
     int result = 0;
     if (faults.count > 0) {

@@ -355,7 +355,8 @@ class Server:
     def _answers(self, address):
         try:
             with Raw(address, timeout=1.0) as connection:
-                return connection.ask(b"version\r\n").startswith(b"VERSION ")
+                answer = connection.ask(b"version\r\n")
+                return answer.startswith((b"VERSION ", b"CLIENT_ERROR unauthenticated"))
         except (OSError, EOFError):
             return False
 

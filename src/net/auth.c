@@ -1,0 +1,399 @@
+#include "net/auth.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/credentials.h"
+#include "net/login_limit.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    AUTH_POOLS_MAX = 64,
+    AUTH_QUEUE_MAX = 4096,     /* checks; an address has at most LOGIN_LIMIT_BURST in it */
+    AUTH_NICENESS = 5,         /* of the thread */
+    AUTH_LOG_MS = 100,         /* between two lines, about whichever addresses */
+    AUTH_SLOW_MS = 1000,       /* a hash that takes more of a processor is worth a line */
+    AUTH_USER_SHOWN_BYTES = 64 /* of a user's name in the log */
+};
+
+struct auth_pool {
+    struct auth *auth;
+    const char *name;
+    const char *path;
+    struct credentials *credentials; /* under auth's lock */
+};
+
+struct auth_check {
+    struct list link; /* in a queue, under auth's lock; then in the mailbox, under its own */
+    struct auth_pool *pool;
+    struct credentials *credentials; /* held */
+    struct login_source source;
+    struct auth_mailbox *mailbox;
+    void *owner;            /* the worker's alone */
+    _Atomic bool abandoned; /* a hint: nobody waits for this */
+    enum auth_verdict verdict;
+    size_t user_size;
+    size_t password_size;
+    char user[CREDENTIALS_USER_MAX];
+    char password[CREDENTIALS_PASSWORD_MAX];
+};
+
+struct auth {
+    struct auth_pool pools[AUTH_POOLS_MAX];
+    unsigned pool_count;
+    bool started;
+    pthread_t thread;
+
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t work;
+    bool stopping;
+    struct list trusted; /* checks from trusted addresses: these first */
+    struct list others;
+    unsigned queued;
+    struct login_limit *limit;
+    uint64_t logged_ms;
+};
+
+void auth_mailbox_init(struct auth_mailbox *mailbox, int wake_fd) {
+    pthread_mutex_init(&mailbox->lock, NULL);
+    list_init(&mailbox->checks);
+    mailbox->wake_fd = wake_fd;
+}
+
+static void auth_check_destroy(struct auth_check *check) {
+    credentials_release(check->credentials);
+    explicit_bzero(check, sizeof *check);
+    free(check);
+}
+
+bool auth_mailbox_take(struct auth_mailbox *mailbox, void **owner, enum auth_verdict *verdict) {
+    struct auth_check *check = NULL;
+    pthread_mutex_lock(&mailbox->lock);
+    if (!list_is_empty(&mailbox->checks)) {
+        check = list_entry(mailbox->checks.next, struct auth_check, link);
+        list_remove(&check->link);
+    }
+    pthread_mutex_unlock(&mailbox->lock);
+    if (check == NULL) {
+        return false;
+    }
+    *owner = check->owner;
+    *verdict = check->verdict;
+    auth_check_destroy(check);
+    return true;
+}
+
+void auth_mailbox_finish(struct auth_mailbox *mailbox) {
+    void *owner;
+    enum auth_verdict verdict;
+    while (auth_mailbox_take(mailbox, &owner, &verdict)) {
+    }
+    pthread_mutex_destroy(&mailbox->lock);
+}
+
+void auth_abandon(struct auth_check *check) {
+    check->owner = NULL;
+    atomic_store_explicit(&check->abandoned, true, memory_order_relaxed); /* orders nothing */
+}
+
+static void auth_deliver(struct auth_check *check, enum auth_verdict verdict) {
+    struct auth_mailbox *mailbox = check->mailbox;
+    int wake_fd = mailbox->wake_fd;
+    check->verdict = verdict;
+    pthread_mutex_lock(&mailbox->lock);
+    list_append(&mailbox->checks, &check->link);
+    pthread_mutex_unlock(&mailbox->lock);
+    const uint64_t one = 1;
+    ssize_t ignored = write(wake_fd, &one, sizeof one);
+    (void)ignored; /* fails only if the worker is awake already, 2^64 times over */
+}
+
+/* A name as a stranger gave it, for the log. */
+static void auth_format_user(struct bytes user, char text[AUTH_USER_SHOWN_BYTES + 1]) {
+    size_t size = user.size < AUTH_USER_SHOWN_BYTES ? user.size : AUTH_USER_SHOWN_BYTES;
+    for (size_t i = 0; i < size; i++) {
+        char byte = user.data[i];
+        text[i] = byte > ' ' && byte < 127 && byte != '"' ? byte : '?';
+    }
+    text[size] = '\0';
+}
+
+/* Counts a refused login, and says so in the log unless it has just been said. */
+static void auth_note_refusal(struct auth_pool *pool, const struct login_source *source,
+                              struct bytes user, enum auth_verdict verdict) {
+    struct auth *auth = pool->auth;
+    uint64_t now_ms = clock_monotonic_ms();
+    pthread_mutex_lock(&auth->lock);
+    bool may_log = now_ms - auth->logged_ms >= AUTH_LOG_MS;
+    uint64_t refused = login_limit_count(auth->limit, source, now_ms, may_log);
+    if (refused > 0) {
+        auth->logged_ms = now_ms;
+    }
+    pthread_mutex_unlock(&auth->lock);
+    if (refused == 0) {
+        return;
+    }
+    char shown[AUTH_USER_SHOWN_BYTES + 1];
+    char address[LOGIN_SOURCE_TEXT_MAX];
+    auth_format_user(user, shown);
+    login_source_format(source, address);
+    log_warning("pool %s: login refused from %s as user \"%s\"%s; %llu refused from there since "
+                "the last such line",
+                pool->name, address, shown,
+                verdict == AUTH_UNHEARD ? ", unheard after too many wrong passwords" : "",
+                (unsigned long long)refused);
+}
+
+/* What is known without computing anything; AUTH_NONE if a hash has to tell. */
+static enum auth_verdict auth_judge(struct auth *auth, const struct login_source *source,
+                                    enum credentials_answer answer) {
+    uint64_t now_ms = clock_monotonic_ms();
+    if (answer == CREDENTIALS_RIGHT) {
+        if (!login_limit_allows(auth->limit, source, now_ms)) {
+            return AUTH_UNHEARD;
+        }
+        login_limit_trust(auth->limit, source, now_ms, false);
+        return AUTH_ADMITTED;
+    }
+    if (auth->stopping || auth->queued == AUTH_QUEUE_MAX ||
+        !login_limit_take(auth->limit, source, now_ms)) {
+        return AUTH_UNHEARD;
+    }
+    return answer == CREDENTIALS_WRONG ? AUTH_REFUSED : AUTH_NONE;
+}
+
+static struct auth_check *auth_check_create(struct auth_pool *pool,
+                                            const struct login_source *source, struct bytes user,
+                                            struct bytes password) {
+    if (user.size > CREDENTIALS_USER_MAX || password.size > CREDENTIALS_PASSWORD_MAX) {
+        return NULL;
+    }
+    struct auth_check *check = calloc(1, sizeof *check);
+    if (check == NULL) {
+        return NULL;
+    }
+    list_init(&check->link);
+    check->pool = pool;
+    check->source = *source;
+    check->user_size = user.size;
+    check->password_size = password.size;
+    memcpy(check->user, user.data, user.size);
+    memcpy(check->password, password.data, password.size);
+    return check;
+}
+
+/* Puts the check in its queue. */
+static void auth_submit(struct auth *auth, struct auth_check *check) {
+    bool trusted = login_limit_trusts(auth->limit, &check->source, clock_monotonic_ms());
+    list_append(trusted ? &auth->trusted : &auth->others, &check->link);
+    auth->queued++;
+    pthread_cond_signal(&auth->work);
+}
+
+enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
+                             struct bytes password, struct auth_mailbox *mailbox, void *owner,
+                             struct auth_check **result) {
+    struct auth *auth = pool->auth;
+    struct login_source source;
+    if (!login_source_read(fd, &source)) {
+        return AUTH_UNHEARD;
+    }
+    pthread_mutex_lock(&auth->lock);
+    struct credentials *credentials = credentials_hold(pool->credentials);
+    pthread_mutex_unlock(&auth->lock);
+
+    enum credentials_answer answer = credentials_judge(credentials, user, password);
+    struct auth_check *check = NULL;
+    if (answer == CREDENTIALS_UNSURE) {
+        check = auth_check_create(pool, &source, user, password);
+    }
+    pthread_mutex_lock(&auth->lock);
+    enum auth_verdict verdict = auth_judge(auth, &source, answer);
+    if (verdict == AUTH_NONE && check == NULL) {
+        verdict = AUTH_REFUSED; /* no memory, or longer than anything in the file */
+    }
+    if (verdict == AUTH_NONE) {
+        check->credentials = credentials;
+        check->mailbox = mailbox;
+        check->owner = owner;
+        auth_submit(auth, check);
+        *result = check;
+    }
+    pthread_mutex_unlock(&auth->lock);
+    if (verdict == AUTH_NONE) {
+        return AUTH_NONE;
+    }
+    if (check != NULL) {
+        auth_check_destroy(check);
+    }
+    credentials_release(credentials);
+    if (verdict != AUTH_ADMITTED) {
+        auth_note_refusal(pool, &source, user, verdict);
+    }
+    return verdict;
+}
+
+/* The processor's time that this thread has had. */
+static uint64_t auth_spent_ms(void) {
+    struct timespec spent;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+    return (uint64_t)spent.tv_sec * 1000U + (uint64_t)spent.tv_nsec / 1000000U;
+}
+
+/* Computes what the check asks for. */
+static enum auth_verdict auth_compute(struct auth_check *check) {
+    struct auth *auth = check->pool->auth;
+    struct bytes user = bytes_from(check->user, check->user_size);
+    if (atomic_load_explicit(&check->abandoned, memory_order_relaxed)) { /* a hint, no more */
+        return AUTH_UNHEARD;
+    }
+    uint64_t begun_ms = auth_spent_ms();
+    bool right = credentials_verify(check->credentials, user,
+                                    bytes_from(check->password, check->password_size));
+    uint64_t spent_ms = auth_spent_ms() - begun_ms;
+    if (spent_ms > AUTH_SLOW_MS) {
+        log_warning("pool %s: it took %llu ms to check one password; others wait meanwhile: write "
+                    "hashes of a lower cost to %s",
+                    check->pool->name, (unsigned long long)spent_ms, check->pool->path);
+    }
+    if (!right) {
+        auth_note_refusal(check->pool, &check->source, user, AUTH_REFUSED);
+        return AUTH_REFUSED;
+    }
+    pthread_mutex_lock(&auth->lock);
+    login_limit_trust(auth->limit, &check->source, clock_monotonic_ms(), true);
+    pthread_mutex_unlock(&auth->lock);
+    return AUTH_ADMITTED;
+}
+
+/* The next check, waited for; NULL once the queues are empty and all ends. `*stopping` is said of
+ * the moment. */
+static struct auth_check *auth_next(struct auth *auth, bool *stopping) {
+    struct auth_check *check = NULL;
+    pthread_mutex_lock(&auth->lock);
+    while (auth->queued == 0 && !auth->stopping) {
+        pthread_cond_wait(&auth->work, &auth->lock);
+    }
+    *stopping = auth->stopping;
+    if (auth->queued > 0) {
+        struct list *queue = list_is_empty(&auth->trusted) ? &auth->others : &auth->trusted;
+        check = list_entry(queue->next, struct auth_check, link);
+        list_remove(&check->link);
+        auth->queued--;
+    }
+    pthread_mutex_unlock(&auth->lock);
+    return check;
+}
+
+static void *auth_main(void *argument) {
+    struct auth *auth = argument;
+    setpriority(PRIO_PROCESS, (id_t)gettid(), AUTH_NICENESS); /* of this thread alone, in Linux */
+    struct auth_check *check;
+    bool stopping;
+    while ((check = auth_next(auth, &stopping)) != NULL) {
+        auth_deliver(check, stopping ? AUTH_UNHEARD : auth_compute(check));
+    }
+    return NULL;
+}
+
+struct auth *auth_create(void) {
+    struct auth *auth = calloc(1, sizeof *auth);
+    if (auth == NULL) {
+        return NULL;
+    }
+    auth->limit = login_limit_create();
+    if (auth->limit == NULL) {
+        free(auth);
+        return NULL;
+    }
+    pthread_mutex_init(&auth->lock, NULL);
+    pthread_cond_init(&auth->work, NULL);
+    list_init(&auth->trusted);
+    list_init(&auth->others);
+    return auth;
+}
+
+static void auth_report(void *context, unsigned line, bool is_warning, const char *text) {
+    const struct auth_pool *pool = context;
+    char place[16] = "";
+    if (line > 0) {
+        snprintf(place, sizeof place, ":%u", line);
+    }
+    log_write(is_warning ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "pool %s: auth_file %s%s: %s",
+              pool->name, pool->path, place, text);
+}
+
+struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path) {
+    if (auth->pool_count == AUTH_POOLS_MAX) {
+        return NULL;
+    }
+    struct auth_pool *pool = &auth->pools[auth->pool_count];
+    *pool = (struct auth_pool){.auth = auth, .name = name, .path = path};
+    pool->credentials = credentials_read(path, CREDENTIALS_OWN, auth_report, pool);
+    if (pool->credentials == NULL) {
+        return NULL;
+    }
+    auth->pool_count++;
+    return pool;
+}
+
+bool auth_start(struct auth *auth) {
+    errno = pthread_create(&auth->thread, NULL, auth_main, auth);
+    if (errno != 0) {
+        return false;
+    }
+    pthread_setname_np(auth->thread, "auth");
+    auth->started = true;
+    return true;
+}
+
+void auth_reload(struct auth *auth) {
+    for (unsigned i = 0; i < auth->pool_count; i++) {
+        struct auth_pool *pool = &auth->pools[i];
+        struct credentials *fresh =
+            credentials_read(pool->path, CREDENTIALS_OWN, auth_report, pool);
+        if (fresh == NULL) {
+            log_error("pool %s: auth_file %s has not been taken; who could log in before still can",
+                      pool->name, pool->path);
+            continue;
+        }
+        pthread_mutex_lock(&auth->lock);
+        struct credentials *old = pool->credentials;
+        pool->credentials = fresh;
+        pthread_mutex_unlock(&auth->lock);
+        credentials_release(old);
+        log_info("pool %s: auth_file %s has been read again", pool->name, pool->path);
+    }
+}
+
+void auth_stop(struct auth *auth) {
+    if (auth == NULL || !auth->started) {
+        return;
+    }
+    pthread_mutex_lock(&auth->lock);
+    auth->stopping = true;
+    pthread_cond_signal(&auth->work);
+    pthread_mutex_unlock(&auth->lock);
+    pthread_join(auth->thread, NULL);
+    auth->started = false;
+}
+
+void auth_destroy(struct auth *auth) {
+    if (auth == NULL) {
+        return;
+    }
+    auth_stop(auth);
+    for (unsigned i = 0; i < auth->pool_count; i++) {
+        credentials_release(auth->pools[i].credentials);
+    }
+    login_limit_destroy(auth->limit);
+    pthread_cond_destroy(&auth->work);
+    pthread_mutex_destroy(&auth->lock);
+    free(auth);
+}
