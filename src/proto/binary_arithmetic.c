@@ -1,6 +1,7 @@
 #include "proto/binary_arithmetic.h"
 
 #include "proto/binary_reply.h"
+#include "proto/event.h"
 #include "proto/expiry.h"
 
 #define BINARY_EXPIRY_CREATES_NOT UINT32_MAX
@@ -21,6 +22,7 @@ enum request_end binary_arithmetic_run(struct binary_request *binary) {
     struct pool_fetched fetched;
     enum status status = pool_arithmetic(request->pool, request->thread, binary->key, &arithmetic,
                                          &number, &fetched);
+    event_change(request->connection, request->thread, binary->key, status);
     if (status != STATUS_OK) {
         binary_reply_error(binary, binary_status_of(status));
     } else if (!binary->quiet) {

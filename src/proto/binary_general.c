@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "proto/binary_reply.h"
+#include "proto/event.h"
 #include "proto/expiry.h"
 
 enum request_end binary_delete_run(struct binary_request *binary) {
@@ -10,8 +11,9 @@ enum request_end binary_delete_run(struct binary_request *binary) {
         .compare_cas = binary->header.cas != 0,
         .cas = binary->header.cas,
     };
-    return binary_finish(binary, pool_delete(request->pool, request->thread, binary->key, &wish),
-                         0);
+    enum status status =
+        event_delete(request->connection, request->thread, binary->key, &wish, false);
+    return binary_finish(binary, status, 0);
 }
 
 /* At once, or from the time on that the extras say. */
@@ -19,6 +21,10 @@ enum request_end binary_flush_run(struct binary_request *binary) {
     const struct request *request = binary->request;
     uint32_t now_s = request->thread->now_s;
     uint32_t when_s = 0;
+    if (request->connection->service->server->flush_disabled) {
+        binary_reply_error(binary, BINARY_AUTH_ERROR);
+        return REQUEST_DONE;
+    }
     if (binary->header.extras_size > 0) {
         when_s = expiry_of_exptime(binary_read_u32(binary->extras), now_s);
     }

@@ -1,6 +1,7 @@
 #include "proto/binary_retrieval.h"
 
 #include "proto/binary_reply.h"
+#include "proto/event.h"
 #include "proto/expiry.h"
 
 /* Quiet opcodes say this too. False: no memory for the reply. */
@@ -66,6 +67,7 @@ enum request_end binary_retrieval_run(struct binary_request *binary) {
     } else {
         status = pool_get(request->pool, request->thread, binary->key, &fetched.item);
     }
+    event_get(request->connection, binary->key, status == STATUS_OK ? &fetched.item : NULL);
     switch (status) {
     case STATUS_OK:
         return binary_reply_item(binary, &fetched.item) ? REQUEST_DONE : REQUEST_CLOSES;

@@ -1,6 +1,8 @@
 #include "proto/binary_stats.h"
 
 #include "proto/binary_reply.h"
+#include "proto/event.h"
+#include "proto/prefixes.h"
 #include "proto/stats.h"
 
 static void binary_write_stat(struct stats_sink *sink, struct bytes name, struct bytes value) {
@@ -30,24 +32,63 @@ static bool binary_key_begins_with(const struct binary_request *binary, const ch
     return binary->key.size >= size && memcmp(binary->key.data, front, size) == 0;
 }
 
-enum request_end binary_stats_run(struct binary_request *binary) {
+static struct bytes binary_buffer_bytes(const struct buffer *buffer) {
+    return bytes_from(buffer->data, buffer->size);
+}
+
+/* detail on|off|dump: the dump is one pair, whose value has the lines of the text protocol. */
+static bool binary_stats_detail(struct binary_request *binary, struct stats_sink *sink) {
+    struct proto_service *service = binary->request->connection->service;
+    if (binary_key_begins_with(binary, "detail on") ||
+        binary_key_begins_with(binary, "detail off")) {
+        event_want(service, EVENT_PREFIXES, binary_key_begins_with(binary, "detail on"));
+        return true;
+    }
+    if (!binary_key_begins_with(binary, "detail dump")) {
+        return false;
+    }
+    struct buffer dump = {0};
+    if (prefixes_dump(service->prefixes, &dump) && buffer_append_string(&dump, "END\r\n")) {
+        stats_put_bytes(sink, bytes_from_string("detailed"), binary_buffer_bytes(&dump));
+    } else {
+        sink->failed = true;
+    }
+    buffer_finish(&dump);
+    return true;
+}
+
+/* False: there is no such group. */
+static bool binary_stats_put(struct binary_request *binary, struct stats_sink *sink) {
     const struct request *request = binary->request;
-    struct stats_sink sink = {
-        .write = binary_write_stat,
-        .replies = request->replies,
-        .opaque = binary->header.opaque,
-    };
-    struct stats_listing listing = {request->connection, request->thread, &sink};
-    struct bytes group = binary->key;
+    struct proto_service *service = request->connection->service;
+    struct stats_listing listing = {request->connection, request->thread, sink};
     if (binary_key_begins_with(binary, "reset")) {
         pool_reset_counters(request->pool);
-        binary_reply_ok(binary, 0);
-        return REQUEST_DONE;
+        prefixes_clear(service->prefixes);
+        return true;
     }
     if (binary_key_begins_with(binary, "settings")) {
-        group = bytes_from_string("settings");
+        return stats_list(&listing, bytes_from_string("settings"));
     }
-    if (!stats_list(&listing, group)) {
+    if (binary_key_begins_with(binary, "detail")) {
+        return binary_stats_detail(binary, sink);
+    }
+    bool enable = bytes_equal(binary->key, bytes_from_string("sizes_enable"));
+    if (enable || bytes_equal(binary->key, bytes_from_string("sizes_disable"))) {
+        atomic_store(&service->sizes_tracked, enable);
+        stats_put(sink, "sizes_status", enable ? "enabled" : "disabled");
+        return true;
+    }
+    return stats_list(&listing, binary->key);
+}
+
+enum request_end binary_stats_run(struct binary_request *binary) {
+    struct stats_sink sink = {
+        .write = binary_write_stat,
+        .replies = binary->request->replies,
+        .opaque = binary->header.opaque,
+    };
+    if (!binary_stats_put(binary, &sink)) {
         binary_reply_error(binary, BINARY_NOT_FOUND);
         return REQUEST_DONE;
     }

@@ -1,6 +1,7 @@
 #include "proto/binary_storage.h"
 
 #include "proto/binary_reply.h"
+#include "proto/event.h"
 #include "proto/expiry.h"
 #include "proto/storage.h"
 
@@ -23,6 +24,16 @@ static enum binary_status binary_storage_status(enum status status, enum pool_st
         return mode == POOL_ADD ? BINARY_EXISTS : BINARY_NOT_FOUND;
     }
     return binary_status_of(status);
+}
+
+/* As whom the store is told of. */
+static enum event_command binary_event_of(const struct pool_store *store) {
+    static const enum event_command commands[] = {
+        [POOL_SET] = EVENT_SET,         [POOL_ADD] = EVENT_ADD,
+        [POOL_REPLACE] = EVENT_REPLACE, [POOL_APPEND] = EVENT_APPEND,
+        [POOL_PREPEND] = EVENT_PREPEND,
+    };
+    return store->mode == POOL_SET && store->compare_cas ? EVENT_CAS : commands[store->mode];
 }
 
 enum request_end binary_storage_run(struct binary_request *binary) {
@@ -51,7 +62,8 @@ enum request_end binary_storage_run(struct binary_request *binary) {
         }
     }
     struct item item;
-    enum status status = pool_store(request->pool, request->thread, binary->key, &store, &item);
+    enum status status = event_store(request->connection, request->thread, binary->key, &store,
+                                     binary_event_of(&store), &item);
     if (status == STATUS_OK) {
         binary_reply_ok(binary, item.cas);
         return REQUEST_DONE;

@@ -20,6 +20,15 @@ static inline bool event_wanted(const struct proto_service *service, unsigned ki
     return (atomic_load_explicit(&service->observed, memory_order_relaxed) & kinds) != 0;
 }
 
+/* From now on somebody wants to know of these; or nobody does. */
+static inline void event_want(struct proto_service *service, unsigned kinds, bool wanted) {
+    if (wanted) {
+        atomic_fetch_or(&service->observed, kinds);
+    } else {
+        atomic_fetch_and(&service->observed, ~kinds);
+    }
+}
+
 enum event_command { EVENT_ADD, EVENT_SET, EVENT_REPLACE, EVENT_APPEND, EVENT_PREPEND, EVENT_CAS };
 
 /* A get that somebody wants to know of. */

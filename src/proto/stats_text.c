@@ -24,11 +24,8 @@ static enum request_end stats_run_detail(struct request *request) {
     struct proto_service *service = request->connection->service;
     struct bytes word;
     line_next(&request->line, &word);
-    if (word_is(word, "on")) {
-        atomic_fetch_or(&service->observed, EVENT_PREFIXES);
-        reply_text(request, "OK\r\n");
-    } else if (word_is(word, "off")) {
-        atomic_fetch_and(&service->observed, ~(unsigned)EVENT_PREFIXES);
+    if (word_is(word, "on") || word_is(word, "off")) {
+        event_want(service, EVENT_PREFIXES, word_is(word, "on"));
         reply_text(request, "OK\r\n");
     } else if (word_is(word, "dump")) {
         if (!prefixes_dump(service->prefixes, request->replies) ||

@@ -169,6 +169,20 @@ def test_stat_ends_with_an_empty_response(binary_connection):
     assert ask(binary_connection, binary.STAT, b"reset").status == OK
 
 
+def test_stat_detail_counts_by_prefix(binary_connection):
+    assert ask(binary_connection, binary.STAT, b"reset").status == OK
+    assert ask(binary_connection, binary.STAT, b"detail on").status == OK
+    binary_connection.send(
+        request(binary.SETQ, b"p:a", store(), b"v") + request(binary.GETQ, b"p:b")
+        + request(binary.DELETEQ, b"p:a"))
+    assert ask(binary_connection, binary.STAT, b"detail off").status == OK
+    dump = ask(binary_connection, binary.STAT, b"detail dump")
+    assert (dump.key, dump.value) == (
+        b"detailed", b"PREFIX p get 1 hit 0 set 1 del 1\r\nEND\r\n")
+    assert read_response(binary_connection)[2:5] == (b"", b"", b"")
+    assert ask(binary_connection, binary.STAT, b"reset").status == OK  # forgets the prefixes
+
+
 def test_touch_and_gat_see_an_expiry_that_is_over(binary_connection):
     past = seconds(1_000_000_000)
     for opcode in (binary.TOUCH, binary.GAT):

@@ -678,6 +678,67 @@ static void stat_without_a_key_is_general_and_reset_resets(void **state) {
     }
 }
 
+static void stat_detail_counts_by_prefix_what_binary_requests_do(void **state) {
+    struct talk *talk = *state;
+    static const struct packet detail_on = {STAT, .key = BYTES("detail on")};
+    static const struct packet dump = {STAT, .key = BYTES("detail dump")};
+    static const struct packet end = {.opcode = STAT};
+    packet_ask(talk, &(struct packet){SETQ, .key = BYTES("p:a"), STORED}, NULL);
+    packet_ask(talk, &detail_on, &end);
+    packet_ask(talk, &(struct packet){SETQ, .key = BYTES("p:a"), STORED}, NULL);
+    packet_ask(talk, &(struct packet){APPENDQ, .key = BYTES("p:a")}, NULL);
+    packet_ask(talk, &(struct packet){GETQ, .key = BYTES("p:b")}, NULL);
+    packet_ask(talk, &(struct packet){GAT, SOON, .key = BYTES("p:a")},
+               &(struct packet){GAT, ANY_CAS, FLAGS});
+    packet_ask(talk, &(struct packet){DELETEQ, .key = BYTES("p:a")}, NULL);
+    packet_ask(talk, &(struct packet){STAT, .key = BYTES("detail off")}, &end);
+    packet_ask(talk, &(struct packet){GETQ, .key = BYTES("p:b")}, NULL);
+    packet_send(talk, &dump);
+    const struct packet counted[] = {
+        {STAT, .key = BYTES("detailed"), VALUE("PREFIX p get 2 hit 1 set 2 del 1\r\nEND\r\n")},
+        end,
+    };
+    packet_expect(talk, counted, 2);
+    packet_ask(talk, &(struct packet){STAT, .key = BYTES("reset")}, &end);
+    packet_send(talk, &dump);
+    const struct packet none[] = {{STAT, .key = BYTES("detailed"), VALUE("END\r\n")}, end};
+    packet_expect(talk, none, 2);
+    packet_ask(talk, &(struct packet){STAT, .key = BYTES("detail")},
+               &(struct packet){STAT, NOT_FOUND});
+}
+
+static void stat_sizes_enable_and_disable_say_what_is_so_now(void **state) {
+    struct talk *talk = *state;
+    static const struct packet enable = {STAT, .key = BYTES("sizes_enable")};
+    static const struct packet disable = {STAT, .key = BYTES("sizes_disable")};
+    static const struct packet enabled[] = {
+        {STAT, .key = BYTES("sizes_status"), VALUE("enabled")},
+        {.opcode = STAT},
+    };
+    static const struct packet disabled[] = {
+        {STAT, .key = BYTES("sizes_status"), VALUE("disabled")},
+        {.opcode = STAT},
+    };
+    packet_send(talk, &enable);
+    packet_expect(talk, enabled, 2);
+    assert_true(atomic_load(&talk->service.sizes_tracked));
+    packet_send(talk, &disable);
+    packet_expect(talk, disabled, 2);
+    assert_false(atomic_load(&talk->service.sizes_tracked));
+}
+
+static void flush_may_be_forbidden(void **state) {
+    struct talk *talk = *state;
+    packet_ask(talk, &(struct packet){SETQ, KEY, STORED, VALUE("v")}, NULL);
+    talk->server.flush_disabled = true;
+    static const uint8_t opcodes[] = {FLUSH, FLUSHQ};
+    for (size_t i = 0; i < sizeof opcodes; i++) {
+        packet_ask(talk, &(struct packet){.opcode = opcodes[i]},
+                   &(struct packet){opcodes[i], .status = 0x20, VALUE("Auth failure.")});
+    }
+    packet_ask(talk, &(struct packet){GET, KEY}, &(struct packet){GET, ANY_CAS, FLAGS, VALUE("v")});
+}
+
 static void an_unknown_group_is_not_found(void **state) {
     static const struct exchange exchanges[] = {
         {{STAT, .key = BYTES("foo")}, {NOT_FOUND}, false},
@@ -721,6 +782,9 @@ int main(void) {
         TALK(requests_in_one_packet_are_answered_in_order),
         TALK(stat_lists_what_the_text_protocol_lists),
         TALK(stat_without_a_key_is_general_and_reset_resets),
+        TALK(stat_detail_counts_by_prefix_what_binary_requests_do),
+        TALK(stat_sizes_enable_and_disable_say_what_is_so_now),
+        TALK(flush_may_be_forbidden),
         TALK(an_unknown_group_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
