@@ -236,7 +236,7 @@ static void inspect_judge_end(const struct inspect_walk *walk, uint32_t offset) 
     const struct layout_record *at =
         (const void *)((const char *)inspect_loaded(walk->inspect) + offset);
     uint32_t size = walk->inspect->header.segment_bytes - offset;
-    if (segment_ends_torn(&walk->inspect->buffer_segments, 0, offset)) {
+    if (segment_is_torn_at(&walk->inspect->buffer_segments, 0, offset)) {
         struct record record;
         size_t torn_bytes = sizeof *at;
         if (record_read(at, size, &record)) {

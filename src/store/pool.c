@@ -164,7 +164,7 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
 }
 
 /* Writes into the data's header what must be on the disk before the first request. */
-static bool pool_begin_header(struct pool *pool, bool attached, bool created) {
+static void pool_begin_header(struct pool *pool, bool attached, bool created) {
     struct layout_data_header *header = pool->header;
     atomic_store(&header->stop_id, 0);
     /* What a power cut has taken does not get its number again: a client may know it as a CAS. So
@@ -174,18 +174,13 @@ static bool pool_begin_header(struct pool *pool, bool attached, bool created) {
     } else if (!created) {
         atomic_fetch_add(&header->opened_sequence, LAYOUT_SEQUENCE_GAP);
     }
-    return mapping_write_again(&pool->data_mapping) && pool_sync(pool);
 }
 
 /* Takes both files into use: from here on they are no longer as the last stop left them. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     pool_set_view(pool);
     if (pool->header != NULL) {
-        if (!pool_begin_header(pool, attached, created)) {
-            snprintf(error, POOL_ERROR_MAX, "cannot write %s/%s.pool to the disk",
-                     pool->options.data_dir, pool->options.name);
-            return false;
-        }
+        pool_begin_header(pool, attached, created);
     }
     uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
     if (!index_init(&pool->index, &pool->view, pool->index_mapping.file, !attached, items)) {
@@ -199,6 +194,12 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
     if (!created && !attached && !recovery_run(pool, clock_unix_s())) {
         snprintf(error, POOL_ERROR_MAX, "cannot rebuild the index of pool %s: out of memory",
                  pool->options.name);
+        return false;
+    }
+    /* That, and what recovery has mended: both before anything is written. */
+    if (pool->header != NULL && !(mapping_write_again(&pool->data_mapping) && pool_sync(pool))) {
+        snprintf(error, POOL_ERROR_MAX, "cannot write %s/%s.pool to the disk",
+                 pool->options.data_dir, pool->options.name);
         return false;
     }
     if (attached) {

@@ -141,6 +141,20 @@ static void recovery_merge(struct recovery *recovery, const struct recovery_segm
     pthread_mutex_unlock(&recovery->lock);
 }
 
+/* What is behind the last whole record is going to be written over. If a record begins there whose
+ * end a power cut has taken, and the power goes again while its beginning is still on the disk, new
+ * bytes may stand in for that end: a version would be there again that was gone. So beginnings go
+ * first; pool_begin syncs that. A copy that compaction had begun may stay: what it is a copy of was
+ * there. */
+static void recovery_clear_torn(struct pool *pool, uint32_t segment, uint32_t offset) {
+    char *base = lookup_segment(&pool->view, segment);
+    for (; offset < pool->view.segment_bytes; offset += LAYOUT_ALIGN) {
+        if (segment_is_torn_at(&pool->segments, segment, offset)) {
+            memset(base + offset, 0, sizeof(struct layout_record));
+        }
+    }
+}
+
 /* Walks one segment into the index. False if memory is short. */
 static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     struct pool *pool = recovery->pool;
@@ -163,7 +177,7 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
             return false;
         }
     }
-    found.torn_records += segment_ends_torn(&pool->segments, segment, found.fill);
+    found.torn_records += segment_is_torn_at(&pool->segments, segment, found.fill);
     if (found.flush_latest != 0) {
         segment_note_expiry(info, 0); /* of use for as long as older segments are there */
     }
@@ -171,6 +185,9 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     segments_set_markers(&pool->segments, segment, found.marker_bytes);
     bool room = pool->view.segment_bytes - found.fill > pool->view.segment_bytes / 8;
     atomic_store(&info->state, room ? LAYOUT_SEGMENT_OPEN : LAYOUT_SEGMENT_SEALED);
+    if (room) {
+        recovery_clear_torn(pool, segment, found.fill);
+    }
     recovery_merge(recovery, &found);
     return true;
 }

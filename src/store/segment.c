@@ -421,7 +421,7 @@ bool segment_next(struct segment_cursor *cursor) {
     return false;
 }
 
-bool segment_ends_torn(const struct segments *segments, uint32_t segment, uint32_t offset) {
+bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint32_t offset) {
     const char *base = lookup_segment(segments->view, segment);
     const struct layout_segment_header *header = (const void *)base;
     const struct layout_record *at = (const void *)(base + offset);

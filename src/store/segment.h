@@ -141,11 +141,11 @@ void segment_walk(struct segment_cursor *cursor, const struct segments *segments
                   uint32_t end);
 bool segment_next(struct segment_cursor *cursor);
 
-/* Whether a record of this use of the segment begins at `offset`, behind the last whole one, and is
+/* Behind the last whole record: whether one of this use of the segment begins at `offset` that is
  * not whole; else nothing lies there, or what an earlier use has left. A record's number tells:
  * those of this use are higher than what was given out when it began. (Not so if compaction moved
  * the record here: then it goes unseen.) */
-bool segment_ends_torn(const struct segments *segments, uint32_t segment, uint32_t offset);
+bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint32_t offset);
 
 /* Whether the tombstone that the cursor is at counts: one that was written together with a new
  * version does only if that is whole. Without it the write never happened. */

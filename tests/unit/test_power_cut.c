@@ -298,12 +298,16 @@ static size_t segment_page(const struct exam *exam, int64_t segment) {
     return 1 + (size_t)segment * exam->pool->view.segment_bytes / LAYOUT_PAGE;
 }
 
-/* The byte of the file at which the next record of the class of items without expiry goes. */
-static uint64_t next_byte(struct exam *exam) {
+/* The byte of the file at which the next record of this class goes. */
+static uint64_t next_byte_of(struct exam *exam, unsigned class) {
     const struct segments *segments = &exam->pool->segments;
-    uint32_t segment = (uint32_t)segments->heads[0][SEGMENT_CLASSES - 1].segment;
+    uint32_t segment = (uint32_t)segments->heads[0][class].segment;
     return LAYOUT_PAGE + (uint64_t)segment * exam->pool->view.segment_bytes +
            atomic_load(&exam->pool->view.segments[segment].fill);
+}
+
+static uint64_t next_byte(struct exam *exam) {
+    return next_byte_of(exam, SEGMENT_CLASSES - 1); /* of items without expiry */
 }
 
 static void set(struct exam *exam, unsigned key, uint32_t ttl_s, uint32_t size_bytes) {
@@ -318,19 +322,24 @@ static void touch(struct exam *exam, unsigned key, uint32_t ttl_s) {
                      STATUS_OK);
 }
 
-/* Fills up to so many bytes before the end of a page. */
-static void fill_page(struct exam *exam, uint32_t left_bytes) {
+/* Fills up to so many bytes before the end of a page, with items that live so long. */
+static void fill_page_of(struct exam *exam, uint32_t ttl_s, uint32_t left_bytes) {
+    unsigned class = segment_class(ttl_s == 0 ? UINT32_MAX : ttl_s);
     for (unsigned key = 50;; key++) {
-        uint32_t room = LAYOUT_PAGE - (uint32_t)(next_byte(exam) % LAYOUT_PAGE);
+        uint32_t room = LAYOUT_PAGE - (uint32_t)(next_byte_of(exam, class) % LAYOUT_PAGE);
         room = room < left_bytes + 100 ? room + LAYOUT_PAGE : room;
         uint32_t size = room - left_bytes;
         if (size <= 1800) {
             /* The key is "a:session:NN": 12 bytes beside the record's head. */
-            set(exam, key, 0, size - (uint32_t)sizeof(struct layout_record) - 12);
+            set(exam, key, ttl_s, size - (uint32_t)sizeof(struct layout_record) - 12);
             return;
         }
-        set(exam, key, 0, 1500);
+        set(exam, key, ttl_s, 1500);
     }
+}
+
+static void fill_page(struct exam *exam, uint32_t left_bytes) {
+    fill_page_of(exam, 0, left_bytes);
 }
 
 /* Opens a pool with some items, all on the disk. */
@@ -396,6 +405,26 @@ static void test_a_shorter_life_that_was_torn_takes_nothing_away(void **unused) 
     assert_true(exam_move_segment(exam, segment));
     cut_nothing(exam);
     assert_true(there(exam, 7));
+    exam_destroy(exam);
+}
+
+/* Its beginning is on the disk, and the next one is written over it. */
+static void test_a_version_that_was_torn_is_not_made_whole_by_what_comes_after_it(void **unused) {
+    (void)unused;
+    enum { KEY = 30, DAY_S = 86400 };
+    struct exam *exam = begin_with_items(POOL_FSYNC_NO);
+    set(exam, KEY, 40 * DAY_S, 1000);
+    fill_page_of(exam, 45 * DAY_S, 104);
+    assert_true(exam_sync(exam));
+    size_t page = next_byte_of(exam, segment_class(45 * DAY_S)) / LAYOUT_PAGE;
+    touch(exam, KEY, 50 * DAY_S);
+    cut_pages(exam, (struct loss){page + 1, page + 1, false});
+    assert_int_equal(exam->clients[0].view.key[KEY].states[0].expiry_s,
+                     machine_now_s() + 40 * DAY_S);
+    touch(exam, KEY, 60 * DAY_S); /* in the same place; what was in the lost page is the same */
+    cut_pages(exam, (struct loss){page, page, false});
+    assert_int_equal(exam->clients[0].view.key[KEY].states[0].expiry_s,
+                     machine_now_s() + 40 * DAY_S);
     exam_destroy(exam);
 }
 
@@ -519,6 +548,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test(test_many_writers_lose_nothing_acknowledged_while_pages_are_written_back),
         cmocka_unit_test(test_everysec_syncs_by_itself_and_keeps_what_came_before),
         cmocka_unit_test(test_a_shorter_life_that_was_torn_takes_nothing_away),
+        cmocka_unit_test(test_a_version_that_was_torn_is_not_made_whole_by_what_comes_after_it),
         cmocka_unit_test(test_a_version_that_moves_with_its_tombstone_does_not_take_the_one_before),
         cmocka_unit_test(test_a_segment_is_written_over_only_when_the_disk_has_it_as_free),
         cmocka_unit_test(test_an_item_stays_gone_when_its_end_is_lost_and_its_successor_is_not),
