@@ -4,13 +4,19 @@
     memcached://[::1]:11200/?timeout=0.5    TCP, with its own limit for one request
     unix:///run/stayd/sessions.sock         a Unix socket; unix:/run/... is the same
 
-The query may hold `timeout` and `connect_timeout`, both in seconds.
+    memcacheds://cache.example:11200/?ca=/etc/ssl/ours.pem    TLS over TCP
+
+The query may hold `timeout` and `connect_timeout`, both in seconds; with memcacheds also `ca` (whose
+certificate the server must have; otherwise the system's list decides), and `cert` and `key` (the
+client's own, where the pool has a tls_ca): absolute paths of PEM files. The certificate must be for
+the host that the URL names.
 """
 
 import dataclasses
 import math
 import os.path
 import re
+import ssl
 from typing import Optional
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,8 +28,30 @@ DEFAULT_PORT = 11211
 SESSIONS_PORT = 11200
 """The port of stayd's sessions pool, named in messages only: no URL gets it by default."""
 
-_FORMS = "memcached://HOST:PORT/ or unix:///PATH/TO/SOCKET"
+_FORMS = "memcached://HOST:PORT/, memcacheds://HOST:PORT/ (TLS) or unix:///PATH/TO/SOCKET"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """What TLS takes: paths of PEM files, None where the URL names none."""
+
+    ca: Optional[str] = None
+    cert: Optional[str] = None
+    key: Optional[str] = None
+
+    def new_context(self):
+        """An ssl.SSLContext that checks the server. InvalidURL if a file cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ValueError) as error:
+            files = ", ".join(path for path in (self.ca, self.cert, self.key) if path)
+            raise InvalidURL(
+                f"TLS cannot use {files or 'the certificates of the system'}: {error}."
+            ) from error
+        return context
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +63,8 @@ class Address:
     path: Optional[str] = None
     connect_timeout_s: Optional[float] = None
     timeout_s: Optional[float] = None
+    tls: Optional[Tls] = None
+    """None: in the clear."""
 
     @property
     def url(self):
@@ -42,7 +72,7 @@ class Address:
         if self.path is not None:
             return f"unix://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"memcached://{host}:{self.port}/"
+        return f"memcached{'s' if self.tls else ''}://{host}:{self.port}/"
 
     @property
     def server(self):
@@ -81,17 +111,17 @@ def parse_url(url, default_port=DEFAULT_PORT):
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise InvalidURL(f"{shown} cannot be read ({error}): give {_FORMS}.") from None
-    if not (url.lower().startswith("memcached://") or parts.scheme == "unix"):
+    if not (url.lower().startswith(("memcached://", "memcacheds://")) or parts.scheme == "unix"):
         raise InvalidURL(f"{shown} has an unknown scheme: give {_FORMS}.")
     if parts.username is not None or parts.password is not None:
         raise InvalidURL(f"{shown} names a user or a password, which this client does not send.")
     if parts.fragment:
         raise InvalidURL(f"{shown} has a fragment (#...), which means nothing here: give {_FORMS}.")
-    times = _times(shown, parts.query)
+    options = _options(shown, parts)
     if parts.scheme == "unix":
         if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
             raise InvalidURL(f"{shown} has no absolute path of a socket: give unix:///PATH.")
-        return Address(path=parts.path, **times)
+        return Address(path=parts.path, **options)
     if not host:
         raise InvalidURL(f"{shown} names no host: give memcached://HOST:PORT/.")
     if parts.path not in ("", "/"):
@@ -105,16 +135,22 @@ def parse_url(url, default_port=DEFAULT_PORT):
         )
     if port == 0:
         raise InvalidURL(f"{shown} names port 0, on which nothing can listen.")
-    return Address(host=host, port=port, **times)
+    return Address(host=host, port=port, **options)
 
 
-def _times(shown, query):
-    """The times in a URL's query, by Address's names."""
+def _options(shown, parts):
+    """What stands in a URL's query, and what its scheme means, by Address's names."""
     names = {"timeout": "timeout_s", "connect_timeout": "connect_timeout_s"}
-    times = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
+    files = ("ca", "cert", "key") if parts.scheme == "memcacheds" else ()
+    options, paths = {}, {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name in files:
+            if not text.startswith("/"):
+                raise InvalidURL(f"{shown} gives {name} as {text!r}: give an absolute path.")
+            paths[name] = text
+            continue
         if name not in names:
-            known = " and ".join(names)
+            known = ", ".join((*names, *files))
             raise InvalidURL(f"{shown} has an unknown option {name!r}: there are {known}.")
         try:
             value = float(text)
@@ -122,8 +158,12 @@ def _times(shown, query):
             value = 0
         if not (value > 0 and math.isfinite(value)):
             raise InvalidURL(f"{shown} gives {name} as {text!r}: give seconds above 0, like 0.5.")
-        times[names[name]] = value
-    return times
+        options[names[name]] = value
+    if "key" in paths and "cert" not in paths:
+        raise InvalidURL(f"{shown} gives a key without its certificate: add cert=PATH.")
+    if parts.scheme == "memcacheds":
+        options["tls"] = Tls(**paths)
+    return options
 
 
 def parse_location(location):

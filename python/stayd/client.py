@@ -82,6 +82,7 @@ class _Connection(LibraryClient):
     library tries the first: ::1 for `localhost`, even if the daemon listens on 127.0.0.1 only)."""
 
     _poll = None
+    _tls_context = None
     last_words = b""
     """What the other end had said on the connection that was closed last, and nobody had read."""
 
@@ -92,6 +93,8 @@ class _Connection(LibraryClient):
             if isinstance(self.server, tuple):
                 sock = socket.create_connection(self.server, self.connect_timeout)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tls_context is not None:
+                    sock = self._shake_hands(sock)
             else:
                 sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 try:
@@ -102,13 +105,24 @@ class _Connection(LibraryClient):
                     raise
         except OSError as error:
             raise _ConnectFailed(error.strerror or str(error)) from error
-        _limit_waits(sock, self.timeout)
+        if self._tls_context is None:
+            _limit_waits(sock, self.timeout)
+        else:
+            sock.settimeout(self.timeout)  # ssl knows of no other limit
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self.sock, self._poll = sock, poll
 
+    def _shake_hands(self, sock):
+        try:
+            return self._tls_context.wrap_socket(sock, server_hostname=self.server[0])
+        except BaseException:
+            sock.close()
+            raise
+
     def close(self):
-        if self.sock is not None:
+        # Of TLS it cannot be known whether what there is to read is a word of the server's.
+        if self.sock is not None and self._tls_context is None:
             with contextlib.suppress(OSError):
                 if self._poll.poll(0):
                     self.last_words = self.sock.recv(len(_TURNED_AWAY))
@@ -158,6 +172,7 @@ class Client:
         )
         self._timeout_s = timeout_s or self.address.timeout_s or TIMEOUT_S
         self._max_connections = max_connections
+        self._tls_context = self.address.tls.new_context() if self.address.tls else None
         self._pool = self._new_pool()
         _clients.add(self)
 
@@ -288,13 +303,15 @@ class Client:
         )
 
     def _new_connection(self):
-        return _Connection(
+        connection = _Connection(
             self.address.server,
             serde=_PairSerde(),
             connect_timeout=self._connect_timeout_s,
             timeout=self._timeout_s,
             default_noreply=False,
         )
+        connection._tls_context = self._tls_context
+        return connection
 
     def _forget_connections(self):
         """In the child of a fork: the connections are the parent's, and two processes on one would

@@ -97,5 +97,29 @@ def test_two_spellings_of_one_listener_are_one_place(one, other):
     assert parse_url(one).place == parse_url(other).place
 
 
+def test_memcacheds_is_tls_and_takes_the_paths_of_its_files():
+    address = parse_url("memcacheds://h:1/?ca=/a/ca.pem&cert=/a/c.pem&key=/a/c.key&timeout=2")
+    assert address.server == ("h", 1) and address.timeout_s == 2.0
+    assert (address.tls.ca, address.tls.cert, address.tls.key) == ("/a/ca.pem", "/a/c.pem",
+                                                                   "/a/c.key")
+    assert address.url == "memcacheds://h:1/"
+    assert parse_url("memcached://h:1/").tls is None
+    assert parse_location("memcacheds://h:1/").tls is not None
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("memcached://h:1/?ca=/a", "unknown option 'ca'"),
+        ("unix:///a.sock?ca=/a", "unknown option 'ca'"),
+        ("memcacheds://h:1/?ca=a.pem", "absolute path"),
+        ("memcacheds://h:1/?key=/a", "a key without its certificate"),
+    ],
+)
+def test_what_tls_takes_is_checked(text, reason):
+    with pytest.raises(InvalidURL, match=reason):
+        parse_url(text)
+
+
 def test_two_ports_are_two_places():
     assert parse_url("memcached://h:1/").place != parse_url("memcached://h:2/").place
