@@ -2,13 +2,15 @@
 
 #include "stayd/config_file.h"
 
+#include <stdio.h>
 #include <string.h>
 
-/* An address like 0.0.0.0 is connected to as it is: Linux takes it for loopback. */
+/* This tool does not speak TLS, so the TCP addresses of a pool that does are left out. An address
+ * like 0.0.0.0 is connected to as it is: Linux takes it for loopback. */
 static void target_add_urls(struct target *target, const struct config_pool *pool, bool sockets) {
     for (unsigned i = 0; i < pool->listen_count; i++) {
         const struct address *address = &pool->listens[i].address;
-        if (address_is_unix(address) == sockets) {
+        if (address_is_unix(address) == sockets && (sockets || !config_pool_has_tls(pool))) {
             target->urls[target->url_count++] = address->text;
         }
     }
@@ -61,6 +63,12 @@ const struct target *target_find(const struct target_list *list, const char *nam
 
 struct stayd *target_open(const struct target *target, const char **url,
                           char error[STAYD_ERROR_MAX]) {
+    if (target->url_count == 0) {
+        snprintf(error, STAYD_ERROR_MAX,
+                 "it is reached with TLS alone, which stayctl does not speak; add a Unix socket "
+                 "such as unix:%s.sock to its listen",
+                 target->name);
+    }
     for (unsigned i = 0; i < target->url_count; i++) {
         struct stayd *client = stayd_open(target->urls[i], TARGET_TIMEOUT_MS, error);
         if (client != NULL) {

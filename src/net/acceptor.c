@@ -26,11 +26,13 @@ static bool acceptor_may_log(struct acceptor *acceptor, uint64_t now_ms) {
     return true;
 }
 
-static void acceptor_reject(struct acceptor *acceptor, int fd) {
+static void acceptor_reject(struct acceptor *acceptor, int fd, const struct listener *listener) {
     static const char reply[] = "ERROR Too many open connections\r\n";
     atomic_fetch_add(&acceptor->server->connections_rejected, 1);
-    ssize_t ignored = send(fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)ignored; /* a client that is told nothing still finds the connection closed */
+    if (listener->tls == NULL) { /* to TLS it would be noise */
+        ssize_t ignored = send(fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)ignored; /* a client that is told nothing still finds the connection closed */
+    }
     close(fd);
     if (acceptor_may_log(acceptor, clock_monotonic_ms())) {
         log_warning("refusing connections: all %u are in use; raise max_connections in [server] if "
@@ -77,7 +79,7 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
             return acceptor_survive(acceptor, errno);
         }
         if (atomic_load(&acceptor->server->connections) >= acceptor->server->max_connections) {
-            acceptor_reject(acceptor, fd);
+            acceptor_reject(acceptor, fd, listener);
         } else {
             acceptor_give(acceptor, fd, listener);
         }

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from support import certificates
 from support.servers import Memcached, Stayd, free_port, stayd_binary
 
 STAYCTL = pathlib.Path(stayd_binary()).with_name("stayctl")
@@ -40,6 +41,18 @@ def test_status_has_a_line_for_each_pool(stayd):
     assert cache[:3] == ["cache", "ok", "0"]
     assert sessions[:3] == ["sessions", "ok", "1"]
     assert stayd.socket("sessions") in sessions[-1]
+
+
+def test_a_pool_with_tls_is_reached_over_its_unix_socket_or_not_at_all(tmp_path):
+    made = certificates.make(tmp_path)
+    tls = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]}
+    with Stayd(cache=tls, sessions={**tls, "listen": f"127.0.0.1:{free_port()}"}) as stayd:
+        done = stayctl("-c", stayd.config_path, "ping", "cache")
+        assert (done.returncode, done.stderr) == (0, "")
+        done = stayctl("-c", stayd.config_path, "ping", "sessions")
+        assert done.returncode != 0
+        assert "TLS alone" in done.stderr and "unix:sessions.sock" in done.stderr
+        assert "takes TLS" not in stayd.log, "it tried in the clear"
 
 
 def test_status_says_that_a_pool_is_full_and_fails():
