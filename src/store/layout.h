@@ -53,6 +53,8 @@ enum {
 #define LAYOUT_SEGMENT_MAGIC UINT32_C(0x67657331)       /* "1seg" */
 #define LAYOUT_NEVER UINT32_MAX                         /* an expiry in the segment table */
 #define LAYOUT_SEQUENCE_MAX ((UINT64_C(1) << 48) - 1)
+/* What a file may claim: a higher number is damage. Leaves 17 million million for those to come. */
+#define LAYOUT_SEQUENCE_CREDIBLE (LAYOUT_SEQUENCE_MAX - (UINT64_C(1) << 44))
 #define LAYOUT_FLUSHING UINT64_MAX /* a flush_sequence: nothing is to be seen for a moment */
 #define LAYOUT_SEQUENCE_GAP (UINT64_C(1) << 24) /* see opened_sequence */
 

@@ -42,7 +42,7 @@ void record_write(struct layout_record *at, const struct record *record, uint32_
  * A torn read gives false or nonsense, but never a pointer beyond the room. */
 bool record_read(const struct layout_record *at, size_t room, struct record *record);
 
-/* As record_read, and the CRC must be right. */
+/* As record_read, and the CRC must be right, and the sequence credible. */
 bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_seed,
                    struct record *record);
 

@@ -298,6 +298,14 @@ static void recovery_restore_numbers(struct recovery *recovery) {
     /* Higher than any that was given out, though the records that bore them may be gone
      * (pool_begin_header). */
     uint64_t given_out = atomic_load(&pool->header->opened_sequence);
+    if (given_out > LAYOUT_SEQUENCE_CREDIBLE) { /* no checksum covers it */
+        log_warning(
+            "pool %s: its file's header is damaged where it counts writes; what the records "
+            "say counts instead",
+            pool->options.name);
+        given_out = recovery->sequence_max + LAYOUT_SEQUENCE_GAP;
+        atomic_store(&pool->header->opened_sequence, given_out);
+    }
     atomic_store(&index->sequence,
                  given_out > recovery->sequence_max ? given_out : recovery->sequence_max);
     atomic_store(&index->flush_sequence, recovery->flushed);

@@ -145,7 +145,8 @@ static uint32_t segment_header_crc(const struct layout_segment_header *header) {
 
 bool segment_header_valid(const struct layout_segment_header *header) {
     return header->magic == LAYOUT_SEGMENT_MAGIC &&
-           header->header_crc == segment_header_crc(header);
+           header->header_crc == segment_header_crc(header) &&
+           header->opened_sequence <= LAYOUT_SEQUENCE_CREDIBLE;
 }
 
 /* Writes the header and the table's entry of a segment that was free. */

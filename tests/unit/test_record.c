@@ -64,7 +64,7 @@ static struct record random_record(uint64_t *state, char *bytes) {
         .expiry_s = random_below(state, 2) ? (uint32_t)random_next(state) : 0,
         .accessed_s = (uint32_t)random_next(state),
         .created_s = random_below(state, 2) ? (uint32_t)random_next(state) : 0,
-        .sequence = random_next(state) & LAYOUT_SEQUENCE_MAX,
+        .sequence = random_next(state) % (LAYOUT_SEQUENCE_CREDIBLE + 1),
         .cas = random_below(state, 2) ? random_next(state) : 0,
     };
     for (size_t i = 0; i < 1024; i++) {
@@ -228,6 +228,20 @@ static void a_moved_record_keeps_all_but_its_pairing(void **state) {
     }
 }
 
+static void a_record_with_a_number_that_no_pool_has_lived_to_give_does_not_pass(void **state) {
+    (void)state;
+    struct record record = example_record();
+    struct record read;
+    record.sequence = LAYOUT_SEQUENCE_CREDIBLE;
+    struct layout_record *at = write_record(&record, SEED);
+    assert_true(record_verify(at, record_size(&record), SEED, &read));
+    free(at);
+    record.sequence = LAYOUT_SEQUENCE_CREDIBLE + 1;
+    at = write_record(&record, SEED);
+    assert_false(record_verify(at, record_size(&record), SEED, &read));
+    free(at);
+}
+
 static void a_record_of_an_earlier_use_of_the_segment_does_not_pass(void **state) {
     (void)state;
     struct layout_segment_header header = {.generation = 7, .salt = 99};
@@ -268,6 +282,7 @@ static void an_item_is_there_until_its_expiry_second_begins(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_reads_back_as_it_was_written),
+        cmocka_unit_test(a_record_with_a_number_that_no_pool_has_lived_to_give_does_not_pass),
         cmocka_unit_test(the_overhead_of_a_plain_item_is_24_bytes),
         cmocka_unit_test(each_flipped_bit_is_seen),
         cmocka_unit_test(noting_an_access_leaves_a_record_whole),
