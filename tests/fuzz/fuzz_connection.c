@@ -41,7 +41,7 @@ static void stage_begin(struct stage *stage, struct parties *parties) {
         .store = &parties->thread, .input = malloc(LOAN_BYTES), .input_bytes = LOAN_BYTES};
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     stage->listener.service = &parties->one.service;
-    stage->connection = connection_create(fd, &stage->listener);
+    stage->connection = connection_create(fd, &stage->listener, NULL);
     check(stage->loan.input != NULL && stage->connection != NULL, "memory for a connection");
     stage->next = CONNECTION_IDLE;
 }
