@@ -1,0 +1,71 @@
+"""libmemcached's command-line tools, which are clients too: over text and over the binary protocol."""
+
+import subprocess
+
+import pytest
+
+from support.servers import Memcached, Stayd
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """One of each kind."""
+    with Memcached() as memcached, Stayd() as stayd:
+        yield {"memcached": (memcached, None), "cache": (stayd, "cache"),
+               "sessions": (stayd, "sessions")}
+
+
+@pytest.fixture(params=["memcached", "cache", "sessions"])
+def server(request, servers):
+    """A server and the name of a pool, which is empty."""
+    server, pool = servers[request.param]
+    server.connect(pool).ask(b"flush_all\r\n", b"OK\r\n")
+    return server, pool
+
+
+@pytest.fixture(params=["text", "binary"])
+def run(request, server, tmp_path):
+    """Runs a tool; returns its exit status and what it printed."""
+    server, pool = server
+
+    def call(tool, *words):
+        protocol = ["--binary"] if (
+            request.param == "binary" and tool != "memcping") else []  # memcping has no such option
+        done = subprocess.run([tool, f"--servers={server.address(pool)}", *protocol, *words],
+                              capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        return done.returncode, done.stdout + done.stderr
+
+    return call
+
+
+def test_a_file_is_copied_shown_asked_for_touched_and_removed(run, server, tmp_path):
+    (tmp_path / "file").write_text("what is in it")
+    assert run("memccp", "--flags=7", "--expire=300", "file") == (0, "")
+    assert run("memccat", "file") == (0, "what is in it\n")
+    status, said = run("memccat", "--flags", "--verbose", "file")
+    assert status == 0 and "7" in said
+    assert run("memcexist", "file")[0] == 0
+    assert run("memcexist", "none")[0] != 0
+    assert run("memctouch", "--expire=100", "file")[0] == 0
+    line = server[0].connect(server[1]).ask(b"mg file t\r\n")
+    assert line in (b"HD t100", b"HD t99")
+    assert run("memctouch", "--expire=100", "none")[0] != 0
+    assert run("memcrm", "file")[0] == 0
+    assert run("memcrm", "file")[0] != 0
+    assert run("memccat", "file")[0] != 0
+
+
+def test_the_server_is_pinged_asked_for_statistics_and_flushed(run, server, tmp_path):
+    (tmp_path / "file").write_text("v")
+    assert run("memcping")[0] == 0
+    assert run("memccp", "file")[0] == 0
+    status, said = run("memcstat")
+    assert status == 0 and "curr_items: 1" in said
+    assert run("memcflush")[0] == 0
+    assert run("memcexist", "file")[0] != 0
+
+
+def test_load_is_answered(run):
+    for test in ("set", "get", "mget"):
+        status, said = run("memcslap", f"--test={test}", "--concurrency=3", "--execute-number=300")
+        assert status == 0 and "seconds" in said, said
