@@ -1,0 +1,149 @@
+"""Clients at work while somebody flushes, asks for statistics, watches and dumps all keys: nothing is
+mixed up, nobody gets what was not stored. For the build with the thread sanitizer above all, whose
+findings end the daemon and the test."""
+
+import os
+import random
+import threading
+import time
+
+import pylibmc
+import pymemcache
+
+from support.servers import Stayd
+
+SECONDS = float(os.environ.get("STAYD_LOAD_SECONDS", "3"))
+KEYS = 200
+
+
+class Load:
+    """Threads that work until time is up, and the first failure of any of them."""
+
+    def __init__(self):
+        self.deadline = time.monotonic() + SECONDS
+        self.failures = []
+        self.counts = {}
+        self.threads = []
+
+    def add(self, name, step):
+        """Calls `step` again and again; counts how often."""
+        self.counts[name] = 0
+        self.threads.append(threading.Thread(target=self._run, args=(name, step)))
+
+    def _run(self, name, step):
+        try:
+            while time.monotonic() < self.deadline and not self.failures:
+                step()
+                self.counts[name] += 1
+        except BaseException as failure:
+            self.failures.append((name, failure))
+
+    def run(self):
+        for thread in self.threads:
+            thread.start()
+        for thread in self.threads:
+            thread.join()
+        assert self.failures == []
+        assert min(self.counts.values()) > 0, self.counts
+
+
+def value_of(key):
+    """What everybody stores under this key, in some length."""
+    return key.encode() * random.randrange(1, 200)
+
+
+def is_value_of(key, value):
+    return value is None or value.replace(key.encode(), b"") == b""
+
+
+def text_client(stayd, pool):
+    host, port = stayd.address(pool).split(":")
+    client = pymemcache.Client((host, int(port)), default_noreply=False, timeout=30)
+
+    def step():
+        key = f"key-{random.randrange(KEYS):03}-"
+        client.set(key, value_of(key), expire=random.choice([0, 1, 100]))
+        others = [f"key-{random.randrange(KEYS):03}-" for _ in range(20)]
+        for found, value in client.get_many(others).items():
+            assert is_value_of(found, value), found
+        client.delete(random.choice(others))
+        client.incr("number", 1)
+        client.add("number", b"0")
+
+    return step
+
+
+def binary_client(stayd, pool):
+    client = pylibmc.Client([stayd.address(pool)], binary=True)
+
+    def step():
+        key = f"key-{random.randrange(KEYS):03}-"
+        client.set(key, value_of(key))
+        others = [f"key-{random.randrange(KEYS):03}-" for _ in range(20)]
+        for found, value in client.get_multi(others).items():
+            assert is_value_of(found, value), found
+        client.touch(key, 100)
+        client.delete(random.choice(others))
+
+    return step
+
+
+def flusher(stayd, pool):
+    connection = stayd.connect(pool, timeout=30)
+
+    def step():
+        connection.ask(b"flush_all\r\n", b"OK\r\n")
+        connection.ask(b"flush_all 1\r\n", b"OK\r\n")
+        time.sleep(0.05)  # a flush now and then, so that there is something to flush
+
+    return step
+
+
+def statistician(stayd, pool):
+    connection = stayd.connect(pool, timeout=30)
+
+    def step():
+        for group in (b"", b"settings", b"items", b"slabs", b"conns"):
+            assert connection.stats(group) is not None
+        connection.ask(b"stats reset\r\n", b"RESET\r\n")
+
+    return step
+
+
+def dumper(stayd, pool):
+    connection = stayd.connect(pool, timeout=30)
+
+    def step():
+        connection.send(b"lru_crawler metadump all\r\n")
+        while (line := connection.read_until(b"\n")) != b"END\r\n":
+            assert line.startswith(b"key="), line
+
+    return step
+
+
+def watcher(stayd, pool):
+    """Comes, reads some lines, and goes, again and again."""
+
+    def step():
+        with stayd.connect(pool, timeout=30) as connection:
+            connection.ask(b"watch fetchers mutations evictions connevents deletions\r\n", b"OK\r\n")
+            for _ in range(50):
+                assert connection.read_line().startswith(b"ts="), "a line of the watch"
+
+    return step
+
+
+def test_clients_under_load_with_all_that_looks_on_running():
+    with Stayd(server={"threads": 4}, cache={"memory": "8M", "item_max": "64K"},
+               sessions={"memory": "16M", "item_max": "64K"}) as stayd:
+        load = Load()
+        lookers = [flusher, statistician, dumper]
+        if stayd.connect().ask(b"watch\r\n") == b"OK":
+            lookers.append(watcher)
+        for pool in ("cache", "sessions"):
+            for client in (text_client, text_client, binary_client, *lookers):
+                load.add(f"{client.__name__} {len(load.threads)}", client(stayd, pool))
+        load.run()
+        for pool in ("cache", "sessions"):
+            stayd.connect(pool).expect_in_step()
+        stayd.check_sanitizers()
