@@ -246,8 +246,10 @@ static bool proto_decide(struct request *request) {
         proto_log_tls(request);
         return false;
     }
-    request->progress->protocol = first == BINARY_REQUEST_MAGIC ? PROTO_BINARY : PROTO_TEXT;
-    return true;
+    bool binary = first == BINARY_REQUEST_MAGIC;
+    request->progress->protocol = binary ? PROTO_BINARY : PROTO_TEXT;
+    return request->connection->service->protocols !=
+           (binary ? PROTO_ALLOWED_TEXT : PROTO_ALLOWED_BINARY);
 }
 
 /* How many requests to go on with now; 0: the turn is over. */

@@ -89,10 +89,14 @@ struct proto_server {
 
 struct prefixes;
 
+/* Which protocols a pool's clients may speak. */
+enum proto_allowed { PROTO_ALLOWED_ALL, PROTO_ALLOWED_TEXT, PROTO_ALLOWED_BINARY };
+
 /* What the connections of one pool are given. One a pool; lives longer than they do. */
 struct proto_service {
     struct pool *pool;
     struct proto_server *server;
+    enum proto_allowed protocols;
     bool login_required; /* nothing is done for a connection before its login (proto.h) */
 
     /* private to proto/ */
@@ -106,7 +110,7 @@ struct proto_service {
     _Atomic uint64_t dumps_started;
 };
 
-/* `login_required` is the caller's to set. False if memory is short. */
+/* `protocols` and `login_required` are the caller's to set. False if memory is short. */
 bool proto_service_init(struct proto_service *service, struct pool *pool,
                         struct proto_server *server);
 

@@ -5,6 +5,7 @@
 #define STAYD_STAYD_CONFIG_H
 
 #include "net/address.h"
+#include "proto/server.h"
 #include "stayd/faults.h"
 #include "store/pool.h"
 
@@ -24,6 +25,7 @@ enum {
 struct config_listen {
     struct address address;
     unsigned line; /* where the file says so; 0: it does not */
+    bool plain;    /* no TLS here, although the pool has it */
 };
 
 struct config_pool {
@@ -34,10 +36,11 @@ struct config_pool {
     char auth_file[PATH_MAX]; /* users and passwords (net/credentials.h); empty: no login */
     char tls_cert[PATH_MAX];  /* what its TCP listeners show (net/tls.h); empty: plain text */
     char tls_key[PATH_MAX];
-    char tls_ca[PATH_MAX]; /* whose certificates clients need; empty: they need none */
-    unsigned tls_line;     /* the first of the three */
-    bool insecure;         /* it is meant that others than this machine can connect */
-    unsigned line;         /* of its section */
+    char tls_ca[PATH_MAX];        /* whose certificates clients need; empty: they need none */
+    unsigned tls_line;            /* the first of the three */
+    enum proto_allowed protocols; /* that clients may speak */
+    bool insecure;                /* it is meant that others than this machine can connect */
+    unsigned line;                /* of its section */
 };
 
 struct config {
@@ -48,6 +51,10 @@ struct config {
     uint32_t connection_idle_s;       /* 0: a connection may be idle for ever */
     unsigned requests_per_turn;       /* of one connection, before others have their turn */
     uint64_t connection_memory_bytes; /* of all connections together */
+    bool shutdown_enabled; /* this and the three below: what clients may and may not do */
+    bool flush_disabled;
+    bool dump_disabled;
+    bool watch_disabled;
     char data_dir[PATH_MAX];
     char run_dir[PATH_MAX];
     bool has_admin;

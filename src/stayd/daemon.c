@@ -210,10 +210,11 @@ static bool daemon_open_pools(struct daemon *daemon) {
             return false;
         }
         daemon->services[i].login_required = config->pools[i].auth_file[0] != '\0';
+        daemon->services[i].protocols = config->pools[i].protocols;
         for (unsigned j = 0; j < config->pools[i].listen_count; j++, listener++) {
             listener->service = &daemon->services[i];
-            listener->tls =
-                address_is_unix(&listener->address) ? NULL : daemon->certificates.pools[i];
+            bool plain = config->pools[i].listens[j].plain || address_is_unix(&listener->address);
+            listener->tls = plain ? NULL : daemon->certificates.pools[i];
         }
     }
     return true;
@@ -392,6 +393,13 @@ static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) 
     return true;
 }
 
+/* As proto_server.shut_down: a signal is how every end begins. */
+static void daemon_shut_down(void *context, bool graceful) {
+    (void)context;
+    (void)graceful; /* there is no other way */
+    kill(getpid(), SIGTERM);
+}
+
 bool daemon_run(const struct daemon_options *options) {
     const struct config *config = options->config;
     struct daemon *daemon = calloc(1, sizeof *daemon);
@@ -404,6 +412,11 @@ bool daemon_run(const struct daemon_options *options) {
     daemon->reload = options->reload;
     daemon->server.started_s = clock_unix_s();
     daemon->server.threads = config->threads;
+    daemon->server.shutdown_enabled = config->shutdown_enabled;
+    daemon->server.flush_disabled = config->flush_disabled;
+    daemon->server.dump_disabled = config->dump_disabled;
+    daemon->server.watch_disabled = config->watch_disabled;
+    daemon->server.shut_down = daemon_shut_down;
     daemon->server.requests_per_turn = config->requests_per_turn;
     daemon->server.connection_idle_s = config->connection_idle_s;
     daemon->server.memory.limit_bytes = config->connection_memory_bytes;

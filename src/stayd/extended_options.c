@@ -21,11 +21,63 @@ static const char no_logger[] = "watchers have buffers of a fixed size";
 static const char no_buffers[] = "connections that wait own no buffers, and the rest is bounded";
 static const char no_tls_tuning[] = "OpenSSL's own choice is kept";
 
-static bool refuse_for_now(struct options *options, const char *spelled, char *value) {
+enum { IDLE_TIMEOUT_MAX_S = 86400 };
+
+static bool take_idle_timeout(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 0, IDLE_TIMEOUT_MAX_S, &options->memcached.idle_timeout_s);
+}
+
+static bool take_cert(struct options *options, const char *spelled, char *value) {
+    return option_path(spelled, value, options->memcached.tls_cert);
+}
+
+static bool take_key(struct options *options, const char *spelled, char *value) {
+    return option_path(spelled, value, options->memcached.tls_key);
+}
+
+static bool take_ca(struct options *options, const char *spelled, char *value) {
+    return option_path(spelled, value, options->memcached.tls_ca);
+}
+
+static bool take_verify_mode(struct options *options, const char *spelled, char *value) {
+    unsigned *mode = &options->memcached.tls_verify;
+    if (!option_number(spelled, value, 0, 3, mode)) {
+        return false;
+    }
+    return *mode != 1 || option_fail(spelled, value,
+                                     "a certificate that clients may leave out protects nothing; "
+                                     "write 2 to demand one, or 0");
+}
+
+static bool take_key_format(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    return strcmp(value, "PEM") == 0 ||
+           option_fail(spelled, value,
+                       "keys are read in PEM alone; convert it with 'openssl pkey'");
+}
+
+static bool take_min_version(struct options *options, const char *spelled, char *value) {
+    unsigned version;
+    if (!option_number(spelled, value, 0, 3, &version)) {
+        return false;
+    }
+    if (version == 3) {
+        return option_fail(spelled, value,
+                           "TLS 1.2 is always taken too, and cannot be refused; write 2");
+    }
+    if (version < 2) {
+        option_notice(options, "%s changes nothing: TLS below 1.2 is broken, and never taken",
+                      spelled);
+    }
+    return true;
+}
+
+static bool refuse_ciphers(struct options *options, const char *spelled, char *value) {
     (void)options;
     (void)value;
-    return option_fail(spelled, NULL,
-                       "memcached has this setting, but this version of stayd has not");
+    return option_fail(
+        spelled, NULL,
+        "the ciphers are ECDHE with AES-GCM or ChaCha20, and no others; leave it out");
 }
 
 static bool refuse_external_storage(struct options *options, const char *spelled, char *value) {
@@ -60,7 +112,7 @@ static bool refuse_cookie(struct options *options, const char *spelled, char *va
 }
 
 static const struct setting_row rows[] = {
-    {"idle_timeout", VALUE_NEEDED, refuse_for_now, NULL},
+    {"idle_timeout", VALUE_NEEDED, take_idle_timeout, NULL},
     {"maxconns_fast", VALUE_OPTIONAL, NULL, "clients beyond -c are told so and closed in any case"},
     {"no_maxconns_fast", VALUE_NONE, refuse_slow_connections, NULL},
     {"track_sizes", VALUE_NONE, NULL, "'stats sizes' needs no preparation"},
@@ -69,13 +121,13 @@ static const struct setting_row rows[] = {
     {"no_drop_privileges", VALUE_NONE, NULL,
      "the systemd unit restricts which system calls there are"},
 
-    {"ssl_chain_cert", VALUE_NEEDED, refuse_for_now, NULL},
-    {"ssl_key", VALUE_NEEDED, refuse_for_now, NULL},
-    {"ssl_ca_cert", VALUE_NEEDED, refuse_for_now, NULL},
-    {"ssl_verify_mode", VALUE_NEEDED, refuse_for_now, NULL},
-    {"ssl_keyformat", VALUE_NEEDED, refuse_for_now, NULL},
-    {"ssl_ciphers", VALUE_NEEDED, refuse_for_now, NULL},
-    {"ssl_min_version", VALUE_NEEDED, refuse_for_now, NULL},
+    {"ssl_chain_cert", VALUE_NEEDED, take_cert, NULL},
+    {"ssl_key", VALUE_NEEDED, take_key, NULL},
+    {"ssl_ca_cert", VALUE_NEEDED, take_ca, NULL},
+    {"ssl_verify_mode", VALUE_NEEDED, take_verify_mode, NULL},
+    {"ssl_keyformat", VALUE_NEEDED, take_key_format, NULL},
+    {"ssl_ciphers", VALUE_NEEDED, refuse_ciphers, NULL},
+    {"ssl_min_version", VALUE_NEEDED, take_min_version, NULL},
     {"ssl_session_cache", VALUE_NONE, NULL, "sessions can be resumed in any case"},
     {"ssl_kernel_tls", VALUE_NONE, NULL, no_tls_tuning},
     {"ssl_wbuf_size", VALUE_NEEDED, NULL, no_tls_tuning},

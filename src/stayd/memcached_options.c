@@ -99,6 +99,68 @@ static bool take_udp_port(struct options *options, const char *spelled, char *va
                        "leave it out, or write 0");
 }
 
+static bool take_max_requests(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 1, CONFIG_REQUESTS_PER_TURN_MAX,
+                         &options->memcached.requests_per_turn);
+}
+
+static bool take_protocol(struct options *options, const char *spelled, char *value) {
+    static const char *const names[] = {"auto", "ascii", "binary"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->memcached.protocol = (enum memcached_protocol)i;
+            return true;
+        }
+    }
+    return option_fail(spelled, value, "must be auto, ascii or binary");
+}
+
+static bool take_enable_shutdown(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.enable_shutdown = true;
+    return true;
+}
+
+static bool take_disable_flush(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.disable_flush = true;
+    return true;
+}
+
+static bool take_disable_dump(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.disable_dump = true;
+    return true;
+}
+
+static bool take_disable_watch(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.disable_watch = true;
+    return true;
+}
+
+static bool take_sasl(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.sasl = true;
+    return true;
+}
+
+static bool take_auth_file(struct options *options, const char *spelled, char *value) {
+    return option_path(spelled, value, options->memcached.auth_file);
+}
+
+static bool take_tls(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.tls = true;
+    return true;
+}
+
 static bool refuse_memory_file(struct options *options, const char *spelled, char *value) {
     (void)options;
     return option_fail(spelled, value,
@@ -107,11 +169,13 @@ static bool refuse_memory_file(struct options *options, const char *spelled, cha
                        "any disk, and outlives crashes too");
 }
 
-static bool refuse_for_now(struct options *options, const char *spelled, char *value) {
+static bool refuse_delimiter(struct options *options, const char *spelled, char *value) {
     (void)options;
     (void)value;
-    return option_fail(spelled, NULL,
-                       "memcached has this option, but this version of stayd has not");
+    return option_fail(
+        spelled, NULL,
+        "prefixes in 'stats detail' end at a colon, and at no other character; leave "
+        "it out, and say 'stats detail on' to the daemon");
 }
 
 const struct option_row memcached_option_rows[] = {
@@ -138,16 +202,19 @@ const struct option_row memcached_option_rows[] = {
      "memcached's other settings; see docs/from-memcached.md"},
     {'e', "memory-file", "FILE", refuse_memory_file,
      "an error that says what to use: a pool with persist = yes"},
-    {'A', "enable-shutdown", NULL, refuse_for_now, "not in this version"},
-    {'R', "max-reqs-per-event", "NUMBER", refuse_for_now, "not in this version"},
-    {'B', "protocol", "NAME", refuse_for_now, "not in this version"},
-    {'S', "enable-sasl", NULL, refuse_for_now, "not in this version"},
-    {'F', "disable-flush-all", NULL, refuse_for_now, "not in this version"},
-    {'X', "disable-dumping", NULL, refuse_for_now, "not in this version"},
-    {'W', "disable-watch", NULL, refuse_for_now, "not in this version"},
-    {'Y', "auth-file", "FILE", refuse_for_now, "not in this version"},
-    {'Z', "enable-ssl", NULL, refuse_for_now, "not in this version"},
-    {'D', NULL, "CHARACTER", refuse_for_now, "not in this version"},
+    {'A', "enable-shutdown", NULL, take_enable_shutdown, "let clients end the daemon (shutdown)"},
+    {'R', "max-reqs-per-event", "NUMBER", take_max_requests,
+     "requests of one client before the others have their turn"},
+    {'B', "protocol", "NAME", take_protocol, "ascii or binary alone (default auto: both)"},
+    {'S', "enable-sasl", NULL, take_sasl,
+     "demand a login; users come from -Y FILE, or from the\nfile in $MEMCACHED_SASL_PWDB"},
+    {'F', "disable-flush-all", NULL, take_disable_flush, "refuse flush_all"},
+    {'X', "disable-dumping", NULL, take_disable_dump, "refuse to list keys"},
+    {'W', "disable-watch", NULL, take_disable_watch, "refuse watch"},
+    {'Y', "auth-file", "FILE", take_auth_file, "demand a login; FILE has lines user:password"},
+    {'Z', "enable-ssl", NULL, take_tls, "speak TLS, with -o ssl_chain_cert=FILE,ssl_key=FILE"},
+    {'D', NULL, "CHARACTER", refuse_delimiter,
+     "an error: prefixes of 'stats detail' end at a colon"},
     {'f', "slab-growth-factor", "FACTOR", NULL, "there are no slabs, so no sizes of slabs"},
     {'n', "slab-min-size", "BYTES", NULL, "there are no slabs, so no smallest size"},
     {'L', "enable-largepages", NULL, NULL, "the system decides on the size of pages"},
@@ -166,9 +233,56 @@ void memcached_options_init(struct memcached_options *options) {
     };
 }
 
-bool memcached_options_check(struct options *options) {
-    (void)options;
+/* Where the passwords of SASL are: memcached's build without libsasl's database reads this too. */
+static bool check_sasl(struct options *options) {
+    struct memcached_options *memcached = &options->memcached;
+    const char *path = getenv("MEMCACHED_SASL_PWDB");
+    if (!memcached->sasl) {
+        return true;
+    }
+    if (memcached->protocol == MEMCACHED_TEXT) {
+        return option_fail("-S", NULL, "goes with the binary protocol; leave out -B ascii, or -S");
+    }
+    if (memcached->auth_file[0] != '\0') {
+        return true;
+    }
+    if (path == NULL || *path == '\0') {
+        return option_fail("-S", NULL,
+                           "needs to know the users: add -Y FILE with lines user:password, mode "
+                           "0600 (stayd does not read libsasl's database; 'sasldblistusers2' lists "
+                           "who is in there)");
+    }
+    return option_path("MEMCACHED_SASL_PWDB", path, memcached->auth_file);
+}
+
+static bool check_tls(struct options *options) {
+    struct memcached_options *memcached = &options->memcached;
+    bool any = memcached->tls_cert[0] != '\0' || memcached->tls_key[0] != '\0' ||
+               memcached->tls_ca[0] != '\0' || memcached->tls_verify != 0;
+    if (!memcached->tls) {
+        if (any) {
+            option_notice(options, "-o ssl_...: changes nothing without -Z");
+        }
+        return true;
+    }
+    if (memcached->tls_cert[0] == '\0') {
+        return option_fail("-Z", NULL,
+                           "needs -o ssl_chain_cert=FILE, and ssl_key=FILE if the key "
+                           "is not in there too");
+    }
+    if (memcached->tls_verify >= 2 && memcached->tls_ca[0] == '\0') {
+        return option_fail("-o ssl_verify_mode", NULL,
+                           "to demand certificates of clients, say with ssl_ca_cert=FILE whose");
+    }
+    if (memcached->tls_verify < 2 && memcached->tls_ca[0] != '\0') {
+        option_notice(options, "-o ssl_ca_cert changes nothing: certificates of clients are looked "
+                               "at only with ssl_verify_mode=2");
+    }
     return true;
+}
+
+bool memcached_options_check(struct options *options) {
+    return check_sasl(options) && check_tls(options);
 }
 
 /* Memcached takes an address with and without port, IPv6 without brackets, and * for all of them.
@@ -195,27 +309,30 @@ static bool configure_address(const struct memcached_options *options, const cha
     return address_parse_host(host, options->port, address, error);
 }
 
-static struct address *configure_listen(struct config_pool *pool, struct faults *faults) {
+static struct config_listen *configure_listen(struct config_pool *pool, struct faults *faults) {
     if (pool->listen_count == CONFIG_LISTENS_MAX) {
         faults_add(faults, 0, "-l: at most %d addresses", CONFIG_LISTENS_MAX);
         return NULL;
     }
-    return &pool->listens[pool->listen_count++].address;
+    return &pool->listens[pool->listen_count++];
 }
 
 /* One -l: addresses with commas between. */
 static void configure_listens(const struct memcached_options *options, const char *texts,
                               struct config_pool *pool, struct faults *faults) {
+    static const char without_tls[] = "notls:";
     char error[ADDRESS_ERROR_MAX];
     char *list = strdup(texts);
     char *rest = NULL;
     for (char *text = list != NULL ? strtok_r(list, ", ", &rest) : NULL; text != NULL;
          text = strtok_r(NULL, ", ", &rest)) {
-        struct address *address = configure_listen(pool, faults);
-        if (address == NULL) {
+        struct config_listen *listen = configure_listen(pool, faults);
+        if (listen == NULL) {
             break;
         }
-        if (!configure_address(options, text, address, error)) {
+        listen->plain = strncmp(text, without_tls, strlen(without_tls)) == 0;
+        const char *address = listen->plain ? text + strlen(without_tls) : text;
+        if (!configure_address(options, address, &listen->address, error)) {
             faults_add(faults, 0, "-l %s: %s", text, error);
         }
     }
@@ -228,8 +345,25 @@ static void configure_socket(const struct memcached_options *options, struct con
     char error[ADDRESS_ERROR_MAX];
     snprintf(text, sizeof text, "unix:%s", options->socket_path);
     pool->socket_mode = options->socket_mode;
-    if (!address_parse(text, "", configure_listen(pool, faults), error)) {
+    if (!address_parse(text, "", &configure_listen(pool, faults)->address, error)) {
         faults_add(faults, 0, "-s %s: %s", options->socket_path, error);
+    }
+}
+
+static void configure_security(const struct memcached_options *options, struct config_pool *pool) {
+    static const enum proto_allowed protocols[] = {PROTO_ALLOWED_ALL, PROTO_ALLOWED_TEXT,
+                                                   PROTO_ALLOWED_BINARY};
+    pool->insecure = options->insecure;
+    pool->protocols = protocols[options->protocol];
+    memcpy(pool->auth_file, options->auth_file, sizeof pool->auth_file);
+    if (!options->tls) {
+        return;
+    }
+    const char *key = options->tls_key[0] != '\0' ? options->tls_key : options->tls_cert;
+    memcpy(pool->tls_cert, options->tls_cert, sizeof pool->tls_cert);
+    snprintf(pool->tls_key, sizeof pool->tls_key, "%s", key);
+    if (options->tls_verify >= 2) {
+        memcpy(pool->tls_ca, options->tls_ca, sizeof pool->tls_ca);
     }
 }
 
@@ -241,7 +375,15 @@ void memcached_options_configure(const struct options *all, struct config *confi
     config->threads = options->threads > 0 ? options->threads : config->threads;
     config->backlog = options->backlog > 0 ? options->backlog : config->backlog;
     struct config_pool *pool = config_add_pool(config, "cache");
-    pool->insecure = options->insecure;
+    config->connection_idle_s = options->idle_timeout_s;
+    if (options->requests_per_turn > 0) {
+        config->requests_per_turn = options->requests_per_turn;
+    }
+    config->shutdown_enabled = options->enable_shutdown;
+    config->flush_disabled = options->disable_flush;
+    config->dump_disabled = options->disable_dump;
+    config->watch_disabled = options->disable_watch;
+    configure_security(options, pool);
     pool->options.memory_bytes = options->memory_bytes;
     pool->options.item_max_bytes = options->item_max_bytes;
     pool->options.evict = !options->no_eviction;

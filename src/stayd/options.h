@@ -33,6 +33,20 @@ struct memcached_options {
     unsigned threads; /* 0: not given */
     unsigned backlog; /* 0: not given */
     bool insecure;
+    unsigned requests_per_turn; /* 0: not given */
+    unsigned idle_timeout_s;    /* of connections; 0: none */
+    enum memcached_protocol { MEMCACHED_AUTO, MEMCACHED_TEXT, MEMCACHED_BINARY } protocol;
+    bool enable_shutdown;
+    bool disable_flush;
+    bool disable_dump;
+    bool disable_watch;
+    bool sasl;
+    char auth_file[PATH_MAX]; /* this and the paths below: absolute; empty: none */
+    bool tls;
+    char tls_cert[PATH_MAX];
+    char tls_key[PATH_MAX];
+    char tls_ca[PATH_MAX];
+    unsigned tls_verify; /* memcached's ssl_verify_mode */
 };
 
 struct options {

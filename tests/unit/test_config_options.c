@@ -199,10 +199,68 @@ static void an_extended_setting_is_checked(void **state) {
         "-o no_maxconns_fast",
         "-o",
         "-o tail_repair_time=20",
+        "-o ssl_verify_mode=1",
+        "-o ssl_min_version=3",
+        "-o ssl_keyformat=DER",
+        "-o ssl_ciphers=x",
+        "-Z",
+        "-Z -o ssl_verify_mode=2,ssl_chain_cert=/c",
+        "-o idle_timeout=x",
+        "-B foo",
+        "-R 0",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         assert_int_equal(parse(wrong[i]), OPTIONS_WRONG);
     }
+}
+
+static void what_bounds_and_protects_connections_is_the_pools(void **state) {
+    (void)state;
+    const struct config_pool *pool =
+        configure("-R 20 -o idle_timeout=90 -B ascii -Y /users -Z -o ssl_chain_cert=/c,ssl_key=/k "
+                  "-o ssl_verify_mode=2,ssl_ca_cert=/a -l notls:127.0.0.1:5,127.0.0.2:6");
+    assert_int_equal(faults.count, 0);
+    assert_int_equal(config->requests_per_turn, 20);
+    assert_int_equal(config->connection_idle_s, 90);
+    assert_int_equal(pool->protocols, PROTO_ALLOWED_TEXT);
+    assert_string_equal(pool->auth_file, "/users");
+    assert_string_equal(pool->tls_cert, "/c");
+    assert_string_equal(pool->tls_key, "/k");
+    assert_string_equal(pool->tls_ca, "/a");
+    assert_true(pool->listens[0].plain);
+    assert_string_equal(pool->listens[0].address.text, "127.0.0.1:5");
+    assert_false(pool->listens[1].plain);
+}
+
+static void a_key_may_be_in_the_file_of_its_certificate(void **state) {
+    (void)state;
+    const struct config_pool *pool = configure("-Z -o ssl_chain_cert=/c,ssl_ca_cert=/a");
+    assert_string_equal(pool->tls_key, "/c");
+    assert_string_equal(pool->tls_ca, ""); /* memcached demands none without ssl_verify_mode */
+    assert_int_equal(options.notice_count, 1);
+}
+
+static void sasl_needs_users(void **state) {
+    (void)state;
+    unsetenv("MEMCACHED_SASL_PWDB");
+    assert_int_equal(parse("-S"), OPTIONS_WRONG);
+    assert_int_equal(parse("-S -Y /users -B ascii"), OPTIONS_WRONG);
+    assert_string_equal(configure("-S -Y /users")->auth_file, "/users");
+    setenv("MEMCACHED_SASL_PWDB", "/passwords", 1);
+    clear(NULL);
+    prepare(NULL);
+    assert_string_equal(configure("-S")->auth_file, "/passwords");
+    unsetenv("MEMCACHED_SASL_PWDB");
+}
+
+static void an_address_without_tls_has_to_be_meant(void **state) {
+    (void)state;
+    configure("-Z -o ssl_chain_cert=/c -l 0.0.0.0");
+    assert_int_equal(faults.count, 0);
+    clear(NULL);
+    prepare(NULL);
+    configure("-Z -o ssl_chain_cert=/c -l notls:0.0.0.0");
+    assert_int_equal(faults.count, 1);
 }
 
 static void nowhere_to_listen_is_a_fault(void **state) {
@@ -294,6 +352,10 @@ int main(void) {
         WITH_CONFIG(what_is_about_the_process_goes_with_a_file_too),
         WITH_CONFIG(what_has_no_equivalent_is_accepted_and_noticed),
         WITH_CONFIG(an_extended_setting_is_checked),
+        WITH_CONFIG(what_bounds_and_protects_connections_is_the_pools),
+        WITH_CONFIG(a_key_may_be_in_the_file_of_its_certificate),
+        WITH_CONFIG(sasl_needs_users),
+        WITH_CONFIG(an_address_without_tls_has_to_be_meant),
         WITH_CONFIG(nowhere_to_listen_is_a_fault),
         WITH_CONFIG(an_address_of_the_network_has_to_be_meant),
         WITH_CONFIG(a_number_after_c_is_memcacheds_and_else_a_file),
