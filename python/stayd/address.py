@@ -3,13 +3,15 @@
     memcached://127.0.0.1:11200/            TCP
     memcached://[::1]:11200/?timeout=0.5    TCP, with its own limit for one request
     unix:///run/stayd/sessions.sock         a Unix socket; unix:/run/... is the same
-
+    memcached://web:pass%20word@db1:11200/  as a user with a password; unix://web:...@/run/... too
     memcacheds://cache.example:11200/?ca=/etc/ssl/ours.pem    TLS over TCP
 
 The query may hold `timeout` and `connect_timeout`, both in seconds; with memcacheds also `ca` (whose
 certificate the server must have; otherwise the system's list decides), and `cert` and `key` (the
 client's own, where the pool has a tls_ca): absolute paths of PEM files. The certificate must be for
 the host that the URL names.
+User and password are percent-encoded where they hold other characters than letters, digits and
+-._~.
 """
 
 import dataclasses
@@ -18,7 +20,7 @@ import os.path
 import re
 import ssl
 from typing import Optional
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from stayd.errors import InvalidURL
 
@@ -56,7 +58,8 @@ class Tls:
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """A pool's address: either `host` and `port`, or `path`. Times are seconds, None = default."""
+    """A pool's address: either `host` and `port`, or `path`. Times are seconds, None = default.
+    `username` and `password` are both there or both None."""
 
     host: Optional[str] = None
     port: Optional[int] = None
@@ -65,10 +68,12 @@ class Address:
     timeout_s: Optional[float] = None
     tls: Optional[Tls] = None
     """None: in the clear."""
+    username: Optional[bytes] = None
+    password: Optional[bytes] = dataclasses.field(default=None, repr=False)
 
     @property
     def url(self):
-        """The address as a URL, without the query."""
+        """The address as a URL, without user and password and without the query: to be shown."""
         if self.path is not None:
             return f"unix://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -103,7 +108,7 @@ def parse_url(url, default_port=DEFAULT_PORT):
     """
     if not isinstance(url, str) or not url:
         raise InvalidURL(f"{url!r} is no address of a pool: give a text like {_FORMS}.")
-    shown = repr(re.sub(r"//[^/@]*@", "//...@", url))
+    shown = repr(re.sub(r"//.*@", "//...@", url, flags=re.DOTALL))
     if re.search(r"[\x00-\x20\x7f]", url):
         raise InvalidURL(f"{shown} holds spaces or control characters: give {_FORMS}.")
     try:
@@ -113,13 +118,11 @@ def parse_url(url, default_port=DEFAULT_PORT):
         raise InvalidURL(f"{shown} cannot be read ({error}): give {_FORMS}.") from None
     if not (url.lower().startswith(("memcached://", "memcacheds://")) or parts.scheme == "unix"):
         raise InvalidURL(f"{shown} has an unknown scheme: give {_FORMS}.")
-    if parts.username is not None or parts.password is not None:
-        raise InvalidURL(f"{shown} names a user or a password, which this client does not send.")
     if parts.fragment:
         raise InvalidURL(f"{shown} has a fragment (#...), which means nothing here: give {_FORMS}.")
-    options = _options(shown, parts)
+    options = {**_options(shown, parts), **_login(shown, parts)}
     if parts.scheme == "unix":
-        if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/"):
+        if host or port is not None or not parts.path.startswith("/") or parts.path.endswith("/"):
             raise InvalidURL(f"{shown} has no absolute path of a socket: give unix:///PATH.")
         return Address(path=parts.path, **options)
     if not host:
@@ -136,6 +139,28 @@ def parse_url(url, default_port=DEFAULT_PORT):
     if port == 0:
         raise InvalidURL(f"{shown} names port 0, on which nothing can listen.")
     return Address(host=host, port=port, **options)
+
+
+def _login(shown, parts):
+    """The user and the password in a URL, by Address's names."""
+    if parts.username is None and parts.password is None:
+        return {}
+    try:
+        return checked_login(unquote_to_bytes(parts.username or ""),
+                             unquote_to_bytes(parts.password or ""))
+    except ValueError as error:
+        raise InvalidURL(f"{shown}: {error}") from None
+
+
+def checked_login(username, password):
+    """Both as a dict of bytes, by Address's names; ValueError if no pool can have such a user."""
+    username = username.encode() if isinstance(username, str) else username
+    password = password.encode() if isinstance(password, str) else password
+    if not username or not re.fullmatch(rb"[!-9;-~\x80-\xff]{1,128}", username):
+        raise ValueError("a user's name is 1 to 128 bytes without spaces and colons.")
+    if not password or not re.fullmatch(rb"[ -~\x80-\xff]{1,511}", password):
+        raise ValueError("a password is 1 to 511 bytes without control characters.")
+    return {"username": username, "password": password}
 
 
 def _options(shown, parts):

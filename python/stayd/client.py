@@ -27,10 +27,11 @@ from pymemcache import exceptions as library
 from pymemcache.client.base import Client as LibraryClient
 from pymemcache.pool import ObjectPool
 
-from stayd.address import Address, parse_url
+from stayd.address import Address, checked_login, parse_url
 from stayd.errors import (
     ConnectionError,
     InvalidKey,
+    LoginRefused,
     OutOfMemory,
     RequestRefused,
     ServerError,
@@ -60,10 +61,20 @@ class _ConnectFailed(Exception):
 
 
 _TURNED_AWAY = b"ERROR Too many open connections"
+_LOGIN_REFUSALS = (
+    b"CLIENT_ERROR unauthenticated",
+    b"CLIENT_ERROR authentication failure",
+    b"CLIENT_ERROR bad authentication token format",
+)
+"""Also to a set without a login: the pool takes its value for one."""
 
 
 class _TurnedAway(Exception):
     """Instead of the answer came word that there are too many connections."""
+
+
+class _LoginFailed(Exception):
+    """The pool wants a login, and none or a wrong one was sent."""
 
 
 class _PairSerde:
@@ -80,6 +91,9 @@ class _PairSerde:
 class _Connection(LibraryClient):
     """One connection of the library, with a connect that tries every address of the host (the
     library tries the first: ::1 for `localhost`, even if the daemon listens on 127.0.0.1 only)."""
+
+    login = None
+    """What to send first: a whole request, as bytes."""
 
     _poll = None
     _tls_context = None
@@ -112,6 +126,24 @@ class _Connection(LibraryClient):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self.sock, self._poll = sock, poll
+        if self.login is not None:
+            self._log_in()
+
+    def _log_in(self):
+        try:
+            self.sock.sendall(self.login)
+            answer = b""
+            while not answer.endswith(b"\r\n"):
+                piece = self.sock.recv(256)
+                if not piece:
+                    raise library.MemcacheUnexpectedCloseError
+                answer += piece
+            self._raise_errors(answer[:-2], b"login")
+            if answer != b"STORED\r\n":
+                raise library.MemcacheUnknownError(answer[:-2])
+        except BaseException:
+            self.close()
+            raise
 
     def _shake_hands(self, sock):
         try:
@@ -135,6 +167,8 @@ class _Connection(LibraryClient):
     def _raise_errors(self, line, name):
         if line.startswith(_TURNED_AWAY):
             raise _TurnedAway
+        if line.startswith(_LOGIN_REFUSALS):
+            raise _LoginFailed
         super()._raise_errors(line, name)
 
     def close_if_dead(self):
@@ -161,9 +195,10 @@ class Client:
     """
 
     def __init__(self, url, *, serde=bytes_serde, connect_timeout_s=None, timeout_s=None,
-                 max_connections=None):
+                 max_connections=None, username=None, password=None):
         """`url` is a text as in stayd.address (else InvalidURL) or an Address. Connects to nothing
-        before the first request. Times given here win over those in the URL."""
+        before the first request. Times, user and password given here win over those in the
+        URL."""
         self.address = url if isinstance(url, Address) else parse_url(url)
         self.url = self.address.url
         self._serde = serde
@@ -173,6 +208,7 @@ class Client:
         self._timeout_s = timeout_s or self.address.timeout_s or TIMEOUT_S
         self._max_connections = max_connections
         self._tls_context = self.address.tls.new_context() if self.address.tls else None
+        self._login = _login_request(self.address, username, password)
         self._pool = self._new_pool()
         _clients.add(self)
 
@@ -311,6 +347,7 @@ class Client:
             default_noreply=False,
         )
         connection._tls_context = self._tls_context
+        connection.login = self._login
         return connection
 
     def _forget_connections(self):
@@ -360,6 +397,8 @@ class Client:
                 f"stayd cannot be reached at {self.url} ({error}). Start the daemon, or correct "
                 f"the address."
             )
+        if isinstance(error, _LoginFailed):
+            return LoginRefused(self._why_refused())
         if isinstance(error, _TurnedAway):
             return ConnectionError(
                 f"stayd at {self.url} has as many connections as it may have. Raise "
@@ -389,6 +428,17 @@ class Client:
             )
         return None
 
+    def _why_refused(self):
+        if self._login is None:
+            return (
+                f"the pool at {self.url} asks for a user and a password: give them in the URL, "
+                f"{self.url.replace('://', '://USER:PASSWORD@')}, percent-encoded."
+            )
+        return (
+            f"the pool at {self.url} refuses this user and password. Compare them with the pool's "
+            f"auth_file; after too many wrong ones from one address it refuses all for a minute."
+        )
+
     def _server_error(self, text, command):
         if text.startswith("out of memory"):
             return OutOfMemory(
@@ -401,6 +451,22 @@ class Client:
                 f"key, or raise `item_max` of that pool in stayd's configuration."
             )
         return ServerError(f"stayd at {self.url} could not carry out {command!r}: {text}.")
+
+
+def _login_request(address, username, password):
+    """The login over the text protocol (memcached's -Y); None if there is nobody to log in as.
+
+    It has an expiry that has passed: a pool that asks for no login takes it for an item, and must
+    not show it to anybody.
+    """
+    login = (address.username, address.password)
+    if username is not None or password is not None:
+        given = checked_login(username, password)
+        login = (given["username"], given["password"])
+    if login[0] is None:
+        return None
+    value = b" ".join(login)
+    return b"set stayd-login 0 -1 %d\r\n%b\r\n" % (len(value), value)
 
 
 def _limit_waits(sock, timeout_s):

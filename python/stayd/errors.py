@@ -31,6 +31,10 @@ class RequestRefused(Error):
     """The daemon calls the request itself wrong, or its answer is not one of this protocol."""
 
 
+class LoginRefused(RequestRefused):
+    """The pool asks for a user and a password, and those that were given are not right."""
+
+
 class ServerError(Error):
     """The daemon understood the request and could not carry it out."""
 

@@ -18,7 +18,8 @@ values are the same. It differs in this:
 
 OPTIONS: `serde` (an object as in stayd.serde, a class of such, or the dotted name of either;
 default: Django's choice, pymemcache.serde.pickle_serde), `timeout` and `connect_timeout` in
-seconds, `max_pool_size` (connections in a process), and `ignore_exc`: with True an unreachable
+seconds, `max_pool_size` (connections in a process), `username` and `password` (of a pool with an
+`auth_file`; or in LOCATION's URL), and `ignore_exc`: with True an unreachable
 daemon is a cache without any items, and nothing raises but `clear`. `no_delay` and `use_pooling`,
 which pymemcache needs told, may stay True.
 """
@@ -37,7 +38,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from pymemcache.client.rendezvous import RendezvousHash
 
-from stayd.address import parse_location
+from stayd.address import checked_login, parse_location
 from stayd.django import checks  # noqa: F401  (importing it registers the checks)
 from stayd.django.clients import shared_client
 from stayd.errors import ConnectionError, InvalidURL, OutOfMemory, ValueTooLarge
@@ -47,6 +48,8 @@ _OPTIONS = {
     "timeout": "timeout_s",
     "connect_timeout": "connect_timeout_s",
     "max_pool_size": "max_connections",
+    "username": "username",
+    "password": "password",
 }
 """Names in OPTIONS, which are pymemcache's, and in Client."""
 
@@ -218,6 +221,11 @@ def _client_options(options):
                 f"CACHES, OPTIONS of StaydCache: {name!r}: {value!r} has no meaning here. There "
                 f"are {known}."
             )
+    if "username" in result or "password" in result:
+        try:
+            result.update(checked_login(result.get("username"), result.get("password")))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"CACHES, OPTIONS of StaydCache: {error}") from error
     serde = result.get("serde", "pymemcache.serde.pickle_serde")
     if isinstance(serde, str):
         serde = import_string(serde)
