@@ -30,6 +30,9 @@ static const char usage[] =
     "  -c, --config=FILE   the daemon's configuration (default: the built-in pools)\n"
     "  -s, --server=URL    one pool by its address, without a configuration; POOL is left out:\n"
     "                      memcached://HOST:PORT/, unix:///PATH, HOST:PORT or unix:PATH\n"
+    "  -u, --user=NAME     log in to pools that ask for it; the password is in STAYD_PASSWORD in "
+    "the\n"
+    "                      environment\n"
     "  -y, --yes           do it\n"
     "  -h, --help          show this help\n"
     "  -V, --version       show stayctl's own version\n"
@@ -38,14 +41,19 @@ static const char usage[] =
     "damaged; 2 when the command line or the configuration is wrong, or a file is no pool file.\n";
 
 static const struct option names[] = {
-    {"config", required_argument, NULL, 'c'}, {"server", required_argument, NULL, 's'},
-    {"yes", no_argument, NULL, 'y'},          {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"server", required_argument, NULL, 's'},
+    {"yes", no_argument, NULL, 'y'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"user", required_argument, NULL, 'u'},
+    {NULL, 0, NULL, 0},
 };
 
 struct invocation {
     const char *config_path;
     const char *url;
+    const char *user;
     bool yes;
     const char *command;
     char **arguments;
@@ -149,7 +157,7 @@ static int run_on(const struct command *command, const struct target *target,
     const char *url;
     struct stayd *client = target_open(target, &url, error);
     if (client == NULL) {
-        invocation->unreached = true;
+        invocation->unreached = url == NULL;
         return fail_client(target, error);
     }
     int result = command->run(client, target, invocation);
@@ -255,13 +263,16 @@ int main(int argument_count, char **arguments) {
     signal(SIGXFSZ, SIG_IGN);       /* a backup that may not become so large says so */
     static char name[] = "stayctl"; /* for what getopt says, whatever the path was */
     arguments[0] = name;
-    while ((letter = getopt_long(argument_count, arguments, "c:s:yhV", names, NULL)) != -1) {
+    while ((letter = getopt_long(argument_count, arguments, "c:s:u:yhV", names, NULL)) != -1) {
         switch (letter) {
         case 'c':
             invocation.config_path = optarg;
             break;
         case 's':
             invocation.url = optarg;
+            break;
+        case 'u':
+            invocation.user = optarg;
             break;
         case 'y':
             invocation.yes = true;
@@ -276,6 +287,10 @@ int main(int argument_count, char **arguments) {
             fputs("Try 'stayctl --help'.\n", stderr);
             return EXIT_WRONG;
         }
+    }
+    const char *password = getenv("STAYD_PASSWORD");
+    if (invocation.user != NULL && password == NULL) {
+        return fail_usage("-u", "put the password into STAYD_PASSWORD in the environment");
     }
     if (optind == argument_count) {
         fputs(usage, stderr);
@@ -297,6 +312,7 @@ int main(int argument_count, char **arguments) {
     struct target_list list;
     int result = EXIT_WRONG;
     if (target_list_init(&list, invocation.config_path, invocation.url)) {
+        target_list_log_in(&list, invocation.user, password);
         result = run_command(&list, &invocation);
     }
     if (invocation.unreached) {

@@ -99,8 +99,10 @@ static bool restore_is_served(const struct restore *restore) {
     const char *url;
     struct status_pool status = {.pool = ""};
     struct stayd *client = target_open(restore->target, &url, error);
-    bool served = client != NULL && status_read(client, &status) == STAYD_OK &&
-                  strcmp(status.pool, restore->options->name) == 0;
+    bool served = url != NULL; /* also where it asks for another login: better to be careful */
+    if (client != NULL && status_read(client, &status) != STAYD_REFUSED) {
+        served = strcmp(status.pool, restore->options->name) == 0;
+    }
     stayd_close(client);
     return served;
 }

@@ -110,7 +110,7 @@ bool status_print(const struct target_list *list) {
             if (client != NULL) {
                 snprintf(errors[i], STAYD_ERROR_MAX, "%s", stayd_error(client));
             }
-            unreached = unreached || client == NULL;
+            unreached = unreached || url == NULL;
             printf("%-16s %-10s %10s %16s %7s %10s  %s\n", target->name, "DOWN", "-", "-", "-", "-",
                    target->url_count > 0 ? target->urls[target->url_count - 1] : "-");
             well = false;

@@ -44,6 +44,15 @@ bool target_list_init(struct target_list *list, const char *config_path, const c
     return valid;
 }
 
+void target_list_log_in(struct target_list *list, const char *user, const char *password) {
+    for (unsigned i = 0; i < list->count; i++) {
+        if (list->config == NULL || list->config->pools[i].auth_file[0] != '\0') {
+            list->items[i].user = user;
+            list->items[i].password = password;
+        }
+    }
+}
+
 void target_list_finish(struct target_list *list) {
     config_destroy(list->config);
     *list = (struct target_list){0};
@@ -63,18 +72,25 @@ const struct target *target_find(const struct target_list *list, const char *nam
 
 struct stayd *target_open(const struct target *target, const char **url,
                           char error[STAYD_ERROR_MAX]) {
+    struct stayd *client = NULL;
+    *url = NULL;
     if (target->url_count == 0) {
         snprintf(error, STAYD_ERROR_MAX,
                  "it is reached with TLS alone, which stayctl does not speak; add a Unix socket "
                  "such as unix:%s.sock to its listen",
                  target->name);
     }
-    for (unsigned i = 0; i < target->url_count; i++) {
-        struct stayd *client = stayd_open(target->urls[i], TARGET_TIMEOUT_MS, error);
+    for (unsigned i = 0; i < target->url_count && client == NULL; i++) {
+        client = stayd_open(target->urls[i], TARGET_TIMEOUT_MS, error);
         if (client != NULL) {
             *url = target->urls[i];
-            return client;
         }
     }
-    return NULL;
+    if (client != NULL && target->user != NULL &&
+        stayd_login(client, target->user, target->password) != STAYD_OK) {
+        snprintf(error, STAYD_ERROR_MAX, "%s", stayd_error(client));
+        stayd_close(client);
+        return NULL;
+    }
+    return client;
 }

@@ -15,6 +15,8 @@ struct target {
     const char *name; /* the pool's, or the URL */
     const char *urls[CONFIG_LISTENS_MAX];
     unsigned url_count;
+    const char *user; /* to log in as; NULL: nobody */
+    const char *password;
 };
 
 struct target_list {
@@ -27,6 +29,9 @@ struct target_list {
  * configuration is wrong: its faults have been printed. */
 bool target_list_init(struct target_list *list, const char *config_path, const char *url);
 
+/* Log in to what asks for it: the pools with an auth_file, or the one behind the URL. */
+void target_list_log_in(struct target_list *list, const char *user, const char *password);
+
 /* Accepts a zeroed list. */
 void target_list_finish(struct target_list *list);
 
@@ -34,7 +39,8 @@ void target_list_finish(struct target_list *list);
 const struct target *target_find(const struct target_list *list, const char *name);
 
 /* Connects to the first of the target's addresses that answers, sockets first: they do not depend
- * on the network. NULL with the reason in `error`; else `*url` is the address. */
+ * on the network; and logs in. `*url` is the address. NULL with the reason in `error`; then `*url`
+ * is NULL if none of them answers, and else the login is wrong. */
 struct stayd *target_open(const struct target *target, const char **url,
                           char error[STAYD_ERROR_MAX]);
 

@@ -66,6 +66,11 @@ static enum stayd_status client_judge(struct stayd *client, const char *line) {
     if (strcmp(line, "NOT_FOUND") == 0 || strcmp(line, "END") == 0) {
         return client_refuse(client, STAYD_NOT_FOUND, "there is no such item");
     }
+    if (strcmp(line, "CLIENT_ERROR unauthenticated") == 0) {
+        snprintf(channel->error, sizeof channel->error, "%s asks for a user and a password",
+                 channel->name);
+        return STAYD_REFUSED;
+    }
     if (strncmp(line, "ERROR", 5) == 0 || strncmp(line, "CLIENT_ERROR", 12) == 0 ||
         strncmp(line, "SERVER_ERROR", 12) == 0 || strcmp(line, "NOT_STORED") == 0) {
         snprintf(channel->error, sizeof channel->error, "%s answers: %.200s", channel->name, line);
@@ -169,6 +174,23 @@ enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key
     }
     channel_put_string(&client->channel, "\r\n");
     return client_exchange(client, "DELETED");
+}
+
+enum stayd_status stayd_login(struct stayd *client, const char *user, const char *password) {
+    struct channel *channel = &client->channel;
+    size_t user_size = strlen(user);
+    if (user_size == 0 || password[0] == '\0' || strcspn(user, " \r\n") != user_size) {
+        return client_refuse(client, STAYD_INVALID,
+                             "a user is one word, and a password is not empty");
+    }
+    channel_put_string(channel, "set login 0 -1 ");
+    channel_put_number(channel, user_size + 1 + strlen(password));
+    channel_put_string(channel, "\r\n");
+    channel_put_string(channel, user);
+    channel_put_string(channel, " ");
+    channel_put_string(channel, password);
+    channel_put_string(channel, "\r\n");
+    return client_exchange(client, "STORED");
 }
 
 enum stayd_status stayd_flush(struct stayd *client) {

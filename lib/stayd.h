@@ -42,6 +42,11 @@ struct stayd *stayd_open(const char *url, unsigned timeout_ms, char error[STAYD_
 /* Accepts NULL. */
 void stayd_close(struct stayd *client);
 
+/* Logs in to a pool that asks for it (`auth_file`): before anything else. `user` has no spaces. Not
+ * for a pool that does not ask: to that one it is an item, if one that has expired.
+ * STAYD_REFUSED: they are not right. */
+enum stayd_status stayd_login(struct stayd *client, const char *user, const char *password);
+
 /* What the last call that did not return STAYD_OK has to say, as a sentence. */
 const char *stayd_error(const struct stayd *client);
 

@@ -15,11 +15,10 @@
 
 enum {
     AUTH_POOLS_MAX = 64,
-    AUTH_QUEUE_MAX = 4096,     /* checks; an address has at most LOGIN_LIMIT_BURST in it */
-    AUTH_NICENESS = 5,         /* of the thread */
-    AUTH_LOG_MS = 100,         /* between two lines, about whichever addresses */
-    AUTH_SLOW_MS = 1000,       /* a hash that takes more of a processor is worth a line */
-    AUTH_USER_SHOWN_BYTES = 64 /* of a user's name in the log */
+    AUTH_QUEUE_MAX = 4096, /* checks; an address has at most LOGIN_LIMIT_BURST in it */
+    AUTH_NICENESS = 5,     /* of the thread */
+    AUTH_LOG_MS = 100,     /* between two lines, about whichever addresses */
+    AUTH_SLOW_MS = 1000    /* a hash that takes more of a processor is worth a line */
 };
 
 struct auth_pool {
@@ -114,19 +113,11 @@ static void auth_deliver(struct auth_check *check, enum auth_verdict verdict) {
     (void)ignored; /* fails only if the worker is awake already, 2^64 times over */
 }
 
-/* A name as a stranger gave it, for the log. */
-static void auth_format_user(struct bytes user, char text[AUTH_USER_SHOWN_BYTES + 1]) {
-    size_t size = user.size < AUTH_USER_SHOWN_BYTES ? user.size : AUTH_USER_SHOWN_BYTES;
-    for (size_t i = 0; i < size; i++) {
-        char byte = user.data[i];
-        text[i] = byte > ' ' && byte < 127 && byte != '"' ? byte : '?';
-    }
-    text[size] = '\0';
-}
-
-/* Counts a refused login, and says so in the log unless it has just been said. */
-static void auth_note_refusal(struct auth_pool *pool, const struct login_source *source,
-                              struct bytes user, enum auth_verdict verdict) {
+/* Counts a refused login, and says so in the log unless it has just been said. Names that are not
+ * in the file are not shown: passwords get there by mistake, and values that were to be stored. */
+static void auth_note_refusal(struct auth_pool *pool, struct credentials *credentials,
+                              const struct login_source *source, struct bytes user,
+                              enum auth_verdict verdict) {
     struct auth *auth = pool->auth;
     uint64_t now_ms = clock_monotonic_ms();
     pthread_mutex_lock(&auth->lock);
@@ -139,13 +130,15 @@ static void auth_note_refusal(struct auth_pool *pool, const struct login_source 
     if (refused == 0) {
         return;
     }
-    char shown[AUTH_USER_SHOWN_BYTES + 1];
+    char shown[CREDENTIALS_USER_MAX + 16] = "an unknown user";
     char address[LOGIN_SOURCE_TEXT_MAX];
-    auth_format_user(user, shown);
+    if (credentials_know(credentials, user)) {
+        snprintf(shown, sizeof shown, "user %.*s", (int)user.size, user.data);
+    }
     login_source_format(source, address);
-    log_warning("pool %s: login refused from %s as user \"%s\"%s; %llu refused from there since "
+    log_warning("pool %s: login of %s from %s refused%s; %llu refused from there since "
                 "the last such line",
-                pool->name, address, shown,
+                pool->name, shown, address,
                 verdict == AUTH_UNHEARD ? ", unheard after too many wrong passwords" : "",
                 (unsigned long long)refused);
 }
@@ -232,10 +225,10 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
     if (check != NULL) {
         auth_check_destroy(check);
     }
-    credentials_release(credentials);
     if (verdict != AUTH_ADMITTED) {
-        auth_note_refusal(pool, &source, user, verdict);
+        auth_note_refusal(pool, credentials, &source, user, verdict);
     }
+    credentials_release(credentials);
     return verdict;
 }
 
@@ -263,7 +256,7 @@ static enum auth_verdict auth_compute(struct auth_check *check) {
                     check->pool->name, (unsigned long long)spent_ms, check->pool->path);
     }
     if (!right) {
-        auth_note_refusal(check->pool, &check->source, user, AUTH_REFUSED);
+        auth_note_refusal(check->pool, check->credentials, &check->source, user, AUTH_REFUSED);
         return AUTH_REFUSED;
     }
     pthread_mutex_lock(&auth->lock);

@@ -360,6 +360,12 @@ enum credentials_answer credentials_judge(struct credentials *credentials, struc
     return credentials->hashed_count > 0 ? CREDENTIALS_UNSURE : CREDENTIALS_WRONG;
 }
 
+bool credentials_know(struct credentials *credentials, struct bytes user) {
+    struct digest digest;
+    return credentials_digest(credentials, user, &digest) &&
+           credentials_find(credentials, &digest) != NULL;
+}
+
 /* Whether `hash` is the password's. crypt(3) takes no zero bytes, and nothing longer. */
 static bool hash_matches(const char *hash, struct bytes password) {
     if (password.size > CREDENTIALS_PASSWORD_MAX ||

@@ -49,6 +49,9 @@ struct credentials *credentials_hold(struct credentials *credentials);
 /* One holder less; freed with the last. Accepts NULL. */
 void credentials_release(struct credentials *credentials);
 
+/* Whether there is such a user. */
+bool credentials_know(struct credentials *credentials, struct bytes user);
+
 enum credentials_answer {
     CREDENTIALS_RIGHT,
     CREDENTIALS_WRONG,

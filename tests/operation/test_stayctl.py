@@ -196,3 +196,46 @@ def test_help_and_version_go_to_the_standard_output():
         done = stayctl(option)
         assert (done.returncode, done.stderr) == (0, "")
         assert "stayctl" in done.stdout
+
+
+@pytest.fixture
+def guarded():
+    """A daemon whose sessions pool asks for a login."""
+    server = Stayd(sessions={"auth_file": "{dir}/users", "memory": "16M"})
+    users = server.directory / "users"
+    users.touch(0o600)
+    users.write_text("ops:se cret\n")
+    with server:
+        yield server
+
+
+def test_stayctl_logs_in_to_the_pools_that_ask_for_it(guarded, monkeypatch):
+    monkeypatch.setenv("STAYD_PASSWORD", "se cret")
+    done = stayctl("-c", guarded.config_path, "-u", "ops", "status")
+    assert (done.returncode, done.stderr) == (0, "")
+    for server in ("-c", guarded.config_path), ("-s", guarded.unix_url("sessions")):
+        pool = ["sessions"] if server[0] == "-c" else []
+        assert stayctl(*server, "--user=ops", "ping", *pool).returncode == 0
+    # the pool that asks nobody was sent no password
+    assert guarded.connect("cache").stats()["cmd_set"] == "0"
+
+
+def test_stayctl_says_that_a_login_is_asked_for_or_wrong(guarded, monkeypatch):
+    done = stayctl("-c", guarded.config_path, "stats", "sessions")
+    assert done.returncode == 1 and "asks for a user and a password" in done.stderr
+    done = stayctl("-c", guarded.config_path, "-u", "ops", "status")
+    assert done.returncode == 2 and "STAYD_PASSWORD" in done.stderr
+    monkeypatch.setenv("STAYD_PASSWORD", "wrong")
+    done = stayctl("-c", guarded.config_path, "-u", "ops", "status")
+    assert done.returncode == 1 and "authentication failure" in done.stderr
+    assert "wrong" not in done.stdout + done.stderr and "is stayd running" not in done.stderr
+
+
+def test_a_pool_that_asks_for_a_login_is_not_restored_over_while_it_is_served(guarded, tmp_path,
+                                                                              monkeypatch):
+    monkeypatch.setenv("STAYD_PASSWORD", "se cret")
+    copy = tmp_path / "copy.pool"
+    done = stayctl("-c", guarded.config_path, "-u", "ops", "backup", "sessions", copy)
+    assert done.returncode == 0, done.stderr
+    done = stayctl("-c", guarded.config_path, "restore", copy, "sessions", "--yes")
+    assert done.returncode != 0 and "Stop stayd first" in done.stderr
