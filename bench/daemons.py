@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-START_DEADLINE_S = 15
+START_DEADLINE_S = 60
 STOP_DEADLINE_S = 15
 SETTLE_DEADLINE_S = 20
 REWRITE_DEADLINE_S = 120
