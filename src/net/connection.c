@@ -48,9 +48,11 @@ struct connection *connection_create(int fd, const struct listener *listener,
     list_init(&connection->all);
     list_init(&connection->ready);
     list_init(&connection->waited);
+    list_init(&connection->watching);
     proto_connection_init(&connection->proto, listener->service);
     connection->listener = listener;
     connection->fd = fd;
+    connection->proto.fd = fd;
     connection->tls = tls;
     connection->readable = tls != NULL; /* the first request may have come with the handshake */
     connection->writable = true;
@@ -67,6 +69,7 @@ void connection_destroy(struct connection *connection) {
     if (connection->check != NULL) {
         auth_abandon(connection->check);
     }
+    list_remove(&connection->watching);
     connection_release_input(connection);
     connection_release_output(connection);
     tls_session_destroy(connection->tls);
@@ -484,6 +487,10 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         const struct buffer *own = &connection->input;
         struct bytes input = bytes_from(own->size > 0 ? own->data : "", own->size);
         return connection_answer(connection, loan, input, progress);
+    }
+    if (connection->woken) {
+        connection->woken = false;
+        return connection_answer(connection, loan, bytes_from("", 0), progress);
     }
     if (!connection->readable) {
         return connection->draining ? CONNECTION_LINGER : connection_rest(connection);

@@ -61,6 +61,7 @@ struct connection {
     /* of the worker */
     struct list all;      /* in worker.connections */
     struct list ready;    /* in worker.ready */
+    struct list watching; /* in worker.watching: its client watches */
     struct list waited;   /* in worker.waited: stalled or lingering, until deadline_ms */
     uint64_t deadline_ms; /* on the monotonic clock */
     _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
@@ -68,6 +69,7 @@ struct connection {
     bool watches_output;               /* epoll tells when the socket takes more */
 
     /* what epoll told, set by the worker, and connection_serve found out since */
+    bool woken;        /* there may be something for its watcher */
     bool readable;     /* there may be bytes, the end, or an error */
     bool input_ending; /* the client has shut its side down: the end follows the bytes */
     bool writable;     /* as far as is known */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/connection.h"
 #include "net/tls.h"
+#include "proto/event.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -50,6 +51,7 @@ struct worker {
     struct list ready;     /* to be served in this batch */
     struct list waited;    /* stalled or lingering */
     struct list held;      /* waiting for a sync */
+    struct list watching;  /* whose clients watch; may be in the others as well */
     uint64_t scanned_ms;
     struct connection_loan loan;
     struct epoll_event events[WORKER_EVENTS];
@@ -80,7 +82,18 @@ static void worker_note_served(const struct worker *worker, struct connection *c
                           memory_order_relaxed); /* as above */
 }
 
-static void worker_close(struct worker *worker, struct connection *connection) {
+static void worker_tell(const struct connection *connection, const char *reason) {
+    struct proto_service *service = connection->proto.service;
+    if (event_wanted(service, EVENT_CONNECTIONS)) {
+        char address[ADDRESS_TEXT_MAX];
+        address_describe_peer(connection->fd, address);
+        event_note_connection(service, connection->fd, address, reason);
+    }
+}
+
+/* `reason`: as memcached calls it. */
+static void worker_close(struct worker *worker, struct connection *connection, const char *reason) {
+    worker_tell(connection, reason);
     pthread_mutex_lock(&worker->connections_lock);
     connection_destroy(connection);
     pthread_mutex_unlock(&worker->connections_lock);
@@ -116,7 +129,7 @@ static void worker_take_given(struct worker *worker) {
         pthread_mutex_unlock(&worker->connections_lock);
         if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
             log_warning("closing a new connection: epoll does not take it: %m");
-            worker_close(worker, connection);
+            worker_close(worker, connection, "error");
         } else if (connection->readable) { /* TLS may hold bytes that epoll knows nothing of */
             worker_make_ready(worker, connection);
         }
@@ -157,8 +170,11 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
     enum connection_next next = connection_serve(connection, &worker->loan, &progress);
     if (next == CONNECTION_END ||
         !worker_watch_output(worker, connection, next == CONNECTION_STALLED)) {
-        worker_close(worker, connection);
+        worker_close(worker, connection, "normal");
         return;
+    }
+    if (connection->proto.watcher != NULL && list_is_empty(&connection->watching)) {
+        list_append(&worker->watching, &connection->watching);
     }
     worker_note_served(worker, connection);
     if (next != CONNECTION_IDLE || worker_get_next(connection) != CONNECTION_IDLE) {
@@ -224,7 +240,7 @@ static void worker_check_deadlines(struct worker *worker) {
             if (worker_get_next(connection) == CONNECTION_STALLED) {
                 log_debug("closing a connection whose client takes no replies");
             }
-            worker_close(worker, connection);
+            worker_close(worker, connection, "error");
         }
     }
 }
@@ -243,14 +259,14 @@ static void worker_check_idle(struct worker *worker) {
         next = link->next;
         uint64_t served_ms =
             1000 * (uint64_t)atomic_load_explicit(&connection->served_s, memory_order_relaxed);
-        if (worker_get_next(connection) != CONNECTION_IDLE) {
+        if (worker_get_next(connection) != CONNECTION_IDLE || connection->proto.watcher != NULL) {
             continue;
         }
         if (worker->now_ms - served_ms >= limit_ms) {
             atomic_fetch_add(&server->idle_kicks, 1);
             log_debug("closing a connection: nothing came from its client for %u s",
                       server->connection_idle_s);
-            worker_close(worker, connection);
+            worker_close(worker, connection, "idle_timeout");
         } else if (served_ms < oldest_ms) {
             oldest_ms = served_ms;
         }
@@ -261,12 +277,22 @@ static void worker_check_idle(struct worker *worker) {
     }
 }
 
+/* There may be something for each watcher. */
+static void worker_serve_watchers(struct worker *worker) {
+    for (struct list *link = worker->watching.next; link != &worker->watching; link = link->next) {
+        struct connection *connection = list_entry(link, struct connection, watching);
+        connection->woken = true;
+        worker_make_ready(worker, connection);
+    }
+}
+
 static void worker_note_event(struct worker *worker, const struct epoll_event *event) {
     struct connection *connection = event->data.ptr;
     if (connection == NULL) {
         worker_take_given(worker);
         worker_release_held(worker);
         worker_take_verdicts(worker);
+        worker_serve_watchers(worker);
         return;
     }
     uint32_t what = event->events;
@@ -341,12 +367,13 @@ static void worker_finish_connections(struct worker *worker) {
             next = link->next;
             enum connection_next last = worker_get_next(connection);
             if (last == CONNECTION_IDLE || last == CONNECTION_LINGER) {
-                worker_close(worker, connection);
+                worker_close(worker, connection, "shutdown");
             }
         }
     }
     while (!list_is_empty(&worker->connections)) {
-        worker_close(worker, list_entry(worker->connections.next, struct connection, all));
+        worker_close(worker, list_entry(worker->connections.next, struct connection, all),
+                     "shutdown");
     }
 }
 
@@ -403,6 +430,7 @@ static struct worker *worker_create(const struct worker_options *options, unsign
     list_init(&worker->ready);
     list_init(&worker->waited);
     list_init(&worker->held);
+    list_init(&worker->watching);
     pthread_mutex_init(&worker->given_lock, NULL);
     pthread_mutex_init(&worker->connections_lock, NULL);
     store_thread_init(&worker->store, options->grace, index);
@@ -426,6 +454,11 @@ static void worker_wake(struct worker *worker) {
     const uint64_t one = 1;
     ssize_t result = write(worker->wake_fd, &one, sizeof one);
     (void)result; /* fails only if it is awake already, 2^64 times over */
+}
+
+/* As proto_connection.wake. */
+static void worker_wake_watchers(void *context) {
+    worker_wake(context);
 }
 
 /* Called by the pools' sync threads. */
@@ -556,6 +589,9 @@ bool workers_give(struct workers *workers, int fd, const struct listener *listen
             least = worker;
         }
     }
+    connection->proto.wake = worker_wake_watchers;
+    connection->proto.wake_context = least;
+    worker_tell(connection, NULL);
     atomic_fetch_add(&least->connection_count, 1);
     pthread_mutex_lock(&least->given_lock);
     list_append(&least->given, &connection->all);

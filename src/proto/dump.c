@@ -2,6 +2,7 @@
 
 #include "proto/base64.h"
 #include "proto/reply.h"
+#include "proto/uri.h"
 #include "store/scan.h"
 
 #include <stdlib.h>
@@ -14,28 +15,7 @@ enum {
     DUMP_SLEEP_MAX_US = 1000000, /* memcached's */
 };
 
-_Static_assert(DUMP_LINE_MAX > POOL_KEY_MAX * 3 + 7 * NUMBER_DIGITS_MAX + 64, "a line fits");
-
-/* Whether a byte stands for itself in a line of key=value pairs. */
-static bool dump_is_plain(unsigned char byte) {
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-           (byte >= '0' && byte <= '9') || byte == '-' || byte == '.' || byte == '_' || byte == '~';
-}
-
-char *dump_put_encoded(char *at, struct bytes key) {
-    static const char digits[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < key.size; i++) {
-        unsigned char byte = (unsigned char)key.data[i];
-        if (dump_is_plain(byte)) {
-            *at++ = (char)byte;
-        } else {
-            *at++ = '%';
-            *at++ = digits[byte >> 4];
-            *at++ = digits[byte & 15];
-        }
-    }
-    return at;
-}
+_Static_assert(DUMP_LINE_MAX > URI_KEY_MAX + 7 * NUMBER_DIGITS_MAX + 64, "a line fits");
 
 /* What a step writes to. */
 struct dump_step {
@@ -55,7 +35,7 @@ static void dump_put_metadata(struct dump_step *step, const struct pool_scanned 
         return;
     }
     char *at = replies->data + replies->size;
-    at = dump_put_encoded(reply_put_text(at, "key="), item->key);
+    at = uri_put(reply_put_text(at, "key="), item->key);
     at = reply_put_text(at, " exp=");
     at = item->expiry_s == 0 ? reply_put_text(at, "-1") : reply_put_number(at, item->expiry_s);
     at = reply_put_number(reply_put_text(at, " la="), item->accessed_s);

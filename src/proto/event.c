@@ -1,7 +1,51 @@
 #include "proto/event.h"
 
 #include "proto/prefixes.h"
-#include "store/scan.h"
+#include "proto/uri.h"
+#include "proto/watch.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* memcached's number of a class; 0 for none. */
+static unsigned event_class(const struct proto_connection *connection, const struct item *item) {
+    if (item == NULL) {
+        return 0;
+    }
+    unsigned class = pool_get_item_class(connection->pool, item);
+    return class < POOL_TTL_CLASSES ? class + 1 : 0;
+}
+
+struct event_key {
+    char text[URI_KEY_MAX + 1];
+};
+
+static const char *event_encode(struct event_key *encoded, struct bytes key) {
+    *uri_put(encoded->text, key) = 0;
+    return encoded->text;
+}
+
+__attribute__((format(printf, 3, 4))) static void
+event_tell(struct proto_service *service, unsigned kind, const char *format, ...) {
+    char line[WATCH_LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (size > 0 && (size_t)size < sizeof line) {
+        watch_tell(service, kind, bytes_from(line, (size_t)size));
+    }
+}
+
+static void event_tell_get(struct proto_connection *connection, struct bytes key,
+                           const struct item *item) {
+    struct event_key encoded;
+    event_tell(connection->service, EVENT_FETCHERS,
+               "type=item_get key=%s status=%s clsid=%u cfd=%d size=%zu",
+               event_encode(&encoded, key), item != NULL ? "found" : "not_found",
+               event_class(connection, item), connection->fd, item != NULL ? item->value.size : 0);
+}
 
 void event_note_get(struct proto_connection *connection, struct bytes key,
                     const struct item *item) {
@@ -9,29 +53,9 @@ void event_note_get(struct proto_connection *connection, struct bytes key,
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count_get(service->prefixes, key, item != NULL);
     }
-}
-
-enum status event_store(struct proto_connection *connection, struct store_thread *thread,
-                        struct bytes key, const struct pool_store *store,
-                        enum event_command command, struct item *result) {
-    (void)command;
-    struct proto_service *service = connection->service;
-    enum status status = pool_store(connection->pool, thread, key, store, result);
-    if (event_wanted(service, EVENT_PREFIXES)) {
-        prefixes_count(service->prefixes, key, PREFIX_SETS);
+    if (event_wanted(service, EVENT_FETCHERS)) {
+        event_tell_get(connection, key, item);
     }
-    return status;
-}
-
-enum status event_delete(struct proto_connection *connection, struct store_thread *thread,
-                         struct bytes key, const struct pool_delete *delete, bool meta) {
-    (void)meta;
-    struct proto_service *service = connection->service;
-    enum status status = pool_delete(connection->pool, thread, key, delete);
-    if (event_wanted(service, EVENT_PREFIXES)) {
-        prefixes_count(service->prefixes, key, PREFIX_DELETES);
-    }
-    return status;
 }
 
 void event_note_change(struct proto_connection *connection, struct store_thread *thread,
@@ -39,5 +63,118 @@ void event_note_change(struct proto_connection *connection, struct store_thread 
     struct pool_scanned scanned;
     bool found = status != STATUS_NOT_FOUND &&
                  pool_peek(connection->pool, thread, key, &scanned) == STATUS_OK;
-    event_note_get(connection, key, found ? &scanned.item : NULL);
+    event_tell_get(connection, key, found ? &scanned.item : NULL);
+}
+
+static const char *event_status(enum status status) {
+    switch (status) {
+    case STATUS_OK:
+        return "stored";
+    case STATUS_EXISTS:
+        return "exists";
+    case STATUS_NOT_FOUND:
+        return "not_found";
+    case STATUS_TOO_LARGE:
+        return "too_large";
+    case STATUS_NO_MEMORY:
+        return "no_memory";
+    default:
+        return "not_stored";
+    }
+}
+
+static void event_tell_store(struct proto_connection *connection, struct bytes key,
+                             enum event_command command, enum status status,
+                             const struct pool_store *store, const struct item *stored,
+                             uint32_t now_s) {
+    static const char *const commands[] = {
+        [EVENT_ADD] = "add",       [EVENT_SET] = "set",         [EVENT_REPLACE] = "replace",
+        [EVENT_APPEND] = "append", [EVENT_PREPEND] = "prepend", [EVENT_CAS] = "cas",
+    };
+    struct event_key encoded;
+    uint32_t expiry_s = stored != NULL ? stored->expiry_s : store->expiry_s;
+    event_tell(connection->service, EVENT_MUTATIONS,
+               "type=item_store key=%s status=%s cmd=%s ttl=%u clsid=%u cfd=%d size=%zu",
+               event_encode(&encoded, key), event_status(status), commands[command],
+               expiry_s > now_s ? expiry_s - now_s : 0, event_class(connection, stored),
+               connection->fd, stored != NULL ? stored->value.size : store->value.size);
+}
+
+enum status event_store(struct proto_connection *connection, struct store_thread *thread,
+                        struct bytes key, const struct pool_store *store,
+                        enum event_command command, struct item *result) {
+    struct proto_service *service = connection->service;
+    if (!event_wanted(service, EVENT_PREFIXES | EVENT_MUTATIONS)) {
+        return pool_store(connection->pool, thread, key, store, result);
+    }
+    struct item item = {0};
+    struct item *stored = result != NULL ? result : &item;
+    enum status status = pool_store(connection->pool, thread, key, store, stored);
+    if (event_wanted(service, EVENT_PREFIXES)) {
+        prefixes_count(service->prefixes, key, PREFIX_SETS);
+    }
+    if (event_wanted(service, EVENT_MUTATIONS)) {
+        event_tell_store(connection, key, command, status, store,
+                         status == STATUS_OK ? stored : NULL, thread->now_s);
+    }
+    return status;
+}
+
+enum status event_delete(struct proto_connection *connection, struct store_thread *thread,
+                         struct bytes key, const struct pool_delete *delete, bool meta) {
+    struct proto_service *service = connection->service;
+    if (!event_wanted(service, EVENT_PREFIXES | EVENT_DELETIONS)) {
+        return pool_delete(connection->pool, thread, key, delete);
+    }
+    struct pool_scanned before = {.ttl_class = POOL_TTL_CLASSES};
+    pool_peek(connection->pool, thread, key, &before);
+    size_t size = before.item.value.size; /* the item itself is not valid after a write */
+    unsigned class = before.ttl_class < POOL_TTL_CLASSES ? before.ttl_class + 1 : 0;
+    enum status status = pool_delete(connection->pool, thread, key, delete);
+    if (event_wanted(service, EVENT_PREFIXES)) {
+        prefixes_count(service->prefixes, key, PREFIX_DELETES);
+    }
+    if (status == STATUS_OK && event_wanted(service, EVENT_DELETIONS)) {
+        struct event_key encoded;
+        event_tell(service, EVENT_DELETIONS, "type=deleted key=%s cmd=%s clsid=%u size=%zu",
+                   event_encode(&encoded, key), meta ? "md" : "delete", class, size);
+    }
+    return status;
+}
+
+void event_eviction(void *context, const struct pool_scanned *evicted, uint32_t now_s) {
+    struct proto_service *service = context;
+    if (!event_wanted(service, EVENT_EVICTIONS)) {
+        return;
+    }
+    struct event_key encoded;
+    const struct item *item = &evicted->item;
+    event_tell(service, EVENT_EVICTIONS,
+               "type=eviction key=%s fetch=%s ttl=%lld la=%u clsid=%u size=%zu",
+               event_encode(&encoded, item->key), item->fetched ? "yes" : "no",
+               item->expiry_s == 0 ? -1LL : (long long)item->expiry_s - now_s,
+               now_s > item->accessed_s ? now_s - item->accessed_s : 0, evicted->ttl_class + 1,
+               item->value.size);
+}
+
+/* `address` reads tcp:127.0.0.1:4711, tcp6:[::1]:4711 or unix:...; memcached says no brackets. */
+void event_note_connection(struct proto_service *service, int fd, const char *address,
+                           const char *reason) {
+    bool local = strncmp(address, "tcp", 3) != 0;
+    const char *host = local ? "unix" : address + strcspn(address, ":") + 1;
+    const char *port = "0";
+    size_t size = strlen(host);
+    const char *last = local ? NULL : strrchr(host, ':');
+    if (last != NULL) {
+        port = last + 1;
+        size = (size_t)(last - host);
+        if (host[0] == '[') {
+            host++;
+            size -= 2;
+        }
+    }
+    event_tell(service, EVENT_CONNECTIONS, "type=%s rip=%.*s rport=%s transport=%s%s%s cfd=%d",
+               reason != NULL ? "conn_close" : "conn_new", (int)size, host, port,
+               local ? "local" : "tcp", reason != NULL ? " reason=" : "",
+               reason != NULL ? reason : "", fd);
 }

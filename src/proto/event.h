@@ -4,6 +4,7 @@
 #define STAYD_PROTO_EVENT_H
 
 #include "proto/proto.h"
+#include "store/scan.h"
 
 /* Bits of proto_service.observed. */
 enum event_kind {
@@ -61,5 +62,13 @@ enum status event_store(struct proto_connection *connection, struct store_thread
 /* pool_delete, and tells of it; `meta`: it is an md. */
 enum status event_delete(struct proto_connection *connection, struct store_thread *thread,
                          struct bytes key, const struct pool_delete *delete, bool meta);
+
+/* What a service tells its pool to call (scan.h). */
+pool_eviction_notify event_eviction;
+
+/* A connection has come or, with a reason, has ended. `address` of the client, as in proto_peer. To
+ * be called when event_wanted(service, EVENT_CONNECTIONS); any thread. */
+void event_note_connection(struct proto_service *service, int fd, const char *address,
+                           const char *reason);
 
 #endif

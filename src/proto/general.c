@@ -19,6 +19,7 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     } else if (!word_flags(word, &level)) {
         reply_text(request, REPLY_BAD_LINE);
     } else {
+        atomic_store(&request->connection->service->server->verbosity, level);
         log_set_level(level == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
         reply_text(request, "OK\r\n");
     }
@@ -52,12 +53,45 @@ enum request_end quit_run(struct request *request, unsigned variant) {
     return REQUEST_CLOSES;
 }
 
-enum request_end refuse_run(struct request *request, unsigned variant) {
-    static const char *const replies[] = {
-        [REFUSE_SHUTDOWN] = "ERROR: shutdown not enabled\r\n",
-        [REFUSE_MEMORY_LIMIT] = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n",
-        [REFUSE_WATCH] = "CLIENT_ERROR watch commands not allowed\r\n",
-    };
-    reply_text(request, replies[variant]);
+/* memcached says nothing when it obeys: the connection ends, and so does the daemon. */
+enum request_end shutdown_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct proto_server *server = request->connection->service->server;
+    struct bytes mode;
+    struct bytes more;
+    bool has_mode = line_next(&request->line, &mode);
+    bool graceful = has_mode && word_is(mode, "graceful");
+    if (!server->shutdown_enabled || server->shut_down == NULL) {
+        reply_text(request, "ERROR: shutdown not enabled\r\n");
+        return REQUEST_DONE;
+    }
+    if ((has_mode && !graceful) || line_next(&request->line, &more)) {
+        reply_text(request, "CLIENT_ERROR invalid shutdown mode\r\n");
+        return REQUEST_DONE;
+    }
+    log_info("a client asks for the end of the daemon (shutdown%s)", graceful ? " graceful" : "");
+    server->shut_down(server->shut_down_context, graceful);
+    return REQUEST_CLOSES;
+}
+
+/* cache_memlimit <megabytes>: a pool keeps the memory that it was opened with, so any other amount
+ * than that is one that cannot be had. */
+enum request_end memory_limit_run(struct request *request, unsigned variant) {
+    (void)variant;
+    enum { LEAST_MB = 8, MOST_MB = 1000000000 }; /* memcached's */
+    struct bytes word;
+    uint64_t megabytes;
+    if (!line_next(&request->line, &word) || !request_read_rest(request, word) ||
+        !word_u64(word, &megabytes)) {
+        reply_text(request, REPLY_ERROR);
+    } else if (megabytes < LEAST_MB) {
+        reply_text(request, "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n");
+    } else if (megabytes > MOST_MB) {
+        reply_text(request, "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n");
+    } else if (megabytes == pool_get_options(request->pool)->memory_bytes >> 20) {
+        reply_text(request, "OK\r\n");
+    } else {
+        reply_text(request, "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n");
+    }
     return REQUEST_DONE;
 }

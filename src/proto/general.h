@@ -8,10 +8,7 @@ request_handler version_run;
 request_handler verbosity_run;
 request_handler quit_run;
 request_handler refresh_certs_run;
-
-/* What memcached has, and what is refused here in its own words for that. */
-enum refuse_variant { REFUSE_SHUTDOWN, REFUSE_MEMORY_LIMIT, REFUSE_WATCH };
-
-request_handler refuse_run;
+request_handler shutdown_run;
+request_handler memory_limit_run;
 
 #endif

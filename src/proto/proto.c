@@ -15,6 +15,8 @@
 #include "proto/retrieval.h"
 #include "proto/stats_text.h"
 #include "proto/storage.h"
+#include "proto/tuning.h"
+#include "proto/watch.h"
 
 enum {
     TLS_HANDSHAKE_BYTE = 0x16, /* the first that a TLS client sends */
@@ -35,6 +37,8 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
 
 void proto_connection_finish(struct proto_connection *connection) {
     dump_abandon(connection);
+    watch_leave(connection->watcher);
+    connection->watcher = NULL;
 }
 
 struct command {
@@ -77,9 +81,12 @@ static const struct command commands[] = {
     COMMAND("bget", retrieval_run, 0),
     COMMAND("lru_crawler", crawler_run, 0),
     COMMAND("hold", hold_run, 0),
-    COMMAND("shutdown", refuse_run, REFUSE_SHUTDOWN),
-    COMMAND("cache_memlimit", refuse_run, REFUSE_MEMORY_LIMIT),
-    COMMAND("watch", refuse_run, REFUSE_WATCH),
+    COMMAND("me", meta_debug_run, 0),
+    COMMAND("slabs", slabs_run, 0),
+    COMMAND("lru", lru_run, 0),
+    COMMAND("shutdown", shutdown_run, 0),
+    COMMAND("cache_memlimit", memory_limit_run, 0),
+    COMMAND("watch", watch_run, 0),
 };
 
 static const struct command *command_find(struct bytes name) {
@@ -268,6 +275,9 @@ static unsigned proto_begin_requests(const struct request *request) {
 /* After PROTO_READ, what is consumed ends at request->next, or at request->start if that waits. */
 static enum proto_next proto_run(struct request *request) {
     unsigned requests_ahead = 0;
+    if (request->connection->watcher != NULL) {
+        return watch_resume(request);
+    }
     if (!proto_decide(request)) {
         return PROTO_CLOSE;
     }
@@ -287,6 +297,9 @@ static enum proto_next proto_run(struct request *request) {
         }
         switch (proto_step(request)) {
         case REQUEST_DONE:
+            if (request->connection->watcher != NULL) {
+                return watch_resume(request);
+            }
             break;
         case REQUEST_WAITS:
             request->next = request->start;

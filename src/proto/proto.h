@@ -57,11 +57,22 @@ enum {
     PROTO_LOGIN_PASSWORD_MAX = 511, /* crypt(3)'s limit */
 };
 
+struct watcher;
+
 struct proto_connection {
     struct proto_service *service;
     struct pool *pool;  /* the service's */
     uint32_t turn_left; /* requests that may still be answered before others have their turn */
     struct proto_login login; /* after PROTO_LOGIN: in the consumed input, until it is gone */
+
+    /* The caller's to set before the first request, for `watch`; may be left out. `fd`: the
+     * connection's number in the lines that tell of it. `wake`: there is something for the watcher,
+     * call proto_process again, without input if need be. Called by any thread, and not after
+     * proto_connection_finish; must not block. */
+    int fd;
+    void (*wake)(void *context);
+    void *wake_context;
+    struct watcher *watcher; /* private to proto/; not NULL: the client only listens from now on */
 
     /* private to proto/: what the pool allows, and what is under way between two calls */
     uint32_t item_max_bytes;

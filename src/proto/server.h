@@ -88,6 +88,7 @@ struct proto_server {
 };
 
 struct prefixes;
+struct watch;
 
 /* Which protocols a pool's clients may speak. */
 enum proto_allowed { PROTO_ALLOWED_ALL, PROTO_ALLOWED_TEXT, PROTO_ALLOWED_BINARY };
@@ -100,8 +101,9 @@ struct proto_service {
     bool login_required; /* nothing is done for a connection before its login (proto.h) */
 
     /* private to proto/ */
-    _Atomic unsigned observed;    /* events somebody wants to know of: enum event_kind's bits */
-    struct prefixes *prefixes;    /* stats detail */
+    _Atomic unsigned observed; /* events somebody wants to know of: enum event_kind's bits */
+    struct prefixes *prefixes; /* stats detail */
+    struct watch *watch;
     _Atomic bool sizes_tracked;   /* stats sizes_enable */
     _Atomic bool crawler_stopped; /* lru_crawler disable */
     _Atomic uint32_t crawler_sleep_us;

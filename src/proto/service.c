@@ -1,6 +1,8 @@
 #include "proto/server.h"
 
+#include "proto/event.h"
 #include "proto/prefixes.h"
+#include "proto/watch.h"
 
 enum { SERVICE_CRAWLER_SLEEP_US = 100 /* memcached's default */ };
 
@@ -10,12 +12,20 @@ bool proto_service_init(struct proto_service *service, struct pool *pool,
         .pool = pool,
         .server = server,
         .prefixes = prefixes_create(),
+        .watch = watch_create(),
     };
     atomic_init(&service->crawler_sleep_us, SERVICE_CRAWLER_SLEEP_US);
-    return service->prefixes != NULL;
+    if (service->prefixes == NULL || service->watch == NULL) {
+        proto_service_finish(service);
+        return false;
+    }
+    pool_set_eviction_notify(pool, event_eviction, service);
+    return true;
 }
 
 void proto_service_finish(struct proto_service *service) {
     prefixes_destroy(service->prefixes);
+    watch_destroy(service->watch);
     service->prefixes = NULL;
+    service->watch = NULL;
 }

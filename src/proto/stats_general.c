@@ -1,5 +1,6 @@
 /* stats without a group: the process, the counters, the pool. */
 #include "proto/stats_groups.h"
+#include "proto/watch.h"
 
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -157,5 +158,9 @@ void stats_put_general(struct stats_listing *listing) {
     stats_put_pool(listing->sink, pool_get_options(listing->connection->pool), &stats);
     const struct proto_service *service = listing->connection->service;
     stats_put_u64(listing->sink, "lru_crawler_running", stats_load(&service->dumps_running));
+    struct watch_stats watched = watch_get_stats(service->watch);
+    stats_put_u64(listing->sink, "log_watchers", watched.watchers);
+    stats_put_u64(listing->sink, "log_watcher_sent", watched.sent);
+    stats_put_u64(listing->sink, "log_watcher_skipped", watched.skipped);
     stats_put_u64(listing->sink, "lru_crawler_starts", stats_load(&service->dumps_started));
 }

@@ -1,6 +1,7 @@
 /* stats settings: what was configured, under memcached's names where it has the same thing. */
 #include "proto/event.h"
 #include "proto/stats_groups.h"
+#include "proto/watch.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -80,6 +81,7 @@ static void settings_put_server(struct stats_sink *sink, const struct proto_serv
     stats_put_u64(sink, "lru_crawler_sleep", atomic_load(&service->crawler_sleep_us));
     stats_put_u64(sink, "lru_crawler_tocrawl", atomic_load(&service->crawler_limit));
     stats_put_bool(sink, "track_sizes", atomic_load(&service->sizes_tracked));
+    stats_put_u64(sink, "watcher_logbuf_size", WATCH_QUEUE_BYTES);
     stats_put_u64(sink, "read_buf_mem_limit", server->memory.limit_bytes >> 20);
 }
 

@@ -1,6 +1,7 @@
 #include "store/compaction.h"
 
 #include "base/hash.h"
+#include "store/change.h"
 
 #include <stdlib.h>
 
@@ -119,6 +120,15 @@ static void compaction_count_evicted(struct pool *pool, const struct segment_cur
     atomic_store(&departures->evicted_idle_s, now_s > accessed_s ? now_s - accessed_s : 0);
     if (cursor->record.expiry_s != 0) {
         atomic_fetch_add(&departures->evicted_mortal, 1);
+    }
+    /* acquire: pairs with the release in pool_set_eviction_notify */
+    pool_eviction_notify *notify =
+        atomic_load_explicit(&pool->eviction_notify, memory_order_acquire);
+    if (notify != NULL) {
+        struct pool_scanned evicted = {.record_bytes = (uint32_t)cursor->size,
+                                       .ttl_class = pool_ttl_class(pool, cursor->location)};
+        change_describe(&cursor->record, fetched, &evicted.item);
+        notify(pool->eviction_context, &evicted, now_s);
     }
     if (!fetched) {
         pool_add(pool, pool_janitor_shard(pool), POOL_EVICTED_UNFETCHED, 1);

@@ -7,6 +7,7 @@
 #include "store/lookup.h"
 #include "store/mapping.h"
 #include "store/pool.h"
+#include "store/scan.h"
 #include "store/segment.h"
 #include "store/sync.h"
 
@@ -53,6 +54,8 @@ struct pool {
     pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
     pthread_mutex_t sync_lock;  /* one sync at a time; taken after any other lock */
     struct pool_shard *shards;  /* one a thread, and the last is the janitor's */
+    pool_eviction_notify *_Atomic eviction_notify;
+    void *eviction_context; /* set before it */
     struct pool_departures departures[SEGMENT_CLASSES];
     _Atomic uint64_t class_counters_base[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
     _Atomic uint64_t counters_base[POOL_COUNTERS]; /* what they were at the last reset */

@@ -114,6 +114,23 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
     return memory ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+void pool_set_eviction_notify(struct pool *pool, pool_eviction_notify *notify, void *context) {
+    pool->eviction_context = context;
+    /* release: pairs with the load in compaction_count_evicted */
+    atomic_store_explicit(&pool->eviction_notify, notify, memory_order_release);
+}
+
+unsigned pool_get_item_class(const struct pool *pool, const struct item *item) {
+    const struct lookup_view *view = &pool->view;
+    uintptr_t first = (uintptr_t)view->data + LAYOUT_PAGE;
+    uintptr_t at = (uintptr_t)item->key.data;
+    uint64_t segment = at >= first ? (at - first) / view->segment_bytes : UINT64_MAX;
+    if (segment >= view->segment_count) {
+        return POOL_TTL_CLASSES;
+    }
+    return pool_ttl_class(pool, lookup_location(view, (uint32_t)segment, 0));
+}
+
 enum status pool_peek(struct pool *pool, struct store_thread *thread, struct bytes key,
                       struct pool_scanned *scanned) {
     struct lookup_hit hit;

@@ -23,6 +23,10 @@ struct pool_scanned {
     unsigned ttl_class;    /* below POOL_TTL_CLASSES */
 };
 
+/* The class of an item that was looked up, while it is valid; POOL_TTL_CLASSES: it is not stored.
+ */
+unsigned pool_get_item_class(const struct pool *pool, const struct item *item);
+
 typedef void pool_scan_visitor(void *context, const struct pool_scanned *scanned);
 
 /* Visits the items of one bucket that a client can see; some 5 as a rule. `*next_bucket` begins at
@@ -30,6 +34,13 @@ typedef void pool_scan_visitor(void *context, const struct pool_scanned *scanned
  * visited. Leaves no trace in the items. */
 enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
                       pool_scan_visitor *visit, void *context);
+
+/* `notify` is called for each item that is evicted, by the pool's janitor, which holds no lock; the
+ * item is valid while it runs. It must not block, nor call the pool. Once a pool, and for as long
+ * as it is open. */
+typedef void pool_eviction_notify(void *context, const struct pool_scanned *evicted,
+                                  uint32_t now_s);
+void pool_set_eviction_notify(struct pool *pool, pool_eviction_notify *notify, void *context);
 
 /* Looks one item up as pool_get does, and leaves no trace: not in it, nor in the counters. OK or
  * NOT_FOUND. */

@@ -109,6 +109,15 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
     return pool->status;
 }
 
+unsigned pool_get_item_class(const struct pool *pool, const struct item *item) {
+    (void)pool, (void)item;
+    return 0;
+}
+
+void pool_set_eviction_notify(struct pool *pool, pool_eviction_notify *notify, void *context) {
+    (void)pool, (void)notify, (void)context;
+}
+
 enum status pool_peek(struct pool *pool, struct store_thread *thread, struct bytes key,
                       struct pool_scanned *scanned) {
     (void)thread;
@@ -129,7 +138,8 @@ static struct pool make_pool(enum status status, bool evict) {
 
 static void expect(struct pool *pool, const char *request, const char *expected) {
     struct proto_server server = {0};
-    struct proto_service service = {.pool = pool, .server = &server};
+    struct proto_service service;
+    assert_true(proto_service_init(&service, pool, &server));
     struct proto_connection connection;
     struct store_thread thread = {.now_s = 4000000000};
     struct buffer replies = {0};
@@ -144,6 +154,8 @@ static void expect(struct pool *pool, const char *request, const char *expected)
         fail_msg("%s\nexpected %s\nsaid %.*s", request, expected, (int)replies.size, replies.data);
     }
     buffer_finish(&replies);
+    proto_connection_finish(&connection);
+    proto_service_finish(&service);
 }
 
 struct exchange {
@@ -272,7 +284,8 @@ static void expect_status(struct pool *pool, uint8_t opcode, size_t extras, bool
     request[BINARY_HEADER_BYTES + extras] = 'k';
     request[BINARY_HEADER_BYTES + extras + 1] = 'v';
     struct proto_server server = {0};
-    struct proto_service service = {.pool = pool, .server = &server};
+    struct proto_service service;
+    assert_true(proto_service_init(&service, pool, &server));
     struct proto_connection connection;
     struct store_thread thread = {.now_s = 4000000000};
     struct buffer replies = {0};
@@ -289,6 +302,8 @@ static void expect_status(struct pool *pool, uint8_t opcode, size_t extras, bool
     assert_int_equal(binary_read_u16(replies.data + 6), status);
     assert_memory_equal(replies.data + BINARY_HEADER_BYTES, words, strlen(words));
     buffer_finish(&replies);
+    proto_connection_finish(&connection);
+    proto_service_finish(&service);
 }
 
 static void the_binary_protocol_says_so_too(void **state) {

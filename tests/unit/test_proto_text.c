@@ -308,7 +308,6 @@ unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached(void *
         {"mnx\r\n", "ERROR\r\n"},
         {"mn x\r\n", "MN\r\n"},
         {"shutdown\r\n", "ERROR: shutdown not enabled\r\n"},
-        {"watch\r\n", "CLIENT_ERROR watch commands not allowed\r\n"},
         {"cache_memlimit 64\r\n", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"},
         {"verbosity\r\n", "ERROR\r\n"},
         {"verbosity x\r\n", BAD_LINE},

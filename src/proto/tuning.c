@@ -1,0 +1,111 @@
+#include "proto/tuning.h"
+
+#include "proto/reply.h"
+
+#include <stdlib.h>
+
+enum {
+    TUNING_WORDS_MAX = 6,
+    TUNING_CLASS_MAX = 63,   /* memcached's last slab class */
+    TUNING_LRU_PERCENT = 80, /* memcached's limit for its hot and warm parts together */
+};
+
+/* The words behind the command's name; a last one that is "noreply" silences it and is one of them.
+ */
+static unsigned tuning_read(struct request *request, struct bytes words[TUNING_WORDS_MAX]) {
+    unsigned count = 0;
+    while (count < TUNING_WORDS_MAX && line_next(&request->line, &words[count])) {
+        count++;
+    }
+    request->noreply = count > 0 && word_is(words[count - 1], "noreply");
+    return count;
+}
+
+static bool tuning_number(struct bytes word, int64_t *number) {
+    bool negative = word.size > 0 && word.data[0] == '-';
+    uint64_t digits;
+    struct bytes rest = negative ? bytes_from(word.data + 1, word.size - 1) : word;
+    if (!number_parse_u64(rest, &digits) || digits > INT32_MAX) {
+        return false;
+    }
+    *number = negative ? -(int64_t)digits : (int64_t)digits;
+    return true;
+}
+
+static const char *slabs_reassign(struct bytes from, struct bytes to) {
+    int64_t source;
+    int64_t target;
+    if (!tuning_number(from, &source) || !tuning_number(to, &target)) {
+        return REPLY_BAD_LINE;
+    }
+    if (source == target) {
+        return "SAME src and dst class are identical\r\n";
+    }
+    if (source < 0 || target < 0 || source > TUNING_CLASS_MAX || target > TUNING_CLASS_MAX) {
+        return "BADCLASS invalid src or dst class id\r\n";
+    }
+    return "NOSPARE source class has no spare pages\r\n";
+}
+
+enum request_end slabs_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct bytes words[TUNING_WORDS_MAX];
+    unsigned count = tuning_read(request, words);
+    const char *reply = REPLY_ERROR;
+    uint64_t level;
+    if (count == 3 && word_is(words[0], "reassign")) {
+        reply = slabs_reassign(words[1], words[2]);
+    } else if (count >= 2 && word_is(words[0], "automove")) {
+        reply = !word_u64(words[1], &level) ? REPLY_BAD_LINE : level > 2 ? REPLY_ERROR : "OK\r\n";
+    }
+    reply_text(request, reply);
+    return REQUEST_DONE;
+}
+
+static bool tuning_factor(struct bytes word, double *factor) {
+    char text[32];
+    char *end;
+    if (word.size == 0 || word.size >= sizeof text) {
+        return false;
+    }
+    memcpy(text, word.data, word.size);
+    text[word.size] = 0;
+    *factor = strtod(text, &end);
+    return *end == 0;
+}
+
+static const char *lru_tune(const struct bytes words[TUNING_WORDS_MAX]) {
+    uint64_t hot;
+    uint64_t warm;
+    double hot_factor;
+    double warm_factor;
+    if (!word_u64(words[1], &hot) || !word_u64(words[2], &warm) ||
+        !tuning_factor(words[3], &hot_factor) || !tuning_factor(words[4], &warm_factor)) {
+        return REPLY_ERROR;
+    }
+    if (hot > TUNING_LRU_PERCENT || warm > TUNING_LRU_PERCENT - hot) {
+        return "ERROR hot and warm pcts must not exceed 80\r\n";
+    }
+    if (hot_factor <= 0 || warm_factor <= 0) {
+        return "ERROR hot/warm age factors must be greater than 0\r\n";
+    }
+    return "OK\r\n";
+}
+
+enum request_end lru_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct bytes words[TUNING_WORDS_MAX];
+    unsigned count = tuning_read(request, words);
+    const char *reply = REPLY_ERROR;
+    int64_t ttl_s;
+    if (count >= 5 && word_is(words[0], "tune")) {
+        reply = lru_tune(words);
+    } else if (count >= 2 && word_is(words[0], "mode")) {
+        bool known = word_is(words[1], "flat") || word_is(words[1], "segmented");
+        reply = known ? "OK\r\n" : REPLY_ERROR;
+    } else if (count >= 2 && word_is(words[0], "temp_ttl")) {
+        reply = tuning_number(words[1], &ttl_s) ? "OK\r\n" : REPLY_ERROR;
+    }
+    reply_text(request, reply);
+    return REQUEST_DONE;
+}

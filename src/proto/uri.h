@@ -1,0 +1,13 @@
+/* Keys in lines of key=value pairs: bytes other than letters, digits and -._~ become %NN, as in RFC
+ * 3986 and as memcached has it. */
+#ifndef STAYD_PROTO_URI_H
+#define STAYD_PROTO_URI_H
+
+#include "store/pool.h"
+
+enum { URI_KEY_MAX = POOL_KEY_MAX * 3 };
+
+/* Writes at most key.size * 3 bytes; returns where they end. */
+char *uri_put(char *at, struct bytes key);
+
+#endif

@@ -1,0 +1,182 @@
+"""watch: what clients and the daemon do, told to a connection that listens."""
+
+import re
+import socket
+import threading
+
+import pytest
+
+from support.servers import Memcached, Stayd, wait_until
+
+
+def fields(line):
+    """The fields of a line as a dict, without its time and numbers."""
+    return {name: value for name, value in (word.split("=", 1) for word in line.split(" "))
+            if name not in ("ts", "gid", "cfd", "clsid", "rport")}
+
+
+def watch(server, pool, kinds):
+    """A connection that watches."""
+    connection = server.connect(pool)
+    connection.ask(b"watch " + kinds + b"\r\n", b"OK\r\n")
+    return connection
+
+
+def hear(watcher, count):
+    """So many lines."""
+    return [watcher.read_until(b"\n").decode().rstrip("\n") for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """memcached and stayd."""
+    with Memcached() as memcached, Stayd() as stayd:
+        yield memcached, stayd
+
+
+@pytest.mark.parametrize("pool", ["cache", "sessions"])
+def test_lines_are_memcacheds(servers, pool):
+    """But for the look-up that memcached makes, and tells of, before each store."""
+    memcached, stayd = servers
+    requests = [b"set a%b 0 100 3\r\nabc\r\n", b"get a%b none\r\n", b"add a%b 0 0 1\r\nx\r\n",
+                b"append a%b 0 0 1\r\nx\r\n", b"cas a%b 0 0 1 1\r\nx\r\n", b"ms AQID 1 b\r\nx\r\n",
+                b"mg AQID b\r\n", b"replace none 0 0 1\r\nx\r\n"]
+    heard = []
+    for server, of_server in ((memcached, None), (stayd, pool)):
+        with server.connect(of_server) as connection:
+            connection.ask(b"flush_all\r\n", b"OK\r\n")
+            watcher = watch(server, of_server, b"fetchers mutations")
+            for request in requests:
+                connection.send(request + b"mn\r\n")
+                connection.read_until(b"MN\r\n")
+            connection.send(b"get last\r\n")
+            connection.read_until(b"END\r\n")
+            lines = []
+            while not lines or "key=last" not in lines[-1]:
+                lines += hear(watcher, 1)
+            watcher.close()
+        assert all(re.match(r"ts=\d+\.\d+ gid=\d+ type=", line) for line in lines)
+        heard.append([fields(line) for line in lines])
+    stores = [[line for line in of if line["type"] == "item_store"] for of in heard]
+    for line in (line for of in stores for line in of):
+        line["ttl"] = "100" if 90 < int(line["ttl"]) <= 100 else line["ttl"]
+    assert stores[0] == stores[1]
+    gets = [line for line in heard[0] if line["type"] == "item_get"]
+    for line in heard[1]:
+        assert line["type"] == "item_store" or line in gets
+
+
+@pytest.mark.parametrize("line", [b"watch foo", b"watch fetchers foo", b"watch noreply"])
+def test_unknown_kinds_are_refused(servers, line):
+    for server, pool in ((servers[0], None), (servers[1], "cache")):
+        with server.connect(pool) as connection:
+            connection.send(line + b"\r\nmn\r\n")
+            expected = b"MN\r\n" if line.endswith(b"noreply") else b"ERROR\r\nMN\r\n"
+            connection.expect(expected)
+
+
+def test_connections_deletions_and_evictions_are_told():
+    with Stayd(cache={"memory": "8M", "item_max": "16K"}) as stayd:
+        watcher = watch(stayd, "cache", b"connevents deletions evictions")
+        other = stayd.connect("cache")
+        other.ask(b"mn\r\n", b"MN\r\n")
+        port = other.socket.getsockname()[1]
+        other.close()
+        new, closed = hear(watcher, 2)
+        assert f"type=conn_new rip=127.0.0.1 rport={port} transport=tcp cfd=" in new
+        assert f"type=conn_close rip=127.0.0.1 rport={port} transport=tcp reason=normal" in closed
+        with stayd.connect_socket("cache") as local:
+            local.ask(b"mn\r\n", b"MN\r\n")
+            assert "type=conn_new rip=unix rport=0 transport=local" in hear(watcher, 1)[0]
+            local.set(b"k", b"v")
+            local.ask(b"delete k\r\n", b"DELETED\r\n")
+            assert "type=deleted key=k cmd=delete clsid=8 size=1" in hear(watcher, 1)[0]
+            for number in range(1500):
+                local.send(b"set k%d 0 3000 9000 noreply\r\n" % number + b"v" * 9000 + b"\r\n")
+            local.ask(b"mn\r\n", b"MN\r\n")
+            line = hear(watcher, 1)[0]
+            assert re.search(r"type=eviction key=k\d+ fetch=no ttl=\d+ la=\d+ clsid=2 size=9000$",
+                             line), line
+        watcher.close()
+        with stayd.connect("cache") as connection:
+            wait_until(lambda: connection.stats()["log_watchers"] == "0")
+
+
+def test_a_watcher_of_one_pool_hears_nothing_of_the_other():
+    with Stayd() as stayd:
+        watcher = watch(stayd, "cache", b"fetchers")
+        with stayd.connect("sessions") as sessions, stayd.connect("cache") as cache:
+            sessions.get(b"secret")
+            cache.get(b"open")
+            assert "key=open" in hear(watcher, 1)[0]
+
+
+def test_a_watcher_that_never_reads_is_bounded_and_dropped():
+    with Stayd(server={"threads": 1, "send_timeout": "1s"}) as stayd:
+        lazy = watch(stayd, "cache", b"fetchers")
+        lazy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with stayd.connect("cache") as connection:
+            assert connection.stats()["log_watchers"] == "1"
+
+            def dropped():
+                connection.send(b"mg key-of-some-length q\r\n" * 5000 + b"mn\r\n")
+                connection.read_until(b"MN\r\n")
+                return connection.stats()["log_watchers"] == "0"
+
+            wait_until(dropped, timeout=20)
+            stats = connection.stats()
+            assert int(stats["log_watcher_skipped"]) > 0
+            assert int(stats["curr_connections"]) == 1
+
+
+def test_what_a_watcher_sends_is_passed_over():
+    with Stayd() as stayd, stayd.connect("cache") as connection:
+        watcher = watch(stayd, "cache", b"fetchers")
+        connection.set(b"k", b"v")
+        watcher.send(b"flush_all\r\nget k\r\n")
+        assert connection.get(b"k") == b"v"
+        assert "key=k status=found" in hear(watcher, 1)[0]
+
+
+def test_everything_at_once():
+    """watch, dumps, stats and flushes while clients write: the load of a run on a TSan build."""
+    with Stayd(cache={"memory": "8M", "item_max": "16K"}, server={"threads": 4}) as stayd:
+        done = threading.Event()
+
+        def write(number):
+            with stayd.connect("cache") as connection:
+                while not done.is_set():
+                    connection.send(b"".join(
+                        b"set k%d-%d 0 100 1000 noreply\r\n%b\r\nmg k%d-%d q\r\ndelete k%d-%d noreply\r\n"
+                        % (number, i, b"v" * 1000, number, i - 3, number, i - 9)
+                        for i in range(100)) + b"mn\r\n")
+                    connection.read_until(b"MN\r\n")
+
+        def listen(kinds):
+            watcher = watch(stayd, "cache", kinds)
+            while not done.is_set():
+                hear(watcher, 10)
+            watcher.close()
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+        threads += [threading.Thread(target=listen, args=(kinds,)) for kinds in (
+            b"fetchers mutations evictions deletions connevents", b"mutations")]
+        for thread in threads:
+            thread.start()
+        try:
+            with stayd.connect("cache") as connection:
+                connection.ask(b"stats detail on\r\n", b"OK\r\n")
+                connection.ask(b"stats sizes_enable\r\n", b"STAT sizes_status enabled\r\n")
+                for _ in range(8):
+                    for request in (b"stats", b"stats items", b"stats slabs", b"stats conns",
+                                    b"stats sizes", b"stats detail dump", b"stats settings",
+                                    b"lru_crawler metadump all"):
+                        connection.send(request + b"\r\n")
+                        connection.read_until(b"END\r\n")
+                    connection.ask(b"flush_all\r\n", b"OK\r\n")
+                    stayd.connect("cache").close()
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        stayd.check_sanitizers()
