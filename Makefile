@@ -1,6 +1,6 @@
 # What to type. Each target does all of its own set-up, on Debian 12 with Debian's packages alone.
 
-.PHONY: build run test test-matrix soak fuzz bench fmt lint clean help
+.PHONY: build run test test-clients test-matrix soak fuzz bench fmt lint clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -10,6 +10,7 @@ help:
 	@echo 'make bench   measure stayd against memcached and Redis, in one run on this machine'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
+	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
 	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
 
@@ -34,6 +35,9 @@ soak:
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
 	@scripts/soak
+
+test-clients: build
+	@/usr/bin/python3 -B tests/clients/registry/run.py
 
 fuzz:
 	@scripts/setup test
