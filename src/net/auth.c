@@ -1,21 +1,26 @@
 #include "net/auth.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "net/credentials.h"
 #include "net/login_limit.h"
+
+#include <openssl/crypto.h>
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 enum {
     AUTH_POOLS_MAX = 64,
-    AUTH_QUEUE_MAX = 4096, /* checks; an address has at most LOGIN_LIMIT_BURST in it */
+    AUTH_QUEUE_MAX = 4096, /* checks; an address has at most LOGIN_LIMIT_BURST that cost a hash */
+    AUTH_CHAINS = 256,     /* of checks under way, by their address */
     AUTH_NICENESS = 5,     /* of the thread */
     AUTH_LOG_MS = 100,     /* between two lines, about whichever addresses */
     AUTH_SLOW_MS = 1000    /* a hash that takes more of a processor is worth a line */
@@ -29,7 +34,12 @@ struct auth_pool {
 };
 
 struct auth_check {
-    struct list link; /* in a queue, under auth's lock; then in the mailbox, under its own */
+    /* In a queue or in its leader's followers, under auth's lock; then in the mailbox, under its
+     * own. */
+    struct list link;
+    struct list under_way; /* of a leader: in a chain, under auth's lock */
+    struct list followers; /* of a leader: who waits for the same answer, under auth's lock */
+    unsigned follower_count;
     struct auth_pool *pool;
     struct credentials *credentials; /* held */
     struct login_source source;
@@ -54,7 +64,9 @@ struct auth {
     bool stopping;
     struct list trusted; /* checks from trusted addresses: these first */
     struct list others;
-    unsigned queued;
+    struct list under_way[AUTH_CHAINS]; /* leaders whose verdict is not there yet */
+    uint64_t seed;                      /* of the chains' hash */
+    unsigned queued;                    /* followers too */
     struct login_limit *limit;
     uint64_t logged_ms;
 };
@@ -143,9 +155,33 @@ static void auth_note_refusal(struct auth_pool *pool, struct credentials *creden
                 (unsigned long long)refused);
 }
 
-/* What is known without computing anything; AUTH_NONE if a hash has to tell. */
+static struct list *auth_chain(struct auth *auth, const struct login_source *source) {
+    const struct bytes address = bytes_from((const char *)source->bytes, sizeof source->bytes);
+    return &auth->under_way[hash_key(auth->seed, address) % AUTH_CHAINS];
+}
+
+/* The check under way of the same login from the same address. When a daemon restarts, all workers
+ * of a web server log in at once: that is one guess, and one hash. NULL: there is none. */
+static struct auth_check *auth_find_leader(struct auth *auth, const struct auth_check *check) {
+    struct list *chain = auth_chain(auth, &check->source);
+    for (struct list *link = chain->next; link != chain; link = link->next) {
+        struct auth_check *leader = list_entry(link, struct auth_check, under_way);
+        if (leader->credentials == check->credentials &&
+            login_source_equal(&leader->source, &check->source) &&
+            leader->user_size == check->user_size &&
+            leader->password_size == check->password_size &&
+            memcmp(leader->user, check->user, check->user_size) == 0 &&
+            CRYPTO_memcmp(leader->password, check->password, check->password_size) == 0) {
+            return leader;
+        }
+    }
+    return NULL;
+}
+
+/* What is known without computing anything; AUTH_NONE if a hash has to tell. `has_leader`: that
+ * hash is being computed for another one. */
 static enum auth_verdict auth_judge(struct auth *auth, const struct login_source *source,
-                                    enum credentials_answer answer) {
+                                    enum credentials_answer answer, bool has_leader) {
     uint64_t now_ms = clock_monotonic_ms();
     if (answer == CREDENTIALS_RIGHT) {
         if (!login_limit_allows(auth->limit, source, now_ms)) {
@@ -155,13 +191,13 @@ static enum auth_verdict auth_judge(struct auth *auth, const struct login_source
         return AUTH_ADMITTED;
     }
     if (auth->stopping || auth->queued == AUTH_QUEUE_MAX ||
-        !login_limit_take(auth->limit, source, now_ms)) {
+        (!has_leader && !login_limit_take(auth->limit, source, now_ms))) {
         return AUTH_UNHEARD;
     }
     return answer == CREDENTIALS_WRONG ? AUTH_REFUSED : AUTH_NONE;
 }
 
-static struct auth_check *auth_check_create(struct auth_pool *pool,
+static struct auth_check *auth_check_create(struct auth_pool *pool, struct credentials *credentials,
                                             const struct login_source *source, struct bytes user,
                                             struct bytes password) {
     if (user.size > CREDENTIALS_USER_MAX || password.size > CREDENTIALS_PASSWORD_MAX) {
@@ -172,7 +208,10 @@ static struct auth_check *auth_check_create(struct auth_pool *pool,
         return NULL;
     }
     list_init(&check->link);
+    list_init(&check->under_way);
+    list_init(&check->followers);
     check->pool = pool;
+    check->credentials = credentials_hold(credentials);
     check->source = *source;
     check->user_size = user.size;
     check->password_size = password.size;
@@ -181,11 +220,17 @@ static struct auth_check *auth_check_create(struct auth_pool *pool,
     return check;
 }
 
-/* Puts the check in its queue. */
-static void auth_submit(struct auth *auth, struct auth_check *check) {
+/* Puts the check behind its leader, or in its queue. */
+static void auth_submit(struct auth *auth, struct auth_check *check, struct auth_check *leader) {
+    auth->queued++;
+    if (leader != NULL) {
+        list_append(&leader->followers, &check->link);
+        leader->follower_count++;
+        return;
+    }
+    list_append(auth_chain(auth, &check->source), &check->under_way);
     bool trusted = login_limit_trusts(auth->limit, &check->source, clock_monotonic_ms());
     list_append(trusted ? &auth->trusted : &auth->others, &check->link);
-    auth->queued++;
     pthread_cond_signal(&auth->work);
 }
 
@@ -204,28 +249,25 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
     enum credentials_answer answer = credentials_judge(credentials, user, password);
     struct auth_check *check = NULL;
     if (answer == CREDENTIALS_UNSURE) {
-        check = auth_check_create(pool, &source, user, password);
+        check = auth_check_create(pool, credentials, &source, user, password);
     }
     pthread_mutex_lock(&auth->lock);
-    enum auth_verdict verdict = auth_judge(auth, &source, answer);
+    struct auth_check *leader = check != NULL ? auth_find_leader(auth, check) : NULL;
+    enum auth_verdict verdict = auth_judge(auth, &source, answer, leader != NULL);
     if (verdict == AUTH_NONE && check == NULL) {
         verdict = AUTH_REFUSED; /* no memory, or longer than anything in the file */
     }
     if (verdict == AUTH_NONE) {
-        check->credentials = credentials;
         check->mailbox = mailbox;
         check->owner = owner;
-        auth_submit(auth, check);
+        auth_submit(auth, check, leader);
         *result = check;
     }
     pthread_mutex_unlock(&auth->lock);
-    if (verdict == AUTH_NONE) {
-        return AUTH_NONE;
-    }
-    if (check != NULL) {
+    if (verdict != AUTH_NONE && check != NULL) {
         auth_check_destroy(check);
     }
-    if (verdict != AUTH_ADMITTED) {
+    if (verdict == AUTH_REFUSED || verdict == AUTH_UNHEARD) {
         auth_note_refusal(pool, credentials, &source, user, verdict);
     }
     credentials_release(credentials);
@@ -243,9 +285,6 @@ static uint64_t auth_spent_ms(void) {
 static enum auth_verdict auth_compute(struct auth_check *check) {
     struct auth *auth = check->pool->auth;
     struct bytes user = bytes_from(check->user, check->user_size);
-    if (atomic_load_explicit(&check->abandoned, memory_order_relaxed)) { /* a hint, no more */
-        return AUTH_UNHEARD;
-    }
     uint64_t begun_ms = auth_spent_ms();
     bool right = credentials_verify(check->credentials, user,
                                     bytes_from(check->password, check->password_size));
@@ -256,7 +295,6 @@ static enum auth_verdict auth_compute(struct auth_check *check) {
                     check->pool->name, (unsigned long long)spent_ms, check->pool->path);
     }
     if (!right) {
-        auth_note_refusal(check->pool, check->credentials, &check->source, user, AUTH_REFUSED);
         return AUTH_REFUSED;
     }
     pthread_mutex_lock(&auth->lock);
@@ -265,32 +303,61 @@ static enum auth_verdict auth_compute(struct auth_check *check) {
     return AUTH_ADMITTED;
 }
 
-/* The next check, waited for; NULL once the queues are empty and all ends. `*stopping` is said of
- * the moment. */
-static struct auth_check *auth_next(struct auth *auth, bool *stopping) {
+/* The next check, waited for; NULL once the queues are empty and all ends. `*is_wanted`: somebody
+ * waits for its verdict, and the daemon goes on. */
+static struct auth_check *auth_next(struct auth *auth, bool *is_wanted) {
     struct auth_check *check = NULL;
     pthread_mutex_lock(&auth->lock);
-    while (auth->queued == 0 && !auth->stopping) {
+    while (list_is_empty(&auth->trusted) && list_is_empty(&auth->others) && !auth->stopping) {
         pthread_cond_wait(&auth->work, &auth->lock);
     }
-    *stopping = auth->stopping;
-    if (auth->queued > 0) {
-        struct list *queue = list_is_empty(&auth->trusted) ? &auth->others : &auth->trusted;
+    struct list *queue = list_is_empty(&auth->trusted) ? &auth->others : &auth->trusted;
+    if (!list_is_empty(queue)) {
         check = list_entry(queue->next, struct auth_check, link);
         list_remove(&check->link);
-        auth->queued--;
+        bool is_abandoned =
+            atomic_load_explicit(&check->abandoned, memory_order_relaxed); /* a hint, no more */
+        *is_wanted = !auth->stopping && (!is_abandoned || check->follower_count > 0);
+        if (!*is_wanted) {
+            list_remove(&check->under_way); /* nobody may follow it now */
+        }
     }
     pthread_mutex_unlock(&auth->lock);
     return check;
+}
+
+static void auth_answer(struct auth_check *check, enum auth_verdict verdict) {
+    if (verdict == AUTH_REFUSED) {
+        auth_note_refusal(check->pool, check->credentials, &check->source,
+                          bytes_from(check->user, check->user_size), verdict);
+    }
+    auth_deliver(check, verdict);
+}
+
+/* Gives the verdict to all who wait for it. */
+static void auth_finish(struct auth *auth, struct auth_check *check, enum auth_verdict verdict) {
+    struct list followers;
+    list_init(&followers);
+    pthread_mutex_lock(&auth->lock);
+    list_remove(&check->under_way);
+    list_move_all(&followers, &check->followers);
+    auth->queued -= 1 + check->follower_count;
+    pthread_mutex_unlock(&auth->lock);
+    auth_answer(check, verdict);
+    while (!list_is_empty(&followers)) {
+        struct auth_check *follower = list_entry(followers.next, struct auth_check, link);
+        list_remove(&follower->link);
+        auth_answer(follower, verdict);
+    }
 }
 
 static void *auth_main(void *argument) {
     struct auth *auth = argument;
     setpriority(PRIO_PROCESS, (id_t)gettid(), AUTH_NICENESS); /* of this thread alone, in Linux */
     struct auth_check *check;
-    bool stopping;
-    while ((check = auth_next(auth, &stopping)) != NULL) {
-        auth_deliver(check, stopping ? AUTH_UNHEARD : auth_compute(check));
+    bool is_wanted;
+    while ((check = auth_next(auth, &is_wanted)) != NULL) {
+        auth_finish(auth, check, is_wanted ? auth_compute(check) : AUTH_UNHEARD);
     }
     return NULL;
 }
@@ -301,7 +368,8 @@ struct auth *auth_create(void) {
         return NULL;
     }
     auth->limit = login_limit_create();
-    if (auth->limit == NULL) {
+    if (auth->limit == NULL || getrandom(&auth->seed, sizeof auth->seed, 0) != sizeof auth->seed) {
+        login_limit_destroy(auth->limit);
         free(auth);
         return NULL;
     }
@@ -309,6 +377,9 @@ struct auth *auth_create(void) {
     pthread_cond_init(&auth->work, NULL);
     list_init(&auth->trusted);
     list_init(&auth->others);
+    for (unsigned i = 0; i < AUTH_CHAINS; i++) {
+        list_init(&auth->under_way[i]);
+    }
     return auth;
 }
 

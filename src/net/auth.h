@@ -6,7 +6,8 @@
  *
  * One thread a daemon computes the hashes, at a lower priority than the workers, so a flood of
  * logins costs other clients nothing but a share of one core. Who logs in from a trusted address
- * (login_limit.h) goes first.
+ * (login_limit.h) goes first. Logins with the same words from the same address, at the same time,
+ * are one guess: the first is the leader, and the others wait for its verdict.
  *
  * A login under way is a `struct auth_check`. It is made by auth_begin, and always comes back
  * through the mailbox, however long its connection has been gone: only then is it freed.

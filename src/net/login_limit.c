@@ -91,9 +91,12 @@ void login_limit_destroy(struct login_limit *limit) {
     free(limit);
 }
 
+bool login_source_equal(const struct login_source *a, const struct login_source *b) {
+    return a->kind == b->kind && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
 static bool bucket_is_of(const struct login_bucket *bucket, const struct login_source *source) {
-    return bucket->in_use && bucket->source.kind == source->kind &&
-           memcmp(bucket->source.bytes, source->bytes, sizeof source->bytes) == 0;
+    return bucket->in_use && login_source_equal(&bucket->source, source);
 }
 
 /* Whether `a` is to make room rather than `b`. */

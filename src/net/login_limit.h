@@ -37,6 +37,8 @@ struct login_source {
 /* The other end of a socket. False if it has gone. */
 bool login_source_read(int fd, struct login_source *source);
 
+bool login_source_equal(const struct login_source *a, const struct login_source *b);
+
 void login_source_format(const struct login_source *source, char text[LOGIN_SOURCE_TEXT_MAX]);
 
 struct login_limit;

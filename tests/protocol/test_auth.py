@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -204,6 +205,27 @@ def test_who_has_logged_in_once_pays_for_the_hash_once():
         assert time.monotonic() - begun > first / 5
 
 
+@pytest.mark.parametrize("password,answer", [("secret", b"STORED\r\n"), ("wrong", FAILURE)])
+def test_the_same_login_many_times_at_once_is_one_guess(password, answer):
+    """As the workers of a web server log in, all of them, when the daemon has restarted."""
+    with Guarded(f"bob:{SLOW}\n") as server:
+        with server.connect("sessions") as one:
+            begun = time.monotonic()
+            one.ask(login("bob", "another"), FAILURE)
+            alone = time.monotonic() - begun
+        workers = [server.connect("sessions") for _ in range(4 * BURST)]
+        begun = time.monotonic()
+        for worker in workers:
+            worker.send(login("bob", password))
+        first = workers.pop(0)  # whose hash the others wait for
+        first.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        first.close()
+        for worker in workers:
+            worker.expect(answer)
+            worker.ask(b"mn\r\n", b"MN\r\n" if password == "secret" else UNAUTHENTICATED)
+        assert time.monotonic() - begun < BURST * alone
+
+
 def test_a_flood_of_logins_slows_nobody_else_down():
     """A thousand wrong logins are queued or refused while others are served, one of them by login."""
     with Guarded(f"bob:{SLOW}\nann:plain\n", server={"max_connections": 3000}) as server:
@@ -271,7 +293,17 @@ def test_refusals_are_counted_and_logged_without_a_flood_of_lines():
         with server.connect_from("127.5.5.6") as connection:
             connection.ask(login("typed\x1binthewrongfield", "x"), FAILURE)
             connection.ask(login("ann", "x"), FAILURE)
-        wait_until(lambda: "127.5.5.6" in server.log)
+        others = 2
+
+        def is_told():  # another line may have been written less than 0.1 s before
+            nonlocal others
+            if "127.5.5.6" not in server.log:
+                others += 1
+                with server.connect_from("127.5.5.6") as connection:
+                    connection.ask(login("typed\x1binthewrongfield", "x"), FAILURE)
+            return "127.5.5.6" in server.log
+
+        wait_until(is_told)
         lines = [line for line in server.log.splitlines() if "refused from there" in line]
         assert 2 <= len(lines) <= 6
         assert "pool sessions: login of user bob from 127.5.5.5 refused" in lines[0]
@@ -280,10 +312,11 @@ def test_refusals_are_counted_and_logged_without_a_flood_of_lines():
         with server.connect("sessions") as connection:
             connection.ask(login(), b"STORED\r\n")
             stats = connection.stats()
-        assert (stats["auth_cmds"], stats["auth_errors"]) == ("503", "502")
+        assert int(stats["auth_errors"]) == 500 + others
+        assert int(stats["auth_cmds"]) == 501 + others
         metrics = urllib.request.urlopen(server.admin_url() + "/metrics").read().decode()
-        assert 'stayd_pool_auth_cmds_total{pool="sessions"} 503' in metrics
-        assert 'stayd_pool_auth_errors_total{pool="sessions"} 502' in metrics
+        assert f'stayd_pool_auth_cmds_total{{pool="sessions"}} {501 + others}' in metrics
+        assert f'stayd_pool_auth_errors_total{{pool="sessions"}} {500 + others}' in metrics
 
 
 def test_sighup_reads_the_file_again_and_leaves_who_is_logged_in():
