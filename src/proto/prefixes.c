@@ -15,15 +15,17 @@ struct prefix {
 };
 
 struct prefixes {
+    char delimiter;
     pthread_mutex_t lock; /* all that follows */
     unsigned count;
     struct prefix *prefixes;         /* PREFIXES_MAX, in the order in which they came; or NULL */
     uint16_t places[PREFIXES_TABLE]; /* 1 and more: the prefix with that number less one */
 };
 
-struct prefixes *prefixes_create(void) {
+struct prefixes *prefixes_create(char delimiter) {
     struct prefixes *prefixes = calloc(1, sizeof *prefixes);
     if (prefixes != NULL) {
+        prefixes->delimiter = delimiter;
         pthread_mutex_init(&prefixes->lock, NULL);
     }
     return prefixes;
@@ -65,7 +67,7 @@ static struct prefix *prefixes_find(struct prefixes *prefixes, struct bytes text
 
 static void prefixes_add(struct prefixes *prefixes, struct bytes key, bool hit,
                          enum prefix_counter counter) {
-    const char *end = memchr(key.data, PREFIX_DELIMITER, key.size);
+    const char *end = memchr(key.data, prefixes->delimiter, key.size);
     if (end == NULL) {
         return;
     }

@@ -1,7 +1,7 @@
 /* stats detail: how often keys with the same prefix were read, stored and deleted. A prefix is what
- * stands before the first ':' of a key; keys without one are not counted. At most PREFIXES_MAX of
- * them, so that a client that makes them up costs no more memory than that; keys with others are
- * not counted. Any thread; one lock. */
+ * stands before the first delimiter of a key; keys without one are not counted. At most
+ * PREFIXES_MAX of them, so that a client that makes them up costs no more memory than that; keys
+ * with others are not counted. Any thread; one lock. */
 #ifndef STAYD_PROTO_PREFIXES_H
 #define STAYD_PROTO_PREFIXES_H
 
@@ -10,14 +10,14 @@
 
 #include <stdbool.h>
 
-enum { PREFIXES_MAX = 1000, PREFIX_DELIMITER = ':' };
+enum { PREFIXES_MAX = 1000, PREFIX_DELIMITER = ':' /* unless another is asked for */ };
 
 enum prefix_counter { PREFIX_GETS, PREFIX_HITS, PREFIX_SETS, PREFIX_DELETES, PREFIX_COUNTERS };
 
 struct prefixes;
 
 /* NULL if memory is short. Takes no room for prefixes before the first is counted. */
-struct prefixes *prefixes_create(void);
+struct prefixes *prefixes_create(char delimiter);
 void prefixes_destroy(struct prefixes *prefixes);
 
 void prefixes_count(struct prefixes *prefixes, struct bytes key, enum prefix_counter counter);

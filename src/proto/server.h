@@ -80,6 +80,10 @@ struct proto_server {
     bool flush_disabled;
     bool dump_disabled; /* of keys: lru_crawler metadump and mgdump, stats cachedump */
     bool watch_disabled;
+
+    /* stats detail, as memcached's -D has it. Set before the first service. */
+    bool detail_enabled;   /* from the start */
+    char prefix_delimiter; /* 0: PREFIX_DELIMITER */
     /* Begins the end of the daemon and returns at once; any thread may call it. NULL: there is
      * none to end. */
     void (*shut_down)(void *context, bool graceful);

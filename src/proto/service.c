@@ -8,10 +8,11 @@ enum { SERVICE_CRAWLER_SLEEP_US = 100 /* memcached's default */ };
 
 bool proto_service_init(struct proto_service *service, struct pool *pool,
                         struct proto_server *server) {
+    char delimiter = server->prefix_delimiter != 0 ? server->prefix_delimiter : PREFIX_DELIMITER;
     *service = (struct proto_service){
         .pool = pool,
         .server = server,
-        .prefixes = prefixes_create(),
+        .prefixes = prefixes_create(delimiter),
         .watch = watch_create(),
     };
     atomic_init(&service->crawler_sleep_us, SERVICE_CRAWLER_SLEEP_US);
@@ -19,6 +20,7 @@ bool proto_service_init(struct proto_service *service, struct pool *pool,
         proto_service_finish(service);
         return false;
     }
+    event_want(service, EVENT_PREFIXES, server->detail_enabled);
     pool_set_eviction_notify(pool, event_eviction, service);
     return true;
 }

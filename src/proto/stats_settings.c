@@ -1,5 +1,6 @@
 /* stats settings: what was configured, under memcached's names where it has the same thing. */
 #include "proto/event.h"
+#include "proto/prefixes.h"
 #include "proto/stats_groups.h"
 #include "proto/watch.h"
 
@@ -60,14 +61,18 @@ static void settings_put_listeners(struct stats_listing *listing) {
 }
 
 static void settings_put_server(struct stats_sink *sink, const struct proto_service *service) {
+    static const char *const protocols[] = {[PROTO_ALLOWED_ALL] = "auto-negotiate",
+                                            [PROTO_ALLOWED_TEXT] = "ascii",
+                                            [PROTO_ALLOWED_BINARY] = "binary"};
     const struct proto_server *server = service->server;
     stats_put_u64(sink, "verbosity", atomic_load(&server->verbosity));
     stats_put_bool(sink, "shutdown_command", server->shutdown_enabled);
     stats_put_u64(sink, "num_threads", server->threads);
-    stats_put(sink, "stat_key_prefix", ":");
+    stats_put(sink, "stat_key_prefix", "%c",
+              server->prefix_delimiter != 0 ? server->prefix_delimiter : PREFIX_DELIMITER);
     stats_put_bool(sink, "detail_enabled", (atomic_load(&service->observed) & EVENT_PREFIXES) != 0);
     stats_put_u64(sink, "reqs_per_event", server->requests_per_turn);
-    stats_put(sink, "binding_protocol", "auto-negotiate");
+    stats_put(sink, "binding_protocol", "%s", protocols[service->protocols]);
     stats_put_bool(sink, "auth_enabled_ascii", service->login_required);
     stats_put_bool(sink, "auth_enabled_sasl", service->login_required);
     stats_put_bool(sink, "ssl_enabled", server->tls.is_enabled);

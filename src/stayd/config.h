@@ -55,6 +55,8 @@ struct config {
     bool flush_disabled;
     bool dump_disabled;
     bool watch_disabled;
+    bool detail_enabled;   /* stats detail, from the start */
+    char prefix_delimiter; /* of its prefixes; 0: the usual one */
     char data_dir[PATH_MAX];
     char run_dir[PATH_MAX];
     bool has_admin;

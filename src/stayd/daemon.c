@@ -416,6 +416,8 @@ bool daemon_run(const struct daemon_options *options) {
     daemon->server.flush_disabled = config->flush_disabled;
     daemon->server.dump_disabled = config->dump_disabled;
     daemon->server.watch_disabled = config->watch_disabled;
+    daemon->server.detail_enabled = config->detail_enabled;
+    daemon->server.prefix_delimiter = config->prefix_delimiter;
     daemon->server.shut_down = daemon_shut_down;
     daemon->server.requests_per_turn = config->requests_per_turn;
     daemon->server.connection_idle_s = config->connection_idle_s;

@@ -169,13 +169,12 @@ static bool refuse_memory_file(struct options *options, const char *spelled, cha
                        "any disk, and outlives crashes too");
 }
 
-static bool refuse_delimiter(struct options *options, const char *spelled, char *value) {
-    (void)options;
-    (void)value;
-    return option_fail(
-        spelled, NULL,
-        "prefixes in 'stats detail' end at a colon, and at no other character; leave "
-        "it out, and say 'stats detail on' to the daemon");
+static bool take_delimiter(struct options *options, const char *spelled, char *value) {
+    if (strlen(value) != 1 || *value <= ' ' || *value == 0x7F) {
+        return option_fail(spelled, value, "must be one character that can stand in a key");
+    }
+    options->memcached.prefix_delimiter = *value;
+    return true;
 }
 
 const struct option_row memcached_option_rows[] = {
@@ -213,8 +212,8 @@ const struct option_row memcached_option_rows[] = {
     {'W', "disable-watch", NULL, take_disable_watch, "refuse watch"},
     {'Y', "auth-file", "FILE", take_auth_file, "demand a login; FILE has lines user:password"},
     {'Z', "enable-ssl", NULL, take_tls, "speak TLS, with -o ssl_chain_cert=FILE,ssl_key=FILE"},
-    {'D', NULL, "CHARACTER", refuse_delimiter,
-     "an error: prefixes of 'stats detail' end at a colon"},
+    {'D', NULL, "CHARACTER", take_delimiter,
+     "count by what stands before it in a key (stats detail)"},
     {'f', "slab-growth-factor", "FACTOR", NULL, "there are no slabs, so no sizes of slabs"},
     {'n', "slab-min-size", "BYTES", NULL, "there are no slabs, so no smallest size"},
     {'L', "enable-largepages", NULL, NULL, "the system decides on the size of pages"},
@@ -383,6 +382,10 @@ void memcached_options_configure(const struct options *all, struct config *confi
     config->flush_disabled = options->disable_flush;
     config->dump_disabled = options->disable_dump;
     config->watch_disabled = options->disable_watch;
+    if (options->prefix_delimiter != 0) {
+        config->prefix_delimiter = options->prefix_delimiter;
+        config->detail_enabled = true; /* memcached's -D turns it on too */
+    }
     configure_security(options, pool);
     pool->options.memory_bytes = options->memory_bytes;
     pool->options.item_max_bytes = options->item_max_bytes;

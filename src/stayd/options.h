@@ -40,6 +40,7 @@ struct memcached_options {
     bool disable_flush;
     bool disable_dump;
     bool disable_watch;
+    char prefix_delimiter; /* 0: not given */
     bool sasl;
     char auth_file[PATH_MAX]; /* this and the paths below: absolute; empty: none */
     bool tls;

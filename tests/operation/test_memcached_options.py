@@ -14,6 +14,7 @@ import subprocess
 
 import pytest
 
+from support import binary, certificates
 from support.servers import (
     ROOT,
     Memcached,
@@ -130,11 +131,13 @@ def test_what_changes_nothing_is_in_the_log():
 
 def test_settings_are_memcacheds():
     """What both are told, both say in `stats settings`."""
-    options = ["-A", "-F", "-X", "-R", "30", "-m", "100", "-c", "77", "-t", "3", "-I", "2m", "-M", "-b", "50"]
+    options = ["-A", "-F", "-X", "-R", "30", "-m", "100", "-c", "77", "-t", "3", "-I", "2m", "-M", "-b", "50", "-D", "/",
+               "-B", "ascii"]
     with like_memcached(*options) as stayd, Memcached(options) as memcached:
         settings = [server.connect().stats(b"settings") for server in (stayd, memcached)]
         for name in ("maxbytes", "maxconns", "num_threads", "item_size_max", "evictions",
-                         "reqs_per_event", "shutdown_command", "flush_enabled", "dump_enabled"):
+                         "reqs_per_event", "shutdown_command", "flush_enabled", "dump_enabled",
+                         "detail_enabled", "stat_key_prefix", "binding_protocol"):
             assert settings[0][name] == settings[1][name], name
 
 
@@ -237,10 +240,115 @@ def test_idle_clients_are_closed_and_turns_are_as_long_as_told():
 
 
 def test_what_clients_may_not_do_is_refused_in_memcacheds_words():
-    with like_memcached("-F", "-X") as stayd, Memcached(["-F", "-X"]) as memcached:
-        for request in (b"flush_all\r\n", b"lru_crawler metadump all\r\n"):
-            replies = [server.connect().ask(request) for server in (stayd, memcached)]
+    options = ["-F", "-X", "-W"]
+    with like_memcached(*options) as stayd, Memcached(options) as memcached:
+        for request in (b"flush_all", b"lru_crawler metadump all", b"watch", b"watch mutations",
+                        b"shutdown", b"shutdown graceful", b"shutdown foo"):
+            replies = [server.connect().ask(request + b"\r\n") for server in (stayd, memcached)]
             assert replies[0] == replies[1] and b"ERROR" in replies[0]
+            stayd.connect().expect_in_step()
+
+
+@pytest.mark.parametrize("mode", [b"", b" graceful"])
+@pytest.mark.parametrize("unix", [False, True])
+def test_a_client_may_end_the_daemon_where_it_is_allowed(tmp_path, mode, unix):
+    port, path, pid_file = free_port(), str(tmp_path / "socket"), tmp_path / "pid"
+    where = ["-p", "0", "-s", path] if unix else ["-p", str(port)]
+    process = subprocess.Popen([stayd_binary(), "-A", "-P", pid_file, *where],
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(pid_file.exists, what="the start")
+        with Raw(path if unix else ("127.0.0.1", port)) as connection:
+            connection.ask(b"shutdown now\r\n", b"CLIENT_ERROR invalid shutdown mode\r\n")
+            connection.ask(b"mn\r\n", b"MN\r\n")
+            connection.send(b"shutdown" + mode + b"\r\n")
+            assert connection.read_to_end() == b""  # memcached's way
+        assert process.wait(20) == 0
+        assert not pid_file.exists() and not os.path.exists(path)
+    finally:
+        process.kill()
+        _, log = process.communicate()
+    assert "a client asks for the end of the daemon" in log
+
+
+def test_prefixes_end_at_the_delimiter_and_are_counted_from_the_start():
+    requests = (b"set a/b:c 0 0 1\r\nx\r\nget a/b:c a/none a:b\r\ndelete a/none\r\n"
+                b"stats detail dump\r\n")
+    expected = b"PREFIX a get 2 hit 1 set 1 del 1\r\nEND\r\n"
+    with like_memcached("-D", "/") as stayd, Memcached(["-D", "/"]) as memcached:
+        for server in (stayd, memcached):
+            connection = server.connect()
+            connection.send(requests + b"mn\r\n")
+            assert connection.read_until(b"MN\r\n").endswith(expected + b"MN\r\n")
+
+
+@pytest.mark.parametrize("value", ["", "::", " ", "\t"])
+def test_a_delimiter_that_no_key_can_hold_is_refused(value):
+    done = run("--check", "-D", value)
+    assert done.returncode == 2 and "-D" in done.stderr
+
+
+# Logins and TLS.
+
+
+@pytest.fixture
+def users(tmp_path):
+    """A file as -Y wants it."""
+    path = tmp_path / "users"
+    path.write_text("bob:secret\n")
+    path.chmod(0o600)
+    return path
+
+
+RIGHT_SASL = b"\0bob\0secret"
+
+
+def test_a_login_is_demanded_of_text_clients(users):
+    with like_memcached("-Y", users) as stayd, Memcached(["-Y", str(users)]) as memcached:
+        for server in (stayd, memcached):
+            connection = server.connect()
+            connection.ask(b"get k\r\n", b"CLIENT_ERROR unauthenticated\r\n")
+            connection.send(b"set login 0 0 9\r\nbob wrong\r\n")
+            connection.expect(b"CLIENT_ERROR authentication failure\r\n")
+            connection.send(b"set login 0 0 10\r\nbob secret\r\nget login\r\n")
+            connection.expect(b"STORED\r\nEND\r\n")
+
+
+def test_a_login_is_demanded_of_binary_clients(users):
+    with like_memcached("-S", "-Y", users) as stayd:
+        with stayd.connect() as connection:
+            refused = binary.ask(connection, binary.GET, b"k")
+            assert refused.status == binary.AUTH_ERROR and connection.read_to_end() == b""
+        with stayd.connect() as connection:
+            wrong = binary.ask(connection, binary.SASL_AUTH, b"PLAIN", b"", b"\0bob\0wrong")
+            assert wrong.status == binary.AUTH_ERROR
+            assert binary.ask(connection, binary.SASL_AUTH, b"PLAIN", b"",
+                              RIGHT_SASL).status == binary.OK
+            assert binary.ask(connection, binary.GET, b"k").status == binary.NOT_FOUND
+
+
+def test_sasl_without_users_says_where_they_come_from():
+    done = run("--check", "-S")
+    assert done.returncode == 2 and "-Y FILE" in done.stderr
+
+
+def test_tls_is_spoken_with_the_certificate_that_is_named(tmp_path, users):
+    made = certificates.make(tmp_path)
+    port = free_port()
+    options = ["-Z", "-p", port, "-Y", users, "-o",
+               f"ssl_chain_cert={made['server.pem']},ssl_key={made['server.key']}"]
+    with daemonized(tmp_path / "pid", *options):
+        with pytest.raises((OSError, EOFError)):
+            Raw(("127.0.0.1", port)).ask(b"mn\r\n")  # in the clear
+        with certificates.TlsRaw(("127.0.0.1", port), certificates.context(made)) as connection:
+            connection.ask(b"get k\r\n", b"CLIENT_ERROR unauthenticated\r\n")
+            connection.send(b"set login 0 0 10\r\nbob secret\r\n")
+            connection.expect(b"STORED\r\n")
+            assert connection.stats(b"settings")["ssl_enabled"] == "yes"
+    for setting, fault in [(f"ssl_chain_cert={made['server.pem']}", "server.pem"),
+                           (f"ssl_key={made['server.key']}", "ssl_chain_cert")]:
+        done = run("-Z", "-p", port, "-o", setting)  # half of what it needs
+        assert done.returncode != 0 and fault in done.stderr
 
 
 # -d, -P and -u.
