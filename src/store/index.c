@@ -94,6 +94,10 @@ static struct layout_bucket *index_bucket(const struct index *index, uint64_t ha
     return &index->view->buckets[lookup_bucket_number(hash, count)];
 }
 
+void index_prefetch(const struct index *index, uint64_t hash) {
+    __builtin_prefetch(index_bucket(index, hash), 1 /* to be written */);
+}
+
 static void index_lock_bucket(struct layout_bucket *bucket) {
     for (int spins = 0;; spins++) {
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);

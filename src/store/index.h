@@ -40,6 +40,9 @@ bool index_init(struct index *index, struct lookup_view *view, int file, bool fr
                 uint64_t items);
 void index_finish(struct index *index);
 
+/* Asks the memory for the bucket of this hash, which is going to be locked. */
+void index_prefetch(const struct index *index, uint64_t hash);
+
 /* Locks the bucket of this hash; returns it. */
 struct layout_bucket *index_lock(struct index *index, uint64_t hash);
 void index_unlock(struct layout_bucket *bucket);

@@ -4,8 +4,7 @@
  *        be it a value or a tombstone; the latest flush is noted
  *     2. if an old version was met that lasts longer than a later one: all are walked again, and
  *        old versions are made to end no later than the latest
- *     3. every slot is looked at: tombstones, expired and flushed items lose theirs, what is left
- *        is counted live
+ *     3. every slot is looked at: tombstones, expired and flushed items lose theirs
  *
  * Step 2 is for power cuts. Whatever ends an item before its time leaves a tombstone that lasts as
  * long as the item would have; but of what was not synced, a power cut may take that and leave what
@@ -19,10 +18,16 @@
 #include "base/log.h"
 #include "store/pool_private.h"
 
+#include <assert.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { RECOVERY_THREADS_MAX = 8, RECOVERY_BUCKETS = 4096 /* that a thread takes at a time */ };
+enum {
+    RECOVERY_THREADS_MAX = 8,
+    RECOVERY_BUCKETS = 4096, /* that a thread takes at a time */
+    RECOVERY_BATCH = 32,     /* records whose buckets are fetched together */
+    RECOVERY_DROP = 1,       /* the frequency of a slot that step 3 takes away */
+};
 
 struct recovery {
     struct pool *pool;
@@ -54,6 +59,21 @@ struct recovery_segment {
     uint32_t torn_bytes; /* between records; the unused end does not count */
 };
 
+/* A record that is to get its slot. */
+struct recovery_entry {
+    struct record record;
+    uint64_t hash;
+    uint64_t location;
+    size_t size;
+};
+
+/* Buckets lie all over the memory. So they are asked for together, and waited for once, instead of
+ * one after the other. */
+struct recovery_batch {
+    struct recovery_entry entries[RECOVERY_BATCH];
+    unsigned count;
+};
+
 /* Whether an old version would be there again once the later record is gone. */
 static bool recovery_outlives(const struct record *old, const struct record *later,
                               uint32_t now_s) {
@@ -68,32 +88,79 @@ static bool recovery_is_later(const struct record *record, const struct record *
            (record->sequence == than->sequence && record->accessed_s > than->accessed_s);
 }
 
+/* The slot for a record. One that no client may see has it only to keep older ones out. */
+static uint64_t recovery_slot(struct recovery *recovery, const struct recovery_entry *entry) {
+    bool drop = entry->record.kind != LAYOUT_VALUE ||
+                pool_expired(recovery->pool, &entry->record, recovery->now_s);
+    return layout_slot(entry->hash, drop ? RECOVERY_DROP : 0, entry->location);
+}
+
+/* Counts a record live that has got its slot, or dead that has lost it: now that its size is at
+ * hand. To read all records again in step 3 would take as long as the rest. */
+static void recovery_count(struct recovery *recovery, uint64_t slot, size_t size, bool live) {
+    if (layout_slot_frequency(slot) == RECOVERY_DROP) {
+        return;
+    }
+    uint64_t location = layout_slot_location(slot);
+    if (live) {
+        segments_count_live(&recovery->pool->segments, location, size);
+    } else {
+        segments_count_dead(&recovery->pool->segments, location, size);
+    }
+}
+
 /* Gives the key's slot to this record, unless a later one has it. */
-static bool recovery_index_record(struct recovery *recovery, const struct segment_cursor *cursor) {
+static bool recovery_index_entry(struct recovery *recovery, const struct recovery_entry *entry) {
     struct pool *pool = recovery->pool;
-    uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
-    struct layout_bucket *bucket = index_lock(&pool->index, hash);
+    uint64_t slot = recovery_slot(recovery, entry);
+    struct layout_bucket *bucket = index_lock(&pool->index, entry->hash);
     struct lookup_hit hit;
     bool placed = true;
-    uint64_t slot = layout_slot(hash, 0, cursor->location);
-    if (!index_find(&pool->index, bucket, hash, cursor->record.key, &hit)) {
+    if (!index_find(&pool->index, bucket, entry->hash, entry->record.key, &hit)) {
         placed = index_insert(&pool->index, bucket, slot);
+        recovery_count(recovery, slot, entry->size, true);
     } else {
-        if (recovery_is_later(&cursor->record, &hit.record)) {
+        if (recovery_is_later(&entry->record, &hit.record)) {
             atomic_store_explicit(hit.slot, slot, memory_order_release);
+            recovery_count(recovery, hit.slot_value, record_stored_size(hit.at), false);
+            recovery_count(recovery, slot, entry->size, true);
         }
-        if (recovery_outlives(&hit.record, &cursor->record, recovery->now_s) ||
-            recovery_outlives(&cursor->record, &hit.record, recovery->now_s)) {
+        if (recovery_outlives(&hit.record, &entry->record, recovery->now_s) ||
+            recovery_outlives(&entry->record, &hit.record, recovery->now_s)) {
             atomic_store(&recovery->outlived, true);
         }
     }
     index_unlock(bucket);
-    index_grow(&pool->index);
     return placed;
 }
 
+/* Gives the records of a batch their slots. False if memory is short. */
+static bool recovery_index_batch(struct recovery *recovery, struct recovery_batch *batch) {
+    bool placed = true;
+    for (unsigned i = 0; i < batch->count; i++) {
+        placed = recovery_index_entry(recovery, &batch->entries[i]) && placed;
+    }
+    batch->count = 0;
+    index_grow(&recovery->pool->index);
+    return placed;
+}
+
+static bool recovery_add(struct recovery *recovery, struct recovery_batch *batch,
+                         const struct segment_cursor *cursor) {
+    struct pool *pool = recovery->pool;
+    uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
+    index_prefetch(&pool->index, hash);
+    batch->entries[batch->count++] = (struct recovery_entry){
+        .record = cursor->record,
+        .hash = hash,
+        .location = cursor->location,
+        .size = cursor->size,
+    };
+    return batch->count < RECOVERY_BATCH || recovery_index_batch(recovery, batch);
+}
+
 static bool recovery_take(struct recovery *recovery, const struct segment_cursor *cursor,
-                          struct recovery_segment *found) {
+                          struct recovery_segment *found, struct recovery_batch *batch) {
     const struct record *record = &cursor->record;
     if (record->sequence > found->sequence_max) {
         found->sequence_max = record->sequence;
@@ -121,7 +188,7 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
     segment_note_expiry(&recovery->pool->view.segments[cursor->segment], record->expiry_s);
     segments_note_due(&recovery->pool->segments, cursor->location,
                       pool_due_s(recovery->pool, record));
-    return recovery_index_record(recovery, cursor);
+    return recovery_add(recovery, batch, cursor);
 }
 
 static void recovery_merge(struct recovery *recovery, const struct recovery_segment *found) {
@@ -173,11 +240,16 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     struct recovery_segment found = {.fill = sizeof *header};
     found.sequence_max = header->opened_sequence;
     struct segment_cursor cursor;
+    struct recovery_batch batch;
+    batch.count = 0;
     segment_walk(&cursor, &pool->segments, segment, pool->view.segment_bytes);
     while (segment_next(&cursor)) {
-        if (!recovery_take(recovery, &cursor, &found)) {
+        if (!recovery_take(recovery, &cursor, &found, &batch)) {
             return false;
         }
+    }
+    if (!recovery_index_batch(recovery, &batch)) {
+        return false;
     }
     found.torn_records += segment_is_torn_at(&pool->segments, segment, found.fill);
     if (found.flush_latest != 0) {
@@ -240,7 +312,21 @@ static void *recovery_shorten_segments(void *argument) {
     return NULL;
 }
 
-/* Drops the slots of a chain that no client may see, and counts the others' records live. */
+/* Whether a flush has taken the item that a slot points to; that is not known before all segments
+ * have been walked. */
+static bool recovery_flushed(const struct recovery *recovery, uint64_t slot, size_t *size) {
+    size_t room;
+    struct record record;
+    struct layout_record *at =
+        lookup_record(&recovery->pool->view, layout_slot_location(slot), &room);
+    bool readable = at != NULL && record_read(at, room, &record);
+    assert(readable);
+    (void)readable;
+    *size = record_stored_size(at);
+    return record.sequence <= recovery->flushed;
+}
+
+/* Drops the slots of a chain that no client may see. */
 static void recovery_settle_bucket(struct recovery *recovery, struct layout_bucket *primary) {
     struct pool *pool = recovery->pool;
     for (struct layout_bucket *bucket = primary; bucket != NULL;
@@ -250,14 +336,13 @@ static void recovery_settle_bucket(struct recovery *recovery, struct layout_buck
             if (slot == 0) {
                 continue;
             }
-            uint64_t location = layout_slot_location(slot);
-            size_t room;
-            struct record record;
-            struct layout_record *at = lookup_record(&pool->view, location, &room);
-            if (at != NULL && record_read(at, room, &record) && record.kind == LAYOUT_VALUE &&
-                pool_visible(pool, &record, recovery->now_s)) {
-                segments_count_live(&pool->segments, location, record_stored_size(at));
-            } else {
+            size_t size = 0;
+            bool drop = layout_slot_frequency(slot) == RECOVERY_DROP;
+            if (!drop && recovery->flushed > 0 && recovery_flushed(recovery, slot, &size)) {
+                recovery_count(recovery, slot, size, false);
+                drop = true;
+            }
+            if (drop) {
                 atomic_store(&bucket->slots[i], 0);
                 atomic_fetch_sub(&pool->view.index->items, 1);
             }

@@ -341,6 +341,16 @@ static void a_flushed_item_does_not_come_back(void **state) {
     }
 }
 
+static void what_a_flush_took_is_not_counted_after_a_crash(void **state) {
+    (void)state;
+    unsigned count = 700;
+    struct pool_stats stats;
+    store_survive(&store, flush_between, &count);
+    store_stats(&store, &stats);
+    assert_int_equal(stats.items, 1);
+    assert_int_equal(stats.live_bytes, 24 + 8); /* "after", "v" and padding */
+}
+
 /* Until the first segment has been free once, and is open again. */
 static void open_first_segment_again(struct store *child) {
     const struct segments *segments = &child->pool->segments;
@@ -954,6 +964,7 @@ int main(void) {
         BOTH(an_expired_item_does_not_come_back),
         WITH(setup, an_item_that_expires_while_no_daemon_runs_is_gone),
         WITH(setup, a_flushed_item_does_not_come_back),
+        WITH(setup, what_a_flush_took_is_not_counted_after_a_crash),
         WITH(setup, a_flush_lasts_as_long_as_anything_that_it_keeps_down),
         WITH(setup, a_flush_that_falls_due_while_no_daemon_runs_is_performed_at_the_start),
         BOTH(a_flush_that_is_still_due_survives_a_crash),
