@@ -11,6 +11,7 @@ enum {
     DUMP_BUCKETS = 512,          /* of one step: some 2500 items */
     DUMP_STEP_BYTES = 64 << 10,  /* of replies, after which a step ends */
     DUMP_LINE_MAX = 1024,        /* a key in which each byte takes three, and seven numbers */
+    DUMP_CLASS_MAX = 63,         /* memcached's largest class of slabs */
     DUMP_SIZE_STEP = 32,         /* bytes of `stats sizes` */
     DUMP_SLEEP_MAX_US = 1000000, /* memcached's */
 };
@@ -77,6 +78,26 @@ static void dump_put_key(struct dump_step *step, const struct pool_scanned *scan
     replies->size = (size_t)(at - replies->data);
 }
 
+/* A key that is no text is left out: in such a line, nobody could tell where it ends. */
+static void dump_put_item(struct dump_step *step, const struct pool_scanned *scanned) {
+    struct buffer *replies = step->request->replies;
+    struct proto_dump *dump = &step->request->progress->dump;
+    const struct item *item = &scanned->item;
+    if (dump->left == 0 || !dump_key_is_text(item->key)) {
+        return;
+    }
+    if (!reply_reserve(replies, DUMP_LINE_MAX)) {
+        step->failed = true;
+        return;
+    }
+    dump->left--;
+    char *at = reply_put_text(replies->data + replies->size, "ITEM ");
+    at = reply_put_text(reply_put(at, item->key.data, item->key.size), " [");
+    at = reply_put_text(reply_put_number(at, item->value.size), " b; ");
+    at = reply_put_text(reply_put_number(at, item->expiry_s), " s]\r\n");
+    replies->size = (size_t)(at - replies->data);
+}
+
 static void dump_visit(void *context, const struct pool_scanned *scanned) {
     struct dump_step *step = context;
     struct proto_dump *dump = &step->request->progress->dump;
@@ -89,6 +110,9 @@ static void dump_visit(void *context, const struct pool_scanned *scanned) {
         break;
     case PROTO_DUMP_KEYS:
         dump_put_key(step, scanned);
+        break;
+    case PROTO_DUMP_ITEMS:
+        dump_put_item(step, scanned);
         break;
     case PROTO_DUMP_SIZES: {
         size_t place = (scanned->record_bytes - 1) / DUMP_SIZE_STEP;
@@ -161,7 +185,8 @@ enum request_end dump_resume(struct request *request) {
         if (step.failed || status == STATUS_NO_MEMORY) {
             return REQUEST_CLOSES;
         }
-        dump->scanned = status == STATUS_NOT_FOUND;
+        dump->scanned =
+            status == STATUS_NOT_FOUND || (dump->kind == PROTO_DUMP_ITEMS && dump->left == 0);
         if (request->replies->size >= DUMP_STEP_BYTES) {
             break;
         }
@@ -179,6 +204,34 @@ enum request_end dump_resume(struct request *request) {
     return REQUEST_DONE;
 }
 
+/* memcached has 63 classes: one for which there is none here has no items. */
+static uint32_t dump_class_bit(uint64_t class) {
+    return class >= 1 && class <= POOL_TTL_CLASSES ? 1U << (class - 1) : 0;
+}
+
+enum request_end dump_run_cachedump(struct request *request) {
+    struct bytes class_word;
+    struct bytes limit_word;
+    uint64_t class;
+    uint64_t limit;
+    if (request->connection->service->server->dump_disabled) {
+        reply_text(request, "CLIENT_ERROR stats cachedump not allowed\r\n");
+    } else if (!line_next(&request->line, &class_word) || !line_next(&request->line, &limit_word)) {
+        reply_text(request, "CLIENT_ERROR bad command line\r\n");
+    } else if (!word_u64(class_word, &class) || !word_u64(limit_word, &limit)) {
+        reply_text(request, REPLY_BAD_LINE);
+    } else if (class > DUMP_CLASS_MAX) {
+        reply_text(request, "CLIENT_ERROR Illegal slab id\r\n");
+    } else if (dump_class_bit(class) == 0) {
+        reply_text(request, "END\r\n"); /* without a walk: memcdump asks for every number */
+    } else {
+        enum request_end end = dump_begin(request, PROTO_DUMP_ITEMS, dump_class_bit(class));
+        request->progress->dump.left = limit > 0 ? limit : UINT64_MAX;
+        return end;
+    }
+    return REQUEST_DONE;
+}
+
 /* "all", "hash", or a list of classes like 1,3,8. False: memcached's BADCLASS. */
 static bool crawler_read_classes(struct bytes word, bool hash, uint32_t *classes) {
     if (word_is(word, "all") || (hash && word_is(word, "hash"))) {
@@ -192,12 +245,11 @@ static bool crawler_read_classes(struct bytes word, bool hash, uint32_t *classes
         const char *comma = memchr(at, ',', (size_t)(end - at));
         const char *stop = comma != NULL ? comma : end;
         uint64_t class;
-        /* memcached has 63 classes: a number for which there is none here has no items */
         if (!number_parse_u64(bytes_from(at, (size_t)(stop - at)), &class) || class < 1 ||
-            class > 63) {
+            class > DUMP_CLASS_MAX) {
             return false;
         }
-        *classes |= class <= POOL_TTL_CLASSES ? 1U << (class - 1) : 0;
+        *classes |= dump_class_bit(class);
         at = stop + 1;
     }
     return word.size > 0;

@@ -1,4 +1,5 @@
-/* Walks through all items on behalf of a client: lru_crawler metadump and mgdump, stats sizes.
+/* Walks through all items on behalf of a client: lru_crawler metadump and mgdump, stats
+ * cachedump, stats sizes.
  *
  *     lru_crawler metadump all\r\n  ->  key=a exp=-1 la=1795546384 cas=4 fetch=yes cls=8 size=32\n
  *                                       ... a line for each item, in no order
@@ -14,6 +15,9 @@
 #include "proto/request.h"
 
 request_handler crawler_run;
+
+/* stats cachedump <class> <limit>: the older dump, which libmemcached's memcdump asks for. */
+enum request_end dump_run_cachedump(struct request *request);
 
 /* Begins the histogram of `stats sizes`: items in steps of 32 bytes. */
 enum request_end dump_begin_sizes(struct request *request);

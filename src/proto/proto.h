@@ -104,10 +104,16 @@ struct proto_connection {
             uint32_t expiry_s;
         } retrieval;
         struct proto_dump {
-            enum proto_dump_kind { PROTO_DUMP_METADATA, PROTO_DUMP_KEYS, PROTO_DUMP_SIZES } kind;
+            enum proto_dump_kind {
+                PROTO_DUMP_METADATA,
+                PROTO_DUMP_KEYS,
+                PROTO_DUMP_ITEMS,
+                PROTO_DUMP_SIZES
+            } kind;
             bool scanned;     /* all items have been visited */
             uint32_t classes; /* a bit for each TTL class whose items are asked for */
             uint64_t next_bucket;
+            uint64_t left;   /* of PROTO_DUMP_ITEMS: so many more are told */
             uint64_t *sizes; /* of PROTO_DUMP_SIZES: how many items of each size; else NULL */
             size_t sizes_count;
             size_t sizes_told;

@@ -53,14 +53,6 @@ static enum request_end stats_reset(struct request *request) {
     return REQUEST_DONE;
 }
 
-/* stats cachedump <class> <limit>: memcached's old dump, of which metadump is the better one. */
-static enum request_end stats_refuse_cachedump(struct request *request) {
-    reply_text(request, request->connection->service->server->dump_disabled
-                            ? "CLIENT_ERROR stats cachedump not allowed\r\n"
-                            : "CLIENT_ERROR use lru_crawler metadump\r\n");
-    return REQUEST_DONE;
-}
-
 static enum request_end stats_list_group(struct request *request, struct bytes group) {
     struct stats_sink sink = {.write = stats_write_text, .replies = request->replies};
     struct stats_listing listing = {request->connection, request->thread, &sink};
@@ -92,7 +84,7 @@ enum request_end stats_run(struct request *request, unsigned variant) {
         return dump_begin_sizes(request);
     }
     if (word_is(group, "cachedump")) {
-        return stats_refuse_cachedump(request);
+        return dump_run_cachedump(request);
     }
     return stats_list_group(request, group);
 }

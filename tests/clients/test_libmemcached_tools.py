@@ -29,8 +29,8 @@ def run(request, server, tmp_path):
     server, pool = server
 
     def call(tool, *words):
-        protocol = ["--binary"] if (
-            request.param == "binary" and tool != "memcping") else []  # memcping has no such option
+        binary = request.param == "binary" and tool not in ("memcping", "memcdump")  # text alone
+        protocol = ["--binary"] if binary else []
         done = subprocess.run([tool, f"--servers={server.address(pool)}", *protocol, *words],
                               capture_output=True, text=True, timeout=60, cwd=tmp_path)
         return done.returncode, done.stdout + done.stderr
@@ -69,3 +69,13 @@ def test_load_is_answered(run):
     for test in ("set", "get", "mget"):
         status, said = run("memcslap", f"--test={test}", "--concurrency=3", "--execute-number=300")
         assert status == 0 and "seconds" in said, said
+
+
+def test_keys_are_dumped(run, server):
+    keys = {f"key-{i}" for i in range(300)}
+    requests = b"".join(f"set {key} 0 {100 * (i % 2)} 1 noreply\r\nv\r\n".encode()
+                        for i, key in enumerate(sorted(keys)))
+    server[0].connect(server[1]).ask(requests + b"mn\r\n", b"MN\r\n")
+    status, said = run("memcdump")
+    assert status == 0
+    assert set(said.split()) >= keys  # memcached tells what has been flushed too

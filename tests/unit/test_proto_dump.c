@@ -36,6 +36,27 @@ static void a_dump_tells_each_item_as_memcached_does(void **state) {
     talk_ask(talk, "lru_crawler metadump 1\r\n", "END\r\n");
 }
 
+static void a_cachedump_tells_the_items_of_a_class(void **state) {
+    struct talk *talk = *state;
+    talk_ask(talk, "set a 0 0 3\r\nabc\r\nset b 5 100 4\r\nabcd\r\n", "STORED\r\nSTORED\r\n");
+    talk_ask(talk, "ms AQID 0 b\r\n\r\n", "HD\r\n"); /* a key that no such line can hold */
+    talk_ask(talk, "stats cachedump 1 0\r\n", "ITEM b [4 b; 4000000100 s]\r\nEND\r\n");
+    talk_ask(talk, "stats cachedump 8 0 noreply\r\n", "ITEM a [3 b; 0 s]\r\nEND\r\n");
+    talk_ask(talk, "stats cachedump 0 0\r\nstats cachedump 63 0\r\n", "END\r\nEND\r\n");
+    talk_ask(talk, "stats cachedump 64 0\r\n", "CLIENT_ERROR Illegal slab id\r\n");
+    talk_ask(talk, "stats cachedump\r\nstats cachedump 1\r\n",
+             "CLIENT_ERROR bad command line\r\nCLIENT_ERROR bad command line\r\n");
+    talk_ask(talk, "stats cachedump -1 0\r\nstats cachedump 1 x\r\n",
+             "CLIENT_ERROR bad command line format\r\nCLIENT_ERROR bad command line format\r\n");
+    store_many(talk);
+    talk_send(talk, bytes_from_string("stats cachedump 8 7\r\n"));
+    size_t lines = 0;
+    for (size_t i = 0; i < talk->replies.size; i++) {
+        lines += talk->replies.data[i] == '\n';
+    }
+    assert_int_equal(lines, 7 + 1);
+}
+
 static void a_dump_of_many_items_goes_in_steps(void **state) {
     struct talk *talk = *state;
     store_many(talk);
@@ -198,6 +219,7 @@ int main(void) {
 #define TALK(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
     const struct CMUnitTest tests[] = {
         TALK(a_dump_tells_each_item_as_memcached_does),
+        TALK(a_cachedump_tells_the_items_of_a_class),
         TALK(a_dump_of_many_items_goes_in_steps),
         TALK(a_dump_ends_with_its_connection),
         TALK(sizes_are_told_in_steps_of_32_bytes),
