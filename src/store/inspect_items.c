@@ -56,6 +56,8 @@ bool inspect_index(struct inspect *inspect, char error[POOL_ERROR_MAX]) {
         snprintf(error, POOL_ERROR_MAX, "out of memory for the index");
         return false;
     }
+    pool->options.idle_timeout_s = inspect->header.idle_timeout_s;
+    pool->options.max_lifetime_s = inspect->header.max_lifetime_s;
     return true;
 }
 
@@ -128,7 +130,7 @@ void inspect_count_items(struct inspect *inspect, uint32_t now_s, uint64_t *live
     *expired = 0;
     inspect_rewind(inspect);
     while (!inspect_is_flushed(inspect, now_s) && inspect_next_record(inspect, &record)) {
-        *(record_expired(record->expiry_s, now_s) ? expired : live) += 1;
+        *(pool_expired(inspect->pool, record, now_s) ? expired : live) += 1;
     }
     inspect_rewind(inspect);
 }
@@ -139,7 +141,7 @@ bool inspect_next(struct inspect *inspect, uint32_t now_s, struct inspect_item *
         if (inspect_is_flushed(inspect, now_s) || !inspect_next_record(inspect, &record)) {
             return false;
         }
-    } while (record_expired(record->expiry_s, now_s));
+    } while (pool_expired(inspect->pool, record, now_s));
     *item = (struct inspect_item){
         .key = record->key,
         .value = record->value,

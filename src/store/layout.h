@@ -26,9 +26,9 @@
  *            slot:  | tag, 16 bits | frequency, 8 bits | location, 40 bits |     0: empty
  *            location: segment number << offset_bits | offset in the segment / 8
  *
- * A record, once written, does not change, but for accessed_s, and for the expiry of one that no
- * slot points to (recovery.c). The data is enough to make the index again; the index alone says
- * what is current.
+ * A record, once written, does not change, but for accessed_s, and at a start for the expiry of one
+ * that no client may see (recovery.c, age_limits.c). The data is enough to make the index again;
+ * the index alone says what is current.
  */
 #ifndef STAYD_STORE_LAYOUT_H
 #define STAYD_STORE_LAYOUT_H
@@ -78,7 +78,9 @@ struct layout_data_header {
     _Atomic uint64_t opened_sequence; /* the sequence when a segment was last opened, or the pool;
                                        * those given out since are below it + LAYOUT_SEQUENCE_GAP */
     _Atomic uint64_t items;           /* about how many: sizes the index in recovery */
-    uint32_t sync_failed; /* 1: what the kernel shows of the file may not be on the disk */
+    uint32_t sync_failed;    /* 1: what the kernel shows of the file may not be on the disk */
+    uint32_t idle_timeout_s; /* the limits in force: see age_limits.h. 0: none, */
+    uint32_t max_lifetime_s; /* or a file that was written before they were noted */
 };
 
 struct layout_segment_header {

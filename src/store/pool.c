@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "store/age_limits.h"
 #include "store/pool_private.h"
 #include "store/resize.h"
 
@@ -176,6 +177,12 @@ static void pool_begin_header(struct pool *pool, bool attached, bool created) {
     }
 }
 
+static bool pool_fail_begin(const struct pool *pool, char *error) {
+    snprintf(error, POOL_ERROR_MAX, "cannot write %s/%s.pool to the disk", pool->options.data_dir,
+             pool->options.name);
+    return false;
+}
+
 /* Takes both files into use: from here on they are no longer as the last stop left them. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     pool_set_view(pool);
@@ -191,6 +198,9 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
     }
     atomic_store(&pool->view.index->stop_id, 0);
     atomic_store(&pool->view.index->state, LAYOUT_INDEX_LIVE);
+    if (pool->header != NULL && !age_limits_take(pool, attached, clock_unix_s())) {
+        return pool_fail_begin(pool, error);
+    }
     if (!created && !attached && !recovery_run(pool, clock_unix_s())) {
         snprintf(error, POOL_ERROR_MAX, "cannot rebuild the index of pool %s: out of memory",
                  pool->options.name);
@@ -198,9 +208,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
     }
     /* That, and what recovery has mended: both before anything is written. */
     if (pool->header != NULL && !(mapping_write_again(&pool->data_mapping) && pool_sync(pool))) {
-        snprintf(error, POOL_ERROR_MAX, "cannot write %s/%s.pool to the disk",
-                 pool->options.data_dir, pool->options.name);
-        return false;
+        return pool_fail_begin(pool, error);
     }
     if (attached) {
         log_info("pool %s: %llu items, as the last stop left them", pool->options.name,

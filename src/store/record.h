@@ -52,7 +52,7 @@ void record_move(struct layout_record *to, const struct layout_record *from, uin
 /* Makes a record that no slot points to look torn. */
 void record_spoil(struct layout_record *at);
 
-/* Lets a record end at another time. Only while nobody else can read it. */
+/* Lets a record end at another time. While nobody else writes, and nobody may be shown it. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed);
 
 /* Never 0. Records that an earlier use of the same segment left behind do not pass with it. */

@@ -4,6 +4,8 @@ Times here are the daemon's clock, in seconds that begin at whole ones; so a tes
 before and after, and only says what must be true for any moment in between.
 """
 
+import pathlib
+import subprocess
 import time
 
 from support.servers import Stayd, together, wait_until
@@ -92,6 +94,31 @@ def test_an_item_goes_at_the_end_of_its_life_however_often_it_is_stored_again():
             assert exists(connection, b"session")
 
     together(lambda: check(False), lambda: check(True))
+
+
+def test_a_limit_that_is_raised_at_a_restart_brings_nobody_back():
+    """Idle for longer than the limit that was in force; raised after a crash, and after a stop."""
+
+    def check(end):
+        with sessions(idle_timeout="2s") as stayd:
+            connection = stayd.connect("sessions")
+            connection.set(b"idle", b"1")
+            stored = time.time()
+            end(stayd)
+            wait_until(lambda: time.time() >= stored + 2.02)
+            stayctl = pathlib.Path(stayd.binary).with_name("stayctl")
+            dump = subprocess.check_output([stayctl, "dump", stayd.data_file("sessions")])
+            assert b"idle" not in dump, "a dump goes by the limit that is in force"
+            stayd.configure(stayd.config.replace("idle_timeout = 2s", "idle_timeout = 1h"))
+            for _ in range(2):  # the second time with what the first left
+                stayd.start()
+                connection = stayd.connect("sessions")
+                assert connection.stats()["idle_timeout"] == "3600"
+                assert not exists(connection, b"idle")
+                connection.set(b"new", b"1")
+                stayd.kill9()
+
+    together(lambda: check(Stayd.kill9), lambda: check(Stayd.terminate))
 
 
 def test_the_memory_of_idle_items_is_used_again():

@@ -1,0 +1,72 @@
+#include "store/age_limits.h"
+
+#include "base/log.h"
+
+/* Whether some items may live on that the old limit (0: none) has ended. */
+static bool age_limits_are_longer(uint32_t old_s, uint32_t new_s) {
+    return old_s != 0 && (new_s == 0 || new_s > old_s);
+}
+
+/* When the limits in the header end an item, if they do so before its expiry. */
+static uint32_t age_limits_end_s(const struct layout_data_header *header,
+                                 const struct record *record) {
+    uint64_t end_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
+    uint64_t idle_s = (uint64_t)record->accessed_s + header->idle_timeout_s;
+    uint64_t life_s = (uint64_t)record->created_s + header->max_lifetime_s;
+    if (header->idle_timeout_s != 0 && idle_s < end_s) {
+        end_s = idle_s;
+    }
+    if (header->max_lifetime_s != 0 && record->created_s != 0 && life_s < end_s) {
+        end_s = life_s;
+    }
+    return (uint32_t)end_s;
+}
+
+/* Lets the values in a segment end that the old limits have ended: all of them, since behind the
+ * current version of an item older ones may lie. Returns how many. */
+static uint64_t age_limits_end_segment(struct pool *pool, uint32_t segment, bool attached,
+                                       uint32_t now_s) {
+    uint64_t ended = 0;
+    struct segment_cursor cursor;
+    segment_walk(&cursor, &pool->segments, segment, pool->view.segment_bytes);
+    while (segment_next(&cursor)) {
+        if (cursor.record.kind != LAYOUT_VALUE || record_expired(cursor.record.expiry_s, now_s)) {
+            continue;
+        }
+        uint32_t end_s = age_limits_end_s(pool->header, &cursor.record);
+        if (!record_expired(end_s, now_s)) {
+            continue;
+        }
+        record_shorten(cursor.at, end_s, cursor.crc_seed);
+        if (attached) {
+            segments_note_due(&pool->segments, cursor.location, end_s);
+        }
+        ended++;
+    }
+    return ended;
+}
+
+bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
+    struct layout_data_header *header = pool->header;
+    const struct pool_options *options = &pool->options;
+    if (age_limits_are_longer(header->idle_timeout_s, options->idle_timeout_s) ||
+        age_limits_are_longer(header->max_lifetime_s, options->max_lifetime_s)) {
+        uint64_t ended = 0;
+        pool->segments.view = &pool->view; /* as much as walking needs */
+        pool->segments.header = header;
+        for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+            if (segment_header_valid((const void *)lookup_segment(&pool->view, segment))) {
+                ended += age_limits_end_segment(pool, segment, attached, now_s);
+            }
+        }
+        log_info("pool %s: its limits on age are longer than before; %llu records had come to "
+                 "their end under the earlier ones",
+                 options->name, (unsigned long long)ended);
+        if (!pool_sync(pool)) {
+            return false;
+        }
+    }
+    header->idle_timeout_s = options->idle_timeout_s;
+    header->max_lifetime_s = options->max_lifetime_s;
+    return true;
+}
