@@ -492,9 +492,11 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         connection->woken = false;
         return connection_answer(connection, loan, bytes_from("", 0), progress);
     }
-    if (!connection->readable) {
-        return connection->draining ? CONNECTION_LINGER : connection_rest(connection);
+    if (connection->draining) {
+        return connection->readable ? connection_drain(connection, loan) : CONNECTION_LINGER;
     }
-    return connection->draining ? connection_drain(connection, loan)
-                                : connection_read(connection, loan, progress);
+    if (!connection->readable || connection->closing) {
+        return connection_rest(connection);
+    }
+    return connection_read(connection, loan, progress);
 }

@@ -3,6 +3,7 @@
  *     e<n>\n            answers with n bytes
  *     v<n>\n<n bytes>   answers "v" once all are there
  *     q\n               ends the connection
+ *     l\n               logs in; the verdict comes when the test says so
  *
  * and a pool whose writes (each batch is one, while disk.asked_for says so) are durable when the
  * test says so. */
@@ -59,6 +60,11 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
             *consumed += line;
             return PROTO_CLOSE;
         }
+        if (request[0] == 'l') {
+            *consumed += line;
+            connection->login.password = bytes_from(NULL, 0);
+            return PROTO_LOGIN;
+        }
         if (request[0] == 'v') {
             if (left < line + number) {
                 *wanted = line + number;
@@ -88,6 +94,22 @@ bool proto_finish_login(struct proto_connection *connection, struct store_thread
 bool proto_refuse_input(const struct proto_connection *connection, struct buffer *replies) {
     (void)connection;
     return buffer_append_string(replies, "SERVER_ERROR out of memory reading request\r\n");
+}
+
+enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
+                             struct bytes password, struct auth_mailbox *mailbox, void *owner,
+                             struct auth_check **check) {
+    (void)pool;
+    (void)fd;
+    (void)user;
+    (void)password;
+    (void)mailbox;
+    *check = owner; /* any that is not NULL */
+    return AUTH_NONE;
+}
+
+void auth_abandon(struct auth_check *check) {
+    (void)check;
 }
 
 static struct {
@@ -525,6 +547,23 @@ static void a_large_request_beyond_the_limit_is_refused_with_a_word(void **state
     assert_int_equal(server.memory.kinds[PROTO_MEMORY_INPUT].refused, 1);
 }
 
+static void what_comes_behind_a_refused_pipeline_is_not_run(void **state) {
+    (void)state;
+    static char pipeline[20000] = "l\n";
+    memset(pipeline + 2, 'e', sizeof pipeline - 2);
+    server.memory.limit_bytes = 1000;
+    client_send(pipeline, sizeof pipeline);
+    assert_int_equal(serve_all(), CONNECTION_JUDGED);
+    client_send_string("1\ne5\n"); /* the end of what was thrown away */
+    assert_int_equal(serve_all(), CONNECTION_JUDGED);
+    connection_take_verdict(pair.connection, AUTH_ADMITTED);
+    assert_int_equal(serve_all(), CONNECTION_LINGER);
+    const char *said = "SERVER_ERROR out of memory reading request\r\n";
+    char data[100];
+    assert_int_equal(recv(pair.client, data, sizeof data, 0), strlen(said));
+    assert_memory_equal(data, said, strlen(said));
+}
+
 static void small_requests_go_on_although_the_limit_is_reached(void **state) {
     (void)state;
     server.memory.limit_bytes = 1000;
@@ -583,6 +622,7 @@ int main(void) {
         WITH_PAIR(what_a_connection_owns_is_counted_exactly),
         WITH_PAIR(memory_is_counted_as_bytes_come_not_as_they_are_announced),
         WITH_PAIR(a_large_request_beyond_the_limit_is_refused_with_a_word),
+        WITH_PAIR(what_comes_behind_a_refused_pipeline_is_not_run),
         WITH_PAIR(small_requests_go_on_although_the_limit_is_reached),
         WITH_PAIR(replies_that_wait_for_their_client_count_and_end_it_beyond_the_limit),
         WITH_PAIR(a_client_that_is_gone_ends_the_connection),
