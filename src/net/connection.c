@@ -19,6 +19,10 @@ static struct proto_memory *connection_memory(const struct connection *connectio
 }
 
 static void connection_release_input(struct connection *connection) {
+    if (connection->listener->auth != NULL && connection->input.capacity > 0) {
+        /* It may hold a login that did not come in one piece. */
+        explicit_bzero(connection->input.data, connection->input.capacity);
+    }
     budget_release(connection_memory(connection), PROTO_MEMORY_INPUT, &connection->input);
 }
 
