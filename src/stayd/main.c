@@ -8,7 +8,18 @@
 #include "stayd/options.h"
 #include "stayd/reload.h"
 
+#include <fcntl.h>
 #include <unistd.h>
+
+/* Whoever starts the daemon may have closed a standard stream. The next file to be opened would
+ * take its place, and a pool's file would get the lines of the log. */
+static bool keep_standard_streams(void) {
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
 
 static int run(const struct options *options, const struct config *config,
                const struct reload *reload) {
@@ -64,6 +75,9 @@ static void check_auth_files(const struct config *config, struct faults *faults)
 
 int main(int argument_count, char **arguments) {
     struct options options;
+    if (!keep_standard_streams()) {
+        return EXIT_STARTUP; /* and nobody to tell */
+    }
     switch (options_parse(&options, argument_count, arguments)) {
     case OPTIONS_RUN:
         break;

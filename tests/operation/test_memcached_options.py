@@ -369,6 +369,20 @@ def test_a_daemon_serves_when_its_starter_goes_on(tmp_path):
         assert not pid_file.exists()
 
 
+def test_no_file_of_the_daemons_takes_the_place_of_a_standard_stream(tmp_path):
+    """A starter that has closed them; the log would be written to what has number 2."""
+    pid_file = tmp_path / "pid"
+    subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", stayd_binary(), "-d", "-v",
+                    "-p", str(free_port()), "-P", pid_file], timeout=30, check=True)
+    process = int(pid_file.read_text())
+    try:
+        for number in range(3):
+            assert os.readlink(f"/proc/{process}/fd/{number}") == "/dev/null"
+    finally:
+        os.kill(process, signal.SIGTERM)
+        wait_until(lambda: has_ended(process), what="the end of the daemon")
+
+
 def test_a_verbose_daemon_keeps_its_streams(tmp_path):
     port = free_port()
     log = tmp_path / "log"
