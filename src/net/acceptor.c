@@ -61,27 +61,30 @@ static bool acceptor_survive(struct acceptor *acceptor, int error_number) {
 }
 
 /* From here on whoever has it counts it out when it closes it. */
-static void acceptor_give(struct acceptor *acceptor, int fd, const struct listener *listener) {
+static void acceptor_give(struct acceptor *acceptor, int fd, const union peer *peer,
+                          const struct listener *listener) {
     atomic_fetch_add(&acceptor->server->connections, 1);
     atomic_fetch_add(&acceptor->server->connections_total, 1);
     if (listener->tls != NULL) {
-        greeter_give(acceptor->greeter, fd, listener);
+        greeter_give(acceptor->greeter, fd, peer, listener);
     } else {
-        workers_give(acceptor->workers, fd, listener, NULL);
+        workers_give(acceptor->workers, fd, peer, listener, NULL);
     }
 }
 
 /* Accepts what waits; false if accepting has to pause. */
 static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) {
     for (unsigned i = 0; i < ACCEPTOR_TURN; i++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        union peer peer = {0};
+        socklen_t size = sizeof peer;
+        int fd = accept4(listener->fd, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             return acceptor_survive(acceptor, errno);
         }
         if (atomic_load(&acceptor->server->connections) >= acceptor->server->max_connections) {
             acceptor_reject(acceptor, fd, listener);
         } else {
-            acceptor_give(acceptor, fd, listener);
+            acceptor_give(acceptor, fd, &peer, listener);
         }
     }
     return true;

@@ -135,21 +135,15 @@ void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]
     snprintf(text, ADDRESS_TEXT_MAX, "%s%.*s", prefix, ADDRESS_TEXT_MAX - 6, address->text);
 }
 
-void address_describe_peer(int fd, char text[ADDRESS_TEXT_MAX]) {
-    struct sockaddr_storage peer = {0};
-    socklen_t size = sizeof peer;
+void address_describe_peer(const union peer *peer, char text[ADDRESS_TEXT_MAX]) {
     char host[INET6_ADDRSTRLEN] = "?";
-    if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0) {
-        snprintf(text, ADDRESS_TEXT_MAX, "gone");
-    } else if (peer.ss_family == AF_INET) {
-        const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&peer;
-        inet_ntop(AF_INET, &ipv4->sin_addr, host, sizeof host);
-        snprintf(text, ADDRESS_TEXT_MAX, "tcp:%s:%u", host, ntohs(ipv4->sin_port));
-    } else if (peer.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)&peer;
-        inet_ntop(AF_INET6, &ipv6->sin6_addr, host, sizeof host);
-        snprintf(text, ADDRESS_TEXT_MAX, "tcp6:[%s]:%u", host, ntohs(ipv6->sin6_port));
+    if (peer->any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &peer->ipv4.sin_addr, host, sizeof host);
+        snprintf(text, ADDRESS_TEXT_MAX, "tcp:%s:%u", host, ntohs(peer->ipv4.sin_port));
+    } else if (peer->any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &peer->ipv6.sin6_addr, host, sizeof host);
+        snprintf(text, ADDRESS_TEXT_MAX, "tcp6:[%s]:%u", host, ntohs(peer->ipv6.sin6_port));
     } else {
-        snprintf(text, ADDRESS_TEXT_MAX, "unix:<AF %d>", peer.ss_family);
+        snprintf(text, ADDRESS_TEXT_MAX, "unix:<AF %d>", peer->any.sa_family);
     }
 }

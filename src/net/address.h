@@ -11,6 +11,7 @@
 #ifndef STAYD_NET_ADDRESS_H
 #define STAYD_NET_ADDRESS_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
@@ -40,8 +41,16 @@ bool address_is_local(const struct address *address);
 /* As memcached shows addresses: tcp:127.0.0.1:11211, tcp6:[::1]:11211, unix:/run/x/y.sock. */
 void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]);
 
-/* The same of a connection's other end; a client of a Unix socket has no address. */
-void address_describe_peer(int fd, char text[ADDRESS_TEXT_MAX]);
+/* A connection's other end, as accept tells it. Kept, because nobody tells any more once the client
+ * has reset the connection. A client of a Unix socket has a family and no more. */
+union peer {
+    struct sockaddr any;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+};
+
+/* As address_describe; unix:<AF 1> for a client of a Unix socket. */
+void address_describe_peer(const union peer *peer, char text[ADDRESS_TEXT_MAX]);
 
 bool address_is_unix(const struct address *address);
 

@@ -436,6 +436,7 @@ static enum connection_next connection_read(struct connection *connection,
     case CONNECTION_INPUT_REFUSED:
         return connection_refuse_input(connection, loan, progress);
     case CONNECTION_INPUT_BROKEN:
+        connection->failed = true;
         return CONNECTION_END;
     }
     if (received > 0 && (connection->input.size == 0 || input.size >= connection->input_wanted)) {

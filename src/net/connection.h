@@ -67,6 +67,7 @@ struct connection {
     _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
     _Atomic uint32_t served_s;         /* when it was served last, on the monotonic clock */
     bool watches_output;               /* epoll tells when the socket takes more */
+    union peer peer;                   /* the client; zeroed: not known */
 
     /* what epoll told, set by the worker, and connection_serve found out since */
     bool woken;        /* there may be something for its watcher */
@@ -74,6 +75,7 @@ struct connection {
     bool input_ending; /* the client has shut its side down: the end follows the bytes */
     bool writable;     /* as far as is known */
     bool broken;       /* it takes nothing more, and nothing comes */
+    bool failed;       /* and that was not how its client, or the protocol, ends it */
 
     /* private to connection.c */
     bool input_ended;

@@ -27,6 +27,7 @@ enum {
 struct guest {
     struct list link; /* in greeter.given, then in greeter.guests */
     int fd;
+    union peer peer;
     const struct listener *listener;
     struct tls_session *session; /* NULL until it is known to speak TLS */
     uint64_t deadline_ms;        /* on the monotonic clock */
@@ -68,7 +69,7 @@ static void greeter_refuse(struct greeter *greeter, struct guest *guest, const c
     uint64_t now_ms = clock_monotonic_ms();
     if (greeter->logged_ms == 0 || now_ms - greeter->logged_ms >= GREETER_LOG_MS) {
         char peer[ADDRESS_TEXT_MAX];
-        address_describe_peer(guest->fd, peer);
+        address_describe_peer(&guest->peer, peer);
         log_warning("closing a connection from %s to %s, which takes TLS: %s (%u more since the "
                     "last such line)",
                     peer, guest->listener->address.text, reason, greeter->unlogged);
@@ -125,7 +126,8 @@ static void greeter_serve(struct greeter *greeter, struct guest *guest) {
     }
     greeter_forget(greeter, guest);
     epoll_ctl(greeter->epoll_fd, EPOLL_CTL_DEL, guest->fd, NULL);
-    workers_give(greeter->options.workers, guest->fd, guest->listener, guest->session);
+    workers_give(greeter->options.workers, guest->fd, &guest->peer, guest->listener,
+                 guest->session);
     free(guest);
 }
 
@@ -245,7 +247,8 @@ static void greeter_wake(struct greeter *greeter) {
     (void)result; /* fails only if it is awake already, 2^64 times over */
 }
 
-void greeter_give(struct greeter *greeter, int fd, const struct listener *listener) {
+void greeter_give(struct greeter *greeter, int fd, const union peer *peer,
+                  const struct listener *listener) {
     struct guest *guest = malloc(sizeof *guest);
     if (guest == NULL) {
         log_warning("closing a new connection: no memory");
@@ -255,6 +258,7 @@ void greeter_give(struct greeter *greeter, int fd, const struct listener *listen
     }
     *guest = (struct guest){
         .fd = fd,
+        .peer = *peer,
         .listener = listener,
         .deadline_ms = clock_monotonic_ms() + greeter->options.timeout_ms,
     };

@@ -33,7 +33,8 @@ struct greeter *greeter_start(const struct greeter_options *options);
 
 /* Takes the socket, which the listener has accepted and which is counted in server.connections. It
  * is counted out again if nothing comes of it. */
-void greeter_give(struct greeter *greeter, int fd, const struct listener *listener);
+void greeter_give(struct greeter *greeter, int fd, const union peer *peer,
+                  const struct listener *listener);
 
 /* Ends the thread and closes what is not yet with a worker. Accepts NULL. */
 void greeter_stop(struct greeter *greeter);

@@ -86,7 +86,7 @@ static void worker_tell(const struct connection *connection, const char *reason)
     struct proto_service *service = connection->proto.service;
     if (event_wanted(service, EVENT_CONNECTIONS)) {
         char address[ADDRESS_TEXT_MAX];
-        address_describe_peer(connection->fd, address);
+        address_describe_peer(&connection->peer, address);
         event_note_connection(service, connection->fd, address, reason);
     }
 }
@@ -170,7 +170,7 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
     enum connection_next next = connection_serve(connection, &worker->loan, &progress);
     if (next == CONNECTION_END ||
         !worker_watch_output(worker, connection, next == CONNECTION_STALLED)) {
-        worker_close(worker, connection, "normal");
+        worker_close(worker, connection, connection->failed ? "error" : "normal");
         return;
     }
     if (connection->proto.watcher != NULL && list_is_empty(&connection->watching)) {
@@ -300,6 +300,7 @@ static void worker_note_event(struct worker *worker, const struct epoll_event *e
     connection->input_ending |= (what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     connection->writable |= (what & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
     connection->broken |= (what & (EPOLLHUP | EPOLLERR)) != 0;
+    connection->failed |= (what & EPOLLERR) != 0;
     worker_make_ready(worker, connection);
 }
 
@@ -504,7 +505,7 @@ static void worker_visit_peers(struct worker *worker, proto_peer_visitor *visit,
     for (struct list *link = worker->connections.next; link != &worker->connections;
          link = link->next) {
         const struct connection *connection = list_entry(link, struct connection, all);
-        address_describe_peer(connection->fd, address);
+        address_describe_peer(&connection->peer, address);
         address_describe(&connection->listener->address, listen_address);
         const struct proto_peer peer = {
             .fd = connection->fd,
@@ -572,8 +573,8 @@ struct workers *workers_start(const struct worker_options *options, char error[W
     return workers;
 }
 
-bool workers_give(struct workers *workers, int fd, const struct listener *listener,
-                  struct tls_session *tls) {
+bool workers_give(struct workers *workers, int fd, const union peer *peer,
+                  const struct listener *listener, struct tls_session *tls) {
     struct connection *connection = connection_create(fd, listener, tls);
     if (connection == NULL) {
         log_warning("closing a new connection: no memory");
@@ -589,6 +590,7 @@ bool workers_give(struct workers *workers, int fd, const struct listener *listen
             least = worker;
         }
     }
+    connection->peer = *peer;
     connection->proto.wake = worker_wake_watchers;
     connection->proto.wake_context = least;
     worker_tell(connection, NULL);

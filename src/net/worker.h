@@ -34,16 +34,18 @@ struct worker_options {
 
 struct tls_session;
 struct workers;
+union peer;
 
 /* The server's visit_peers works from now on. `options`, and what they point to, live longer than
  * the workers. NULL with the reason in `error`. */
 struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]);
 
-/* Hands the socket, which the listener has accepted, and what is spoken over it (NULL: plain text)
- * to the worker with the fewest connections, which counts it out of server.connections when it
- * closes it. False, all of that done at once, if memory is short. Any thread may call it. */
-bool workers_give(struct workers *workers, int fd, const struct listener *listener,
-                  struct tls_session *tls);
+/* Hands the socket, which the listener has accepted from `peer`, and what is spoken over it (NULL:
+ * plain text) to the worker with the fewest connections, which counts it out of server.connections
+ * when it closes it. False, all of that done at once, if memory is short. Any thread may call it.
+ */
+bool workers_give(struct workers *workers, int fd, const union peer *peer,
+                  const struct listener *listener, struct tls_session *tls);
 
 /* Answers what has been received, gives clients two seconds to take their replies, closes all
  * connections and ends the threads. Accepts NULL. */

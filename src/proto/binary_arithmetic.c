@@ -22,7 +22,8 @@ enum request_end binary_arithmetic_run(struct binary_request *binary) {
     struct pool_fetched fetched;
     enum status status = pool_arithmetic(request->pool, request->thread, binary->key, &arithmetic,
                                          &number, &fetched);
-    event_change(request->connection, request->thread, binary->key, status);
+    event_change(request->connection, request->thread, binary->key, status,
+                 status == STATUS_OK && fetched.created);
     if (status != STATUS_OK) {
         binary_reply_error(binary, binary_status_of(status));
     } else if (!binary->quiet) {

@@ -1,7 +1,6 @@
 #include "proto/binary_storage.h"
 
 #include "proto/binary_reply.h"
-#include "proto/event.h"
 #include "proto/expiry.h"
 #include "proto/storage.h"
 
@@ -27,19 +26,21 @@ static enum binary_status binary_storage_status(enum status status, enum pool_st
 }
 
 /* As whom the store is told of. */
-static enum event_command binary_event_of(const struct pool_store *store) {
+static enum event_command binary_event_of(enum pool_store_mode mode, uint64_t cas) {
     static const enum event_command commands[] = {
         [POOL_SET] = EVENT_SET,         [POOL_ADD] = EVENT_ADD,
         [POOL_REPLACE] = EVENT_REPLACE, [POOL_APPEND] = EVENT_APPEND,
         [POOL_PREPEND] = EVENT_PREPEND,
     };
-    return store->mode == POOL_SET && store->compare_cas ? EVENT_CAS : commands[store->mode];
+    bool joins = mode == POOL_APPEND || mode == POOL_PREPEND;
+    return cas != 0 && !joins ? EVENT_CAS : commands[mode];
 }
 
 enum request_end binary_storage_run(struct binary_request *binary) {
     struct request *request = binary->request;
     enum pool_store_mode mode = binary->variant;
-    if (!storage_fits(request, binary->key, binary->value_size)) {
+    enum event_command command = binary_event_of(mode, binary->header.cas);
+    if (!storage_fits(request, binary->key, binary->value_size, command)) {
         return binary_refuse_value(binary);
     }
     if ((size_t)(request->end - request->next) < binary->value_size) {
@@ -62,8 +63,8 @@ enum request_end binary_storage_run(struct binary_request *binary) {
         }
     }
     struct item item;
-    enum status status = event_store(request->connection, request->thread, binary->key, &store,
-                                     binary_event_of(&store), &item);
+    enum status status =
+        event_store(request->connection, request->thread, binary->key, &store, command, &item);
     if (status == STATUS_OK) {
         binary_reply_ok(binary, item.cas);
         return REQUEST_DONE;

@@ -58,15 +58,8 @@ void event_note_get(struct proto_connection *connection, struct bytes key,
     }
 }
 
-void event_note_change(struct proto_connection *connection, struct store_thread *thread,
-                       struct bytes key, enum status status) {
-    struct pool_scanned scanned;
-    bool found = status != STATUS_NOT_FOUND &&
-                 pool_peek(connection->pool, thread, key, &scanned) == STATUS_OK;
-    event_tell_get(connection, key, found ? &scanned.item : NULL);
-}
-
-static const char *event_status(enum status status) {
+static const char *event_status(enum status status, enum event_command command) {
+    bool joins = command == EVENT_APPEND || command == EVENT_PREPEND;
     switch (status) {
     case STATUS_OK:
         return "stored";
@@ -75,7 +68,7 @@ static const char *event_status(enum status status) {
     case STATUS_NOT_FOUND:
         return "not_found";
     case STATUS_TOO_LARGE:
-        return "too_large";
+        return joins ? "not_stored" : "too_large"; /* of a sum, clients hear the same */
     case STATUS_NO_MEMORY:
         return "no_memory";
     default:
@@ -84,7 +77,7 @@ static const char *event_status(enum status status) {
 }
 
 static void event_tell_store(struct proto_connection *connection, struct bytes key,
-                             enum event_command command, enum status status,
+                             enum event_command command, const char *status,
                              const struct pool_store *store, const struct item *stored,
                              uint32_t now_s) {
     static const char *const commands[] = {
@@ -95,9 +88,25 @@ static void event_tell_store(struct proto_connection *connection, struct bytes k
     uint32_t expiry_s = stored != NULL ? stored->expiry_s : store->expiry_s;
     event_tell(connection->service, EVENT_MUTATIONS,
                "type=item_store key=%s status=%s cmd=%s ttl=%u clsid=%u cfd=%d size=%zu",
-               event_encode(&encoded, key), event_status(status), commands[command],
+               event_encode(&encoded, key), status, commands[command],
                expiry_s > now_s ? expiry_s - now_s : 0, event_class(connection, stored),
                connection->fd, stored != NULL ? stored->value.size : store->value.size);
+}
+
+void event_note_change(struct proto_connection *connection, struct store_thread *thread,
+                       struct bytes key, enum status status, bool created) {
+    const struct proto_service *service = connection->service;
+    struct pool_scanned scanned;
+    bool found = status != STATUS_NOT_FOUND &&
+                 pool_peek(connection->pool, thread, key, &scanned) == STATUS_OK;
+    if (event_wanted(service, EVENT_FETCHERS)) {
+        event_tell_get(connection, key, found && !created ? &scanned.item : NULL);
+    }
+    if (found && created && event_wanted(service, EVENT_MUTATIONS)) {
+        const struct pool_store store = {.value = scanned.item.value};
+        event_tell_store(connection, key, EVENT_ADD, "stored", &store, &scanned.item,
+                         thread->now_s);
+    }
 }
 
 enum status event_store(struct proto_connection *connection, struct store_thread *thread,
@@ -114,10 +123,22 @@ enum status event_store(struct proto_connection *connection, struct store_thread
         prefixes_count(service->prefixes, key, PREFIX_SETS);
     }
     if (event_wanted(service, EVENT_MUTATIONS)) {
-        event_tell_store(connection, key, command, status, store,
+        event_tell_store(connection, key, command, event_status(status, command), store,
                          status == STATUS_OK ? stored : NULL, thread->now_s);
     }
     return status;
+}
+
+void event_refuse_store(struct proto_connection *connection, struct bytes key,
+                        enum event_command command, size_t size) {
+    struct proto_service *service = connection->service;
+    if (event_wanted(service, EVENT_PREFIXES)) {
+        prefixes_count(service->prefixes, key, PREFIX_SETS);
+    }
+    if (event_wanted(service, EVENT_MUTATIONS)) {
+        const struct pool_store store = {.value = bytes_from(NULL, size)};
+        event_tell_store(connection, key, command, "too_large", &store, NULL, 0);
+    }
 }
 
 enum status event_delete(struct proto_connection *connection, struct store_thread *thread,
@@ -134,7 +155,8 @@ enum status event_delete(struct proto_connection *connection, struct store_threa
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count(service->prefixes, key, PREFIX_DELETES);
     }
-    if (status == STATUS_OK && event_wanted(service, EVENT_DELETIONS)) {
+    bool deleted = status == STATUS_OK && (delete == NULL || !delete->invalidate);
+    if (deleted && event_wanted(service, EVENT_DELETIONS)) {
         struct event_key encoded;
         event_tell(service, EVENT_DELETIONS, "type=deleted key=%s cmd=%s clsid=%u size=%zu",
                    event_encode(&encoded, key), meta ? "md" : "delete", class, size);

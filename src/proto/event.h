@@ -43,14 +43,15 @@ static inline void event_get(struct proto_connection *connection, struct bytes k
     }
 }
 
-/* A number was looked up to be changed: told as a get. */
+/* An item was looked up to be changed: told as a get; if it was not there and the command has made
+ * it (`created`), as an add too. */
 void event_note_change(struct proto_connection *connection, struct store_thread *thread,
-                       struct bytes key, enum status status);
+                       struct bytes key, enum status status, bool created);
 
 static inline void event_change(struct proto_connection *connection, struct store_thread *thread,
-                                struct bytes key, enum status status) {
-    if (event_wanted(connection->service, EVENT_FETCHERS)) {
-        event_note_change(connection, thread, key, status);
+                                struct bytes key, enum status status, bool created) {
+    if (event_wanted(connection->service, EVENT_FETCHERS | EVENT_MUTATIONS)) {
+        event_note_change(connection, thread, key, status, created);
     }
 }
 
@@ -58,6 +59,10 @@ static inline void event_change(struct proto_connection *connection, struct stor
 enum status event_store(struct proto_connection *connection, struct store_thread *thread,
                         struct bytes key, const struct pool_store *store,
                         enum event_command command, struct item *result);
+
+/* A value of so many bytes is not even read, because no item may be so large: told as a store. */
+void event_refuse_store(struct proto_connection *connection, struct bytes key,
+                        enum event_command command, size_t size);
 
 /* pool_delete, and tells of it; `meta`: it is an md. */
 enum status event_delete(struct proto_connection *connection, struct store_thread *thread,

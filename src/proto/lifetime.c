@@ -20,7 +20,7 @@ enum request_end touch_run(struct request *request, unsigned variant) {
     } else {
         struct pool_fetched fetched;
         enum status status = pool_fetch(request->pool, request->thread, key, &fetch, &fetched);
-        event_change(request->connection, request->thread, key, status);
+        event_change(request->connection, request->thread, key, status, false);
         const char *failure =
             status == STATUS_NOT_FOUND ? REPLY_NOT_FOUND : reply_of_failure(status);
         reply_text(request, status == STATUS_OK ? "TOUCHED\r\n" : failure);

@@ -116,7 +116,8 @@ enum request_end meta_arithmetic_run(struct request *request, unsigned variant) 
     struct pool_fetched result;
     enum status status =
         pool_arithmetic(request->pool, request->thread, meta.key, &arithmetic, &number, &result);
-    event_change(request->connection, request->thread, meta.key, status);
+    event_change(request->connection, request->thread, meta.key, status,
+                 status == STATUS_OK && result.created);
     meta_arithmetic_reply(request, &meta, status, number, &result);
     return REQUEST_DONE;
 }

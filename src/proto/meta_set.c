@@ -1,5 +1,4 @@
 /* ms: store a value, in one of five modes. */
-#include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 #include "proto/storage.h"
@@ -161,7 +160,7 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
         bool doubtful = meta_set_has_number(meta.flags);
         return storage_refuse(request, fault, doubtful ? STORAGE_LENGTH_UNKNOWN : length);
     }
-    if (!storage_fits(request, meta.key, length)) {
+    if (!storage_fits(request, meta.key, length, meta_set_command(&meta, &store))) {
         storage_forget(request, meta.key);
         return storage_refuse(request, REPLY_TOO_LARGE, length);
     }

@@ -1,13 +1,14 @@
 #include "proto/storage.h"
 
-#include "proto/event.h"
 #include "proto/reply.h"
 
-bool storage_fits(struct request *request, struct bytes key, uint32_t length) {
+bool storage_fits(struct request *request, struct bytes key, uint32_t length,
+                  enum event_command command) {
     if ((uint64_t)key.size + length <= request->connection->item_max_bytes) {
         return true;
     }
     pool_count(request->pool, request->thread, POOL_STORE_TOO_LARGE);
+    event_refuse_store(request->connection, key, command, length);
     return false;
 }
 
@@ -121,7 +122,7 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     if (fault != NULL) {
         return storage_refuse(request, fault, parsed.length);
     }
-    if (!storage_fits(request, parsed.key, parsed.length)) {
+    if (!storage_fits(request, parsed.key, parsed.length, commands[variant])) {
         if (variant == STORAGE_SET) {
             storage_forget(request, parsed.key);
         }

@@ -6,6 +6,7 @@
 #ifndef STAYD_PROTO_STORAGE_H
 #define STAYD_PROTO_STORAGE_H
 
+#include "proto/event.h"
 #include "proto/request.h"
 
 enum storage_variant {
@@ -22,9 +23,10 @@ enum request_end storage_run(struct request *request, unsigned variant);
 /* The same before the login: refused, whatever it says, and its value passed over. */
 enum request_end storage_run_unadmitted(struct request *request, unsigned variant);
 
-/* Whether an item with this key and value may be as large as that. If not, says so in the counters.
- */
-bool storage_fits(struct request *request, struct bytes key, uint32_t length);
+/* Whether an item with this key and value may be as large as that. If not, says so in the counters,
+ * and to those who watch. */
+bool storage_fits(struct request *request, struct bytes key, uint32_t length,
+                  enum event_command command);
 
 #define STORAGE_LENGTH_UNKNOWN UINT32_MAX /* above VALUE_BYTES_MAX */
 

@@ -2,10 +2,12 @@
 
 import re
 import socket
+import struct
 import threading
 
 import pytest
 
+from support import binary
 from support.servers import Memcached, Stayd, wait_until
 
 
@@ -39,8 +41,10 @@ def test_lines_are_memcacheds(servers, pool):
     """But for the look-up that memcached makes, and tells of, before each store."""
     memcached, stayd = servers
     requests = [b"set a%b 0 100 3\r\nabc\r\n", b"get a%b none\r\n", b"add a%b 0 0 1\r\nx\r\n",
-                b"append a%b 0 0 1\r\nx\r\n", b"cas a%b 0 0 1 1\r\nx\r\n", b"ms AQID 1 b\r\nx\r\n",
-                b"mg AQID b\r\n", b"replace none 0 0 1\r\nx\r\n"]
+                b"append a%b 0 0 1\r\nx\r\n",
+                b"ma n%b N0 J5\r\n", b"ma n%b N0 J5\r\n", b"incr none 1\r\n",
+                b"cas a%b 0 0 1 1\r\nx\r\n", b"ms AQID 1 b\r\nx\r\n", b"mg AQID b\r\n",
+                b"replace none 0 0 1\r\nx\r\n"]
     heard = []
     for server, of_server in ((memcached, None), (stayd, pool)):
         with server.connect(of_server) as connection:
@@ -64,6 +68,101 @@ def test_lines_are_memcacheds(servers, pool):
     gets = [line for line in heard[0] if line["type"] == "item_get"]
     for line in heard[1]:
         assert line["type"] == "item_store" or line in gets
+
+
+LARGE = b"L" * 1_200_000
+
+
+@pytest.mark.parametrize("line", [b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms",
+                                  b"ms E", b"ms A"])
+def test_values_that_are_too_large_are_told(servers, line):
+    """memcached's own lines have other numbers than the class, the connection and the size: its
+    arguments are out of order there."""
+    verb, *mode = line.split()
+    if verb == b"ms":
+        request = b"ms k %d %b\r\n" % (len(LARGE), b"M" + mode[0] if mode else b"")
+    else:
+        request = b"%b k 0 0 %d%b\r\n" % (verb, len(LARGE), b" 1" if verb == b"cas" else b"")
+    heard = []
+    for server, pool in ((servers[0], None), (servers[1], "cache")):
+        with server.connect(pool) as connection:
+            watcher = watch(server, pool, b"mutations")
+            connection.send(request + LARGE + b"\r\n")
+            connection.expect(b"SERVER_ERROR object too large for cache\r\n")
+            heard.append(fields(hear(watcher, 1)[0]))
+            watcher.close()
+    assert heard[1].pop("size") == str(len(LARGE)) and heard[0].pop("size")
+    assert heard[0] == heard[1] and heard[1]["status"] == "too_large"
+
+
+def test_a_sum_that_is_too_large_is_not_stored(servers):
+    half = LARGE[:700_000]
+    heard = []
+    for server, pool in ((servers[0], None), (servers[1], "cache")):
+        with server.connect(pool) as connection:
+            connection.set(b"k", half)
+            watcher = watch(server, pool, b"mutations")
+            connection.send(b"append k 0 0 %d\r\n%b\r\n" % (len(half), half))
+            connection.expect(b"NOT_STORED\r\n")
+            heard.append(fields(hear(watcher, 1)[0]))
+            watcher.close()
+    assert heard[0] == heard[1] and heard[1]["status"] == "not_stored"
+
+
+def test_binary_requests_are_told_under_the_names_of_text():
+    with Stayd() as stayd, stayd.connect("cache") as connection:
+        watcher = watch(stayd, "cache", b"mutations deletions fetchers")
+        for arguments, told in [
+            ((binary.SET, b"k", binary.store(), LARGE), "item_store too_large set"),
+            ((binary.SET, b"k", binary.store(), b"v"), "item_store stored set"),
+            ((binary.INCREMENT, b"n", binary.count()), "item_get not_found -"),
+            ((binary.GET, b"k"), "item_store stored add"),
+            ((binary.DELETE, b"k"), "item_get found -"),
+            ((binary.GET, b"last"), "deleted - delete"),
+        ]:
+            binary.ask(connection, *arguments)
+            line = fields(hear(watcher, 1)[0])
+            assert f"{line['type']} {line.get('status', '-')} {line.get('cmd', '-')}" == told
+
+
+def test_an_item_that_is_marked_stale_is_not_deleted():
+    with Stayd() as stayd, stayd.connect("cache") as connection:
+        connection.set(b"k", b"v")
+        watcher = watch(stayd, "cache", b"deletions")
+        connection.ask(b"md k I T30\r\n", b"HD\r\n")
+        connection.ask(b"md k\r\n", b"HD\r\n")
+        connection.set(b"k", b"value")
+        connection.ask(b"delete k\r\n", b"DELETED\r\n")
+        lines = hear(watcher, 2)
+        assert "cmd=md clsid=1 size=1" in lines[0] and "cmd=delete clsid=8 size=5" in lines[1]
+
+
+def test_a_client_that_resets_its_connection_is_told_with_its_address(servers):
+    for server, pool in ((servers[0], None), (servers[1], "cache")):
+        watcher = watch(server, pool, b"connevents")
+        other = server.connect(pool)
+        other.ask(b"mn\r\n", b"MN\r\n")
+        port = other.socket.getsockname()[1]
+        other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        other.close()  # with a reset
+        end = f"type=conn_close rip=127.0.0.1 rport={port} transport=tcp reason=error cfd="
+        line = ""
+        while "conn_close" not in line or f"rport={port} " not in line:
+            line = hear(watcher, 1)[0]
+        assert end in line
+        watcher.close()
+
+
+def test_the_twenty_first_watcher_is_refused():
+    """With memcached's words, as its source has them: 1.6.18 itself keeps a lock, and hangs."""
+    with Stayd() as stayd:
+        watchers = [watch(stayd, "cache", b"mutations") for _ in range(20)]
+        with stayd.connect("cache") as connection:
+            connection.ask(b"watch\r\n", b"WATCHER_TOO_MANY log watcher limit reached\r\n")
+            connection.expect_in_step()
+            watchers[3].close()
+            wait_until(lambda: connection.stats()["log_watchers"] == "19")
+            connection.ask(b"watch\r\n", b"OK\r\n")
 
 
 @pytest.mark.parametrize("line", [b"watch foo", b"watch fetchers foo", b"watch noreply"])
