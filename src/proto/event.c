@@ -109,13 +109,10 @@ void event_note_change(struct proto_connection *connection, struct store_thread 
     }
 }
 
-enum status event_store(struct proto_connection *connection, struct store_thread *thread,
-                        struct bytes key, const struct pool_store *store,
-                        enum event_command command, struct item *result) {
+enum status event_note_store(struct proto_connection *connection, struct store_thread *thread,
+                             struct bytes key, const struct pool_store *store,
+                             enum event_command command, struct item *result) {
     struct proto_service *service = connection->service;
-    if (!event_wanted(service, EVENT_PREFIXES | EVENT_MUTATIONS)) {
-        return pool_store(connection->pool, thread, key, store, result);
-    }
     struct item item = {0};
     struct item *stored = result != NULL ? result : &item;
     enum status status = pool_store(connection->pool, thread, key, store, stored);

@@ -56,9 +56,20 @@ static inline void event_change(struct proto_connection *connection, struct stor
 }
 
 /* pool_store, and tells of it under the name of `command`. */
-enum status event_store(struct proto_connection *connection, struct store_thread *thread,
-                        struct bytes key, const struct pool_store *store,
-                        enum event_command command, struct item *result);
+enum status event_note_store(struct proto_connection *connection, struct store_thread *thread,
+                             struct bytes key, const struct pool_store *store,
+                             enum event_command command, struct item *result);
+
+/* The same, if somebody wants to know. */
+static inline enum status event_store(struct proto_connection *connection,
+                                      struct store_thread *thread, struct bytes key,
+                                      const struct pool_store *store, enum event_command command,
+                                      struct item *result) {
+    if (event_wanted(connection->service, EVENT_PREFIXES | EVENT_MUTATIONS)) {
+        return event_note_store(connection, thread, key, store, command, result);
+    }
+    return pool_store(connection->pool, thread, key, store, result);
+}
 
 /* A value of so many bytes is not even read, because no item may be so large: told as a store. */
 void event_refuse_store(struct proto_connection *connection, struct bytes key,

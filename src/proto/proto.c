@@ -134,7 +134,7 @@ static enum request_end proto_run_unadmitted(struct request *request,
     }
     if (command->run == storage_run) {
         return command->variant == STORAGE_SET ? login_run(request)
-                                               : storage_run_unadmitted(request, command->variant);
+                                               : storage_run(request, command->variant);
     }
     if (command->run == meta_set_run) {
         return meta_set_run_unadmitted(request);
@@ -297,9 +297,6 @@ static enum proto_next proto_run(struct request *request) {
         }
         switch (proto_step(request)) {
         case REQUEST_DONE:
-            if (request->connection->watcher != NULL) {
-                return watch_resume(request);
-            }
             break;
         case REQUEST_WAITS:
             request->next = request->start;
@@ -309,6 +306,8 @@ static enum proto_next proto_run(struct request *request) {
         case REQUEST_LOGIN:
             request->connection->login_is_out = true;
             return PROTO_LOGIN;
+        case REQUEST_WATCHES:
+            return watch_resume(request);
         case REQUEST_CLOSES:
             return PROTO_CLOSE;
         }

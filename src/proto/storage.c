@@ -119,6 +119,10 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     };
     struct storage_line parsed = {.store.mode = modes[variant]};
     const char *fault = storage_read_line(request, variant, &parsed);
+    if (!request->connection->admitted) {
+        request->noreply = false; /* a client that does not read this would wait in vain for more */
+        return storage_refuse(request, REPLY_UNAUTHENTICATED, parsed.length);
+    }
     if (fault != NULL) {
         return storage_refuse(request, fault, parsed.length);
     }
@@ -144,11 +148,4 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     }
     reply_text(request, storage_reply_of(status, variant));
     return REQUEST_DONE;
-}
-
-enum request_end storage_run_unadmitted(struct request *request, unsigned variant) {
-    struct storage_line parsed = {0};
-    storage_read_line(request, variant, &parsed);
-    request->noreply = false; /* a client that does not read this would wait in vain for more */
-    return storage_refuse(request, REPLY_UNAUTHENTICATED, parsed.length);
 }

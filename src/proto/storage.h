@@ -18,10 +18,8 @@ enum storage_variant {
     STORAGE_CAS,
 };
 
+/* Before the login: refused, whatever it says, and its value passed over. */
 enum request_end storage_run(struct request *request, unsigned variant);
-
-/* The same before the login: refused, whatever it says, and its value passed over. */
-enum request_end storage_run_unadmitted(struct request *request, unsigned variant);
 
 /* Whether an item with this key and value may be as large as that. If not, says so in the counters,
  * and to those who watch. */

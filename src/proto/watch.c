@@ -213,17 +213,19 @@ enum request_end watch_run(struct request *request, unsigned variant) {
     unsigned kinds;
     if (connection->service->server->watch_disabled) {
         reply_text(request, "CLIENT_ERROR watch commands not allowed\r\n");
-    } else if (!watch_read_kinds(request, &kinds)) {
-        reply_text(request, REPLY_ERROR);
-    } else {
-        reply_text(request, "OK\r\n"); /* before anything that it hears */
-        connection->watcher = watch_join(connection, kinds);
-        if (connection->watcher == NULL) {
-            request->replies->size -= strlen("OK\r\n");
-            reply_text(request, "WATCHER_TOO_MANY log watcher limit reached\r\n");
-        }
+        return REQUEST_DONE;
     }
-    return REQUEST_DONE;
+    if (!watch_read_kinds(request, &kinds)) {
+        reply_text(request, REPLY_ERROR);
+        return REQUEST_DONE;
+    }
+    connection->watcher = watch_join(connection, kinds);
+    if (connection->watcher == NULL) {
+        reply_text(request, "WATCHER_TOO_MANY log watcher limit reached\r\n");
+        return REQUEST_DONE;
+    }
+    reply_text(request, "OK\r\n"); /* what it hears lies in its queue until watch_resume */
+    return REQUEST_WATCHES;
 }
 
 enum proto_next watch_resume(struct request *request) {

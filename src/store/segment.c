@@ -9,16 +9,18 @@
 
 enum { SEGMENT_CLIENTS, SEGMENT_JANITOR }; /* the two sets of heads, in this order */
 
+/* The longest that an item of each class lives. */
+static const uint32_t segment_class_limits_s[SEGMENT_CLASSES] = {
+    5 * 60, 3600, 6 * 3600, 86400, 8 * 86400, 31 * 86400, UINT32_MAX - 1, UINT32_MAX,
+};
+
 uint32_t segment_class_limit_s(unsigned class) {
-    static const uint32_t limits_s[SEGMENT_CLASSES] = {
-        5 * 60, 3600, 6 * 3600, 86400, 8 * 86400, 31 * 86400, UINT32_MAX - 1, UINT32_MAX,
-    };
-    return limits_s[class];
+    return segment_class_limits_s[class];
 }
 
 unsigned segment_class(uint32_t ttl_s) {
     unsigned class = 0;
-    while (ttl_s > segment_class_limit_s(class)) {
+    while (ttl_s > segment_class_limits_s[class]) {
         class ++;
     }
     return class;
