@@ -17,31 +17,40 @@ KEYS = 200
 
 
 class Load:
-    """Threads that work until time is up, and the first failure of any of them."""
+    """Threads that look on until time is up, threads that work until no other looks on any more (a watch
+    has lines only while there is work), and the first failure of any of them."""
 
     def __init__(self):
         self.deadline = time.monotonic() + SECONDS
         self.failures = []
         self.counts = {}
-        self.threads = []
+        self.lookers = []
+        self.workers = []
 
-    def add(self, name, step):
+    def look_on(self, name, step):
         """Calls `step` again and again; counts how often."""
-        self.counts[name] = 0
-        self.threads.append(threading.Thread(target=self._run, args=(name, step)))
+        self._add(self.lookers, name, step, lambda: time.monotonic() < self.deadline)
 
-    def _run(self, name, step):
+    def work(self, name, step):
+        self._add(self.workers, name, step, lambda: any(each.is_alive() for each in self.lookers))
+
+    def _add(self, threads, name, step, goes_on):
+        name = f"{name} {len(self.counts)}"
+        self.counts[name] = 0
+        threads.append(threading.Thread(target=self._run, args=(name, step, goes_on)))
+
+    def _run(self, name, step, goes_on):
         try:
-            while time.monotonic() < self.deadline and not self.failures:
+            while goes_on() and not self.failures:
                 step()
                 self.counts[name] += 1
         except BaseException as failure:
             self.failures.append((name, failure))
 
     def run(self):
-        for thread in self.threads:
+        for thread in self.lookers + self.workers:
             thread.start()
-        for thread in self.threads:
+        for thread in self.lookers + self.workers:
             thread.join()
         assert self.failures == []
         assert min(self.counts.values()) > 0, self.counts
@@ -137,12 +146,11 @@ def test_clients_under_load_with_all_that_looks_on_running():
     with Stayd(server={"threads": 4}, cache={"memory": "8M", "item_max": "64K"},
                sessions={"memory": "16M", "item_max": "64K"}) as stayd:
         load = Load()
-        lookers = [flusher, statistician, dumper]
-        if stayd.connect().ask(b"watch\r\n") == b"OK":
-            lookers.append(watcher)
         for pool in ("cache", "sessions"):
-            for client in (text_client, text_client, binary_client, *lookers):
-                load.add(f"{client.__name__} {len(load.threads)}", client(stayd, pool))
+            for client in (text_client, text_client, binary_client):
+                load.work(client.__name__, client(stayd, pool))
+            for client in (flusher, statistician, dumper, watcher):
+                load.look_on(client.__name__, client(stayd, pool))
         load.run()
         for pool in ("cache", "sessions"):
             stayd.connect(pool).expect_in_step()

@@ -257,7 +257,7 @@ def test_a_client_may_end_the_daemon_where_it_is_allowed(tmp_path, mode, unix):
     process = subprocess.Popen([stayd_binary(), "-A", "-P", pid_file, *where],
                                stderr=subprocess.PIPE, text=True)
     try:
-        wait_until(pid_file.exists, what="the start")
+        wait_until(lambda: pid_file.exists() and pid_file.read_text(), what="the start")
         with Raw(path if unix else ("127.0.0.1", port)) as connection:
             connection.ask(b"shutdown now\r\n", b"CLIENT_ERROR invalid shutdown mode\r\n")
             connection.ask(b"mn\r\n", b"MN\r\n")
