@@ -290,7 +290,7 @@ static void crawler_crawl(struct request *request, struct bytes word) {
 static void crawler_set(struct request *request, struct bytes word, _Atomic uint32_t *setting,
                         uint32_t limit, const char *above) {
     uint64_t number;
-    if (!word_u64(word, &number) || number > UINT32_MAX) {
+    if (!word_u64(word, &number)) {
         reply_text(request, REPLY_BAD_LINE);
     } else if (number > limit) {
         reply_text(request, above);

@@ -10,15 +10,19 @@ enum {
     TUNING_LRU_PERCENT = 80, /* memcached's limit for its hot and warm parts together */
 };
 
-/* The words behind the command's name; a last one that is "noreply" silences it and is one of them.
- */
+/* The words behind the command's name. */
 static unsigned tuning_read(struct request *request, struct bytes words[TUNING_WORDS_MAX]) {
     unsigned count = 0;
     while (count < TUNING_WORDS_MAX && line_next(&request->line, &words[count])) {
         count++;
     }
-    request->noreply = count > 0 && word_is(words[count - 1], "noreply");
     return count;
+}
+
+/* A last word that is "noreply" silences the command, and is one of its words. */
+static void tuning_read_noreply(struct request *request, const struct bytes *words,
+                                unsigned count) {
+    request->noreply = count > 0 && word_is(words[count - 1], "noreply");
 }
 
 static bool tuning_number(struct bytes word, int64_t *number) {
@@ -56,6 +60,7 @@ enum request_end slabs_run(struct request *request, unsigned variant) {
     if (count == 3 && word_is(words[0], "reassign")) {
         reply = slabs_reassign(words[1], words[2]);
     } else if (count >= 2 && word_is(words[0], "automove")) {
+        tuning_read_noreply(request, words, count);
         reply = !word_u64(words[1], &level) ? REPLY_BAD_LINE : level > 2 ? REPLY_ERROR : "OK\r\n";
     }
     reply_text(request, reply);
@@ -98,6 +103,7 @@ enum request_end lru_run(struct request *request, unsigned variant) {
     unsigned count = tuning_read(request, words);
     const char *reply = REPLY_ERROR;
     int64_t ttl_s;
+    tuning_read_noreply(request, words, count);
     if (count >= 5 && word_is(words[0], "tune")) {
         reply = lru_tune(words);
     } else if (count >= 2 && word_is(words[0], "mode")) {

@@ -195,7 +195,11 @@ static bool watch_read_kinds(struct request *request, unsigned *kinds) {
             i++;
         }
         if (i == NAMES) {
-            request->noreply = word_is(word, "noreply"); /* memcached: silent, but refused */
+            struct bytes last = word;
+            while (line_next(&request->line, &word)) {
+                last = word;
+            }
+            request->noreply = word_is(last, "noreply"); /* memcached: silent, but refused */
             return false;
         }
         *kinds |= names[i].kind;

@@ -37,6 +37,8 @@ own, named here:
     (test_meta_arithmetic.py).
   - Binary requests of which memcached takes a part for the next requests: a value behind touch, gat
     or stat, the key of an unknown opcode, a value of 2 GiB (test_binary.py). And verbosity.
+  - watch behind other commands that are not answered yet: memcached refuses it (test_watch.py). And
+    exp of me, which memcached shows with a minus (test_general.py).
   - flush_all with a delay: a second one brings back to life what memcached flushed before
     (test_flush.py).
 """
@@ -47,7 +49,7 @@ import pytest
 
 from support import binary, differential_binary
 from support.differential import (
-    REFUSED_MARK, SYNC_MARK, Executor, Generator, compare, difference, find_difference, normalise,
+    ADMINISTRATION, REFUSED_MARK, SYNC_MARK, Executor, Generator, compare, difference, find_difference, normalise,
     shrink,
 )
 from support.differential_binary import BinaryExecutor, BinaryGenerator
@@ -189,6 +191,9 @@ def test_times_may_differ_by_two_seconds_and_no_more():
     assert difference(b"HD t100 s5\r\n", b"HD t97 s5\r\n") is not None
     assert difference(b"HD t100 s5\r\n", b"HD t100 s6\r\n") is not None
     assert difference(b"HD t0\r\n", b"HD t-1\r\n") is not None
+    assert difference(b"ME a exp=9 la=1 cls=1\r\n", b"ME a exp=8 la=3 cls=7\r\n") is None
+    assert difference(b"ME a exp=9 la=1 cls=1\r\n", b"ME a exp=-1 la=1 cls=1\r\n") is not None
+    assert difference(b"ME a exp=9 la=1 cls=1\r\n", b"ME a exp=9 la=4 cls=1\r\n") is not None
 
 
 def test_values_are_compared_as_bytes_and_not_read_as_replies():
@@ -214,11 +219,12 @@ def test_the_generator_reaches_every_command_and_flag():
     verbs = {words[0] for words in lines}
     assert verbs >= {b"get", b"gets", b"gat", b"gats", b"set", b"add", b"replace", b"append",
                      b"prepend", b"cas", b"incr", b"decr", b"touch", b"delete", b"flush_all",
-                     b"verbosity", b"quit", b"mn", b"mg", b"ms", b"md", b"ma"}
-    for verb, flags in ((b"mg", b"bcfhkOqstvTNRu"), (b"ms", b"bckOqTFICM"), (b"md", b"bkOqICT"),
-                        (b"ma", b"bckOqtvNDJMC")):
+                     b"verbosity", b"quit", b"mn", b"mg", b"ms", b"md", b"ma", b"me"}
+    for verb, flags in ((b"mg", b"bcfhkOqstvTNRuPLI"), (b"ms", b"bckOqTFICMPLv"),
+                        (b"md", b"bkOqICTPLv"), (b"ma", b"bckOqtvNDJMCPLf")):
         seen = {word[:1] for words in lines if words[0] == verb for word in words[2:]}
         assert seen >= {bytes([flag]) for flag in flags}, verb
+    assert {words for words in map(b" ".join, lines)} >= set(ADMINISTRATION)
     assert any(words[-1] == b"noreply" for words in lines)
     refused = [command.split(b" ")[0] for command in commands if REFUSED_MARK.search(command)]
     assert {b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms"} <= set(refused)

@@ -5,8 +5,11 @@ that item's CAS number on the server that is asked. Replies are compared byte fo
 
   - CAS numbers, which the servers choose: the n-th number that one server shows must be the n-th
     that the other shows, everywhere it appears (a bijection);
-  - remaining times (t of the meta commands), which may differ by two seconds: the servers' seconds
-    do not begin together, and memcached counts dates from the second in which it started.
+  - remaining times (t of the meta commands; exp and la of me), which may differ by two seconds: the
+    servers' seconds do not begin together, and memcached counts dates from the second in which it
+    started;
+  - the class and the size that me shows, which are the server's own; and memcached's minus in front
+    of its time to live.
 
 `shrink` makes of a sequence that differs the shortest that still does.
 """
@@ -41,6 +44,38 @@ DAY_S = 86400
 PAST_DATE_S = 1_000_000_000
 FUTURE_DATE_S = 2_100_000_000
 """In 2001 and 2036. Not counted from now, so that a seed makes the same sequences on every day."""
+
+WRONG_FLAGS = b"aABdegGHijKlmnopQrSUVwWxXyYzZ!"
+"""That no meta command has, or only one of later memcacheds than 1.6.18."""
+
+MISPLACED_FLAGS = {
+    b"mg": [b"D5", b"J1", b"MS", b"I", b"F5", b"C5"],
+    b"ms": [b"v", b"f", b"s", b"t", b"h", b"u", b"D5", b"J1", b"R30"],
+    b"md": [b"v", b"f", b"s", b"t", b"h", b"u", b"D5", b"J1", b"R30", b"MS", b"F5"],
+    b"ma": [b"f", b"s", b"h", b"u", b"F5", b"R30"],
+}
+"""That another of them has. Neither E nor N of ms, which are of later memcacheds, nor T of ma, which
+memcached forgets if a number gets longer."""
+
+ADMINISTRATION = [
+    b"slabs", b"slabs foo", b"slabs reassign", b"slabs reassign 1", b"slabs reassign 5 5",
+    b"slabs reassign x 1", b"slabs reassign 0 64", b"slabs reassign 1 noreply", b"slabs noreply",
+    b"slabs automove", b"slabs automove x", b"slabs automove 3", b"slabs automove 0",
+    b"slabs automove 0 noreply", b"lru", b"lru foo", b"lru tune", b"lru tune 10 20 0.5",
+    b"lru tune 10 20 x 1", b"lru tune 50 40 1 1", b"lru tune 10 20 0 1", b"lru tune 10 20 0.1 2",
+    b"lru mode", b"lru mode foo", b"lru temp_ttl", b"lru temp_ttl x", b"lru noreply",
+    b"lru_crawler", b"lru_crawler foo", b"lru_crawler sleep", b"lru_crawler sleep x",
+    b"lru_crawler sleep 1000001", b"lru_crawler sleep 99999999999", b"lru_crawler sleep 100",
+    b"lru_crawler tocrawl x", b"lru_crawler tocrawl 0", b"lru_crawler crawl",
+    b"lru_crawler metadump", b"cache_memlimit", b"cache_memlimit x", b"cache_memlimit 7",
+    b"cache_memlimit 64", b"cache_memlimit 1000000001", b"cache_memlimit 1 2",
+    b"cache_memlimit 7 noreply", b"cache_memlimit -1", b"watch foo", b"watch fetchers foo",
+    b"watch noreply", b"watch foo noreply", b"shutdown", b"shutdown graceful", b"shutdown foo",
+    b"shutdown noreply", b"stats foo", b"stats detail", b"stats detail foo", b"stats cachedump",
+    b"stats cachedump 1", b"stats cachedump x 1", b"stats sizes", b"me",
+    b"verbosity 1 2", b"mn foo", b"mn q", b"mn 1 2 3",
+]
+"""What an operator says, and answers that leave everything as it is."""
 
 STORAGE_VERBS = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms")
 
@@ -106,11 +141,14 @@ class Generator:
         """One command of any kind."""
         kind = self.random.choices(
             [self.storage, self.retrieval, self.small, self.meta_get, self.meta_set,
-             self.meta_delete, self.meta_arithmetic, self.odd],
-            [24, 14, 22, 20, 20, 8, 12, 6],
+             self.meta_delete, self.meta_arithmetic, self.meta_debug, self.administration, self.odd],
+            [24, 14, 22, 20, 20, 8, 12, 4, 6, 6],
         )[0]
         step = kind()
         verb = step.split(b" ", 1)[0]
+        if verb == b"watch":
+            self.unsent = False
+            return SYNC_MARK + step  # memcached takes it as the first of a pipeline only
         if verb in (b"get", b"gets", b"gat", b"gats", b"mg"):
             self.unsent = True
         elif verb in (b"incr", b"decr", b"ma") and self.unsent:
@@ -280,8 +318,12 @@ class Generator:
         line = b" ".join(words)
         return line + (self.noreply() if not line.endswith(b"noreply") else b"") + b"\r\n"
 
-    def flags(self, choices):
-        """Some of the flags in random order; now and then one twice, or an unknown one."""
+    def administration(self):
+        """What has nothing to do with items."""
+        return self.random.choice(ADMINISTRATION) + b"\r\n"
+
+    def flags(self, verb, choices):
+        """Some of the flags in random order; now and then one twice, or a wrong one."""
         generator = self.random
         selected = [choice for choice in choices if generator.random() < 0.25]
         generator.shuffle(selected)
@@ -289,7 +331,12 @@ class Generator:
         if selected and fault < 0.02:
             selected.append(generator.choice(selected))
         elif fault < 0.04:
-            selected.insert(0, generator.choice([b"z", b"Q", b"!", b"1", b"G"]))
+            wrong = bytes([generator.choice(WRONG_FLAGS)]) + generator.choice([b"", b"", b"1", b"x"])
+            place = generator.randrange(len(selected) + 1)
+            selected.insert(place, generator.choice([wrong, wrong, b"1"]))
+        elif fault < 0.06:
+            place = generator.randrange(len(selected) + 1)
+            selected.insert(place, generator.choice(MISPLACED_FLAGS[verb]))
         return selected
 
     def meta_key(self, flags, plain, arithmetic):
@@ -340,7 +387,9 @@ class Generator:
         return line + (value + b"\r\n" if self.ended else self.data(value))
 
     def meta_expiry(self, flag):
-        """A flag with an expiry that is not over."""
+        """A flag with an expiry that is not over; or seldom with what is no number."""
+        if self.random.random() < 0.02:
+            return flag + self.bad_number()
         expiry = self.expiry()
         over = int(expiry) < 0 or 30 * DAY_S < int(expiry) <= PAST_DATE_S
         return flag + (b"0" if over else expiry)
@@ -353,7 +402,7 @@ class Generator:
 
     def meta_get(self):
         """mg with any of its flags."""
-        flags = self.flags([
+        flags = self.flags(b"mg", [
             b"v", b"v", b"k", b"f", b"s", b"t", b"c", b"h", b"h", b"q", b"u", self.opaque(), b"Pp", b"Lp",
             self.meta_expiry(b"N"), self.meta_expiry(b"T"),
             self.number_flag(b"R", [30, 500, 50000]),
@@ -366,16 +415,16 @@ class Generator:
         mode = b"M" + generator.choice([b"S", b"E", b"A", b"P", b"R"])
         if generator.random() < 0.03:
             mode = generator.choice([b"M", b"MX", b"Ms", b"MSS"])
-        flags = self.flags([
-            b"k", b"c", b"q", b"I", mode, mode, self.opaque(), self.meta_expiry(b"T"),
+        flags = self.flags(b"ms", [
+            b"k", b"c", b"q", b"I", b"Pp", b"Lp", mode, mode, self.opaque(), self.meta_expiry(b"T"),
             self.number_flag(b"F", [0, 1, 77, 2**32 - 1]), OWN_CAS,
         ])
         return self.meta_line(b"ms", unique(flags, generator), self.value(leading=mode == b"MP"))
 
     def meta_delete(self):
         """md with any of its flags."""
-        flags = self.flags([
-            b"k", b"q", b"I", b"I", self.opaque(), self.meta_expiry(b"T"),
+        flags = self.flags(b"md", [
+            b"k", b"q", b"I", b"I", b"Pp", b"Lp", self.opaque(), self.meta_expiry(b"T"),
             OWN_CAS,
         ])
         return self.meta_line(b"md", unique(flags, self.random))
@@ -386,12 +435,19 @@ class Generator:
         mode = b"M" + generator.choice([b"I", b"D", b"+", b"-"])
         if generator.random() < 0.03:
             mode = generator.choice([b"M", b"MX", b"Md", b"MII"])
-        flags = self.flags([
-            b"k", b"c", b"q", b"t", b"v", b"v", mode, mode, self.opaque(),
+        flags = self.flags(b"ma", [
+            b"k", b"c", b"q", b"t", b"v", b"v", b"Pp", b"Lp", mode, mode, self.opaque(),
             self.meta_expiry(b"N"), self.number_flag(b"D", [0, 1, 10, 2**32]),
             self.number_flag(b"J", [0, 13, 2**62]), OWN_CAS,
         ])
         return self.meta_line(b"ma", unique(flags, generator))
+
+    def meta_debug(self):
+        """me, but of no item that memcached has forgotten to have been read."""
+        while True:
+            line = self.meta_line(b"me", [])
+            if line.split()[1] not in self.counted:
+                return line
 
     def odd(self):
         """Lines that no client should send, and that leave the connection in step, or end it."""
@@ -535,12 +591,28 @@ def normalise(reply):
             for index in range(1, len(words)):
                 if words[index][:1] == b"c" and words[index][1:].isdigit():
                     words[index] = b"c" + name(words[index][1:])
+        elif words[0] == b"ME":
+            for index, word in enumerate(words):
+                key, _, value = word.partition(b"=")
+                if key == b"cas":
+                    words[index] = b"cas=" + name(value)
+                elif key == b"exp" and value != b"-1":
+                    words[index] = b"exp=" + value.removeprefix(b"-")
+                elif key in (b"cls", b"size"):
+                    words[index] = key
     return result
 
 
 def is_time(word):
-    """Whether a word of a meta reply is a remaining time."""
-    return word[:1] == b"t" and word[1:].isdigit()
+    """Whether a word of a meta reply is a remaining time, or one that has gone by."""
+    return re.fullmatch(rb"(t|exp=|la=)[0-9]+", word) is not None
+
+
+def are_near(one, other):
+    """Whether two such words are of the same kind and two seconds apart at most."""
+    name = one.rstrip(b"0123456789")
+    return (is_time(one) and is_time(other) and other.startswith(name)
+            and abs(int(one[len(name):]) - int(other[len(name):])) <= 2)
 
 
 def difference(first, second):
@@ -551,9 +623,8 @@ def difference(first, second):
         right = two[index] if index < len(two) else None
         if left == right:
             continue
-        if left and right and len(left) == len(right) and left[0] in (b"HD", b"VA") and all(
-            a == b or (is_time(a) and is_time(b) and abs(int(a[1:]) - int(b[1:])) <= 2)
-            for a, b in zip(left, right)
+        if left and right and len(left) == len(right) and left[0] in (b"HD", b"VA", b"ME") and all(
+            a == b or are_near(a, b) for a, b in zip(left, right)
         ):
             continue
         return f"line {index + 1} of the replies: {left!r} and {right!r}"
