@@ -2,11 +2,15 @@
 
 #include "base/hash.h"
 #include "proto/reply.h"
+#include "proto/uri.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 enum { PREFIXES_TABLE = 2048 /* places, a power of two; half of them stay empty */ };
+
+_Static_assert(REPLY_ROOM > URI_KEY_MAX + PREFIX_COUNTERS * (NUMBER_DIGITS_MAX + 8) + 16,
+               "a line fits");
 
 struct prefix {
     uint8_t size;
@@ -98,11 +102,22 @@ void prefixes_clear(struct prefixes *prefixes) {
     pthread_mutex_unlock(&prefixes->lock);
 }
 
+/* As memcached has it, but for what would end the word or the line: a client chooses its keys, and
+ * must not choose what others read as statistics. */
+static char *prefix_put_text(char *at, const struct prefix *prefix) {
+    for (unsigned i = 0; i < prefix->size; i++) {
+        struct bytes byte = bytes_from(&prefix->text[i], 1);
+        bool is_plain = (unsigned char)*byte.data > ' ' && *byte.data != 127;
+        at = is_plain ? reply_put(at, byte.data, 1) : uri_put(at, byte);
+    }
+    return at;
+}
+
 static void prefix_put(const struct prefix *prefix, struct buffer *replies) {
     static const char *const names[PREFIX_COUNTERS] = {" get ", " hit ", " set ", " del "};
     char *at = replies->data + replies->size;
     at = reply_put_text(at, "PREFIX ");
-    at = reply_put(at, prefix->text, prefix->size);
+    at = prefix_put_text(at, prefix);
     for (unsigned i = 0; i < PREFIX_COUNTERS; i++) {
         at = reply_put_text(at, names[i]);
         at = reply_put_number(at, prefix->counters[i]);

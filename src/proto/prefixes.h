@@ -26,7 +26,8 @@ void prefixes_count_get(struct prefixes *prefixes, struct bytes key, bool hit);
 /* Forgets all of them. */
 void prefixes_clear(struct prefixes *prefixes);
 
-/* Appends PREFIX <prefix> get <n> hit <n> set <n> del <n>\r\n for each. False: no memory. */
+/* Appends PREFIX <prefix> get <n> hit <n> set <n> del <n>\r\n for each; blanks and control
+ * characters in it become %NN. False: no memory. */
 bool prefixes_dump(struct prefixes *prefixes, struct buffer *replies);
 
 #endif

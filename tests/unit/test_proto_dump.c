@@ -160,6 +160,14 @@ static void detail_counts_keys_by_their_prefix(void **state) {
              "PREFIX  get 1 hit 1 set 1 del 1\r\nEND\r\nRESET\r\nEND\r\n");
 }
 
+static void detail_tells_no_line_that_a_key_made_up(void **state) {
+    struct talk *talk = *state;
+    talk_ask(talk, "stats detail on\r\n", "OK\r\n");
+    talk_ask(talk, "mg eA0KRU5EDQp/IHk6eg== b\r\n", "EN\r\n"); /* x, an END line, DEL, " y:z" */
+    talk_ask(talk, "stats detail dump\r\n",
+             "PREFIX x%0D%0AEND%0D%0A%7F%20y get 1 hit 0 set 0 del 0\r\nEND\r\n");
+}
+
 static void no_more_prefixes_are_counted_than_there_is_room_for(void **state) {
     struct talk *talk = *state;
     char line[64];
@@ -225,6 +233,7 @@ int main(void) {
         TALK(sizes_are_told_in_steps_of_32_bytes),
         TALK(the_crawlers_settings_say_what_memcached_says),
         TALK(detail_counts_keys_by_their_prefix),
+        TALK(detail_tells_no_line_that_a_key_made_up),
         TALK(no_more_prefixes_are_counted_than_there_is_room_for),
         TALK(what_an_operator_has_forbidden_is_refused),
         TALK(classes_are_told_in_the_shape_of_memcacheds),
