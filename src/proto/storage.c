@@ -35,8 +35,9 @@ enum storage_value storage_take_value(struct request *request, uint32_t length,
 }
 
 void storage_forget(struct request *request, struct bytes key) {
+    static const struct pool_delete replaced = {.uncounted = true};
     if (request->connection->evict) {
-        pool_delete(request->pool, request->thread, key, NULL);
+        pool_delete(request->pool, request->thread, key, &replaced);
     }
 }
 

@@ -474,11 +474,14 @@ enum status pool_delete(struct pool *pool, struct store_thread *thread, struct b
     static const struct pool_delete plain;
     const struct pool_delete *asked = request != NULL ? request : &plain;
     enum status status = change_run(pool, thread, key, plan_delete, (void *)(uintptr_t)asked, NULL);
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
-        count(pool, thread, status == STATUS_OK ? POOL_DELETE_HITS : POOL_DELETE_MISSES);
-        if (status == STATUS_OK) {
-            pool_count_class(pool, thread, POOL_CLASS_DELETE_HITS);
-        }
+    if (asked->uncounted) {
+        return status;
+    }
+    if (status == STATUS_OK && !asked->invalidate) {
+        count(pool, thread, POOL_DELETE_HITS);
+        pool_count_class(pool, thread, POOL_CLASS_DELETE_HITS);
+    } else if (status == STATUS_NOT_FOUND) {
+        count(pool, thread, POOL_DELETE_MISSES);
     }
     return status;
 }

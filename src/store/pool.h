@@ -163,6 +163,7 @@ struct pool_delete {
     uint32_t touch_expiry_s;
     bool set_cas; /* with invalidate: the new CAS (meta: E) */
     uint64_t new_cas;
+    bool uncounted; /* no client has asked for it: nothing for the counters */
 };
 
 /* OK, NOT_FOUND, EXISTS, NO_MEMORY, READ_ONLY. `request` may be NULL. */

@@ -113,6 +113,20 @@ def test_detail_counts_by_prefix_as_memcached_does(target):
         connection.ask(b"stats detail dump\r\n", b"END\r\n")
 
 
+def test_what_deletes_nothing_counts_as_no_delete(target):
+    """An item marked stale, and an old value that goes with a set that is refused."""
+    with target.connect() as connection:
+        before = connection.stats()
+        connection.set(b"k", b"v")
+        connection.ask(b"md k I\r\n", b"HD\r\n")
+        for key in (b"k", b"none"):
+            connection.ask(b"set %b 0 0 3000000\r\n" % key + b"v" * 3000000 + b"\r\n",
+                           b"SERVER_ERROR object too large for cache\r\n")
+        after = connection.stats()
+        for name in ("delete_hits", "delete_misses"):
+            assert after[name] == before[name]
+
+
 def test_sizes_are_counted_on_demand(stayd_connection):
     connection = stayd_connection
     connection.ask(b"stats sizes_enable\r\n", b"STAT sizes_status enabled\r\n")

@@ -856,8 +856,10 @@ static void counters_count_what_happened(void **state) {
              NULL);
     calculate(store, (struct pool_arithmetic){.delta = 1}, &number, NULL);
     calculate(store, (struct pool_arithmetic){.delta = 1, .decrement = true}, &number, NULL);
+    assert_int_equal(delete_with(store, (struct pool_delete){.invalidate = true}), STATUS_OK);
     store_delete(store, "k");
     store_delete(store, "k");
+    delete_with(store, (struct pool_delete){.uncounted = true});
     calculate(store, (struct pool_arithmetic){.delta = 1}, &number, NULL);
     store_set(store, "k", "1", clock_now_s() + 1);
     clock_advance_s(1);
