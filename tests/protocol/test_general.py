@@ -49,6 +49,15 @@ def test_an_unknown_command_is_an_error(connection, line):
     connection.ask(line + b"\r\n", b"ERROR\r\n")
 
 
+def test_me_tells_the_time_that_is_left(stayd_connection):
+    connection = stayd_connection
+    connection.set(b"k", b"v", expiry=1000)
+    connection.set(b"for-ever", b"v")
+    line = connection.ask(b"me k\r\n")
+    assert 995 <= int(re.search(rb" exp=(-?[0-9]+) la=0 ", line).group(1)) <= 1000
+    assert b" exp=-1 " in connection.ask(b"me for-ever\r\n")
+
+
 def test_a_unix_socket_speaks_the_same(stayd_target):
     with stayd_target.server.connect_socket(stayd_target.pool) as connection:
         assert connection.set(b"k", b"v") == b"STORED"

@@ -153,6 +153,15 @@ def test_a_client_that_resets_its_connection_is_told_with_its_address(servers):
         watcher.close()
 
 
+def test_watch_may_stand_behind_other_commands():
+    with Stayd() as stayd, stayd.connect("cache") as connection:
+        watcher = stayd.connect("cache")
+        watcher.send(b"set k 0 0 1\r\nv\r\nget k\r\nwatch fetchers\r\n")
+        watcher.expect(b"STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\nOK\r\n")
+        connection.get(b"k")
+        assert "key=k status=found" in hear(watcher, 1)[0]
+
+
 def test_the_twenty_first_watcher_is_refused():
     """With memcached's words, as its source has them: 1.6.18 itself keeps a lock, and hangs."""
     with Stayd() as stayd:
