@@ -267,8 +267,11 @@ static enum connection_next connection_rest(struct connection *connection) {
         return connection_await_verdict(connection);
     }
     if (!connection->closing) {
-        return connection->input_runnable || connection->readable ? CONNECTION_READY
-                                                                  : CONNECTION_IDLE;
+        if (connection->input_runnable || connection->readable) {
+            return CONNECTION_READY;
+        }
+        return connection->input.capacity > BUDGET_SMALL_BYTES ? CONNECTION_PARTIAL
+                                                               : CONNECTION_IDLE;
     }
     if (connection->input_ended) {
         return CONNECTION_END;
@@ -439,6 +442,7 @@ static enum connection_next connection_read(struct connection *connection,
         connection->failed = true;
         return CONNECTION_END;
     }
+    *progress = *progress || received > 0;
     if (received > 0 && (connection->input.size == 0 || input.size >= connection->input_wanted)) {
         return connection_answer(connection, loan, input, progress);
     }

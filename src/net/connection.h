@@ -20,7 +20,8 @@
  * While a client does not take its replies, nothing is read from it: a connection never owns more
  * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. What all of
  * them own together is bounded by the server's memory (net/budget.h); one that gets no more is told
- * so and closed. */
+ * so and closed. A client that stops in the middle of a large request is not waited for for ever.
+ */
 #ifndef STAYD_NET_CONNECTION_H
 #define STAYD_NET_CONNECTION_H
 
@@ -49,6 +50,7 @@ struct connection_loan {
 
 enum connection_next {
     CONNECTION_IDLE,    /* serve again when the socket is readable */
+    CONNECTION_PARTIAL, /* the same, and it owns half a large request: not for ever */
     CONNECTION_READY,   /* there is more to do: serve again after the others */
     CONNECTION_STALLED, /* serve again when the socket is writable */
     CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
@@ -59,11 +61,12 @@ enum connection_next {
 
 struct connection {
     /* of the worker */
-    struct list all;      /* in worker.connections */
-    struct list ready;    /* in worker.ready */
-    struct list watching; /* in worker.watching: its client watches */
-    struct list waited;   /* in worker.waited: stalled or lingering, until deadline_ms */
-    uint64_t deadline_ms; /* on the monotonic clock */
+    struct list all;                   /* in worker.connections */
+    struct list ready;                 /* in worker.ready */
+    struct list watching;              /* in worker.watching: its client watches */
+    struct list waited;                /* in worker.waited: until deadline_ms */
+    uint64_t deadline_ms;              /* on the monotonic clock */
+    uint64_t given_ms;                 /* when it came to the worker, on the same */
     _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
     _Atomic uint32_t served_s;         /* when it was served last, on the monotonic clock */
     bool watches_output;               /* epoll tells when the socket takes more */
@@ -109,7 +112,7 @@ void connection_take_verdict(struct connection *connection, enum auth_verdict ve
 void connection_destroy(struct connection *connection);
 
 /* Reads once at most, answers what is whole, and sends the replies: a bounded amount of work.
- * `*progress` says whether bytes were sent. */
+ * `*progress` says whether bytes were sent or received. */
 enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
                                       bool *progress);
 

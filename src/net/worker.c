@@ -49,9 +49,9 @@ struct worker {
     uint64_t now_ms;       /* on the monotonic clock, when this batch began */
     uint64_t idle_scan_ms; /* no connection can have been idle for too long before */
     struct list ready;     /* to be served in this batch */
-    struct list waited;    /* stalled or lingering */
-    struct list held;      /* waiting for a sync */
-    struct list watching;  /* whose clients watch; may be in the others as well */
+    struct list waited;   /* whose clients have a deadline: stalled, lingering, not logged in ... */
+    struct list held;     /* waiting for a sync */
+    struct list watching; /* whose clients watch; may be in the others as well */
     uint64_t scanned_ms;
     struct connection_loan loan;
     struct epoll_event events[WORKER_EVENTS];
@@ -107,6 +107,43 @@ static void worker_make_ready(struct worker *worker, struct connection *connecti
     }
 }
 
+/* How long the client may leave its connection like this; 0: for ever. */
+static uint32_t worker_get_patience_ms(const struct worker *worker,
+                                       const struct connection *connection,
+                                       enum connection_next next) {
+    switch (next) {
+    case CONNECTION_STALLED:
+    case CONNECTION_PARTIAL:
+        return worker->options->send_timeout_ms;
+    case CONNECTION_LINGER:
+        return WORKER_LINGER_MS;
+    case CONNECTION_IDLE:
+        return proto_is_admitted(&connection->proto) ? 0 : worker->options->send_timeout_ms;
+    default:
+        return 0;
+    }
+}
+
+/* Puts the connection under a deadline, or takes it out. A client that takes some of its replies,
+ * or sends some of its request, has the whole time again; one that lingers or has to log in has
+ * not. */
+static void worker_set_deadline(struct worker *worker, struct connection *connection,
+                                enum connection_next next, bool progress) {
+    uint32_t patience_ms = worker_get_patience_ms(worker, connection, next);
+    if (patience_ms == 0) {
+        list_remove(&connection->waited);
+        return;
+    }
+    bool moves = progress && (next == CONNECTION_STALLED || next == CONNECTION_PARTIAL);
+    if (worker_get_next(connection) != next || moves || list_is_empty(&connection->waited)) {
+        uint64_t begun_ms = next == CONNECTION_IDLE ? connection->given_ms : worker->now_ms;
+        connection->deadline_ms = begun_ms + patience_ms;
+    }
+    if (list_is_empty(&connection->waited)) {
+        list_append(&worker->waited, &connection->waited);
+    }
+}
+
 /* Takes what the acceptor has given. */
 static void worker_take_given(struct worker *worker) {
     uint64_t ignored;
@@ -124,6 +161,8 @@ static void worker_take_given(struct worker *worker) {
         struct epoll_event event = {worker_wanted_events(false), {.ptr = connection}};
         list_remove(&connection->all);
         worker_note_served(worker, connection);
+        connection->given_ms = worker->now_ms;
+        worker_set_deadline(worker, connection, CONNECTION_IDLE, false);
         pthread_mutex_lock(&worker->connections_lock);
         list_append(&worker->connections, &connection->all);
         pthread_mutex_unlock(&worker->connections_lock);
@@ -144,25 +183,6 @@ static bool worker_watch_output(struct worker *worker, struct connection *connec
     struct epoll_event event = {worker_wanted_events(output), {.ptr = connection}};
     connection->watches_output = output;
     return epoll_ctl(worker->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event) == 0;
-}
-
-/* Puts the connection under a deadline, or takes it out. A client that takes some of its replies
- * has the whole time again; one that lingers has not. */
-static void worker_set_deadline(struct worker *worker, struct connection *connection,
-                                enum connection_next next, bool progress) {
-    bool is_waited = next == CONNECTION_STALLED || next == CONNECTION_LINGER;
-    if (!is_waited) {
-        list_remove(&connection->waited);
-        return;
-    }
-    if (worker_get_next(connection) != next || (progress && next == CONNECTION_STALLED)) {
-        connection->deadline_ms =
-            worker->now_ms +
-            (next == CONNECTION_STALLED ? worker->options->send_timeout_ms : WORKER_LINGER_MS);
-    }
-    if (list_is_empty(&connection->waited)) {
-        list_append(&worker->waited, &connection->waited);
-    }
 }
 
 static void worker_serve(struct worker *worker, struct connection *connection) {
@@ -226,6 +246,16 @@ static void worker_serve_ready(struct worker *worker) {
     }
 }
 
+static void worker_log_deadline(enum connection_next last) {
+    if (last == CONNECTION_STALLED) {
+        log_debug("closing a connection whose client takes no replies");
+    } else if (last == CONNECTION_PARTIAL) {
+        log_debug("closing a connection whose client does not send the rest of its request");
+    } else if (last == CONNECTION_IDLE) {
+        log_debug("closing a connection whose client does not log in");
+    }
+}
+
 /* Closes the connections whose deadline has passed. */
 static void worker_check_deadlines(struct worker *worker) {
     if (worker->now_ms - worker->scanned_ms < WORKER_SCAN_MS) {
@@ -236,12 +266,16 @@ static void worker_check_deadlines(struct worker *worker) {
     for (struct list *link = worker->waited.next; link != &worker->waited; link = next) {
         struct connection *connection = list_entry(link, struct connection, waited);
         next = link->next;
-        if (worker->now_ms >= connection->deadline_ms) {
-            if (worker_get_next(connection) == CONNECTION_STALLED) {
-                log_debug("closing a connection whose client takes no replies");
-            }
-            worker_close(worker, connection, "error");
+        if (worker->now_ms < connection->deadline_ms) {
+            continue;
         }
+        enum connection_next last = worker_get_next(connection);
+        if (worker_get_patience_ms(worker, connection, last) == 0) {
+            list_remove(&connection->waited); /* it has logged in meanwhile */
+            continue;
+        }
+        worker_log_deadline(last);
+        worker_close(worker, connection, "error");
     }
 }
 
@@ -367,7 +401,8 @@ static void worker_finish_connections(struct worker *worker) {
             struct connection *connection = list_entry(link, struct connection, all);
             next = link->next;
             enum connection_next last = worker_get_next(connection);
-            if (last == CONNECTION_IDLE || last == CONNECTION_LINGER) {
+            if (last == CONNECTION_IDLE || last == CONNECTION_PARTIAL ||
+                last == CONNECTION_LINGER) {
                 worker_close(worker, connection, "shutdown");
             }
         }
@@ -481,6 +516,8 @@ static void workers_watch_syncs(struct workers *workers, bool watch) {
 
 static const char *worker_describe_state(enum connection_next next) {
     switch (next) {
+    case CONNECTION_PARTIAL:
+        return "conn_nread";
     case CONNECTION_READY:
         return "conn_parse_cmd";
     case CONNECTION_STALLED:

@@ -29,7 +29,9 @@ struct worker_options {
     struct proto_server *server;
     const struct listener *listeners; /* all that connections may come from */
     unsigned listener_count;
-    uint32_t send_timeout_ms; /* a client that takes no reply for so long is dropped */
+    /* A client is dropped that for so long takes none of its replies, sends no more of a large
+     * request, or does not log in where it must. */
+    uint32_t send_timeout_ms;
 };
 
 struct tls_session;

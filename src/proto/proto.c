@@ -356,6 +356,10 @@ bool proto_finish_login(struct proto_connection *connection, struct store_thread
     return true;
 }
 
+bool proto_is_admitted(const struct proto_connection *connection) {
+    return connection->admitted;
+}
+
 bool proto_refuse_input(const struct proto_connection *connection, struct buffer *replies) {
     return connection->progress.protocol == PROTO_BINARY ||
            buffer_append_string(replies, REPLY_NO_MEMORY_READING);

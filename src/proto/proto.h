@@ -143,6 +143,9 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies);
 
+/* Whether the client is logged in, or need not be. */
+bool proto_is_admitted(const struct proto_connection *connection);
+
 /* There is no memory for the request that has begun to come: says so, in the text protocol; a
  * binary reply would have to know which request it was. The caller closes. False: no memory for
  * that. */

@@ -6,6 +6,7 @@
  * everything and closes; then all must have been said that a second party says to the same bytes.
  */
 #include "check.h"
+#include "net/budget.h"
 #include "net/connection.h"
 #include "net/listener.h"
 #include "party.h"
@@ -57,10 +58,13 @@ static void stage_check_memory(const struct stage *stage) {
     check(stage->loan.replies.size == 0, "what is lent is given back empty");
     check(connection->input.size <= INPUT_MAX, "half a request is bounded");
     check(connection->output.size <= OUTPUT_MAX, "unsent replies are bounded");
-    if (stage->next == CONNECTION_IDLE) {
+    if (stage->next == CONNECTION_IDLE || stage->next == CONNECTION_PARTIAL) {
         check(connection->output.capacity == 0, "an idle connection owns no output");
         check(connection->input.size > 0 || connection->input.capacity == 0,
               "an idle connection owns no input, but half a request");
+        check((connection->input.capacity > BUDGET_SMALL_BYTES) ==
+                  (stage->next == CONNECTION_PARTIAL),
+              "half a large request is not waited for for ever");
     }
 }
 
@@ -71,12 +75,14 @@ static void stage_settle(struct stage *stage) {
         struct connection *connection = stage->connection;
         check(serves < SERVES_MAX, "a connection comes to rest");
         size_t heard = wire.heard.size;
+        uint64_t received = stage->loan.bytes_read;
         bool progress;
         parties_go_online(stage->parties, &stage->parties->one);
         stage->next = connection_serve(connection, &stage->loan, &progress);
         parties_go_offline(stage->parties);
         check(wire.heard.size - heard <= TURN_BYTES_MAX, "a turn is bounded");
-        check(progress == (wire.heard.size > heard), "progress is what was sent");
+        bool moved = wire.heard.size > heard || stage->loan.bytes_read > received;
+        check(progress ? moved : wire.heard.size == heard, "progress is what was sent or received");
         if (stage->next == CONNECTION_END) {
             connection_destroy(connection);
             stage->connection = NULL;

@@ -205,6 +205,26 @@ def test_who_has_logged_in_once_pays_for_the_hash_once():
         assert time.monotonic() - begun > first / 5
 
 
+def test_who_does_not_log_in_is_closed_and_who_has_is_not():
+    """Neither asking nor guessing lets a stranger stay."""
+    with Guarded(f"bob:{SLOW}\nann:plain\n", server={"send_timeout": "1s"}) as server:
+        with (server.connect("cache") as open_to_all, server.connect("sessions") as ann,
+              server.connect("sessions") as bob):
+            ann.ask(login("ann", "plain"), b"STORED\r\n")
+            bob.ask(login(), b"STORED\r\n")
+            silent, asking = server.connect("sessions"), server.connect("sessions")
+            guessing = server.connect("sessions")
+            guessing.send(login("ann", "wrong"))
+            begun = time.monotonic()
+            with pytest.raises((OSError, AssertionError), match="closed|reset|pipe"):
+                while time.monotonic() - begun < 10:
+                    asking.ask(b"get a\r\n" * 2000, UNAUTHENTICATED * 2000)
+            silent.expect_closed()
+            assert guessing.read_to_end() == FAILURE
+            for welcome in (bob, ann, open_to_all):
+                welcome.ask(b"mn\r\n", b"MN\r\n")
+
+
 @pytest.mark.parametrize("password,answer", [("secret", b"STORED\r\n"), ("wrong", FAILURE)])
 def test_the_same_login_many_times_at_once_is_one_guess(password, answer):
     """As the workers of a web server log in, all of them, when the daemon has restarted."""

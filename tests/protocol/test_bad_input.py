@@ -181,6 +181,28 @@ def never_read(pool, value_bytes, request_bytes):
             assert stayd.resident_bytes() - before < 16 << 20
 
 
+def test_a_client_that_stops_in_the_middle_of_a_large_request_is_closed():
+    """One that goes on, if slowly, is not; nor is one whose half request takes no memory to speak of."""
+    with Stayd(server={"send_timeout": "1s"}) as stayd:
+        with (stayd.connect("cache") as stopped, stayd.connect("cache") as slow,
+              stayd.connect("cache") as small):
+            small.send(b"set s 0 0 5\r\nva")
+            value = b"v" * 100_000
+            for connection in (stopped, slow):
+                connection.send(b"set k 0 0 100000\r\n" + value[:40_000])
+            closed = select.poll()
+            closed.register(stopped.socket, select.POLLHUP | select.POLLIN)
+            sent = 40_000
+            while not closed.poll(300):
+                slow.send(value[sent:sent + 1000])
+                sent += 1000
+                assert sent < 90_000, "still open 15 s after a send_timeout of 1 s"
+            assert sent > 42_000
+            stopped.expect_closed()
+            slow.ask(value[sent:] + b"\r\n", b"STORED\r\n")
+            small.ask(b"lue\r\n", b"STORED\r\n")
+
+
 def test_many_clients_that_never_read_cost_bounded_memory():
     with Stayd(server={"send_timeout": "1m"}) as stayd:
         with stayd.connect("sessions") as witness:
