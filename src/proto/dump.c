@@ -13,6 +13,7 @@ enum {
     DUMP_LINE_MAX = 1024,        /* a key in which each byte takes three, and seven numbers */
     DUMP_CLASS_MAX = 63,         /* memcached's largest class of slabs */
     DUMP_SIZE_STEP = 32,         /* bytes of `stats sizes` */
+    DUMP_HISTOGRAMS_MAX = 8,     /* of one pool at once: each takes a quarter of item_max */
     DUMP_SLEEP_MAX_US = 1000000, /* memcached's */
 };
 
@@ -122,22 +123,43 @@ static void dump_visit(void *context, const struct pool_scanned *scanned) {
     }
 }
 
+/* NULL: memory is short, or as many histograms are under way as one pool may have. */
+static uint64_t *dump_create_sizes(struct proto_service *service, size_t count) {
+    uint64_t *sizes = NULL;
+    if (atomic_fetch_add(&service->histograms, 1) < DUMP_HISTOGRAMS_MAX) {
+        sizes = calloc(count, sizeof *sizes);
+    }
+    if (sizes == NULL) {
+        atomic_fetch_sub(&service->histograms, 1);
+    }
+    return sizes;
+}
+
+static void dump_destroy_sizes(struct proto_service *service, struct proto_dump *dump) {
+    if (dump->sizes != NULL) {
+        free(dump->sizes);
+        dump->sizes = NULL;
+        atomic_fetch_sub(&service->histograms, 1);
+    }
+}
+
 static enum request_end dump_begin(struct request *request, enum proto_dump_kind kind,
                                    uint32_t classes) {
+    struct proto_service *service = request->connection->service;
     struct proto_dump *dump = &request->progress->dump;
     *dump = (struct proto_dump){.kind = kind, .classes = classes};
     if (kind == PROTO_DUMP_SIZES) {
         /* Every size that a record can have, rounded up: item_max and less than 100 bytes. */
         dump->sizes_count = request->connection->item_max_bytes / DUMP_SIZE_STEP + 4;
-        dump->sizes = calloc(dump->sizes_count, sizeof *dump->sizes);
+        dump->sizes = dump_create_sizes(service, dump->sizes_count);
         if (dump->sizes == NULL) {
             reply_text(request, "SERVER_ERROR out of memory writing stats\r\n");
             return REQUEST_DONE;
         }
     }
     request->progress->phase = PROTO_PHASE_DUMP;
-    atomic_fetch_add(&request->connection->service->dumps_running, 1);
-    atomic_fetch_add(&request->connection->service->dumps_started, 1);
+    atomic_fetch_add(&service->dumps_running, 1);
+    atomic_fetch_add(&service->dumps_started, 1);
     return REQUEST_PAUSED;
 }
 
@@ -151,8 +173,7 @@ void dump_abandon(struct proto_connection *connection) {
         connection->progress.phase = PROTO_PHASE_LINE;
         atomic_fetch_sub(&connection->service->dumps_running, 1);
     }
-    free(dump->sizes);
-    dump->sizes = NULL;
+    dump_destroy_sizes(connection->service, dump);
 }
 
 /* All items have been visited. The histogram is told from here on, as much as fits a step; true:

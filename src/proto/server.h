@@ -113,6 +113,7 @@ struct proto_service {
     _Atomic uint32_t crawler_sleep_us;
     _Atomic uint32_t crawler_limit;
     _Atomic uint64_t dumps_running;
+    _Atomic unsigned histograms; /* of those: stats sizes */
     _Atomic uint64_t dumps_started;
 };
 

@@ -105,6 +105,32 @@ static void sizes_are_told_in_steps_of_32_bytes(void **state) {
     talk_ask(talk, "stats sizes\r\n", "STAT sizes_status disabled\r\nEND\r\n");
 }
 
+static void histograms_take_a_bounded_amount_of_memory(void **state) {
+    enum { AT_ONCE = 8 };
+    struct talk *talk = *state;
+    struct proto_connection others[AT_ONCE];
+    struct buffer said = {0};
+    size_t consumed;
+    size_t wanted;
+    store_many(talk);
+    talk_ask(talk, "stats sizes_enable\r\n", "STAT sizes_status enabled\r\n");
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        proto_connection_init(&others[i], &talk->service);
+        assert_int_equal(proto_process(&others[i], &talk->thread,
+                                       bytes_from_string("stats sizes\r\n"), &consumed, &wanted,
+                                       &said),
+                         PROTO_FLUSH);
+    }
+    talk_ask(talk, "stats sizes\r\nmn\r\n", "SERVER_ERROR out of memory writing stats\r\nMN\r\n");
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        proto_connection_finish(&others[i]);
+    }
+    talk_send(talk, bytes_from_string("stats sizes\r\n"));
+    assert_memory_equal(talk->replies.data, "STAT 32 ", 8);
+    talk->replies.size = 0;
+    buffer_finish(&said);
+}
+
 static void the_crawlers_settings_say_what_memcached_says(void **state) {
     struct talk *talk = *state;
     static const char *const lines[][2] = {
@@ -232,6 +258,7 @@ int main(void) {
         TALK(a_dump_ends_with_its_connection),
         TALK(sizes_are_told_in_steps_of_32_bytes),
         TALK(the_crawlers_settings_say_what_memcached_says),
+        TALK(histograms_take_a_bounded_amount_of_memory),
         TALK(detail_counts_keys_by_their_prefix),
         TALK(detail_tells_no_line_that_a_key_made_up),
         TALK(no_more_prefixes_are_counted_than_there_is_room_for),
