@@ -74,8 +74,7 @@ enum request_end shutdown_run(struct request *request, unsigned variant) {
     return REQUEST_CLOSES;
 }
 
-/* cache_memlimit <megabytes>: a pool keeps the memory that it was opened with, so any other amount
- * than that is one that cannot be had. */
+/* cache_memlimit <megabytes> */
 enum request_end memory_limit_run(struct request *request, unsigned variant) {
     (void)variant;
     enum { LEAST_MB = 8, MOST_MB = 1000000000 }; /* memcached's */
@@ -88,10 +87,10 @@ enum request_end memory_limit_run(struct request *request, unsigned variant) {
         reply_text(request, "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n");
     } else if (megabytes > MOST_MB) {
         reply_text(request, "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n");
-    } else if (megabytes == pool_get_options(request->pool)->memory_bytes >> 20) {
-        reply_text(request, "OK\r\n");
-    } else {
+    } else if (pool_set_memory_limit(request->pool, megabytes << 20) != STATUS_OK) {
         reply_text(request, "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n");
+    } else {
+        reply_text(request, "OK\r\n");
     }
     return REQUEST_DONE;
 }

@@ -109,11 +109,12 @@ static void stats_put_counters(struct stats_sink *sink, const struct pool_stats 
     }
 }
 
-static void stats_put_pool(struct stats_sink *sink, const struct pool_options *options,
+static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
                            const struct pool_stats *stats) {
+    const struct pool_options *options = pool_get_options(pool);
     stats_put_u64(sink, "bytes", stats->live_bytes);
     stats_put_u64(sink, "curr_items", stats->items);
-    stats_put_u64(sink, "limit_maxbytes", options->memory_bytes);
+    stats_put_u64(sink, "limit_maxbytes", pool_get_memory_limit(pool));
     stats_put_u64(sink, "hash_bytes", stats->index_bytes);
     stats_put_u64(sink, "hash_power_level", stats->index_power);
     stats_put_u64(sink, "hash_is_expanding", 0); /* it grows by a bucket at a time */
@@ -155,7 +156,7 @@ void stats_put_general(struct stats_listing *listing) {
     stats_put_tls(listing);
     stats_put_memory(listing->sink, &listing->connection->service->server->memory);
     stats_put_counters(listing->sink, &stats);
-    stats_put_pool(listing->sink, pool_get_options(listing->connection->pool), &stats);
+    stats_put_pool(listing->sink, listing->connection->pool, &stats);
     const struct proto_service *service = listing->connection->service;
     stats_put_u64(listing->sink, "lru_crawler_running", stats_load(&service->dumps_running));
     struct watch_stats watched = watch_get_stats(service->watch);

@@ -96,7 +96,7 @@ void stats_put_settings(struct stats_listing *listing) {
     struct stats_sink *sink = listing->sink;
     const struct proto_service *service = listing->connection->service;
     const struct pool_options *options = pool_get_options(listing->connection->pool);
-    stats_put_u64(sink, "maxbytes", options->memory_bytes);
+    stats_put_u64(sink, "maxbytes", pool_get_memory_limit(listing->connection->pool));
     stats_put_u64(sink, "maxconns", service->server->max_connections);
     settings_put_listeners(listing);
     stats_put(sink, "evictions", "%s", options->evict ? "on" : "off");

@@ -199,7 +199,9 @@ static bool daemon_open_pools(struct daemon *daemon) {
     }
     struct listener *listener = daemon->listeners;
     for (unsigned i = 0; i < config->pool_count; i++) {
-        struct pool *pool = pool_open(&config->pools[i].options, daemon->grace, error);
+        struct pool_options options = config->pools[i].options;
+        options.memory_fixed = daemon->process->lock_memory; /* addresses would be memory (-k) */
+        struct pool *pool = pool_open(&options, daemon->grace, error);
         if (pool == NULL) {
             log_error("cannot open pool %s: %s", config->pools[i].options.name, error);
             return false;

@@ -119,7 +119,7 @@ static bool change_over_limit(const struct change_attempt *attempt) {
            atomic_load_explicit(&pool->view.index->live_bytes, memory_order_relaxed) +
                    atomic_load_explicit(&pool->view.index->marker_bytes, memory_order_relaxed) +
                    attempt->size >
-               pool->live_limit_bytes;
+               atomic_load_explicit(&pool->live_limit_bytes, memory_order_relaxed);
 }
 
 /* Writes the tombstone, if one is due, and returns where the item's own record goes. */

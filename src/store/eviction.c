@@ -15,7 +15,7 @@ static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERG
     uint64_t above = 0; /* the generation of the one chosen last */
     unsigned count = 0;
     uint32_t class = 0;
-    unsigned most = pool->view.segment_count / 4;
+    unsigned most = segments_in_force(&pool->segments) / 4;
     most = most < EVICTION_MERGE ? most : EVICTION_MERGE;
     while (count < most) {
         int64_t oldest = SEGMENT_NONE;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "store/compaction.h"
 #include "store/eviction.h"
+#include "store/memory_limit.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -33,8 +34,9 @@ static const unsigned janitor_gains[] = {
 
 /* Begins to free segments when no more than this many are left. */
 static uint32_t janitor_low_water(const struct pool *pool) {
-    uint32_t ahead = pool->view.segment_count / 64;
-    return pool->segments.reserve[SEGMENT_FOR_NEW] + (ahead > 1 ? ahead : 1);
+    uint32_t ahead = segments_allowed(&pool->segments) / 64;
+    return atomic_load_explicit(&pool->segments.reserve[SEGMENT_FOR_NEW], memory_order_relaxed) +
+           (ahead > 1 ? ahead : 1); /* relaxed: a number */
 }
 
 static bool janitor_short(struct pool *pool) {
@@ -176,7 +178,8 @@ static bool janitor_seal_one(struct pool *pool, uint32_t gain_bytes) {
 static bool janitor_is_tired(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     uint64_t capacity = segment_capacity(&pool->segments);
-    if (janitor->moved_bytes <= JANITOR_TIRED_AFTER * capacity * pool->view.segment_count) {
+    if (janitor->moved_bytes <=
+        JANITOR_TIRED_AFTER * capacity * segments_in_force(&pool->segments)) {
         return false;
     }
     uint64_t gain = compaction_gain_bytes(pool);
@@ -216,7 +219,7 @@ static unsigned janitor_reclaim_by_compaction(struct pool *pool, enum janitor_ur
     unsigned freed = compaction_run(pool, least_gain, now_s);
     uint64_t markers = atomic_load(&pool->view.index->marker_bytes);
     if (markers > segment_capacity(&pool->segments) &&
-        (freed == 0 || markers > pool->live_limit_bytes / JANITOR_MARKER_SHARE)) {
+        (freed == 0 || markers > atomic_load(&pool->live_limit_bytes) / JANITOR_MARKER_SHARE)) {
         freed += compaction_run_oldest(pool, now_s);
     }
     return freed;
@@ -270,10 +273,35 @@ static void janitor_note_room(struct pool *pool) {
     bool quiet = clock_monotonic_ms() - atomic_load(&janitor->refused_ms) >= JANITOR_QUIET_MS;
     if (atomic_load(&janitor->full) && quiet &&
         segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
-        atomic_load(&pool->view.index->live_bytes) < pool->live_limit_bytes / 100 * 99) {
+        atomic_load(&pool->view.index->live_bytes) <
+            atomic_load(&pool->live_limit_bytes) / 100 * 99) {
         atomic_store(&janitor->full, false);
         log_info("pool %s has room for new keys again", pool->options.name);
     }
+}
+
+/* Lets what was freed become spare where the limit asks for that, and goes on at once while it
+ * still does. Where nothing more can be freed, what is ahead for new keys goes too. */
+static void janitor_note_limit(struct pool *pool, bool too_large, unsigned freed) {
+    memory_limit_follow(pool, freed > 0 || !too_large
+                                  ? janitor_low_water(pool)
+                                  : atomic_load(&pool->segments.reserve[SEGMENT_FOR_UPDATE]) + 1);
+    if (freed > 0 && memory_limit_exceeded(pool)) {
+        atomic_store(&pool->janitor.wanted, true);
+    }
+}
+
+/* When the pool will be full at the rate of the last minute. */
+static void janitor_note_full_in(struct pool *pool, uint64_t bytes) {
+    struct janitor *janitor = &pool->janitor;
+    uint64_t limit = atomic_load(&pool->live_limit_bytes);
+    uint64_t full_in_s = UINT64_MAX;
+    if (janitor->rate > 0) {
+        uint64_t left = limit > bytes ? limit - bytes : 0;
+        full_in_s = (uint64_t)((double)left / janitor->rate);
+    }
+    janitor->rate_limit_bytes = limit;
+    atomic_store(&janitor->full_in_s, full_in_s);
 }
 
 /* Tells from how the pool grew lately when it will be full. */
@@ -284,15 +312,15 @@ static void janitor_note_rate(struct pool *pool) {
     uint64_t bytes = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes);
     uint64_t elapsed_ms = now_ms - janitor->rate_since_ms;
     if (janitor->rate_since_ms != 0 && elapsed_ms < JANITOR_RATE_MS) {
+        if (janitor->rate_limit_bytes != atomic_load(&pool->live_limit_bytes)) {
+            janitor_note_full_in(pool, bytes);
+        }
         return;
     }
-    uint64_t full_in_s = UINT64_MAX;
-    if (janitor->rate_since_ms != 0 && bytes > janitor->rate_from_bytes) {
-        uint64_t grown = bytes - janitor->rate_from_bytes;
-        uint64_t left = pool->live_limit_bytes > bytes ? pool->live_limit_bytes - bytes : 0;
-        full_in_s = (uint64_t)((double)left / (double)grown * (double)elapsed_ms / 1000);
-    }
-    atomic_store(&janitor->full_in_s, full_in_s);
+    bool grew = janitor->rate_since_ms != 0 && bytes > janitor->rate_from_bytes;
+    janitor->rate =
+        grew ? (double)(bytes - janitor->rate_from_bytes) * 1000 / (double)elapsed_ms : 0;
+    janitor_note_full_in(pool, bytes);
     janitor->rate_since_ms = now_ms;
     janitor->rate_from_bytes = bytes;
 }
@@ -309,11 +337,14 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
         return;
     }
     pool_flush_due(pool, now_s);
+    memory_limit_follow(pool, janitor_low_water(pool));
     janitor_seal_flushed(pool);
     unsigned freed = janitor_free_dead(pool, now_s);
-    bool tried = janitor_short(pool);
+    bool too_large = memory_limit_exceeded(pool);
+    bool tried = janitor_short(pool) || too_large;
     if (tried) {
-        bool for_kept = waited_for[SEGMENT_FOR_UPDATE] || waited_for[SEGMENT_FOR_REMOVAL];
+        bool for_kept =
+            too_large || waited_for[SEGMENT_FOR_UPDATE] || waited_for[SEGMENT_FOR_REMOVAL];
         freed += janitor_reclaim(pool,
                                  for_kept                      ? JANITOR_FOR_KEPT
                                  : waited_for[SEGMENT_FOR_NEW] ? JANITOR_FOR_NEW
@@ -322,6 +353,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     } else {
         janitor_sweep(pool, false, now_s);
     }
+    janitor_note_limit(pool, too_large, freed);
     janitor->balance +=
         (int64_t)freed - (atomic_load(&pool->segments.opened_for_janitor) - opened_before);
     if (janitor->balance > 0) {

@@ -44,12 +44,14 @@ struct janitor {
     /* only the janitor's thread touches these */
     uint64_t rate_since_ms; /* monotonic: when the measured minute began */
     uint64_t rate_from_bytes;
-    int64_t balance;          /* segments freed less segments taken, since moved_bytes was 0 */
-    uint64_t moved_bytes;     /* since it last freed more than it took */
-    uint64_t tired_gain;      /* bytes that could be gained when moving had gained nothing; or 0 */
-    uint32_t swept;           /* the segment that was swept last */
-    unsigned usual_threshold; /* of eviction, see eviction.c */
-    bool pairs_synced;        /* what lies in the segments of this batch is on the disk */
+    double rate;               /* bytes a second that were added in the last one, less what went */
+    uint64_t rate_limit_bytes; /* the live limit that full_in_s is about */
+    int64_t balance;           /* segments freed less segments taken, since moved_bytes was 0 */
+    uint64_t moved_bytes;      /* since it last freed more than it took */
+    uint64_t tired_gain;       /* bytes that could be gained when moving had gained nothing; or 0 */
+    uint32_t swept;            /* the segment that was swept last */
+    unsigned usual_threshold;  /* of eviction, see eviction.c */
+    bool pairs_synced;         /* what lies in the segments of this batch is on the disk */
 };
 
 /* Starts the thread. False if the system refuses. */

@@ -85,6 +85,13 @@ enum status mapping_create_memory(struct mapping *mapping, const char *name, uin
     return STATUS_OK;
 }
 
+void mapping_return_memory(const struct mapping *mapping, uint64_t offset, uint64_t size_bytes) {
+    if (fallocate(mapping->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)size_bytes) != 0) {
+        log_warning("cannot give memory back to the system: %m");
+    }
+}
+
 uint32_t mapping_header_crc(const struct layout_data_header *header) {
     return hash_crc32c(0, header, offsetof(struct layout_data_header, header_crc));
 }

@@ -25,6 +25,10 @@ void mapping_finish(struct mapping *mapping);
 enum status mapping_create_memory(struct mapping *mapping, const char *name, uint64_t size_bytes,
                                   char error[POOL_ERROR_MAX]);
 
+/* Gives the memory of a part back to the system: it reads as zero, and costs nothing until it is
+ * written. Of a mapping made by mapping_create_memory. */
+void mapping_return_memory(const struct mapping *mapping, uint64_t offset, uint64_t size_bytes);
+
 /* data_dir/NAME.pool: opens it, letting it grow to the memory in the options, or makes one of the
  * geometry in `wanted`, preallocated, all zero behind its header. Locked against a second daemon. A
  * file that is not sound, or cannot serve the options, is refused and left as it is. */

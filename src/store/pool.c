@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "store/age_limits.h"
+#include "store/memory_limit.h"
 #include "store/pool_private.h"
 #include "store/resize.h"
 
@@ -19,7 +20,6 @@ enum {
     POOL_SEGMENT_MIN = 64 << 10, /* bytes */
     POOL_SEGMENT_MAX = 4 << 20,  /* unless item_max needs more */
     POOL_ITEM_MAX_MIN = 1 << 10,
-    POOL_LIVE_PERCENT = 95, /* evict = no: beyond it new keys are refused */
 };
 
 /* Segments are a 256th of the memory, but hold the largest item. */
@@ -121,9 +121,26 @@ void pool_set_view(struct pool *pool) {
         .overflow_max = header->overflow_max,
         .hash_seed = header->hash_seed,
     };
-    pool->live_limit_bytes = (uint64_t)header->segment_count *
-                             (header->segment_bytes - sizeof(struct layout_segment_header)) / 100 *
-                             POOL_LIVE_PERCENT;
+}
+
+/* Both mappings of a volatile pool, with room for as many segments as the header says. */
+static enum status pool_map_memory(struct pool *pool, struct layout_data_header *planned,
+                                   struct layout_index_header *planned_index, char *error) {
+    uint64_t bytes = LAYOUT_PAGE + (uint64_t)planned->segment_bytes * planned->segment_count;
+    planned->header_crc = mapping_header_crc(planned);
+    pool_plan_index(planned, planned_index);
+    enum status status =
+        mapping_create_memory(&pool->data_mapping, pool->options.name, bytes, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    memcpy(pool->data_mapping.base, planned, sizeof *planned);
+    status = mapping_create_memory(&pool->index_mapping, pool->options.name,
+                                   index_size(planned_index), error);
+    if (status != STATUS_OK) {
+        mapping_finish(&pool->data_mapping);
+    }
+    return status;
 }
 
 /* Gets both mappings. `*attached`: the index is the one that the last clean stop left. */
@@ -149,13 +166,11 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
         status = mapping_create_index(&pool->index_mapping, &pool->options,
                                       index_size(&planned_index), error);
     } else {
-        uint64_t bytes = LAYOUT_PAGE + (uint64_t)planned.segment_bytes * planned.segment_count;
-        pool_plan_index(&planned, &planned_index);
-        status = mapping_create_memory(&pool->data_mapping, pool->options.name, bytes, error);
-        if (status == STATUS_OK) {
-            memcpy(pool->data_mapping.base, &planned, sizeof planned);
-            status = mapping_create_memory(&pool->index_mapping, pool->options.name,
-                                           index_size(&planned_index), error);
+        struct layout_data_header raised = planned;
+        raised.segment_count = memory_limit_reserve(&pool->options, &planned);
+        status = pool_map_memory(pool, &raised, &planned_index, error);
+        if (status != STATUS_OK) { /* a limit of addresses (ulimit -v), as a rule */
+            status = pool_map_memory(pool, &planned, &planned_index, error);
         }
     }
     if (status == STATUS_OK) {
@@ -218,6 +233,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         snprintf(error, POOL_ERROR_MAX, "out of memory");
         return false;
     }
+    memory_limit_init(pool);
     pool_flush_due(pool, clock_unix_s()); /* it may have fallen due while no daemon ran */
     return true;
 }
@@ -361,15 +377,17 @@ static uint64_t pool_sum_class_counter(const struct pool *pool, unsigned class,
 void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
     const struct layout_index_header *index = pool->view.index;
     uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t segments = segments_allowed(&pool->segments);
+    uint32_t free_count = atomic_load(&pool->segments.free_count);
     *stats = (struct pool_stats){
         .items = atomic_load(&index->items),
         .live_bytes = atomic_load(&index->live_bytes),
         .marker_bytes = atomic_load(&index->marker_bytes),
-        .capacity_bytes = (uint64_t)capacity * pool->view.segment_count,
+        .capacity_bytes = (uint64_t)capacity * segments,
         .index_bytes = index_used_bytes(&pool->index),
         .index_power = (uint32_t)(63 - __builtin_clzll(atomic_load(&index->bucket_count))),
-        .segments = pool->view.segment_count,
-        .segments_free = atomic_load(&pool->segments.free_count),
+        .segments = segments,
+        .segments_free = free_count < segments ? free_count : segments,
         .segment_bytes = pool->view.segment_bytes,
         .syncs = atomic_load(&pool->sync.count),
         .sync_lag_ms = pool->options.persist ? sync_lag_ms(&pool->sync) : 0,

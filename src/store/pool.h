@@ -36,6 +36,7 @@ struct pool_options {
     char name[POOL_NAME_MAX + 1];
     uint64_t memory_bytes;   /* of segments; the index comes on top (some 15 bytes an item) */
     uint32_t item_max_bytes; /* key + value */
+    bool memory_fixed;       /* the limit will not be raised: no addresses are set aside for that */
     bool evict;              /* full: forget the least read (else: refuse new keys) */
     bool persist;            /* in data_dir/NAME.pool (else: in memory alone) */
     enum pool_fsync fsync;
@@ -58,6 +59,15 @@ struct pool *pool_open(const struct pool_options *options, struct grace *grace,
 
 /* Clean stop. No thread is in any other pool function. Accepts NULL. */
 void pool_close(struct pool *pool);
+
+/* Changes how much memory a volatile pool may use, to what it began with at most four times over.
+ * What is beyond a lower limit is evicted, and its memory given back to the system, by the time
+ * that the janitor has come to it. OK; INVALID: not an amount that this pool can have; NO_MEMORY:
+ * it may not forget anything, and what it holds does not fit. Any thread, in batches or not. */
+enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes);
+
+/* The limit in bytes: what the pool was opened with, or what it was set to since. */
+uint64_t pool_get_memory_limit(const struct pool *pool);
 
 const struct pool_options *pool_get_options(const struct pool *pool);
 
@@ -248,7 +258,7 @@ struct pool_stats {
     uint64_t marker_bytes;   /* tombstones and flushes that may still be needed */
     uint64_t dead_bytes;     /* records that nothing points to, not yet reclaimed */
     uint64_t free_bytes;     /* segments never used or reclaimed, and open segments' rest */
-    uint64_t capacity_bytes; /* all segments */
+    uint64_t capacity_bytes; /* all segments that the limit allows */
     uint64_t index_bytes;    /* of the index that are in use */
     uint32_t index_power;    /* it has at least 2^this buckets, and less than twice as many */
     uint32_t segments;

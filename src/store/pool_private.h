@@ -49,7 +49,8 @@ struct pool {
     struct segments segments;
     struct janitor janitor;
     struct sync sync;
-    uint64_t live_limit_bytes; /* evict = no: with more, new keys are refused */
+    _Atomic uint64_t memory_limit_bytes; /* written, as the next, under the janitor's lock */
+    _Atomic uint64_t live_limit_bytes;   /* evict = no: with more, new keys are refused */
     _Atomic bool read_only;
     pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
     pthread_mutex_t sync_lock;  /* one sync at a time; taken after any other lock */

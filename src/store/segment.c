@@ -32,40 +32,48 @@ static uint32_t segment_crc_seed(const struct segments *segments, uint32_t segme
     return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
 }
 
-static void segments_plan_reserve(struct segments *segments) {
+static void segments_plan_reserve(struct segments *segments, uint32_t count) {
     bool evict = segments->evict;
-    uint32_t count = segments->view->segment_count;
-    uint32_t *reserve = segments->reserve;
-    reserve[SEGMENT_FOR_JANITOR] = 0;
     /* What compaction may fill before it has freed anything. Never 0: with one free segment it can
      * empty any other, and then has one again. */
-    reserve[SEGMENT_FOR_REMOVAL] = count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
+    uint32_t for_removal = count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
     /* Where nothing may be forgotten, tombstones have a segment to themselves: by the time that it
      * is full of them, as much has died elsewhere. */
     bool tombstones = !evict && segments->header != NULL;
-    reserve[SEGMENT_FOR_UPDATE] = reserve[SEGMENT_FOR_REMOVAL] + (tombstones ? 1 : 0);
-    reserve[SEGMENT_FOR_NEW] = reserve[SEGMENT_FOR_UPDATE];
+    uint32_t for_update = for_removal + (tombstones ? 1 : 0);
+    uint32_t for_new = for_update;
     if (!evict) {
         /* Two at least: what the updates in one of them have left dead may be spread so thin that
          * moving everything else gains no whole segment. */
-        reserve[SEGMENT_FOR_NEW] += count / 20 > 2 ? count / 20 : 2;
+        for_new += count / 20 > 2 ? count / 20 : 2;
     }
+    atomic_store(&segments->reserve[SEGMENT_FOR_JANITOR], 0);
+    atomic_store(&segments->reserve[SEGMENT_FOR_REMOVAL], for_removal);
+    atomic_store(&segments->reserve[SEGMENT_FOR_UPDATE], for_update);
+    atomic_store(&segments->reserve[SEGMENT_FOR_NEW], for_new);
+}
+
+static void segments_release(struct segments *segments) {
+    free(segments->free);
+    free(segments->spare);
+    free(segments->opened_s);
+    segments->free = NULL;
+    segments->spare = NULL;
+    segments->opened_s = NULL;
 }
 
 bool segments_init(struct segments *segments, struct lookup_view *view,
                    struct layout_data_header *header, bool evict) {
     *segments = (struct segments){.view = view, .header = header, .evict = evict};
     segments->free = malloc(view->segment_count * sizeof *segments->free);
+    segments->spare = malloc(view->segment_count * sizeof *segments->spare);
     segments->opened_s = calloc(view->segment_count, sizeof *segments->opened_s);
-    if (segments->free == NULL || segments->opened_s == NULL) {
-        free(segments->free);
-        free(segments->opened_s);
-        segments->free = NULL;
-        segments->opened_s = NULL;
+    if (segments->free == NULL || segments->spare == NULL || segments->opened_s == NULL) {
+        segments_release(segments);
         return false;
     }
     pthread_mutex_init(&segments->free_lock, NULL);
-    segments_plan_reserve(segments);
+    segments_allow(segments, view->segment_count);
     for (int set = 0; set < 2; set++) {
         for (int class = 0; class < SEGMENT_CLASSES; class ++) {
             pthread_mutex_init(&segments->heads[set][class].lock, NULL);
@@ -113,15 +121,13 @@ void segments_finish(struct segments *segments) {
         }
     }
     pthread_mutex_destroy(&segments->free_lock);
-    free(segments->free);
-    free(segments->opened_s);
-    segments->free = NULL;
-    segments->opened_s = NULL;
+    segments_release(segments);
 }
 
 bool segments_available(struct segments *segments, enum segment_purpose purpose) {
     return atomic_load_explicit(&segments->free_count, memory_order_relaxed) >
-           segments->reserve[purpose]; /* a hint: taking one asks again under the lock */
+           atomic_load_explicit(&segments->reserve[purpose], memory_order_relaxed);
+    /* relaxed: a hint; taking one asks again under the lock */
 }
 
 /* Takes a free segment; SEGMENT_NONE if the purpose may not have one. */
@@ -279,7 +285,7 @@ static bool segments_should_share(struct segments *segments, const struct segmen
         return true; /* what lies unused in its open segments is what the clients wait for */
     }
     /* A class that has no segment yet shares one while free segments are few. */
-    return head->segment == SEGMENT_NONE && free_count < segments->view->segment_count / 4;
+    return head->segment == SEGMENT_NONE && free_count < segments_in_force(segments) / 4;
 }
 
 bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
@@ -334,18 +340,61 @@ void segments_retire(struct segments *segments, uint32_t segment) {
     memset(lookup_segment(segments->view, segment), 0, sizeof(struct layout_segment_header));
 }
 
+/* Both under free_lock. */
+static void segments_push(uint32_t *list, _Atomic uint32_t *count, uint32_t segment) {
+    list[atomic_load(count)] = segment;
+    atomic_fetch_add(count, 1);
+}
+
+static uint32_t segments_pop(const uint32_t *list, _Atomic uint32_t *count) {
+    return list[atomic_fetch_sub(count, 1) - 1];
+}
+
 void segments_free(struct segments *segments, uint32_t segment) {
     struct layout_segment *info = &segments->view->segments[segment];
     atomic_store(&info->fill, 0);
     segments_set_markers(segments, segment, 0);
     atomic_store(&info->state, LAYOUT_SEGMENT_FREE);
     pthread_mutex_lock(&segments->free_lock);
-    if (segment < segments->limit) {
-        uint32_t count = atomic_load(&segments->free_count);
-        segments->free[count] = segment;
-        atomic_store(&segments->free_count, count + 1);
+    /* Every other one, so that clients go on meanwhile; but what the janitor moves has room. */
+    segments->spare_next =
+        !segments->spare_next && segments_in_force(segments) > segments_allowed(segments) &&
+        atomic_load(&segments->free_count) >= atomic_load(&segments->reserve[SEGMENT_FOR_REMOVAL]);
+    if (segments->spare_next) {
+        segments_push(segments->spare, &segments->spare_count, segment);
+    } else if (segment < segments->limit) {
+        segments_push(segments->free, &segments->free_count, segment);
     }
     pthread_mutex_unlock(&segments->free_lock);
+}
+
+void segments_allow(struct segments *segments, uint32_t count) {
+    atomic_store(&segments->allowed, count);
+    segments_plan_reserve(segments, count);
+}
+
+void segments_settle_spare(struct segments *segments, uint32_t keep) {
+    pthread_mutex_lock(&segments->free_lock);
+    while (segments_in_force(segments) > segments_allowed(segments) &&
+           atomic_load(&segments->free_count) > keep) {
+        segments_push(segments->spare, &segments->spare_count,
+                      segments_pop(segments->free, &segments->free_count));
+    }
+    while (segments_in_force(segments) < segments_allowed(segments)) {
+        segments_push(segments->free, &segments->free_count,
+                      segments_pop(segments->spare, &segments->spare_count));
+    }
+    pthread_mutex_unlock(&segments->free_lock);
+    uint32_t spare_count = atomic_load(&segments->spare_count);
+    if (segments->spare_clear > spare_count) {
+        segments->spare_clear = spare_count;
+    }
+}
+
+int64_t segments_next_to_clear(struct segments *segments) {
+    return segments->spare_clear < atomic_load(&segments->spare_count)
+               ? (int64_t)segments->spare[segments->spare_clear++]
+               : SEGMENT_NONE;
 }
 
 void segments_limit(struct segments *segments, uint32_t count) {

@@ -6,8 +6,9 @@
  * segments fall due together. There are two sets of open segments, one for what clients write and
  * one for what the janitor moves: what has been moved once has lived long, and is likely to go on.
  *
- * Reserving is for any thread; sealing, walking and retiring are the janitor's. A walk of a segment
- * begins a grace period after it was sealed: until then, records in it may be half written.
+ * Reserving is for any thread; sealing, walking, retiring and freeing are the janitor's. A walk of
+ * a segment begins a grace period after it was sealed: until then, records in it may be half
+ * written.
  */
 #ifndef STAYD_STORE_SEGMENT_H
 #define STAYD_STORE_SEGMENT_H
@@ -49,14 +50,19 @@ struct segments {
     struct layout_data_header *header; /* NULL in volatile pools: records carry no CRC */
 
     /* private */
-    bool evict;                         /* of the pool */
-    uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each purpose must leave */
-    pthread_mutex_t free_lock;          /* the next three; taken inside a head's lock */
+    bool evict;                                 /* of the pool */
+    _Atomic uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each must leave */
+    pthread_mutex_t free_lock;                  /* `free` to `limit`; taken inside a head's lock */
     uint32_t *free;
-    _Atomic uint32_t *opened_s;  /* of each segment, as its header has it; for others to look at */
-    uint64_t generation;         /* of the segment opened last */
-    uint32_t limit;              /* segments from this one on are not handed out */
-    _Atomic uint32_t free_count; /* written under free_lock */
+    uint32_t *spare; /* no longer free, because the pool may have fewer; memory_limit.h */
+    _Atomic uint32_t *opened_s;   /* of each segment, as its header has it; for others to look at */
+    uint64_t generation;          /* of the segment opened last */
+    uint32_t limit;               /* segments from this one on are not handed out */
+    _Atomic uint32_t free_count;  /* written under free_lock */
+    _Atomic uint32_t spare_count; /* written under free_lock, by the janitor's thread */
+    uint32_t spare_clear;         /* the first so many have no memory; the janitor's thread's */
+    bool spare_next;              /* the next one to be freed is spare, if some must be; the same */
+    _Atomic uint32_t allowed;     /* how many segments are not to be spare */
     _Atomic uint32_t opened_for_janitor; /* so far */
     struct segment_head heads[2][SEGMENT_CLASSES];
 };
@@ -89,6 +95,27 @@ static inline uint32_t segment_capacity(const struct segments *segments) {
 
 /* Segments from `count` on are not handed out any more (the file is to shrink). */
 void segments_limit(struct segments *segments, uint32_t count);
+
+/* So many segments may be used. The others become spare as they become free; not before
+ * segments_settle_spare. One caller at a time. */
+void segments_allow(struct segments *segments, uint32_t count);
+
+static inline uint32_t segments_allowed(const struct segments *segments) {
+    return atomic_load_explicit(&segments->allowed, memory_order_relaxed); /* a number */
+}
+
+/* How many are not spare: the allowed ones, and those beyond that are still in use. */
+static inline uint32_t segments_in_force(const struct segments *segments) {
+    return segments->view->segment_count -
+           atomic_load_explicit(&segments->spare_count, memory_order_relaxed); /* a number */
+}
+
+/* Free segments become spare, or spare ones free, as far as the allowed number asks for it; but
+ * none is taken while no more than `keep` are free. */
+void segments_settle_spare(struct segments *segments, uint32_t keep);
+
+/* A spare segment whose memory is to be given back, each once; SEGMENT_NONE. */
+int64_t segments_next_to_clear(struct segments *segments);
 
 /* Ends appending to a segment. */
 void segments_seal(struct segments *segments, uint32_t segment);

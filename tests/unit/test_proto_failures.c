@@ -98,6 +98,16 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
     *stats = (struct pool_stats){.read_only = pool->status == STATUS_READ_ONLY};
 }
 
+enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {
+    (void)bytes;
+    return pool->status;
+}
+
+uint64_t pool_get_memory_limit(const struct pool *pool) {
+    (void)pool;
+    return 0;
+}
+
 void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_TTL_CLASSES]) {
     (void)pool;
     memset(stats, 0, POOL_TTL_CLASSES * sizeof *stats);

@@ -308,7 +308,7 @@ unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached(void *
         {"mnx\r\n", "ERROR\r\n"},
         {"mn x\r\n", "MN\r\n"},
         {"shutdown\r\n", "ERROR: shutdown not enabled\r\n"},
-        {"cache_memlimit 64\r\n", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"},
+        {"cache_memlimit 65\r\n", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"},
         {"verbosity\r\n", "ERROR\r\n"},
         {"verbosity x\r\n", BAD_LINE},
         {"verbosity 0 1 2\r\n", "ERROR\r\n"},

@@ -194,7 +194,11 @@ static void tuning_that_has_no_equivalent_is_answered_as_memcached_does(void **s
         {"cache_memlimit x", "ERROR"},
         {"cache_memlimit 7", "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m"},
         {"cache_memlimit 16", "OK"},
-        {"cache_memlimit 32", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"},
+        {"cache_memlimit 64", "OK"},
+        {"cache_memlimit 65", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"},
+        {"cache_memlimit 8", "OK"},
+        {"cache_memlimit 16", "OK"},
+        {"cache_memlimit 1000000000", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"},
         {"cache_memlimit 99999999999", "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes"},
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
