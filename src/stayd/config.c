@@ -113,6 +113,16 @@ bool config_pool_name_is_valid(const char *name) {
     return length >= 1 && length <= POOL_NAME_MAX;
 }
 
+bool config_parse_mode(const char *text, unsigned *mode) {
+    char *end;
+    unsigned long value = strtoul(text, &end, 8);
+    if (*text < '0' || *text > '7' || *end != '\0' || value > 0777) {
+        return false;
+    }
+    *mode = (unsigned)value;
+    return true;
+}
+
 bool config_pool_has_tls(const struct config_pool *pool) {
     return pool->tls_cert[0] != '\0' && pool->tls_key[0] != '\0';
 }

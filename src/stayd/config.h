@@ -19,6 +19,7 @@ enum {
     CONFIG_THREADS_MAX = 64,
     CONFIG_CONNECTIONS_MAX = 1000000,
     CONFIG_REQUESTS_PER_TURN_MAX = 1000000,
+    CONFIG_BACKLOG_MAX = 65535,
     CONFIG_SOCKET_MODE = 0660 /* of a socket file, unless something else is asked for */
 };
 
@@ -80,6 +81,9 @@ struct config_pool *config_add_pool(struct config *config, const char *name);
 void config_add_builtin_pools(struct config *config);
 
 bool config_pool_name_is_valid(const char *name);
+
+/* Access rights in octal, 0 to 0777, such as 0770 or 770. */
+bool config_parse_mode(const char *text, unsigned *mode);
 
 /* Whether its TCP listeners speak TLS, if all is well. */
 bool config_pool_has_tls(const struct config_pool *pool);

@@ -145,6 +145,10 @@ static void set_requests_per_turn(struct config_parser *parser, const char *key,
                 &parser->config->requests_per_turn);
 }
 
+static void set_backlog(struct config_parser *parser, const char *key, const char *value) {
+    parse_whole(parser, key, value, CONFIG_BACKLOG_MAX, &parser->config->backlog);
+}
+
 static void set_data_dir(struct config_parser *parser, const char *key, const char *value) {
     parse_path(parser, key, value, parser->config->data_dir);
 }
@@ -250,6 +254,12 @@ static void set_max_lifetime(struct config_parser *parser, const char *key, cons
     parse_limit(parser, key, value, POOL_LIMIT_MAX_S, &parser->pool->options.max_lifetime_s);
 }
 
+static void set_socket_mode(struct config_parser *parser, const char *key, const char *value) {
+    if (!config_parse_mode(value, &parser->pool->socket_mode)) {
+        fault("%s = %s: must be access rights in octal, such as 0660", key, value);
+    }
+}
+
 static void set_auth_file(struct config_parser *parser, const char *key, const char *value) {
     parse_path(parser, key, value, parser->pool->auth_file);
 }
@@ -285,6 +295,7 @@ static const struct config_key server_keys[] = {
     {"connection_idle_timeout", set_connection_idle_timeout},
     {"connection_memory", set_connection_memory},
     {"requests_per_turn", set_requests_per_turn},
+    {"backlog", set_backlog},
     {NULL, NULL},
 };
 
@@ -298,6 +309,7 @@ static const struct config_key pool_keys[] = {
     {"insecure", set_insecure},
     {"idle_timeout", set_idle_timeout},
     {"max_lifetime", set_max_lifetime},
+    {"socket_mode", set_socket_mode},
     {"auth_file", set_auth_file},
     {"tls_cert", set_tls_cert},
     {"tls_key", set_tls_key},

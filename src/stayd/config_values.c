@@ -70,6 +70,7 @@ void config_values_of_server(const struct config *config, struct config_values *
     add_duration(values, "connection_idle_timeout", config->connection_idle_s);
     add_size(values, "connection_memory", config->connection_memory_bytes);
     add(values, "requests_per_turn", "%u", config->requests_per_turn);
+    add(values, "backlog", "%u", config->backlog);
 }
 
 static void add_listens(struct config_values *values, const struct config_pool *pool) {
@@ -95,6 +96,7 @@ void config_values_of_pool(const struct config_pool *pool, struct config_values 
     add_yes_no(values, "insecure", pool->insecure);
     add_duration(values, "idle_timeout", options->idle_timeout_s);
     add_duration(values, "max_lifetime", options->max_lifetime_s);
+    add(values, "socket_mode", "%04o", pool->socket_mode);
     add_path(values, "auth_file", pool->auth_file);
     add_path(values, "tls_cert", pool->tls_cert);
     add_path(values, "tls_key", pool->tls_key);

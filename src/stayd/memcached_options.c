@@ -13,7 +13,6 @@ enum {
     MEMCACHED_ITEM_MAX_BYTES = 1 << 20,
     MEMCACHED_ITEM_MAX_LEAST = 1 << 10,
     MEMCACHED_SOCKET_MODE = 0700,
-    MEMCACHED_BACKLOG_MAX = 65535,
     OPTION_INSECURE = OPTION_NO_LETTER + 100
 };
 
@@ -35,13 +34,8 @@ static bool take_unix_socket(struct options *options, const char *spelled, char 
 }
 
 static bool take_unix_mask(struct options *options, const char *spelled, char *value) {
-    char *end;
-    unsigned long mode = strtoul(value, &end, 8);
-    if (*value < '0' || *value > '7' || *end != '\0' || mode > 0777) {
-        return option_fail(spelled, value, "must be access rights in octal, such as 0770");
-    }
-    options->memcached.socket_mode = (unsigned)mode;
-    return true;
+    return config_parse_mode(value, &options->memcached.socket_mode) ||
+           option_fail(spelled, value, "must be access rights in octal, such as 0770");
 }
 
 static bool take_memory_limit(struct options *options, const char *spelled, char *value) {
@@ -81,7 +75,7 @@ static bool take_threads(struct options *options, const char *spelled, char *val
 }
 
 static bool take_backlog(struct options *options, const char *spelled, char *value) {
-    return option_number(spelled, value, 1, MEMCACHED_BACKLOG_MAX, &options->memcached.backlog);
+    return option_number(spelled, value, 1, CONFIG_BACKLOG_MAX, &options->memcached.backlog);
 }
 
 static bool take_insecure(struct options *options, const char *spelled, char *value) {

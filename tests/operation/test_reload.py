@@ -40,12 +40,14 @@ CHANGES = [
     ("cache", "max_lifetime", "none", "90s"),
     ("cache", "auth_file", "none", "/etc/users"),
     ("cache", "insecure", "no", "yes"),
+    ("cache", "socket_mode", "0660", "0600"),
     ("server", "threads", "2", "3"),
     ("server", "max_connections", "4096", "77"),
     ("server", "send_timeout", "30s", "12h"),
     ("server", "connection_idle_timeout", "none", "2m"),
     ("server", "connection_memory", None, "65537K"),
     ("server", "requests_per_turn", "1000", "20"),
+    ("server", "backlog", None, "50"),
 ]
 
 

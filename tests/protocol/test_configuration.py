@@ -107,6 +107,20 @@ def test_sizes_are_bytes_or_take_a_unit(tmp_path, memory):
     assert check(tmp_path, text)[0].returncode == 0
 
 
+@pytest.mark.parametrize("mode", ["", "8", "rw", "0x1FF", "-1", "1777", "0660x"])
+def test_a_mode_is_octal(tmp_path, mode):
+    text, line = with_line(f"socket_mode = {mode}", after="persist = yes")
+    _, faults = check(tmp_path, text)
+    assert [number for number, _ in faults] == [line]
+
+
+@pytest.mark.parametrize("mode", ["0600", "666"])
+def test_a_socket_has_the_mode_that_is_asked_for(mode):
+    with Stayd(cache={"socket_mode": mode}) as stayd:
+        assert os.stat(stayd.socket("cache")).st_mode & 0o777 == int(mode, 8)
+        assert os.stat(stayd.socket("sessions")).st_mode & 0o777 == 0o660
+
+
 @pytest.mark.parametrize("time", ["1s", "2m", "1h", "1d"])
 def test_times_take_a_unit(tmp_path, time):
     text, _ = with_changed("send_timeout", time, "[server]")

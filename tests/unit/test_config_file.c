@@ -116,14 +116,16 @@ static void every_key_is_taken(void **state) {
               "memory=1G\n"
               "  item_max : 2m\n"
               "evict = no\npersist = yes\nfsync = no\ninsecure = yes\n"
+              "socket_mode = 0606\n"
               "[server]\r\n"
               "threads = 3\r\n"
               "data_dir = /d\nrun_dir = /r\nadmin = [::]:7\ninsecure = yes\n"
-              "max_connections = 99\nsend_timeout = 2m\n");
+              "max_connections = 99\nsend_timeout = 2m\nbacklog = 77\n");
     expect_valid();
     assert_int_equal(config->threads, 3);
     assert_int_equal(config->max_connections, 99);
     assert_int_equal(config->send_timeout_s, 120);
+    assert_int_equal(config->backlog, 77);
     assert_string_equal(config->data_dir, "/d");
     assert_string_equal(config->run_dir, "/r");
     assert_string_equal(config->admin.address.text, "[::]:7");
@@ -138,6 +140,7 @@ static void every_key_is_taken(void **state) {
     assert_int_equal(pool->options.item_max_bytes, 2 << 20);
     assert_true(!pool->options.evict && pool->options.persist);
     assert_int_equal(pool->options.fsync, POOL_FSYNC_NO);
+    assert_int_equal(pool->socket_mode, 0606);
     assert_string_equal(pool->options.data_dir, "/d");
     assert_string_equal(pool->options.run_dir, "/r");
 }
