@@ -251,10 +251,23 @@ static size_t reader_fill(struct reader *reader, int fd, char *text, size_t room
     return used;
 }
 
+/* What to do about a file that cannot be opened. */
+static const char *reader_advice(int error_number) {
+    switch (error_number) {
+    case EACCES:
+    case EPERM:
+        return "; the user that the daemon runs as (-u, or User= in the systemd unit) must own it";
+    case ENOENT:
+        return "; make it, with lines user:password, and chmod 600";
+    default:
+        return "";
+    }
+}
+
 static void reader_run(struct reader *reader, const char *path, enum credentials_owner owner) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not block */
     if (fd < 0) {
-        reader_fault(reader, 0, "cannot read it: %s", strerror(errno));
+        reader_fault(reader, 0, "cannot read it: %s%s", strerror(errno), reader_advice(errno));
         return;
     }
     struct stat file;

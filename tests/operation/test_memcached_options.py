@@ -466,6 +466,16 @@ def test_rights_are_given_up_for_good_after_the_ports(open_folder):
         assert path.stat().st_uid == user.pw_uid
 
 
+@root_only
+def test_a_file_of_passwords_that_only_root_can_read_is_refused_and_the_way_out_is_said(open_folder):
+    users = open_folder / "users"
+    users.write_text("bob:secret\n")
+    users.chmod(0o600)
+    done = run("-u", USER, "-p", free_port(), "-Y", users)
+    assert done.returncode == 1
+    assert f"auth_file {users}: cannot read it: Permission denied; the user" in done.stderr
+
+
 def is_free(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
