@@ -46,6 +46,13 @@ static bool mapping_map(struct mapping *mapping, uint64_t size_bytes) {
     return true;
 }
 
+/* Items are read here and there, so nothing beside them is to be read ahead. What is more, what is
+ * read ahead comes in large folios, and a store into one makes all of it dirty: with each sync up
+ * to a whole segment would be written again for a record that was added, or a header cleared. */
+static void mapping_advise(const struct mapping *mapping) {
+    madvise(mapping->base, mapping->size_bytes, MADV_RANDOM);
+}
+
 /* What to do about a failed call, for a person. */
 static const char *mapping_advice(int error_number) {
     switch (error_number) {
@@ -192,6 +199,7 @@ static enum status mapping_open_existing(struct mapping *mapping, const char *pa
     if (!mapping_map(mapping, LAYOUT_PAGE + (uint64_t)found.segment_count * found.segment_bytes)) {
         return mapping_fail(mapping, error, "map", path);
     }
+    mapping_advise(mapping);
     return STATUS_OK;
 }
 
@@ -260,6 +268,7 @@ static enum status mapping_create_data(struct mapping *mapping, const char *path
     if (!mapping_sync_folder(options->data_dir) || !mapping_map(mapping, size)) {
         return mapping_fail(mapping, error, "map", path);
     }
+    mapping_advise(mapping);
     return STATUS_OK;
 }
 

@@ -231,7 +231,8 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     if (!segment_header_valid(header)) {
         return true; /* it is free, as the new table says */
     }
-    madvise((void *)(uintptr_t)header, pool->view.segment_bytes, MADV_WILLNEED); /* a hint */
+    /* Unlike that of a free segment, all of it is to be read. */
+    madvise((void *)(uintptr_t)header, pool->view.segment_bytes, MADV_WILLNEED);
     atomic_store(&info->ttl_class, header->ttl_class);
     atomic_store(&info->generation, header->generation);
     atomic_store(&info->opened_sequence, header->opened_sequence);
@@ -408,8 +409,6 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
     pthread_mutex_init(&recovery.lock, NULL);
     pool->segments.view = &pool->view; /* as much as walking needs; segments_init takes the rest */
     pool->segments.header = pool->header;
-    /* Of free segments only the header is looked at: what lies behind it is not to be read. */
-    madvise(pool->data_mapping.base, pool->data_mapping.size_bytes, MADV_RANDOM);
 
     recovery_run_step(&recovery, recovery_read_segments);
     if (!atomic_load(&recovery.failed)) {
@@ -426,7 +425,6 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
             (unsigned long long)((clock_monotonic_ns() - began_ns) / 1000000),
             (unsigned long long)recovery.torn_records, (unsigned long long)recovery.torn_bytes);
     }
-    madvise(pool->data_mapping.base, pool->data_mapping.size_bytes, MADV_NORMAL);
     pthread_mutex_destroy(&recovery.lock);
     return !atomic_load(&recovery.failed);
 }
