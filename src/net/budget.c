@@ -1,5 +1,9 @@
 #include "net/budget.h"
 
+#include "base/clock.h"
+
+enum { BUDGET_WARN_MS = 10000 };
+
 /* All relaxed: numbers that order nothing. The sum is exact all the same, because a thread adds
  * what it wants before it looks whether that was too much. */
 static uint64_t budget_add(_Atomic uint64_t *counter, uint64_t bytes) {
@@ -32,6 +36,14 @@ bool budget_reserve(struct proto_memory *memory, unsigned kind, struct buffer *b
 bool budget_append(struct proto_memory *memory, unsigned kind, struct buffer *buffer,
                    const void *data, size_t size) {
     return budget_reserve(memory, kind, buffer, size) && buffer_append(buffer, data, size);
+}
+
+bool budget_may_warn(struct proto_memory *memory) {
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t last_ms = atomic_load_explicit(&memory->warned_ms, memory_order_relaxed);
+    return (last_ms == 0 || now_ms - last_ms >= BUDGET_WARN_MS) &&
+           atomic_compare_exchange_strong_explicit(&memory->warned_ms, &last_ms, now_ms,
+                                                   memory_order_relaxed, memory_order_relaxed);
 }
 
 void budget_release(struct proto_memory *memory, unsigned kind, struct buffer *buffer) {

@@ -23,6 +23,10 @@ bool budget_reserve(struct proto_memory *memory, unsigned kind, struct buffer *b
 bool budget_append(struct proto_memory *memory, unsigned kind, struct buffer *buffer,
                    const void *data, size_t size);
 
+/* Whether a line in the log may tell of a refusal now: one does in ten seconds, however many there
+ * are. */
+bool budget_may_warn(struct proto_memory *memory);
+
 /* Frees the buffer. Accepts an empty one. */
 void budget_release(struct proto_memory *memory, unsigned kind, struct buffer *buffer);
 

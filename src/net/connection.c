@@ -37,9 +37,12 @@ static bool connection_add_output(struct connection *connection, const char *dat
                       size)) {
         return true;
     }
-    log_warning("closing a connection: no memory for %zu bytes of replies that wait for its client "
-                "or for the disk; connection_memory in [server] is the limit",
-                size);
+    if (budget_may_warn(connection_memory(connection))) {
+        log_warning("closing connections: no memory for %zu bytes of replies that wait for their "
+                    "client or for the disk; raise connection_memory in [server] if that is not "
+                    "a client that reads too slowly",
+                    size);
+    }
     return false;
 }
 
@@ -333,9 +336,11 @@ static enum connection_next connection_check_ticket(struct connection *connectio
  * was whole, as memcached does, and closes. */
 static enum connection_next connection_refuse_input(struct connection *connection,
                                                     struct connection_loan *loan, bool *progress) {
-    log_debug("closing a connection: no memory for the %zu bytes of its request; "
-              "connection_memory in [server] is the limit",
-              connection->input_wanted);
+    if (budget_may_warn(connection_memory(connection))) {
+        log_warning("closing connections: no memory for the %zu bytes of a request; raise "
+                    "connection_memory in [server], or look for clients that do not finish theirs",
+                    connection->input_wanted);
+    }
     connection_release_input(connection);
     connection->input_runnable = false;
     connection->closing = true;

@@ -18,6 +18,7 @@ enum { PROTO_MEMORY_INPUT, PROTO_MEMORY_OUTPUT, PROTO_MEMORY_KINDS };
 struct proto_memory {
     uint64_t limit_bytes; /* of all kinds and connections */
     _Atomic uint64_t used_bytes;
+    _Atomic uint64_t warned_ms; /* when the log last told of a refusal; 0: never */
     struct {
         _Atomic uint64_t bytes;
         _Atomic uint64_t buffers;

@@ -136,6 +136,7 @@ def test_large_requests_beyond_the_limit_are_refused_and_the_others_are_unharmed
                 assert client.read_to_end() == OUT_OF_MEMORY
         wait_until(lambda: stat(witness, "read_buf_bytes") == 0)  # is freed behind the reply
         assert stat(witness, "read_buf_count") == 0
+        assert stayd.log.count("closing connections: no memory for the 10000") == 1
 
 
 def test_replies_that_nobody_takes_are_bounded_in_all():
@@ -146,6 +147,7 @@ def test_replies_that_nobody_takes_are_bounded_in_all():
         for connection in lazy:
             connection.send(b"get k\r\n" * 20)
         wait_until(lambda: stat(witness, "response_obj_oom") >= 4)
+        assert stayd.log.count("closing connections: no memory for") == 1
         assert 0 < stat(witness, "response_obj_bytes") <= 3 << 20
         assert witness.get(b"k") == b"v" * 1_900_000
         for connection in lazy:
