@@ -51,6 +51,7 @@ static uint64_t memory_bytes(void) {
 static bool comes_down_to(unsigned segments) {
     for (int pass = 0; pass < PASSES_MAX; pass++) {
         if (segments_in_force(&store.pool->segments) == segments) {
+            store_run_janitor(&store, 1); /* by its end, their memory has gone back as well */
             return true;
         }
         store_run_janitor(&store, 1);
@@ -126,6 +127,16 @@ static void where_nothing_may_be_forgotten_a_limit_that_does_not_fit_is_refused(
     store_run_janitor(&store, 5);
     assert_int_equal(segments_in_force(&store.pool->segments), SEGMENTS);
     assert_int_equal(count_present(0, end), end);
+}
+
+static void under_a_lower_limit_a_pool_takes_as_much_as_one_of_that_size(void **state) {
+    (void)state;
+    assert_int_equal(limit_to(20), STATUS_OK);
+    assert_true(comes_down_to(20));
+    fill(0, 100000);
+    struct pool_stats stats = stats_now();
+    assert_int_equal(stats.segments, 20);
+    assert_true(stats.live_bytes > stats.capacity_bytes / 4 * 3);
 }
 
 /* Live items lie scattered over all segments: they are moved together. */
@@ -242,6 +253,7 @@ int main(void) {
         EVICTING(a_limit_can_be_raised_beyond_what_the_pool_began_with),
         KEEPING(free_segments_go_without_anything_being_evicted),
         KEEPING(where_nothing_may_be_forgotten_a_limit_that_does_not_fit_is_refused),
+        KEEPING(under_a_lower_limit_a_pool_takes_as_much_as_one_of_that_size),
         KEEPING(where_nothing_may_be_forgotten_a_lower_limit_compacts_down_to_it),
         cmocka_unit_test(a_persistent_pool_keeps_its_size),
         cmocka_unit_test(the_limit_follows_while_clients_write_and_read),
