@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     SHARED_BY = 4,       /* tests that run for as long as they are allowed to */
@@ -540,6 +541,83 @@ static void test_a_clean_stop_is_whole_wherever_it_is_cut(void **unused) {
     }
 }
 
+/* ---- a start that is cut ---- */
+
+enum { CUTS_A_SYNC = 8, CUTS_MAX = 64, IDLE_S = 100, IDLE_KEYS = 30 };
+
+static struct {
+    struct exam *exam;
+    struct store_io io; /* the disk, which keeps what a cut might leave before each sync */
+    unsigned char *images[CUTS_MAX];
+    unsigned count;
+} cut_start;
+
+static int cut_before_sync(int file) {
+    struct exam *exam = cut_start.exam;
+    disk_record(exam->disk);
+    for (int i = 0; i < CUTS_A_SYNC && cut_start.count < CUTS_MAX; i++) {
+        unsigned char *image = malloc(disk_size(exam->disk));
+        assert_non_null(image);
+        disk_cut(exam->disk, &exam->random, image);
+        cut_start.images[cut_start.count++] = image;
+    }
+    return disk_io.sync(file);
+}
+
+static void expect_no_key(struct exam *exam, char keys[IDLE_KEYS][16]) {
+    struct item item;
+    store_thread_refresh(&exam->threads[0]);
+    for (unsigned key = 0; key < IDLE_KEYS; key++) {
+        assert_int_equal(
+            pool_get(exam->pool, &exam->threads[0], bytes_from_string(keys[key]), &item),
+            STATUS_NOT_FOUND);
+    }
+    store_thread_leave(&exam->threads[0]);
+}
+
+static void test_a_raised_limit_brings_nothing_back_wherever_its_start_is_cut(void **unused) {
+    (void)unused;
+    struct pool_options options = exam_options(POOL_FSYNC_NO, 8);
+    options.idle_timeout_s = IDLE_S;
+    struct exam *exam = exam_create(1, &options, &plain_habits, 1);
+    exam_begin(exam);
+    char keys[IDLE_KEYS][16];
+    char value[1500] = {0};
+    for (unsigned i = 0; i < 2 * IDLE_KEYS; i++) { /* older versions lie behind all */
+        char *key = keys[i % IDLE_KEYS];
+        snprintf(key, sizeof keys[0], "idle-%u", i % IDLE_KEYS);
+        struct pool_store request = {.mode = POOL_SET, .value = bytes_from(value, sizeof value)};
+        store_thread_refresh(&exam->threads[0]);
+        assert_int_equal(
+            pool_store(exam->pool, &exam->threads[0], bytes_from_string(key), &request, NULL),
+            STATUS_OK);
+    }
+    store_thread_leave(&exam->threads[0]);
+    exam_close(exam);
+    machine_set_s(machine_now_s() + IDLE_S + 50);
+    exam->options.idle_timeout_s = 10 * IDLE_S;
+    cut_start.exam = exam;
+    cut_start.count = 0;
+    cut_start.io = disk_io;
+    cut_start.io.sync = cut_before_sync;
+    store_io = &cut_start.io;
+    exam->restarting = true;
+    exam_begin(exam);
+    store_io = &disk_io;
+    expect_no_key(exam, keys);
+    assert_true(cut_start.count > 0);
+    for (unsigned i = 0; i < cut_start.count; i++) {
+        disk_power_off(exam->disk);
+        exam_close(exam);
+        unlink(exam->index_path);
+        disk_power_on(exam->disk, cut_start.images[i]);
+        exam_begin(exam);
+        expect_no_key(exam, keys);
+        free(cut_start.images[i]);
+    }
+    exam_destroy(exam);
+}
+
 int main(int count, char **arguments) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_always_loses_nothing_acknowledged_in_any_power_cut),
@@ -554,6 +632,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test(test_an_item_stays_gone_when_its_end_is_lost_and_its_successor_is_not),
         cmocka_unit_test(test_no_cas_is_given_out_twice_though_all_was_lost_twice),
         cmocka_unit_test(test_a_clean_stop_is_whole_wherever_it_is_cut),
+        cmocka_unit_test(test_a_raised_limit_brings_nothing_back_wherever_its_start_is_cut),
     };
     if (count > 1) {
         cmocka_set_test_filter(arguments[1]);
