@@ -480,3 +480,16 @@ def test_a_certificate_that_has_expired_is_told_and_served(made):
         assert checked.returncode == 0 and "has expired" in checked.stdout
         with pytest.raises(ssl.SSLCertVerificationError):
             TlsRaw(address(stayd), certificates.context(made))
+
+
+def test_clients_are_told_of_with_their_addresses(secure, made):
+    with TlsRaw(address(secure), certificates.context(made)) as watcher:
+        watcher.ask(b"watch connevents\r\n", b"OK\r\n")
+        with TlsRaw(address(secure), certificates.context(made)) as other:
+            other.ask(b"mn\r\n", b"MN\r\n")
+            port = other.socket.getsockname()[1]
+            line = watcher.read_until(b"\n").decode()
+            assert f"type=conn_new rip=127.0.0.1 rport={port} transport=tcp" in line
+            other.send(b"stats conns\r\n")
+            assert f":addr tcp:127.0.0.1:{port}\r\n" in other.read_until(b"END\r\n").decode()
+        assert f"type=conn_close rip=127.0.0.1 rport={port}" in watcher.read_until(b"\n").decode()
