@@ -73,6 +73,40 @@ static void a_dump_of_many_items_goes_in_steps(void **state) {
     assert_memory_equal(talk->replies.data + talk->replies.size - strlen(end), end, strlen(end));
 }
 
+static void a_step_of_a_dump_is_short_and_ends_the_turn(void **state) {
+    enum { LONG_KEYS = 3000, STEP_BYTES = 64 << 10, A_BUCKET_BYTES = 16 << 10 };
+    struct talk *talk = *state;
+    char line[300];
+    for (unsigned i = 0; i < LONG_KEYS; i++) {
+        int size = snprintf(line, sizeof line, "set %0240u 0 0 1 noreply\r\nv\r\n", i);
+        talk_send(talk, bytes_from(line, (size_t)size));
+    }
+    size_t consumed;
+    size_t wanted;
+    struct bytes input = bytes_from_string("lru_crawler metadump all\r\n");
+    enum proto_next next = PROTO_FLUSH;
+    size_t steps = 0;
+    for (; next == PROTO_FLUSH; steps++) {
+        talk->replies.size = 0;
+        talk->connection.turn_left = 20;
+        next = proto_process(&talk->connection, &talk->thread, input, &consumed, &wanted,
+                             &talk->replies);
+        assert_true(talk->replies.size <= STEP_BYTES + A_BUCKET_BYTES);
+        assert_true(next != PROTO_FLUSH || steps == 0 || talk->connection.turn_left == 0);
+        input = bytes_from("", 0);
+    }
+    assert_true(steps > 10);
+    talk->replies.size = 0;
+}
+
+static void a_dump_that_tells_nothing_goes_in_steps_too(void **state) {
+    struct talk *talk = *state;
+    store_many(talk);
+    size_t flushes = talk->flushes;
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
+    assert_true(talk->flushes > flushes + 2);
+}
+
 static void a_dump_ends_with_its_connection(void **state) {
     struct talk *talk = *state;
     store_many(talk);
@@ -184,6 +218,8 @@ static void detail_counts_keys_by_their_prefix(void **state) {
              "PREFIX foo get 2 hit 1 set 1 del 1\r\n"
              "PREFIX bar get 1 hit 0 set 0 del 0\r\n"
              "PREFIX  get 1 hit 1 set 1 del 1\r\nEND\r\nRESET\r\nEND\r\n");
+    talk_ask(talk, "stats detail on\r\nmg :x\r\nstats detail dump\r\n",
+             "OK\r\nEN\r\nPREFIX  get 1 hit 0 set 0 del 0\r\nEND\r\n");
 }
 
 static void detail_tells_no_line_that_a_key_made_up(void **state) {
@@ -255,6 +291,8 @@ int main(void) {
         TALK(a_dump_tells_each_item_as_memcached_does),
         TALK(a_cachedump_tells_the_items_of_a_class),
         TALK(a_dump_of_many_items_goes_in_steps),
+        TALK(a_step_of_a_dump_is_short_and_ends_the_turn),
+        TALK(a_dump_that_tells_nothing_goes_in_steps_too),
         TALK(a_dump_ends_with_its_connection),
         TALK(sizes_are_told_in_steps_of_32_bytes),
         TALK(the_crawlers_settings_say_what_memcached_says),

@@ -146,6 +146,7 @@ static void what_is_no_user_and_password_is_judged_by_nobody(void **state) {
     talk_ask(talk, "set any 0 0 4\r\nbob \r\n", BAD_FORMAT);
     talk_ask(talk, "set any 0 0 0\r\n\r\n", BAD_FORMAT);
     talk_ask(talk, "set any 0 0 4\r\n    \r\n", BAD_FORMAT);
+    talk_ask(talk, "set any 0 0 3 noreply\r\nbob\r\n", BAD_FORMAT); /* a login is answered */
     talk_ask(talk, "set any 0 0 15\r\nbob secret wordXX",
              "CLIENT_ERROR bad command line termination\r\n");
     struct bytes name = talk_text("set any 0 0 131\r\n", 'u', PROTO_LOGIN_USER_MAX + 1, " x\r\n");

@@ -133,6 +133,67 @@ static void a_watcher_that_takes_nothing_costs_a_bounded_queue(void **state) {
     watch_end(&watching);
 }
 
+static void each_watcher_is_told_of_what_it_asked_for_alone(void **state) {
+    struct talk *talk = *state;
+    struct watching gets;
+    struct watching deletions;
+    watch_begin(talk, &gets, "watch fetchers\r\n");
+    watch_begin(talk, &deletions, "watch deletions\r\n");
+    talk_ask(talk, "set k 0 0 1\r\nv\r\ndelete k\r\n", "STORED\r\nDELETED\r\n");
+    assert_string_equal(watch_hear(talk, &gets), "");
+    talk_ask(talk, "get k\r\n", "END\r\n");
+    expect_heard(talk, &deletions, "type=deleted key=k cmd=delete clsid=8 size=1\n");
+    watch_end(&gets);
+    watch_end(&deletions);
+}
+
+/* How many lines a watcher has been told, those that it was told to have missed included. Each must
+ * be whole. */
+static uint64_t count_told(char *said) {
+    uint64_t told = 0;
+    for (char *line = strtok(said, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        unsigned long long skipped;
+        if (sscanf(line, "skipped=%llu", &skipped) == 1) {
+            told += skipped;
+        } else {
+            assert_int_equal(strncmp(line, "ts=", 3), 0);
+            assert_string_equal(line + strlen(line) - strlen(" size=0"), " size=0");
+            told++;
+        }
+    }
+    return told;
+}
+
+static void a_full_queue_loses_whole_lines_and_says_how_many(void **state) {
+    enum { LINES = 40000 };
+    struct talk *talk = *state;
+    struct watching watching;
+    struct buffer all = {0};
+    size_t consumed;
+    size_t wanted;
+    watch_begin(talk, &watching, "watch\r\n");
+    for (unsigned i = 0; i < LINES; i++) {
+        char line[300];
+        int size = snprintf(line, sizeof line, "mg %0*u q\r\n", (int)(i * 7919 % 240) + 1, 1U);
+        talk_send(talk, bytes_from(line, (size_t)size));
+        if (i % 1000 == 999) { /* takes a part of what is there */
+            watching.said.size = 0;
+            proto_process(&watching.connection, &talk->thread, bytes_from("", 0), &consumed,
+                          &wanted, &watching.said);
+            assert_true(buffer_append(&all, watching.said.data, watching.said.size));
+        }
+    }
+    assert_true(watch_get_stats(talk->service.watch).skipped > 0);
+    watch_hear(talk, &watching);
+    assert_true(buffer_append(&all, watching.said.data, watching.said.size - 1));
+    talk_send(talk, bytes_from_string("mg last q\r\n")); /* what was missed is told before it */
+    watch_hear(talk, &watching);
+    assert_true(buffer_append(&all, watching.said.data, watching.said.size));
+    assert_int_equal(count_told(all.data), LINES + 1);
+    buffer_finish(&all);
+    watch_end(&watching);
+}
+
 static void as_many_watch_as_memcached_lets(void **state) {
     struct talk *talk = *state;
     struct watching watching[WATCH_MAX];
@@ -243,6 +304,8 @@ int main(void) {
         TALK(a_watcher_is_told_what_it_asked_for),
         TALK(a_watcher_is_told_of_nothing_else),
         TALK(a_watcher_that_takes_nothing_costs_a_bounded_queue),
+        TALK(each_watcher_is_told_of_what_it_asked_for_alone),
+        TALK(a_full_queue_loses_whole_lines_and_says_how_many),
         TALK(as_many_watch_as_memcached_lets),
         TALK(wrong_watches_are_refused),
         TALK(me_tells_all_but_the_value),
