@@ -54,6 +54,7 @@ struct invocation {
     const char *config_path;
     const char *url;
     const char *user;
+    const char *password; /* there if the user is */
     bool yes;
     const char *command;
     char **arguments;
@@ -257,25 +258,26 @@ static int run_command(const struct target_list *list, struct invocation *invoca
     return run_on(command, target, invocation);
 }
 
-int main(int argument_count, char **arguments) {
-    struct invocation invocation = {0};
+enum { GO_ON = -1 }; /* no exit status */
+
+/* Reads the command line; GO_ON, or the exit status if all is said. */
+static int read_arguments(struct invocation *invocation, int argument_count, char **arguments) {
     int letter;
-    signal(SIGXFSZ, SIG_IGN);       /* a backup that may not become so large says so */
     static char name[] = "stayctl"; /* for what getopt says, whatever the path was */
     arguments[0] = name;
     while ((letter = getopt_long(argument_count, arguments, "c:s:u:yhV", names, NULL)) != -1) {
         switch (letter) {
         case 'c':
-            invocation.config_path = optarg;
+            invocation->config_path = optarg;
             break;
         case 's':
-            invocation.url = optarg;
+            invocation->url = optarg;
             break;
         case 'u':
-            invocation.user = optarg;
+            invocation->user = optarg;
             break;
         case 'y':
-            invocation.yes = true;
+            invocation->yes = true;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -288,21 +290,30 @@ int main(int argument_count, char **arguments) {
             return EXIT_WRONG;
         }
     }
-    const char *password = getenv("STAYD_PASSWORD");
-    if (invocation.user != NULL && password == NULL) {
+    invocation->password = getenv("STAYD_PASSWORD");
+    if (invocation->user != NULL && invocation->password == NULL) {
         return fail_usage("-u", "put the password into STAYD_PASSWORD in the environment");
     }
     if (optind == argument_count) {
         fputs(usage, stderr);
         return EXIT_WRONG;
     }
-    if (invocation.config_path != NULL && invocation.url != NULL) {
+    if (invocation->config_path != NULL && invocation->url != NULL) {
         return fail_usage("-c and -s", "one of them says which daemon");
     }
-    invocation.command = arguments[optind];
-    invocation.arguments = arguments + optind + 1;
-    invocation.argument_count = argument_count - optind - 1;
+    invocation->command = arguments[optind];
+    invocation->arguments = arguments + optind + 1;
+    invocation->argument_count = argument_count - optind - 1;
+    return GO_ON;
+}
 
+int main(int argument_count, char **arguments) {
+    struct invocation invocation = {0};
+    signal(SIGXFSZ, SIG_IGN); /* a backup that may not become so large says so */
+    int said = read_arguments(&invocation, argument_count, arguments);
+    if (said != GO_ON) {
+        return said;
+    }
     if (strcmp(invocation.command, "check") == 0) {
         return run_on_file(check_run, &invocation);
     }
@@ -312,7 +323,7 @@ int main(int argument_count, char **arguments) {
     struct target_list list;
     int result = EXIT_WRONG;
     if (target_list_init(&list, invocation.config_path, invocation.url)) {
-        target_list_log_in(&list, invocation.user, password);
+        target_list_log_in(&list, invocation.user, invocation.password);
         result = run_command(&list, &invocation);
     }
     if (invocation.unreached) {
