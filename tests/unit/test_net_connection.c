@@ -63,7 +63,7 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         }
         if (request[0] == 'l') {
             *consumed += line;
-            connection->login.password = bytes_from(NULL, 0);
+            connection->login.password = bytes_from(request, 1); /* the word itself: it is wiped */
             return PROTO_LOGIN;
         }
         if (request[0] == 'v') {
