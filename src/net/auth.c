@@ -20,10 +20,11 @@
 enum {
     AUTH_POOLS_MAX = 64,
     AUTH_QUEUE_MAX = 4096, /* checks; an address has at most LOGIN_LIMIT_BURST that cost a hash */
-    AUTH_CHAINS = 256,     /* of checks under way, by their address */
-    AUTH_NICENESS = 5,     /* of the thread */
-    AUTH_LOG_MS = 100,     /* between two lines, about whichever addresses */
-    AUTH_SLOW_MS = 1000    /* a hash that takes more of a processor is worth a line */
+    AUTH_STRANGERS_MAX = 3072, /* no more for addresses that are not trusted: some room is kept */
+    AUTH_CHAINS = 256,         /* of checks under way, by their address */
+    AUTH_NICENESS = 5,         /* of the thread */
+    AUTH_LOG_MS = 100,         /* between two lines, about whichever addresses */
+    AUTH_SLOW_MS = 1000        /* a hash that takes more of a processor is worth a line */
 };
 
 struct auth_pool {
@@ -190,7 +191,8 @@ static enum auth_verdict auth_judge(struct auth *auth, const struct login_source
         login_limit_trust(auth->limit, source, now_ms, false);
         return AUTH_ADMITTED;
     }
-    if (auth->stopping || auth->queued == AUTH_QUEUE_MAX ||
+    bool is_trusted = login_limit_trusts(auth->limit, source, now_ms);
+    if (auth->stopping || auth->queued >= (is_trusted ? AUTH_QUEUE_MAX : AUTH_STRANGERS_MAX) ||
         (!has_leader && !login_limit_take(auth->limit, source, now_ms))) {
         return AUTH_UNHEARD;
     }

@@ -3,6 +3,7 @@
 import crypt
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -268,6 +269,26 @@ def test_a_flood_of_logins_slows_nobody_else_down():
         begun = time.monotonic()
         server.terminate()  # with all of it queued
         assert time.monotonic() - begun < 10
+
+
+def test_a_flood_from_many_addresses_leaves_room_for_those_that_are_known():
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most[1] < 12_000:
+        pytest.skip("needs 12,000 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], 12_000), most[1]))
+    with Guarded(f"bob:{SLOW}\neve:{SLOW}\n", server={"max_connections": 6000}) as server:
+        with server.connect("sessions") as known:
+            known.ask(login(), b"STORED\r\n")
+        flood = []
+        for i in range(4200):
+            flood.append(socket.create_connection(("127.0.0.1", server.port("sessions")), 10,
+                                                  (f"127.8.1.{i // BURST + 1}", 0)))
+            flood[-1].sendall(login("bob", f"guess {i}"))
+        assert flood[-1].recv(100) == FAILURE  # refused unheard: the queue is full
+        with server.connect("sessions") as known:
+            known.ask(login("eve"), b"STORED\r\n")
+        for connection in flood:
+            connection.close()
 
 
 def _has_answer(connection):
