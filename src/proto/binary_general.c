@@ -1,9 +1,9 @@
 #include "proto/binary_general.h"
 
-#include "base/log.h"
 #include "proto/binary_reply.h"
 #include "proto/event.h"
 #include "proto/expiry.h"
+#include "proto/general.h"
 
 enum request_end binary_delete_run(struct binary_request *binary) {
     const struct request *request = binary->request;
@@ -44,8 +44,7 @@ enum request_end binary_version_run(struct binary_request *binary) {
 }
 
 enum request_end binary_verbosity_run(struct binary_request *binary) {
-    uint32_t level = binary_read_u32(binary->extras);
-    log_set_level(level == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
+    verbosity_set(binary->request->connection->service->server, binary_read_u32(binary->extras));
     binary_reply_ok(binary, 0);
     return REQUEST_DONE;
 }

@@ -253,43 +253,50 @@ enum request_end dump_run_cachedump(struct request *request) {
     return REQUEST_DONE;
 }
 
-/* "all", "hash", or a list of classes like 1,3,8. False: memcached's BADCLASS. */
-static bool crawler_read_classes(struct bytes word, bool hash, uint32_t *classes) {
+#define CRAWLER_BAD_CLASS "BADCLASS invalid class id\r\n"
+#define CRAWLER_DISABLED "CLIENT_ERROR lru crawler disabled\r\n"
+
+/* "all", "hash", or a list of classes like 1,3,8; as with memcached, a place in it may be empty.
+ * NULL, or the reply to what is none. */
+static const char *crawler_read_classes(struct bytes word, bool hash, uint32_t *classes) {
     if (word_is(word, "all") || (hash && word_is(word, "hash"))) {
         *classes = UINT32_MAX;
-        return true;
+        return NULL;
     }
+    bool any = false;
     *classes = 0;
     const char *at = word.data;
     const char *end = word.data + word.size;
     while (at < end) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
-        const char *stop = comma != NULL ? comma : end;
+        struct bytes number = bytes_from(at, (size_t)((comma != NULL ? comma : end) - at));
+        at = number.data + number.size + 1;
         uint64_t class;
-        if (!number_parse_u64(bytes_from(at, (size_t)(stop - at)), &class) || class < 1 ||
-            class > DUMP_CLASS_MAX) {
-            return false;
+        if (number.size == 0) {
+            continue;
         }
-        *classes |= dump_class_bit(class);
-        at = stop + 1;
+        /* memcached has 63 classes: a number for which there is none here has no items */
+        if (!word_u64(number, &class) || class < 1 || class > 63) {
+            return CRAWLER_BAD_CLASS;
+        }
+        *classes |= class <= POOL_TTL_CLASSES ? 1U << (class - 1) : 0;
+        any = true;
     }
-    return word.size > 0;
+    return any ? NULL : "NOTSTARTED no items to crawl\r\n";
 }
-
-#define CRAWLER_BAD_CLASS "BADCLASS invalid class id\r\n"
-#define CRAWLER_DISABLED "CLIENT_ERROR lru crawler disabled\r\n"
 
 static enum request_end crawler_dump(struct request *request, struct bytes word,
                                      enum proto_dump_kind kind) {
     const struct proto_service *service = request->connection->service;
     uint32_t classes;
+    const char *fault = crawler_read_classes(word, true, &classes);
     if (atomic_load(&service->crawler_stopped)) {
         reply_text(request, CRAWLER_DISABLED);
     } else if (service->server->dump_disabled) {
         reply_text(request, kind == PROTO_DUMP_KEYS ? "ERROR key dump not allowed\r\n"
                                                     : "ERROR metadump not allowed\r\n");
-    } else if (!crawler_read_classes(word, true, &classes)) {
-        reply_text(request, CRAWLER_BAD_CLASS);
+    } else if (fault != NULL) {
+        reply_text(request, fault);
     } else {
         return dump_begin(request, kind, classes);
     }
@@ -303,8 +310,8 @@ static void crawler_crawl(struct request *request, struct bytes word) {
     } else if (word_is(word, "hash")) {
         reply_text(request, "ERROR an unknown error happened\r\n");
     } else {
-        reply_text(request,
-                   crawler_read_classes(word, false, &classes) ? "OK\r\n" : CRAWLER_BAD_CLASS);
+        const char *fault = crawler_read_classes(word, false, &classes);
+        reply_text(request, fault != NULL ? fault : "OK\r\n");
     }
 }
 

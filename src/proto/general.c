@@ -9,7 +9,11 @@ enum request_end version_run(struct request *request, unsigned variant) {
     return REQUEST_DONE;
 }
 
-/* Any level above 0 makes the log more talkative: there is one such level here. */
+void verbosity_set(struct proto_server *server, uint32_t level) {
+    atomic_store(&server->verbosity, level);
+    log_set_level(level == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
+}
+
 enum request_end verbosity_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes word;
@@ -19,8 +23,7 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     } else if (!word_flags(word, &level)) {
         reply_text(request, REPLY_BAD_LINE);
     } else {
-        atomic_store(&request->connection->service->server->verbosity, level);
-        log_set_level(level == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
+        verbosity_set(request->connection->service->server, level);
         reply_text(request, "OK\r\n");
     }
     return REQUEST_DONE;

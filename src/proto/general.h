@@ -6,6 +6,10 @@
 
 request_handler version_run;
 request_handler verbosity_run;
+
+/* Any level above 0 makes the log more talkative: there is one such level here. */
+void verbosity_set(struct proto_server *server, uint32_t level);
+
 request_handler quit_run;
 request_handler refresh_certs_run;
 request_handler shutdown_run;

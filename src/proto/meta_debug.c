@@ -31,7 +31,7 @@ enum request_end meta_debug_run(struct request *request, unsigned variant) {
         return REQUEST_DONE;
     }
     struct bytes key = named;
-    if (line_next(&request->line, &flag) && flag.data[0] == 'b') {
+    if (line_next(&request->line, &flag) && word_is(flag, "b")) {
         key = bytes_from(decoded, base64_decode(named, decoded));
         if (key.size == 0) {
             reply_text(request, REPLY_BAD_LINE);

@@ -51,22 +51,6 @@ static const char *slabs_reassign(struct bytes from, struct bytes to) {
     return "NOSPARE source class has no spare pages\r\n";
 }
 
-enum request_end slabs_run(struct request *request, unsigned variant) {
-    (void)variant;
-    struct bytes words[TUNING_WORDS_MAX];
-    unsigned count = tuning_read(request, words);
-    const char *reply = REPLY_ERROR;
-    uint64_t level;
-    if (count == 3 && word_is(words[0], "reassign")) {
-        reply = slabs_reassign(words[1], words[2]);
-    } else if (count >= 2 && word_is(words[0], "automove")) {
-        tuning_read_noreply(request, words, count);
-        reply = !word_u64(words[1], &level) ? REPLY_BAD_LINE : level > 2 ? REPLY_ERROR : "OK\r\n";
-    }
-    reply_text(request, reply);
-    return REQUEST_DONE;
-}
-
 static bool tuning_factor(struct bytes word, double *factor) {
     char text[32];
     char *end;
@@ -77,6 +61,34 @@ static bool tuning_factor(struct bytes word, double *factor) {
     text[word.size] = 0;
     *factor = strtod(text, &end);
     return *end == 0;
+}
+
+/* automove <0|1|2>, or automove ratio <share> */
+static const char *slabs_automove(const struct bytes *words, unsigned count) {
+    uint64_t level;
+    double ratio;
+    if (word_is(words[1], "ratio")) {
+        return count >= 3 && tuning_factor(words[2], &ratio) ? "OK\r\n" : REPLY_ERROR;
+    }
+    if (!word_u64(words[1], &level)) {
+        return REPLY_BAD_LINE;
+    }
+    return level > 2 ? REPLY_ERROR : "OK\r\n";
+}
+
+enum request_end slabs_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct bytes words[TUNING_WORDS_MAX];
+    unsigned count = tuning_read(request, words);
+    const char *reply = REPLY_ERROR;
+    if (count == 3 && word_is(words[0], "reassign")) {
+        reply = slabs_reassign(words[1], words[2]);
+    } else if (count >= 2 && word_is(words[0], "automove")) {
+        tuning_read_noreply(request, words, count);
+        reply = slabs_automove(words, count);
+    }
+    reply_text(request, reply);
+    return REQUEST_DONE;
 }
 
 static const char *lru_tune(const struct bytes words[TUNING_WORDS_MAX]) {

@@ -317,9 +317,13 @@ static void the_small_opcodes_answer(void **state) {
     static const struct exchange exchanges[] = {
         {{.opcode = NOOP}, {0}, false},
         {{.opcode = VERSION}, {VALUE(PROTO_VERSION)}, false},
-        {{VERBOSITY, EXTRAS("\0\0\0\0")}, {0}, false},
+        {{VERBOSITY, EXTRAS("\0\0\0\2")}, {0}, false},
     };
     CONVERSE(state, exchanges);
+    assert_int_equal(atomic_load(&talk->server.verbosity), 2);
+    packet_ask(talk, &(struct packet){VERBOSITY, EXTRAS("\0\0\0\0")},
+               &(struct packet){.opcode = VERBOSITY});
+    assert_int_equal(atomic_load(&talk->server.verbosity), 0);
     packet_ask(talk, &(struct packet){.opcode = QUIT}, &(struct packet){.opcode = QUIT});
     assert_true(talk->closed);
     talk_restart(talk);
