@@ -76,6 +76,7 @@ static void segments_that_fall_due_are_freed_whole(void **state) {
     }
     store_stats(&store, &stats);
     assert_true(stats.segments_free < 64 - 15);
+    assert_true(store_has_number(&store, 0, 0, SIZE)); /* the only one that is read */
     clock_advance_s(149);
     store_run_janitor(&store, 2);
     store_stats(&store, &stats);
@@ -83,7 +84,12 @@ static void segments_that_fall_due_are_freed_whole(void **state) {
     assert_int_equal(stats.items, 0);
     assert_int_equal(stats.live_bytes, 0);
     assert_int_equal(stats.counters[POOL_EXPIRED_RECLAIMED], ITEMS);
+    assert_int_equal(stats.counters[POOL_EXPIRED_UNFETCHED], ITEMS - 1);
     assert_int_equal(stats.counters[POOL_BYTES_MOVED], 0);
+    struct pool_class_stats classes[POOL_TTL_CLASSES];
+    pool_get_class_stats(store.pool, classes);
+    assert_int_equal(classes[0].reclaimed, ITEMS);
+    assert_int_equal(classes[0].expired_unfetched, ITEMS - 1);
 }
 
 static void items_of_different_lifetimes_lie_in_different_segments(void **state) {

@@ -289,6 +289,31 @@ static void classes_are_told_in_the_shape_of_memcacheds(void **state) {
     talk->replies.size = 0;
 }
 
+static void classes_count_each_command_until_they_are_reset(void **state) {
+    struct talk *talk = *state;
+    static const uint64_t counted[POOL_CLASS_COUNTERS] = {
+        [POOL_CLASS_CMD_SET] = 3,   [POOL_CLASS_DELETE_HITS] = 1, [POOL_CLASS_INCR_HITS] = 2,
+        [POOL_CLASS_DECR_HITS] = 1, [POOL_CLASS_TOUCH_HITS] = 2,
+    };
+    struct pool_class_stats classes[POOL_TTL_CLASSES];
+    talk_ask(talk, "set n 0 3000 1\r\n5\r\nset m 0 3000 1\r\n5\r\nset x 0 0 1\r\n5\r\n",
+             "STORED\r\nSTORED\r\nSTORED\r\n");
+    talk_ask(talk, "set n 0 3000 1\r\n5\r\nincr n 1\r\nincr n 1\r\ndecr n 1\r\ndelete m\r\n",
+             "STORED\r\n6\r\n7\r\n6\r\nDELETED\r\n");
+    talk_ask(talk, "touch n 3500\r\ngat 3500 n\r\ntouch none 1\r\ndelete none\r\n",
+             "TOUCHED\r\nVALUE n 0 1\r\n6\r\nEND\r\nNOT_FOUND\r\nNOT_FOUND\r\n");
+    pool_get_class_stats(talk->service.pool, classes);
+    for (unsigned i = 0; i < POOL_CLASS_COUNTERS; i++) {
+        assert_int_equal(classes[1].counters[i], counted[i]);
+    }
+    assert_int_equal(classes[POOL_TTL_CLASSES - 1].counters[POOL_CLASS_CMD_SET], 1);
+    talk_ask(talk, "stats reset\r\n", "RESET\r\n");
+    pool_get_class_stats(talk->service.pool, classes);
+    for (unsigned i = 0; i < POOL_CLASS_COUNTERS; i++) {
+        assert_int_equal(classes[1].counters[i], 0);
+    }
+}
+
 int main(void) {
 #define TALK(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
     const struct CMUnitTest tests[] = {
@@ -306,6 +331,7 @@ int main(void) {
         TALK(no_more_prefixes_are_counted_than_there_is_room_for),
         TALK(what_an_operator_has_forbidden_is_refused),
         TALK(classes_are_told_in_the_shape_of_memcacheds),
+        TALK(classes_count_each_command_until_they_are_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
