@@ -34,7 +34,7 @@ static const unsigned janitor_gains[] = {
 
 /* Begins to free segments when no more than this many are left. */
 static uint32_t janitor_low_water(const struct pool *pool) {
-    uint32_t ahead = segments_allowed(&pool->segments) / 64;
+    uint32_t ahead = segments_in_force(&pool->segments) / 64;
     return atomic_load_explicit(&pool->segments.reserve[SEGMENT_FOR_NEW], memory_order_relaxed) +
            (ahead > 1 ? ahead : 1); /* relaxed: a number */
 }
