@@ -207,6 +207,7 @@ static const struct {
     {"VERSION", check_nothing},
     {"HOLD", check_numbers},
     {"MEMLIMIT_ADJUST_FAILED", check_nothing},
+    {"MEMLIMIT_TOO_SMALL", check_nothing},
     {"STAT", check_stat},
     {"ME", check_debug},
     {"PREFIX", check_prefix},
@@ -215,6 +216,8 @@ static const struct {
     {"BADCLASS", check_nothing},
     {"SAME", check_nothing},
     {"NOSPARE", check_nothing},
+    {"NOTSTARTED", check_nothing},
+    {"WATCHER_TOO_MANY", check_nothing},
 };
 
 static void check_reply(struct replies *replies) {
