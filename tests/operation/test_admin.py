@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 
+from support import certificates
 from support.servers import Stayd, wait_until
 
 SMALL = {"memory": "16M", "evict": "no"}
@@ -50,6 +51,18 @@ def metrics(stayd):
             assert match[1] not in samples
             samples[match[1]] = float(match[3])
     return samples
+
+
+def test_tls_is_in_the_metrics_of_those_who_have_it(stayd, tmp_path):
+    assert not any(name.startswith("stayd_tls_") for name in metrics(stayd))
+    made = certificates.make(tmp_path)
+    with Stayd(cache={"tls_cert": made["server.pem"], "tls_key": made["server.key"]}) as server:
+        with server.connect("cache") as plain:
+            plain.send(b"mn\r\n")
+            plain.expect_closed()
+        wait_until(lambda: metrics(server)["stayd_tls_handshake_errors_total"] == 1)
+        assert metrics(server)["stayd_tls_new_sessions_total"] == 0
+        assert metrics(server)["stayd_tls_certificates_loaded_seconds"] > 1e9
 
 
 def test_metrics_are_what_has_happened(stayd):
