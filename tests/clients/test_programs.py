@@ -6,8 +6,6 @@ import subprocess
 
 import pytest
 
-from support.servers import Memcached, Stayd
-
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 RUNS = {
     "dalli": ["ruby", "dalli.rb"],
@@ -18,19 +16,9 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module")
-def servers():
-    """One of each kind."""
-    with Memcached() as memcached, Stayd() as stayd:
-        yield {"memcached": (memcached, None), "cache": (stayd, "cache"),
-               "sessions": (stayd, "sessions")}
-
-
-@pytest.mark.parametrize("kind", ["memcached", "cache", "sessions"])
 @pytest.mark.parametrize("client", RUNS)
-def test_a_client_gets_what_it_expects(servers, client, kind):
-    server, pool = servers[kind]
-    server.connect(pool).ask(b"flush_all\r\n", b"OK\r\n")
+def test_a_client_gets_what_it_expects(server, client):
+    server, pool = server
     interpreter, program, *words = RUNS[client]
     done = subprocess.run(
         [interpreter, str(PROGRAMS / program), *server.address(pool).split(":"), *words],

@@ -3,26 +3,15 @@
 import pylibmc
 import pytest
 
-from support.servers import Memcached, Stayd
 
-
-@pytest.fixture(scope="module")
-def servers():
-    """One of each kind."""
-    with Memcached() as memcached, Stayd() as stayd:
-        yield {"memcached": (memcached, None), "cache": (stayd, "cache"),
-               "sessions": (stayd, "sessions")}
-
-
-@pytest.fixture(params=["memcached", "cache", "sessions"])
-def connect(request, servers):
+@pytest.fixture
+def connect(server):
     """Makes binary clients with given behaviours; the pool is empty when the test begins."""
-    server, pool = servers[request.param]
+    server, pool = server
 
     def make(**behaviors):
         return pylibmc.Client([server.address(pool)], binary=True, behaviors=behaviors or None)
 
-    make().flush_all()
     return make
 
 

@@ -8,24 +8,13 @@ import pymemcache.exceptions
 import pymemcache.serde
 import pytest
 
-from support.servers import Memcached, Stayd
-
 LARGE = b"v" * 900_000
 
 
-@pytest.fixture(scope="module")
-def servers():
-    """One of each kind."""
-    with Memcached() as memcached, Stayd() as stayd:
-        yield {"memcached": (memcached, None), "cache": (stayd, "cache"),
-               "sessions": (stayd, "sessions")}
-
-
-@pytest.fixture(params=["memcached", "cache", "sessions"])
-def address(request, servers):
+@pytest.fixture
+def address(server):
     """HOST:PORT of an empty pool."""
-    server, pool = servers[request.param]
-    server.connect(pool).ask(b"flush_all\r\n", b"OK\r\n")
+    server, pool = server
     return server.address(pool)
 
 
