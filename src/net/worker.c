@@ -1,22 +1,15 @@
-#include "net/worker.h"
+#include "net/worker_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/connection.h"
 #include "net/tls.h"
 #include "proto/event.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
-    WORKER_EVENTS = 256,
     WORKER_INPUT_BYTES = 64 << 10,
     WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a replies buffer that has grown beyond is freed */
     WORKER_SCAN_MS = 500,                /* between two looks at the deadlines */
@@ -25,54 +18,12 @@ enum {
     WORKER_STOP_MS = 2000
 };
 
-struct worker {
-    const struct worker_options *options;
-    pthread_t thread;
-    int epoll_fd;
-    int wake_fd; /* eventfd: something is in `given` or `mailbox`, a pool has synced, or `stopping`
-                  */
-    _Atomic bool stopping;
-    _Atomic unsigned connection_count; /* given and not yet closed */
-
-    pthread_mutex_t given_lock;
-    struct list given; /* new connections; under given_lock */
-
-    struct auth_mailbox mailbox; /* verdicts on logins of `connections` */
-
-    /* Changed by the thread alone, under the lock; so it reads it without, and others with it. A
-     * connection is closed under it. */
-    pthread_mutex_t connections_lock;
-    struct list connections;
-
-    /* the thread's own */
-    struct store_thread store;
-    uint64_t now_ms;       /* on the monotonic clock, when this batch began */
-    uint64_t idle_scan_ms; /* no connection can have been idle for too long before */
-    struct list ready;     /* to be served in this batch */
-    struct list waited;   /* whose clients have a deadline: stalled, lingering, not logged in ... */
-    struct list held;     /* waiting for a sync */
-    struct list watching; /* whose clients watch; may be in the others as well */
-    uint64_t scanned_ms;
-    struct connection_loan loan;
-    struct epoll_event events[WORKER_EVENTS];
-};
-
-struct workers {
-    struct worker_options options;
-    unsigned count; /* of those that run */
-    struct worker *workers[];
-};
-
 static uint32_t worker_wanted_events(bool output) {
     return EPOLLIN | EPOLLRDHUP | EPOLLET | (output ? EPOLLOUT : 0U);
 }
 
 /* What connection_serve said last. Relaxed: this thread alone writes it, and for others it is
  * something to look at. */
-static enum connection_next worker_get_next(const struct connection *connection) {
-    return atomic_load_explicit(&connection->next, memory_order_relaxed);
-}
-
 static void worker_set_next(struct connection *connection, enum connection_next next) {
     atomic_store_explicit(&connection->next, next, memory_order_relaxed);
 }
@@ -82,7 +33,7 @@ static void worker_note_served(const struct worker *worker, struct connection *c
                           memory_order_relaxed); /* as above */
 }
 
-static void worker_tell(const struct connection *connection, const char *reason) {
+void worker_tell(const struct connection *connection, const char *reason) {
     struct proto_service *service = connection->proto.service;
     if (event_wanted(service, EVENT_CONNECTIONS)) {
         char address[ADDRESS_TEXT_MAX];
@@ -426,7 +377,7 @@ static int worker_get_timeout_ms(const struct worker *worker) {
                : -1;
 }
 
-static void *worker_main(void *argument) {
+void *worker_main(void *argument) {
     struct worker *worker = argument;
     while (!atomic_load(&worker->stopping)) {
         worker_run_batch(worker, worker_get_timeout_ms(worker));
@@ -436,8 +387,7 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
-/* Accepts NULL, and a worker that was made in part. Its thread has ended. */
-static void worker_destroy(struct worker *worker) {
+void worker_destroy(struct worker *worker) {
     if (worker == NULL) {
         return;
     }
@@ -455,7 +405,7 @@ static void worker_destroy(struct worker *worker) {
     free(worker);
 }
 
-static struct worker *worker_create(const struct worker_options *options, unsigned index) {
+struct worker *worker_create(const struct worker_options *options, unsigned index) {
     struct worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL) {
         return NULL;
@@ -486,173 +436,8 @@ static struct worker *worker_create(const struct worker_options *options, unsign
     return worker;
 }
 
-static void worker_wake(struct worker *worker) {
+void worker_wake(struct worker *worker) {
     const uint64_t one = 1;
     ssize_t result = write(worker->wake_fd, &one, sizeof one);
     (void)result; /* fails only if it is awake already, 2^64 times over */
-}
-
-/* As proto_connection.wake. */
-static void worker_wake_watchers(void *context) {
-    worker_wake(context);
-}
-
-/* Called by the pools' sync threads. */
-static void workers_note_sync(void *context) {
-    struct workers *workers = context;
-    for (unsigned i = 0; i < workers->count; i++) {
-        worker_wake(workers->workers[i]);
-    }
-}
-
-static void workers_watch_syncs(struct workers *workers, bool watch) {
-    for (unsigned i = 0; i < workers->options.pool_count; i++) {
-        struct pool *pool = workers->options.pools[i];
-        if (pool_get_options(pool)->persist) {
-            pool_set_sync_notify(pool, watch ? workers_note_sync : NULL, workers);
-        }
-    }
-}
-
-static const char *worker_describe_state(enum connection_next next) {
-    switch (next) {
-    case CONNECTION_PARTIAL:
-        return "conn_nread";
-    case CONNECTION_READY:
-        return "conn_parse_cmd";
-    case CONNECTION_STALLED:
-        return "conn_mwrite";
-    case CONNECTION_HELD:
-    case CONNECTION_JUDGED:
-        return "conn_io_queue";
-    case CONNECTION_LINGER:
-    case CONNECTION_END:
-        return "conn_closing";
-    case CONNECTION_IDLE:
-        break;
-    }
-    return "conn_read";
-}
-
-static void worker_visit_peers(struct worker *worker, proto_peer_visitor *visit, void *context) {
-    char address[ADDRESS_TEXT_MAX];
-    char listen_address[ADDRESS_TEXT_MAX];
-    uint32_t now_s = (uint32_t)(clock_monotonic_ms() / 1000);
-    pthread_mutex_lock(&worker->connections_lock);
-    for (struct list *link = worker->connections.next; link != &worker->connections;
-         link = link->next) {
-        const struct connection *connection = list_entry(link, struct connection, all);
-        address_describe_peer(&connection->peer, address);
-        address_describe(&connection->listener->address, listen_address);
-        const struct proto_peer peer = {
-            .fd = connection->fd,
-            .service = connection->listener->service,
-            .address = address,
-            .listen_address = listen_address,
-            .state = worker_describe_state(worker_get_next(connection)),
-            .idle_s = now_s - atomic_load_explicit(&connection->served_s, memory_order_relaxed),
-        };
-        visit(context, &peer);
-    }
-    pthread_mutex_unlock(&worker->connections_lock);
-}
-
-/* As proto_server.visit_peers. */
-static void workers_visit_peers(void *network, proto_peer_visitor *visit, void *context) {
-    struct workers *workers = network;
-    char address[ADDRESS_TEXT_MAX];
-    for (unsigned i = 0; i < workers->options.listener_count; i++) {
-        const struct listener *listener = &workers->options.listeners[i];
-        address_describe(&listener->address, address);
-        const struct proto_peer peer = {
-            .fd = listener->fd,
-            .service = listener->service,
-            .is_listener = true,
-            .address = address,
-            .state = "conn_listening",
-        };
-        visit(context, &peer);
-    }
-    for (unsigned i = 0; i < workers->count; i++) {
-        worker_visit_peers(workers->workers[i], visit, context);
-    }
-}
-
-struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]) {
-    struct workers *workers =
-        calloc(1, sizeof *workers + options->threads * sizeof workers->workers[0]);
-    if (workers == NULL) {
-        snprintf(error, WORKER_ERROR_MAX, "cannot start worker threads: %m");
-        return NULL;
-    }
-    workers->options = *options;
-    options->server->network = workers;
-    options->server->visit_peers = workers_visit_peers;
-    for (unsigned i = 0; i < options->threads; i++) {
-        struct worker *worker = worker_create(&workers->options, i);
-        int result = worker == NULL ? errno : 0;
-        if (result == 0) {
-            result = pthread_create(&worker->thread, NULL, worker_main, worker);
-        }
-        if (result != 0) {
-            snprintf(error, WORKER_ERROR_MAX, "cannot start worker thread %u of %u: %s", i + 1,
-                     options->threads, strerror(result));
-            worker_destroy(worker);
-            workers_stop(workers);
-            return NULL;
-        }
-        char name[16];
-        snprintf(name, sizeof name, "worker %u", (uint8_t)i);
-        pthread_setname_np(worker->thread, name);
-        workers->workers[workers->count++] = worker;
-    }
-    workers_watch_syncs(workers, true);
-    return workers;
-}
-
-bool workers_give(struct workers *workers, int fd, const union peer *peer,
-                  const struct listener *listener, struct tls_session *tls) {
-    struct connection *connection = connection_create(fd, listener, tls);
-    if (connection == NULL) {
-        log_warning("closing a new connection: no memory");
-        tls_session_destroy(tls);
-        close(fd);
-        atomic_fetch_sub(&workers->options.server->connections, 1);
-        return false;
-    }
-    struct worker *least = workers->workers[0];
-    for (unsigned i = 1; i < workers->count; i++) {
-        struct worker *worker = workers->workers[i];
-        if (atomic_load(&worker->connection_count) < atomic_load(&least->connection_count)) {
-            least = worker;
-        }
-    }
-    connection->peer = *peer;
-    connection->proto.wake = worker_wake_watchers;
-    connection->proto.wake_context = least;
-    worker_tell(connection, NULL);
-    atomic_fetch_add(&least->connection_count, 1);
-    pthread_mutex_lock(&least->given_lock);
-    list_append(&least->given, &connection->all);
-    pthread_mutex_unlock(&least->given_lock);
-    worker_wake(least);
-    return true;
-}
-
-void workers_stop(struct workers *workers) {
-    if (workers == NULL) {
-        return;
-    }
-    for (unsigned i = 0; i < workers->count; i++) {
-        atomic_store(&workers->workers[i]->stopping, true);
-        worker_wake(workers->workers[i]);
-    }
-    for (unsigned i = 0; i < workers->count; i++) {
-        pthread_join(workers->workers[i]->thread, NULL);
-    }
-    workers_watch_syncs(workers, false); /* only now: replies were waiting for them */
-    for (unsigned i = 0; i < workers->count; i++) {
-        worker_destroy(workers->workers[i]);
-    }
-    free(workers);
 }

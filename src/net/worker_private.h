@@ -1,0 +1,67 @@
+/* One worker thread, between worker.c, which is what the thread does, and workers.c, which starts,
+ * feeds and stops all of them (worker.h). */
+#ifndef STAYD_NET_WORKER_PRIVATE_H
+#define STAYD_NET_WORKER_PRIVATE_H
+
+#include "net/connection.h"
+#include "net/worker.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+
+enum { WORKER_EVENTS = 256 };
+
+struct worker {
+    const struct worker_options *options;
+    pthread_t thread;
+    int epoll_fd;
+    int wake_fd; /* eventfd: something is in `given` or `mailbox`, a pool has synced, or `stopping`
+                  */
+    _Atomic bool stopping;
+    _Atomic unsigned connection_count; /* given and not yet closed */
+
+    pthread_mutex_t given_lock;
+    struct list given; /* new connections; under given_lock */
+
+    struct auth_mailbox mailbox; /* verdicts on logins of `connections` */
+
+    /* Changed by the thread alone, under the lock; so it reads it without, and others with it. A
+     * connection is closed under it. */
+    pthread_mutex_t connections_lock;
+    struct list connections;
+
+    /* the thread's own */
+    struct store_thread store;
+    uint64_t now_ms;       /* on the monotonic clock, when this batch began */
+    uint64_t idle_scan_ms; /* no connection can have been idle for too long before */
+    struct list ready;     /* to be served in this batch */
+    struct list waited;   /* whose clients have a deadline: stalled, lingering, not logged in ... */
+    struct list held;     /* waiting for a sync */
+    struct list watching; /* whose clients watch; may be in the others as well */
+    uint64_t scanned_ms;
+    struct connection_loan loan;
+    struct epoll_event events[WORKER_EVENTS];
+};
+
+/* NULL if memory or file descriptors are short. `options` lives longer. */
+struct worker *worker_create(const struct worker_options *options, unsigned index);
+
+/* Accepts NULL, and a worker that was made in part. Its thread has ended. */
+void worker_destroy(struct worker *worker);
+
+/* What the thread runs, until worker->stopping. */
+void *worker_main(void *argument);
+
+/* Makes the thread look at what others have left for it. Any thread. */
+void worker_wake(struct worker *worker);
+
+/* Tells watchers of a connection that begins (no reason) or ends (memcached's word for why). */
+void worker_tell(const struct connection *connection, const char *reason);
+
+/* What connection_serve said last. Relaxed: only the connection's thread writes it. */
+static inline enum connection_next worker_get_next(const struct connection *connection) {
+    return atomic_load_explicit(&connection->next, memory_order_relaxed);
+}
+
+#endif

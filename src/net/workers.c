@@ -1,0 +1,182 @@
+#include "net/worker_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/tls.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct workers {
+    struct worker_options options;
+    unsigned count; /* of those that run */
+    struct worker *workers[];
+};
+
+/* As proto_connection.wake. */
+static void worker_wake_watchers(void *context) {
+    worker_wake(context);
+}
+
+/* Called by the pools' sync threads. */
+static void workers_note_sync(void *context) {
+    struct workers *workers = context;
+    for (unsigned i = 0; i < workers->count; i++) {
+        worker_wake(workers->workers[i]);
+    }
+}
+
+static void workers_watch_syncs(struct workers *workers, bool watch) {
+    for (unsigned i = 0; i < workers->options.pool_count; i++) {
+        struct pool *pool = workers->options.pools[i];
+        if (pool_get_options(pool)->persist) {
+            pool_set_sync_notify(pool, watch ? workers_note_sync : NULL, workers);
+        }
+    }
+}
+
+static const char *worker_describe_state(enum connection_next next) {
+    switch (next) {
+    case CONNECTION_PARTIAL:
+        return "conn_nread";
+    case CONNECTION_READY:
+        return "conn_parse_cmd";
+    case CONNECTION_STALLED:
+        return "conn_mwrite";
+    case CONNECTION_HELD:
+    case CONNECTION_JUDGED:
+        return "conn_io_queue";
+    case CONNECTION_LINGER:
+    case CONNECTION_END:
+        return "conn_closing";
+    case CONNECTION_IDLE:
+        break;
+    }
+    return "conn_read";
+}
+
+static void worker_visit_peers(struct worker *worker, proto_peer_visitor *visit, void *context) {
+    char address[ADDRESS_TEXT_MAX];
+    char listen_address[ADDRESS_TEXT_MAX];
+    uint32_t now_s = (uint32_t)(clock_monotonic_ms() / 1000);
+    pthread_mutex_lock(&worker->connections_lock);
+    for (struct list *link = worker->connections.next; link != &worker->connections;
+         link = link->next) {
+        const struct connection *connection = list_entry(link, struct connection, all);
+        address_describe_peer(&connection->peer, address);
+        address_describe(&connection->listener->address, listen_address);
+        const struct proto_peer peer = {
+            .fd = connection->fd,
+            .service = connection->listener->service,
+            .address = address,
+            .listen_address = listen_address,
+            .state = worker_describe_state(worker_get_next(connection)),
+            .idle_s = now_s - atomic_load_explicit(&connection->served_s, memory_order_relaxed),
+        };
+        visit(context, &peer);
+    }
+    pthread_mutex_unlock(&worker->connections_lock);
+}
+
+/* As proto_server.visit_peers. */
+static void workers_visit_peers(void *network, proto_peer_visitor *visit, void *context) {
+    struct workers *workers = network;
+    char address[ADDRESS_TEXT_MAX];
+    for (unsigned i = 0; i < workers->options.listener_count; i++) {
+        const struct listener *listener = &workers->options.listeners[i];
+        address_describe(&listener->address, address);
+        const struct proto_peer peer = {
+            .fd = listener->fd,
+            .service = listener->service,
+            .is_listener = true,
+            .address = address,
+            .state = "conn_listening",
+        };
+        visit(context, &peer);
+    }
+    for (unsigned i = 0; i < workers->count; i++) {
+        worker_visit_peers(workers->workers[i], visit, context);
+    }
+}
+
+struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]) {
+    struct workers *workers =
+        calloc(1, sizeof *workers + options->threads * sizeof workers->workers[0]);
+    if (workers == NULL) {
+        snprintf(error, WORKER_ERROR_MAX, "cannot start worker threads: %m");
+        return NULL;
+    }
+    workers->options = *options;
+    options->server->network = workers;
+    options->server->visit_peers = workers_visit_peers;
+    for (unsigned i = 0; i < options->threads; i++) {
+        struct worker *worker = worker_create(&workers->options, i);
+        int result = worker == NULL ? errno : 0;
+        if (result == 0) {
+            result = pthread_create(&worker->thread, NULL, worker_main, worker);
+        }
+        if (result != 0) {
+            snprintf(error, WORKER_ERROR_MAX, "cannot start worker thread %u of %u: %s", i + 1,
+                     options->threads, strerror(result));
+            worker_destroy(worker);
+            workers_stop(workers);
+            return NULL;
+        }
+        char name[16];
+        snprintf(name, sizeof name, "worker %u", (uint8_t)i);
+        pthread_setname_np(worker->thread, name);
+        workers->workers[workers->count++] = worker;
+    }
+    workers_watch_syncs(workers, true);
+    return workers;
+}
+
+bool workers_give(struct workers *workers, int fd, const union peer *peer,
+                  const struct listener *listener, struct tls_session *tls) {
+    struct connection *connection = connection_create(fd, listener, tls);
+    if (connection == NULL) {
+        log_warning("closing a new connection: no memory");
+        tls_session_destroy(tls);
+        close(fd);
+        atomic_fetch_sub(&workers->options.server->connections, 1);
+        return false;
+    }
+    struct worker *least = workers->workers[0];
+    for (unsigned i = 1; i < workers->count; i++) {
+        struct worker *worker = workers->workers[i];
+        if (atomic_load(&worker->connection_count) < atomic_load(&least->connection_count)) {
+            least = worker;
+        }
+    }
+    connection->peer = *peer;
+    connection->proto.wake = worker_wake_watchers;
+    connection->proto.wake_context = least;
+    worker_tell(connection, NULL);
+    atomic_fetch_add(&least->connection_count, 1);
+    pthread_mutex_lock(&least->given_lock);
+    list_append(&least->given, &connection->all);
+    pthread_mutex_unlock(&least->given_lock);
+    worker_wake(least);
+    return true;
+}
+
+void workers_stop(struct workers *workers) {
+    if (workers == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < workers->count; i++) {
+        atomic_store(&workers->workers[i]->stopping, true);
+        worker_wake(workers->workers[i]);
+    }
+    for (unsigned i = 0; i < workers->count; i++) {
+        pthread_join(workers->workers[i]->thread, NULL);
+    }
+    workers_watch_syncs(workers, false); /* only now: replies were waiting for them */
+    for (unsigned i = 0; i < workers->count; i++) {
+        worker_destroy(workers->workers[i]);
+    }
+    free(workers);
+}
