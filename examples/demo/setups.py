@@ -6,6 +6,7 @@ Every set-up gets the same memory in all.
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import sys
@@ -31,12 +32,17 @@ RUN_DIR_LONGEST = 85
 
 
 def free_ports(count):
-    """Returns count loopback ports that nothing listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Returns count loopback ports that nothing listens on, below the kernel's ephemeral range, so that no
+    outgoing connection takes one before its server does."""
+    ports = set()
+    while len(ports) < count:
+        port = random.randrange(10240, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                ports.add(port)
+    return list(ports)
 
 
 def answers(port):
