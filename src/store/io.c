@@ -2,16 +2,40 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static void *io_map(size_t size, int file) {
     return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 }
 
+/* Whether the file system has fewer free bytes than the file is short of. As far as it tells: what
+ * is in doubt is for posix_fallocate to find out. */
+static bool io_cannot_fit(int file, off_t end) {
+    struct stat stat;
+    struct statvfs system;
+    if (fstat(file, &stat) != 0 || fstatvfs(file, &system) != 0 || system.f_blocks == 0) {
+        return false; /* no blocks at all: a file system without a limit, such as a tmpfs may be */
+    }
+    uint64_t taken = (uint64_t)stat.st_blocks * 512;
+    uint64_t missing = (uint64_t)end > taken ? (uint64_t)end - taken : 0;
+    return missing / system.f_frsize > system.f_bfree;
+}
+
+static int io_allocate(int file, off_t offset, off_t bytes) {
+    off_t end;
+    if (__builtin_add_overflow(offset, bytes, &end)) {
+        return EFBIG;
+    }
+    return io_cannot_fit(file, end) ? ENOSPC : posix_fallocate(file, offset, bytes);
+}
+
 const struct store_io store_io_system = {
     .sync = fdatasync,
-    .allocate = posix_fallocate,
+    .allocate = io_allocate,
     .write = pwrite,
     .truncate = ftruncate,
     .map = io_map,

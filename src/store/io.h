@@ -10,7 +10,8 @@
 struct store_io {
     /* fdatasync(2): what was written or stored into shared mappings before is on the disk after. */
     int (*sync)(int file);
-    /* posix_fallocate(3): returns 0 or an errno. */
+    /* posix_fallocate(3): returns 0 or an errno. What cannot fit is refused before any of it is
+     * taken: the other programs of a nearly full disk notice nothing. */
     int (*allocate)(int file, off_t offset, off_t bytes);
     /* pwrite(2). */
     ssize_t (*write)(int file, const void *data, size_t size, off_t offset);

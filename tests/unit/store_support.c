@@ -22,6 +22,7 @@ static struct {
     _Atomic bool fail_syncs;
     _Atomic bool fail_allocations;
     _Atomic unsigned syncs;
+    _Atomic unsigned allocations;
 } * world;
 
 __attribute__((constructor)) static void world_begin(void) {
@@ -77,6 +78,7 @@ int fdatasync(int file) {
 }
 
 int posix_fallocate(int file, off_t offset, off_t size) {
+    world->allocations++;
     if (world->fail_allocations) {
         return ENOSPC;
     }
@@ -115,6 +117,10 @@ void fault_fail_allocations(bool fail) {
 
 unsigned fault_syncs(void) {
     return world->syncs;
+}
+
+unsigned fault_allocations(void) {
+    return world->allocations;
 }
 
 /* ---- the pool ---- */

@@ -41,6 +41,7 @@ void fault_die_at_sync(int number);     /* SIGKILL at the start of the n-th sync
 void fault_fail_syncs(bool fail);       /* with EIO */
 void fault_fail_allocations(bool fail); /* posix_fallocate, with ENOSPC */
 unsigned fault_syncs(void);             /* how many there were */
+unsigned fault_allocations(void);       /* the same */
 
 /* ---- a pool and the thread that uses it ---- */
 
