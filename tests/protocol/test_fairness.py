@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+from support.processor import processor_seconds
 from support.servers import Raw, Stayd, wait_until
 
 OUT_OF_MEMORY = b"SERVER_ERROR out of memory reading request\r\n"
@@ -183,13 +184,6 @@ def test_after_a_storm_of_clients_that_vanish_every_figure_is_back_where_it_was(
         numbers = keeper.stats()
         assert numbers["read_buf_bytes"] == numbers["read_buf_count"] == "0"  # all are closed
         wait_until(lambda: len(os.listdir(f"/proc/{stayd.pid}/fd")) == before)
-
-
-def processor_seconds(pid):
-    """User and system time of a process so far."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_without_file_descriptors_clients_wait_and_are_served_once_there_are_some_again():

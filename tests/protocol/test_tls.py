@@ -13,6 +13,7 @@ import pytest
 
 from support import certificates
 from support.certificates import TlsRaw
+from support.processor import thread_seconds
 from support.servers import Raw, Stayd, stayd_binary, wait_until
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -412,18 +413,6 @@ def test_handshakes_that_never_end_are_dropped_in_time_and_keep_nobody_out(secur
     for connection in lazy:
         connection.expect_closed()
     assert stat(witness, "ssl_handshake_errors") == errors + 120
-
-
-def thread_seconds(pid):
-    """Processor time of each thread so far, summed by name."""
-    result = {}
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii") as file:
-            name, _, rest = file.read().partition("(")[2].rpartition(")")
-        name = name.split()[0]
-        fields = rest.split()
-        result[name] = result.get(name, 0) + int(fields[11]) + int(fields[12])
-    return {name: ticks / os.sysconf("SC_CLK_TCK") for name, ticks in result.items()}
 
 
 def test_a_flood_of_handshakes_costs_the_threads_of_the_other_clients_nothing(secure, made,
