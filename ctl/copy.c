@@ -1,5 +1,7 @@
 #include "copy.h"
 
+#include "store/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -45,10 +47,7 @@ bool copy_begin(struct copy *copy, const char *path, const struct inspect *sourc
     if (ftruncate(copy->file, 0) != 0) {
         return copy_fail(copy, "write", errno, error);
     }
-    int failed;
-    do {
-        failed = posix_fallocate(copy->file, 0, bytes);
-    } while (failed == EINTR);
+    int failed = store_io_allocate(copy->file, 0, bytes);
     return failed == 0 || copy_fail(copy, "reserve disk space for", failed, error);
 }
 
