@@ -18,13 +18,20 @@ static const char no_lru[] = "there are no LRU lists: a full pool keeps what is 
 static const char no_crawler[] = "expired items are found without a crawler";
 static const char no_hash[] = "the index grows by itself, a bucket at a time";
 static const char no_logger[] = "watchers have buffers of a fixed size";
-static const char no_buffers[] = "connections that wait own no buffers, and the rest is bounded";
 static const char no_tls_tuning[] = "OpenSSL's own choice is kept";
 
-enum { IDLE_TIMEOUT_MAX_S = 86400 };
+enum { IDLE_TIMEOUT_MAX_S = 86400, BUFFERS_MAX_M = 1 << 20 };
 
 static bool take_idle_timeout(struct options *options, const char *spelled, char *value) {
     return option_number(spelled, value, 0, IDLE_TIMEOUT_MAX_S, &options->memcached.idle_timeout_s);
+}
+
+static bool take_read_buffers(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 0, BUFFERS_MAX_M, &options->memcached.read_buffers_m);
+}
+
+static bool take_replies(struct options *options, const char *spelled, char *value) {
+    return option_number(spelled, value, 0, BUFFERS_MAX_M, &options->memcached.replies_m);
 }
 
 static bool take_cert(struct options *options, const char *spelled, char *value) {
@@ -156,8 +163,8 @@ static const struct setting_row rows[] = {
     {"hot_max_factor", VALUE_NEEDED, NULL, no_lru},
     {"warm_max_factor", VALUE_NEEDED, NULL, no_lru},
     {"temporary_ttl", VALUE_NEEDED, NULL, "items that expire soon lie together in any case"},
-    {"read_buf_mem_limit", VALUE_NEEDED, NULL, no_buffers},
-    {"resp_obj_mem_limit", VALUE_NEEDED, NULL, no_buffers},
+    {"read_buf_mem_limit", VALUE_NEEDED, take_read_buffers, NULL},
+    {"resp_obj_mem_limit", VALUE_NEEDED, take_replies, NULL},
     {"watcher_logbuf_size", VALUE_NEEDED, NULL, no_logger},
     {"worker_logbuf_size", VALUE_NEEDED, NULL, no_logger},
     {"inline_ascii_resp", VALUE_NONE, NULL, "memcached takes it too, and does nothing with it"},

@@ -369,6 +369,10 @@ void memcached_options_configure(const struct options *all, struct config *confi
     config->backlog = options->backlog > 0 ? options->backlog : config->backlog;
     struct config_pool *pool = config_add_pool(config, "cache");
     config->connection_idle_s = options->idle_timeout_s;
+    if (options->read_buffers_m > 0 || options->replies_m > 0) { /* here both are one */
+        config->connection_memory_bytes = ((uint64_t)options->read_buffers_m + options->replies_m)
+                                          << 20;
+    }
     if (options->requests_per_turn > 0) {
         config->requests_per_turn = options->requests_per_turn;
     }

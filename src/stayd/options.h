@@ -35,6 +35,8 @@ struct memcached_options {
     bool insecure;
     unsigned requests_per_turn; /* 0: not given */
     unsigned idle_timeout_s;    /* of connections; 0: none */
+    unsigned read_buffers_m;    /* megabytes; this and the next: 0: not given */
+    unsigned replies_m;
     enum memcached_protocol { MEMCACHED_AUTO, MEMCACHED_TEXT, MEMCACHED_BINARY } protocol;
     bool enable_shutdown;
     bool disable_flush;

@@ -206,6 +206,7 @@ static void an_extended_setting_is_checked(void **state) {
         "-Z",
         "-Z -o ssl_verify_mode=2,ssl_chain_cert=/c",
         "-o idle_timeout=x",
+        "-o read_buf_mem_limit=x",
         "-B foo",
         "-R 0",
     };
@@ -217,11 +218,13 @@ static void an_extended_setting_is_checked(void **state) {
 static void what_bounds_and_protects_connections_is_the_pools(void **state) {
     (void)state;
     const struct config_pool *pool =
-        configure("-R 20 -o idle_timeout=90 -B ascii -Y /users -Z -o ssl_chain_cert=/c,ssl_key=/k "
+        configure("-R 20 -o idle_timeout=90,read_buf_mem_limit=20,resp_obj_mem_limit=5 -B ascii -Y "
+                  "/users -Z -o ssl_chain_cert=/c,ssl_key=/k "
                   "-o ssl_verify_mode=2,ssl_ca_cert=/a -l notls:127.0.0.1:5,127.0.0.2:6");
     assert_int_equal(faults.count, 0);
     assert_int_equal(config->requests_per_turn, 20);
     assert_int_equal(config->connection_idle_s, 90);
+    assert_int_equal(config->connection_memory_bytes, 25 << 20);
     assert_int_equal(pool->protocols, PROTO_ALLOWED_TEXT);
     assert_string_equal(pool->auth_file, "/users");
     assert_string_equal(pool->tls_cert, "/c");
