@@ -144,16 +144,18 @@ def test_replies_that_nobody_takes_are_bounded_in_all():
     with Stayd(server={"connection_memory": "3M"}, cache={"item_max": "2M"}) as stayd:
         witness = stayd.connect("cache")
         witness.set(b"k", b"v" * 1_900_000)
+        witness.set(b"small", b"v" * 10_000)  # a reply that every socket takes at once
         lazy = [stayd.connect("cache") for _ in range(6)]
         for connection in lazy:
             connection.send(b"get k\r\n" * 20)
         wait_until(lambda: stat(witness, "response_obj_oom") >= 4)
         assert stayd.log.count("closing connections: no memory for") == 1
         assert 0 < stat(witness, "response_obj_bytes") <= 3 << 20
-        assert witness.get(b"k") == b"v" * 1_900_000
+        assert witness.get(b"small") == b"v" * 10_000
         for connection in lazy:
             connection.reset()
         wait_until(lambda: stat(witness, "curr_connections") == 1)
+        assert witness.get(b"k") == b"v" * 1_900_000  # there is memory for it again
         assert stat(witness, "response_obj_bytes") == stat(witness, "response_obj_count") == 0
 
 
