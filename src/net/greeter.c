@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/list.h"
+#include "net/inbox.h"
 #include "net/tls.h"
 
 #include <errno.h>
@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,11 +36,8 @@ struct greeter {
     struct greeter_options options;
     pthread_t thread;
     int epoll_fd;
-    int wake_fd; /* eventfd: something is in `given`, or `stopping` */
+    struct inbox given; /* guests; a wake-up may mean `stopping` as well */
     _Atomic bool stopping;
-
-    pthread_mutex_t given_lock;
-    struct list given; /* under given_lock */
 
     /* the thread's own */
     struct list guests; /* in the order in which they came, which is that of their deadlines */
@@ -132,16 +128,8 @@ static void greeter_serve(struct greeter *greeter, struct guest *guest) {
 }
 
 static void greeter_take_given(struct greeter *greeter) {
-    uint64_t ignored;
-    ssize_t result = read(greeter->wake_fd, &ignored, sizeof ignored);
-    (void)result; /* fails only if there was no wake-up, and then there is nothing to take */
-
     struct list given;
-    list_init(&given);
-    pthread_mutex_lock(&greeter->given_lock);
-    list_move_all(&given, &greeter->given);
-    pthread_mutex_unlock(&greeter->given_lock);
-
+    inbox_take(&greeter->given, &given);
     while (!list_is_empty(&given)) {
         struct guest *guest = list_entry(given.next, struct guest, link);
         struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, {.ptr = guest}};
@@ -197,7 +185,9 @@ static void greeter_destroy(struct greeter *greeter) {
     if (greeter == NULL) {
         return;
     }
-    list_move_all(&greeter->guests, &greeter->given);
+    struct list given;
+    inbox_take(&greeter->given, &given);
+    list_move_all(&greeter->guests, &given);
     while (!list_is_empty(&greeter->guests)) {
         struct guest *guest = list_entry(greeter->guests.next, struct guest, link);
         list_remove(&guest->link);
@@ -206,10 +196,7 @@ static void greeter_destroy(struct greeter *greeter) {
     if (greeter->epoll_fd >= 0) {
         close(greeter->epoll_fd);
     }
-    if (greeter->wake_fd >= 0) {
-        close(greeter->wake_fd);
-    }
-    pthread_mutex_destroy(&greeter->given_lock);
+    inbox_finish(&greeter->given);
     free(greeter);
 }
 
@@ -219,15 +206,13 @@ struct greeter *greeter_start(const struct greeter_options *options) {
         return NULL;
     }
     greeter->options = *options;
-    list_init(&greeter->given);
     list_init(&greeter->guests);
-    pthread_mutex_init(&greeter->given_lock, NULL);
     greeter->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    greeter->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    bool has_inbox = inbox_init(&greeter->given);
     struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
     int result = 0;
-    if (greeter->epoll_fd < 0 || greeter->wake_fd < 0 ||
-        epoll_ctl(greeter->epoll_fd, EPOLL_CTL_ADD, greeter->wake_fd, &event) != 0) {
+    if (greeter->epoll_fd < 0 || !has_inbox ||
+        epoll_ctl(greeter->epoll_fd, EPOLL_CTL_ADD, greeter->given.wake_fd, &event) != 0) {
         result = errno;
     } else {
         result = pthread_create(&greeter->thread, NULL, greeter_main, greeter);
@@ -239,12 +224,6 @@ struct greeter *greeter_start(const struct greeter_options *options) {
     }
     pthread_setname_np(greeter->thread, "greeter");
     return greeter;
-}
-
-static void greeter_wake(struct greeter *greeter) {
-    const uint64_t one = 1;
-    ssize_t result = write(greeter->wake_fd, &one, sizeof one);
-    (void)result; /* fails only if it is awake already, 2^64 times over */
 }
 
 void greeter_give(struct greeter *greeter, int fd, const union peer *peer,
@@ -263,10 +242,7 @@ void greeter_give(struct greeter *greeter, int fd, const union peer *peer,
         .deadline_ms = clock_monotonic_ms() + greeter->options.timeout_ms,
     };
     list_init(&guest->link);
-    pthread_mutex_lock(&greeter->given_lock);
-    list_append(&greeter->given, &guest->link);
-    pthread_mutex_unlock(&greeter->given_lock);
-    greeter_wake(greeter);
+    inbox_put(&greeter->given, &guest->link);
 }
 
 void greeter_stop(struct greeter *greeter) {
@@ -274,7 +250,7 @@ void greeter_stop(struct greeter *greeter) {
         return;
     }
     atomic_store(&greeter->stopping, true);
-    greeter_wake(greeter);
+    inbox_wake(&greeter->given);
     pthread_join(greeter->thread, NULL);
     greeter_destroy(greeter);
 }

@@ -6,7 +6,6 @@
 #include "proto/event.h"
 
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
@@ -97,16 +96,8 @@ static void worker_set_deadline(struct worker *worker, struct connection *connec
 
 /* Takes what the acceptor has given. */
 static void worker_take_given(struct worker *worker) {
-    uint64_t ignored;
-    ssize_t result = read(worker->wake_fd, &ignored, sizeof ignored);
-    (void)result; /* fails only if there was no wake-up, and then there is nothing to take */
-
     struct list given;
-    list_init(&given);
-    pthread_mutex_lock(&worker->given_lock);
-    list_move_all(&given, &worker->given);
-    pthread_mutex_unlock(&worker->given_lock);
-
+    inbox_take(&worker->given, &given);
     while (!list_is_empty(&given)) {
         struct connection *connection = list_entry(given.next, struct connection, all);
         struct epoll_event event = {worker_wanted_events(false), {.ptr = connection}};
@@ -394,11 +385,8 @@ void worker_destroy(struct worker *worker) {
     if (worker->epoll_fd >= 0) {
         close(worker->epoll_fd);
     }
-    if (worker->wake_fd >= 0) {
-        close(worker->wake_fd);
-    }
+    inbox_finish(&worker->given);
     auth_mailbox_finish(&worker->mailbox);
-    pthread_mutex_destroy(&worker->given_lock);
     pthread_mutex_destroy(&worker->connections_lock);
     buffer_finish(&worker->loan.replies);
     free(worker->loan.input);
@@ -411,33 +399,25 @@ struct worker *worker_create(const struct worker_options *options, unsigned inde
         return NULL;
     }
     worker->options = options;
-    list_init(&worker->given);
     list_init(&worker->connections);
     list_init(&worker->ready);
     list_init(&worker->waited);
     list_init(&worker->held);
     list_init(&worker->watching);
-    pthread_mutex_init(&worker->given_lock, NULL);
     pthread_mutex_init(&worker->connections_lock, NULL);
     store_thread_init(&worker->store, options->grace, index);
     worker->loan.store = &worker->store;
     worker->loan.input_bytes = WORKER_INPUT_BYTES;
     worker->loan.input = malloc(WORKER_INPUT_BYTES);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    auth_mailbox_init(&worker->mailbox, worker->wake_fd);
+    bool has_inbox = inbox_init(&worker->given);
+    auth_mailbox_init(&worker->mailbox, worker->given.wake_fd);
     worker->loan.mailbox = &worker->mailbox;
     struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
-    if (worker->loan.input == NULL || worker->epoll_fd < 0 || worker->wake_fd < 0 ||
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) != 0) {
+    if (worker->loan.input == NULL || worker->epoll_fd < 0 || !has_inbox ||
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->given.wake_fd, &event) != 0) {
         worker_destroy(worker);
         return NULL;
     }
     return worker;
-}
-
-void worker_wake(struct worker *worker) {
-    const uint64_t one = 1;
-    ssize_t result = write(worker->wake_fd, &one, sizeof one);
-    (void)result; /* fails only if it is awake already, 2^64 times over */
 }

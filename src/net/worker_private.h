@@ -4,6 +4,7 @@
 #define STAYD_NET_WORKER_PRIVATE_H
 
 #include "net/connection.h"
+#include "net/inbox.h"
 #include "net/worker.h"
 
 #include <pthread.h>
@@ -16,14 +17,11 @@ struct worker {
     const struct worker_options *options;
     pthread_t thread;
     int epoll_fd;
-    int wake_fd; /* eventfd: something is in `given` or `mailbox`, a pool has synced, or `stopping`
-                  */
     _Atomic bool stopping;
     _Atomic unsigned connection_count; /* given and not yet closed */
 
-    pthread_mutex_t given_lock;
-    struct list given; /* new connections; under given_lock */
-
+    struct inbox given; /* new connections; a wake-up may mean `mailbox`, a pool's sync, lines for a
+                         * watcher or `stopping` as well */
     struct auth_mailbox mailbox; /* verdicts on logins of `connections` */
 
     /* Changed by the thread alone, under the lock; so it reads it without, and others with it. A
@@ -52,9 +50,6 @@ void worker_destroy(struct worker *worker);
 
 /* What the thread runs, until worker->stopping. */
 void *worker_main(void *argument);
-
-/* Makes the thread look at what others have left for it. Any thread. */
-void worker_wake(struct worker *worker);
 
 /* Tells watchers of a connection that begins (no reason) or ends (memcached's word for why). */
 void worker_tell(const struct connection *connection, const char *reason);

@@ -18,14 +18,15 @@ struct workers {
 
 /* As proto_connection.wake. */
 static void worker_wake_watchers(void *context) {
-    worker_wake(context);
+    struct worker *worker = context;
+    inbox_wake(&worker->given);
 }
 
 /* Called by the pools' sync threads. */
 static void workers_note_sync(void *context) {
     struct workers *workers = context;
     for (unsigned i = 0; i < workers->count; i++) {
-        worker_wake(workers->workers[i]);
+        inbox_wake(&workers->workers[i]->given);
     }
 }
 
@@ -156,10 +157,7 @@ bool workers_give(struct workers *workers, int fd, const union peer *peer,
     connection->proto.wake_context = least;
     worker_tell(connection, NULL);
     atomic_fetch_add(&least->connection_count, 1);
-    pthread_mutex_lock(&least->given_lock);
-    list_append(&least->given, &connection->all);
-    pthread_mutex_unlock(&least->given_lock);
-    worker_wake(least);
+    inbox_put(&least->given, &connection->all);
     return true;
 }
 
@@ -169,7 +167,7 @@ void workers_stop(struct workers *workers) {
     }
     for (unsigned i = 0; i < workers->count; i++) {
         atomic_store(&workers->workers[i]->stopping, true);
-        worker_wake(workers->workers[i]);
+        inbox_wake(&workers->workers[i]->given);
     }
     for (unsigned i = 0; i < workers->count; i++) {
         pthread_join(workers->workers[i]->thread, NULL);
