@@ -50,6 +50,12 @@ static void disk_shut(bool shut) {
     pthread_mutex_unlock(&disk.lock);
 }
 
+static void disk_slow(unsigned takes_ms) {
+    pthread_mutex_lock(&disk.lock);
+    disk.takes_ms = takes_ms;
+    pthread_mutex_unlock(&disk.lock);
+}
+
 /* Lets the sync that is under way end, and none after it. */
 static void disk_end_one(void) {
     disk_shut(true);
@@ -96,7 +102,7 @@ static void begin(enum pool_fsync fsync) {
 
 static int finish(void **state) {
     (void)state;
-    disk.takes_ms = 0;
+    disk_slow(0);
     disk_shut(false);
     store_end(&store);
     store_io = &store_io_system;
@@ -191,7 +197,7 @@ static void *write_again_and_again(void *argument) {
 static void those_whom_a_sync_releases_share_the_next(void **state) {
     (void)state;
     begin(POOL_FSYNC_ALWAYS);
-    disk.takes_ms = SYNC_TAKES_MS;
+    disk_slow(SYNC_TAKES_MS);
     pthread_t threads[CLIENTS_MAX];
     unsigned numbers[CLIENTS_MAX];
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
