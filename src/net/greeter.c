@@ -46,12 +46,12 @@ struct greeter {
     unsigned unlogged;  /* failed since, without a line */
 };
 
-/* The guest is in no list any more. */
+/* The guest is in no list any more. Counted out before its socket is closed, as in worker_close. */
 static void guest_destroy(struct greeter *greeter, struct guest *guest) {
+    atomic_fetch_sub(&greeter->options.server->connections, 1);
     tls_session_destroy(guest->session);
     close(guest->fd);
     free(guest);
-    atomic_fetch_sub(&greeter->options.server->connections, 1);
 }
 
 static void greeter_forget(struct greeter *greeter, struct guest *guest) {
@@ -231,8 +231,8 @@ void greeter_give(struct greeter *greeter, int fd, const union peer *peer,
     struct guest *guest = malloc(sizeof *guest);
     if (guest == NULL) {
         log_warning("closing a new connection: no memory");
-        close(fd);
         atomic_fetch_sub(&greeter->options.server->connections, 1);
+        close(fd);
         return;
     }
     *guest = (struct guest){

@@ -41,14 +41,15 @@ void worker_tell(const struct connection *connection, const char *reason) {
     }
 }
 
-/* `reason`: as memcached calls it. */
+/* `reason`: as memcached calls it. Counted out before its socket is closed: a client that sees the
+ * end of its connection finds room for the next one. */
 static void worker_close(struct worker *worker, struct connection *connection, const char *reason) {
     worker_tell(connection, reason);
+    atomic_fetch_sub(&worker->connection_count, 1);
+    atomic_fetch_sub(&worker->options->server->connections, 1);
     pthread_mutex_lock(&worker->connections_lock);
     connection_destroy(connection);
     pthread_mutex_unlock(&worker->connections_lock);
-    atomic_fetch_sub(&worker->connection_count, 1);
-    atomic_fetch_sub(&worker->options->server->connections, 1);
 }
 
 static void worker_make_ready(struct worker *worker, struct connection *connection) {

@@ -141,8 +141,8 @@ bool workers_give(struct workers *workers, int fd, const union peer *peer,
     if (connection == NULL) {
         log_warning("closing a new connection: no memory");
         tls_session_destroy(tls);
-        close(fd);
         atomic_fetch_sub(&workers->options.server->connections, 1);
+        close(fd);
         return false;
     }
     struct worker *least = workers->workers[0];

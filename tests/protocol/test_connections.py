@@ -2,8 +2,11 @@
 
 import os
 import socket
+import subprocess
 
-from support.servers import Memcached, Raw, Stayd, wait_until
+import pytest
+
+from support.servers import Memcached, Raw, Stayd, stayd_binary, wait_until
 
 REFUSED = b"ERROR Too many open connections\r\n"
 
@@ -23,7 +26,6 @@ def test_connections_beyond_the_limit_are_refused_with_a_message():
     limit = 12
     with Stayd(server={"max_connections": limit}) as stayd:
         first = stayd.connect("cache")
-        wait_until(lambda: connections_now(first) == 1, what="the end of the start's own probes")
         taken = [first]
         while len(taken) < limit:
             pool = ("cache", "sessions")[len(taken) % 2]
@@ -40,6 +42,34 @@ def test_connections_beyond_the_limit_are_refused_with_a_message():
         wait_until(lambda: connections_now(first) == limit - 1)
         with stayd.connect("sessions") as again:
             again.expect_in_step()
+
+
+SLOW_CLOSE = """
+#include <dlfcn.h>
+#include <unistd.h>
+int close(int fd) {
+    int (*system_close)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
+    int result = system_close(fd);
+    usleep(5000);
+    return result;
+}
+"""
+
+
+def test_a_client_that_sees_its_connection_closed_finds_room_for_the_next(tmp_path):
+    """Also when the thread that closed it is not run for a while."""
+    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
+    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
+        pytest.skip("a sanitizer's library must be the first to be loaded")
+    library = tmp_path / "slow_close.so"
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, "-xc", "-"],
+                   input=SLOW_CLOSE, text=True, check=True)
+    environment = {"LD_PRELOAD": str(library)}
+    with Stayd(server={"max_connections": 1}, environment=environment) as stayd:
+        for connect in (stayd.connect, stayd.connect_socket) * 3:
+            with connect("sessions") as connection:
+                connection.expect_in_step()
+                connection.finish()
 
 
 def test_memcached_refuses_in_the_same_words():

@@ -16,7 +16,6 @@ the environment, else by what `make build` left in build/.
 import configparser
 import os
 import pathlib
-import random
 import shutil
 import signal
 import socket
@@ -24,6 +23,8 @@ import subprocess
 import tempfile
 import threading
 import time
+
+from support.ports import free_port  # noqa: F401  (tests import it from here)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -61,23 +62,6 @@ def memcached_binary():
         or shutil.which("memcached")
         or str(unpacked)
     )
-
-
-def free_port():
-    """A loopback TCP port that nothing listens on.
-
-    It lies below the kernel's ephemeral range, so that no outgoing connection of another test can
-    take it between this call and the server's bind, or while a server restarts on the same port.
-    """
-    while True:
-        port = random.SystemRandom().randrange(10240, 32000)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def wait_until(condition, timeout=REPLY_TIMEOUT, what="the condition", interval=0.01):
@@ -266,6 +250,15 @@ class Raw:
             result[name] = value
         return result
 
+    def finish(self, timeout=None):
+        """Ends the connection and waits until the server has closed it too, and all is read.
+
+        stayd has then counted the connection out, which it does before it closes.
+        """
+        self.socket.shutdown(socket.SHUT_WR)
+        self.read_to_end(timeout)
+        self.close()
+
     def reset(self):
         """Closes with a TCP reset, as a machine that vanishes does once it is asked again."""
         linger_at_once = b"\x01\x00\x00\x00\x00\x00\x00\x00"
@@ -328,7 +321,11 @@ class Server:
         self.__exit__(None)
 
     def start(self):
-        """Starts the process and waits until it answers `version` on each address."""
+        """Starts the process and waits until it answers `version` on each address.
+
+        stayd has counted out the connections that asked when this returns. memcached may yet have
+        to: it closes a connection before it counts.
+        """
         assert self.process is None or self.process.poll() is not None, "it still runs"
         with open(self._log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -356,7 +353,10 @@ class Server:
         try:
             with Raw(address, timeout=1.0) as connection:
                 answer = connection.ask(b"version\r\n")
-                return answer.startswith((b"VERSION ", b"CLIENT_ERROR unauthenticated"))
+                if not answer.startswith((b"VERSION ", b"CLIENT_ERROR unauthenticated")):
+                    return False
+                connection.finish(START_TIMEOUT)
+                return True
         except (OSError, EOFError):
             return False
 
