@@ -31,18 +31,28 @@ MEMCACHED = Path(os.environ.get("MEMCACHED_BINARY", TREE_DIR / "build/peers/usr/
 RUN_DIR_LONGEST = 85
 
 
+_reservations = []
+
+
 def free_ports(count):
-    """Returns count loopback ports that nothing listens on, below the kernel's ephemeral range, so that no
-    outgoing connection takes one before its server does."""
-    ports = set()
+    """Returns count loopback ports that nothing listens on and that no other demo is given while this
+    process lives. They lie below the kernel's ephemeral range, so that no outgoing connection takes one
+    before its server does, and above those of the tests (tests/support/ports.py)."""
+    ports = []
     while len(ports) < count:
-        port = random.randrange(10240, 32000)
+        port = random.randrange(30240, 32700)
+        lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
+            try:
+                lock.bind(f"\0stayd-demo-port-{port}")  # an abstract name: unique, and gone with the process
                 probe.bind(("127.0.0.1", port))
-                ports.add(port)
-    return list(ports)
+            except OSError:
+                lock.close()
+                continue
+        _reservations.append(lock)
+        ports.append(port)
+    return ports
 
 
 def answers(port):
