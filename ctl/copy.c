@@ -7,8 +7,10 @@
 #include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A path that is longer than the message may be is cut off at its end. Returns false. */
@@ -30,18 +32,18 @@ bool copy_begin(struct copy *copy, const char *path, const struct inspect *sourc
     off_t bytes = (off_t)inspect_about(source)->file_bytes;
     if (copy->file < 0) {
         copy->path = path;
-        int length = snprintf(copy->passing, sizeof copy->passing, "%s.new", path);
+        int length = snprintf(copy->passing, sizeof copy->passing, "%s.new-XXXXXX", path);
         if (length >= (int)sizeof copy->passing) {
             return copy_explain(error, "the path %.100s... is too long", path);
         }
-        copy->file = open(copy->passing, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        /* A new file in any case: what already has a name may be somebody else's as well, by a
+         * link, by its mode, or by a descriptor. */
+        copy->file = mkostemp(copy->passing, O_CLOEXEC);
         if (copy->file < 0) {
             return copy_fail(copy, "create", errno, error);
         }
-        if (flock(copy->file, LOCK_EX | LOCK_NB) != 0) {
-            close(copy->file);
-            copy->file = -1;
-            return copy_explain(error, "%s is being written by somebody else", copy->passing);
+        if (fchmod(copy->file, 0600) != 0 || flock(copy->file, LOCK_EX | LOCK_NB) != 0) {
+            return copy_fail(copy, "prepare", errno, error);
         }
     }
     if (ftruncate(copy->file, 0) != 0) {

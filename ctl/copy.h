@@ -1,5 +1,5 @@
-/* Writing a copy of a pool file: under a passing name, PATH.new, and renamed when it is whole and
- * on the disk. */
+/* Writing a copy of a pool file: under a temporary name, PATH.new-XXXXXX, readable by its owner
+ * alone, and renamed when it is whole and on the disk. */
 #ifndef STAYD_CTL_COPY_H
 #define STAYD_CTL_COPY_H
 
@@ -17,8 +17,8 @@ struct copy {
 
 #define COPY_NONE ((struct copy){.file = -1})
 
-/* Makes PATH.new, empty, for as many bytes as the source has; the disk space is reserved. `path`
- * lives as long as the copy. False with the reason. May be called again, to begin anew. */
+/* Makes the temporary file, empty, for as many bytes as the source has; the disk space is reserved.
+ * `path` lives as long as the copy. False with the reason. May be called again, to begin anew. */
 bool copy_begin(struct copy *copy, const char *path, const struct inspect *source,
                 char error[POOL_ERROR_MAX]);
 

@@ -214,40 +214,59 @@ static bool mapping_sync_folder(const char *folder) {
     return synced;
 }
 
-/* Opens the passing name of a new file. If a crash came between the link and the unlink below, it
- * is one more name of a whole pool, which may have been moved away since: that is not to be
- * touched. */
-static int mapping_open_passing(const char *passing) {
+/* Whether the open file is still what the path leads to. */
+static bool mapping_is_in_place(int file, const char *path) {
+    struct stat opened;
+    struct stat named;
+    return fstat(file, &opened) == 0 && lstat(path, &named) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev;
+}
+
+/* Makes a new file under its temporary name, and locks it. What has that name already is a rest
+ * that a crash left: it goes, and nothing is written to it, because it may have other names, other
+ * readers or another mode. Returns -1 with errno; EWOULDBLOCK: another daemon is making it. */
+static int mapping_create_passing(const char *passing) {
     for (;;) {
-        int file = open(passing, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        struct stat status;
-        if (file < 0 || (fstat(file, &status) == 0 && status.st_nlink <= 1)) {
+        int file = open(passing, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        bool created = file >= 0;
+        if (!created && errno == EEXIST) {
+            file = open(passing, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        }
+        bool locked = file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0;
+        bool in_place = locked && mapping_is_in_place(file, passing);
+        if (created && in_place && fchmod(file, 0600) == 0) {
             return file;
         }
-        close(file);
-        if (unlink(passing) != 0) {
+        bool removed = in_place && !created && unlink(passing) == 0;
+        int error_number = errno;
+        if (file >= 0) {
+            close(file);
+        }
+        /* Locked and not in place: another daemon has just removed it. */
+        bool again = removed || (locked && !in_place) || (file < 0 && error_number == ENOENT);
+        if (!again) {
+            errno = error_number;
             return -1;
         }
     }
 }
 
-/* Makes the file under a passing name and links it to its own only when it is whole. */
+/* Makes the file under a temporary name and links it to its own only when it is whole. */
 static enum status mapping_create_data(struct mapping *mapping, const char *path,
                                        const struct pool_options *options,
                                        const struct layout_data_header *wanted, char *error) {
     char passing[PATH_MAX];
     snprintf(passing, sizeof passing, "%s/%s.pool.new", options->data_dir, options->name);
-    mapping->file = mapping_open_passing(passing);
-    if (mapping->file < 0) {
-        return mapping_fail(mapping, error, "create", passing);
-    }
-    if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {
+    mapping->file = mapping_create_passing(passing);
+    if (mapping->file < 0 && errno == EWOULDBLOCK) {
         mapping_explain(error, "%s is being made by another stayd", path);
         return mapping_refuse(mapping);
     }
+    if (mapping->file < 0) {
+        return mapping_fail(mapping, error, "create", passing);
+    }
     uint64_t size = LAYOUT_PAGE + (uint64_t)wanted->segment_count * (uint64_t)wanted->segment_bytes;
-    int failed = store_io->truncate(mapping->file, 0) != 0 ? errno : 0;
-    failed = failed != 0 ? failed : store_io_allocate(mapping->file, 0, (off_t)size);
+    int failed = store_io_allocate(mapping->file, 0, (off_t)size);
     if (failed != 0) {
         bool is_full = failed == ENOSPC || failed == EDQUOT;
         mapping_explain(error, "cannot reserve %llu bytes for %s: %s%s", (unsigned long long)size,

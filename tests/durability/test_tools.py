@@ -703,6 +703,27 @@ def test_a_backup_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path
         assert os.listdir(stayd.data_dir) == ["sessions.pool"]
 
 
+def test_a_backup_and_a_restore_write_to_no_file_that_was_there_and_are_their_owners_alone(tmp_path):
+    path = tmp_path / "backup.pool"
+    letter = tmp_path / "letter.txt"
+    letter.write_bytes(b"dear reader")
+    letter.chmod(0o666)
+    with Stayd(sessions=SMALL) as stayd:
+        connection = stayd.connect("sessions")
+        assert connection.set(b"k", b"v") == b"STORED"
+        beside = stayd.data_file("sessions").with_name("sessions.pool.new")
+        os.link(letter, tmp_path / "backup.pool.new")
+        os.link(letter, beside)
+        backup(stayd, path)
+        assert stayd.terminate() == 0
+        assert restore(stayd, path, "--yes").returncode == 0
+        assert letter.read_bytes() == b"dear reader"
+        for made in (path, stayd.data_file("sessions")):
+            assert stat.S_IMODE(made.stat().st_mode) == 0o600
+            assert made.stat().st_nlink == 1
+        assert sorted(os.listdir(tmp_path)) == ["backup.pool", "backup.pool.new", "letter.txt"]
+
+
 def test_a_backup_without_room_on_the_disk_fails_and_leaves_nothing(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

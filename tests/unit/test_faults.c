@@ -544,6 +544,27 @@ static void test_a_pool_that_was_moved_away_is_not_touched_by_its_second_name(vo
     exam_destroy(exam);
 }
 
+static void test_a_new_pool_is_its_owners_alone_whatever_had_its_temporary_name(void **unused) {
+    (void)unused;
+    struct exam *exam = begin_plain(POOL_FSYNC_NO, 8);
+    exam_close(exam);
+    unlink(exam->data_path);
+    char second[sizeof exam->data_path + 8];
+    struct stat status;
+    snprintf(second, sizeof second, "%s.new", exam->data_path);
+    int file = open(second, O_RDWR | O_CREAT, 0666);
+    assert_true(file >= 0);
+    assert_int_equal(fchmod(file, 0666), 0);
+    exam_begin(exam);
+    assert_int_equal(fstat(file, &status), 0);
+    assert_int_equal(status.st_size, 0);
+    assert_int_equal(stat(exam->data_path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    close(file);
+    exam_close(exam);
+    exam_destroy(exam);
+}
+
 /* Between two stores into the mapping, what is on the disk may be neither. */
 static void test_the_header_of_a_pool_that_shrinks_is_written_in_one_piece(void **unused) {
     (void)unused;
@@ -590,6 +611,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test(test_an_item_that_was_read_after_it_was_copied_does_not_seem_idle),
         cmocka_unit_test(test_a_key_that_the_index_had_no_room_for_is_not_there_after_a_crash),
         cmocka_unit_test(test_a_pool_that_was_moved_away_is_not_touched_by_its_second_name),
+        cmocka_unit_test(test_a_new_pool_is_its_owners_alone_whatever_had_its_temporary_name),
         cmocka_unit_test(test_the_header_of_a_pool_that_shrinks_is_written_in_one_piece),
         cmocka_unit_test(test_an_index_of_another_boot_is_not_believed),
     };
