@@ -1,5 +1,6 @@
 /* Clocks. Expiry is in seconds of the unix clock, because it must mean the same after a restart;
- * durations (timeouts, rates) are measured on the monotonic clock, which nobody sets.
+ * durations (timeouts, rates) are measured on the monotonic clock, which nobody sets. The store
+ * shows items by the unix clock, and frees their memory by expiry_clock.h.
  * Any thread may call these. */
 #ifndef STAYD_BASE_CLOCK_H
 #define STAYD_BASE_CLOCK_H
@@ -12,6 +13,13 @@ static inline uint32_t clock_unix_s(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     return (uint32_t)now.tv_sec;
+}
+
+/* Seconds since the system started, those in which it was suspended included. Nobody sets it. */
+static inline uint64_t clock_boot_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec;
 }
 
 static inline uint64_t clock_monotonic_ns(void) {

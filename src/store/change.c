@@ -11,10 +11,13 @@ struct change_attempt {
     uint64_t hash;
     struct bytes key;
     struct layout_bucket *bucket;
-    bool present; /* hit is filled in, visible or not */
-    const struct record *old;
+    bool present;               /* hit is filled in, visible or not */
+    const struct record *old;   /* what a client can see of it, or NULL */
+    const struct record *ended; /* the version that must not come back: the one that can be seen, or
+                                 * is hidden by a clock that may yet be put right; or NULL */
     struct lookup_hit hit;
     struct change change;
+    bool missed;    /* what is removed no client could see: it is told that there was nothing */
     bool removes;   /* nothing is to be seen afterwards */
     bool tombstone; /* an older version must be kept down */
     size_t size;    /* of all that is written */
@@ -43,7 +46,7 @@ static struct record change_tombstone(const struct change_attempt *attempt) {
     return (struct record){
         .kind = LAYOUT_TOMBSTONE,
         .paired = !attempt->removes,
-        .expiry_s = attempt->old->expiry_s,
+        .expiry_s = attempt->ended->expiry_s,
         .key = attempt->key,
     };
 }
@@ -80,8 +83,17 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     attempt->old = attempt->present && pool_visible(pool, &attempt->hit.record, now_s)
                        ? &attempt->hit.record
                        : NULL;
+    attempt->ended = attempt->old;
+    if (attempt->present && attempt->old == NULL && pool_may_return(pool, &attempt->hit.record)) {
+        attempt->ended = &attempt->hit.record;
+    }
     attempt->change = (struct change){.action = CHANGE_NOTHING};
     enum status status = planner(request, attempt->old, now_s, &attempt->change);
+    attempt->missed = status == STATUS_NOT_FOUND && attempt->change.action == CHANGE_REMOVE &&
+                      attempt->ended != NULL;
+    if (attempt->missed) {
+        status = STATUS_OK;
+    }
     if (status != STATUS_OK || attempt->change.action == CHANGE_NOTHING) {
         return status;
     }
@@ -99,16 +111,16 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         attempt->change.action == CHANGE_REMOVE || record_expired(record->expiry_s, now_s);
     /* Without it, the old version would be there again once the new one is gone (invariant 1). */
     attempt->tombstone =
-        pool->header != NULL && attempt->old != NULL &&
-        (attempt->removes || change_expires_sooner(record->expiry_s, attempt->old->expiry_s));
+        pool->header != NULL && attempt->ended != NULL &&
+        (attempt->removes || change_expires_sooner(record->expiry_s, attempt->ended->expiry_s));
     attempt->size = attempt->removes ? 0 : record_size(record);
     if (attempt->tombstone) {
         struct record tombstone = change_tombstone(attempt);
         attempt->size += record_size(&tombstone);
     }
-    attempt->purpose = attempt->old == NULL ? SEGMENT_FOR_NEW
-                       : attempt->removes   ? SEGMENT_FOR_REMOVAL
-                                            : SEGMENT_FOR_UPDATE;
+    attempt->purpose = attempt->removes       ? SEGMENT_FOR_REMOVAL
+                       : attempt->old == NULL ? SEGMENT_FOR_NEW
+                                              : SEGMENT_FOR_UPDATE;
     return STATUS_OK;
 }
 
@@ -250,7 +262,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
         }
         uint32_t useful_until_s = attempt->removes ? 0 : attempt->change.record.expiry_s;
         if (attempt->tombstone) {
-            useful_until_s = attempt->old->expiry_s; /* the later of the two */
+            useful_until_s = attempt->ended->expiry_s; /* the later of the two */
         }
         if (!segments_reserve(&pool->segments, attempt->purpose, attempt->thread->now_s,
                               useful_until_s, attempt->size, &place)) {
@@ -260,7 +272,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     }
     status = change_commit(attempt, place, result);
     pool_note_write(pool, attempt->thread); /* after it is written: a sync from here on has it */
-    return status;
+    return status == STATUS_OK && attempt->missed ? STATUS_NOT_FOUND : status;
 }
 
 enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,

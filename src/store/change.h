@@ -24,7 +24,8 @@ struct change {
 };
 
 /* `old`: the item that a client can see, or NULL. A status other than OK ends the change, and
- * nothing is done. */
+ * nothing is done; but with NOT_FOUND and CHANGE_REMOVE, a version that is hidden by a clock that
+ * may yet be put right (expiry_clock.h) is removed. */
 typedef enum status (*change_planner)(void *request, const struct record *old, uint32_t now_s,
                                       struct change *change);
 

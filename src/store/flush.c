@@ -79,17 +79,23 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     return STATUS_OK;
 }
 
+/* A flush cannot be taken back: a clock that is not believed makes none fall due. */
+static bool flush_is_due(const struct pool *pool, uint32_t due_s, uint32_t now_s) {
+    return due_s != 0 && due_s <= now_s &&
+           (expiry_clock_is_believed(&pool->expiry_clock) ||
+            due_s <= expiry_clock_free_s(&pool->expiry_clock));
+}
+
 void pool_flush_due(struct pool *pool, uint32_t now_s) {
     struct layout_index_header *index = pool->view.index;
-    uint32_t due_s = atomic_load(&index->flush_due_s);
-    if (due_s == 0 || due_s > now_s || atomic_load(&pool->read_only)) {
+    if (!flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) ||
+        atomic_load(&pool->read_only)) {
         return;
     }
     struct segment_place place = {0};
     pthread_mutex_lock(&pool->flush_lock);
-    due_s = atomic_load(&index->flush_due_s);
     /* Without room it stays due, and is tried again before the next request. */
-    if (due_s != 0 && due_s <= now_s &&
+    if (flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) &&
         flush_reserve(pool, SEGMENT_FOR_JANITOR, now_s, 0, &place)) {
         flush_perform(pool, place);
         if (pool->header != NULL) {

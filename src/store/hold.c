@@ -48,7 +48,7 @@ void hold_prepare(struct pool *pool) {
     uint32_t rounds = 0;
     uint64_t moved_bytes = pool->janitor.moved_bytes; /* is about what writes have brought about */
     while (atomic_load(&pool->segments.free_count) < wanted && rounds++ < wanted &&
-           compaction_run(pool, HOLD_GAIN, clock_unix_s()) > 0) {
+           compaction_run(pool, HOLD_GAIN, expiry_clock_free_s(&pool->expiry_clock)) > 0) {
     }
     pool->janitor.moved_bytes = moved_bytes;
 }

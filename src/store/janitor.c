@@ -135,7 +135,7 @@ static void janitor_sweep(struct pool *pool, bool all, uint32_t now_s) {
 }
 
 /* After a flush: takes the open segments in, whose records are nearly all dead now. */
-static void janitor_seal_flushed(struct pool *pool) {
+static void janitor_seal_flushed(struct pool *pool, uint32_t now_s) {
     uint64_t flushes = atomic_load(&pool->janitor.flushes);
     if (flushes == atomic_load(&pool->janitor.flushes_swept)) {
         return;
@@ -145,7 +145,7 @@ static void janitor_seal_flushed(struct pool *pool) {
             segments_seal(&pool->segments, segment);
         }
     }
-    janitor_sweep(pool, true, clock_unix_s());
+    janitor_sweep(pool, true, now_s);
     atomic_store(&pool->janitor.flushes_swept, flushes);
 }
 
@@ -328,7 +328,8 @@ static void janitor_note_rate(struct pool *pool) {
 /* One pass; `waited_for`: by purpose, whether a thread waits. */
 static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES]) {
     struct janitor *janitor = &pool->janitor;
-    uint32_t now_s = clock_unix_s();
+    expiry_clock_observe(&pool->expiry_clock);
+    uint32_t now_s = expiry_clock_free_s(&pool->expiry_clock);
     uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
     atomic_store(&janitor->died, false);
     if (atomic_load(&pool->read_only)) {
@@ -338,7 +339,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     }
     pool_flush_due(pool, now_s);
     memory_limit_follow(pool, janitor_low_water(pool));
-    janitor_seal_flushed(pool);
+    janitor_seal_flushed(pool, now_s);
     unsigned freed = janitor_free_dead(pool, now_s);
     bool too_large = memory_limit_exceeded(pool);
     bool tried = janitor_short(pool) || too_large;
@@ -361,9 +362,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
         janitor->moved_bytes = 0;
         janitor->tired_gain = 0;
     }
-    if (pool->header != NULL) {
-        atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
-    }
+    pool_note_header(pool);
     janitor_note_stuck(pool, waited_for, tried, freed);
     janitor_note_room(pool);
     janitor_note_rate(pool);

@@ -81,6 +81,11 @@ struct layout_data_header {
     uint32_t sync_failed;    /* 1: what the kernel shows of the file may not be on the disk */
     uint32_t idle_timeout_s; /* the limits in force: see age_limits.h. 0: none, */
     uint32_t max_lifetime_s; /* or a file that was written before they were noted */
+    /* The wall clock when it was believed last: see expiry_clock.h. All 0: a file that was written
+     * before it was noted. */
+    uint32_t clock_s;               /* unix seconds, */
+    _Atomic uint64_t clock_boot_id; /* in this run of the system; 0: it is not known which, */
+    uint32_t clock_boot_s;          /* at this CLOCK_BOOTTIME */
 };
 
 struct layout_segment_header {

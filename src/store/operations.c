@@ -451,6 +451,8 @@ static enum status plan_delete(void *plan, const struct record *old, uint32_t no
     (void)now_s;
     const struct pool_delete *request = plan;
     if (old == NULL) {
+        change->action =
+            request->compare_cas || request->invalidate ? CHANGE_NOTHING : CHANGE_REMOVE;
         return STATUS_NOT_FOUND;
     }
     if (request->compare_cas && request->cas != old->cas) {

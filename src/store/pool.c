@@ -20,6 +20,8 @@ enum {
     POOL_SEGMENT_MIN = 64 << 10, /* bytes */
     POOL_SEGMENT_MAX = 4 << 20,  /* unless item_max needs more */
     POOL_ITEM_MAX_MIN = 1 << 10,
+    POOL_CLOCK_NOTE_S = 60,     /* in a pool that changes, the clock is noted so often */
+    POOL_ITEMS_NOTE_SHARE = 16, /* of the items: a smaller change of their number is not noted */
 };
 
 /* Segments are a 256th of the memory, but hold the largest item. */
@@ -190,6 +192,7 @@ static void pool_begin_header(struct pool *pool, bool attached, bool created) {
     } else if (!created) {
         atomic_fetch_add(&header->opened_sequence, LAYOUT_SEQUENCE_GAP);
     }
+    expiry_clock_note(&pool->expiry_clock, header, 0);
 }
 
 static bool pool_fail_begin(const struct pool *pool, char *error) {
@@ -201,6 +204,8 @@ static bool pool_fail_begin(const struct pool *pool, char *error) {
 /* Takes both files into use: from here on they are no longer as the last stop left them. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     pool_set_view(pool);
+    expiry_clock_init(&pool->expiry_clock, pool->options.name, mapping_boot_id(),
+                      created ? NULL : pool->header);
     if (pool->header != NULL) {
         pool_begin_header(pool, attached, created);
     }
@@ -216,7 +221,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
     if (pool->header != NULL && !age_limits_take(pool, attached, clock_unix_s())) {
         return pool_fail_begin(pool, error);
     }
-    if (!created && !attached && !recovery_run(pool, clock_unix_s())) {
+    if (!created && !attached && !recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock))) {
         snprintf(error, POOL_ERROR_MAX, "cannot rebuild the index of pool %s: out of memory",
                  pool->options.name);
         return false;
@@ -313,6 +318,24 @@ fail:
     return NULL;
 }
 
+void pool_note_header(struct pool *pool) {
+    struct layout_data_header *header = pool->header;
+    if (header == NULL) {
+        return;
+    }
+    uint64_t items = atomic_load(&pool->view.index->items);
+    uint64_t noted = atomic_load(&header->items);
+    uint64_t change = items > noted ? items - noted : noted - items;
+    if (change > noted / POOL_ITEMS_NOTE_SHARE) {
+        atomic_store(&header->items, items);
+    }
+    uint64_t sequence = atomic_load(&pool->view.index->sequence);
+    uint32_t least_age_s = sequence != pool->noted_sequence ? POOL_CLOCK_NOTE_S : UINT32_MAX;
+    if (expiry_clock_note(&pool->expiry_clock, header, least_age_s)) {
+        pool->noted_sequence = sequence;
+    }
+}
+
 /* Leaves data and index so that the next start can take both as they are. */
 static void pool_mark_stopped(struct pool *pool) {
     uint64_t stop_id = 0;
@@ -321,6 +344,8 @@ static void pool_mark_stopped(struct pool *pool) {
     }
     stop_id |= 1;
     atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
+    expiry_clock_observe(&pool->expiry_clock);
+    expiry_clock_note(&pool->expiry_clock, pool->header, 0);
     pool->view.index->boot_id = mapping_boot_id();
     atomic_store(&pool->view.index->stop_id, stop_id);
     atomic_store(&pool->view.index->state, LAYOUT_INDEX_STOPPED);

@@ -2,6 +2,7 @@
 #ifndef STAYD_STORE_POOL_PRIVATE_H
 #define STAYD_STORE_POOL_PRIVATE_H
 
+#include "store/expiry_clock.h"
 #include "store/index.h"
 #include "store/janitor.h"
 #include "store/lookup.h"
@@ -49,6 +50,8 @@ struct pool {
     struct segments segments;
     struct janitor janitor;
     struct sync sync;
+    struct expiry_clock expiry_clock;
+    uint64_t noted_sequence; /* when the header's note of the clock was made; the janitor's */
     _Atomic uint64_t memory_limit_bytes; /* written, as the next, under the janitor's lock */
     _Atomic uint64_t live_limit_bytes;   /* evict = no: with more, new keys are refused */
     _Atomic bool read_only;
@@ -122,6 +125,12 @@ static inline bool pool_visible(const struct pool *pool, const struct record *re
     return record->sequence > pool_flush_sequence(pool) && !pool_expired(pool, record, now_s);
 }
 
+/* Whether an item that no client may see at `now_s` is hidden by a clock that may yet be put right:
+ * it has neither been flushed nor expired for sure. */
+static inline bool pool_may_return(const struct pool *pool, const struct record *record) {
+    return pool_visible(pool, record, expiry_clock_free_s(&pool->expiry_clock));
+}
+
 /* Takes `count` sequence numbers in a row; returns the first. */
 static inline uint64_t pool_next_sequences(struct pool *pool, unsigned count) {
     return atomic_fetch_add(&pool->view.index->sequence, count) + 1;
@@ -145,6 +154,10 @@ bool pool_sync(struct pool *pool);
 
 /* Performs the flush that has fallen due, if one has. Any thread, holding no lock. */
 void pool_flush_due(struct pool *pool, uint32_t now_s);
+
+/* Keeps in the header of a persistent pool what the next start wants to know. Where nothing has
+ * changed nothing is written. Called by the janitor. */
+void pool_note_header(struct pool *pool);
 
 /* The header of an index for this data: its geometry and nothing else. */
 void pool_plan_index(const struct layout_data_header *data, struct layout_index_header *header);

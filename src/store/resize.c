@@ -1,6 +1,5 @@
 #include "store/resize.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "store/compaction.h"
 #include "store/io.h"
@@ -124,7 +123,7 @@ static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s)
 }
 
 bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]) {
-    uint32_t now_s = clock_unix_s();
+    uint32_t now_s = expiry_clock_free_s(&pool->expiry_clock);
     const struct layout_index_header *index = pool->view.index;
     uint64_t limit =
         (uint64_t)segment_capacity(&pool->segments) * count / 100 * RESIZE_FILL_PERCENT;

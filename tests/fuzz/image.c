@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { IMAGE_SEGMENTS = 8, IMAGE_SEGMENT = 64 << 10, IMAGE_PLACES_MAX = 4096 };
+enum { IMAGE_SEGMENTS = 8, IMAGE_SEGMENT = 64 << 10, IMAGE_PLACES_MAX = 4096, IMAGE_UP_S = 1000 };
 
 int __real_clock_gettime(clockid_t clock, struct timespec *now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
@@ -24,6 +24,10 @@ ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now) {
     if (clock == CLOCK_REALTIME_COARSE) {
         *now = (struct timespec){.tv_sec = IMAGE_NOW_S};
+        return 0;
+    }
+    if (clock == CLOCK_BOOTTIME) {
+        *now = (struct timespec){.tv_sec = IMAGE_UP_S};
         return 0;
     }
     return __real_clock_gettime(clock, now);

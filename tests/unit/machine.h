@@ -2,9 +2,10 @@
  * that goes when the test ends. All of it follows from a seed, so that what a test has found can be
  * found again.
  *
- * The unix clock stands still until a test moves it. The monotonic one runs, but timers that are
- * set by it never end while timers are stopped: then a pool's threads do nothing of their own
- * accord, and a test with one client goes the same way each time.
+ * The unix clock stands still until a test moves it, and CLOCK_BOOTTIME moves with it. The
+ * monotonic one runs, but timers that are set by it never end while timers are stopped: then a
+ * pool's threads do nothing of their own accord, and a test with one client goes the same way each
+ * time.
  *
  * Defines clock_gettime and getrandom in front of the C library's. */
 #ifndef STAYD_TESTS_MACHINE_H

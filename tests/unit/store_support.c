@@ -13,11 +13,15 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The clock of the time since the system's start is that of the day and so much, but for steps. */
+#define BOOT_S (INT64_C(1000) - (int64_t)CLOCK_START_S)
+
 static pid_t parent; /* the process that cmocka runs in */
 
 /* Shared by the parent and its children, so that time goes on in all of them. */
 static struct {
     _Atomic uint32_t now_s;
+    _Atomic int64_t stepped_s;
     _Atomic int die_at_sync;
     _Atomic bool fail_syncs;
     _Atomic bool fail_allocations;
@@ -62,6 +66,10 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
         *now = (struct timespec){.tv_sec = world->now_s};
         return 0;
     }
+    if (clock == CLOCK_BOOTTIME && world != NULL) {
+        *now = (struct timespec){.tv_sec = BOOT_S + world->now_s - world->stepped_s};
+        return 0;
+    }
     return (int)syscall(SYS_clock_gettime, clock, now);
 }
 
@@ -95,6 +103,11 @@ void clock_set_s(uint32_t now_s) {
 
 void clock_advance_s(uint32_t by_s) {
     world->now_s += by_s;
+}
+
+void clock_step_s(int64_t by_s) {
+    world->now_s = (uint32_t)(world->now_s + by_s);
+    world->stepped_s += by_s;
 }
 
 void fault_none(void) {
@@ -136,6 +149,7 @@ struct pool_options store_options(unsigned segments) {
 
 void store_begin_threads(struct store *store, struct pool_options options, unsigned threads) {
     *store = (struct store){.options = options};
+    world->stepped_s = 0;
     clock_set_s(CLOCK_START_S);
     fault_none();
     /* In memory where there is such a folder: the tests are not about how fast a disk is. */

@@ -33,6 +33,7 @@ unsigned scaled(unsigned count);
 uint32_t clock_now_s(void);
 void clock_set_s(uint32_t now_s); /* in this process and its children */
 void clock_advance_s(uint32_t by_s);
+void clock_step_s(int64_t by_s); /* somebody sets it, while no time passes */
 
 /* ---- the system; all of it works again after fault_none ---- */
 
