@@ -227,11 +227,13 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
             if (compaction_marker_needed(pool, &cursor, oldest_other, now_s)) {
                 if (!compaction_part_pair(pool, &cursor.record) ||
                     !compaction_copy(pool, &cursor, now_s, &place)) {
+                    segment_walk_end(&cursor);
                     return false;
                 }
                 segments_count_marker(&pool->segments, place.location, cursor.size);
             }
         } else if (compaction_handle(pool, &cursor, keep_score, now_s, true) == FATE_NO_ROOM) {
+            segment_walk_end(&cursor);
             return false;
         }
     }

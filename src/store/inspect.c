@@ -236,7 +236,10 @@ static void inspect_judge_end(const struct inspect_walk *walk, uint32_t offset) 
     const struct layout_record *at =
         (const void *)((const char *)inspect_loaded(walk->inspect) + offset);
     uint32_t size = walk->inspect->header.segment_bytes - offset;
-    if (segment_is_torn_at(&walk->inspect->buffer_segments, 0, offset)) {
+    if (segment_is_end_at(&walk->inspect->buffer_segments, 0, offset)) {
+        walk->counts->stale_bytes +=
+            inspect_filled((const char *)(at + 1), size - (uint32_t)sizeof *at);
+    } else if (segment_is_torn_at(&walk->inspect->buffer_segments, 0, offset)) {
         struct record record;
         size_t torn_bytes = sizeof *at;
         if (record_read(at, size, &record)) {

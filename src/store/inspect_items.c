@@ -64,6 +64,7 @@ bool inspect_index(struct inspect *inspect, char error[POOL_ERROR_MAX]) {
 void inspect_items_finish(struct inspect *inspect) {
     struct pool *pool = inspect->pool;
     if (pool != NULL) {
+        segment_walk_end(&inspect->cursor);
         index_finish(&pool->index);
         mapping_finish(&pool->index_mapping);
         mapping_finish(&pool->data_mapping);
@@ -112,6 +113,7 @@ static bool inspect_next_record(struct inspect *inspect, const struct record **r
 }
 
 static void inspect_rewind(struct inspect *inspect) {
+    segment_walk_end(&inspect->cursor);
     inspect->cursor = (struct segment_cursor){.segments = NULL};
     inspect->next_segment = 0;
     inspect->torn_bytes = 0;

@@ -26,6 +26,11 @@
  *            slot:  | tag, 16 bits | frequency, 8 bits | location, 40 bits |     0: empty
  *            location: segment number << offset_bits | offset in the segment / 8
  *
+ * Behind the last record of a segment that takes no more stands, where there is room, a mark that
+ * it was the last: the header of a record of kind LAYOUT_NONE, all zero but for expiry_s, which is
+ * its offset in the segment, and its crc. Without it (a power cut may take it) the rest of the
+ * segment is searched for further records.
+ *
  * A record, once written, does not change, but for accessed_s, and at a start for the expiry of one
  * that no client may see (recovery.c, age_limits.c). The data is enough to make the index again;
  * the index alone says what is current.

@@ -123,6 +123,29 @@ bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_see
     return crc_seed == 0 || record_crc(at, size, crc_seed) == at->crc;
 }
 
+bool record_verify_range(const struct layout_record *at, size_t room, uint32_t crc_seed,
+                         const struct crc_ranges *ranges, size_t offset, struct record *record) {
+    if (!record_read(at, room, record) || record->sequence > LAYOUT_SEQUENCE_CREDIBLE) {
+        return false;
+    }
+    size_t size = (size_t)(record->value.data + record->value.size - (const char *)at);
+    size_t skipped = offsetof(struct layout_record, sequence_low);
+    return crc_ranges_get(ranges, crc_seed, offset + skipped, size - skipped) == at->crc;
+}
+
+/* The CRC over a record's header alone, as that of one without a key. */
+void record_write_end(struct layout_record *at, uint32_t offset, uint32_t crc_seed) {
+    memset(at, 0, sizeof *at);
+    at->expiry_s = offset;
+    at->crc = record_crc(at, sizeof *at, crc_seed);
+}
+
+bool record_is_end(const struct layout_record *at, uint32_t offset, uint32_t crc_seed) {
+    return at->info == LAYOUT_NONE && at->expiry_s == offset && record_sequence(at) == 0 &&
+           at->key_size == 0 && at->value_size == 0 &&
+           record_crc(at, sizeof *at, crc_seed) == at->crc;
+}
+
 void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed) {
     /* accessed_s apart: a reader may be noting its access in it at this moment. */
     uint32_t accessed_s = atomic_load_explicit(&from->accessed_s, memory_order_relaxed);

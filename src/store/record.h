@@ -7,6 +7,7 @@
 #define STAYD_STORE_RECORD_H
 
 #include "base/bytes.h"
+#include "base/crc_ranges.h"
 #include "store/layout.h"
 
 #include <stdbool.h>
@@ -45,6 +46,15 @@ bool record_read(const struct layout_record *at, size_t room, struct record *rec
 /* As record_read, and the CRC must be right, and the sequence credible. */
 bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_seed,
                    struct record *record);
+
+/* The same for a record at `offset` of the memory that `ranges` is of, in a time that does not
+ * depend on its size. */
+bool record_verify_range(const struct layout_record *at, size_t room, uint32_t crc_seed,
+                         const struct crc_ranges *ranges, size_t offset, struct record *record);
+
+/* Writes, or recognises, the mark behind the last record of a segment, at this offset of it. */
+void record_write_end(struct layout_record *at, uint32_t offset, uint32_t crc_seed);
+bool record_is_end(const struct layout_record *at, uint32_t offset, uint32_t crc_seed);
 
 /* Copies a whole record, no longer paired, and gives it the CRC of the segment it comes to. */
 void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed);

@@ -213,9 +213,12 @@ static void recovery_merge(struct recovery *recovery, const struct recovery_segm
  * end a power cut has taken, and the power goes again while its beginning is still on the disk, new
  * bytes may stand in for that end: a version would be there again that was gone. So beginnings go
  * first; pool_begin syncs that. A copy that compaction had begun may stay: what it is a copy of was
- * there. */
+ * there. The mark that this was the last record goes as well: more is going to be behind it. */
 static void recovery_clear_torn(struct pool *pool, uint32_t segment, uint32_t offset) {
     char *base = lookup_segment(&pool->view, segment);
+    if (segment_is_end_at(&pool->segments, segment, offset)) {
+        memset(base + offset, 0, sizeof(struct layout_record));
+    }
     for (; offset < pool->view.segment_bytes; offset += LAYOUT_ALIGN) {
         if (segment_is_torn_at(&pool->segments, segment, offset)) {
             memset(base + offset, 0, sizeof(struct layout_record));
@@ -246,6 +249,7 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     segment_walk(&cursor, &pool->segments, segment, pool->view.segment_bytes);
     while (segment_next(&cursor)) {
         if (!recovery_take(recovery, &cursor, &found, &batch)) {
+            segment_walk_end(&cursor);
             return false;
         }
     }

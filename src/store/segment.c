@@ -26,7 +26,7 @@ unsigned segment_class(uint32_t ttl_s) {
     return class;
 }
 
-static uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
+uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
     const struct layout_segment_header *header =
         (const void *)lookup_segment(segments->view, segment);
     return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
@@ -60,6 +60,12 @@ static void segments_release(struct segments *segments) {
     segments->free = NULL;
     segments->spare = NULL;
     segments->opened_s = NULL;
+}
+
+/* Nothing is appended any more. Under the lock of the head that it had. */
+static void segment_end(struct segments *segments, uint32_t segment) {
+    segment_mark_end(segments, segment);
+    atomic_store(&segments->view->segments[segment].state, LAYOUT_SEGMENT_SEALED);
 }
 
 bool segments_init(struct segments *segments, struct lookup_view *view,
@@ -97,7 +103,7 @@ bool segments_init(struct segments *segments, struct lookup_view *view,
                 head->segment = segment;
                 head->crc_seed = segment_crc_seed(segments, segment);
             } else {
-                atomic_store(&info->state, LAYOUT_SEGMENT_SEALED);
+                segment_end(segments, segment);
             }
         }
         if (state != LAYOUT_SEGMENT_FREE) {
@@ -206,7 +212,7 @@ static bool segment_head_open(struct segments *segments, struct segment_head *he
         return false;
     }
     if (head->segment != SEGMENT_NONE) {
-        atomic_store(&segments->view->segments[head->segment].state, LAYOUT_SEGMENT_SEALED);
+        segment_end(segments, (uint32_t)head->segment);
     }
     segment_begin(segments, (uint32_t)segment, class, generation);
     if (purpose == SEGMENT_FOR_JANITOR) {
@@ -325,7 +331,7 @@ void segments_seal(struct segments *segments, uint32_t segment) {
             pthread_mutex_lock(&head->lock);
             if (head->segment == segment) {
                 head->segment = SEGMENT_NONE;
-                atomic_store(&segments->view->segments[segment].state, LAYOUT_SEGMENT_SEALED);
+                segment_end(segments, segment);
             }
             pthread_mutex_unlock(&head->lock);
         }
@@ -437,59 +443,4 @@ void segments_count_marker(struct segments *segments, uint64_t location, size_t 
 void segments_set_markers(struct segments *segments, uint32_t segment, uint32_t bytes) {
     uint32_t before = atomic_exchange(&segments->view->segments[segment].marker_bytes, bytes);
     atomic_fetch_add(&segments->view->index->marker_bytes, (uint64_t)bytes - before);
-}
-
-void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
-                  uint32_t end) {
-    *cursor = (struct segment_cursor){
-        .segments = segments,
-        .segment = segment,
-        .offset = sizeof(struct layout_segment_header),
-        .end = end,
-        .crc_seed = segment_crc_seed(segments, segment),
-    };
-}
-
-bool segment_next(struct segment_cursor *cursor) {
-    const struct lookup_view *view = cursor->segments->view;
-    char *base = lookup_segment(view, cursor->segment);
-    bool torn = false;
-    while (cursor->offset + sizeof(struct layout_record) <= cursor->end) {
-        cursor->at = (struct layout_record *)(void *)(base + cursor->offset);
-        if (record_verify(cursor->at, cursor->end - cursor->offset, cursor->crc_seed,
-                          &cursor->record)) {
-            cursor->location = lookup_location(view, cursor->segment, cursor->offset);
-            cursor->size = record_stored_size(cursor->at);
-            cursor->offset += (uint32_t)cursor->size;
-            return true;
-        }
-        /* Torn, or room that was reserved by a write that did not come to its end. The next record
-         * is found by its CRC; nothing that a client stores can pass for one. */
-        cursor->offset += LAYOUT_ALIGN;
-        cursor->torn_bytes += LAYOUT_ALIGN;
-        cursor->torn_records += !torn;
-        torn = true;
-    }
-    return false;
-}
-
-bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint32_t offset) {
-    const char *base = lookup_segment(segments->view, segment);
-    const struct layout_segment_header *header = (const void *)base;
-    const struct layout_record *at = (const void *)(base + offset);
-    uint64_t opened = header->opened_sequence;
-    uint64_t opened_last = atomic_load(&segments->header->opened_sequence);
-    uint64_t last = (opened > opened_last ? opened : opened_last) + segments->view->segment_bytes;
-    return segments->view->segment_bytes - offset >= sizeof *at && record_sequence(at) > opened &&
-           record_sequence(at) <= last;
-}
-
-bool segment_tombstone_counts(const struct segment_cursor *cursor) {
-    if (!cursor->record.paired) {
-        return true;
-    }
-    struct segment_cursor next = *cursor;
-    return segment_next(&next) && (char *)next.at == (char *)cursor->at + cursor->size &&
-           next.record.sequence == cursor->record.sequence + 1 &&
-           bytes_equal(next.record.key, cursor->record.key);
 }

@@ -145,16 +145,32 @@ void segments_note_due(struct segments *segments, uint64_t location, uint32_t du
 /* Widens the times between which records of a segment are of use. */
 void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s);
 
+/* What seeds the CRC of records in this use of the segment; 0 in volatile pools. */
+uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment);
+
+/* Where a segment's last record ends, says that it was the last (layout.h). In a volatile pool, and
+ * where there is no room for that, does nothing. */
+void segment_mark_end(const struct segments *segments, uint32_t segment);
+
+/* Whether that stands at `offset`. */
+bool segment_is_end_at(const struct segments *segments, uint32_t segment, uint32_t offset);
+
+struct crc_ranges;
+
 /* Walks the records of a segment in the order they were written. In a persistent pool each is
- * verified, and what is not a record is stepped over. */
+ * verified, and what is not a record is stepped over. How long that takes is bounded by the
+ * segment's size, whatever its bytes are: a client may have stored bytes that look like the
+ * headers of records, each with a long value to be verified. */
 struct segment_cursor {
     const struct segments *segments;
     uint32_t segment;
     uint32_t offset; /* of the next record */
     uint32_t end;
     uint32_t crc_seed;
-    uint32_t torn_bytes;   /* stepped over so far, */
-    uint32_t torn_records; /* in so many places */
+    uint32_t torn_bytes;       /* stepped over so far, */
+    uint32_t torn_records;     /* in so many places */
+    uint64_t vain_bytes;       /* looked at in vain so far: of what did not prove to be a record */
+    struct crc_ranges *ranges; /* once that is much */
 
     /* after segment_next */
     struct layout_record *at;
@@ -167,6 +183,9 @@ struct segment_cursor {
 void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
                   uint32_t end);
 bool segment_next(struct segment_cursor *cursor);
+
+/* Ends a walk before segment_next has returned false. Not needed after that. */
+void segment_walk_end(struct segment_cursor *cursor);
 
 /* Behind the last whole record: whether one of this use of the segment begins at `offset` that is
  * not whole; else nothing lies there, or what an earlier use has left. A record's number tells:

@@ -490,6 +490,31 @@ static void a_torn_record_at_the_end_is_written_over(void **state) {
     }
 }
 
+/* Seals the segment that "a" is in, as if it were full. */
+static void store_one_and_seal(struct store *child, void *argument) {
+    (void)argument;
+    EXPECT(store_set(child, "a", "first-value", 0) == STATUS_OK);
+    for (uint32_t segment = 0; segment < child->pool->view.segment_count; segment++) {
+        segments_seal(&child->pool->segments, segment);
+    }
+}
+
+/* A write that never comes to its end, and one behind it that does. */
+static void reserve_and_store_one(struct store *child, void *argument) {
+    (void)argument;
+    struct segment_place place;
+    EXPECT(segments_reserve(&child->pool->segments, SEGMENT_FOR_NEW, clock_now_s(), 0, 64, &place));
+    EXPECT(store_set(child, "c", "third-value", 0) == STATUS_OK);
+}
+
+static void a_segment_that_goes_on_does_not_say_any_more_that_it_ended(void **state) {
+    (void)state;
+    store_crash(&store, store_one_and_seal, NULL);
+    store_survive(&store, reserve_and_store_one, NULL);
+    expect_there(&store, "a", "first-value");
+    expect_there(&store, "c", "third-value");
+}
+
 static void any_torn_place_loses_no_more_than_what_lies_there(void **state) {
     (void)state;
     enum { BLOCK = 512 };
@@ -971,6 +996,7 @@ int main(void) {
         WITH(setup, a_flush_that_was_replaced_is_not_performed_after_a_crash),
         WITH(setup, a_torn_record_is_all_that_is_lost),
         WITH(setup, a_torn_record_at_the_end_is_written_over),
+        WITH(setup, a_segment_that_goes_on_does_not_say_any_more_that_it_ended),
         WITH(setup, any_torn_place_loses_no_more_than_what_lies_there),
         BOTH(an_update_that_was_torn_behind_its_tombstone_leaves_the_old_version),
         WITH(setup, tombstones_of_updates_on_several_threads_count),

@@ -1,0 +1,121 @@
+/* The walk through a segment's records; declared in segment.h. */
+#include "base/crc_ranges.h"
+#include "store/segment.h"
+
+enum {
+    WALK_VAIN_SHARE = 4, /* of a segment: so much is looked at in vain before crc_ranges pays */
+    WALK_SMALL = 256,    /* bytes whose CRC is made at once */
+};
+
+void segment_mark_end(const struct segments *segments, uint32_t segment) {
+    const struct lookup_view *view = segments->view;
+    uint32_t fill = atomic_load(&view->segments[segment].fill);
+    if (segments->header != NULL && view->segment_bytes - fill >= sizeof(struct layout_record)) {
+        char *at = lookup_segment(view, segment) + fill;
+        record_write_end((struct layout_record *)(void *)at, fill,
+                         segment_crc_seed(segments, segment));
+    }
+}
+
+bool segment_is_end_at(const struct segments *segments, uint32_t segment, uint32_t offset) {
+    const struct lookup_view *view = segments->view;
+    const char *at = lookup_segment(view, segment) + offset;
+    return segments->header != NULL &&
+           view->segment_bytes - offset >= sizeof(struct layout_record) &&
+           record_is_end((const struct layout_record *)(const void *)at, offset,
+                         segment_crc_seed(segments, segment));
+}
+
+void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
+                  uint32_t end) {
+    *cursor = (struct segment_cursor){
+        .segments = segments,
+        .segment = segment,
+        .offset = sizeof(struct layout_segment_header),
+        .end = end,
+        .crc_seed = segment_crc_seed(segments, segment),
+    };
+}
+
+void segment_walk_end(struct segment_cursor *cursor) {
+    crc_ranges_destroy(cursor->ranges);
+    cursor->ranges = NULL;
+}
+
+/* Notes what has been looked at in vain, and once that is much asks crc_ranges from then on. Where
+ * memory is short, it goes on as before for as long again. */
+static void segment_note_vain(struct segment_cursor *cursor) {
+    const struct lookup_view *view = cursor->segments->view;
+    cursor->vain_bytes += record_stored_size(cursor->at);
+    if (cursor->ranges == NULL && cursor->vain_bytes > view->segment_bytes / WALK_VAIN_SHARE) {
+        cursor->vain_bytes = 0;
+        cursor->ranges =
+            crc_ranges_create(lookup_segment(view, cursor->segment), view->segment_bytes);
+    }
+}
+
+/* Whether the bytes at the cursor are a record. */
+static bool segment_verify(struct segment_cursor *cursor) {
+    size_t room = cursor->end - cursor->offset;
+    if (cursor->ranges != NULL && record_read(cursor->at, room, &cursor->record) &&
+        record_stored_size(cursor->at) > WALK_SMALL) {
+        return record_verify_range(cursor->at, room, cursor->crc_seed, cursor->ranges,
+                                   cursor->offset, &cursor->record);
+    }
+    if (record_verify(cursor->at, room, cursor->crc_seed, &cursor->record)) {
+        return true;
+    }
+    if (record_read(cursor->at, room, &cursor->record)) {
+        segment_note_vain(cursor);
+    }
+    return false;
+}
+
+bool segment_next(struct segment_cursor *cursor) {
+    const struct lookup_view *view = cursor->segments->view;
+    char *base = lookup_segment(view, cursor->segment);
+    bool torn = false;
+    while (cursor->offset + sizeof(struct layout_record) <= cursor->end) {
+        cursor->at = (struct layout_record *)(void *)(base + cursor->offset);
+        if (segment_verify(cursor)) {
+            cursor->location = lookup_location(view, cursor->segment, cursor->offset);
+            cursor->size = record_stored_size(cursor->at);
+            cursor->offset += (uint32_t)cursor->size;
+            return true;
+        }
+        if (cursor->crc_seed != 0 && record_is_end(cursor->at, cursor->offset, cursor->crc_seed)) {
+            break;
+        }
+        /* Torn, or room that was reserved by a write that did not come to its end. The next record
+         * is found by its CRC; nothing that a client stores can pass for one. */
+        cursor->offset += LAYOUT_ALIGN;
+        cursor->torn_bytes += LAYOUT_ALIGN;
+        cursor->torn_records += !torn;
+        torn = true;
+    }
+    segment_walk_end(cursor);
+    return false;
+}
+
+bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint32_t offset) {
+    const char *base = lookup_segment(segments->view, segment);
+    const struct layout_segment_header *header = (const void *)base;
+    const struct layout_record *at = (const void *)(base + offset);
+    uint64_t opened = header->opened_sequence;
+    uint64_t opened_last = atomic_load(&segments->header->opened_sequence);
+    uint64_t last = (opened > opened_last ? opened : opened_last) + segments->view->segment_bytes;
+    return segments->view->segment_bytes - offset >= sizeof *at && record_sequence(at) > opened &&
+           record_sequence(at) <= last;
+}
+
+bool segment_tombstone_counts(const struct segment_cursor *cursor) {
+    if (!cursor->record.paired) {
+        return true;
+    }
+    const struct layout_record *at =
+        (const void *)((const char *)cursor->at + cursor->size); /* where the cursor goes on */
+    struct record version;
+    return record_verify(at, cursor->end - cursor->offset, cursor->crc_seed, &version) &&
+           version.sequence == cursor->record.sequence + 1 &&
+           bytes_equal(version.key, cursor->record.key);
+}
