@@ -55,6 +55,7 @@ static bool daemon_take_signals(struct daemon *daemon) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR1); /* memcached's graceful stop */
     sigaddset(&signals, SIGHUP);
     signal(SIGPIPE, SIG_IGN); /* these two: the call that failed says so itself */
     signal(SIGXFSZ, SIG_IGN);
@@ -338,7 +339,7 @@ static bool daemon_serve(struct daemon *daemon) {
             daemon_reload(daemon);
             continue;
         }
-        log_info("stopping: %s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+        log_info("stopping: SIG%s", sigabbrev_np((int)info.ssi_signo));
         return true;
     }
     return false;

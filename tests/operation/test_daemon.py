@@ -67,7 +67,7 @@ def test_under_systemd_lines_begin_with_the_journals_priority():
         assert all(line.startswith("<6>") for line in stayd.log.splitlines()), stayd.log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_ends_it_cleanly(number):
     with Stayd() as stayd:
         sockets = [stayd.socket("cache"), stayd.socket("sessions")]
@@ -82,6 +82,7 @@ def test_more_signals_while_it_stops_are_no_crash():
         for _ in range(5):
             stayd.process.send_signal(signal.SIGTERM)
             stayd.process.send_signal(signal.SIGINT)
+            stayd.process.send_signal(signal.SIGUSR1)
         assert stayd.terminate() == 0
 
 
