@@ -200,16 +200,18 @@ static void config_check_pool(const struct config_pool *pool, struct faults *fau
         const struct config_listen *listen = &pool->listens[i];
         if (config_is_understood(listen) && !address_is_local(&listen->address) &&
             !pool->insecure && pool->auth_file[0] == '\0' &&
-            (pool->tls_cert[0] == '\0' || listen->plain)) {
+            (pool->tls_ca[0] == '\0' || listen->plain)) {
             faults_add(
                 faults, listen->line,
                 "pool %s would listen on %s, where everybody who reaches this machine could "
-                "read and change it; listen on 127.0.0.1 or a Unix socket, demand a password "
-                "with auth_file (-Y), use TLS (tls_cert, tls_key; -Z), or say insecure = yes (on "
-                "the "
-                "command line: --insecure) if "
-                "that is meant",
-                pool->options.name, listen->address.text);
+                "read and change it%s; listen on 127.0.0.1 or a Unix socket, demand a password "
+                "with auth_file (-Y) or client certificates with tls_ca (-o "
+                "ssl_verify_mode=2,ssl_ca_cert=FILE), or say insecure = yes (on the command line: "
+                "--insecure) if that is meant",
+                pool->options.name, listen->address.text,
+                pool->tls_cert[0] != '\0' && !listen->plain
+                    ? " (TLS without tls_ca encrypts, but asks nobody who they are)"
+                    : "");
         }
     }
     config_check_tls(pool, faults);

@@ -226,7 +226,7 @@ static void half_of_what_tls_takes_is_a_fault(void **state) {
     }
 }
 
-static void tls_allows_a_pool_to_listen_to_everybody(void **state) {
+static void tls_with_client_certificates_allows_a_pool_to_listen_to_everybody(void **state) {
     (void)state;
     read_text("[pool a]\nlisten = 0.0.0.0:5\ntls_cert = /a\ntls_key = /b\ntls_ca = /c\n");
     expect_valid();
@@ -234,6 +234,16 @@ static void tls_allows_a_pool_to_listen_to_everybody(void **state) {
     assert_string_equal(config->pools[0].tls_cert, "/a");
     assert_string_equal(config->pools[0].tls_key, "/b");
     assert_string_equal(config->pools[0].tls_ca, "/c");
+}
+
+static void tls_alone_does_not_allow_a_pool_to_listen_to_everybody(void **state) {
+    (void)state;
+    read_text("[pool a]\nlisten = 0.0.0.0:5\ntls_cert = /a\ntls_key = /b\n");
+    expect_one_fault(2, "TLS without tls_ca encrypts, but asks nobody who they are");
+    clear(NULL);
+    prepare(NULL);
+    read_text("[pool a]\nlisten = 0.0.0.0:5\ntls_cert = /a\ntls_key = /b\ninsecure = yes\n");
+    expect_valid();
 }
 
 static void an_auth_file_allows_a_pool_to_listen_to_everybody(void **state) {
@@ -363,7 +373,8 @@ int main(void) {
         WITH_FILE(the_admin_page_can_be_left_out),
         WITH_FILE(every_fault_is_told_in_the_order_of_lines),
         WITH_FILE(half_of_what_tls_takes_is_a_fault),
-        WITH_FILE(tls_allows_a_pool_to_listen_to_everybody),
+        WITH_FILE(tls_with_client_certificates_allows_a_pool_to_listen_to_everybody),
+        WITH_FILE(tls_alone_does_not_allow_a_pool_to_listen_to_everybody),
         WITH_FILE(an_auth_file_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(an_address_twice_is_a_fault_that_names_the_other),
         WITH_FILE(a_pool_that_takes_the_address_of_the_admin_page_is_a_fault),

@@ -256,14 +256,19 @@ static void sasl_needs_users(void **state) {
     unsetenv("MEMCACHED_SASL_PWDB");
 }
 
-static void an_address_without_tls_has_to_be_meant(void **state) {
+static void an_address_without_client_certificates_has_to_be_meant(void **state) {
     (void)state;
-    configure("-Z -o ssl_chain_cert=/c -l 0.0.0.0");
+    configure("-Z -o ssl_chain_cert=/c,ssl_verify_mode=2,ssl_ca_cert=/a -l 0.0.0.0");
     assert_int_equal(faults.count, 0);
     clear(NULL);
     prepare(NULL);
-    configure("-Z -o ssl_chain_cert=/c -l notls:0.0.0.0");
+    configure("-Z -o ssl_chain_cert=/c,ssl_verify_mode=2,ssl_ca_cert=/a -l notls:0.0.0.0");
     assert_int_equal(faults.count, 1);
+    clear(NULL);
+    prepare(NULL);
+    configure("-Z -o ssl_chain_cert=/c -l 0.0.0.0"); /* encrypted, and for everybody */
+    assert_int_equal(faults.count, 1);
+    assert_non_null(strstr(faults.items[0].text, "asks nobody who they are"));
 }
 
 static void nowhere_to_listen_is_a_fault(void **state) {
@@ -358,7 +363,7 @@ int main(void) {
         WITH_CONFIG(what_bounds_and_protects_connections_is_the_pools),
         WITH_CONFIG(a_key_may_be_in_the_file_of_its_certificate),
         WITH_CONFIG(sasl_needs_users),
-        WITH_CONFIG(an_address_without_tls_has_to_be_meant),
+        WITH_CONFIG(an_address_without_client_certificates_has_to_be_meant),
         WITH_CONFIG(nowhere_to_listen_is_a_fault),
         WITH_CONFIG(an_address_of_the_network_has_to_be_meant),
         WITH_CONFIG(a_number_after_c_is_memcacheds_and_else_a_file),
