@@ -31,7 +31,8 @@ static const char usage_after[] =
     "unix:sessions.sock, and http://127.0.0.1:11280/ for the dashboard, /metrics and /healthz.\n"
     "\n"
     "SIGHUP reads the configuration file again, and says in the log what needs a restart.\n"
-    "Exit status: 0 after SIGTERM, SIGINT or SIGUSR1; 1 when it cannot run; 2 when the options or the\n"
+    "Exit status: 0 after SIGTERM, SIGINT or SIGUSR1; 1 when it cannot run; 2 when the options or "
+    "the\n"
     "configuration are wrong.\n";
 
 static const char license[] =
