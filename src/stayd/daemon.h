@@ -28,7 +28,8 @@ struct daemon_options {
     struct daemonize *daemonize; /* is told when clients are served */
 };
 
-/* Runs until SIGTERM, SIGINT or SIGUSR1. False if it could not start or go on: the reason is logged. */
+/* Runs until SIGTERM, SIGINT or SIGUSR1. False if it could not start or go on: the reason is
+ * logged. */
 bool daemon_run(const struct daemon_options *options);
 
 #endif
