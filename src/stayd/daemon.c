@@ -47,6 +47,7 @@ struct daemon {
     struct certificates certificates;
     struct admin *admin;
     int signal_fd;
+    bool stopped; /* by a signal, before clients were served */
 };
 
 /* From here on the signals wait in a file descriptor, in every thread that is started. */
@@ -190,6 +191,13 @@ static bool daemon_read_users(struct daemon *daemon) {
     return true;
 }
 
+/* Whether a signal waits that ends the daemon: daemon_serve is going to read it. Any thread. */
+static bool daemon_is_stopping(void) {
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 static bool daemon_open_pools(struct daemon *daemon) {
     const struct config *config = daemon->config;
     char error[POOL_ERROR_MAX];
@@ -202,7 +210,13 @@ static bool daemon_open_pools(struct daemon *daemon) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         struct pool_options options = config->pools[i].options;
         options.memory_fixed = daemon->process->lock_memory; /* addresses would be memory (-k) */
-        struct pool *pool = pool_open(&options, daemon->grace, error);
+        options.is_stopping = daemon_is_stopping;
+        struct pool *pool = daemon_is_stopping() ? NULL : pool_open(&options, daemon->grace, error);
+        if (pool == NULL && daemon_is_stopping()) {
+            log_info("stopping: a signal came before all pools were open");
+            daemon->stopped = true;
+            return false;
+        }
         if (pool == NULL) {
             log_error("cannot open pool %s: %s", config->pools[i].options.name, error);
             return false;
@@ -432,6 +446,7 @@ bool daemon_run(const struct daemon_options *options) {
         notify_send("STOPPING=1");
     }
     daemon_stop(daemon);
+    well = well || daemon->stopped;
     free(daemon);
     if (well) {
         log_info("stopped");

@@ -55,6 +55,9 @@ bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
         pool->segments.view = &pool->view; /* as much as walking needs */
         pool->segments.header = header;
         for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+            if (pool_is_stopping(pool)) {
+                return false; /* the header still has the earlier limits */
+            }
             if (segment_header_valid((const void *)lookup_segment(&pool->view, segment))) {
                 ended += age_limits_end_segment(pool, segment, attached, now_s);
             }

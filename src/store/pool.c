@@ -222,8 +222,9 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         return pool_fail_begin(pool, error);
     }
     if (!created && !attached && !recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock))) {
-        snprintf(error, POOL_ERROR_MAX, "cannot rebuild the index of pool %s: out of memory",
-                 pool->options.name);
+        snprintf(error, POOL_ERROR_MAX, "cannot rebuild the index of pool %s: %s",
+                 pool->options.name,
+                 pool_is_stopping(pool) ? "the start was ended" : "out of memory");
         return false;
     }
     /* That, and what recovery has mended: both before anything is written. */

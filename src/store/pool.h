@@ -44,6 +44,9 @@ struct pool_options {
     uint32_t max_lifetime_s; /* an item is gone so long after it was first stored; 0: never */
     const char *data_dir;    /* persistent pools: exists, writable */
     const char *run_dir;
+    /* Asked often while a pool is opened, by threads of the store's own; true: pool_open gives up,
+     * and may be called again later. May be NULL. */
+    bool (*is_stopping)(void);
 };
 
 struct pool;

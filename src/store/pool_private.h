@@ -165,7 +165,13 @@ void pool_plan_index(const struct layout_data_header *data, struct layout_index_
 /* Fills pool->view in from both mappings. */
 void pool_set_view(struct pool *pool);
 
-/* Makes the index again from the data (recovery.h). False if memory is short. */
+/* Whether the start that opens the pool is to end. */
+static inline bool pool_is_stopping(const struct pool *pool) {
+    return pool->options.is_stopping != NULL && pool->options.is_stopping();
+}
+
+/* Makes the index again from the data (recovery.c). False if memory is short, or the start is to
+ * end: then the data is whole, and the index is not. */
 bool recovery_run(struct pool *pool, uint32_t now_s);
 
 #endif

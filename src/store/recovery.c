@@ -33,7 +33,7 @@ struct recovery {
     struct pool *pool;
     uint32_t now_s;
     _Atomic uint64_t next; /* the segment, then the bucket, that is to be done next */
-    _Atomic bool failed;   /* memory was short */
+    _Atomic bool failed;   /* memory was short, or the start is to end */
     _Atomic bool outlived; /* step 2 is needed */
 
     /* under lock */
@@ -226,6 +226,13 @@ static void recovery_clear_torn(struct pool *pool, uint32_t segment, uint32_t of
     }
 }
 
+static bool recovery_gives_up(struct recovery *recovery) {
+    if (pool_is_stopping(recovery->pool)) {
+        atomic_store(&recovery->failed, true);
+    }
+    return atomic_load(&recovery->failed);
+}
+
 /* Walks one segment into the index. False if memory is short. */
 static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     struct pool *pool = recovery->pool;
@@ -276,6 +283,9 @@ static void *recovery_read_segments(void *argument) {
     uint32_t count = recovery->pool->view.segment_count;
     uint64_t segment;
     while ((segment = atomic_fetch_add(&recovery->next, 1)) < count) {
+        if (recovery_gives_up(recovery)) {
+            break;
+        }
         if (!recovery_read_segment(recovery, (uint32_t)segment)) {
             atomic_store(&recovery->failed, true);
         }
@@ -302,6 +312,9 @@ static void *recovery_shorten_segments(void *argument) {
     struct pool *pool = recovery->pool;
     uint64_t segment;
     while ((segment = atomic_fetch_add(&recovery->next, 1)) < pool->view.segment_count) {
+        if (recovery_gives_up(recovery)) {
+            break; /* what was made shorter is right, and the next start goes on */
+        }
         const struct layout_segment *info = &pool->view.segments[segment];
         if (atomic_load(&info->state) == LAYOUT_SEGMENT_FREE) {
             continue;
@@ -361,6 +374,9 @@ static void *recovery_settle_buckets(void *argument) {
     uint64_t count = atomic_load(&view->index->bucket_count);
     uint64_t first;
     while ((first = atomic_fetch_add(&recovery->next, RECOVERY_BUCKETS)) < count) {
+        if (recovery_gives_up(recovery)) {
+            break;
+        }
         for (uint64_t i = first; i < first + RECOVERY_BUCKETS && i < count; i++) {
             recovery_settle_bucket(recovery, &view->buckets[i]);
         }
@@ -421,6 +437,9 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
             recovery_run_step(&recovery, recovery_shorten_segments);
         }
         recovery_run_step(&recovery, recovery_settle_buckets);
+    }
+    bool failed = atomic_load(&recovery.failed);
+    if (!failed) {
         log_info(
             "pool %s: recovered %llu items (%llu bytes) from %u segments in %llu ms; dropped %llu "
             "torn records (%llu bytes between others)",
@@ -430,5 +449,5 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
             (unsigned long long)recovery.torn_records, (unsigned long long)recovery.torn_bytes);
     }
     pthread_mutex_destroy(&recovery.lock);
-    return !atomic_load(&recovery.failed);
+    return !failed;
 }

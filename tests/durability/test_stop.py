@@ -1,5 +1,6 @@
 """A clean stop: SIGTERM or SIGINT, exit code 0, and everything there when it starts again."""
 
+import os
 import pathlib
 import random
 import signal
@@ -73,6 +74,23 @@ def test_a_signal_while_it_starts_ends_it_cleanly():
             time.sleep(milliseconds / 1000)  # the moment of the signal
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) in (0, -signal.SIGTERM), f"after {milliseconds} ms"
+        stayd.start()
+        assert stayd.connect("sessions").get(b"k") == b"v"
+
+
+def test_a_signal_ends_a_start_before_its_pools_are_recovered():
+    with Stayd() as stayd:
+        stayd.connect("sessions").set(b"k", b"v")
+        stayd.kill9()
+
+        def signal_self():
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            os.kill(os.getpid(), signal.SIGTERM)  # waits, also across exec
+
+        done = subprocess.run(stayd.command(), stderr=subprocess.PIPE, env=stayd.environment(),
+                              cwd=stayd.directory, preexec_fn=signal_self, timeout=60)
+        assert done.returncode == 0
+        assert b"stopping" in done.stderr and b"recovered" not in done.stderr
         stayd.start()
         assert stayd.connect("sessions").get(b"k") == b"v"
 

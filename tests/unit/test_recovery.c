@@ -448,6 +448,30 @@ static void a_flush_that_was_replaced_is_not_performed_after_a_crash(void **stat
     expect_there(&store, "k", "v");
 }
 
+/* ---- a start that is to end ---- */
+
+static _Atomic int stops_after; /* questions */
+
+static bool is_stopping(void) {
+    return atomic_fetch_sub(&stops_after, 1) <= 0;
+}
+
+static void a_recovery_ends_when_it_is_asked_to_and_loses_nothing(void **state) {
+    (void)state;
+    unsigned count = 400;
+    store_crash(&store, store_many, &count);
+    store.options.is_stopping = is_stopping;
+    for (int questions = 0; questions < 8; questions++) { /* one a segment at least */
+        atomic_store(&stops_after, questions);
+        EXPECT(strstr(store_open_error(&store), "the start was ended") != NULL);
+    }
+    store.options.is_stopping = NULL;
+    store_open(&store);
+    for (unsigned number = 0; number < count; number++) {
+        EXPECT(store_has_number(&store, number, number % 7, number % 900));
+    }
+}
+
 /* ---- torn records ---- */
 
 static void store_three(struct store *child, void *argument) {
@@ -994,6 +1018,7 @@ int main(void) {
         WITH(setup, a_flush_that_falls_due_while_no_daemon_runs_is_performed_at_the_start),
         BOTH(a_flush_that_is_still_due_survives_a_crash),
         WITH(setup, a_flush_that_was_replaced_is_not_performed_after_a_crash),
+        WITH(setup, a_recovery_ends_when_it_is_asked_to_and_loses_nothing),
         WITH(setup, a_torn_record_is_all_that_is_lost),
         WITH(setup, a_torn_record_at_the_end_is_written_over),
         WITH(setup, a_segment_that_goes_on_does_not_say_any_more_that_it_ended),
