@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 static const char unix_prefix[] = "unix:";
@@ -123,6 +124,53 @@ bool address_is_local(const struct address *address) {
     default:
         return address->socket.ss_family == AF_UNIX;
     }
+}
+
+/* IPv6 listeners take no IPv4 connections (listener.c). */
+static bool address_is_any(const struct address *address) {
+    if (address->socket.ss_family == AF_INET) {
+        return ((const struct sockaddr_in *)&address->socket)->sin_addr.s_addr == INADDR_ANY;
+    }
+    return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&address->socket)->sin6_addr);
+}
+
+static in_port_t address_port(const struct address *address) {
+    return address->socket.ss_family == AF_INET
+               ? ((const struct sockaddr_in *)&address->socket)->sin_port
+               : ((const struct sockaddr_in6 *)&address->socket)->sin6_port;
+}
+
+/* Whether two paths are one file: the folder is looked up, the socket need not be there yet. */
+static bool address_same_file(const char *path, const char *other) {
+    const char *name = strrchr(path, '/') + 1;
+    const char *other_name = strrchr(other, '/') + 1;
+    char folder[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    struct stat status;
+    struct stat other_status;
+    if (strcmp(name, other_name) != 0) {
+        return false;
+    }
+    snprintf(folder, sizeof folder, "%.*s", (int)(name - path), path);
+    if (stat(folder, &status) != 0) {
+        return false;
+    }
+    snprintf(folder, sizeof folder, "%.*s", (int)(other_name - other), other);
+    return stat(folder, &other_status) == 0 && status.st_dev == other_status.st_dev &&
+           status.st_ino == other_status.st_ino;
+}
+
+bool address_overlaps(const struct address *address, const struct address *other) {
+    if (strcmp(address->text, other->text) == 0) {
+        return true;
+    }
+    if (address->socket.ss_family != other->socket.ss_family) {
+        return false;
+    }
+    if (address_is_unix(address)) {
+        return address_same_file(address_path(address), address_path(other));
+    }
+    return address_port(address) == address_port(other) &&
+           (address_is_any(address) || address_is_any(other));
 }
 
 void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]) {

@@ -52,6 +52,10 @@ union peer {
 /* As address_describe; unix:<AF 1> for a client of a Unix socket. */
 void address_describe_peer(const union peer *peer, char text[ADDRESS_TEXT_MAX]);
 
+/* Whether no two sockets can listen on both: the same address, the same port of every address and
+ * of one, or the same file of Unix sockets under two names. */
+bool address_overlaps(const struct address *address, const struct address *other);
+
 bool address_is_unix(const struct address *address);
 
 /* The path of a Unix socket. */

@@ -149,10 +149,16 @@ static void config_check_unique(const struct config_listen *listen,
         return;
     }
     for (unsigned i = 0; i < *seen_count; i++) {
-        if (strcmp(seen[i]->address.text, listen->address.text) != 0) {
+        if (!address_overlaps(&seen[i]->address, &listen->address)) {
             continue;
         }
-        if (seen[i]->line > 0) {
+        if (strcmp(seen[i]->address.text, listen->address.text) != 0) {
+            faults_add(faults, listen->line,
+                       "%s and %s%s cannot both be listened on: each takes the other's "
+                       "connections; keep one, or choose another port",
+                       listen->address.text, seen[i]->address.text,
+                       seen[i]->line == 0 && i == 0 ? " (the admin page, by default)" : "");
+        } else if (seen[i]->line > 0) {
             faults_add(faults, listen->line, "%s is in use already, on line %u; choose another",
                        listen->address.text, seen[i]->line);
         } else {

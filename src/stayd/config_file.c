@@ -36,10 +36,15 @@ struct config_parser {
     struct config_pool *pool;      /* of the section */
     struct config_pool spare_pool; /* for the keys of a section that is itself a fault */
     bool evict_is_given;           /* in this section */
+    bool has_unix_listen;          /* the same */
+    size_t faults_before;          /* the section began */
+    unsigned fsync_line;           /* in this section; 0: not there, or a fault already */
+    unsigned socket_mode_line;     /* the same */
     unsigned key_lines[KEYS_MAX];  /* of each key in this section; 0: not there so far */
     struct listen_text listens[CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX];
     unsigned listen_count;
-    char *admin; /* as it is written; NULL: not there */
+    char *admin;                     /* as it is written; NULL: not there */
+    unsigned connection_memory_line; /* 0: not there */
 };
 
 /* A key, what takes its value, or, in a version that does not have it, what to say. */
@@ -136,7 +141,9 @@ static void set_connection_idle_timeout(struct config_parser *parser, const char
 
 static void set_connection_memory(struct config_parser *parser, const char *key,
                                   const char *value) {
-    parse_size(parser, key, value, &parser->config->connection_memory_bytes);
+    if (parse_size(parser, key, value, &parser->config->connection_memory_bytes)) {
+        parser->connection_memory_line = parser->line;
+    }
 }
 
 static void set_requests_per_turn(struct config_parser *parser, const char *key,
@@ -171,9 +178,11 @@ static void set_admin_insecure(struct config_parser *parser, const char *key, co
 
 static void set_listen(struct config_parser *parser, const char *key, const char *value) {
     struct config_pool *pool = parser->pool;
-    while (*value != '\0') {
+    bool more = true;
+    while (more) {
         size_t length = strcspn(value, ",");
-        const char *next = value + length + (value[length] == ',');
+        more = value[length] == ',';
+        const char *next = value + length + more;
         while (length > 0 && isspace((unsigned char)*value)) {
             value++;
             length--;
@@ -182,11 +191,12 @@ static void set_listen(struct config_parser *parser, const char *key, const char
             length--;
         }
         if (length == 0) {
-            fault("%s: there is nothing beside a comma", key);
+            fault("%s: empty item in the list; remove the extra comma", key);
         } else if (pool->listen_count == CONFIG_LISTENS_MAX) {
             fault("%s: a pool listens on at most %d addresses", key, CONFIG_LISTENS_MAX);
             return;
         } else if (pool != &parser->spare_pool) {
+            parser->has_unix_listen |= strncmp(value, "unix:", 5) == 0;
             struct config_listen *listen = &pool->listens[pool->listen_count++];
             listen->line = parser->line;
             parser->listens[parser->listen_count++] =
@@ -236,6 +246,7 @@ static void set_fsync(struct config_parser *parser, const char *key, const char 
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
         if (strcmp(value, choices[i].name) == 0) {
             parser->pool->options.fsync = choices[i].fsync;
+            parser->fsync_line = parser->line;
             return;
         }
     }
@@ -257,6 +268,8 @@ static void set_max_lifetime(struct config_parser *parser, const char *key, cons
 static void set_socket_mode(struct config_parser *parser, const char *key, const char *value) {
     if (!config_parse_mode(value, &parser->pool->socket_mode)) {
         fault("%s = %s: must be access rights in octal, such as 0660", key, value);
+    } else {
+        parser->socket_mode_line = parser->line;
     }
 }
 
@@ -342,7 +355,28 @@ static void config_file_begin_pool(struct config_parser *parser, const char *nam
     }
 }
 
+/* Finds keys of the section that has been read which do nothing beside the others. */
+static void config_file_end_section(struct config_parser *parser) {
+    if (parser->section != SECTION_POOL || parser->faults->count > parser->faults_before) {
+        return; /* a value that is a fault already may be the one that the key needs */
+    }
+    if (parser->fsync_line > 0 && !parser->pool->options.persist) {
+        faults_add(parser->faults, parser->fsync_line,
+                   "fsync does nothing in a pool without a file; add persist = yes, or remove it");
+    }
+    if (parser->socket_mode_line > 0 && !parser->has_unix_listen) {
+        faults_add(parser->faults, parser->socket_mode_line,
+                   "socket_mode does nothing in a pool without a Unix socket; add one to listen, "
+                   "such as unix:NAME.sock, or remove it");
+    }
+}
+
 static void config_file_begin_section(struct config_parser *parser, const char *name) {
+    config_file_end_section(parser);
+    parser->faults_before = parser->faults->count;
+    parser->has_unix_listen = false;
+    parser->fsync_line = 0;
+    parser->socket_mode_line = 0;
     memset(parser->key_lines, 0, sizeof parser->key_lines);
     parser->evict_is_given = false;
     size_t word = strcspn(name, " \t");
@@ -372,6 +406,7 @@ static bool config_file_is_section(struct config_parser *parser, const char *tex
         parser->section = SECTION_UNKNOWN;
         return true;
     }
+    const char *rest = end + 1 + strspn(end + 1, " \t\r\n");
     text++;
     while (text < end && isspace((unsigned char)*text)) {
         text++;
@@ -381,6 +416,9 @@ static bool config_file_is_section(struct config_parser *parser, const char *tex
     }
     char *name = config_file_copy(text, (size_t)(end - text));
     config_file_begin_section(parser, name);
+    if (*rest != '\0' && *rest != ';' && *rest != '#') {
+        fault("[%s]: there is text after the section's name; write it on a line of its own", name);
+    }
     free(name);
     return true;
 }
@@ -476,6 +514,23 @@ static void config_file_take_addresses(struct config_parser *parser) {
     free(parser->admin);
 }
 
+/* A value of item_max must fit into the memory of connections, or it could never be stored. */
+static void config_file_check_connection_memory(const struct config_parser *parser) {
+    const struct config *config = parser->config;
+    if (parser->connection_memory_line == 0) {
+        return;
+    }
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        const struct pool_options *options = &config->pools[i].options;
+        if (config->connection_memory_bytes < options->item_max_bytes) {
+            faults_add(parser->faults, parser->connection_memory_line,
+                       "connection_memory is smaller than the item_max of pool %s, %u bytes: a "
+                       "value of that size could not be received; raise connection_memory",
+                       options->name, options->item_max_bytes);
+        }
+    }
+}
+
 /* Some editors begin a file with a byte order mark, EF BB BF; nothing else begins with EF. */
 static void config_file_skip_mark(FILE *stream) {
     int first = getc(stream);
@@ -514,7 +569,9 @@ void config_file_read(const char *path, struct config *config, struct faults *fa
         faults_add(faults, (unsigned)result, "this line is no [section] and no key = value");
     }
     fclose(stream);
+    config_file_end_section(parser);
     config_file_take_addresses(parser);
+    config_file_check_connection_memory(parser);
     if (config->pool_count == 0 && faults->count == 0) {
         faults_add(faults, 0, "there is no pool; add a section such as [pool cache]");
     }

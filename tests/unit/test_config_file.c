@@ -263,6 +263,55 @@ static void an_address_twice_is_a_fault_that_names_the_other(void **state) {
     expect_one_fault(4, "on line 2");
 }
 
+static void an_address_within_another_is_a_fault(void **state) {
+    (void)state;
+    static const char *const listens[] = {
+        "127.0.0.1:5, 0.0.0.0:5",
+        "0.0.0.0:5, 127.0.0.1:5",
+        "[::]:5, [::1]:5",
+        "unix:/tmp/a.sock, unix:/tmp/../tmp/a.sock",
+    };
+    for (size_t i = 0; i < sizeof listens / sizeof listens[0]; i++) {
+        char text[200];
+        clear(NULL);
+        prepare(NULL);
+        snprintf(text, sizeof text, "[pool a]\ninsecure = yes\nlisten = %s\n", listens[i]);
+        read_text(text);
+        expect_one_fault(3, "cannot both be listened on");
+    }
+    clear(NULL);
+    prepare(NULL);
+    read_text("[pool a]\ninsecure = yes\nlisten = 0.0.0.0:5, [::]:5, unix:/tmp/a, unix:/tmp/b\n");
+    expect_valid();
+}
+
+static void what_does_nothing_is_a_fault(void **state) {
+    (void)state;
+    static const struct {
+        const char *lines;
+        unsigned line;
+        const char *reason;
+    } cases[] = {
+        {"[pool a] evict = no\nlisten = unix:a\n", 1, "text after the section's name"},
+        {"[pool a]\nlisten = unix:a,\n", 2, "extra comma"},
+        {"[pool a]\nlisten = unix:a\nfsync = always\n", 3, "persist = yes"},
+        {"[pool a]\nfsync = always\nlisten = unix:a\npersist = no\n", 2, "persist = yes"},
+        {"[pool a]\nlisten = 127.0.0.1:5\nsocket_mode = 0600\n", 3, "Unix socket"},
+        {"[server]\nconnection_memory = 1\n[pool a]\nlisten = unix:a\n", 2, "item_max of pool a"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        clear(NULL);
+        prepare(NULL);
+        read_text(cases[i].lines);
+        expect_one_fault(cases[i].line, cases[i].reason);
+    }
+    clear(NULL);
+    prepare(NULL);
+    read_text("[pool a] ; evict = no\nlisten = unix:a\nfsync = always\nsocket_mode = 0600\n"
+              "persist = yes\n");
+    expect_valid();
+}
+
 static void a_pool_that_takes_the_address_of_the_admin_page_is_a_fault(void **state) {
     (void)state;
     read_text("[pool a]\nlisten = 127.0.0.1:11280\n");
@@ -377,6 +426,8 @@ int main(void) {
         WITH_FILE(tls_alone_does_not_allow_a_pool_to_listen_to_everybody),
         WITH_FILE(an_auth_file_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(an_address_twice_is_a_fault_that_names_the_other),
+        WITH_FILE(an_address_within_another_is_a_fault),
+        WITH_FILE(what_does_nothing_is_a_fault),
         WITH_FILE(a_pool_that_takes_the_address_of_the_admin_page_is_a_fault),
         WITH_FILE(a_pool_without_an_address_is_a_fault),
         WITH_FILE(options_that_do_not_go_together_are_a_fault_of_the_pool),

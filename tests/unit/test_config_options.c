@@ -111,8 +111,8 @@ static void a_socket_takes_the_place_of_tcp(void **state) {
 static void listen_may_be_given_again_and_an_asterisk_is_every_address(void **state) {
     (void)state;
     const struct config_pool *pool =
-        configure("-p 5 -l 127.0.0.1,::1 -l *:7 --listen=* --insecure");
-    static const char *const expected[] = {"127.0.0.1:5", "[::1]:5", "0.0.0.0:7", "0.0.0.0:5"};
+        configure("-p 5 -l 127.0.0.1:6,::1 -l *:7 --listen=* --insecure");
+    static const char *const expected[] = {"127.0.0.1:6", "[::1]:5", "0.0.0.0:7", "0.0.0.0:5"};
     assert_int_equal(faults.count, 0);
     assert_int_equal(pool->listen_count, 4);
     for (unsigned i = 0; i < 4; i++) {
