@@ -6,17 +6,17 @@
     memcached://web:pass%20word@db1:11200/  as a user with a password; unix://web:...@/run/... too
     memcacheds://cache.example:11200/?ca=/etc/ssl/ours.pem    TLS over TCP
 
-The query may hold `timeout` and `connect_timeout`, both in seconds; with memcacheds also `ca` (whose
-certificate the server must have; otherwise the system's list decides), and `cert` and `key` (the
-client's own, where the pool has a tls_ca): absolute paths of PEM files. The certificate must be for
-the host that the URL names.
-User and password are percent-encoded where they hold other characters than letters, digits and
--._~.
+The query may hold times in seconds: `timeout`, `connect_timeout`, `restart_wait` (for how long a
+refused connect is tried again; 0: not at all) and `idle_timeout` (after which an unused connection
+is closed). With memcacheds it may also hold `ca` (whose certificate the server must have; otherwise
+the system's list decides), and `cert` and `key` (the client's own, where the pool has a tls_ca):
+absolute paths of PEM files. The certificate must be for the host that the URL names. User and
+password are percent-encoded where they hold other characters than letters, digits and -._~.
 """
 
 import dataclasses
 import math
-import os.path
+import os
 import re
 import ssl
 from typing import Optional
@@ -29,6 +29,8 @@ DEFAULT_PORT = 11211
 
 SESSIONS_PORT = 11200
 """The port of stayd's sessions pool, named in messages only: no URL gets it by default."""
+
+_TIMES = ("timeout", "connect_timeout", "restart_wait", "idle_timeout")
 
 _FORMS = "memcached://HOST:PORT/, memcacheds://HOST:PORT/ (TLS) or unix:///PATH/TO/SOCKET"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
@@ -66,6 +68,8 @@ class Address:
     path: Optional[str] = None
     connect_timeout_s: Optional[float] = None
     timeout_s: Optional[float] = None
+    restart_wait_s: Optional[float] = None
+    idle_timeout_s: Optional[float] = None
     tls: Optional[Tls] = None
     """None: in the clear."""
     username: Optional[bytes] = None
@@ -165,7 +169,7 @@ def checked_login(username, password):
 
 def _options(shown, parts):
     """What stands in a URL's query, and what its scheme means, by Address's names."""
-    names = {"timeout": "timeout_s", "connect_timeout": "connect_timeout_s"}
+    names = {name: f"{name}_s" for name in _TIMES}
     files = ("ca", "cert", "key") if parts.scheme == "memcacheds" else ()
     options, paths = {}, {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
@@ -180,8 +184,9 @@ def _options(shown, parts):
         try:
             value = float(text)
         except ValueError:
-            value = 0
-        if not (value > 0 and math.isfinite(value)):
+            value = -1
+        may_be_0 = name == "restart_wait"
+        if not (math.isfinite(value) and (value > 0 or (value == 0 and may_be_0))):
             raise InvalidURL(f"{shown} gives {name} as {text!r}: give seconds above 0, like 0.5.")
         options[names[name]] = value
     if "key" in paths and "cert" not in paths:
@@ -191,12 +196,25 @@ def _options(shown, parts):
     return options
 
 
+def split_location(location):
+    """The servers in a LOCATION of Django's CACHES: a text with commas or semicolons between them,
+    a path, or a list of such. What is none of these names no server: other back ends take
+    anything."""
+    if isinstance(location, os.PathLike):
+        return [location]
+    if isinstance(location, str):
+        return re.split("[;,]", location)
+    return list(location) if isinstance(location, (list, tuple, set, frozenset)) else []
+
+
 def parse_location(location):
-    """The Address of one LOCATION of Django's CACHES.
+    """The Address of one server in a LOCATION of Django's CACHES.
 
     Takes what parse_url takes and what Django's own memcached back ends take: HOST:PORT, HOST,
-    unix:/PATH and /PATH. Raises InvalidURL.
+    unix:/PATH and /PATH, also as a pathlib.Path. Raises InvalidURL.
     """
+    if isinstance(location, os.PathLike):
+        location = os.fsdecode(location)
     if isinstance(location, str):
         location = location.strip()
         if location.startswith("/"):

@@ -1,51 +1,60 @@
 """Client: one pool of stayd (or of any memcached), as this package's other parts see it.
 
-It is thread-safe and may be used on both sides of a fork. Connections are kept and used again. One
-that died meanwhile, because the daemon was restarted, costs no request: those that may be sent
-twice are, and the others look first. So a restart costs what was under way at that moment alone.
-
-The protocol itself is pymemcache's business. What is decided here: which requests may be sent a
-second time, that times are durations in seconds, that values are bytes unless a serde says
-otherwise, and what an error says.
+It is thread-safe and may be used on both sides of a fork, seen by Python or not. What happens when
+a connection breaks or the daemon is away is decided elsewhere: stayd.repetition (what may be sent a
+second time), stayd.availability (when to try at all), stayd.connections (which connections are
+kept). Here these are put together, times are made durations in seconds and values bytes, and errors
+say what to do.
 """
 
-import _socket
-import builtins
-import contextlib
 import logging
 import math
 import os
 import re
-import select
-import socket
-import struct
-import sys
 import time
 import weakref
 
 from pymemcache import exceptions as library
-from pymemcache.client.base import Client as LibraryClient
-from pymemcache.pool import ObjectPool
 
 from stayd.address import Address, checked_login, parse_url
+from stayd.availability import Availability
+from stayd.connection import (
+    Broken,
+    ConnectFailed,
+    Connection,
+    LoginFailed,
+    TimedOut,
+    TurnedAway,
+)
+from stayd.connections import Connections
 from stayd.errors import (
     ConnectionError,
     InvalidKey,
     LoginRefused,
+    OutcomeUnknown,
     OutOfMemory,
     RequestRefused,
     ServerError,
     ValueTooLarge,
 )
+from stayd.repetition import TRIES, Kind, may_repeat
 from stayd.serde import bytes_serde
 
 CONNECT_TIMEOUT_S = 2.0
 TIMEOUT_S = 5.0
 """For one read or write on the socket: long enough for a slow disk under `fsync = always`."""
 
-BATCH = 100
+RESTART_WAIT_S = 1.0
+"""For how long a refused connect is tried again: longer than a restart of the daemon takes."""
+
+IDLE_TIMEOUT_S = 60.0
+"""A connection that was not used for so long is closed."""
+
+BATCH_KEYS = 100
 """Keys in one request of the *_many methods. Bounded so that neither side waits for the other to
 read while its own replies lie unread in the socket."""
+BATCH_BYTES = 1 << 20
+"""Of values in one request, so that a value that is refused takes few others with it."""
 
 _RELATIVE_LIMIT_S = 60 * 60 * 24 * 30
 """Above this the protocol reads an expiry as a Unix time (protocol.txt, "Expiration times")."""
@@ -54,128 +63,15 @@ _KEY = re.compile(rb"[!-~\x80-\xff]{1,250}")
 _MISSING = object()
 
 logger = logging.getLogger("stayd")
+_get_pid = os.getpid
 
 
-class _ConnectFailed(Exception):
-    """No connection came about; nothing was sent."""
+class _LeftAlone(Exception):
+    """The daemon is down, and it is not yet time to try again. The argument is the reason."""
 
 
-_TURNED_AWAY = b"ERROR Too many open connections"
-_LOGIN_REFUSALS = (
-    b"CLIENT_ERROR unauthenticated",
-    b"CLIENT_ERROR authentication failure",
-    b"CLIENT_ERROR bad authentication token format",
-)
-"""Also to a set without a login: the pool takes its value for one."""
-
-
-class _TurnedAway(Exception):
-    """Instead of the answer came word that there are too many connections."""
-
-
-class _LoginFailed(Exception):
-    """The pool wants a login, and none or a wrong one was sent."""
-
-
-class _PairSerde:
-    """Leaves (bytes, flags) pairs alone in both directions: Client converts outside the connection,
-    so that a value that cannot be read is not taken for a broken connection."""
-
-    def serialize(self, key, value):
-        return value
-
-    def deserialize(self, key, value, flags):
-        return value, flags
-
-
-class _Connection(LibraryClient):
-    """One connection of the library, with a connect that tries every address of the host (the
-    library tries the first: ::1 for `localhost`, even if the daemon listens on 127.0.0.1 only)."""
-
-    login = None
-    """What to send first: a whole request, as bytes."""
-
-    _poll = None
-    _tls_context = None
-    last_words = b""
-    """What the other end had said on the connection that was closed last, and nobody had read."""
-
-    def _connect(self):
-        self.close()
-        self.last_words = b""
-        try:
-            if isinstance(self.server, tuple):
-                sock = socket.create_connection(self.server, self.connect_timeout)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self._tls_context is not None:
-                    sock = self._shake_hands(sock)
-            else:
-                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                try:
-                    sock.settimeout(self.connect_timeout)
-                    sock.connect(self.server)
-                except OSError:
-                    sock.close()
-                    raise
-        except OSError as error:
-            raise _ConnectFailed(error.strerror or str(error)) from error
-        if self._tls_context is None:
-            _limit_waits(sock, self.timeout)
-        else:
-            sock.settimeout(self.timeout)  # ssl knows of no other limit
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        self.sock, self._poll = sock, poll
-        if self.login is not None:
-            self._log_in()
-
-    def _log_in(self):
-        try:
-            self.sock.sendall(self.login)
-            answer = b""
-            while not answer.endswith(b"\r\n"):
-                piece = self.sock.recv(256)
-                if not piece:
-                    raise library.MemcacheUnexpectedCloseError
-                answer += piece
-            self._raise_errors(answer[:-2], b"login")
-            if answer != b"STORED\r\n":
-                raise library.MemcacheUnknownError(answer[:-2])
-        except BaseException:
-            self.close()
-            raise
-
-    def _shake_hands(self, sock):
-        try:
-            return self._tls_context.wrap_socket(sock, server_hostname=self.server[0])
-        except BaseException:
-            sock.close()
-            raise
-
-    def close(self):
-        # Of TLS it cannot be known whether what there is to read is a word of the server's.
-        if self.sock is not None and self._tls_context is None:
-            with contextlib.suppress(OSError):
-                if self._poll.poll(0):
-                    self.last_words = self.sock.recv(len(_TURNED_AWAY))
-        super().close()
-
-    def abandon(self):
-        """Closes this process's end of it, and leaves what comes on it to the other process."""
-        super().close()
-
-    def _raise_errors(self, line, name):
-        if line.startswith(_TURNED_AWAY):
-            raise _TurnedAway
-        if line.startswith(_LOGIN_REFUSALS):
-            raise _LoginFailed
-        super()._raise_errors(line, name)
-
-    def close_if_dead(self):
-        """Closes the socket if the other end did: between requests there is nothing to read on it,
-        so anything readable is the end of the stream, an error, or a reply to nothing."""
-        if self.sock is not None and self._poll.poll(0):
-            self.close()
+class _AllTaken(Exception):
+    """max_connections are in use."""
 
 
 class Client:
@@ -188,14 +84,18 @@ class Client:
 
     Raises ConnectionError, RequestRefused and ServerError (OutOfMemory, ValueTooLarge).
 
-    A request whose connection breaks before the answer is sent once more if doing it twice is the
-    same as doing it once: all reads, set, replace, touch, delete and flush. After that repetition
-    `delete` may say False for an item that the first try had removed. add, cas and incr are not
-    repeated: ConnectionError says that their outcome is not known.
+    A request whose connection breaks is sent again if it surely was not carried out, or if that
+    does no harm at any later time: all reads, and touch. For all others OutcomeUnknown, a
+    ConnectionError, says that they may have been carried out: the caller knows what follows from
+    it.
+
+    While the daemon is being restarted, requests wait for it, up to `restart_wait_s`. When it is
+    away for longer, they fail without a try for a while that doubles, and one of them tries.
     """
 
     def __init__(self, url, *, serde=bytes_serde, connect_timeout_s=None, timeout_s=None,
-                 max_connections=None, username=None, password=None):
+                 restart_wait_s=None, idle_timeout_s=None, max_connections=None, username=None,
+                 password=None):
         """`url` is a text as in stayd.address (else InvalidURL) or an Address. Connects to nothing
         before the first request. Times, user and password given here win over those in the
         URL."""
@@ -206,10 +106,12 @@ class Client:
             connect_timeout_s or self.address.connect_timeout_s or CONNECT_TIMEOUT_S
         )
         self._timeout_s = timeout_s or self.address.timeout_s or TIMEOUT_S
+        self._restart_wait_s = _first(restart_wait_s, self.address.restart_wait_s, RESTART_WAIT_S)
+        self._idle_timeout_s = idle_timeout_s or self.address.idle_timeout_s or IDLE_TIMEOUT_S
         self._max_connections = max_connections
         self._tls_context = self.address.tls.new_context() if self.address.tls else None
         self._login = _login_request(self.address, username, password)
-        self._pool = self._new_pool()
+        self._connections = self._new_connections()
         _clients.add(self)
 
     def __repr__(self):
@@ -224,21 +126,21 @@ class Client:
     def get(self, key, default=None):
         """The value under `key`, or `default`."""
         key = _wire_key(key)
-        pair = self._call("get", key, again=True)
+        pair = self._call("get", key, kind=Kind.HARMLESS)
         return default if pair is None else self._decoded(key, pair, default)
 
     def gets(self, key):
         """(value, number for `cas`), or (None, None)."""
         key = _wire_key(key)
-        pair, number = self._call("gets", key, again=True)
+        pair, number = self._call("gets", key, kind=Kind.HARMLESS)
         return (None, None) if pair is None else (self._decoded(key, pair, None), number)
 
     def get_many(self, keys):
         """A dict of those of `keys` that there are, with their values."""
         keys = {_wire_key(key): key for key in keys}
         found = {}
-        for batch in _batches(list(keys)):
-            for key, pair in self._call("get_many", batch, again=True).items():
+        for batch in _batches(keys):
+            for key, pair in self._call("get_many", batch, kind=Kind.HARMLESS).items():
                 value = self._decoded(key, pair, _MISSING)
                 if value is not _MISSING:
                     found[keys[key]] = value
@@ -246,82 +148,89 @@ class Client:
 
     def set(self, key, value, ttl_s=None):
         """Stores `value` whatever there was."""
-        self._store("set", key, value, ttl_s, again=True)
+        self._store("set", key, value, ttl_s)
 
     def set_many(self, values, ttl_s=None):
         """Stores a dict of values; returns the keys whose values the pool had no room for."""
         keys = {_wire_key(key): key for key in values}
         expire = _expire(ttl_s)
+        pairs = ((wire, self._serde.serialize(key, values[key])) for wire, key in keys.items())
         failed = []
-        for batch in _batches(list(keys)):
-            pairs = {key: self._serde.serialize(keys[key], values[keys[key]]) for key in batch}
-            try:
-                refused = self._call("set_many", pairs, expire, again=True)
-            except (OutOfMemory, ValueTooLarge):
-                refused = [key for key in batch if not self._fits(key, pairs[key], expire)]
-            failed += [keys[key] for key in refused]
+        for batch in _batches(pairs, lambda pair: len(pair[1][0])):
+            kind = Kind.BATCH if len(batch) > 1 else Kind.ONCE
+            refused = self._call("set_many", dict(batch), expire, kind=kind)
+            for key, error in refused.items():
+                explained = self._explained(error, "set")
+                if not isinstance(explained, (OutOfMemory, ValueTooLarge)):
+                    raise explained from error
+                failed.append(keys[key])
         return failed
 
     def add(self, key, value, ttl_s=None):
         """Stores `value` if there is none; True if it did."""
-        return self._store("add", key, value, ttl_s, again=False)
+        return self._store("add", key, value, ttl_s)
 
     def replace(self, key, value, ttl_s=None):
         """Stores `value` if there is one already; True if it did."""
-        return self._store("replace", key, value, ttl_s, again=True)
+        return self._store("replace", key, value, ttl_s)
 
     def cas(self, key, value, number, ttl_s=None):
         """Stores `value` if the item is still the one that `gets` gave with `number`: True if it
         did, False if it has changed, None if it is gone."""
         pair = self._serde.serialize(key, value)
-        return self._call("cas", _wire_key(key), pair, number, _expire(ttl_s), again=False)
+        return self._call("cas", _wire_key(key), pair, number, _expire(ttl_s), kind=Kind.ONCE)
 
     def touch(self, key, ttl_s=None):
         """Gives the item a new end; True if there is one."""
-        return self._call("touch", _wire_key(key), _expire(ttl_s), again=True)
+        key = _wire_key(key)
+        if ttl_s is None:
+            return self._call("touch", key, 0, kind=Kind.HARMLESS)
+        if ttl_s <= 0:  # removes it
+            return self._call("touch", key, -1, kind=Kind.ONCE)
+        end_s = time.monotonic() + ttl_s
+
+        def same_end():
+            left_s = end_s - time.monotonic()
+            return (key, _expire(left_s)) if left_s > 0 else None
+
+        return self._call("touch", key, _expire(ttl_s), kind=Kind.HARMLESS, next_arguments=same_end)
 
     def delete(self, key):
         """Removes the item; True if there was one."""
-        return self._call("delete", _wire_key(key), again=True)
+        return self._call("delete", _wire_key(key), kind=Kind.ONCE)
 
     def delete_many(self, keys):
         """Removes all of `keys` that there are."""
         for batch in _batches([_wire_key(key) for key in keys]):
-            self._call("delete_many", batch, again=True)
+            kind = Kind.BATCH if len(batch) > 1 else Kind.ONCE
+            self._call("delete_many", batch, kind=kind)
 
     def incr(self, key, delta=1):
         """Adds `delta` (also a negative one; not below 0) to a decimal number and returns the new
         one, None if there is no such item."""
         command = "incr" if delta >= 0 else "decr"
-        return self._call(command, _wire_key(key), abs(delta), again=False)
+        return self._call(command, _wire_key(key), abs(delta), kind=Kind.ONCE)
 
     def flush(self):
         """Removes every item of this pool, and of no other."""
-        self._call("flush_all", again=True)
+        self._call("flush_all", kind=Kind.ONCE)
 
     def stats(self, *groups):
         """The daemon's statistics as a dict of text to text or int."""
-        answer = self._call("stats", *groups, again=True)
+        answer = self._call("stats", *groups, kind=Kind.HARMLESS)
         return {_text(name): _text(value) for name, value in answer.items()}
 
     def version(self):
         """The daemon's version, as text."""
-        return _text(self._call("version", again=True))
+        return _text(self._call("version", kind=Kind.HARMLESS))
 
     def close(self):
-        """Closes all idle connections. The next request opens one again."""
-        self._pool.clear()
+        """Closes all connections that are not in use. The next request opens one again."""
+        self._connections_here().close()
 
-    def _store(self, command, key, value, ttl_s, again):
+    def _store(self, command, key, value, ttl_s):
         pair = self._serde.serialize(key, value)
-        return self._call(command, _wire_key(key), pair, _expire(ttl_s), again=again)
-
-    def _fits(self, key, pair, expire):
-        try:
-            self._call("set", key, pair, expire, again=True)
-        except (OutOfMemory, ValueTooLarge):
-            return False
-        return True
+        return self._call(command, _wire_key(key), pair, _expire(ttl_s), kind=Kind.ONCE)
 
     def _decoded(self, key, pair, default):
         data, flags = pair
@@ -331,89 +240,118 @@ class Client:
             logger.warning("%s: the value under %r cannot be read: %s", self.url, key, error)
             return default
 
-    def _new_pool(self):
-        return ObjectPool(
-            self._new_connection,
-            after_remove=lambda connection: connection.close(),
-            max_size=self._max_connections,
+    def _new_connections(self):
+        probe_limit_s = self._connect_timeout_s + self._timeout_s
+        availability = Availability(self._restart_wait_s, probe_limit_s)
+        return Connections(
+            self._new_connection, availability, self._max_connections, self._idle_timeout_s
         )
 
     def _new_connection(self):
-        connection = _Connection(
-            self.address.server,
-            serde=_PairSerde(),
-            connect_timeout=self._connect_timeout_s,
-            timeout=self._timeout_s,
-            default_noreply=False,
+        return Connection(
+            self.address, self._tls_context, self._login, self._connect_timeout_s, self._timeout_s
         )
-        connection._tls_context = self._tls_context
-        connection.login = self._login
-        return connection
 
-    def _forget_connections(self):
-        """In the child of a fork: the connections are the parent's, and two processes on one would
-        read each other's replies. The lock of the pool may be held by a thread that is not here."""
-        parents = self._pool
-        self._pool = self._new_pool()
-        for connection in parents.free + parents.used:
-            connection.abandon()
+    def _connections_here(self):
+        """This process's own. In the child of a fork they are new: two processes on one connection
+        would read each other's replies. No lock is taken for that, as a thread of the parent may
+        have held it; of several threads that come here at once, setdefault lets one win."""
+        connections = self._connections
+        pid = _get_pid()
+        if connections.pid == pid:
+            return connections
+        new = self._new_connections()
+        winner = connections.successors.setdefault(pid, new)
+        if winner is new:
+            self._connections = new
+            connections.abandon()
+        return winner
 
-    def _call(self, command, *arguments, again):
-        """Calls the library's `command` on a connection. `again`: send it a second time, on a new
-        connection, if the first breaks before the answer."""
-        pool = self._pool
-        try:
-            connection = pool.get()
-        except RuntimeError as error:
-            raise ConnectionError(
+    def _call(self, command, *arguments, kind, next_arguments=None):
+        """Calls the connection's `command`, again where stayd.repetition allows it. For a second
+        time `next_arguments`, if given, says with what (None: it is too late for that)."""
+        connections = self._connections
+        if connections.pid != _get_pid():
+            connections = self._connections_here()
+        availability = connections.availability
+        tries, began_s = 0, None
+        while True:
+            if availability.outage is not None:
+                reason = availability.find_reason_to_fail()
+                if reason is not None:
+                    raise self._explained(_LeftAlone(reason), command)
+            connection = connections.take(fresh=tries > 0)
+            if connection is None:
+                raise self._explained(_AllTaken(), command)
+            try:
+                if kind is not Kind.HARMLESS:
+                    connection.close_if_dead()
+                answer = getattr(connection, command)(*arguments)
+            except BaseException as error:
+                connections.drop(connection)
+                began_s = began_s or connection.taken_s
+                failure = connection.why_failed(error)
+                goes_again = self._note_failure(connections, connection, failure, began_s)
+                if isinstance(failure, Broken):
+                    tries += 1
+                    goes_again = tries < TRIES and may_repeat(kind, failure.sent)
+                if goes_again and next_arguments is not None:
+                    arguments = next_arguments()
+                    goes_again = arguments is not None
+                if not goes_again:
+                    explained = self._explained(failure, command, kind)
+                    if explained is None:
+                        raise
+                    raise explained from error
+                continue
+            connections.give_back(connection)
+            if availability.outage is not None:
+                availability.answered()
+            return answer
+
+    def _note_failure(self, connections, connection, failure, began_s):
+        """Tells the availability what a failed try says of the daemon. True, after a pause, if a
+        refused connect is to be tried again. `began_s`: when the request's first try began."""
+        availability = connections.availability
+        if isinstance(failure, ConnectFailed):
+            if failure.refused:
+                pause_s = availability.find_retry_pause(began_s)
+                if pause_s is not None:
+                    time.sleep(pause_s)
+                    return True
+            availability.failed(connection.taken_s, str(failure), failure.refused)
+        elif isinstance(failure, TimedOut):
+            reason = f"it did not answer within {self._timeout_s:g} s"
+            availability.note_silence(connection.taken_s, connections.answered_s, reason)
+        elif isinstance(failure, (TurnedAway, LoginFailed, library.MemcacheError)):
+            if availability.outage is not None:
+                availability.answered()
+        else:
+            availability.release_probe()
+        return False
+
+    def _explained(self, error, command, kind=Kind.HARMLESS):
+        """This package's exception for one of the connection or the library; None if it has
+        none."""
+        if isinstance(error, _AllTaken):
+            return ConnectionError(
                 f"{self.url}: all {self._max_connections} connections are in use; raise "
                 f"max_connections (max_pool_size in CACHES) or serve with fewer threads."
-            ) from error
-        try:
-            if not again:
-                connection.close_if_dead()
-            try:
-                answer = getattr(connection, command)(*arguments)
-            except (library.MemcacheUnexpectedCloseError, builtins.ConnectionError):
-                if connection.last_words == _TURNED_AWAY:
-                    raise _TurnedAway from None
-                if not again:
-                    raise
-                connection.close()
-                answer = getattr(connection, command)(*arguments)
-        except BaseException as error:
-            pool.destroy(connection)
-            explained = self._explained(error, command)
-            if explained is None:
-                raise
-            raise explained from error
-        pool.release(connection)
-        return answer
-
-    def _explained(self, error, command):
-        """This package's exception for one of the library or the socket; None if it has none."""
-        if isinstance(error, _ConnectFailed):
+            )
+        if isinstance(error, (ConnectFailed, _LeftAlone)):
             return ConnectionError(
                 f"stayd cannot be reached at {self.url} ({error}). Start the daemon, or correct "
                 f"the address."
             )
-        if isinstance(error, _LoginFailed):
+        if isinstance(error, LoginFailed):
             return LoginRefused(self._why_refused())
-        if isinstance(error, _TurnedAway):
+        if isinstance(error, TurnedAway):
             return ConnectionError(
                 f"stayd at {self.url} has as many connections as it may have. Raise "
                 f"max_connections in [server] of its configuration, or serve with fewer threads."
             )
-        if isinstance(error, (socket.timeout, BlockingIOError)):
-            return ConnectionError(
-                f"stayd at {self.url} did not answer {command!r} within {self._timeout_s:g} s. "
-                f"Look at the daemon's log; ?timeout=SECONDS in the URL makes it wait longer."
-            )
-        if isinstance(error, (library.MemcacheUnexpectedCloseError, OSError)):
-            return ConnectionError(
-                f"stayd at {self.url} closed the connection before it answered {command!r}, so "
-                f"whether that was carried out is not known. Look at the daemon's log."
-            )
+        if isinstance(error, (TimedOut, Broken)):
+            return self._lost(error, command, kind)
         text = _text(error.args[0]) if error.args else ""
         if isinstance(error, library.MemcacheServerError):
             return self._server_error(text, command)
@@ -427,6 +365,21 @@ class Client:
                 f"({text}). Is it another kind of server that listens there?"
             )
         return None
+
+    def _lost(self, error, command, kind):
+        """For a request that has no answer."""
+        if isinstance(error, TimedOut):
+            what = f"stayd at {self.url} did not answer {command!r} within {self._timeout_s:g} s"
+            hint = "?timeout=SECONDS in the URL makes it wait longer."
+        else:
+            what = f"stayd at {self.url} closed the connection before it answered {command!r}"
+            hint = ""
+        if kind is Kind.HARMLESS:
+            return ConnectionError(f"{what}. Look at the daemon's log. {hint}".rstrip())
+        return OutcomeUnknown(
+            f"{what}, so whether that was carried out is not known. It was not sent again, as that "
+            f"could undo what others did meanwhile. Look at the daemon's log. {hint}".rstrip()
+        )
 
     def _why_refused(self):
         if self._login is None:
@@ -469,23 +422,6 @@ def _login_request(address, username, password):
     return b"set stayd-login 0 -1 %d\r\n%b\r\n" % (len(value), value)
 
 
-def _limit_waits(sock, timeout_s):
-    """Lets no read or write on a connected socket wait for longer.
-
-    By the kernel's own limit, where there is one: Python's costs a poll before each read and each
-    write. Not for the sockets of gevent and the like, which have a way of their own to wait.
-    """
-    plain = type(sock).recv is _socket.socket.recv
-    if not (plain and sys.platform == "linux"):
-        sock.settimeout(timeout_s)
-        return
-    seconds, part = divmod(math.ceil(timeout_s * 1_000_000), 1_000_000)
-    limit = struct.pack("@ll", seconds, part)  # a struct timeval
-    sock.settimeout(None)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-
-
 def _wire_key(key):
     """The key as bytes, or InvalidKey."""
     try:
@@ -512,9 +448,23 @@ def _expire(ttl_s):
     return math.ceil(ttl_s)
 
 
-def _batches(keys):
-    for start in range(0, len(keys), BATCH):
-        yield keys[start:start + BATCH]
+def _batches(items, count_bytes=lambda item: 0):
+    """Lists of `items` for one request each, bounded by their number and by their bytes."""
+    batch, size_bytes = [], 0
+    for item in items:
+        item_bytes = count_bytes(item)
+        if batch and (len(batch) >= BATCH_KEYS or size_bytes + item_bytes > BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(item)
+        size_bytes += item_bytes
+    if batch:
+        yield batch
+
+
+def _first(*values):
+    """The first that is not None."""
+    return next(value for value in values if value is not None)
 
 
 def _text(value):
@@ -526,7 +476,7 @@ _clients = weakref.WeakSet()
 
 def _after_fork_in_child():
     for client in list(_clients):
-        client._forget_connections()
+        client._connections_here()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

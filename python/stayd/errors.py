@@ -27,6 +27,11 @@ class ConnectionError(Error, builtins.ConnectionError):
     """
 
 
+class OutcomeUnknown(ConnectionError):
+    """A request that changes something was sent and not answered: it may have been carried out, and
+    was not sent again (stayd.repetition says why)."""
+
+
 class RequestRefused(Error):
     """The daemon calls the request itself wrong, or its answer is not one of this protocol."""
 

@@ -1,6 +1,6 @@
 """Pieces of settings that several tests need."""
 
-NOWHERE = "memcached://127.0.0.1:9/"
+NOWHERE = "memcached://127.0.0.1:9/?restart_wait=0"
 """The discard port: nothing listens there, so a test that forgot its pools fails at once."""
 
 

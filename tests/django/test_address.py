@@ -1,5 +1,7 @@
 """URLs of pools."""
 
+import pathlib
+
 import pytest
 from stayd.address import parse_location, parse_url
 from stayd.errors import InvalidURL
@@ -31,6 +33,7 @@ def test_a_url_names_a_pools_listener(text, server):
         ("/run/stayd/cache.sock", "/run/stayd/cache.sock"),
         ("unix:///run/stayd/cache.sock", "/run/stayd/cache.sock"),
         ("memcached://127.0.0.1:11211/", ("127.0.0.1", 11211)),
+        (pathlib.Path("/run/stayd/cache.sock"), "/run/stayd/cache.sock"),
     ],
 )
 def test_a_location_may_have_djangos_own_forms_too(text, server):
@@ -56,6 +59,9 @@ def test_a_location_may_have_djangos_own_forms_too(text, server):
         ("memcached://127.0.0.1:11200/?timeout=soon", "timeout as 'soon'"),
         ("memcached://127.0.0.1:11200/?timeout=0", "timeout as '0'"),
         ("memcached://127.0.0.1:11200/?timeout=nan", "timeout as 'nan'"),
+        ("memcached://127.0.0.1:11200/?restart_wait=-1", "restart_wait as '-1'"),
+        ("memcached://127.0.0.1:11200/?restart_wait=no", "restart_wait as 'no'"),
+        ("memcached://127.0.0.1:11200/?idle_timeout=0", "idle_timeout as '0'"),
         ("memcached://127.0.0.1:11200/#sessions", "fragment"),
         ("memcached://127.0.0.1 :11200/", "spaces"),
         ("unix://sessions.sock", "absolute path"),
@@ -111,8 +117,11 @@ def test_a_url_without_a_port_is_refused_where_the_default_is_the_wrong_pool():
 
 
 def test_times_are_given_in_the_query():
-    address = parse_url("unix:///run/s.sock?timeout=0.5&connect_timeout=2")
+    address = parse_url(
+        "unix:///run/s.sock?timeout=0.5&connect_timeout=2&restart_wait=0&idle_timeout=9"
+    )
     assert (address.timeout_s, address.connect_timeout_s) == (0.5, 2.0)
+    assert (address.restart_wait_s, address.idle_timeout_s) == (0.0, 9.0)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Tests with `make_cache` or `cache` run on both, so that "drop-in" is measured an
 list follows the behaviours that Django's own test suite asks of its memcached back ends.
 """
 
+import pathlib
 import pickle
 import threading
 import time
@@ -362,7 +363,7 @@ def test_the_old_value_of_what_is_not_kept_is_deleted_whatever_the_server_does_w
     with Scripted([FULL], [b"DELETED\r\n"]) as server:
         StaydCache(server.url, {}).set("k", 1)
     assert server.requests[1] == b"delete :1:k\r\n"
-    with Scripted([FULL], [b"STORED\r\n", FULL], [b"DELETED\r\n"]) as server:
+    with Scripted([b"STORED\r\n" + FULL, b"DELETED\r\n"]) as server:
         assert StaydCache(server.url, {}).set_many({"a": 1, "b": 2}) == ["b"]
     assert server.requests[-1] == b"delete :1:b\r\n"
 
@@ -374,10 +375,11 @@ def test_the_old_value_of_what_is_not_kept_is_deleted_whatever_the_server_does_w
         lambda daemon: daemon.unix_url("cache"),
         lambda daemon: "unix:" + daemon.socket("cache"),
         lambda daemon: daemon.socket("cache"),
+        lambda daemon: pathlib.Path(daemon.socket("cache")),
         lambda daemon: [daemon.address("cache")],
         lambda daemon: (daemon.url("cache"),),
     ],
-    ids=["url", "unix url", "unix:", "path", "list", "tuple"],
+    ids=["url", "unix url", "unix:", "path", "path object", "list", "tuple"],
 )
 def test_a_location_in_any_form_reaches_the_pool(daemon, form):
     with override_settings(CACHES={"default": {"BACKEND": STAYD, "LOCATION": form(daemon)}}):
@@ -439,14 +441,15 @@ def test_keys_are_spread_over_servers_as_pymemcache_spreads_them(daemon):
 
 def test_an_unreachable_daemon_raises_and_names_the_address():
     port = free_port()
-    cache = StaydCache(f"127.0.0.1:{port}", {})
+    cache = StaydCache(f"127.0.0.1:{port}", {"OPTIONS": {"restart_wait": 0}})
     for request in (lambda: cache.get("k"), lambda: cache.set("k", 1), cache.clear):
         with pytest.raises(ConnectionError, match=str(port)):
             request()
 
 
 def test_with_ignore_exc_an_unreachable_daemon_is_an_empty_cache():
-    cache = StaydCache(f"127.0.0.1:{free_port()}", {"OPTIONS": {"ignore_exc": True}})
+    options = {"ignore_exc": True, "restart_wait": 0}
+    cache = StaydCache(f"127.0.0.1:{free_port()}", {"OPTIONS": options})
     assert cache.get("k", "default") == "default"
     assert cache.set("k", 1) is None
     assert cache.add("k", 1) is False
@@ -464,7 +467,8 @@ def test_with_ignore_exc_an_unreachable_daemon_is_an_empty_cache():
 
 def test_an_outage_that_ignore_exc_hides_is_logged_and_not_at_every_request(caplog):
     port = free_port()
-    cache = StaydCache(f"127.0.0.1:{port}", {"OPTIONS": {"ignore_exc": True}})
+    options = {"ignore_exc": True, "restart_wait": 0}
+    cache = StaydCache(f"127.0.0.1:{port}", {"OPTIONS": options})
     for _ in range(100):
         assert cache.get("k") is None
     assert caplog.text.count(f"cannot be reached at memcached://127.0.0.1:{port}/") == 1

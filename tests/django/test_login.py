@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.test import Client as Browser
 from django.test.utils import override_settings
 from stayd.django.session_backend import SessionsPoolFull, SessionStore, SessionsUnreachable
+from support.servers import wait_until
 
 COOKIE = settings.SESSION_COOKIE_NAME
 
@@ -155,6 +156,7 @@ def test_an_outage_is_an_error_and_no_logout(own_daemon, user):
         assert COOKIE not in answer.cookies
     assert browser.post("/logout/").status_code == 500
     own_daemon.start()
+    wait_until(lambda: browser.get("/who/").status_code == 200, what="a try")
     assert browser.cookies[COOKIE].value == key
     assert who(browser) == "anna"
 

@@ -10,6 +10,7 @@ import stayd
 from django.apps import apps
 from django.core.checks import run_checks
 from django.test.utils import override_settings
+from django.utils.translation import gettext_lazy
 from sitesettings import caches_at
 from support.servers import Memcached, free_port
 
@@ -78,6 +79,36 @@ def test_another_back_end_on_the_sessions_pool_is_named_too():
     messages = found(SESSION_CACHE=SESSIONS, CACHES=caches)
     assert list(messages) == ["stayd.E003"]
     assert "CACHES['old']" in messages["stayd.E003"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        pathlib.Path("/var/tmp/django_cache"),
+        [pathlib.Path("/var/tmp/django_cache")],
+        gettext_lazy("a table's name"),
+        ("127.0.0.1", 11300),
+        [("127.0.0.1", 11300)],
+        {"host": "127.0.0.1"},
+        11300,
+        None,
+        b"127.0.0.1",
+        "",
+        "rediss://user:pass@[bad",
+    ],
+    ids=repr,
+)
+def test_what_other_back_ends_take_for_a_location_is_no_fault_and_no_error(location):
+    caches = {"default": {"BACKEND": "other.Cache", "LOCATION": location}, "none": {}}
+    assert found(SESSION_CACHE=SESSIONS, CACHES=caches) == {}
+
+
+@pytest.mark.parametrize("form", [pathlib.Path, lambda path: [pathlib.Path(path)]])
+def test_a_socket_that_is_named_by_a_path_object_is_compared_too(form):
+    caches = caches_at(form("/run/stayd/sessions.sock"))
+    assert list(found(SESSION_CACHE="unix:///run/stayd/sessions.sock", CACHES=caches)) == [
+        "stayd.E003"
+    ]
 
 
 def test_two_listeners_of_one_pool_are_found_out_by_asking(daemon):

@@ -17,15 +17,15 @@ values are the same. It differs in this:
 - `clear()` empties this pool and no other.
 
 OPTIONS: `serde` (an object as in stayd.serde, a class of such, or the dotted name of either;
-default: Django's choice, pymemcache.serde.pickle_serde), `timeout` and `connect_timeout` in
-seconds, `max_pool_size` (connections in a process), `username` and `password` (of a pool with an
-`auth_file`; or in LOCATION's URL), and `ignore_exc`: with True an unreachable
-daemon is a cache without any items, and nothing raises but `clear`. `no_delay` and `use_pooling`,
-which pymemcache needs told, may stay True.
+default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`, `connect_timeout`,
+`restart_wait` (for a refused connect to work again) and `pool_idle_timeout`, `max_pool_size`
+(connections in a process), `username` and `password` (of a pool with an `auth_file`; or in
+LOCATION's URL), and `ignore_exc`: with True an unreachable daemon is a cache without any items, and
+nothing raises but `clear`. `no_delay` and `use_pooling`, which pymemcache needs told, may stay
+True.
 """
 
 import logging
-import re
 import time
 
 from django.core.cache.backends.base import (
@@ -38,7 +38,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from pymemcache.client.rendezvous import RendezvousHash
 
-from stayd.address import checked_login, parse_location
+from stayd.address import checked_login, parse_location, split_location
 from stayd.django import checks  # noqa: F401  (importing it registers the checks)
 from stayd.django.clients import shared_client
 from stayd.errors import ConnectionError, InvalidURL, OutOfMemory, ValueTooLarge
@@ -47,6 +47,8 @@ _OPTIONS = {
     "serde": "serde",
     "timeout": "timeout_s",
     "connect_timeout": "connect_timeout_s",
+    "restart_wait": "restart_wait_s",
+    "pool_idle_timeout": "idle_timeout_s",
     "max_pool_size": "max_connections",
     "username": "username",
     "password": "password",
@@ -62,7 +64,8 @@ logger = logging.getLogger("stayd")
 
 class StaydCache(BaseCache):
     """The cache back end. Methods are BaseCache's; each raises stayd.ConnectionError when the
-    daemon cannot be reached, unless OPTIONS has `ignore_exc`."""
+    daemon cannot be reached, and its OutcomeUnknown when a change was sent and not answered, unless
+    OPTIONS has `ignore_exc`."""
 
     def __init__(self, server, params):
         super().__init__(params)
@@ -201,10 +204,9 @@ def _report_outage(error):
 
 
 def _addresses(server):
-    """The addresses in LOCATION: a list, or a text with commas or semicolons between them."""
-    locations = re.split("[;,]", server) if isinstance(server, str) else list(server)
+    """The addresses in LOCATION."""
     try:
-        return [parse_location(location) for location in locations or [""]]
+        return [parse_location(location) for location in split_location(server) or [""]]
     except InvalidURL as error:
         raise ImproperlyConfigured(f"CACHES, LOCATION of StaydCache: {error}") from error
 

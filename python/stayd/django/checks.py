@@ -16,14 +16,12 @@ session engine or the cache back end is imported before the checks run; and the 
 refuses, when it is imported, what E001, E002 and E004 name.
 """
 
-import re
-
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from stayd.address import parse_location
+from stayd.address import parse_location, split_location
 from stayd.client import Client
 from stayd.django import session_cache
 from stayd.django.session_serializer import require_safe
@@ -121,8 +119,7 @@ def _cache_addresses():
     """(alias, Address) for each server in CACHES. What is no address belongs to another kind of
     back end (a folder, a table) or is reported by StaydCache itself."""
     for alias, cache in settings.CACHES.items():
-        location = cache.get("LOCATION") or ""
-        for part in re.split("[;,]", location) if isinstance(location, str) else location:
+        for part in split_location(cache.get("LOCATION")):
             try:
                 yield alias, parse_location(part)
             except InvalidURL:
@@ -179,4 +176,6 @@ def _asked(address):
 
 
 def _impatient(address):
-    return Client(address, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=TIMEOUT_S)
+    return Client(
+        address, connect_timeout_s=CONNECT_TIMEOUT_S, timeout_s=TIMEOUT_S, restart_wait_s=0
+    )

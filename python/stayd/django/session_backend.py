@@ -16,6 +16,12 @@ A drop-in for django.contrib.sessions.backends.cache, with these differences:
   without a gap between looking and writing; a new session is one `add`, which proves its key new.
 - An unreachable daemon raises SessionsUnreachable and a full pool SessionsPoolFull. Django's back
   end turns both into an empty session, which logs the user out.
+- A request that breaks before its answer may have been carried out. The client repeats only what
+  does no harm; the store knows more of its sessions, so that a restart of the daemon is no error page:
+  `create` takes another key; `delete` goes again, since the key of a session that ended is never
+  used again; `save` goes again on the condition that nothing was written since the load, and else
+  looks at what there is. If that is neither what was loaded nor what was saved, another request has
+  written, before or after: then `save` raises SessionOutcomeUnknown.
 - `set_expiry` takes a datetime or timedelta with JSON on every Django; Django's own took them from
   4.1 on.
 
@@ -37,7 +43,8 @@ from django.utils.crypto import get_random_string
 
 from stayd.django import checks, session_cache
 from stayd.django.session_serializer import require_safe, unserializable
-from stayd.errors import ConnectionError, InvalidKey, OutOfMemory
+from stayd.errors import ConnectionError, InvalidKey, OutcomeUnknown, OutOfMemory
+from stayd.repetition import TRIES
 
 KEY_VERSION = "1"
 CREATE_TRIES = 100
@@ -49,6 +56,11 @@ class SessionsUnreachable(ConnectionError):
     """The daemon that keeps the sessions cannot be reached: who is logged in is not known now."""
 
 
+class SessionOutcomeUnknown(SessionsUnreachable, OutcomeUnknown):
+    """The connection broke while this session was changed, and whether it was cannot be found
+    out."""
+
+
 class SessionsPoolFull(OutOfMemory):
     """The sessions pool has no room for a new session. Those that it holds are unharmed."""
 
@@ -57,6 +69,9 @@ class SessionStore(SessionBase):
     """One session. Like all of Django's stores it belongs to one request, and so to one thread."""
 
     cache_key_prefix = KEY_VERSION
+
+    _loaded_number = None
+    """For `cas`: of the version that `load` gave, until this store has written another."""
 
     def __init__(self, session_key=None):
         super().__init__(session_key)
@@ -75,7 +90,8 @@ class SessionStore(SessionBase):
         django.security.SuspiciousSession, as Django's database sessions do.
         """
         key = self.session_key
-        data = None if key is None else self._ask(self._cache.get, key)
+        found = None if key is None else self._ask(self._cache.gets, key)
+        data, self._loaded_number = found or (None, None)
         if data is None:
             self._session_key = None
             return {}
@@ -83,11 +99,18 @@ class SessionStore(SessionBase):
 
     def create(self):
         """A new session under a new key, stored once before this returns."""
+        unknown = 0
         for _ in range(CREATE_TRIES):
             self._session_key = self._get_new_session_key()
             try:
                 self.save(must_create=True)
             except CreateError:
+                continue
+            except SessionOutcomeUnknown:
+                # Nobody has been told the key: a session that lies there is nobody's, and expires.
+                unknown += 1
+                if unknown == TRIES:
+                    raise
                 continue
             self.modified = True
             return
@@ -105,10 +128,16 @@ class SessionStore(SessionBase):
             return self.create()
         data = self.encode(self._get_session(no_load=must_create))
         age_s = self.get_expiry_age()
+        number, self._loaded_number = self._loaded_number, None
         if must_create:
             if not self._ask(self._cache.add, key, data, age_s):
                 raise CreateError
-        elif not self._ask(self._cache.replace, key, data, age_s):
+            return
+        try:
+            there_was = self._ask(self._cache.replace, key, data, age_s)
+        except SessionOutcomeUnknown as error:
+            there_was = self._save_again(key, data, age_s, number, error)
+        if not there_was:
             raise UpdateError
 
     def exists(self, session_key):
@@ -120,7 +149,7 @@ class SessionStore(SessionBase):
         if session_key is None:
             session_key = self.session_key
         if session_key is not None:
-            self._ask(self._cache.delete, session_key)
+            self._ask_again(self._cache.delete, session_key)
 
     @classmethod
     def clear_expired(cls):
@@ -155,6 +184,31 @@ class SessionStore(SessionBase):
         """A random key. Not asked about first: `add` finds out in the same step as it stores."""
         return get_random_string(32, VALID_KEY_CHARS)
 
+    def _save_again(self, key, data, age_s, number, error):
+        """After a save without an answer: True if the session is saved now, False if it is gone.
+
+        `number` is that of the version that was loaded. While the pool has this one, nothing was
+        written since, by this save or another, so storing over it on that condition is safe however
+        often it is sent. `error` is raised if another version is there that is not this save's.
+        """
+        if number and number != b"0":  # 0: a memcached with -C, which keeps no numbers
+            stored = self._ask_again(self._cache.cas, key, data, number, age_s)
+            if stored is not False:
+                return bool(stored)
+        found = self._ask(self._cache.get, key)
+        if found is not None and found != data:
+            raise error
+        return found is not None
+
+    def _ask_again(self, request, session_key, *arguments):
+        """As `_ask`, for what does a session no harm when it is done twice."""
+        for _ in range(TRIES - 1):
+            try:
+                return self._ask(request, session_key, *arguments)
+            except SessionOutcomeUnknown:
+                continue
+        return self._ask(request, session_key, *arguments)
+
     def _ask(self, request, session_key, *arguments):
         """What the Client's method returns for this session, None if no such key can exist (the
         session key is the cookie's text, which may be anything)."""
@@ -162,6 +216,8 @@ class SessionStore(SessionBase):
             return request(f"{self.cache_key_prefix}{session_key}", *arguments)
         except InvalidKey:
             return None
+        except OutcomeUnknown as error:
+            raise SessionOutcomeUnknown(str(error)) from error
         except ConnectionError as error:
             raise SessionsUnreachable(str(error)) from error
         except OutOfMemory as error:

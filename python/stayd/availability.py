@@ -1,0 +1,137 @@
+"""Whether a daemon can be reached, as one process has found out: an outage costs the patience of
+one request and not that of every request.
+
+    up --- refused ---> waiting for a restart --- restart_wait_s over ---> down
+    up --- no connection, or twice no answer ---> down
+    down --- the pause is over ---> one request tries (a probe) --- it fails ---> down, for longer
+    any state --- any answer ---> up
+
+While a restart is waited for, every request waits and tries again: a restart is a pause. While the
+daemon is down, requests fail without a try. The first pause is as long as the failed try was, so
+that a machine that does not answer at all is left alone for longer than a port that refuses.
+"""
+
+import threading
+from time import monotonic
+
+RETRY_MIN_S = 0.005
+RETRY_MAX_S = 0.05
+"""Between two tries while a restart is waited for; a quarter of the time waited so far."""
+
+PAUSE_MIN_S = 0.02
+PAUSE_MAX_S = 10.0
+PAUSE_MAX_REFUSED_S = 0.1
+"""Bounds of the pause. A refused connect costs next to nothing, and the daemon is to be found
+soon."""
+
+SILENCES = 2
+"""So many requests in a row without an answer are an outage; one alone may be a slow disk's."""
+
+
+class _Outage:
+    """From the first failure to the next answer. Times are monotonic."""
+
+    __slots__ = (
+        "began_s", "restart_by_s", "failures", "silences", "counted_s", "until_s", "reason",
+    )
+
+    def __init__(self):
+        self.began_s = self.restart_by_s = None
+        self.failures = self.silences = 0
+        self.counted_s = self.until_s = 0.0
+        self.reason = ""
+
+
+class Availability:
+    """Of one daemon. Any thread may call anything; the lock is never held while somebody waits.
+
+    `outage` is None while the daemon is up: all that a request has to look at.
+    """
+
+    def __init__(self, restart_wait_s, probe_limit_s):
+        """`probe_limit_s`: a probe that has not ended after so long is given up."""
+        self.outage = None
+        self._restart_wait_s = restart_wait_s
+        self._probe_limit_s = probe_limit_s
+        self._lock = threading.Lock()
+
+    def find_reason_to_fail(self):
+        """Why a request must fail without a try; None if it may try. In an outage that is the
+        probe, which has to report: answered, failed, note_silence or release_probe."""
+        with self._lock:
+            outage = self.outage
+            if outage is None or outage.failures == 0:
+                return None
+            now_s = monotonic()
+            if now_s < outage.until_s:
+                return outage.reason
+            outage.until_s = now_s + self._probe_limit_s
+            return None
+
+    def answered(self):
+        """The daemon has answered, be it with an error."""
+        with self._lock:
+            self.outage = None
+
+    def release_probe(self):
+        """A request ended without a finding: the next one may try."""
+        with self._lock:
+            if self.outage is not None:
+                self.outage.until_s = 0.0
+
+    def find_retry_pause(self, request_began_s):
+        """After a refused connect: seconds until the next try, None if it is time to give up."""
+        with self._lock:
+            now_s = monotonic()
+            outage = self.outage
+            if outage is None or (
+                # An earlier wait that nobody saw to its end: its threads were interrupted.
+                outage.failures == 0
+                and outage.restart_by_s is not None
+                and outage.restart_by_s < request_began_s
+            ):
+                outage = self.outage = _Outage()
+            if outage.restart_by_s is None:
+                outage.began_s, outage.restart_by_s = now_s, now_s + self._restart_wait_s
+            left_s = outage.restart_by_s - now_s
+            if outage.failures > 0 or left_s <= 0:
+                return None
+            pause_s = max(RETRY_MIN_S, min(RETRY_MAX_S, (now_s - outage.began_s) / 4))
+            return min(pause_s, left_s)
+
+    def failed(self, try_began_s, reason, refused):
+        """A try that began then has ended without a connection."""
+        with self._lock:
+            outage = self._outage_to_count(try_began_s)
+            if outage is not None:
+                self._leave_alone(outage, try_began_s, reason, refused)
+
+    def note_silence(self, try_began_s, answered_s, reason):
+        """A request that began then had no answer in its time; the latest answer to any came at
+        `answered_s`."""
+        if answered_s > try_began_s:
+            return  # the daemon answers others: the request is at fault, or its pool's disk
+        with self._lock:
+            outage = self._outage_to_count(try_began_s)
+            if outage is None:
+                return
+            outage.silences += 1
+            outage.counted_s = monotonic()
+            if outage.failures > 0 or outage.silences >= SILENCES:
+                self._leave_alone(outage, try_began_s, reason, refused=False)
+
+    def _outage_to_count(self, try_began_s):
+        """The outage that a failed try counts for; None if the try ran beside one that was
+        counted."""
+        if self.outage is None:
+            self.outage = _Outage()
+        return self.outage if self.outage.counted_s <= try_began_s else None
+
+    def _leave_alone(self, outage, try_began_s, reason, refused):
+        now_s = monotonic()
+        longest_s = PAUSE_MAX_REFUSED_S if refused else PAUSE_MAX_S
+        pause_s = max(PAUSE_MIN_S, now_s - try_began_s) * 2 ** min(outage.failures, 16)
+        outage.failures += 1
+        outage.counted_s = now_s
+        outage.until_s = now_s + min(pause_s, longest_s)
+        outage.reason = reason

@@ -1,0 +1,298 @@
+"""One connection to a pool: pymemcache's, and beside the protocol what this package adds.
+
+It connects to every address of a host, shakes hands in TLS, logs in, and says of a request that
+failed how much of it had been sent.
+"""
+
+import _socket
+import builtins
+import contextlib
+import importlib.util
+import math
+import socket
+import ssl
+import struct
+import sys
+import time
+
+from pymemcache import exceptions as library
+from pymemcache.client.base import Client as LibraryClient
+from pymemcache.client.base import _readline
+
+from stayd.repetition import Sent
+
+QUEUE_PAUSE_S = 0.005
+"""Between two tries to connect to a Unix socket whose queue of connections is full."""
+
+_TURNED_AWAY = b"ERROR Too many open connections"
+_LOGIN_REFUSALS = (
+    b"CLIENT_ERROR unauthenticated",
+    b"CLIENT_ERROR authentication failure",
+    b"CLIENT_ERROR bad authentication token format",
+)
+"""Also to a set without a login: the pool takes its value for one."""
+
+
+class ConnectFailed(Exception):
+    """No connection came about; nothing was sent. `refused`: nobody listens there, or hung up at
+    once, as a daemon does that is being restarted."""
+
+    def __init__(self, reason, refused=False):
+        super().__init__(reason)
+        self.refused = refused
+
+
+class TurnedAway(Exception):
+    """Instead of the answer came word that there are too many connections."""
+
+
+class LoginFailed(Exception):
+    """The pool wants a login, and none or a wrong one was sent."""
+
+
+class Broken(Exception):
+    """The connection ended before the answer. `sent` is a Sent."""
+
+    def __init__(self, sent):
+        super().__init__(sent)
+        self.sent = sent
+
+
+class TimedOut(Exception):
+    """No answer came in time."""
+
+
+class _NotSent(Exception):
+    """The system did not take the end of a request."""
+
+
+def _system_poll():
+    """select.poll, of which eventlet and gevent leave nothing or one that goes through their loop.
+    What is asked here waits for nothing, so the system's own is right there too."""
+    spec = importlib.util.find_spec("select")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.poll, module.POLLIN
+
+
+_poll, _POLLIN = _system_poll()
+
+
+class _Wire:
+    """A socket, as the library uses it."""
+
+    __slots__ = ("recv", "close", "_send_all")
+
+    def __init__(self, sock):
+        self.recv = sock.recv
+        self.close = sock.close
+        self._send_all = sock.sendall
+
+    def sendall(self, data):
+        """As the socket's, but a connection that is found to have ended is a _NotSent."""
+        try:
+            self._send_all(data)
+        except (builtins.ConnectionError, ssl.SSLError) as error:
+            raise _NotSent from error
+
+
+class _PairSerde:
+    """Leaves (bytes, flags) pairs alone in both directions: Client converts outside the connection,
+    so that a value that cannot be read is not taken for a broken connection."""
+
+    def serialize(self, key, value):
+        return value
+
+    def deserialize(self, key, value, flags):
+        return value, flags
+
+
+_pair_serde = _PairSerde()
+
+
+class Connection(LibraryClient):
+    """Opens its socket with the first request, and again after each error. Of one thread at a
+    time."""
+
+    taken_s = idle_since_s = 0.0
+    """When a request took it, and when the latest one ended: stayd.connections keeps these."""
+
+    _poll = None
+    _last_words = b""
+    """What the other end had said on the connection that was closed last, and nobody had read."""
+
+    def __init__(self, address, tls_context, login, connect_timeout_s, timeout_s):
+        """`login`: what to send first, a whole request, or None. Times are seconds."""
+        super().__init__(
+            address.server,
+            serde=_pair_serde,
+            connect_timeout=connect_timeout_s,
+            timeout=timeout_s,
+            default_noreply=False,
+        )
+        self._tls_context = tls_context
+        self._login = login
+        self._is_local_socket = address.path is not None
+
+    def close(self):
+        """Closes the socket, if there is one."""
+        # Of TLS it cannot be known whether what there is to read is a word of the server's.
+        if self.sock is not None and self._tls_context is None:
+            with contextlib.suppress(OSError):
+                if self._poll.poll(0):
+                    self._last_words = self.sock.recv(len(_TURNED_AWAY))
+        super().close()
+
+    def abandon(self):
+        """Closes this process's end of it, and leaves what comes on it to the other process."""
+        super().close()
+
+    def close_if_dead(self):
+        """Closes the socket if the other end did: between requests there is nothing to read on it,
+        so anything readable is the end of the stream, an error, or a reply to nothing."""
+        if self.sock is not None and self._poll.poll(0):
+            self.close()
+
+    def set_many(self, pairs, expire):
+        """Sets each key of `pairs` to its (bytes, flags). Returns a dict of what the server
+        refused, with the library's error for each; every answer is read, so all others are
+        stored."""
+        commands = []
+        for key, (data, flags) in pairs.items():
+            data = data if isinstance(data, bytes) else str(data).encode()
+            commands.append(b"set %b %d %d %d\r\n%b\r\n" % (key, flags, expire, len(data), data))
+        if self.sock is None:
+            self._connect()
+        refused, rest = {}, b""
+        try:
+            self.sock.sendall(b"".join(commands))
+            for key in pairs:
+                rest, line = _readline(self.sock, rest)
+                if line == b"STORED":
+                    continue
+                try:
+                    self._raise_errors(line, b"set")
+                except library.MemcacheServerError as error:
+                    refused[key] = error
+                    continue
+                raise library.MemcacheUnknownError(line[:32])
+        except Exception:
+            self.close()
+            raise
+        return refused
+
+    def why_failed(self, error):
+        """What `error`, which a request on this connection has raised, says of the request:
+        ConnectFailed, TurnedAway, LoginFailed, Broken, TimedOut, or `error` itself."""
+        if isinstance(error, (library.MemcacheUnexpectedCloseError, _NotSent, OSError)):
+            if self._last_words == _TURNED_AWAY:
+                return TurnedAway()
+        if isinstance(error, _NotSent):
+            return Broken(Sent.NOT_ALL)
+        if isinstance(error, (socket.timeout, BlockingIOError)):
+            return TimedOut()
+        if isinstance(error, builtins.ConnectionResetError) and self._tells_unread():
+            return Broken(Sent.NOT_ALL)
+        if isinstance(error, (library.MemcacheUnexpectedCloseError, OSError)):
+            return Broken(Sent.ALL)
+        return error
+
+    def _tells_unread(self):
+        """True if a reset proves that the other end has not read the request to its end.
+
+        On a Unix socket of Linux it does: the kernel resets only what is closed with something
+        unread. Over TCP a reset may come from anywhere on the way, at any time.
+        """
+        return self._is_local_socket and sys.platform == "linux"
+
+    def _connect(self):
+        self.close()
+        self._last_words = b""
+        try:
+            sock = self._connect_local() if self._is_local_socket else self._connect_tcp()
+        except OSError as error:
+            raise ConnectFailed(error.strerror or str(error), self._is_refusal(error)) from error
+        if self._tls_context is None:
+            _limit_waits(sock, self.timeout)
+        else:
+            sock.settimeout(self.timeout)  # ssl knows of no other limit
+        poll = _poll()
+        poll.register(sock, _POLLIN)
+        self.sock, self._poll = _Wire(sock), poll
+        if self._login is not None:
+            self._log_in()
+
+    def _connect_tcp(self):
+        sock = socket.create_connection(self.server, self.connect_timeout)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls_context is None:
+                return sock
+            return self._tls_context.wrap_socket(sock, server_hostname=self.server[0])
+        except BaseException:
+            sock.close()
+            raise
+
+    def _connect_local(self):
+        deadline_s = time.monotonic() + self.connect_timeout
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(self.connect_timeout)
+                sock.connect(self.server)
+                return sock
+            except BaseException as error:
+                sock.close()
+                queue_is_full = isinstance(error, BlockingIOError)
+                if not queue_is_full or time.monotonic() >= deadline_s:
+                    raise
+            time.sleep(QUEUE_PAUSE_S)
+
+    def _is_refusal(self, error):
+        if isinstance(error, FileNotFoundError):
+            return self._is_local_socket
+        return isinstance(error, (builtins.ConnectionError, ssl.SSLEOFError))
+
+    def _log_in(self):
+        try:
+            self.sock.sendall(self._login)
+            answer = b""
+            while not answer.endswith(b"\r\n"):
+                piece = self.sock.recv(256)
+                if not piece:
+                    raise library.MemcacheUnexpectedCloseError
+                answer += piece
+            self._raise_errors(answer[:-2], b"login")
+            if answer != b"STORED\r\n":
+                raise library.MemcacheUnknownError(answer[:-2])
+        except BaseException as error:
+            self.close()
+            failure = self.why_failed(error)
+            if isinstance(failure, (Broken, TimedOut)):
+                refused = isinstance(failure, Broken)
+                raise ConnectFailed("it did not answer the login", refused) from error
+            raise
+
+    def _raise_errors(self, line, name):
+        if line.startswith(_TURNED_AWAY):
+            raise TurnedAway
+        if line.startswith(_LOGIN_REFUSALS):
+            raise LoginFailed
+        super()._raise_errors(line, name)
+
+
+def _limit_waits(sock, timeout_s):
+    """Lets no read or write on a connected socket wait for longer.
+
+    By the kernel's own limit, where there is one: Python's costs a poll before each read and each
+    write. Not for the sockets of gevent and the like, which have a way of their own to wait.
+    """
+    plain = type(sock).recv is _socket.socket.recv
+    if not (plain and sys.platform == "linux"):
+        sock.settimeout(timeout_s)
+        return
+    seconds, part = divmod(math.ceil(timeout_s * 1_000_000), 1_000_000)
+    limit = struct.pack("@ll", seconds, part)  # a struct timeval
+    sock.settimeout(None)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

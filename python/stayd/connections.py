@@ -1,0 +1,101 @@
+"""The connections of one process to one pool, used again from request to request.
+
+The one that was used last is taken first, so that those which only a burst needed are never taken
+and lie at the other end, the oldest first. Each request that ends closes there what has been idle
+for too long; no thread is needed for that.
+"""
+
+import collections
+import os
+import threading
+from time import monotonic
+
+
+class Connections:
+    """Any thread may take and give back. The lists need no lock: each step on them is one operation
+    of a deque or a set, which no other thread sees half done; and after a fork no lock may be taken
+    that a thread of the parent may have held."""
+
+    def __init__(self, new_connection, availability, max_connections, idle_timeout_s):
+        """`max_connections` None: as many as there are requests at a time."""
+        self.pid = os.getpid()
+        self.availability = availability
+        self.answered_s = 0.0
+        """When the latest request ended well (monotonic)."""
+        self.successors = {}
+        """By process id: what stands in for this object in a child. See
+        Client._connections_here."""
+        self._new_connection = new_connection
+        self._max_connections = max_connections
+        self._idle_timeout_s = idle_timeout_s
+        self._idle = collections.deque()
+        self._taken = set()
+        self._counting = threading.Lock()
+
+    @property
+    def idle_count(self):
+        """Connections that are open and not in use."""
+        return len(self._idle)
+
+    def take(self, fresh=False):
+        """A connection for one request, to be given back or dropped; None if the limit is reached.
+        `fresh`: one that no request has used yet."""
+        now_s = monotonic()
+        connection = None
+        while not fresh and connection is None:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break
+            if now_s - connection.idle_since_s > self._idle_timeout_s:
+                connection.close()  # a firewall on the way may have dropped it without a word
+                connection = None
+        if connection is None:
+            connection = self._new_connection()
+        connection.taken_s = now_s
+        if self._max_connections is None:
+            self._taken.add(connection)
+            return connection
+        with self._counting:
+            if len(self._taken) < self._max_connections:
+                self._taken.add(connection)
+                return connection
+        connection.close()
+        return None
+
+    def give_back(self, connection):
+        """After a request that was answered."""
+        now_s = self.answered_s = connection.idle_since_s = monotonic()
+        self._taken.discard(connection)
+        self._idle.append(connection)
+        try:
+            if now_s - self._idle[0].idle_since_s > self._idle_timeout_s:
+                self._close_idle(now_s)
+        except IndexError:
+            pass  # other threads have taken all
+
+    def drop(self, connection):
+        """Closes a connection on which something went wrong."""
+        self._taken.discard(connection)
+        connection.close()
+
+    def close(self):
+        """Closes those that are not in use."""
+        self._close_idle(float("inf"))
+
+    def abandon(self):
+        """In a child: closes this process's ends of the parent's connections, and says nothing on
+        them."""
+        for connection in [*self._idle, *self._taken]:
+            connection.abandon()
+
+    def _close_idle(self, now_s):
+        while self._idle:
+            try:
+                connection = self._idle.popleft()
+            except IndexError:
+                return
+            if now_s - connection.idle_since_s <= self._idle_timeout_s:
+                self._idle.appendleft(connection)
+                return
+            connection.close()
