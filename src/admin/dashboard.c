@@ -105,7 +105,11 @@ static void dashboard_write_pool(FILE *stream, struct pool *pool) {
         fputs("<p class=\"alarm\">READ-ONLY: the pool's file failed; the log says how.</p>\n",
               stream);
     }
-    if (stats.full) {
+    if (stats.index_full) {
+        fputs("<p class=\"alarm\">FULL: new keys are refused. run_dir has no room for the pool's "
+              "index; give run_dir's file system more.</p>\n",
+              stream);
+    } else if (stats.full) {
         fputs("<p class=\"alarm\">FULL: new keys are refused. Raise the pool's memory.</p>\n",
               stream);
     }

@@ -9,7 +9,12 @@ bool health_write(const struct admin_options *options, FILE *stream) {
         if (stats.read_only) {
             fprintf(stream, "pool %s is read-only: its file failed; the log says how\n", name);
         }
-        if (stats.full) {
+        if (stats.index_full) {
+            fprintf(stream,
+                    "pool %s refuses new keys: run_dir has no room for its index; give run_dir's "
+                    "file system more\n",
+                    name);
+        } else if (stats.full) {
             fprintf(stream, "pool %s is full: it refuses new keys; raise its memory\n", name);
         }
         well = well && !stats.read_only && !stats.full;

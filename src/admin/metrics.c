@@ -79,7 +79,7 @@ static const struct metric gauges[GAUGES] = {
     [GAUGE_SYNC_LAG] = {"sync_lag_seconds", "Age of the oldest write that is not on the disk."},
     [GAUGE_FULL_IN] = {"full_in_seconds", "When the pool will be full, as the last minute went."},
     [GAUGE_READ_ONLY] = {"read_only", "1 if the pool takes no writes because its file failed."},
-    [GAUGE_FULL] = {"full", "1 if the pool refuses new keys because it is full."},
+    [GAUGE_FULL] = {"full", "1 if the pool refuses new keys because it or its index is full."},
 };
 
 static double metrics_gauge(const struct pool_stats *stats, enum gauge gauge) {

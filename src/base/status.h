@@ -10,6 +10,7 @@ enum status {
     STATUS_NOT_STORED,  /* the condition of add, replace, append or prepend does not hold */
     STATUS_TOO_LARGE,   /* the item would be larger than the pool's item_max */
     STATUS_NO_MEMORY,   /* the pool is full and may not forget anything */
+    STATUS_INDEX_FULL,  /* the pool's index needs room for a new key that run_dir does not have */
     STATUS_NON_NUMERIC, /* arithmetic on a value that is not a decimal number below 2^64 */
     STATUS_READ_ONLY,   /* the pool takes no writes since its file failed */
     STATUS_INVALID,     /* input that no rule allows */

@@ -53,6 +53,8 @@ static const char *binary_text_of(enum binary_status status) {
         return "Out of memory";
     case BINARY_INTERNAL_ERROR:
         return "Pool is read-only"; /* ours, and the only reason for it */
+    case BINARY_TEMPORARY_FAILURE:
+        return "No room for the index in run_dir"; /* likewise */
     }
     return "";
 }
@@ -77,6 +79,8 @@ enum binary_status binary_status_of(enum status status) {
         return BINARY_NON_NUMERIC;
     case STATUS_READ_ONLY:
         return BINARY_INTERNAL_ERROR;
+    case STATUS_INDEX_FULL:
+        return BINARY_TEMPORARY_FAILURE;
     default:
         return BINARY_NO_MEMORY;
     }

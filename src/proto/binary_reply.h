@@ -19,7 +19,8 @@ enum binary_status {
     BINARY_AUTH_CONTINUE = 0x21,
     BINARY_UNKNOWN_COMMAND = 0x81,
     BINARY_NO_MEMORY = 0x82,
-    BINARY_INTERNAL_ERROR = 0x84, /* for a pool that is read-only: memcached has no such state */
+    BINARY_INTERNAL_ERROR = 0x84,    /* for a pool that is read-only: memcached has no such state */
+    BINARY_TEMPORARY_FAILURE = 0x86, /* for one whose index run_dir has no room for: likewise */
 };
 
 struct binary_response {

@@ -70,6 +70,7 @@ static const char *event_status(enum status status, enum event_command command) 
     case STATUS_TOO_LARGE:
         return joins ? "not_stored" : "too_large"; /* of a sum, clients hear the same */
     case STATUS_NO_MEMORY:
+    case STATUS_INDEX_FULL:
         return "no_memory";
     default:
         return "not_stored";

@@ -22,6 +22,8 @@ enum { REPLY_ROOM = 1024 };
 #define REPLY_NO_MEMORY_TO_COUNT "SERVER_ERROR out of memory\r\n" /* memcached's words for incr */
 /* Ours: memcached has no such state. A pool takes no writes once its file has failed. */
 #define REPLY_READ_ONLY "SERVER_ERROR pool is read-only\r\n"
+/* Ours too: a persistent pool keeps its index in run_dir. */
+#define REPLY_INDEX_FULL "SERVER_ERROR no room for the index in run_dir\r\n"
 #define REPLY_NOT_FOUND "NOT_FOUND\r\n"
 #define REPLY_UNAUTHENTICATED "CLIENT_ERROR unauthenticated\r\n"
 
@@ -79,6 +81,8 @@ static inline const char *reply_of_failure(enum status status) {
         return REPLY_TOO_LARGE;
     case STATUS_READ_ONLY:
         return REPLY_READ_ONLY;
+    case STATUS_INDEX_FULL:
+        return REPLY_INDEX_FULL;
     default:
         return REPLY_NO_MEMORY;
     }

@@ -135,6 +135,7 @@ static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
     stats_put_u64(sink, "segments_free", stats->segments_free);
     stats_put_u64(sink, "segment_bytes", stats->segment_bytes);
     stats_put_bool(sink, "full", stats->full);
+    stats_put_bool(sink, "index_full", stats->index_full);
     if (stats->full_in_s != UINT64_MAX) {
         stats_put_u64(sink, "full_in_seconds", stats->full_in_s);
     }

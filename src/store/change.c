@@ -165,7 +165,7 @@ static void change_report(const struct change_attempt *attempt, const struct rec
 }
 
 /* Points the key's slot at the new record. */
-static bool change_publish(struct change_attempt *attempt, uint64_t location, size_t size) {
+static void change_publish(struct change_attempt *attempt, uint64_t location, size_t size) {
     struct pool *pool = attempt->pool;
     unsigned frequency = change_reads_before(attempt);
     if (attempt->change.reads) {
@@ -173,15 +173,12 @@ static bool change_publish(struct change_attempt *attempt, uint64_t location, si
     }
     uint64_t slot = layout_slot(attempt->hash, frequency, location);
     segments_count_live(&pool->segments, location, size);
-    if (!attempt->present) {
-        if (!index_insert(&pool->index, attempt->bucket, slot)) {
-            segments_count_dead(&pool->segments, location, size);
-            return false;
-        }
-        return true;
+    if (attempt->present) {
+        /* release: publishes the record */
+        atomic_store_explicit(attempt->hit.slot, slot, memory_order_release);
+    } else {
+        index_fill_slot(&pool->index, attempt->hit.slot, slot);
     }
-    atomic_store_explicit(attempt->hit.slot, slot, memory_order_release); /* publishes the record */
-    return true;
 }
 
 static void change_bury(struct change_attempt *attempt) {
@@ -193,8 +190,8 @@ static void change_bury(struct change_attempt *attempt) {
 }
 
 /* Does what was planned, into the room that was found. */
-static enum status change_commit(struct change_attempt *attempt, struct segment_place place,
-                                 struct item *result) {
+static void change_commit(struct change_attempt *attempt, struct segment_place place,
+                          struct item *result) {
     struct pool *pool = attempt->pool;
     struct record *record = &attempt->change.record;
     if (attempt->tombstone) {
@@ -213,23 +210,19 @@ static enum status change_commit(struct change_attempt *attempt, struct segment_
             index_remove(&pool->index, attempt->bucket, attempt->hit.slot);
         }
         change_bury(attempt);
-        return STATUS_OK;
+        return;
     }
     record_write(place.at, record, place.crc_seed);
     attempt->thread->ttl_class = pool_ttl_class(pool, place.location);
     size_t size = record_stored_size(place.at);
     segments_note_due(&pool->segments, place.location, pool_due_s(pool, record));
-    if (!change_publish(attempt, place.location, size)) {
-        record_spoil(place.at); /* or recovery would find an item that was refused */
-        return STATUS_NO_MEMORY;
-    }
+    change_publish(attempt, place.location, size);
     change_bury(attempt);
     if (result != NULL) {
         struct record written;
         record_read(place.at, record_size(record), &written);
         change_report(attempt, &written, result);
     }
-    return STATUS_OK;
 }
 
 enum change_outcome { CHANGE_DONE, CHANGE_BESIDE_FLUSH, CHANGE_OVER_LIMIT, CHANGE_WITHOUT_ROOM };
@@ -255,6 +248,13 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
         }
         return STATUS_OK;
     }
+    if (!attempt->present && !attempt->removes) {
+        /* Before anything is written, or recovery would find an item that was refused. */
+        attempt->hit.slot = index_free_slot(&pool->index, attempt->bucket);
+        if (attempt->hit.slot == NULL) {
+            return STATUS_INDEX_FULL;
+        }
+    }
     if (attempt->size > 0) {
         if (change_over_limit(attempt)) {
             *outcome = CHANGE_OVER_LIMIT;
@@ -270,9 +270,9 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
             return STATUS_NO_MEMORY;
         }
     }
-    status = change_commit(attempt, place, result);
+    change_commit(attempt, place, result);
     pool_note_write(pool, attempt->thread); /* after it is written: a sync from here on has it */
-    return status == STATUS_OK && attempt->missed ? STATUS_NOT_FOUND : status;
+    return attempt->missed ? STATUS_NOT_FOUND : STATUS_OK;
 }
 
 enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,
@@ -288,6 +288,9 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
         enum status status = change_attempt(&attempt, planner, request, result, &outcome);
         index_unlock(attempt.bucket);
         if (outcome == CHANGE_DONE) {
+            if (status == STATUS_INDEX_FULL) {
+                index_note_refused(&pool->index, &pool->options);
+            }
             index_grow(&pool->index);
             janitor_check(pool);
             return status;

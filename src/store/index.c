@@ -1,5 +1,6 @@
 #include "store/index.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/number.h"
@@ -7,13 +8,14 @@
 
 #include <assert.h>
 #include <sched.h>
-#include <string.h>
+#include <sys/stat.h>
 
 enum {
     INDEX_LOAD = 5, /* slots a bucket on average, of 7: some 15 bytes an item in all */
     INDEX_BYTES_PER_BUCKET = 160, /* of data: INDEX_LOAD of the smallest records */
     INDEX_CHUNK = 1024,           /* buckets whose memory is allocated together */
     INDEX_SPINS = 200,            /* then the lock's holder may need this processor */
+    INDEX_RETRY_MS = 100,         /* after memory was refused, until it is asked for again */
 };
 
 void index_plan(struct layout_index_header *header, uint64_t data_bytes) {
@@ -39,21 +41,41 @@ uint64_t index_size(const struct layout_index_header *header) {
  * full tmpfs that would be a SIGBUS). Under the lock of `ready`. */
 static bool index_allocate(struct index *index, uint64_t part_offset, uint64_t count,
                            uint64_t *ready) {
-    while (*ready < count) {
-        off_t offset = (off_t)(part_offset + *ready * sizeof(struct layout_bucket));
-        off_t bytes = INDEX_CHUNK * (off_t)sizeof(struct layout_bucket);
-        int failed = store_io_allocate(index->file, offset, bytes);
-        if (failed != 0) {
-            if (!atomic_exchange(&index->exhausted, true)) {
-                log_error("cannot let the index grow to %llu bytes: %s; it goes on with longer "
-                          "chains. Give run_dir's file system more room",
-                          (unsigned long long)(offset + bytes), strerror(failed));
-            }
-            return false;
-        }
-        *ready += INDEX_CHUNK;
+    if (*ready >= count) {
+        return true;
     }
-    return true;
+    /* relaxed: a hint, which keeps a full file system from being asked with each write */
+    uint64_t retry_ms = atomic_load_explicit(&index->retry_ms, memory_order_relaxed);
+    if (retry_ms != 0 && clock_monotonic_ms() < retry_ms) {
+        return false;
+    }
+    uint64_t wanted = number_round_up_u64(count, INDEX_CHUNK);
+    off_t offset = (off_t)(part_offset + *ready * sizeof(struct layout_bucket));
+    off_t bytes = (off_t)((wanted - *ready) * sizeof(struct layout_bucket));
+    bool allocated = store_io_allocate(index->file, offset, bytes) == 0;
+    atomic_store_explicit(&index->retry_ms, allocated ? 0 : clock_monotonic_ms() + INDEX_RETRY_MS,
+                          memory_order_relaxed);
+    if (allocated) {
+        *ready = wanted;
+    }
+    return allocated;
+}
+
+/* Whether an index that is used as it lies has all the memory that it uses, as it had when it was
+ * kept; a copy of its file may have lost that. */
+static bool index_has_memory(const struct index *index) {
+    struct stat status;
+    return fstat(index->file, &status) == 0 &&
+           (uint64_t)status.st_blocks * 512 >= index_used_bytes(index);
+}
+
+/* Allocates what is in use from the start. */
+static bool index_allocate_used(struct index *index, uint64_t count) {
+    const struct layout_index_header *header = index->view->index;
+    return store_io_allocate(index->file, 0, (off_t)header->buckets_offset) == 0 &&
+           index_allocate(index, header->buckets_offset, count, &index->buckets_ready) &&
+           index_allocate(index, header->overflow_offset, atomic_load(&header->overflow_used),
+                          &index->overflow_ready);
 }
 
 bool index_init(struct index *index, struct lookup_view *view, int file, bool fresh,
@@ -62,6 +84,11 @@ bool index_init(struct index *index, struct lookup_view *view, int file, bool fr
     pthread_mutex_init(&index->grow_lock, NULL);
     pthread_mutex_init(&index->overflow_lock, NULL);
     struct layout_index_header *header = view->index;
+    if (!fresh && index_has_memory(index)) {
+        index->buckets_ready = atomic_load(&header->bucket_count);
+        index->overflow_ready = atomic_load(&header->overflow_used);
+        return true;
+    }
     uint64_t count = fresh ? items / INDEX_LOAD : atomic_load(&header->bucket_count);
     if (count < INDEX_CHUNK) {
         count = INDEX_CHUNK;
@@ -69,10 +96,7 @@ bool index_init(struct index *index, struct lookup_view *view, int file, bool fr
     if (count > header->bucket_max) {
         count = header->bucket_max;
     }
-    if (store_io_allocate(file, 0, (off_t)header->buckets_offset) != 0 ||
-        !index_allocate(index, header->buckets_offset, count, &index->buckets_ready) ||
-        !index_allocate(index, header->overflow_offset, atomic_load(&header->overflow_used),
-                        &index->overflow_ready)) {
+    if (!index_allocate_used(index, count)) {
         return false;
     }
     if (fresh) {
@@ -85,6 +109,7 @@ void index_finish(struct index *index) {
     if (index->view != NULL) {
         pthread_mutex_destroy(&index->grow_lock);
         pthread_mutex_destroy(&index->overflow_lock);
+        index->view = NULL;
     }
 }
 
@@ -227,14 +252,11 @@ static void index_set_link(struct layout_bucket *bucket, uint32_t link) {
                           memory_order_release);
 }
 
-/* As index_insert, without counting. */
-static bool index_place(struct index *index, struct layout_bucket *bucket, uint64_t slot) {
+_Atomic uint64_t *index_free_slot(struct index *index, struct layout_bucket *bucket) {
     for (;;) {
         for (int i = 0; i < LAYOUT_SLOTS; i++) {
             if (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) == 0) {
-                /* release: publishes the record that the slot points to */
-                atomic_store_explicit(&bucket->slots[i], slot, memory_order_release);
-                return true;
+                return &bucket->slots[i];
             }
         }
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
@@ -242,7 +264,7 @@ static bool index_place(struct index *index, struct layout_bucket *bucket, uint6
         if (next == NULL) {
             uint32_t number = index_take_overflow(index);
             if (number == 0) {
-                return false;
+                return NULL;
             }
             next = &index->view->overflow[number - 1];
             index_set_link(bucket, number);
@@ -251,12 +273,27 @@ static bool index_place(struct index *index, struct layout_bucket *bucket, uint6
     }
 }
 
-bool index_insert(struct index *index, struct layout_bucket *bucket, uint64_t slot) {
-    if (!index_place(index, bucket, slot)) {
-        return false;
+/* As index_insert, without counting. */
+static bool index_place(struct index *index, struct layout_bucket *bucket, uint64_t slot) {
+    _Atomic uint64_t *free_slot = index_free_slot(index, bucket);
+    if (free_slot != NULL) {
+        /* release: publishes the record that the slot points to */
+        atomic_store_explicit(free_slot, slot, memory_order_release);
     }
+    return free_slot != NULL;
+}
+
+void index_fill_slot(struct index *index, _Atomic uint64_t *free_slot, uint64_t slot) {
+    atomic_store_explicit(free_slot, slot, memory_order_release); /* as index_place */
     atomic_fetch_add_explicit(&index->view->index->items, 1, memory_order_relaxed); /* a count */
-    return true;
+}
+
+bool index_insert(struct index *index, struct layout_bucket *bucket, uint64_t slot) {
+    _Atomic uint64_t *free_slot = index_free_slot(index, bucket);
+    if (free_slot != NULL) {
+        index_fill_slot(index, free_slot, slot);
+    }
+    return free_slot != NULL;
 }
 
 static bool index_bucket_empty(struct layout_bucket *bucket) {
@@ -385,6 +422,32 @@ void index_grow(struct index *index) {
         if (!grown) {
             return;
         }
+    }
+}
+
+void index_note_refused(struct index *index, const struct pool_options *options) {
+    if (!index_is_full(index) && !atomic_exchange(&index->full, true)) {
+        log_error("pool %s: its index cannot grow beyond %llu bytes: run_dir (%s) has no room; new "
+                  "keys are refused (updates of items that are there go on). Give run_dir's file "
+                  "system more room",
+                  options->name, (unsigned long long)index_used_bytes(index),
+                  options->run_dir != NULL ? options->run_dir : "memory");
+    }
+}
+
+void index_look_for_room(struct index *index, const struct pool_options *options) {
+    if (!index_is_full(index)) {
+        return;
+    }
+    const struct layout_index_header *header = index->view->index;
+    pthread_mutex_lock(&index->overflow_lock);
+    uint64_t used = atomic_load(&header->overflow_used);
+    bool room = atomic_load(&header->overflow_free) != 0 ||
+                (used < header->overflow_max &&
+                 index_allocate(index, header->overflow_offset, used + 1, &index->overflow_ready));
+    pthread_mutex_unlock(&index->overflow_lock);
+    if (room && atomic_exchange(&index->full, false)) {
+        log_info("pool %s: its index has room for new keys again", options->name);
     }
 }
 

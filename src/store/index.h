@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "store/lookup.h"
+#include "store/pool.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -25,7 +26,8 @@ struct index {
     uint64_t buckets_ready;        /* under grow_lock: buckets whose memory is allocated */
     pthread_mutex_t overflow_lock; /* the free overflow buckets; taken inside a bucket's lock */
     uint64_t overflow_ready;       /* under overflow_lock: likewise */
-    _Atomic bool exhausted;        /* no more memory for it: said once in the log */
+    _Atomic uint64_t retry_ms;     /* monotonic: memory was refused; not to be asked for before */
+    _Atomic bool full;             /* new keys are being refused for want of it */
 };
 
 /* The bytes of the three parts for a pool of this geometry, written into `header`. */
@@ -35,7 +37,7 @@ void index_plan(struct layout_index_header *header, uint64_t data_bytes);
 uint64_t index_size(const struct layout_index_header *header);
 
 /* `file` is that of the mapping: memory is allocated in it before it is touched. `fresh`: begins
- * empty, with room for about `items`. False if memory is short. */
+ * empty, with room for about `items`. False if there is not as much. */
 bool index_init(struct index *index, struct lookup_view *view, int file, bool fresh,
                 uint64_t items);
 void index_finish(struct index *index);
@@ -59,6 +61,13 @@ bool index_find(struct index *index, struct layout_bucket *bucket, uint64_t hash
 _Atomic uint64_t *index_find_location(struct index *index, struct layout_bucket *bucket,
                                       uint64_t location);
 
+/* Under the lock: an empty slot of this bucket's chain, which gets longer for it if it must. NULL
+ * if the index can not grow. */
+_Atomic uint64_t *index_free_slot(struct index *index, struct layout_bucket *bucket);
+
+/* Under the lock: fills a slot that index_free_slot has found. */
+void index_fill_slot(struct index *index, _Atomic uint64_t *free_slot, uint64_t slot);
+
 /* Under the lock: adds a slot. False if the index can not grow. */
 bool index_insert(struct index *index, struct layout_bucket *bucket, uint64_t slot);
 
@@ -67,6 +76,16 @@ void index_remove(struct index *index, struct layout_bucket *bucket, _Atomic uin
 
 /* Splits buckets until the load is right again. Called after inserts, without a lock. */
 void index_grow(struct index *index);
+
+/* A new key of this pool was refused: said once in the log, until there is room again. */
+void index_note_refused(struct index *index, const struct pool_options *options);
+
+/* If new keys are being refused: looks whether there is room again. Called by the janitor. */
+void index_look_for_room(struct index *index, const struct pool_options *options);
+
+static inline bool index_is_full(const struct index *index) {
+    return atomic_load_explicit(&index->full, memory_order_relaxed); /* a flag for people */
+}
 
 /* Bytes of the index in use. */
 uint64_t index_used_bytes(const struct index *index);

@@ -12,16 +12,22 @@ static void *io_map(size_t size, int file) {
     return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 }
 
-/* Whether the file system has fewer free bytes than the file is short of. As far as it tells: what
- * is in doubt is for posix_fallocate to find out. */
-static bool io_cannot_fit(int file, off_t end) {
+enum { IO_SMALL = 1 << 20 }; /* bytes: what nobody else on the file system misses for a moment */
+
+/* Whether the file system has fewer free bytes than are missing, at least, between `offset` and
+ * `offset + bytes`: the file may have holes before and behind. As far as it tells: what is in doubt
+ * is for posix_fallocate to find out. */
+static bool io_cannot_fit(int file, off_t offset, off_t bytes) {
     struct stat stat;
     struct statvfs system;
     if (fstat(file, &stat) != 0 || fstatvfs(file, &system) != 0 || system.f_blocks == 0) {
         return false; /* no blocks at all: a file system without a limit, such as a tmpfs may be */
     }
     uint64_t taken = (uint64_t)stat.st_blocks * 512;
-    uint64_t missing = (uint64_t)end > taken ? (uint64_t)end - taken : 0;
+    uint64_t missing = (uint64_t)bytes > taken ? (uint64_t)bytes - taken : 0;
+    if (stat.st_size <= offset) {
+        missing = (uint64_t)bytes; /* all that is taken lies before */
+    }
     return missing / system.f_frsize > system.f_bfree;
 }
 
@@ -30,7 +36,9 @@ static int io_allocate(int file, off_t offset, off_t bytes) {
     if (__builtin_add_overflow(offset, bytes, &end)) {
         return EFBIG;
     }
-    return io_cannot_fit(file, end) ? ENOSPC : posix_fallocate(file, offset, bytes);
+    return bytes > IO_SMALL && io_cannot_fit(file, offset, bytes)
+               ? ENOSPC
+               : posix_fallocate(file, offset, bytes);
 }
 
 const struct store_io store_io_system = {

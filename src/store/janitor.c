@@ -363,6 +363,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
         janitor->tired_gain = 0;
     }
     pool_note_header(pool);
+    index_look_for_room(&pool->index, &pool->options);
     janitor_note_stuck(pool, waited_for, tried, freed);
     janitor_note_room(pool);
     janitor_note_rate(pool);

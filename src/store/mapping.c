@@ -425,7 +425,7 @@ enum status mapping_create_index(struct mapping *mapping, const struct pool_opti
                         path, strerror(failed));
         unlink(passing);
         mapping_finish(mapping);
-        return STATUS_IO;
+        return failed == ENOSPC || failed == EDQUOT ? STATUS_NO_MEMORY : STATUS_IO;
     }
     if (ftruncate(mapping->file, (off_t)size_bytes) != 0 || !mapping_map(mapping, size_bytes) ||
         rename(passing, path) != 0) {
@@ -434,4 +434,14 @@ enum status mapping_create_index(struct mapping *mapping, const struct pool_opti
         return status;
     }
     return STATUS_OK;
+}
+
+void mapping_remove_index(struct mapping *mapping, const struct pool_options *options) {
+    char path[PATH_MAX];
+    if (mapping->file >= 0 && snprintf(path, sizeof path, "%s/%s.index", options->run_dir,
+                                       options->name) < (int)sizeof path) {
+        mapping_supersede_index(mapping->file);
+        unlink(path);
+    }
+    mapping_finish(mapping);
 }

@@ -45,9 +45,12 @@ enum status mapping_attach_index(struct mapping *mapping, const struct pool_opti
 /* Says in an index, if the file is one, that it is not to be believed any more (invariant 6). */
 void mapping_supersede_index(int file);
 
-/* A new run_dir/NAME.index, all zero, in place of any other. */
+/* A new run_dir/NAME.index, all zero, in place of any other. NO_MEMORY: run_dir has no room. */
 enum status mapping_create_index(struct mapping *mapping, const struct pool_options *options,
                                  uint64_t size_bytes, char error[POOL_ERROR_MAX]);
+
+/* Takes run_dir/NAME.index away, after it was marked as superseded, and unmaps it. */
+void mapping_remove_index(struct mapping *mapping, const struct pool_options *options);
 
 /* A sync of this data file has failed. What the kernel could not write it keeps in memory, but
  * takes for written: this leaves word, in that same memory, for the next start. */

@@ -322,6 +322,7 @@ static void count_store(struct pool *pool, struct store_thread *thread, enum sta
         count(pool, thread, POOL_STORE_TOO_LARGE);
         break;
     case STATUS_NO_MEMORY:
+    case STATUS_INDEX_FULL:
         count(pool, thread, POOL_STORE_NO_MEMORY);
         break;
     default:

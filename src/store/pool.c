@@ -145,6 +145,24 @@ static enum status pool_map_memory(struct pool *pool, struct layout_data_header 
     return status;
 }
 
+/* For a persistent pool whose index run_dir has no room for. */
+static enum status pool_map_nameless_index(struct pool *pool, char *error) {
+    struct layout_index_header planned;
+    log_warning("pool %s: run_dir (%s) has no room for its index, which is kept in memory without "
+                "a name; each start makes it again from the data. Give run_dir's file system more "
+                "room",
+                pool->options.name, pool->options.run_dir);
+    mapping_remove_index(&pool->index_mapping, &pool->options);
+    pool_plan_index(pool->header, &planned);
+    enum status status = mapping_create_memory(&pool->index_mapping, pool->options.name,
+                                               index_size(&planned), error);
+    if (status == STATUS_OK) {
+        memcpy(pool->index_mapping.base, &planned, sizeof planned);
+        pool->index_is_nameless = true;
+    }
+    return status;
+}
+
 /* Gets both mappings. `*attached`: the index is the one that the last clean stop left. */
 static enum status pool_map(struct pool *pool, bool *attached, bool *created, char *error) {
     struct layout_data_header planned;
@@ -167,6 +185,9 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
         }
         status = mapping_create_index(&pool->index_mapping, &pool->options,
                                       index_size(&planned_index), error);
+        if (status == STATUS_NO_MEMORY) {
+            return pool_map_nameless_index(pool, error);
+        }
     } else {
         struct layout_data_header raised = planned;
         raised.segment_count = memory_limit_reserve(&pool->options, &planned);
@@ -201,6 +222,17 @@ static bool pool_fail_begin(const struct pool *pool, char *error) {
     return false;
 }
 
+/* Takes the index into use, and fills a new one. False if there is no room for it. */
+static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
+    uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
+    if (!index_init(&pool->index, &pool->view, pool->index_mapping.file, !attached, items)) {
+        return false;
+    }
+    atomic_store(&pool->view.index->stop_id, 0);
+    atomic_store(&pool->view.index->state, LAYOUT_INDEX_LIVE);
+    return created || attached || recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock));
+}
+
 /* Takes both files into use: from here on they are no longer as the last stop left them. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     pool_set_view(pool);
@@ -208,23 +240,30 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
                       created ? NULL : pool->header);
     if (pool->header != NULL) {
         pool_begin_header(pool, attached, created);
+        if (!age_limits_take(pool, attached, clock_unix_s())) {
+            return pool_fail_begin(pool, error);
+        }
     }
-    uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
-    if (!index_init(&pool->index, &pool->view, pool->index_mapping.file, !attached, items)) {
-        snprintf(error, POOL_ERROR_MAX,
-                 "cannot allocate the index of pool %s: its file system (run_dir) is full",
+    bool indexed = pool_begin_index(pool, attached, created);
+    if (!indexed && !pool_is_stopping(pool) && pool->header != NULL && !pool->index_is_nameless) {
+        index_finish(&pool->index);
+        if (pool_map_nameless_index(pool, error) != STATUS_OK) {
+            return false;
+        }
+        pool_set_view(pool);
+        attached = false;
+        indexed = pool_begin_index(pool, attached, created);
+    }
+    if (!indexed && pool_is_stopping(pool)) {
+        snprintf(error, POOL_ERROR_MAX, "cannot make the index of pool %s: the start was ended",
                  pool->options.name);
         return false;
     }
-    atomic_store(&pool->view.index->stop_id, 0);
-    atomic_store(&pool->view.index->state, LAYOUT_INDEX_LIVE);
-    if (pool->header != NULL && !age_limits_take(pool, attached, clock_unix_s())) {
-        return pool_fail_begin(pool, error);
-    }
-    if (!created && !attached && !recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock))) {
-        snprintf(error, POOL_ERROR_MAX, "cannot rebuild the index of pool %s: %s",
-                 pool->options.name,
-                 pool_is_stopping(pool) ? "the start was ended" : "out of memory");
+    if (!indexed) {
+        snprintf(error, POOL_ERROR_MAX,
+                 "cannot make the index of pool %s: neither run_dir's file system nor the memory "
+                 "has room for it",
+                 pool->options.name);
         return false;
     }
     /* That, and what recovery has mended: both before anything is written. */
@@ -340,13 +379,14 @@ void pool_note_header(struct pool *pool) {
 /* Leaves data and index so that the next start can take both as they are. */
 static void pool_mark_stopped(struct pool *pool) {
     uint64_t stop_id = 0;
-    if (!pool_sync(pool) || getrandom(&stop_id, sizeof stop_id, 0) != (ssize_t)sizeof stop_id) {
+    expiry_clock_observe(&pool->expiry_clock);
+    expiry_clock_note(&pool->expiry_clock, pool->header, 0);
+    atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
+    if (!pool_sync(pool) || pool->index_is_nameless ||
+        getrandom(&stop_id, sizeof stop_id, 0) != (ssize_t)sizeof stop_id) {
         return; /* the next start rebuilds the index */
     }
     stop_id |= 1;
-    atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
-    expiry_clock_observe(&pool->expiry_clock);
-    expiry_clock_note(&pool->expiry_clock, pool->header, 0);
     pool->view.index->boot_id = mapping_boot_id();
     atomic_store(&pool->view.index->stop_id, stop_id);
     atomic_store(&pool->view.index->state, LAYOUT_INDEX_STOPPED);
@@ -419,7 +459,8 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .sync_lag_ms = pool->options.persist ? sync_lag_ms(&pool->sync) : 0,
         .full_in_s = pool->options.evict ? UINT64_MAX : atomic_load(&pool->janitor.full_in_s),
         .read_only = atomic_load(&pool->read_only),
-        .full = atomic_load(&pool->janitor.full),
+        .full = atomic_load(&pool->janitor.full) || index_is_full(&pool->index),
+        .index_full = index_is_full(&pool->index),
     };
     for (int counter = 0; counter < POOL_COUNTERS; counter++) {
         stats->counters[counter] = pool_sum_counter(pool, (enum pool_counter)counter) -

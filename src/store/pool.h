@@ -120,7 +120,7 @@ struct pool_fetched {
     bool token_sent; /* another caller was told so before (meta: Z) */
 };
 
-/* OK, NOT_FOUND, NO_MEMORY, READ_ONLY. gat and touch are this with .touch. */
+/* OK, NOT_FOUND, NO_MEMORY, INDEX_FULL, READ_ONLY. gat and touch are this with .touch. */
 enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_fetch *request, struct pool_fetched *result);
 
@@ -141,9 +141,10 @@ struct pool_store {
     uint64_t new_cas;
 };
 
-/* OK, NOT_STORED, EXISTS, NOT_FOUND, TOO_LARGE, NO_MEMORY, READ_ONLY. `result` is the stored item,
- * may be NULL; valid after OK. TOO_LARGE and NO_MEMORY leave the old item as it is (protocols
- * that must not serve it after a failed set, as memcached's does not, delete it themselves). */
+/* OK, NOT_STORED, EXISTS, NOT_FOUND, TOO_LARGE, NO_MEMORY, INDEX_FULL, READ_ONLY. `result` is the
+ * stored item, may be NULL; valid after OK. TOO_LARGE and NO_MEMORY leave the old item as it is
+ * (protocols that must not serve it after a failed set, as memcached's does not, delete it
+ * themselves). */
 enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_store *request, struct item *result);
 
@@ -161,9 +162,9 @@ struct pool_arithmetic {
     uint64_t new_cas;
 };
 
-/* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, READ_ONLY. A number that got shorter is stored
- * with spaces behind it, in the old length, as memcached does and protocol.txt says. `result` may
- * be NULL; nobody wins here. */
+/* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, INDEX_FULL, READ_ONLY. A number that got shorter
+ * is stored with spaces behind it, in the old length, as memcached does and protocol.txt says.
+ * `result` may be NULL; nobody wins here. */
 enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
                             const struct pool_arithmetic *request, uint64_t *number,
                             struct pool_fetched *result);
@@ -272,7 +273,8 @@ struct pool_stats {
     uint64_t full_in_s;   /* evict = no: when it will be full, as the last minute went;
                            * UINT64_MAX: not in sight */
     bool read_only;
-    bool full; /* evict = no: new keys are being refused */
+    bool full; /* new keys are being refused: the pool is full (evict = no), or its index is */
+    bool index_full; /* new keys are being refused because run_dir has no room for the index */
 };
 
 /* A snapshot; its numbers are each right but not of one instant. */

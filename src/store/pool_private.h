@@ -44,6 +44,7 @@ struct pool {
     struct grace *grace;
     struct mapping data_mapping;
     struct mapping index_mapping;
+    bool index_is_nameless;            /* a persistent pool's that run_dir has no room for */
     struct layout_data_header *header; /* the data mapping's first page; NULL in volatile pools */
     struct lookup_view view;
     struct index index;

@@ -505,7 +505,7 @@ static void test_a_key_that_the_index_had_no_room_for_is_not_there_after_a_crash
     for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
         assert_int_equal(set_plainly(exam, keys[i]), STATUS_OK);
     }
-    assert_int_equal(set_plainly(exam, keys[LAYOUT_SLOTS]), STATUS_NO_MEMORY);
+    assert_int_equal(set_plainly(exam, keys[LAYOUT_SLOTS]), STATUS_INDEX_FULL);
     assert_true(fault_happened());
     mend_system();
     assert_int_equal(get_plainly(exam, keys[LAYOUT_SLOTS]), STATUS_NOT_FOUND);

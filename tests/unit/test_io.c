@@ -37,6 +37,21 @@ static void what_the_disk_cannot_hold_is_refused_before_any_of_it_is_taken(void 
     close(file);
 }
 
+/* A small part of a large file with holes, such as an index, needs no more room than it has. */
+static void holes_elsewhere_in_the_file_do_not_count(void **state) {
+    (void)state;
+    int file = make_file();
+    struct statvfs disk;
+    assert_int_equal(fstatvfs(file, &disk), 0);
+    off_t size = (off_t)((disk.f_bfree + disk.f_blocks / 8) * disk.f_frsize);
+    size = size < INT64_C(1) << 43 ? size : INT64_C(1) << 43; /* some have no larger files */
+    assert_int_equal(ftruncate(file, size), 0);
+    assert_int_equal(store_io_system.allocate(file, size - (64 << 10), 64 << 10), 0);
+    assert_int_equal(store_io_system.allocate(file, size - (8 << 20), 4 << 20), 0);
+    assert_int_equal(taken_bytes(file) / (1 << 20), 4);
+    close(file);
+}
+
 static void what_the_disk_can_hold_is_taken(void **state) {
     (void)state;
     int file = make_file();
@@ -53,6 +68,7 @@ static void what_the_disk_can_hold_is_taken(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_disk_cannot_hold_is_refused_before_any_of_it_is_taken),
+        cmocka_unit_test(holes_elsewhere_in_the_file_do_not_count),
         cmocka_unit_test(what_the_disk_can_hold_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
