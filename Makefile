@@ -1,6 +1,6 @@
-# What to type. Each target does all of its own set-up, on Debian 12 with Debian's packages alone.
+# What to type. Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build run test test-clients test-matrix soak fuzz bench fmt lint clean help
+.PHONY: build run test test-clients test-matrix test-distributions soak fuzz bench fmt lint clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
+	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
 	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
 
 build: build/build.ninja
@@ -47,6 +48,9 @@ fuzz:
 test-matrix: build
 	@scripts/test-matrix
 
+test-distributions:
+	@scripts/test-distributions
+
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
@@ -57,7 +61,7 @@ lint:
 	@scripts/lint
 
 fmt:
-	@git ls-files --cached --others --exclude-standard '*.c' '*.h' | xargs clang-format -i
+	@scripts/format
 
 clean:
 	@rm -rf build
