@@ -1,18 +1,28 @@
 #include "channel.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CHANNEL_READ_BYTES = 16 << 10, CHANNEL_LINE_MAX = 64 << 10, CHANNEL_HOST_MAX = 128 };
+enum {
+    CHANNEL_READ_BYTES = 16 << 10,
+    CHANNEL_LINE_MAX = 64 << 10,
+    CHANNEL_HOST_MAX = 128,
+    CHANNEL_QUEUE_PAUSE_NS = 1000000
+};
 
 bool channel_break(struct channel *channel, const char *format, ...) {
     va_list arguments;
@@ -24,9 +34,7 @@ bool channel_break(struct channel *channel, const char *format, ...) {
 }
 
 static bool channel_fail(struct channel *channel, const char *what) {
-    const char *reason = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINPROGRESS
-                             ? "it takes too long"
-                             : strerror(errno);
+    const char *reason = errno == ETIMEDOUT ? "it takes too long" : strerror(errno);
     return channel_break(channel, "cannot %s %s: %s", what, channel->name, reason);
 }
 
@@ -40,43 +48,98 @@ void channel_close(struct channel *channel) {
     channel->taken = 0;
 }
 
-static bool channel_connect(struct channel *channel, const struct sockaddr *address, socklen_t size,
-                            unsigned timeout_ms) {
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-    const int on = 1;
-    channel->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (channel->fd < 0) {
-        return false;
+/* Waits until the socket is ready for `events`, at most until the deadline: signals do not extend
+ * the wait. False with errno set; ETIMEDOUT if the deadline has passed. */
+static bool channel_wait(int fd, short events, uint64_t deadline_ms) {
+    for (;;) {
+        uint64_t now_ms = clock_monotonic_ms();
+        uint64_t left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+        struct pollfd ready = {.fd = fd, .events = events};
+        int count = poll(&ready, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX);
+        if (count > 0) {
+            return true;
+        }
+        if (count == 0 && left_ms <= INT_MAX) {
+            errno = ETIMEDOUT;
+            return false;
+        }
+        if (count < 0 && errno != EINTR) {
+            return false;
+        }
     }
-    /* On Linux the time to send is that to connect as well. */
-    setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    setsockopt(channel->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-    if (address->sa_family != AF_UNIX) {
-        setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    }
-    if (connect(channel->fd, address, size) == 0) {
-        return true;
-    }
-    int error_number = errno;
-    close(channel->fd);
-    channel->fd = -1;
-    errno = error_number;
-    return false;
 }
 
-static bool channel_open_unix(struct channel *channel, const char *path, unsigned timeout_ms) {
+/* The same address again while the server's queue of connections is full: a Unix socket says so at
+ * once, and no event tells when there is room. */
+static bool channel_connect_unix(int fd, const struct sockaddr *address, socklen_t size,
+                                 uint64_t deadline_ms) {
+    const struct timespec pause = {.tv_nsec = CHANNEL_QUEUE_PAUSE_NS};
+    while (connect(fd, address, size) != 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            return false;
+        }
+        if (clock_monotonic_ms() >= deadline_ms) {
+            errno = ETIMEDOUT;
+            return false;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* A connect that a signal interrupts goes on by itself; the socket is writable once it has ended.
+ */
+static bool channel_connect_tcp(int fd, const struct sockaddr *address, socklen_t size,
+                                uint64_t deadline_ms) {
+    const int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, address, size) == 0) {
+        return true;
+    }
+    if ((errno != EINPROGRESS && errno != EINTR) || !channel_wait(fd, POLLOUT, deadline_ms)) {
+        return false;
+    }
+    int error_number = 0;
+    socklen_t length = sizeof error_number;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_number, &length) != 0) {
+        return false;
+    }
+    errno = error_number;
+    return error_number == 0;
+}
+
+/* False with errno set. */
+static bool channel_connect(struct channel *channel, const struct sockaddr *address,
+                            socklen_t size) {
+    uint64_t deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return false;
+    }
+    bool connected = address->sa_family == AF_UNIX
+                         ? channel_connect_unix(fd, address, size, deadline_ms)
+                         : channel_connect_tcp(fd, address, size, deadline_ms);
+    if (!connected) {
+        int error_number = errno;
+        close(fd);
+        errno = error_number;
+        return false;
+    }
+    channel->fd = fd;
+    return true;
+}
+
+static bool channel_open_unix(struct channel *channel, const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) {
         return channel_break(channel, "cannot connect to %s: the path is too long", channel->name);
     }
     strcpy(address.sun_path, path);
-    return channel_connect(channel, (const struct sockaddr *)&address, sizeof address,
-                           timeout_ms) ||
+    return channel_connect(channel, (const struct sockaddr *)&address, sizeof address) ||
            channel_fail(channel, "connect to");
 }
 
-static bool channel_open_tcp(struct channel *channel, const char *host, const char *port,
-                             unsigned timeout_ms) {
+static bool channel_open_tcp(struct channel *channel, const char *host, const char *port) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found;
     int result = getaddrinfo(host, port, &hints, &found);
@@ -86,7 +149,7 @@ static bool channel_open_tcp(struct channel *channel, const char *host, const ch
     }
     bool connected = false;
     for (struct addrinfo *each = found; each != NULL && !connected; each = each->ai_next) {
-        connected = channel_connect(channel, each->ai_addr, each->ai_addrlen, timeout_ms);
+        connected = channel_connect(channel, each->ai_addr, each->ai_addrlen);
     }
     int error_number = errno;
     freeaddrinfo(found);
@@ -101,12 +164,12 @@ static const char *channel_after(const char *url, const char *scheme) {
 }
 
 bool channel_open(struct channel *channel, const char *url, unsigned timeout_ms) {
-    *channel = (struct channel){.fd = -1};
+    *channel = (struct channel){.fd = -1, .timeout_ms = timeout_ms};
     snprintf(channel->name, sizeof channel->name, "%s", url);
     const char *path = channel_after(url, "unix://");
     path = path != NULL ? path : channel_after(url, "unix:");
     if (path != NULL) {
-        return channel_open_unix(channel, path, timeout_ms);
+        return channel_open_unix(channel, path);
     }
     const char *place = channel_after(url, "memcached://");
     place = place != NULL ? place : url;
@@ -129,7 +192,7 @@ bool channel_open(struct channel *channel, const char *url, unsigned timeout_ms)
     if (bracketed) {
         colon[-1] = '\0';
     }
-    return channel_open_tcp(channel, host + bracketed, colon + 1, timeout_ms);
+    return channel_open_tcp(channel, host + bracketed, colon + 1);
 }
 
 /* A request that lacks a part for want of memory must not be sent: it goes without its end. */
@@ -156,16 +219,20 @@ bool channel_send(struct channel *channel) {
     channel->input.size = 0;
     channel->taken = 0;
     size_t sent = 0;
+    uint64_t deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
     while (sent < channel->output.size) {
         ssize_t result = send(channel->fd, channel->output.data + sent, channel->output.size - sent,
                               MSG_NOSIGNAL);
-        if (result < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+        if (result >= 0) {
+            sent += (size_t)result;
+            deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
+        } else if (errno == EPIPE || errno == ECONNRESET) {
             break; /* it has hung up: what it said before, or the end, is still to be received */
-        }
-        if (result < 0 && errno != EINTR) {
+        } else if (errno == EAGAIN && !channel_wait(channel->fd, POLLOUT, deadline_ms)) {
+            return channel_fail(channel, "send to");
+        } else if (errno != EAGAIN && errno != EINTR) {
             return channel_fail(channel, "send to");
         }
-        sent += result > 0 ? (size_t)result : 0;
     }
     channel->output.size = 0;
     return true;
@@ -179,9 +246,13 @@ static bool channel_receive(struct channel *channel) {
     if (!buffer_reserve(input, CHANNEL_READ_BYTES)) {
         return channel_break(channel, "cannot receive from %s: no memory", channel->name);
     }
+    uint64_t deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
     ssize_t result;
     do {
         result = recv(channel->fd, input->data + input->size, input->capacity - input->size, 0);
+        if (result < 0 && errno == EAGAIN && channel_wait(channel->fd, POLLIN, deadline_ms)) {
+            errno = EINTR; /* there is something now */
+        }
     } while (result < 0 && errno == EINTR);
     if (result == 0) {
         return channel_break(channel, "%s has closed the connection", channel->name);

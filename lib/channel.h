@@ -9,8 +9,9 @@
 #include <stdbool.h>
 
 struct channel {
-    int fd;         /* -1: closed */
-    char name[128]; /* of the server, for messages */
+    int fd;              /* -1: closed; does not block */
+    unsigned timeout_ms; /* of each wait: to connect, for room to send, for bytes to come */
+    char name[128];      /* of the server, for messages */
     char error[STAYD_ERROR_MAX];
 
     /* private: what has been received; all before `taken` has been handed out */

@@ -35,7 +35,8 @@ enum stayd_status {
 struct stayd;
 
 /* Connects to `memcached://HOST:PORT/`, `unix:///PATH`, and, as in stayd's configuration,
- * `HOST:PORT` or `unix:PATH`. `timeout_ms` holds for each wait: to connect, to send, to receive.
+ * `HOST:PORT` or `unix:PATH`. `timeout_ms` bounds each wait (to connect, for room to send,
+ * for bytes to come), however many signals interrupt it.
  * NULL with a sentence in `error`. */
 struct stayd *stayd_open(const char *url, unsigned timeout_ms, char error[STAYD_ERROR_MAX]);
 

@@ -8,12 +8,15 @@
 
 #include "stayd.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -241,6 +244,78 @@ static void a_server_that_says_nothing_is_given_up_in_time(void **state) {
     expect_no_more_use("too long");
 }
 
+static void note_signal(int number) {
+    (void)number;
+}
+
+/* From now on a signal comes every few milliseconds, and interrupts every system call; 0: no more.
+ */
+static void signal_every_ms(unsigned ms) {
+    const struct sigaction action = {.sa_handler = note_signal}; /* no SA_RESTART */
+    const struct timeval interval = {0, ms * 1000};
+    const struct itimerval timer = {interval, interval};
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
+}
+
+static void signals_do_not_make_a_wait_longer(void **state) {
+    (void)state;
+    char error[STAYD_ERROR_MAX];
+    signal_every_ms(5);
+    client = stayd_open(server.url, TIMEOUT_MS, error); /* nobody takes it from the queue */
+    assert_non_null(client);
+    expect_no_more_use("too long");
+    signal_every_ms(0);
+}
+
+static void a_full_queue_is_waited_for_in_spite_of_signals(void **state) {
+    (void)state;
+    int waiting[16];
+    unsigned count = 0;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, strchr(server.url, ':') + 3);
+    bool full = false;
+    while (!full && count < 16) {
+        waiting[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        full = connect(waiting[count++], (struct sockaddr *)&address, sizeof address) != 0;
+    }
+    assert_true(full);
+    char error[STAYD_ERROR_MAX];
+    signal_every_ms(5);
+    assert_null(stayd_open(server.url, TIMEOUT_MS, error));
+    assert_non_null(strstr(error, "too long"));
+    close(accept(server.listening, NULL, NULL));
+    client = stayd_open(server.url, TIMEOUT_MS, error);
+    assert_non_null(client);
+    signal_every_ms(0);
+    while (count > 0) {
+        close(waiting[--count]);
+    }
+}
+
+static void signals_do_not_break_a_connect_over_tcp(void **state) {
+    (void)state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listening = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listening, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(listening, 64), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &size), 0);
+    char url[64];
+    char error[STAYD_ERROR_MAX];
+    snprintf(url, sizeof url, "memcached://127.0.0.1:%u/", ntohs(address.sin_port));
+    signal_every_ms(1);
+    for (int i = 0; i < 50; i++) {
+        struct stayd *over_tcp = stayd_open(url, TIMEOUT_MS, error);
+        assert_non_null(over_tcp);
+        stayd_close(over_tcp);
+    }
+    signal_every_ms(0);
+    close(listening);
+    assert_null(stayd_open(url, TIMEOUT_MS, error));
+    assert_non_null(strstr(error, "refused"));
+}
+
 static void a_server_that_speaks_otherwise_is_disconnected(void **state) {
     (void)state;
     answer("get k\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -294,6 +369,9 @@ int main(void) {
         WITH_SERVER(a_flush_is_one_word),
         WITH_SERVER(a_server_that_closes_is_disconnected),
         WITH_SERVER(a_server_that_says_nothing_is_given_up_in_time),
+        WITH_SERVER(signals_do_not_make_a_wait_longer),
+        WITH_SERVER(a_full_queue_is_waited_for_in_spite_of_signals),
+        cmocka_unit_test(signals_do_not_break_a_connect_over_tcp),
         WITH_SERVER(a_server_that_speaks_otherwise_is_disconnected),
         WITH_SERVER(a_value_of_another_length_is_disconnected),
         WITH_SERVER(a_length_that_cannot_be_is_disconnected),
