@@ -108,7 +108,12 @@ bool copy_finish(struct copy *copy, char error[POOL_ERROR_MAX]) {
     if (fsync(copy->file) != 0) {
         return copy_fail(copy, "bring to the disk", errno, error);
     }
-    if (rename(copy->passing, copy->path) != 0) {
+    unsigned flags = copy->first ? RENAME_NOREPLACE : 0;
+    bool renamed = renameat2(AT_FDCWD, copy->passing, AT_FDCWD, copy->path, flags) == 0;
+    if (!renamed && errno == EINVAL && copy->first) { /* a file system that has no such flag */
+        renamed = link(copy->passing, copy->path) == 0 && unlink(copy->passing) == 0;
+    }
+    if (!renamed) {
         return copy_explain(error, "cannot rename %s to %s: %s", copy->passing, copy->path,
                             strerror(errno));
     }

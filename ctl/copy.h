@@ -10,7 +10,8 @@
 #include <stdbool.h>
 
 struct copy {
-    int file; /* -1: none */
+    int file;   /* -1: none */
+    bool first; /* to be set by the caller: there is no file of that name that it may replace */
     const char *path;
     char passing[PATH_MAX];
 };
@@ -30,7 +31,8 @@ enum copy_end copy_write(struct copy *copy, struct inspect *source, uint64_t seq
                          const char *what, bool (*go_on)(void *context), void *context,
                          char error[POOL_ERROR_MAX]);
 
-/* Brings it to the disk and gives it its name, whatever has that. False with the reason. */
+/* Brings it to the disk and gives it its name, whatever has that, unless it is to be the first.
+ * False with the reason. */
 bool copy_finish(struct copy *copy, char error[POOL_ERROR_MAX]);
 
 /* Removes what has not been finished. Accepts COPY_NONE. */

@@ -148,6 +148,7 @@ static bool restore_set_owner(const struct restore *restore, int file) {
 static int restore_copy(struct restore *restore) {
     char error[POOL_ERROR_MAX];
     struct copy copy = COPY_NONE;
+    copy.first = restore->replaced < 0; /* a daemon may make its file meanwhile */
     bool done =
         copy_begin(&copy, restore->path, restore->source, error) &&
         copy_write(&copy, restore->source, UINT64_MAX, "restore", NULL, NULL, error) == COPY_DONE;

@@ -157,6 +157,7 @@ static enum status mapping_check_data(struct mapping *mapping, const char *path,
     return STATUS_OK;
 }
 
+/* NOT_FOUND: another file has the path by now. */
 static enum status mapping_open_existing(struct mapping *mapping, const char *path,
                                          const struct pool_options *options, char *error) {
     if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {
@@ -177,6 +178,12 @@ static enum status mapping_open_existing(struct mapping *mapping, const char *pa
     if (!S_ISREG(status.st_mode)) {
         mapping_explain(error, "%s is not a regular file; it is left as it is", path);
         return mapping_refuse(mapping);
+    }
+    struct stat named;
+    if (stat(path, &named) != 0 || named.st_dev != status.st_dev || named.st_ino != status.st_ino) {
+        /* `stayctl restore` has put another file there between the open and the lock. */
+        mapping_finish(mapping);
+        return STATUS_NOT_FOUND;
     }
     struct layout_data_header found = {0};
     ssize_t length = pread(mapping->file, &found, sizeof found, 0);
@@ -320,11 +327,18 @@ enum status mapping_open_data(struct mapping *mapping, const struct pool_options
         mapping_explain(error, "data_dir is too long a path");
         return STATUS_INVALID;
     }
-    *mapping = MAPPING_NONE;
     *created = false;
-    mapping->file = open(path, O_RDWR | O_CLOEXEC);
-    if (mapping->file >= 0) {
-        return mapping_open_existing(mapping, path, options, error);
+    enum status status = STATUS_NOT_FOUND;
+    while (status == STATUS_NOT_FOUND) {
+        *mapping = MAPPING_NONE;
+        mapping->file = open(path, O_RDWR | O_CLOEXEC);
+        if (mapping->file < 0) {
+            break;
+        }
+        status = mapping_open_existing(mapping, path, options, error);
+    }
+    if (status != STATUS_NOT_FOUND) {
+        return status;
     }
     if (errno != ENOENT) {
         return mapping_fail(mapping, error, "open", path);

@@ -57,13 +57,17 @@ bool pool_options_check(const struct pool_options *options, char error[POOL_ERRO
         snprintf(error, POOL_ERROR_MAX, "item_max must be from 1K to 128M");
         return false;
     }
+    if (options->memory_bytes > POOL_MEMORY_LIMIT) {
+        snprintf(error, POOL_ERROR_MAX, "memory must be at most 1024G");
+        return false;
+    }
     if (!pool_plan(options, &header)) {
         unsigned long long least_kib =
             (options->item_max_bytes + UINT64_C(4096) + POOL_SEGMENT_MIN) * POOL_SEGMENTS_MIN /
             1024;
         snprintf(error, POOL_ERROR_MAX,
                  "memory does not go with item_max: for items of up to %lu bytes it must be at "
-                 "least %lluK (and at most 1024G)",
+                 "least %lluK",
                  (unsigned long)options->item_max_bytes, least_kib);
         return false;
     }

@@ -29,6 +29,7 @@ enum {
 };
 
 #define POOL_ITEM_MAX_LIMIT (UINT32_C(128) << 20) /* the largest item_max, as memcached's */
+#define POOL_MEMORY_LIMIT (UINT64_C(1024) << 30)  /* the largest memory */
 
 enum pool_fsync { POOL_FSYNC_NO, POOL_FSYNC_EVERYSEC, POOL_FSYNC_ALWAYS };
 

@@ -1,0 +1,77 @@
+/* Opening a pool: which file it gets, and how much it may be asked for. */
+#include "store_support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct store store;
+static char replacement[160]; /* takes the data file's name as soon as that is being locked */
+
+/* In front of the C library's. */
+int flock(int file, int operation) {
+    if (replacement[0] != '\0') {
+        EXPECT(rename(replacement, store.data_path) == 0);
+        replacement[0] = '\0';
+    }
+    return (int)syscall(SYS_flock, file, operation);
+}
+
+static int setup(void **state) {
+    (void)state;
+    struct pool_options options = store_options(32);
+    options.persist = true;
+    store_begin(&store, options);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    store_end(&store);
+    return 0;
+}
+
+/* As `stayctl restore` may do it between the open and the lock. */
+static void a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used(void **state) {
+    (void)state;
+    char command[512];
+    EXPECT(store_set(&store, "k", "restored", 0) == STATUS_OK);
+    store_close(&store);
+    snprintf(command, sizeof command, "cp %s %s.copy", store.data_path, store.data_path);
+    EXPECT(system(command) == 0);
+    store_open(&store);
+    EXPECT(store_set(&store, "k", "replaced", 0) == STATUS_OK);
+    store_close(&store);
+    snprintf(replacement, sizeof replacement, "%s.copy", store.data_path);
+    store_open(&store);
+    expect_there(&store, "k", "restored");
+    EXPECT(store_set(&store, "k", "later", 0) == STATUS_OK);
+    store_reopen(&store);
+    expect_there(&store, "k", "later");
+}
+
+static void more_memory_than_there_can_be_is_refused(void **state) {
+    (void)state;
+    char error[POOL_ERROR_MAX];
+    struct pool_options options = store.options;
+    for (uint32_t item_max = 1 << 10; item_max <= POOL_ITEM_MAX_LIMIT; item_max *= 2) {
+        options.item_max_bytes = item_max;
+        options.memory_bytes = UINT64_C(1024) << 30;
+        EXPECT(pool_options_check(&options, error));
+        options.memory_bytes++;
+        EXPECT(!pool_options_check(&options, error));
+        EXPECT(strstr(error, "1024G") != NULL);
+    }
+}
+
+#define POOL_OPEN_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        POOL_OPEN_TEST(a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used),
+        POOL_OPEN_TEST(more_memory_than_there_can_be_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
