@@ -14,6 +14,7 @@ enum status {
     STATUS_NON_NUMERIC, /* arithmetic on a value that is not a decimal number below 2^64 */
     STATUS_READ_ONLY,   /* the pool takes no writes since its file failed */
     STATUS_INVALID,     /* input that no rule allows */
+    STATUS_NEEDS_ROOM,  /* nothing is done: the request is to be run again (store/room.h) */
     STATUS_IO,          /* the operating system refused; the message says what */
 };
 

@@ -261,6 +261,14 @@ static enum connection_next connection_await_verdict(const struct connection *co
     return connection->broken ? CONNECTION_END : CONNECTION_JUDGED;
 }
 
+bool connection_may_have_room(const struct connection *connection) {
+    return pool_has_told(connection->proto.pool, connection->room_turn);
+}
+
+void connection_refuse_room(struct connection *connection) {
+    connection->proto.refuses_room = true;
+}
+
 /* Says what comes next, once nothing is left to do in this turn. */
 static enum connection_next connection_rest(struct connection *connection) {
     if (connection_has_output(connection) || connection->read_waits_to_write) {
@@ -268,6 +276,10 @@ static enum connection_next connection_rest(struct connection *connection) {
     }
     if (connection->check != NULL) {
         return connection_await_verdict(connection);
+    }
+    if (connection->needs_room && !connection->proto.refuses_room &&
+        !connection_may_have_room(connection)) {
+        return CONNECTION_PARKED;
     }
     if (!connection->closing) {
         if (connection->input_runnable || connection->readable) {
@@ -343,6 +355,7 @@ static enum connection_next connection_refuse_input(struct connection *connectio
     }
     connection_release_input(connection);
     connection->input_runnable = false;
+    connection->needs_room = false;
     connection->closing = true;
     struct buffer *replies = &loan->replies;
     if (!proto_refuse_input(&connection->proto, replies)) {
@@ -392,7 +405,8 @@ void connection_take_verdict(struct connection *connection, enum auth_verdict ve
 
 /* One step of connection_answer: `input` is what is left of it. */
 static enum proto_next connection_process(struct connection *connection,
-                                          struct connection_loan *loan, struct bytes *input) {
+                                          struct connection_loan *loan, struct bytes *input,
+                                          bool *advanced) {
     if (connection->verdict != AUTH_NONE) {
         return connection_finish_login(connection, loan, connection->verdict);
     }
@@ -400,6 +414,11 @@ static enum proto_next connection_process(struct connection *connection,
     enum proto_next next = proto_process(&connection->proto, loan->store, *input, &consumed,
                                          &connection->input_wanted, &loan->replies);
     assert(consumed <= input->size);
+    connection->needs_room = next == PROTO_NEEDS_ROOM;
+    if (connection->needs_room) {
+        connection->room_turn = loan->store->room_turn;
+    }
+    *advanced = *advanced || consumed > 0;
     *input = bytes_from(input->data + consumed, input->size - consumed);
     return next == PROTO_LOGIN ? connection_begin_login(connection, loan) : next;
 }
@@ -410,9 +429,10 @@ static enum connection_next connection_answer(struct connection *connection,
                                               bool *progress) {
     enum proto_next next;
     size_t turn_bytes = 0;
+    bool advanced = false;
     connection->proto.turn_left = connection->proto.service->server->requests_per_turn;
     do {
-        next = connection_process(connection, loan, &input);
+        next = connection_process(connection, loan, &input, &advanced);
         turn_bytes += loan->replies.size;
         if (!connection_hold_replies(connection, loan) ||
             !connection_send_replies(connection, loan, progress)) {
@@ -421,7 +441,9 @@ static enum connection_next connection_answer(struct connection *connection,
     } while (next == PROTO_FLUSH && connection->ticket == 0 && !connection_has_output(connection) &&
              turn_bytes < CONNECTION_TURN_BYTES && connection->proto.turn_left > 0);
 
-    connection->input_runnable = next == PROTO_FLUSH || next == PROTO_LOGIN;
+    connection->input_runnable =
+        next == PROTO_FLUSH || next == PROTO_LOGIN || next == PROTO_NEEDS_ROOM;
+    *progress = *progress || advanced;
     connection->closing = next == PROTO_CLOSE;
     loan->yields += next == PROTO_FLUSH && connection->proto.turn_left == 0;
     if (!connection_keep_input(connection, input)) {

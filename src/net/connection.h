@@ -14,6 +14,9 @@
  * With `fsync = always` the replies to a batch that wrote something are output too, until the pool
  * says that it is on the disk. Meanwhile nothing is read, so replies stay in order.
  *
+ * A request that finds no room in a full pool is parked: it stays in the input, the replies before
+ * it go out, nothing is read, and it is run again when the pool tells (store/room.h).
+ *
  * While a verdict on a login is awaited (auth.h), what follows the login stays in the input, and
  * nothing is read.
  *
@@ -54,6 +57,8 @@ enum connection_next {
     CONNECTION_READY,   /* there is more to do: serve again after the others */
     CONNECTION_STALLED, /* serve again when the socket is writable */
     CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
+    CONNECTION_PARKED,  /* its next request waits for room in the pool: serve again when that has
+                         * told,  or once connection_refuse_room has been called */
     CONNECTION_JUDGED,  /* a verdict on its login is awaited: serve again when it is there */
     CONNECTION_LINGER,  /* all is said: serve again when readable, until the client closes too */
     CONNECTION_END      /* destroy it */
@@ -97,6 +102,8 @@ struct connection {
     size_t output_sent;        /* of output's bytes */
     struct auth_check *check;  /* a verdict is awaited; NULL: none */
     enum auth_verdict verdict; /* is there, and its login not yet answered */
+    bool needs_room;           /* what is in `input` begins with a request that is parked */
+    uint64_t room_turn;        /* of the pool when it was (pool.h) */
     uint64_t ticket;           /* the output must not go before this is done (pool.h); 0: it may */
 };
 
@@ -107,6 +114,12 @@ struct connection *connection_create(int fd, const struct listener *listener,
 
 /* The verdict that was awaited is there. */
 void connection_take_verdict(struct connection *connection, enum auth_verdict verdict);
+
+/* Whether the pool has told since the connection was parked. */
+bool connection_may_have_room(const struct connection *connection);
+
+/* The request that is parked has waited for long enough: it is refused when it is served next. */
+void connection_refuse_room(struct connection *connection);
 
 /* Closes the socket. Accepts NULL. In no list any more. */
 void connection_destroy(struct connection *connection);

@@ -13,6 +13,8 @@ enum {
     WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a replies buffer that has grown beyond is freed */
     WORKER_SCAN_MS = 500,                /* between two looks at the deadlines */
     WORKER_LINGER_MS = 2000,
+    WORKER_ROOM_MS =
+        3000, /* that a request may wait for room: less than clients wait for replies */
     WORKER_IDLE_SCAN_MS = 1000, /* between two looks for idle connections, at least */
     WORKER_STOP_MS = 2000
 };
@@ -68,6 +70,8 @@ static uint32_t worker_get_patience_ms(const struct worker *worker,
         return worker->options->send_timeout_ms;
     case CONNECTION_LINGER:
         return WORKER_LINGER_MS;
+    case CONNECTION_PARKED:
+        return WORKER_ROOM_MS;
     case CONNECTION_IDLE:
         return proto_is_admitted(&connection->proto) ? 0 : worker->options->send_timeout_ms;
     default:
@@ -85,7 +89,8 @@ static void worker_set_deadline(struct worker *worker, struct connection *connec
         list_remove(&connection->waited);
         return;
     }
-    bool moves = progress && (next == CONNECTION_STALLED || next == CONNECTION_PARTIAL);
+    bool moves = progress && (next == CONNECTION_STALLED || next == CONNECTION_PARTIAL ||
+                              next == CONNECTION_PARKED);
     if (worker_get_next(connection) != next || moves || list_is_empty(&connection->waited)) {
         uint64_t begun_ms = next == CONNECTION_IDLE ? connection->given_ms : worker->now_ms;
         connection->deadline_ms = begun_ms + patience_ms;
@@ -148,6 +153,10 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
         list_append(&worker->held, &connection->ready);
         return;
     }
+    if (next == CONNECTION_PARKED) {
+        list_append(&worker->parked, &connection->ready);
+        return;
+    }
     if (next == CONNECTION_READY || (next == CONNECTION_LINGER && connection->readable)) {
         worker_make_ready(worker, connection);
     }
@@ -160,6 +169,23 @@ static void worker_release_held(struct worker *worker) {
         list_remove(&connection->ready);
         list_append(&worker->ready, &connection->ready);
     }
+}
+
+/* A pool has told that there may be room: those who wait for it come before all others. */
+static void worker_release_parked(struct worker *worker) {
+    struct list released;
+    struct list *next;
+    list_init(&released);
+    for (struct list *link = worker->parked.next; link != &worker->parked; link = next) {
+        struct connection *connection = list_entry(link, struct connection, ready);
+        next = link->next;
+        if (connection_may_have_room(connection)) {
+            list_remove(&connection->ready);
+            list_append(&released, &connection->ready);
+        }
+    }
+    list_move_all(&released, &worker->ready);
+    list_move_all(&worker->ready, &released);
 }
 
 /* Logins have been judged. */
@@ -217,6 +243,13 @@ static void worker_check_deadlines(struct worker *worker) {
             list_remove(&connection->waited); /* it has logged in meanwhile */
             continue;
         }
+        if (last == CONNECTION_PARKED) {
+            connection_refuse_room(connection);
+            list_remove(&connection->waited);
+            list_remove(&connection->ready);
+            list_append(&worker->ready, &connection->ready);
+            continue;
+        }
         worker_log_deadline(last);
         worker_close(worker, connection, "error");
     }
@@ -268,6 +301,7 @@ static void worker_note_event(struct worker *worker, const struct epoll_event *e
     if (connection == NULL) {
         worker_take_given(worker);
         worker_release_held(worker);
+        worker_release_parked(worker);
         worker_take_verdicts(worker);
         worker_serve_watchers(worker);
         return;
@@ -328,6 +362,7 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
 static void worker_finish_connections(struct worker *worker) {
     worker_take_given(worker);
     worker_release_held(worker); /* the wake-up may have been a sync's */
+    worker_release_parked(worker);
     worker_take_verdicts(worker);
     struct list *next;
     for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
@@ -404,9 +439,11 @@ struct worker *worker_create(const struct worker_options *options, unsigned inde
     list_init(&worker->ready);
     list_init(&worker->waited);
     list_init(&worker->held);
+    list_init(&worker->parked);
     list_init(&worker->watching);
     pthread_mutex_init(&worker->connections_lock, NULL);
     store_thread_init(&worker->store, options->grace, index);
+    worker->store.patience = STORE_PARKS;
     worker->loan.store = &worker->store;
     worker->loan.input_bytes = WORKER_INPUT_BYTES;
     worker->loan.input = malloc(WORKER_INPUT_BYTES);

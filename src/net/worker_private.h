@@ -36,6 +36,7 @@ struct worker {
     struct list ready;     /* to be served in this batch */
     struct list waited;   /* whose clients have a deadline: stalled, lingering, not logged in ... */
     struct list held;     /* waiting for a sync */
+    struct list parked;   /* with a request that waits for room, longest first */
     struct list watching; /* whose clients watch; may be in the others as well */
     uint64_t scanned_ms;
     struct connection_loan loan;

@@ -22,20 +22,21 @@ static void worker_wake_watchers(void *context) {
     inbox_wake(&worker->given);
 }
 
-/* Called by the pools' sync threads. */
-static void workers_note_sync(void *context) {
+/* Called by the pools' own threads: there may have been a sync, or room. */
+static void workers_note_pool(void *context) {
     struct workers *workers = context;
     for (unsigned i = 0; i < workers->count; i++) {
         inbox_wake(&workers->workers[i]->given);
     }
 }
 
-static void workers_watch_syncs(struct workers *workers, bool watch) {
+static void workers_watch_pools(struct workers *workers, bool watch) {
     for (unsigned i = 0; i < workers->options.pool_count; i++) {
         struct pool *pool = workers->options.pools[i];
         if (pool_get_options(pool)->persist) {
-            pool_set_sync_notify(pool, watch ? workers_note_sync : NULL, workers);
+            pool_set_sync_notify(pool, watch ? workers_note_pool : NULL, workers);
         }
+        pool_set_room_notify(pool, watch ? workers_note_pool : NULL, workers);
     }
 }
 
@@ -48,6 +49,7 @@ static const char *worker_describe_state(enum connection_next next) {
     case CONNECTION_STALLED:
         return "conn_mwrite";
     case CONNECTION_HELD:
+    case CONNECTION_PARKED:
     case CONNECTION_JUDGED:
         return "conn_io_queue";
     case CONNECTION_LINGER:
@@ -131,7 +133,7 @@ struct workers *workers_start(const struct worker_options *options, char error[W
         pthread_setname_np(worker->thread, name);
         workers->workers[workers->count++] = worker;
     }
-    workers_watch_syncs(workers, true);
+    workers_watch_pools(workers, true);
     return workers;
 }
 
@@ -172,7 +174,7 @@ void workers_stop(struct workers *workers) {
     for (unsigned i = 0; i < workers->count; i++) {
         pthread_join(workers->workers[i]->thread, NULL);
     }
-    workers_watch_syncs(workers, false); /* only now: replies were waiting for them */
+    workers_watch_pools(workers, false); /* only now: replies were waiting for them */
     for (unsigned i = 0; i < workers->count; i++) {
         worker_destroy(workers->workers[i]);
     }

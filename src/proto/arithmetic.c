@@ -48,6 +48,9 @@ enum request_end arithmetic_run(struct request *request, unsigned variant) {
     uint64_t number = 0;
     enum status status =
         pool_arithmetic(request->pool, request->thread, key, &arithmetic, &number, NULL);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     event_change(request->connection, request->thread, key, status, false);
     arithmetic_reply(request, status, number);
     return REQUEST_DONE;

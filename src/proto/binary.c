@@ -165,5 +165,9 @@ enum request_end binary_run(struct request *request) {
     if ((command->shape & BINARY_VALUE_DROPPED) != 0) {
         request->progress->skip_bytes = binary.value_size;
     }
-    return command->run(&binary);
+    enum request_end end = command->run(&binary);
+    if (end == REQUEST_NEEDS_ROOM) {
+        request->progress->skip_bytes = 0; /* it begins again at its header */
+    }
+    return end;
 }

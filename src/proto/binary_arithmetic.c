@@ -22,6 +22,9 @@ enum request_end binary_arithmetic_run(struct binary_request *binary) {
     struct pool_fetched fetched;
     enum status status = pool_arithmetic(request->pool, request->thread, binary->key, &arithmetic,
                                          &number, &fetched);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     event_change(request->connection, request->thread, binary->key, status,
                  status == STATUS_OK && fetched.created);
     if (status != STATUS_OK) {

@@ -87,6 +87,9 @@ enum binary_status binary_status_of(enum status status) {
 }
 
 enum request_end binary_finish(struct binary_request *binary, enum status status, uint64_t cas) {
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     if (status == STATUS_OK) {
         binary_reply_ok(binary, cas);
     } else {

@@ -67,6 +67,9 @@ enum request_end binary_retrieval_run(struct binary_request *binary) {
     } else {
         status = pool_get(request->pool, request->thread, binary->key, &fetched.item);
     }
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     event_get(request->connection, binary->key, status == STATUS_OK ? &fetched.item : NULL);
     switch (status) {
     case STATUS_OK:

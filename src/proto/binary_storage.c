@@ -65,6 +65,9 @@ enum request_end binary_storage_run(struct binary_request *binary) {
     struct item item;
     enum status status =
         event_store(request->connection, request->thread, binary->key, &store, command, &item);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     if (status == STATUS_OK) {
         binary_reply_ok(binary, item.cas);
         return REQUEST_DONE;

@@ -117,6 +117,9 @@ enum status event_note_store(struct proto_connection *connection, struct store_t
     struct item item = {0};
     struct item *stored = result != NULL ? result : &item;
     enum status status = pool_store(connection->pool, thread, key, store, stored);
+    if (status == STATUS_NEEDS_ROOM) {
+        return status; /* to be told when it is done */
+    }
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count(service->prefixes, key, PREFIX_SETS);
     }
@@ -150,6 +153,9 @@ enum status event_delete(struct proto_connection *connection, struct store_threa
     size_t size = before.item.value.size; /* the item itself is not valid after a write */
     unsigned class = before.ttl_class < POOL_TTL_CLASSES ? before.ttl_class + 1 : 0;
     enum status status = pool_delete(connection->pool, thread, key, delete);
+    if (status == STATUS_NEEDS_ROOM) {
+        return status;
+    }
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count(service->prefixes, key, PREFIX_DELETES);
     }

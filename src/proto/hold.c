@@ -17,7 +17,8 @@ static void hold_reply(struct request *request, enum status status, uint64_t num
 
 static void hold_begin(struct request *request, uint32_t lease_ms) {
     uint64_t number = 0;
-    enum status status = pool_hold(request->pool, request->thread, lease_ms, &number);
+    uint64_t asker = (uint64_t)request->connection->fd + 1; /* open, so it is nobody else's */
+    enum status status = pool_hold(request->pool, asker, lease_ms, &number);
     if (status == STATUS_NOT_FOUND) {
         reply_text(request, "BUSY\r\n");
     } else {

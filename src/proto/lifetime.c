@@ -20,6 +20,9 @@ enum request_end touch_run(struct request *request, unsigned variant) {
     } else {
         struct pool_fetched fetched;
         enum status status = pool_fetch(request->pool, request->thread, key, &fetch, &fetched);
+        if (status == STATUS_NEEDS_ROOM) {
+            return REQUEST_NEEDS_ROOM;
+        }
         event_change(request->connection, request->thread, key, status, false);
         const char *failure =
             status == STATUS_NOT_FOUND ? REPLY_NOT_FOUND : reply_of_failure(status);
@@ -61,6 +64,9 @@ enum request_end delete_run(struct request *request, unsigned variant) {
         return REQUEST_DONE;
     }
     enum status status = event_delete(request->connection, request->thread, key, NULL, false);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     const char *failure = status == STATUS_NOT_FOUND ? REPLY_NOT_FOUND : reply_of_failure(status);
     reply_text(request, status == STATUS_OK ? "DELETED\r\n" : failure);
     return REQUEST_DONE;
@@ -96,6 +102,9 @@ enum request_end flush_run(struct request *request, unsigned variant) {
     }
     enum status status =
         pool_flush(request->pool, request->thread, when_s > now_s ? when_s : now_s);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     reply_text(request, status == STATUS_OK ? "OK\r\n" : reply_of_failure(status));
     return REQUEST_DONE;
 }

@@ -82,4 +82,12 @@ char *meta_put_flags(char *at, const struct meta *meta, uint64_t which,
 /* A reply that is a code, the flags k and O, and a line end. */
 void meta_reply_code(struct request *request, const struct meta *meta, const char *code);
 
+/* Counts a meta command that has ended like this; one that is parked, when it is run again. */
+static inline enum request_end meta_count(struct request *request, enum request_end end) {
+    if (end != REQUEST_NEEDS_ROOM) {
+        pool_count(request->pool, request->thread, POOL_CMD_META);
+    }
+    return end;
+}
+
 #endif

@@ -88,9 +88,7 @@ static void meta_arithmetic_reply(struct request *request, const struct meta *me
     }
 }
 
-enum request_end meta_arithmetic_run(struct request *request, unsigned variant) {
-    (void)variant;
-    pool_count(request->pool, request->thread, POOL_CMD_META);
+static enum request_end meta_arithmetic_answer(struct request *request) {
     struct meta meta;
     bool decrement = false;
     const char *fault = meta_arithmetic_read(request, &meta, &decrement);
@@ -116,8 +114,16 @@ enum request_end meta_arithmetic_run(struct request *request, unsigned variant) 
     struct pool_fetched result;
     enum status status =
         pool_arithmetic(request->pool, request->thread, meta.key, &arithmetic, &number, &result);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     event_change(request->connection, request->thread, meta.key, status,
                  status == STATUS_OK && result.created);
     meta_arithmetic_reply(request, &meta, status, number, &result);
     return REQUEST_DONE;
+}
+
+enum request_end meta_arithmetic_run(struct request *request, unsigned variant) {
+    (void)variant;
+    return meta_count(request, meta_arithmetic_answer(request));
 }

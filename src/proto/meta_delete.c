@@ -19,9 +19,7 @@ static const char *meta_delete_read(struct request *request, struct meta *meta) 
     return meta->opaque_too_long ? META_OPAQUE_TOO_LONG : NULL;
 }
 
-enum request_end meta_delete_run(struct request *request, unsigned variant) {
-    (void)variant;
-    pool_count(request->pool, request->thread, POOL_CMD_META);
+static enum request_end meta_delete_answer(struct request *request) {
     struct meta meta;
     const char *fault = meta_delete_read(request, &meta);
     if (fault != NULL) {
@@ -41,6 +39,8 @@ enum request_end meta_delete_run(struct request *request, unsigned variant) {
     enum status status =
         event_delete(request->connection, request->thread, meta.key, &delete, true);
     switch (status) {
+    case STATUS_NEEDS_ROOM:
+        return REQUEST_NEEDS_ROOM;
     case STATUS_OK:
         if (!meta_has(&meta, 'q')) {
             meta_reply_code(request, &meta, "HD");
@@ -57,4 +57,9 @@ enum request_end meta_delete_run(struct request *request, unsigned variant) {
         break;
     }
     return REQUEST_DONE;
+}
+
+enum request_end meta_delete_run(struct request *request, unsigned variant) {
+    (void)variant;
+    return meta_count(request, meta_delete_answer(request));
 }

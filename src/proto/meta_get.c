@@ -77,9 +77,7 @@ static bool meta_get_reply_item(struct request *request, const struct meta *meta
     return true;
 }
 
-enum request_end meta_get_run(struct request *request, unsigned variant) {
-    (void)variant;
-    pool_count(request->pool, request->thread, POOL_CMD_META);
+static enum request_end meta_get_answer(struct request *request) {
     struct meta meta;
     const char *fault = meta_get_read(request, &meta);
     if (fault != NULL) {
@@ -88,6 +86,9 @@ enum request_end meta_get_run(struct request *request, unsigned variant) {
     }
     struct pool_fetched fetched;
     enum status status = meta_get_fetch(request, &meta, &fetched);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     event_get(request->connection, meta.key,
               status == STATUS_OK && !fetched.created ? &fetched.item : NULL);
     if (status == STATUS_NOT_FOUND) {
@@ -104,4 +105,9 @@ enum request_end meta_get_run(struct request *request, unsigned variant) {
     shown.created = fetched.created;
     shown.expiry_s = fetched.created ? 0 : fetched.expiry_before_s;
     return meta_get_reply_item(request, &meta, &fetched, &shown) ? REQUEST_DONE : REQUEST_CLOSES;
+}
+
+enum request_end meta_get_run(struct request *request, unsigned variant) {
+    (void)variant;
+    return meta_count(request, meta_get_answer(request));
 }

@@ -129,11 +129,14 @@ static enum event_command meta_set_command(const struct meta *meta,
     return meta_has(meta, 'C') && store->mode == POOL_SET ? EVENT_CAS : commands[store->mode];
 }
 
-static void meta_set_store(struct request *request, const struct meta *meta,
-                           const struct pool_store *store) {
+static enum request_end meta_set_store(struct request *request, const struct meta *meta,
+                                       const struct pool_store *store) {
     struct item item = {0};
     enum status status = event_store(request->connection, request->thread, meta->key, store,
                                      meta_set_command(meta, store), &item);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     const char *code = meta_set_code(status, store);
     if (code == NULL) {
         reply_text(request, reply_of_failure(status));
@@ -145,6 +148,7 @@ static void meta_set_store(struct request *request, const struct meta *meta,
     } else if (!meta_has(meta, 'q')) {
         meta_set_reply(request, meta, code, item.cas);
     }
+    return REQUEST_DONE;
 }
 
 enum request_end meta_set_run(struct request *request, unsigned variant) {
@@ -171,7 +175,9 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
         reply_text(request, REPLY_BAD_CHUNK);
         break;
     case STORAGE_VALUE_WHOLE:
-        meta_set_store(request, &meta, &store);
+        if (meta_set_store(request, &meta, &store) == REQUEST_NEEDS_ROOM) {
+            return REQUEST_NEEDS_ROOM;
+        }
         break;
     }
     pool_count(request->pool, request->thread, POOL_CMD_META);

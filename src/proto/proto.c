@@ -272,6 +272,15 @@ static unsigned proto_begin_requests(const struct request *request) {
     return requests;
 }
 
+/* The request that was parked is done with; those behind it have not waited. */
+static void proto_end_wait(struct request *request) {
+    request->connection->needs_room = false;
+    request->connection->refuses_room = false;
+    if (request->thread->patience != STORE_WAITS) {
+        request->thread->patience = STORE_PARKS;
+    }
+}
+
 /* After PROTO_READ, what is consumed ends at request->next, or at request->start if that waits. */
 static enum proto_next proto_run(struct request *request) {
     unsigned requests_ahead = 0;
@@ -295,9 +304,17 @@ static enum proto_next proto_run(struct request *request) {
         if (!reply_reserve(request->replies, 0)) {
             return PROTO_CLOSE;
         }
-        switch (proto_step(request)) {
+        enum request_end end = proto_step(request);
+        if (request->connection->needs_room && end != REQUEST_NEEDS_ROOM) {
+            proto_end_wait(request);
+        }
+        switch (end) {
         case REQUEST_DONE:
             break;
+        case REQUEST_NEEDS_ROOM:
+            request->next = request->start;
+            request->connection->needs_room = true;
+            return PROTO_NEEDS_ROOM;
         case REQUEST_WAITS:
             request->next = request->start;
             return PROTO_READ;
@@ -329,7 +346,13 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         .next = input.data,
         .end = input.data + input.size,
     };
+    if (connection->needs_room) {
+        thread->patience = connection->refuses_room ? STORE_REFUSES : STORE_PARKS_AGAIN;
+    }
     enum proto_next next = proto_run(&request);
+    if (thread->patience != STORE_WAITS) {
+        thread->patience = STORE_PARKS;
+    }
     *consumed = (size_t)(request.next - input.data);
     *wanted = request.wanted;
     return next;

@@ -63,6 +63,7 @@ struct proto_connection {
     struct proto_service *service;
     struct pool *pool;  /* the service's */
     uint32_t turn_left; /* requests that may still be answered before others have their turn */
+    bool refuses_room; /* the caller's to set after PROTO_NEEDS_ROOM: the request waits no longer */
     struct proto_login login; /* after PROTO_LOGIN: in the consumed input, until it is gone */
 
     /* The caller's to set before the first request, for `watch`; may be left out. `fd`: the
@@ -79,6 +80,7 @@ struct proto_connection {
     bool evict;
     bool admitted;     /* logged in, or no login is needed */
     bool login_is_out; /* a verdict is awaited */
+    bool needs_room;   /* the request that begins the input has been parked */
     struct proto_progress {
         enum proto_protocol {
             PROTO_UNDECIDED, /* nothing has come yet */
@@ -132,7 +134,10 @@ enum proto_next {
                   * more input if need be */
     PROTO_LOGIN, /* find out whether `login` is right, say so to proto_finish_login, then call
                   * again, without more input if need be; the replies so far may go out before */
-    PROTO_CLOSE, /* send the replies, then close the connection */
+    PROTO_NEEDS_ROOM, /* the next request has to wait until its pool has room: call again, without
+                       * more input if need be, once pool_has_told since the thread's room_turn, or
+                       * with `refuses_room` set; the replies so far may go out before */
+    PROTO_CLOSE,      /* send the replies, then close the connection */
 };
 
 /* Answers the requests at the front of `input`; the replies are appended to `replies`. `*consumed`

@@ -14,8 +14,10 @@
 #include "proto/proto.h"
 
 enum request_end {
-    REQUEST_DONE,    /* answered; the following request begins at `next` */
-    REQUEST_WAITS,   /* nothing is done yet: it needs `wanted` bytes, counted from `start` */
+    REQUEST_DONE,       /* answered; the following request begins at `next` */
+    REQUEST_WAITS,      /* nothing is done yet: it needs `wanted` bytes, counted from `start` */
+    REQUEST_NEEDS_ROOM, /* nothing is done yet, or nothing before `start`: the pool has no room. To
+                         * be run again from there. */
     REQUEST_PAUSED,  /* some of its keys are answered: go on at `next` once the replies are sent */
     REQUEST_LOGIN,   /* the connection's `login` is to be judged before the following request */
     REQUEST_WATCHES, /* answered, and from now on the connection has a watcher and only listens */

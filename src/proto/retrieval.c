@@ -64,6 +64,9 @@ static enum status retrieval_answer_key(struct request *request, struct bytes ke
         status = pool_fetch(
             request->pool, request->thread, key,
             &(struct pool_fetch){.touch = true, .touch_expiry_s = retrieval->expiry_s}, &fetched);
+        if (status == STATUS_NEEDS_ROOM) {
+            return status;
+        }
         event_get(request->connection, key, status == STATUS_OK ? &fetched.item : NULL);
         if (status == STATUS_OK && !retrieval_reply_item(request, key, &fetched.item)) {
             status = STATUS_IO;
@@ -80,8 +83,9 @@ static enum status retrieval_answer_key(struct request *request, struct bytes ke
 }
 
 enum retrieval_end {
-    RETRIEVAL_ANSWERED, /* every key of the line as far as it is there */
-    RETRIEVAL_PAUSED,   /* the replies are many; line.at stands behind the last key answered */
+    RETRIEVAL_ANSWERED,   /* every key of the line as far as it is there */
+    RETRIEVAL_PAUSED,     /* the replies are many; line.at stands behind the last key answered */
+    RETRIEVAL_NEEDS_ROOM, /* the key at line.at does; those before it are answered */
     RETRIEVAL_BAD_KEY,
     RETRIEVAL_FAILED, /* `status` says why */
 };
@@ -89,9 +93,15 @@ enum retrieval_end {
 static enum retrieval_end retrieval_answer_keys(struct request *request, enum status *status) {
     struct bytes key;
     enum line_key kind;
+    const char *before = request->line.at;
     while ((kind = line_next_key(&request->line, &key)) == LINE_KEY_GOOD) {
         request->progress->retrieval.any = true;
         *status = retrieval_answer_key(request, key);
+        if (*status == STATUS_NEEDS_ROOM) {
+            request->line.at = before;
+            return RETRIEVAL_NEEDS_ROOM;
+        }
+        before = request->line.at;
         if (*status != STATUS_OK) {
             return RETRIEVAL_FAILED;
         }
@@ -136,7 +146,8 @@ enum request_end retrieval_run(struct request *request, unsigned variant) {
     size_t mark = request->replies->size;
     enum status status = STATUS_OK;
     enum retrieval_end end = retrieval_answer_keys(request, &status);
-    if (end == RETRIEVAL_PAUSED && !retrieval_keys_are_good(request->line)) {
+    if ((end == RETRIEVAL_PAUSED || end == RETRIEVAL_NEEDS_ROOM) &&
+        !retrieval_keys_are_good(request->line)) {
         end = RETRIEVAL_BAD_KEY; /* now: once the items are sent they cannot be taken back */
     }
     switch (end) {
@@ -146,6 +157,10 @@ enum request_end retrieval_run(struct request *request, unsigned variant) {
         request->progress->phase = PROTO_PHASE_KEYS;
         request->next = request->line.at;
         return REQUEST_PAUSED;
+    case RETRIEVAL_NEEDS_ROOM:
+        request->progress->phase = PROTO_PHASE_KEYS;
+        request->start = request->line.at;
+        return REQUEST_NEEDS_ROOM;
     case RETRIEVAL_BAD_KEY:
     case RETRIEVAL_FAILED:
         break;
@@ -189,6 +204,9 @@ enum request_end retrieval_resume(struct request *request) {
     case RETRIEVAL_PAUSED:
         request->next = request->line.at;
         return REQUEST_PAUSED;
+    case RETRIEVAL_NEEDS_ROOM:
+        request->start = request->line.at;
+        return REQUEST_NEEDS_ROOM;
     case RETRIEVAL_BAD_KEY:
     case RETRIEVAL_FAILED:
         break;

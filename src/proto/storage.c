@@ -144,6 +144,9 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     }
     enum status status = event_store(request->connection, request->thread, parsed.key,
                                      &parsed.store, commands[variant], NULL);
+    if (status == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
+    }
     if (variant == STORAGE_SET && (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY)) {
         storage_forget(request, parsed.key);
     }

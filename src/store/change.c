@@ -22,6 +22,7 @@ struct change_attempt {
     bool tombstone; /* an older version must be kept down */
     size_t size;    /* of all that is written */
     enum segment_purpose purpose;
+    uint64_t flushed; /* the flush that `old` was seen under */
 };
 
 void change_describe(const struct record *record, unsigned frequency, struct item *item) {
@@ -128,9 +129,7 @@ static bool change_over_limit(const struct change_attempt *attempt) {
     const struct pool *pool = attempt->pool;
     /* relaxed: writers that pass at the same moment go over by some records, no more */
     return !pool->options.evict && attempt->purpose == SEGMENT_FOR_NEW &&
-           atomic_load_explicit(&pool->view.index->live_bytes, memory_order_relaxed) +
-                   atomic_load_explicit(&pool->view.index->marker_bytes, memory_order_relaxed) +
-                   attempt->size >
+           pool_needed_bytes(pool) + attempt->size >
                atomic_load_explicit(&pool->live_limit_bytes, memory_order_relaxed);
 }
 
@@ -143,6 +142,8 @@ static struct segment_place change_write_tombstone(struct change_attempt *attemp
     size_t size = record_size(&tombstone);
     record_write(place.at, &tombstone, place.crc_seed);
     segments_count_marker(&pool->segments, place.location, size);
+    segments_note_due(&pool->segments, place.location,
+                      tombstone.expiry_s == 0 ? LAYOUT_NEVER : tombstone.expiry_s);
     place.at = (struct layout_record *)(void *)((char *)place.at + size);
     place.location += size / LAYOUT_ALIGN;
     return place;
@@ -181,26 +182,53 @@ static void change_publish(struct change_attempt *attempt, uint64_t location, si
     }
 }
 
-static void change_bury(struct change_attempt *attempt) {
+static void change_count_old_dead(struct change_attempt *attempt) {
     if (attempt->present) {
-        segments_count_dead(&attempt->pool->segments, layout_slot_location(attempt->hit.slot_value),
-                            record_stored_size(attempt->hit.at));
-        janitor_note_death(&attempt->pool->janitor);
+        struct pool *pool = attempt->pool;
+        segments_count_dead(&pool->segments, layout_slot_location(attempt->hit.slot_value),
+                            record_stored_size(attempt->hit.at),
+                            attempt->hit.record.sequence <= attempt->flushed);
+        room_note_death(&pool->room);
+    }
+}
+
+/* Takes the numbers of what is written, the last of which is returned; 0: a flush has taken one
+ * since the item was looked up. If it has not been announced by the second look, its number is
+ * higher, and what is written now is flushed with the rest. Either way nothing is carried across.
+ */
+static uint64_t change_take_sequence(struct change_attempt *attempt) {
+    struct pool *pool = attempt->pool;
+    unsigned count = attempt->tombstone ? 2 : 1;
+    uint64_t last = pool_next_sequences(pool, count) + count - 1;
+    return pool_flush_sequence(pool) == attempt->flushed ? last : 0;
+}
+
+/* Fills the room that will not be used, so that walks come to what is behind it: with what is never
+ * taken for a record of this pool, and would be flushed if it were. */
+static void change_fill_hole(struct change_attempt *attempt, struct segment_place place) {
+    uint32_t wrong_seed = place.crc_seed == 0 ? 0 : place.crc_seed ^ UINT32_C(1) << 31;
+    wrong_seed = place.crc_seed != 0 && wrong_seed == 0 ? 1 : wrong_seed;
+    if (attempt->tombstone) {
+        struct record tombstone = change_tombstone(attempt);
+        tombstone.sequence = attempt->flushed;
+        record_write(place.at, &tombstone, wrong_seed);
+        place.at = (struct layout_record *)(void *)((char *)place.at + record_size(&tombstone));
+    }
+    if (!attempt->removes) {
+        attempt->change.record.sequence = attempt->flushed;
+        record_write(place.at, &attempt->change.record, wrong_seed);
     }
 }
 
 /* Does what was planned, into the room that was found. */
 static void change_commit(struct change_attempt *attempt, struct segment_place place,
-                          struct item *result) {
+                          uint64_t sequence, struct item *result) {
     struct pool *pool = attempt->pool;
     struct record *record = &attempt->change.record;
+    record->sequence = sequence;
     if (attempt->tombstone) {
         /* In a row: by that recovery tells a pair (segment_tombstone_counts). */
-        uint64_t sequence = pool_next_sequences(pool, 2);
-        place = change_write_tombstone(attempt, place, sequence);
-        record->sequence = sequence + 1;
-    } else {
-        record->sequence = pool_next_sequence(pool);
+        place = change_write_tombstone(attempt, place, sequence - 1);
     }
     if (attempt->removes) {
         if (result != NULL) {
@@ -209,7 +237,7 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
         if (attempt->present) {
             index_remove(&pool->index, attempt->bucket, attempt->hit.slot);
         }
-        change_bury(attempt);
+        change_count_old_dead(attempt);
         return;
     }
     record_write(place.at, record, place.crc_seed);
@@ -217,7 +245,7 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
     size_t size = record_stored_size(place.at);
     segments_note_due(&pool->segments, place.location, pool_due_s(pool, record));
     change_publish(attempt, place.location, size);
-    change_bury(attempt);
+    change_count_old_dead(attempt);
     if (result != NULL) {
         struct record written;
         record_read(place.at, record_size(record), &written);
@@ -225,7 +253,7 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
     }
 }
 
-enum change_outcome { CHANGE_DONE, CHANGE_BESIDE_FLUSH, CHANGE_OVER_LIMIT, CHANGE_WITHOUT_ROOM };
+enum change_outcome { CHANGE_DONE, CHANGE_BESIDE_FLUSH, CHANGE_WITHOUT_ROOM };
 
 /* One attempt under the lock. `*outcome`: done, with the status; or why nothing was. */
 static enum status change_attempt(struct change_attempt *attempt, change_planner planner,
@@ -234,7 +262,8 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     struct pool *pool = attempt->pool;
     struct segment_place place = {0};
     *outcome = CHANGE_DONE;
-    if (pool_flush_sequence(pool) == LAYOUT_FLUSHING) {
+    attempt->flushed = pool_flush_sequence(pool);
+    if (attempt->flushed == LAYOUT_FLUSHING) {
         *outcome = CHANGE_BESIDE_FLUSH;
         return STATUS_OK;
     }
@@ -257,7 +286,11 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     }
     if (attempt->size > 0) {
         if (change_over_limit(attempt)) {
-            *outcome = CHANGE_OVER_LIMIT;
+            room_note_full(pool);
+            return STATUS_NO_MEMORY;
+        }
+        if (room_is_claimed(&pool->room, attempt->thread)) {
+            *outcome = CHANGE_WITHOUT_ROOM;
             return STATUS_NO_MEMORY;
         }
         uint32_t useful_until_s = attempt->removes ? 0 : attempt->change.record.expiry_s;
@@ -270,7 +303,16 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
             return STATUS_NO_MEMORY;
         }
     }
-    change_commit(attempt, place, result);
+    uint64_t sequence = change_take_sequence(attempt);
+    if (sequence == 0) {
+        if (attempt->size > 0) {
+            change_fill_hole(attempt, place);
+        }
+        *outcome = CHANGE_BESIDE_FLUSH;
+        return STATUS_OK;
+    }
+    change_commit(attempt, place, sequence, result);
+    room_end_claim(&pool->room, attempt->thread);
     pool_note_write(pool, attempt->thread); /* after it is written: a sync from here on has it */
     return attempt->missed ? STATUS_NOT_FOUND : STATUS_OK;
 }
@@ -292,21 +334,19 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
                 index_note_refused(&pool->index, &pool->options);
             }
             index_grow(&pool->index);
-            janitor_check(pool);
+            if (segments_are_few(&pool->segments)) {
+                room_wake(&pool->room);
+            }
             return status;
         }
         if (outcome == CHANGE_BESIDE_FLUSH) {
             sched_yield(); /* it takes its number: a moment */
             continue;
         }
-        if (outcome == CHANGE_WITHOUT_ROOM) {
-            status = janitor_make_room(pool, thread, attempt.purpose);
-        } else if (janitor_await_flush(pool, thread)) {
-            status = STATUS_OK; /* what counts as live has been flushed: it may fit now */
-        }
+        status = room_ask(pool, thread, attempt.purpose);
         if (status != STATUS_OK) {
-            if (attempt.purpose == SEGMENT_FOR_NEW) {
-                janitor_note_full(pool);
+            if (attempt.purpose == SEGMENT_FOR_NEW && status == STATUS_NO_MEMORY) {
+                room_note_full(pool);
             }
             return status;
         }

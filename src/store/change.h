@@ -4,7 +4,7 @@
  * as it is and says what is to become of it. It may be asked more than once, because room for
  * the record is found without holding the lock; so it changes nothing but its answer.
  *
- *     lock -> find -> plan -> room? --no--> unlock, wait for room, again
+ *     lock -> find -> plan -> room? --no--> unlock, ask for room (room.h), again
  *                              |yes
  *                              +-> write record, take sequence, publish slot, count old dead ->
  * unlock

@@ -74,7 +74,8 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     *fetched = frequency > 0;
     if (!visible || (may_move && compaction_score(frequency, cursor->size) < keep_score)) {
         index_remove(&pool->index, bucket, slot);
-        segments_count_dead(&pool->segments, cursor->location, cursor->size);
+        segments_count_dead(&pool->segments, cursor->location, cursor->size,
+                            cursor->record.sequence <= pool_flush_sequence(pool));
         return visible ? FATE_EVICTED : FATE_GONE;
     }
     if (!may_move) {
@@ -91,7 +92,7 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     segments_count_live(&pool->segments, place.location, cursor->size);
     atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
     record_note_access(place.at, atomic_load(&cursor->at->accessed_s)); /* read meanwhile */
-    segments_count_dead(&pool->segments, cursor->location, cursor->size);
+    segments_count_dead(&pool->segments, cursor->location, cursor->size, false);
     return FATE_MOVED;
 }
 
@@ -146,7 +147,7 @@ static enum compaction_fate compaction_handle(struct pool *pool,
         compaction_decide(pool, cursor, bucket, keep_score, now_s, may_move, &fetched);
     index_unlock(bucket);
     if (fate == FATE_GONE) {
-        janitor_note_death(&pool->janitor);
+        room_note_death(&pool->room);
         compaction_count_reclaimed(pool, cursor, fetched);
     } else if (fate == FATE_EVICTED) {
         compaction_count_evicted(pool, cursor, fetched, now_s);
@@ -187,14 +188,28 @@ static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_
     segment_walk(cursor, &pool->segments, segment, atomic_load(&pool->view.segments[segment].fill));
 }
 
-void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t end, uint32_t now_s) {
+/* Forgets when the next record of a segment falls due, and says how far a walk may go that finds it
+ * out again. What is appended behind that notes its own time: what has noted it before it was
+ * forgotten has been reserved by the end of the first grace period, and is whole by that of the
+ * second. */
+static uint32_t compaction_reset_due(struct pool *pool, uint32_t segment) {
+    struct layout_segment *info = &pool->view.segments[segment];
+    atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
+    grace_wait(pool->grace);
+    uint32_t end = atomic_load(&info->fill);
+    if (atomic_load(&info->state) == LAYOUT_SEGMENT_OPEN) {
+        grace_wait(pool->grace);
+    }
+    return end;
+}
+
+void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     struct layout_segment *info = &pool->view.segments[segment];
     struct segment_cursor cursor;
     uint32_t next_due_s = LAYOUT_NEVER;
     uint32_t marker_bytes = 0;
     uint64_t oldest_other = compaction_oldest_other(pool, segment);
-    /* What is appended meanwhile notes its own time. */
-    atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
+    uint32_t end = compaction_reset_due(pool, segment);
     segment_walk(&cursor, &pool->segments, segment, end);
     while (segment_next(&cursor)) {
         const struct record *record = &cursor.record;
@@ -259,14 +274,8 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
         segments_free(&pool->segments, segments[i]);
         pool_add(pool, pool_janitor_shard(pool), POOL_SEGMENTS_COMPACTED, 1);
     }
+    room_tell(&pool->room);
     return true;
-}
-
-/* What of a segment would have to move. A snapshot: items die while it is looked at. */
-static uint32_t compaction_live_bytes(struct pool *pool, uint32_t segment) {
-    struct layout_segment *info = &pool->view.segments[segment];
-    return atomic_load_explicit(&info->live_bytes, memory_order_relaxed) +
-           atomic_load_explicit(&info->marker_bytes, memory_order_relaxed);
 }
 
 static bool compaction_sealed(struct pool *pool, uint32_t segment) {
@@ -277,7 +286,7 @@ uint64_t compaction_gain_bytes(struct pool *pool) {
     uint64_t gain = 0;
     uint32_t capacity = segment_capacity(&pool->segments);
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        uint32_t live = compaction_live_bytes(pool, segment);
+        uint32_t live = segments_needed_bytes(&pool->segments, segment);
         if (atomic_load(&pool->view.segments[segment].state) != LAYOUT_SEGMENT_FREE &&
             live < capacity) {
             gain += capacity - live;
@@ -291,7 +300,7 @@ static int64_t compaction_best(struct pool *pool, const uint32_t *chosen, unsign
     int64_t best = SEGMENT_NONE;
     uint32_t best_live = UINT32_MAX;
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        uint32_t live = compaction_live_bytes(pool, segment);
+        uint32_t live = segments_needed_bytes(&pool->segments, segment);
         if (!compaction_sealed(pool, segment) || live >= best_live) {
             continue;
         }
@@ -313,7 +322,7 @@ uint32_t compaction_best_gain_bytes(struct pool *pool) {
         return 0;
     }
     uint32_t capacity = segment_capacity(&pool->segments);
-    uint32_t live = compaction_live_bytes(pool, (uint32_t)best);
+    uint32_t live = segments_needed_bytes(&pool->segments, (uint32_t)best);
     return live < capacity ? capacity - live : 0;
 }
 
@@ -363,7 +372,7 @@ unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) 
         if (best == SEGMENT_NONE) {
             break;
         }
-        uint32_t live = compaction_live_bytes(pool, (uint32_t)best);
+        uint32_t live = segments_needed_bytes(&pool->segments, (uint32_t)best);
         uint64_t gain = live < capacity ? capacity - live : 0;
         if (gain * 100 < (uint64_t)capacity * least_gain || gain < COMPACTION_GAIN_MIN ||
             live > room) {

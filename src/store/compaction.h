@@ -12,9 +12,9 @@
 
 enum { COMPACTION_BATCH = 16 }; /* segments that share their two syncs and grace periods */
 
-/* Removes the slots of the items in a segment that are expired or flushed; moves nothing. `end`:
- * the segment's fill a grace period ago, if it is still open. */
-void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t end, uint32_t now_s);
+/* Removes the slots of the items in a segment that are expired or flushed; moves nothing. The
+ * segment may still be open. */
+void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s);
 
 enum { COMPACTION_SCORE_MAX = 255 };
 

@@ -2,11 +2,15 @@
  * is itself a record, so that a flush is as durable as a set.
  *
  * A change that has seen an item before the flush must not carry it across, under a higher number.
- * So changes wait while a flush takes its number, and it waits for those that are under way:
+ * So a flush announces itself before it takes its number, and a change looks again after it has
+ * taken its own (change_take_sequence):
  *
- *     change 1   lock, see the item, take number 7, unlock
- *     flush         hide all ............................ take number 8, hide up to 8
- *     change 2          lock, unlock, lock, unlock .......................... lock, see none
+ *     change 1   see the item, take 7, look ............................ publish 7: flushed
+ *     flush                             announce, take 8, hide up to 8
+ *     change 2   see the item ............................ take 9, look: do it all again, see none
+ *
+ * It takes as long in an empty pool as in a full one: what it has ended counts as dead at once, as
+ * one sum, and the janitor takes it out afterwards.
  */
 #include "store/pool_private.h"
 
@@ -37,18 +41,19 @@ static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_pl
  * is hidden now may be seen again. */
 static void flush_perform(struct pool *pool, struct segment_place place) {
     struct layout_index_header *index = pool->view.index;
+    if (place.at != NULL) {
+        memset(place.at, 0, sizeof *place.at); /* its page is there before others wait for it */
+    }
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
-    index_await_changes(&pool->index);
+    uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes);
     /* Tombstones that this flush makes needless are not dropped before its record is written:
      * their segments are not freed before this thread is quiescent. */
     uint64_t sequence = flush_write(pool, 0, place);
     atomic_store(&index->flush_due_s, 0);
+    /* Off by what changes that are under way count: the janitor corrects it (janitor_end_flush). */
+    atomic_store(&index->flushed_bytes, ended);
     atomic_store(&index->flush_sequence, sequence);
-    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        atomic_store(&pool->view.segments[segment].first_expiry_s, 0); /* worth a sweep */
-    }
-    atomic_fetch_add(&pool->janitor.flushes, 1);
-    janitor_note_death(&pool->janitor);
+    room_note_death(&pool->room);
 }
 
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
@@ -57,16 +62,19 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     if (atomic_load(&pool->read_only)) {
         return STATUS_READ_ONLY;
     }
-    pool_add(pool, thread->index, POOL_CMD_FLUSH, 1);
     pthread_mutex_lock(&pool->flush_lock);
     while (!flush_reserve(pool, SEGMENT_FOR_REMOVAL, thread->now_s, due_s, &place)) {
         pthread_mutex_unlock(&pool->flush_lock);
-        enum status status = janitor_make_room(pool, thread, SEGMENT_FOR_REMOVAL);
+        enum status status = room_ask(pool, thread, SEGMENT_FOR_REMOVAL);
         if (status != STATUS_OK) {
+            if (status != STATUS_NEEDS_ROOM) {
+                pool_add(pool, thread->index, POOL_CMD_FLUSH, 1);
+            }
             return status;
         }
         pthread_mutex_lock(&pool->flush_lock);
     }
+    pool_add(pool, thread->index, POOL_CMD_FLUSH, 1);
     if (due_s == 0) {
         flush_perform(pool, place);
     } else {
@@ -75,7 +83,7 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     }
     pool_note_write(pool, thread);
     pthread_mutex_unlock(&pool->flush_lock);
-    janitor_wake(pool);
+    room_wake(&pool->room);
     return STATUS_OK;
 }
 

@@ -38,6 +38,13 @@ void grace_destroy(struct grace *grace) {
     free(grace);
 }
 
+/* Whether this thread has clients that wait for the end of its batch. */
+static _Thread_local bool serving;
+
+void store_assert_may_wait(void) {
+    assert(!serving);
+}
+
 unsigned grace_threads(const struct grace *grace) {
     return grace->threads;
 }
@@ -58,15 +65,18 @@ void store_thread_refresh(struct store_thread *thread) {
                           memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
     thread->now_s = clock_unix_s();
+    serving = thread->patience != STORE_WAITS;
 }
 
 void store_thread_leave(struct store_thread *thread) {
+    serving = false;
     /* release: all reads of segments are done (pairs with the load in grace_wait) */
     atomic_store_explicit(&thread->grace->marks[thread->index].seen, GRACE_OFFLINE,
                           memory_order_release);
 }
 
 void grace_wait(struct grace *grace) {
+    store_assert_may_wait();
     uint64_t period = atomic_fetch_add(&grace->period, 1) + 1;
     atomic_thread_fence(memory_order_seq_cst); /* pairs with that in store_thread_refresh */
     for (unsigned i = 0; i < grace->threads; i++) {

@@ -12,9 +12,18 @@
 #ifndef STAYD_STORE_GRACE_H
 #define STAYD_STORE_GRACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct grace;
+
+/* What becomes of a change that finds no room in a pool. */
+enum store_patience {
+    STORE_WAITS,       /* the thread waits: it serves nobody else */
+    STORE_PARKS,       /* it must not: STATUS_NEEDS_ROOM */
+    STORE_PARKS_AGAIN, /* the same, and this request has been parked before: it comes first */
+    STORE_REFUSES,     /* it has been parked long enough: STATUS_NO_MEMORY */
+};
 
 /* What a thread that calls the store carries along: one for each thread, owned by that thread. */
 struct store_thread {
@@ -23,6 +32,8 @@ struct store_thread {
     uint32_t now_s;     /* unix seconds, as of the last refresh: all requests of a batch share it */
     uint32_t reads;     /* a running number, private to the store */
     uint32_t ttl_class; /* of the item that was changed or found last in a change; likewise */
+    enum store_patience patience; /* STORE_WAITS at first; the thread's own to set */
+    uint64_t room_turn;           /* after STATUS_NEEDS_ROOM: for pool_has_told */
 };
 
 /* NULL if memory is short. `threads`: how many store_threads there will be, at most. */
@@ -39,6 +50,10 @@ void store_thread_refresh(struct store_thread *thread);
 
 /* The thread is about to block, or to end: it holds no pointer into any pool. */
 void store_thread_leave(struct store_thread *thread);
+
+/* Fails in a thread that serves clients and has a batch of requests under way: it must not wait
+ * for the disk, for the janitor or for another thread. Called by all in the store that does. */
+void store_assert_may_wait(void);
 
 /* Returns once every thread that was online has passed a quiescent point. Blocks for as long as
  * a batch of requests takes; never called by a thread that is online. */

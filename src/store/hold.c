@@ -7,15 +7,16 @@
 
 enum {
     HOLD_TICK_MS = 100,
+    HOLD_ASKER_MS = 1000,   /* that another asker has to come back for what was made ready for it */
     HOLD_PATIENCE_MS = 250, /* that writes may wait for room on a backup's account */
     HOLD_FREE_SHARE = 4,    /* of the segments: so many should be free when a hold begins, */
     HOLD_GAIN = 25,         /* if emptying others gains this percentage of each */
 };
 
 /* Notes whether any write waits, and says whether one has for too long. */
-static bool hold_is_pressed(struct janitor *janitor, uint64_t now_ms) {
-    struct hold *hold = &janitor->hold;
-    if (!janitor_is_waited_for(janitor)) {
+static bool hold_is_pressed(struct pool *pool, uint64_t now_ms) {
+    struct hold *hold = &pool->hold;
+    if (!room_is_asked_for(&pool->room)) {
         hold->pressed_ms = 0;
     } else if (hold->pressed_ms == 0) {
         hold->pressed_ms = now_ms;
@@ -24,13 +25,12 @@ static bool hold_is_pressed(struct janitor *janitor, uint64_t now_ms) {
 }
 
 static bool hold_is_over(struct pool *pool) {
-    struct janitor *janitor = &pool->janitor;
-    struct hold *hold = &janitor->hold;
+    struct hold *hold = &pool->hold;
     uint64_t now_ms = clock_monotonic_ms();
-    if (janitor->stop || hold->state != HOLD_STILL || now_ms >= hold->until_ms) {
+    if (pool->room.stop || hold->state != HOLD_STILL || now_ms >= hold->until_ms) {
         return true;
     }
-    if (hold_is_pressed(janitor, now_ms)) {
+    if (hold_is_pressed(pool, now_ms)) {
         log_warning("pool %s: a backup has to begin again, because writes had to wait for room",
                     pool->options.name);
         return true;
@@ -38,9 +38,9 @@ static bool hold_is_over(struct pool *pool) {
     return false;
 }
 
-static void hold_wait(struct janitor *janitor) {
+static void hold_wait(struct room *room) {
     struct timespec until = clock_deadline(HOLD_TICK_MS * UINT64_C(1000000));
-    pthread_cond_timedwait(&janitor->wake, &janitor->lock, &until);
+    pthread_cond_timedwait(&room->wake, &room->lock, &until);
 }
 
 void hold_prepare(struct pool *pool) {
@@ -53,48 +53,68 @@ void hold_prepare(struct pool *pool) {
     pool->janitor.moved_bytes = moved_bytes;
 }
 
+/* Writes that took a lower number than the hold's may still be under way; after this none is. */
+static void hold_settle(struct pool *pool) {
+    uint64_t sequence = pool->hold.sequence;
+    pthread_mutex_unlock(&pool->room.lock);
+    grace_wait(pool->grace);
+    pthread_mutex_lock(&pool->room.lock);
+    if (pool->hold.sequence == sequence) {
+        pool->hold.settled = true;
+    }
+}
+
 void hold_keep(struct pool *pool) {
-    struct janitor *janitor = &pool->janitor;
-    janitor->hold.state = HOLD_STILL;
+    struct hold *hold = &pool->hold;
+    hold->state = HOLD_STILL;
     while (!hold_is_over(pool)) {
-        hold_wait(janitor);
+        if (hold->sequence != 0 && !hold->settled) {
+            hold_settle(pool);
+        } else {
+            hold_wait(&pool->room);
+        }
     }
-    if (janitor->hold.state == HOLD_STILL) { /* else it was ended, and maybe asked for anew */
-        janitor->hold = (struct hold){.state = HOLD_NONE};
+    if (hold->state == HOLD_STILL) { /* else it was ended, and maybe asked for anew */
+        *hold = (struct hold){.state = HOLD_NONE};
     }
 }
 
-static void hold_wake(struct janitor *janitor) {
-    atomic_store(&janitor->wanted, true);
-    pthread_cond_signal(&janitor->wake);
+/* Under the room's lock. */
+static void hold_wake(struct room *room) {
+    atomic_store(&room->wanted, true);
+    pthread_cond_signal(&room->wake);
 }
 
-enum status pool_hold(struct pool *pool, struct store_thread *thread, uint32_t lease_ms,
-                      uint64_t *sequence) {
+enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence) {
     if (pool->header == NULL) {
         return STATUS_INVALID;
     }
-    struct janitor *janitor = &pool->janitor;
-    struct hold *hold = &janitor->hold;
+    struct hold *hold = &pool->hold;
     enum status status = STATUS_NOT_FOUND;
-    pthread_mutex_lock(&janitor->lock);
-    if (hold->sequence == 0) { /* else it is somebody else's */
-        hold->until_ms = clock_monotonic_ms() + lease_ms;
-        if (hold->state == HOLD_STILL) {
-            hold->sequence = *sequence = pool_next_sequence(pool);
-            status = STATUS_OK;
-        } else {
-            hold->state = HOLD_ASKED;
-            hold_wake(janitor);
-        }
+    uint64_t now_ms = clock_monotonic_ms();
+    pthread_mutex_lock(&pool->room.lock);
+    if (hold->taken) {
+        goto out; /* it is somebody else's */
     }
-    pthread_mutex_unlock(&janitor->lock);
-    if (status == STATUS_OK) {
-        /* Writes that took a lower number may still be under way. */
-        store_thread_leave(thread);
-        grace_wait(pool->grace);
-        store_thread_refresh(thread);
+    if (hold->state != HOLD_STILL) {
+        hold->state = HOLD_ASKED;
+        hold->until_ms = now_ms + lease_ms;
+        hold_wake(&pool->room);
+    } else if (hold->asker == asker && hold->settled) {
+        hold->until_ms = now_ms + lease_ms;
+        hold->taken = true;
+        *sequence = hold->sequence;
+        status = STATUS_OK;
+    } else if (hold->asker != asker && now_ms >= hold->asked_ms + HOLD_ASKER_MS) {
+        hold->until_ms = now_ms + lease_ms;
+        hold->asker = asker;
+        hold->asked_ms = now_ms;
+        hold->sequence = pool_next_sequence(pool);
+        hold->settled = false;
+        hold_wake(&pool->room);
     }
+out:
+    pthread_mutex_unlock(&pool->room.lock);
     return status;
 }
 
@@ -102,19 +122,18 @@ enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t leas
     if (pool->header == NULL) {
         return STATUS_INVALID;
     }
-    struct janitor *janitor = &pool->janitor;
-    struct hold *hold = &janitor->hold;
+    struct hold *hold = &pool->hold;
     enum status status = STATUS_NOT_FOUND;
-    pthread_mutex_lock(&janitor->lock);
-    if (hold->state == HOLD_STILL && sequence != 0 && hold->sequence == sequence) {
+    pthread_mutex_lock(&pool->room.lock);
+    if (hold->state == HOLD_STILL && hold->taken && hold->sequence == sequence) {
         if (lease_ms > 0) {
             hold->until_ms = clock_monotonic_ms() + lease_ms;
         } else {
             *hold = (struct hold){.state = HOLD_NONE};
-            hold_wake(janitor);
+            hold_wake(&pool->room);
         }
         status = STATUS_OK;
     }
-    pthread_mutex_unlock(&janitor->lock);
+    pthread_mutex_unlock(&pool->room.lock);
     return status;
 }

@@ -4,8 +4,10 @@
  *     client     hold: not yet ... hold: S --- copy what is numbered up to S --- extend(S, 0)
  *     janitor    --pass--| still ............................................... |--pass--
  *
- * S is a sequence number of the hold's own. What was acknowledged before the client first asked is
- * numbered below S, and is whole in the file; the copy leaves out what is numbered above.
+ * S is a sequence number of the hold's own. It is taken when the client asks while the pool is
+ * still, and told when it asks again after a grace period. What was acknowledged before the client
+ * first asked is numbered below S, and is whole in the file; the copy leaves out what is numbered
+ * above.
  *
  * A hold ends when it is told to, when its lease is over (so a client that vanishes stops nothing
  * for long), or when writes have waited for room for a quarter of a second: to serve comes first.
@@ -14,6 +16,7 @@
 #ifndef STAYD_STORE_HOLD_H
 #define STAYD_STORE_HOLD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pool;
@@ -24,10 +27,14 @@ enum hold_state {
     HOLD_STILL, /* it is in hold_keep */
 };
 
-/* A part of the janitor, under its lock. */
+/* A part of the pool, under its room's lock. */
 struct hold {
     enum hold_state state;
-    uint64_t sequence;   /* of the one who has it; 0: nobody yet */
+    uint64_t asker;    /* for whom the sequence was taken; 0: nobody yet */
+    uint64_t asked_ms; /* monotonic: when */
+    uint64_t sequence;
+    bool settled;        /* all writes with lower numbers are whole */
+    bool taken;          /* the asker has it */
     uint64_t until_ms;   /* monotonic: when its lease is over */
     uint64_t pressed_ms; /* since when writes wait for room; 0: none does */
 };

@@ -126,9 +126,8 @@ void index_prefetch(const struct index *index, uint64_t hash) {
 static void index_lock_bucket(struct layout_bucket *bucket) {
     for (int spins = 0;; spins++) {
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
-        /* seq_cst: an acquire that pairs with the release in index_unlock; and what is loaded under
-         * the lock is not loaded before it (index_await_changes). The stores that follow can not be
-         * seen before the odd version, because each of them is a release. */
+        /* seq_cst: an acquire that pairs with the release in index_unlock. The stores that follow
+         * can not be seen before the odd version, because each of them is a release. */
         if ((word & 1) == 0 &&
             atomic_compare_exchange_weak_explicit(&bucket->word, &word, word + 1,
                                                   memory_order_seq_cst, memory_order_relaxed)) {
@@ -158,21 +157,6 @@ void index_unlock(struct layout_bucket *bucket) {
     /* The version wraps within its half of the word. */
     uint64_t next = layout_word(layout_word_link(word), layout_word_version(word) + 1);
     atomic_store_explicit(&bucket->word, next, memory_order_release); /* publishes all changes */
-}
-
-void index_await_changes(struct index *index) {
-    uint64_t count = atomic_load(&index->view->index->bucket_count);
-    for (uint64_t i = 0; i < count; i++) {
-        _Atomic uint64_t *word = &index->view->buckets[i].word;
-        uint32_t version = layout_word_version(atomic_load(word));
-        int spins = 0;
-        while ((version & 1) && layout_word_version(atomic_load(word)) == version) {
-            if (++spins == INDEX_SPINS) {
-                sched_yield();
-                spins = 0;
-            }
-        }
-    }
 }
 
 bool index_find(struct index *index, struct layout_bucket *bucket, uint64_t hash, struct bytes key,

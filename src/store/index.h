@@ -2,9 +2,13 @@
  * growth.
  *
  * A bucket's lock is its version: odd while held. Whoever holds it may change the slots of the
- * bucket and of its overflow chain, and nothing else. Held for some hundred nanoseconds, never
- * while blocking; no thread holds two, but the one that splits a bucket. Any thread of the daemon
- * may call.
+ * bucket and of its overflow chain, and nothing else. Held for some hundred nanoseconds, and never
+ * while the store waits for anything; no thread holds two, but the one that splits a bucket. The
+ * system may stop the holder all the same: a record is written into the mapped file under the lock,
+ * and the first write to a page since it was last written to the disk is a page fault. That one can
+ * last as long as the disk hangs (a full journal, too many dirty pages, a file system that lets
+ * nobody write to a page under way to the disk). Then that thread's clients wait, and who reads a
+ * key of that bucket. Any thread of the daemon may call.
  */
 #ifndef STAYD_STORE_INDEX_H
 #define STAYD_STORE_INDEX_H
@@ -48,10 +52,6 @@ void index_prefetch(const struct index *index, uint64_t hash);
 /* Locks the bucket of this hash; returns it. */
 struct layout_bucket *index_lock(struct index *index, uint64_t hash);
 void index_unlock(struct layout_bucket *bucket);
-
-/* Returns once every change that had its bucket locked at the time of the call is over. The caller
- * holds no bucket's lock. */
-void index_await_changes(struct index *index);
 
 /* Under the lock: the slot of this key, expired or flushed or not; false if there is none. */
 bool index_find(struct index *index, struct layout_bucket *bucket, uint64_t hash, struct bytes key,

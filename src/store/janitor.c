@@ -11,14 +11,13 @@
 
 enum {
     JANITOR_TICK_MS = 100,
-    JANITOR_SWEEP_NS = 4000000, /* of each tick, while there is no hurry */
+    JANITOR_SWEEP_NS = 4000000,  /* of each tick, while there is no hurry, */
+    JANITOR_HURRY_NS = 20000000, /* and while segments are few */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
     JANITOR_MARKER_SHARE = 32, /* of the pool in tombstones is too much */
     JANITOR_TIRED_AFTER = 2,   /* pools' worth of moving without a segment gained */
     JANITOR_GAIN_CACHE = 50,   /* percent of a segment that compaction must gain before evicting */
-    JANITOR_ROUNDS_NEW = 100,  /* passes that a new key may wait for, evict = no */
-    JANITOR_ROUNDS_MAX = 1000, /* passes that any wait may take */
 };
 
 /* For whom the janitor works: the more urgent, the less must be gained by moving a segment. */
@@ -32,43 +31,6 @@ enum janitor_urgency {
 static const unsigned janitor_gains[] = {
     [JANITOR_AHEAD] = 25, [JANITOR_FOR_NEW] = 5, [JANITOR_FOR_KEPT] = 0};
 
-/* Begins to free segments when no more than this many are left. */
-static uint32_t janitor_low_water(const struct pool *pool) {
-    uint32_t ahead = segments_in_force(&pool->segments) / 64;
-    return atomic_load_explicit(&pool->segments.reserve[SEGMENT_FOR_NEW], memory_order_relaxed) +
-           (ahead > 1 ? ahead : 1); /* relaxed: a number */
-}
-
-static bool janitor_short(struct pool *pool) {
-    return atomic_load_explicit(&pool->segments.free_count, memory_order_relaxed) <=
-           janitor_low_water(pool); /* relaxed: a hint */
-}
-
-void janitor_wake(struct pool *pool) {
-    struct janitor *janitor = &pool->janitor;
-    if (!atomic_exchange(&janitor->wanted, true)) {
-        pthread_mutex_lock(&janitor->lock);
-        pthread_cond_signal(&janitor->wake);
-        pthread_mutex_unlock(&janitor->lock);
-    }
-}
-
-void janitor_check(struct pool *pool) {
-    if (janitor_short(pool) && !atomic_load_explicit(&pool->janitor.wanted, memory_order_relaxed)) {
-        janitor_wake(pool);
-    }
-}
-
-void janitor_note_full(struct pool *pool) {
-    atomic_store_explicit(&pool->janitor.refused_ms, clock_monotonic_ms(), memory_order_relaxed);
-    if (!atomic_load_explicit(&pool->janitor.full, memory_order_relaxed) &&
-        !atomic_exchange(&pool->janitor.full, true)) {
-        log_error("pool %s is full: new keys are refused (updates of items that are there go on). "
-                  "Raise its memory, or shorten how long items live",
-                  pool->options.name);
-    }
-}
-
 /* Frees what needs no moving: segments that have fallen due as a whole, and those without a live
  * record. */
 static unsigned janitor_free_dead(struct pool *pool, uint32_t now_s) {
@@ -79,7 +41,7 @@ static unsigned janitor_free_dead(struct pool *pool, uint32_t now_s) {
         struct layout_segment *info = &pool->view.segments[segment];
         uint32_t state = atomic_load(&info->state);
         bool due = atomic_load(&info->last_expiry_s) <= now_s;
-        bool dead = atomic_load(&info->live_bytes) == 0 && atomic_load(&info->marker_bytes) == 0;
+        bool dead = segments_needed_bytes(&pool->segments, segment) == 0;
         bool used = atomic_load(&info->fill) > sizeof(struct layout_segment_header);
         if (state == LAYOUT_SEGMENT_OPEN && due && used) {
             segments_seal(&pool->segments, segment);
@@ -116,37 +78,49 @@ static int64_t janitor_next_to_sweep(struct pool *pool, uint32_t now_s) {
     return SEGMENT_NONE;
 }
 
-/* Removes expired items from segments that others keep alive: as many segments as a small part of
- * the tick allows, in turn, or all. */
-static void janitor_sweep(struct pool *pool, bool all, uint32_t now_s) {
-    uint64_t began_ns = clock_monotonic_ns();
-    for (uint32_t done = 0; done < pool->view.segment_count; done++) {
-        int64_t segment = janitor_next_to_sweep(pool, now_s);
-        if (segment == SEGMENT_NONE ||
-            (!all && clock_monotonic_ns() - began_ns > JANITOR_SWEEP_NS)) {
-            return;
-        }
-        /* In an open one, what is written by the end of a grace period from now. */
-        uint32_t end = atomic_load(&pool->view.segments[segment].fill);
-        grace_wait(pool->grace);
-        compaction_sweep(pool, (uint32_t)segment, end, now_s);
-        pool->janitor.swept = (uint32_t)segment;
+/* A flush has been performed since the last pass: every segment that is in use is worth a sweep. */
+static void janitor_begin_flush(struct pool *pool) {
+    uint64_t flushed = pool_flush_sequence(pool);
+    if (flushed == pool->janitor.flush_begun || flushed == LAYOUT_FLUSHING) {
+        return;
+    }
+    pool->janitor.flush_begun = flushed;
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        atomic_store(&pool->view.segments[segment].first_expiry_s, 0);
     }
 }
 
-/* After a flush: takes the open segments in, whose records are nearly all dead now. */
-static void janitor_seal_flushed(struct pool *pool, uint32_t now_s) {
-    uint64_t flushes = atomic_load(&pool->janitor.flushes);
-    if (flushes == atomic_load(&pool->janitor.flushes_swept)) {
+/* All that the last flush has ended has been taken out, unless there has been another since. */
+static void janitor_end_flush(struct pool *pool) {
+    struct janitor *janitor = &pool->janitor;
+    if (janitor->flush_ended == janitor->flush_begun) {
         return;
     }
-    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        if (atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_OPEN) {
-            segments_seal(&pool->segments, segment);
-        }
+    janitor->flush_ended = janitor->flush_begun;
+    pthread_mutex_lock(&pool->flush_lock);
+    if (pool_flush_sequence(pool) == janitor->flush_begun) {
+        atomic_store(&pool->view.index->flushed_bytes, 0);
     }
-    janitor_sweep(pool, true, now_s);
-    atomic_store(&pool->janitor.flushes_swept, flushes);
+    pthread_mutex_unlock(&pool->flush_lock);
+}
+
+/* Removes expired and flushed items from segments that others keep alive, in turn, for so long.
+ * Returns whether that was all of them. */
+static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t now_s) {
+    uint64_t began_ns = clock_monotonic_ns();
+    for (uint32_t done = 0; done < pool->view.segment_count; done++) {
+        int64_t segment = janitor_next_to_sweep(pool, now_s);
+        if (segment == SEGMENT_NONE) {
+            break;
+        }
+        if (clock_monotonic_ns() - began_ns > most_ns) {
+            return false;
+        }
+        compaction_sweep(pool, (uint32_t)segment, now_s);
+        pool->janitor.swept = (uint32_t)segment;
+    }
+    janitor_end_flush(pool);
+    return true;
 }
 
 /* Gives up the open segment with the most to gain, if that is more than so many bytes. */
@@ -158,7 +132,7 @@ static bool janitor_seal_one(struct pool *pool, uint32_t gain_bytes) {
         uint32_t fill = atomic_load(&info->fill);
         uint32_t kept = header_bytes;
         if (!pool->options.evict) {
-            kept += atomic_load(&info->live_bytes) + atomic_load(&info->marker_bytes);
+            kept += segments_needed_bytes(&pool->segments, segment);
         }
         if (atomic_load(&info->state) == LAYOUT_SEGMENT_OPEN && fill > kept &&
             fill - kept > gain_bytes) {
@@ -227,7 +201,6 @@ static unsigned janitor_reclaim_by_compaction(struct pool *pool, enum janitor_ur
 
 /* Frees segments although it costs something. Returns how many. */
 static unsigned janitor_reclaim(struct pool *pool, enum janitor_urgency urgency, uint32_t now_s) {
-    janitor_sweep(pool, true, now_s);
     return pool->options.evict ? janitor_reclaim_by_eviction(pool, urgency, now_s)
                                : janitor_reclaim_by_compaction(pool, urgency, now_s);
 }
@@ -244,9 +217,10 @@ static bool janitor_is_stuck(struct pool *pool, unsigned freed) {
 
 /* Tells those who wait whether to go on waiting, after a pass that freed so many segments; `tried`:
  * it did all that it could. */
-static void janitor_note_stuck(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES],
-                               bool tried, unsigned freed) {
+static void janitor_note_use(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES], bool tried,
+                             unsigned freed) {
     struct janitor *janitor = &pool->janitor;
+    struct room *room = &pool->room;
     for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
         bool available = segments_available(&pool->segments, (unsigned)purpose);
         if (available && waited_for[purpose]) {
@@ -254,28 +228,26 @@ static void janitor_note_stuck(struct pool *pool, const bool waited_for[SEGMENT_
             janitor->tired_gain = 0;
         }
         if (available || waited_for[purpose]) {
-            atomic_store(&janitor->stuck[purpose],
+            atomic_store(&room->of_no_use[purpose],
                          !available && tried && janitor_is_stuck(pool, freed));
         }
     }
     /* What died during the pass may not have been seen by it; and whoever died after this load sees
      * what was stored above. */
-    if (atomic_load(&janitor->died)) {
+    if (atomic_load(&room->died)) {
         for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-            atomic_store(&janitor->stuck[purpose], false);
+            atomic_store(&room->of_no_use[purpose], false);
         }
     }
 }
 
 static void janitor_note_room(struct pool *pool) {
-    struct janitor *janitor = &pool->janitor;
+    struct room *room = &pool->room;
     /* Not at once: in a pool that stays about full, the log would say nothing else. */
-    bool quiet = clock_monotonic_ms() - atomic_load(&janitor->refused_ms) >= JANITOR_QUIET_MS;
-    if (atomic_load(&janitor->full) && quiet &&
-        segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
-        atomic_load(&pool->view.index->live_bytes) <
-            atomic_load(&pool->live_limit_bytes) / 100 * 99) {
-        atomic_store(&janitor->full, false);
+    bool quiet = clock_monotonic_ms() - atomic_load(&room->refused_ms) >= JANITOR_QUIET_MS;
+    if (atomic_load(&room->full) && quiet && segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
+        pool_needed_bytes(pool) < atomic_load(&pool->live_limit_bytes) / 100 * 99) {
+        atomic_store(&room->full, false);
         log_info("pool %s has room for new keys again", pool->options.name);
     }
 }
@@ -284,10 +256,10 @@ static void janitor_note_room(struct pool *pool) {
  * still does. Where nothing more can be freed, what is ahead for new keys goes too. */
 static void janitor_note_limit(struct pool *pool, bool too_large, unsigned freed) {
     memory_limit_follow(pool, freed > 0 || !too_large
-                                  ? janitor_low_water(pool)
+                                  ? segments_low_water(&pool->segments)
                                   : atomic_load(&pool->segments.reserve[SEGMENT_FOR_UPDATE]) + 1);
     if (freed > 0 && memory_limit_exceeded(pool)) {
-        atomic_store(&pool->janitor.wanted, true);
+        atomic_store(&pool->room.wanted, true);
     }
 }
 
@@ -307,9 +279,8 @@ static void janitor_note_full_in(struct pool *pool, uint64_t bytes) {
 /* Tells from how the pool grew lately when it will be full. */
 static void janitor_note_rate(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
-    const struct layout_index_header *index = pool->view.index;
     uint64_t now_ms = clock_monotonic_ms();
-    uint64_t bytes = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes);
+    uint64_t bytes = pool_needed_bytes(pool);
     uint64_t elapsed_ms = now_ms - janitor->rate_since_ms;
     if (janitor->rate_since_ms != 0 && elapsed_ms < JANITOR_RATE_MS) {
         if (janitor->rate_limit_bytes != atomic_load(&pool->live_limit_bytes)) {
@@ -325,24 +296,26 @@ static void janitor_note_rate(struct pool *pool) {
     janitor->rate_from_bytes = bytes;
 }
 
-/* One pass; `waited_for`: by purpose, whether a thread waits. */
+/* One pass; `waited_for`: by purpose, whether anybody waits. */
 static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES]) {
     struct janitor *janitor = &pool->janitor;
     expiry_clock_observe(&pool->expiry_clock);
     uint32_t now_s = expiry_clock_free_s(&pool->expiry_clock);
     uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
-    atomic_store(&janitor->died, false);
+    atomic_store(&pool->room.died, false);
     if (atomic_load(&pool->read_only)) {
         /* Freeing takes a sync, so what was moved or evicted would be so for nothing. */
-        janitor_note_stuck(pool, waited_for, true, 0);
+        janitor_note_use(pool, waited_for, true, 0);
         return;
     }
     pool_flush_due(pool, now_s);
-    memory_limit_follow(pool, janitor_low_water(pool));
-    janitor_seal_flushed(pool, now_s);
+    memory_limit_follow(pool, segments_low_water(&pool->segments));
+    janitor_begin_flush(pool);
     unsigned freed = janitor_free_dead(pool, now_s);
+    bool more = freed == COMPACTION_BATCH;
     bool too_large = memory_limit_exceeded(pool);
-    bool tried = janitor_short(pool) || too_large;
+    bool tried = !more && (segments_are_few(&pool->segments) || too_large);
+    bool swept = true;
     if (tried) {
         bool for_kept =
             too_large || waited_for[SEGMENT_FOR_UPDATE] || waited_for[SEGMENT_FOR_REMOVAL];
@@ -351,8 +324,9 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
                                  : waited_for[SEGMENT_FOR_NEW] ? JANITOR_FOR_NEW
                                                                : JANITOR_AHEAD,
                                  now_s);
-    } else {
-        janitor_sweep(pool, false, now_s);
+    }
+    if (!more) {
+        swept = janitor_sweep(pool, tried ? JANITOR_HURRY_NS : JANITOR_SWEEP_NS, now_s);
     }
     janitor_note_limit(pool, too_large, freed);
     janitor->balance +=
@@ -364,15 +338,18 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     }
     pool_note_header(pool);
     index_look_for_room(&pool->index, &pool->options);
-    janitor_note_stuck(pool, waited_for, tried, freed);
+    if (more) {
+        atomic_store(&pool->room.wanted, true);
+    }
+    janitor_note_use(pool, waited_for, tried && swept, freed);
     janitor_note_room(pool);
     janitor_note_rate(pool);
 }
 
-static void janitor_wait_for_work(struct janitor *janitor) {
+static void janitor_wait_for_work(struct room *room) {
     struct timespec until = clock_deadline(JANITOR_TICK_MS * UINT64_C(1000000));
-    while (!janitor->stop && !atomic_load(&janitor->wanted)) {
-        if (pthread_cond_timedwait(&janitor->wake, &janitor->lock, &until) == ETIMEDOUT) {
+    while (!room->stop && !atomic_load(&room->wanted)) {
+        if (pthread_cond_timedwait(&room->wake, &room->lock, &until) == ETIMEDOUT) {
             return;
         }
     }
@@ -380,121 +357,55 @@ static void janitor_wait_for_work(struct janitor *janitor) {
 
 static void *janitor_main(void *argument) {
     struct pool *pool = argument;
-    struct janitor *janitor = &pool->janitor;
-    pthread_mutex_lock(&janitor->lock);
+    struct room *room = &pool->room;
+    pthread_mutex_lock(&room->lock);
     for (;;) {
-        if (!janitor_is_waited_for(janitor)) {
-            janitor_wait_for_work(janitor);
-        }
-        if (janitor->stop) {
+        janitor_wait_for_work(room);
+        if (room->stop) {
             break;
         }
         bool waited_for[SEGMENT_PURPOSES];
+        bool hold_asked = pool->hold.state == HOLD_ASKED;
+        room->begun++;
+        atomic_store(&room->wanted, false);
         for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-            waited_for[purpose] = janitor->waiting[purpose] > 0;
+            waited_for[purpose] = atomic_exchange(&room->asked[purpose], false);
         }
-        bool hold_asked = janitor->hold.state == HOLD_ASKED;
-        janitor->begun++;
-        atomic_store(&janitor->wanted, false);
-        pthread_mutex_unlock(&janitor->lock);
+        pthread_mutex_unlock(&room->lock);
         janitor_pass(pool, waited_for);
         if (hold_asked) {
             hold_prepare(pool);
         }
-        pthread_mutex_lock(&janitor->lock);
-        janitor->ended = janitor->begun;
-        pthread_cond_broadcast(&janitor->done);
+        room_tell(room);
+        pthread_mutex_lock(&room->lock);
+        room->ended = room->begun;
+        pthread_cond_broadcast(&room->done);
         if (hold_asked) {
             hold_keep(pool);
         }
     }
-    pthread_mutex_unlock(&janitor->lock);
+    pthread_mutex_unlock(&room->lock);
     return NULL;
-}
-
-/* Waits for a whole pass that sees what is so now, or the stop. Under the lock. */
-static void janitor_await_pass(struct janitor *janitor) {
-    uint64_t awaited = janitor->begun + 1;
-    while (janitor->ended < awaited && !janitor->stop) {
-        pthread_cond_wait(&janitor->done, &janitor->lock);
-    }
-}
-
-bool janitor_await_flush(struct pool *pool, struct store_thread *thread) {
-    struct janitor *janitor = &pool->janitor;
-    if (atomic_load(&janitor->flushes) == atomic_load(&janitor->flushes_swept)) {
-        return false;
-    }
-    store_thread_leave(thread);
-    pthread_mutex_lock(&janitor->lock);
-    janitor->waiting[SEGMENT_FOR_NEW]++;
-    atomic_store(&janitor->wanted, true);
-    pthread_cond_signal(&janitor->wake);
-    janitor_await_pass(janitor);
-    janitor->waiting[SEGMENT_FOR_NEW]--;
-    bool stops = janitor->stop;
-    pthread_mutex_unlock(&janitor->lock);
-    store_thread_refresh(thread);
-    return !stops;
-}
-
-enum status janitor_make_room(struct pool *pool, struct store_thread *thread,
-                              enum segment_purpose purpose) {
-    struct janitor *janitor = &pool->janitor;
-    if (atomic_load(&janitor->stuck[purpose])) {
-        return STATUS_NO_MEMORY;
-    }
-    store_thread_leave(thread); /* the janitor waits for every thread to be quiescent */
-    pthread_mutex_lock(&janitor->lock);
-    janitor->waiting[purpose]++;
-    atomic_store(&janitor->wanted, true);
-    pthread_cond_signal(&janitor->wake);
-    bool available = segments_available(&pool->segments, purpose);
-    bool may_refuse = purpose == SEGMENT_FOR_NEW && !pool->options.evict;
-    int rounds_max = may_refuse ? JANITOR_ROUNDS_NEW : JANITOR_ROUNDS_MAX;
-    for (int rounds = 0; !available && rounds < rounds_max; rounds++) {
-        janitor_await_pass(janitor);
-        available = segments_available(&pool->segments, purpose);
-        if (janitor->stop || (!available && atomic_load(&janitor->stuck[purpose]))) {
-            break;
-        }
-    }
-    janitor->waiting[purpose]--;
-    pthread_mutex_unlock(&janitor->lock);
-    store_thread_refresh(thread);
-    if (!available && atomic_load(&pool->read_only)) {
-        return STATUS_READ_ONLY;
-    }
-    return available ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 bool janitor_start(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
-    pthread_condattr_t monotonic;
     atomic_store(&janitor->full_in_s, UINT64_MAX);
-    pthread_mutex_init(&janitor->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&janitor->wake, &monotonic);
-    pthread_cond_init(&janitor->done, NULL);
-    pthread_condattr_destroy(&monotonic);
     janitor->running = pthread_create(&janitor->thread, NULL, janitor_main, pool) == 0;
     return janitor->running;
 }
 
 void janitor_stop(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
+    struct room *room = &pool->room;
     if (!janitor->running) {
         return;
     }
-    pthread_mutex_lock(&janitor->lock);
-    janitor->stop = true;
-    pthread_cond_signal(&janitor->wake);
-    pthread_cond_broadcast(&janitor->done);
-    pthread_mutex_unlock(&janitor->lock);
+    pthread_mutex_lock(&room->lock);
+    room->stop = true;
+    pthread_cond_signal(&room->wake);
+    pthread_cond_broadcast(&room->done);
+    pthread_mutex_unlock(&room->lock);
     pthread_join(janitor->thread, NULL);
-    pthread_cond_destroy(&janitor->wake);
-    pthread_cond_destroy(&janitor->done);
-    pthread_mutex_destroy(&janitor->lock);
     janitor->running = false;
 }

@@ -41,30 +41,28 @@ void memory_limit_init(struct pool *pool) {
 }
 
 enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {
-    const struct layout_index_header *index = pool->view.index;
     enum status status = STATUS_OK;
-    pthread_mutex_lock(&pool->janitor.lock);
+    pthread_mutex_lock(&pool->room.lock);
     uint64_t before = atomic_load(&pool->memory_limit_bytes);
     uint64_t count = bytes / pool->view.segment_bytes;
     if (bytes == before) {
-        pthread_mutex_unlock(&pool->janitor.lock);
+        pthread_mutex_unlock(&pool->room.lock);
         return STATUS_OK;
     }
     if (pool->header != NULL || count < POOL_SEGMENTS_MIN || count > pool->view.segment_count) {
         status = STATUS_INVALID;
     } else if (!pool->options.evict &&
-               atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes) >
-                   memory_limit_live_bytes(pool, (uint32_t)count)) {
+               pool_needed_bytes(pool) > memory_limit_live_bytes(pool, (uint32_t)count)) {
         status = STATUS_NO_MEMORY;
     } else {
         memory_limit_set(pool, bytes, (uint32_t)count);
-        janitor_note_death(&pool->janitor); /* who was refused may find room now */
+        room_note_death(&pool->room); /* who was refused may find room now */
     }
-    pthread_mutex_unlock(&pool->janitor.lock);
+    pthread_mutex_unlock(&pool->room.lock);
     if (status == STATUS_OK) {
         log_info("pool %s: its memory is changed from %llu to %llu bytes, as a client asks",
                  pool->options.name, (unsigned long long)before, (unsigned long long)bytes);
-        janitor_wake(pool);
+        room_wake(&pool->room);
     }
     return status;
 }

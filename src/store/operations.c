@@ -71,20 +71,31 @@ static void note_read(struct pool *pool, struct store_thread *thread,
     }
 }
 
+/* Counts a look-up, which has found an item that clients may see, or one that they may not, or
+ * nothing. */
+static void count_get(struct pool *pool, struct store_thread *thread, bool visible, bool found,
+                      const struct record *record) {
+    count(pool, thread, POOL_CMD_GET);
+    if (visible) {
+        count(pool, thread, POOL_GET_HITS);
+        return;
+    }
+    count(pool, thread, POOL_GET_MISSES);
+    if (found) {
+        bool expired = pool_expired(pool, record, thread->now_s);
+        count(pool, thread, expired ? POOL_GET_EXPIRED : POOL_GET_FLUSHED);
+    }
+}
+
 static enum status get_item(struct pool *pool, struct store_thread *thread, struct bytes key,
                             bool unnoticed, struct item *item) {
     struct lookup_hit hit;
-    count(pool, thread, POOL_CMD_GET);
     bool found = find(pool, key, &hit);
-    if (!found || !pool_visible(pool, &hit.record, thread->now_s)) {
-        count(pool, thread, POOL_GET_MISSES);
-        if (found) {
-            bool expired = pool_expired(pool, &hit.record, thread->now_s);
-            count(pool, thread, expired ? POOL_GET_EXPIRED : POOL_GET_FLUSHED);
-        }
+    bool visible = found && pool_visible(pool, &hit.record, thread->now_s);
+    count_get(pool, thread, visible, found, &hit.record);
+    if (!visible) {
         return STATUS_NOT_FOUND;
     }
-    count(pool, thread, POOL_GET_HITS);
     change_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
     if (!unnoticed) {
         note_access(pool, thread, &hit);
@@ -144,6 +155,8 @@ struct fetch_plan {
     const struct pool_fetch *request;
     struct pool_fetched *result;
     bool hit;
+    bool found; /* before the change, and without touch: */
+    struct lookup_hit before;
 };
 
 /* Whether the caller is the one to refresh an item that is like this. */
@@ -182,44 +195,73 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
                              request->recache_first ? old->expiry_s : expiry_s, now_s);
     if (request->touch || result->won) {
         keep_item(change, old);
-        change->reads = request->touch && !request->unnoticed; /* else it has been noted */
+        change->reads = !request->unnoticed;
         change->record.expiry_s = expiry_s;
         change->record.token_sent = old->token_sent || result->won;
     }
     return STATUS_OK;
 }
 
+/* Whether the item as it is, or that there is none, is all that is asked for: mostly so, and it
+ * takes no lock to see that. */
+static bool fetch_changes_nothing(const struct pool_fetch *request, const struct lookup_hit *hit,
+                                  bool visible, uint32_t now_s) {
+    return visible ? !fetch_wins(request, hit->record.stale, hit->record.token_sent,
+                                 hit->record.expiry_s, now_s)
+                   : !request->create;
+}
+
+/* The look-up that is made before a change, for what can be answered without one. Leaves no trace
+ * if there is to be a change, which may be put off. */
+static bool fetch_unchanged(struct pool *pool, struct store_thread *thread, struct bytes key,
+                            struct fetch_plan *fetch, enum status *status) {
+    const struct pool_fetch *request = fetch->request;
+    struct lookup_hit *hit = &fetch->before;
+    fetch->found = find(pool, key, hit);
+    bool visible = fetch->found && pool_visible(pool, &hit->record, thread->now_s);
+    if (!fetch_changes_nothing(request, hit, visible, thread->now_s)) {
+        return false;
+    }
+    count_get(pool, thread, visible, fetch->found, &hit->record);
+    *status = visible ? STATUS_OK : STATUS_NOT_FOUND;
+    if (visible) {
+        struct pool_fetched *result = fetch->result;
+        change_describe(&hit->record, layout_slot_frequency(hit->slot_value), &result->item);
+        result->token_sent = hit->record.token_sent;
+        result->expiry_before_s = hit->record.expiry_s;
+        if (!request->unnoticed) {
+            note_access(pool, thread, hit);
+            note_read(pool, thread, hit);
+        }
+    }
+    return true;
+}
+
 enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_fetch *request, struct pool_fetched *result) {
     *result = (struct pool_fetched){0};
-    struct item found = {0};
-    bool noted = false;
-    if (!request->touch) {
-        /* Mostly there is nothing to change, and it takes no lock to see that. */
-        enum status status = get_item(pool, thread, key, request->unnoticed, &found);
-        noted = status == STATUS_OK;
-        bool wins = noted && fetch_wins(request, found.stale, found.token_sent, found.expiry_s,
-                                        thread->now_s);
-        if (noted ? !wins : !request->create) {
-            result->item = found;
-            result->token_sent = found.token_sent;
-            result->expiry_before_s = found.expiry_s;
-            return status;
-        }
+    struct fetch_plan fetch;
+    fetch.request = request;
+    fetch.result = result;
+    fetch.hit = false;
+    enum status status;
+    if (!request->touch && fetch_unchanged(pool, thread, key, &fetch, &status)) {
+        return status;
     }
-    struct fetch_plan fetch = {.request = request, .result = result};
     struct item item = {0};
-    enum status status = change_run(pool, thread, key, plan_fetch, &fetch, &item);
+    status = change_run(pool, thread, key, plan_fetch, &fetch, &item);
     result->item = item;
-    if (request->touch) {
-        count(pool, thread, POOL_CMD_TOUCH);
-        count(pool, thread, fetch.hit ? POOL_TOUCH_HITS : POOL_TOUCH_MISSES);
-        if (fetch.hit) {
-            pool_count_class(pool, thread, POOL_CLASS_TOUCH_HITS);
-        }
-    } else if (noted && fetch.hit) { /* that read is none from before */
-        result->item.fetched = found.fetched;
-        result->item.accessed_s = found.accessed_s;
+    if (status == STATUS_NEEDS_ROOM) {
+        return status;
+    }
+    if (!request->touch) {
+        count_get(pool, thread, fetch.hit, fetch.found, &fetch.before.record);
+        return status;
+    }
+    count(pool, thread, POOL_CMD_TOUCH);
+    count(pool, thread, fetch.hit ? POOL_TOUCH_HITS : POOL_TOUCH_MISSES);
+    if (fetch.hit) {
+        pool_count_class(pool, thread, POOL_CLASS_TOUCH_HITS);
     }
     return status;
 }
@@ -334,7 +376,9 @@ enum status pool_store(struct pool *pool, struct store_thread *thread, struct by
                        const struct pool_store *request, struct item *result) {
     enum status status =
         change_run(pool, thread, key, plan_store, (void *)(uintptr_t)request, result);
-    count_store(pool, thread, status, request->compare_cas);
+    if (status != STATUS_NEEDS_ROOM) { /* to be counted when it is done */
+        count_store(pool, thread, status, request->compare_cas);
+    }
     return status;
 }
 
@@ -429,6 +473,9 @@ enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, stru
     struct arithmetic_plan plan = {.request = request};
     struct item item = {0};
     enum status status = change_run(pool, thread, key, plan_arithmetic, &plan, &item);
+    if (status == STATUS_NEEDS_ROOM) {
+        return status;
+    }
     if (status == STATUS_OK && item.value.data == plan.text) {
         item.value.size = 0; /* it has expired at once: there is no value to point to */
     }

@@ -295,6 +295,7 @@ static void pool_release(struct pool *pool) {
     free((char *)(uintptr_t)pool->options.data_dir);
     free((char *)(uintptr_t)pool->options.run_dir);
     free(pool->shards);
+    room_finish(&pool->room);
     pthread_mutex_destroy(&pool->flush_lock);
     pthread_mutex_destroy(&pool->sync_lock);
     free(pool);
@@ -315,6 +316,7 @@ struct pool *pool_open(const struct pool_options *options, struct grace *grace,
         return NULL;
     }
     memset(pool, 0, sizeof *pool);
+    room_init(&pool->room);
     pthread_mutex_init(&pool->flush_lock, NULL);
     pthread_mutex_init(&pool->sync_lock, NULL);
     pool->options = *options;
@@ -463,7 +465,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .sync_lag_ms = pool->options.persist ? sync_lag_ms(&pool->sync) : 0,
         .full_in_s = pool->options.evict ? UINT64_MAX : atomic_load(&pool->janitor.full_in_s),
         .read_only = atomic_load(&pool->read_only),
-        .full = atomic_load(&pool->janitor.full) || index_is_full(&pool->index),
+        .full = atomic_load(&pool->room.full) || index_is_full(&pool->index),
         .index_full = index_is_full(&pool->index),
     };
     for (int counter = 0; counter < POOL_COUNTERS; counter++) {

@@ -121,7 +121,8 @@ struct pool_fetched {
     bool token_sent; /* another caller was told so before (meta: Z) */
 };
 
-/* OK, NOT_FOUND, NO_MEMORY, INDEX_FULL, READ_ONLY. gat and touch are this with .touch. */
+/* OK, NOT_FOUND, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. gat and touch are this with .touch.
+ */
 enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_fetch *request, struct pool_fetched *result);
 
@@ -142,10 +143,10 @@ struct pool_store {
     uint64_t new_cas;
 };
 
-/* OK, NOT_STORED, EXISTS, NOT_FOUND, TOO_LARGE, NO_MEMORY, INDEX_FULL, READ_ONLY. `result` is the
- * stored item, may be NULL; valid after OK. TOO_LARGE and NO_MEMORY leave the old item as it is
- * (protocols that must not serve it after a failed set, as memcached's does not, delete it
- * themselves). */
+/* OK, NOT_STORED, EXISTS, NOT_FOUND, TOO_LARGE, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM.
+ * `result` is the stored item, may be NULL; valid after OK. TOO_LARGE and NO_MEMORY leave the old
+ * item as it is (protocols that must not serve it after a failed set, as memcached's does not,
+ * delete it themselves). */
 enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_store *request, struct item *result);
 
@@ -163,9 +164,9 @@ struct pool_arithmetic {
     uint64_t new_cas;
 };
 
-/* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, INDEX_FULL, READ_ONLY. A number that got shorter
- * is stored with spaces behind it, in the old length, as memcached does and protocol.txt says.
- * `result` may be NULL; nobody wins here. */
+/* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. A number that
+ * got shorter is stored with spaces behind it, in the old length, as memcached does and
+ * protocol.txt says. `result` may be NULL; nobody wins here. */
 enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
                             const struct pool_arithmetic *request, uint64_t *number,
                             struct pool_fetched *result);
@@ -181,12 +182,12 @@ struct pool_delete {
     bool uncounted; /* no client has asked for it: nothing for the counters */
 };
 
-/* OK, NOT_FOUND, EXISTS, NO_MEMORY, READ_ONLY. `request` may be NULL. */
+/* OK, NOT_FOUND, EXISTS, NO_MEMORY, READ_ONLY, NEEDS_ROOM. `request` may be NULL. */
 enum status pool_delete(struct pool *pool, struct store_thread *thread, struct bytes key,
                         const struct pool_delete *request);
 
 /* Forgets every item that was stored before `when_s`; at once if that is not in the future. A
- * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY. */
+ * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY, NEEDS_ROOM. */
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
 
 /* With `fsync = always`, and with `everysec` on a disk that is too slow for it, a reply must not go
@@ -202,13 +203,22 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket);
  * not block, nor call the pool. NULL: no longer; it is not running any more when this returns. */
 void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context);
 
+/* A thread that serves clients must not wait for room (store_thread.patience). Its change then ends
+ * with NEEDS_ROOM, nothing has been done, and the request is to be run again once pool_has_told,
+ * given the thread's room_turn, says true. */
+bool pool_has_told(const struct pool *pool, uint64_t room_turn);
+
+/* `notify` is called by a thread of the pool's own when pool_has_told may say something else. It
+ * must not block, nor call the pool. NULL: no longer; it is not running any more when this returns.
+ */
+void pool_set_room_notify(struct pool *pool, void (*notify)(void *context), void *context);
+
 /* For a copy of a persistent pool's file while it is in use (hold.h): after OK nothing is freed or
  * moved for `lease_ms`, and every write that was acknowledged before is whole in the file, under a
- * number below `*sequence`. Never waits long. NOT_FOUND: not yet, because the janitor is at work or
- * somebody else has a hold; ask again. INVALID: the pool has no file. The thread passes a quiescent
- * point. */
-enum status pool_hold(struct pool *pool, struct store_thread *thread, uint32_t lease_ms,
-                      uint64_t *sequence);
+ * number below `*sequence`. Never waits. NOT_FOUND: not yet, because the janitor is at work or
+ * somebody else has a hold; ask again. INVALID: the pool has no file. `asker`: a number of the
+ * caller's that is nobody else's, not 0. */
+enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence);
 
 /* The hold with this number lasts for `lease_ms` from now on; 0: it ends. NOT_FOUND: it has ended
  * before, and what was copied under it is worth nothing. */

@@ -3,11 +3,13 @@
 #define STAYD_STORE_POOL_PRIVATE_H
 
 #include "store/expiry_clock.h"
+#include "store/hold.h"
 #include "store/index.h"
 #include "store/janitor.h"
 #include "store/lookup.h"
 #include "store/mapping.h"
 #include "store/pool.h"
+#include "store/room.h"
 #include "store/scan.h"
 #include "store/segment.h"
 #include "store/sync.h"
@@ -49,11 +51,13 @@ struct pool {
     struct lookup_view view;
     struct index index;
     struct segments segments;
+    struct room room;
+    struct hold hold; /* under the room's lock */
     struct janitor janitor;
     struct sync sync;
     struct expiry_clock expiry_clock;
     uint64_t noted_sequence; /* when the header's note of the clock was made; the janitor's */
-    _Atomic uint64_t memory_limit_bytes; /* written, as the next, under the janitor's lock */
+    _Atomic uint64_t memory_limit_bytes; /* written, as the next, under the room's lock */
     _Atomic uint64_t live_limit_bytes;   /* evict = no: with more, new keys are refused */
     _Atomic bool read_only;
     pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
@@ -94,9 +98,18 @@ static inline uint32_t pool_ttl_class(const struct pool *pool, uint64_t location
 }
 
 static inline uint64_t pool_flush_sequence(const struct pool *pool) {
-    /* seq_cst, as the store in flush.c: under a bucket's lock, either this sees the flush or the
-     * flush waits for the lock. */
+    /* seq_cst, as the stores in flush.c: see change_take_sequence. */
     return atomic_load(&pool->view.index->flush_sequence);
+}
+
+/* Bytes of the records that clients may see, and of tombstones and flushes: what must stay. A flush
+ * counts at once. Relaxed: counts. */
+static inline uint64_t pool_needed_bytes(const struct pool *pool) {
+    const struct layout_index_header *index = pool->view.index;
+    int64_t flushed = (int64_t)atomic_load_explicit(&index->flushed_bytes, memory_order_relaxed);
+    uint64_t counted = atomic_load_explicit(&index->live_bytes, memory_order_relaxed) +
+                       atomic_load_explicit(&index->marker_bytes, memory_order_relaxed);
+    return flushed <= 0 ? counted : counted > (uint64_t)flushed ? counted - (uint64_t)flushed : 0;
 }
 
 /* Whether an item has reached its expiry, or one of the pool's limits, whichever comes first. */

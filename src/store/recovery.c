@@ -105,7 +105,7 @@ static void recovery_count(struct recovery *recovery, uint64_t slot, size_t size
     if (live) {
         segments_count_live(&recovery->pool->segments, location, size);
     } else {
-        segments_count_dead(&recovery->pool->segments, location, size);
+        segments_count_dead(&recovery->pool->segments, location, size, false);
     }
 }
 

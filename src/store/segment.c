@@ -53,18 +53,26 @@ static void segments_plan_reserve(struct segments *segments, uint32_t count) {
     atomic_store(&segments->reserve[SEGMENT_FOR_NEW], for_new);
 }
 
+static void segment_note_sealed(struct segments *segments, uint32_t segment) {
+    atomic_store(&segments->sealed_sequence[segment],
+                 atomic_load(&segments->view->index->sequence));
+}
+
 static void segments_release(struct segments *segments) {
     free(segments->free);
     free(segments->spare);
     free(segments->opened_s);
+    free(segments->sealed_sequence);
     segments->free = NULL;
     segments->spare = NULL;
     segments->opened_s = NULL;
+    segments->sealed_sequence = NULL;
 }
 
 /* Nothing is appended any more. Under the lock of the head that it had. */
 static void segment_end(struct segments *segments, uint32_t segment) {
     segment_mark_end(segments, segment);
+    segment_note_sealed(segments, segment);
     atomic_store(&segments->view->segments[segment].state, LAYOUT_SEGMENT_SEALED);
 }
 
@@ -74,7 +82,9 @@ bool segments_init(struct segments *segments, struct lookup_view *view,
     segments->free = malloc(view->segment_count * sizeof *segments->free);
     segments->spare = malloc(view->segment_count * sizeof *segments->spare);
     segments->opened_s = calloc(view->segment_count, sizeof *segments->opened_s);
-    if (segments->free == NULL || segments->spare == NULL || segments->opened_s == NULL) {
+    segments->sealed_sequence = calloc(view->segment_count, sizeof *segments->sealed_sequence);
+    if (segments->free == NULL || segments->spare == NULL || segments->opened_s == NULL ||
+        segments->sealed_sequence == NULL) {
         segments_release(segments);
         return false;
     }
@@ -102,9 +112,12 @@ bool segments_init(struct segments *segments, struct lookup_view *view,
             if (head->segment == SEGMENT_NONE) {
                 head->segment = segment;
                 head->crc_seed = segment_crc_seed(segments, segment);
+                atomic_store(&segments->sealed_sequence[segment], UINT64_MAX);
             } else {
                 segment_end(segments, segment);
             }
+        } else {
+            segment_note_sealed(segments, segment);
         }
         if (state != LAYOUT_SEGMENT_FREE) {
             const struct layout_segment_header *of_segment =
@@ -134,6 +147,27 @@ bool segments_available(struct segments *segments, enum segment_purpose purpose)
     return atomic_load_explicit(&segments->free_count, memory_order_relaxed) >
            atomic_load_explicit(&segments->reserve[purpose], memory_order_relaxed);
     /* relaxed: a hint; taking one asks again under the lock */
+}
+
+uint32_t segments_low_water(const struct segments *segments) {
+    uint32_t ahead = segments_in_force(segments) / 64;
+    return atomic_load_explicit(&segments->reserve[SEGMENT_FOR_NEW], memory_order_relaxed) +
+           (ahead > 1 ? ahead : 1); /* relaxed: a number */
+}
+
+bool segments_are_few(const struct segments *segments) {
+    return atomic_load_explicit(&segments->free_count, memory_order_relaxed) <=
+           segments_low_water(segments); /* relaxed: a hint */
+}
+
+uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment) {
+    const struct layout_segment *info = &segments->view->segments[segment];
+    if (atomic_load_explicit(&segments->sealed_sequence[segment], memory_order_relaxed) <=
+        atomic_load_explicit(&segments->view->index->flush_sequence, memory_order_relaxed)) {
+        return 0;
+    }
+    return atomic_load_explicit(&info->live_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&info->marker_bytes, memory_order_relaxed);
 }
 
 /* Takes a free segment; SEGMENT_NONE if the purpose may not have one. */
@@ -185,6 +219,7 @@ static void segment_begin(struct segments *segments, uint32_t segment, unsigned 
     header.header_crc = segment_header_crc(&header);
     memcpy(lookup_segment(view, segment), &header, sizeof header);
     atomic_store(&segments->opened_s[segment], header.opened_s);
+    atomic_store(&segments->sealed_sequence[segment], UINT64_MAX);
     atomic_store(&info->ttl_class, class);
     atomic_store(&info->fill, (uint32_t)sizeof header);
     atomic_store(&info->live_bytes, 0);
@@ -425,12 +460,16 @@ void segments_count_live(struct segments *segments, uint64_t location, size_t by
     atomic_fetch_add_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
 }
 
-void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes) {
+void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed) {
     uint32_t segment = lookup_location_segment(segments->view, location);
     struct layout_segment *info = &segments->view->segments[segment];
     atomic_fetch_sub_explicit(&info->live_bytes, (uint32_t)bytes, memory_order_relaxed);
     atomic_fetch_sub_explicit(&info->items, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
+    if (flushed) {
+        atomic_fetch_sub_explicit(&segments->view->index->flushed_bytes, bytes,
+                                  memory_order_relaxed);
+    }
 }
 
 void segments_count_marker(struct segments *segments, uint64_t location, size_t bytes) {

@@ -55,6 +55,8 @@ struct segments {
     pthread_mutex_t free_lock;                  /* `free` to `limit`; taken inside a head's lock */
     uint32_t *free;
     uint32_t *spare; /* no longer free, because the pool may have fewer; memory_limit.h */
+    _Atomic uint64_t *sealed_sequence; /* of each: records in it were numbered up to this, but for
+                                        * a few that were under way; UINT64_MAX: is being written */
     _Atomic uint32_t *opened_s;   /* of each segment, as its header has it; for others to look at */
     uint64_t generation;          /* of the segment opened last */
     uint32_t limit;               /* segments from this one on are not handed out */
@@ -84,6 +86,13 @@ bool segments_reserve(struct segments *segments, enum segment_purpose purpose, u
 
 /* Whether a segment can be opened for this purpose. */
 bool segments_available(struct segments *segments, enum segment_purpose purpose);
+
+/* So few segments are left that the janitor must free some: no more than segments_low_water. */
+bool segments_are_few(const struct segments *segments);
+uint32_t segments_low_water(const struct segments *segments);
+
+/* What of a segment is still needed, at most: a snapshot. */
+uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment);
 
 /* Whether recovery may believe what lies in this segment. */
 bool segment_header_valid(const struct layout_segment_header *header);
@@ -127,9 +136,10 @@ void segments_retire(struct segments *segments, uint32_t segment);
 /* Gives a retired segment back; persistent pools have synced the retirement. */
 void segments_free(struct segments *segments, uint32_t segment);
 
-/* A slot points to this record from now on, or no longer does. */
+/* A slot points to this record from now on, or no longer does. `flushed`: a flush has ended it
+ * before. */
 void segments_count_live(struct segments *segments, uint64_t location, size_t bytes);
-void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes);
+void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed);
 
 /* A tombstone or a flush was written here. */
 void segments_count_marker(struct segments *segments, uint64_t location, size_t bytes);

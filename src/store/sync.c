@@ -43,6 +43,7 @@ static bool sync_data(struct pool *pool) {
 }
 
 bool pool_sync(struct pool *pool) {
+    store_assert_may_wait();
     /* The kernel tells of an error once: of two syncs at a time, the other would end well. */
     pthread_mutex_lock(&pool->sync_lock);
     bool synced = sync_data(pool);

@@ -180,16 +180,16 @@ void exam_close(struct exam *exam) {
 }
 
 void exam_wait_for_janitor(struct exam *exam) {
-    struct janitor *janitor = &exam->pool->janitor;
-    pthread_mutex_lock(&janitor->lock);
-    while (atomic_load(&janitor->wanted) || janitor->begun != janitor->ended) {
-        pthread_cond_wait(&janitor->done, &janitor->lock);
+    struct room *room = &exam->pool->room;
+    pthread_mutex_lock(&room->lock);
+    while (atomic_load(&room->wanted) || room->begun != room->ended) {
+        pthread_cond_wait(&room->done, &room->lock);
     }
-    pthread_mutex_unlock(&janitor->lock);
+    pthread_mutex_unlock(&room->lock);
 }
 
 void exam_run_janitor(struct exam *exam) {
-    janitor_wake(exam->pool);
+    room_wake(&exam->pool->room);
     exam_wait_for_janitor(exam);
 }
 

@@ -238,18 +238,18 @@ void store_survive(struct store *store, store_work work, void *argument) {
 }
 
 void store_run_janitor(struct store *store, unsigned passes) {
-    struct janitor *janitor = &store->pool->janitor;
+    struct room *room = &store->pool->room;
     store_thread_leave(&store->thread);
-    pthread_mutex_lock(&janitor->lock);
+    pthread_mutex_lock(&room->lock);
     for (unsigned pass = 0; pass < passes; pass++) {
-        uint64_t awaited = janitor->begun + 1;
-        while (janitor->ended < awaited) {
-            atomic_store(&janitor->wanted, true);
-            pthread_cond_signal(&janitor->wake);
-            pthread_cond_wait(&janitor->done, &janitor->lock);
+        uint64_t awaited = room->begun + 1;
+        while (room->ended < awaited) {
+            atomic_store(&room->wanted, true);
+            pthread_cond_signal(&room->wake);
+            pthread_cond_wait(&room->done, &room->lock);
         }
     }
-    pthread_mutex_unlock(&janitor->lock);
+    pthread_mutex_unlock(&room->lock);
     store_thread_refresh(&store->thread);
 }
 

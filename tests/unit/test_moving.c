@@ -16,10 +16,11 @@ static struct store store;
 
 static void hold_janitor(void) {
     uint64_t sequence;
-    store_thread_refresh(&store.thread);
-    while (pool_hold(store.pool, &store.thread, LEASE_MS, &sequence) != STATUS_OK) {
+    store_thread_leave(&store.thread);
+    while (pool_hold(store.pool, 1, LEASE_MS, &sequence) != STATUS_OK) {
         sched_yield();
     }
+    store_thread_refresh(&store.thread);
 }
 
 static void begin(uint32_t idle_timeout_s) {

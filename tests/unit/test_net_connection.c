@@ -38,10 +38,20 @@ void proto_connection_finish(struct proto_connection *connection) {
     connection->service = NULL;
 }
 
+/* The pool: `p` asks it for room. */
+static struct {
+    bool there;
+    uint64_t turn;
+} room;
+
+bool pool_has_told(const struct pool *pool, uint64_t room_turn) {
+    (void)pool;
+    return room.turn != room_turn;
+}
+
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies) {
-    (void)thread;
     *consumed = 0;
     process_calls++;
     while (*consumed < input.size) {
@@ -60,6 +70,14 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         if (request[0] == 'q') {
             *consumed += line;
             return PROTO_CLOSE;
+        }
+        if (request[0] == 'p' && !room.there && !connection->refuses_room) {
+            thread->room_turn = room.turn;
+            return PROTO_NEEDS_ROOM;
+        }
+        if (request[0] == 'p') {
+            buffer_append(replies, connection->refuses_room ? "n" : "y", 1);
+            connection->refuses_room = false;
         }
         if (request[0] == 'l') {
             *consumed += line;
@@ -141,6 +159,7 @@ struct pair {
 
 static struct pair pair;
 
+static struct store_thread store_thread;
 static struct proto_server server;
 static struct proto_service service = {.server = &server};
 static struct listener listener = {.service = &service};
@@ -160,6 +179,8 @@ static void open_pair_of(int type) {
     disk.asked_for = false;
     disk.tickets = 0;
     disk.status = STATUS_OK;
+    pair.loan.store = &store_thread;
+    room.there = false;
 }
 
 static int open_pair(void **state) {
@@ -599,6 +620,63 @@ static void a_client_that_is_gone_ends_the_connection(void **state) {
     assert_int_equal(serve_all(), CONNECTION_END);
 }
 
+static void a_request_without_room_is_parked_behind_its_replies_and_run_again(void **state) {
+    (void)state;
+    client_send_string("e3\np\ne2\n");
+    assert_int_equal(serve_all(), CONNECTION_PARKED);
+    assert_int_equal(client_take(), 3); /* what came before it is answered */
+    client_send_string("e7\n");         /* and what comes behind it waits */
+    assert_int_equal(serve_all(), CONNECTION_PARKED);
+    assert_int_equal(client_take(), 0);
+    assert_false(connection_may_have_room(pair.connection));
+    room.turn++;
+    assert_true(connection_may_have_room(pair.connection));
+    assert_int_equal(serve_all(), CONNECTION_PARKED); /* it was not enough */
+    assert_false(connection_may_have_room(pair.connection));
+    room.turn++;
+    room.there = true;
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(client_take(), 1 + 2 + 7);
+}
+
+static void a_request_that_has_waited_for_room_too_long_is_refused_alone(void **state) {
+    (void)state;
+    client_send_string("p\np\n");
+    assert_int_equal(serve_all(), CONNECTION_PARKED);
+    connection_refuse_room(pair.connection);
+    assert_int_equal(serve_all(), CONNECTION_PARKED); /* the second, whose time begins */
+    assert_true(pair.progress);
+    assert_int_equal(client_take(), 1);
+    connection_refuse_room(pair.connection);
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(client_take(), 1);
+}
+
+/* Else the notice would be lost, and the request would wait for the next. */
+static void room_that_comes_while_replies_are_held_is_not_missed(void **state) {
+    (void)state;
+    disk.asked_for = true;
+    disk.status = STATUS_NOT_FOUND;
+    client_send_string("e3\np\n");
+    assert_int_equal(serve_all(), CONNECTION_HELD);
+    room.turn++;
+    room.there = true;
+    disk.asked_for = false;
+    disk.status = STATUS_OK;
+    assert_int_equal(serve_all(), CONNECTION_IDLE);
+    assert_int_equal(client_take(), 3 + 1);
+}
+
+static void a_large_request_is_parked_at_its_own_cost(void **state) {
+    (void)state;
+    static char pipeline[20000] = "p\n";
+    memset(pipeline + 2, 'e', sizeof pipeline - 3);
+    pipeline[sizeof pipeline - 1] = '\n';
+    server.memory.limit_bytes = 1000;
+    client_send(pipeline, sizeof pipeline);
+    assert_int_equal(serve_all(), CONNECTION_LINGER); /* there is no memory to park it in */
+}
+
 int main(void) {
 #define WITH_PAIR(test) cmocka_unit_test_setup_teardown(test, open_pair, close_pair)
     const struct CMUnitTest tests[] = {
@@ -629,6 +707,10 @@ int main(void) {
         WITH_PAIR(small_requests_go_on_although_the_limit_is_reached),
         WITH_PAIR(replies_that_wait_for_their_client_count_and_end_it_beyond_the_limit),
         WITH_PAIR(a_client_that_is_gone_ends_the_connection),
+        WITH_PAIR(a_request_without_room_is_parked_behind_its_replies_and_run_again),
+        WITH_PAIR(a_request_that_has_waited_for_room_too_long_is_refused_alone),
+        WITH_PAIR(room_that_comes_while_replies_are_held_is_not_missed),
+        WITH_PAIR(a_large_request_is_parked_at_its_own_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ static void exam_step(struct exam *exam, const struct exam_course *course) {
     struct client *client = &exam->clients[0];
     client_step(client, exam->pool, &exam->threads[0]);
     if (random_chance(&exam->random, 2)) {
-        janitor_wake(exam->pool);
+        room_wake(&exam->pool->room);
     }
     exam_wait_for_janitor(exam);
     disk_record(exam->disk);
@@ -199,7 +199,7 @@ static bool write_back(struct exam *exam, _Atomic unsigned *writing) {
             return false;
         }
         if (random_chance(&exam->random, 5)) {
-            janitor_wake(exam->pool);
+            room_wake(&exam->pool->room);
         }
     }
     return true;

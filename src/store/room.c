@@ -1,0 +1,146 @@
+#include "store/room.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/pool_private.h"
+
+enum {
+    ROOM_ROUNDS_NEW = 100,  /* passes that a new key may wait for, evict = no */
+    ROOM_ROUNDS_MAX = 1000, /* passes that any wait of a thread may take */
+    ROOM_CLAIM_MS = 1000,
+    ROOM_CLAIM_BITS = 16, /* of the thread's number in a claim */
+};
+
+void room_init(struct room *room) {
+    pthread_condattr_t monotonic;
+    pthread_mutex_init(&room->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&room->wake, &monotonic);
+    pthread_cond_init(&room->done, NULL);
+    pthread_condattr_destroy(&monotonic);
+}
+
+void room_finish(struct room *room) {
+    pthread_cond_destroy(&room->wake);
+    pthread_cond_destroy(&room->done);
+    pthread_mutex_destroy(&room->lock);
+}
+
+void room_wake(struct room *room) {
+    if (!atomic_exchange(&room->wanted, true)) {
+        pthread_mutex_lock(&room->lock);
+        pthread_cond_signal(&room->wake);
+        pthread_mutex_unlock(&room->lock);
+    }
+}
+
+void room_tell(struct room *room) {
+    if (!atomic_exchange(&room->parked, false)) {
+        return;
+    }
+    atomic_fetch_add(&room->turn, 1);
+    pthread_mutex_lock(&room->lock);
+    if (room->notify != NULL) {
+        room->notify(room->notify_context);
+    }
+    pthread_mutex_unlock(&room->lock);
+}
+
+bool room_is_claimed(const struct room *room, const struct store_thread *thread) {
+    /* relaxed: who does not see it takes what another waits for, who claims the next */
+    uint64_t claim = atomic_load_explicit(&room->claim, memory_order_relaxed);
+    return claim != 0 && (claim & UINT16_MAX) != thread->index + 1U &&
+           clock_monotonic_ms() < claim >> ROOM_CLAIM_BITS;
+}
+
+/* The thread's request has been overtaken: what is freed next is for it, unless another has claimed
+ * that before. */
+static void room_make_claim(struct room *room, const struct store_thread *thread) {
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t claim = atomic_load(&room->claim);
+    if (claim == 0 || now_ms >= claim >> ROOM_CLAIM_BITS) {
+        uint64_t own = (now_ms + ROOM_CLAIM_MS) << ROOM_CLAIM_BITS | (thread->index + 1U);
+        atomic_compare_exchange_strong(&room->claim, &claim, own);
+    }
+}
+
+static enum status room_refuse(const struct pool *pool) {
+    return atomic_load(&pool->read_only) ? STATUS_READ_ONLY : STATUS_NO_MEMORY;
+}
+
+static enum status room_park(struct pool *pool, struct store_thread *thread,
+                             enum segment_purpose purpose) {
+    struct room *room = &pool->room;
+    thread->room_turn = atomic_load(&room->turn);
+    atomic_store(&room->asked[purpose], true);
+    atomic_store(&room->parked, true);
+    if (thread->patience == STORE_PARKS_AGAIN) {
+        room_make_claim(room, thread);
+    }
+    room_wake(room);
+    return STATUS_NEEDS_ROOM;
+}
+
+/* Waits for a whole pass that sees what is so now, or the stop. Under the lock. */
+static void room_await_pass(struct room *room) {
+    uint64_t awaited = room->begun + 1;
+    while (room->ended < awaited && !room->stop) {
+        pthread_cond_wait(&room->done, &room->lock);
+    }
+}
+
+static enum status room_await(struct pool *pool, struct store_thread *thread,
+                              enum segment_purpose purpose) {
+    struct room *room = &pool->room;
+    bool may_refuse = purpose == SEGMENT_FOR_NEW && !pool->options.evict;
+    int rounds_max = may_refuse ? ROOM_ROUNDS_NEW : ROOM_ROUNDS_MAX;
+    store_assert_may_wait();
+    store_thread_leave(thread); /* the janitor waits for every thread to be quiescent */
+    pthread_mutex_lock(&room->lock);
+    bool available = segments_available(&pool->segments, purpose);
+    for (int rounds = 0; !available && rounds < rounds_max; rounds++) {
+        atomic_store(&room->asked[purpose], true);
+        atomic_store(&room->wanted, true);
+        pthread_cond_signal(&room->wake);
+        room_await_pass(room);
+        available = segments_available(&pool->segments, purpose);
+        if (room->stop || (!available && atomic_load(&room->of_no_use[purpose]))) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&room->lock);
+    store_thread_refresh(thread);
+    return available ? STATUS_OK : room_refuse(pool);
+}
+
+enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose) {
+    if (atomic_load(&pool->room.of_no_use[purpose]) || thread->patience == STORE_REFUSES) {
+        return room_refuse(pool);
+    }
+    return thread->patience == STORE_WAITS ? room_await(pool, thread, purpose)
+                                           : room_park(pool, thread, purpose);
+}
+
+void room_note_full(struct pool *pool) {
+    struct room *room = &pool->room;
+    atomic_store_explicit(&room->refused_ms, clock_monotonic_ms(), memory_order_relaxed);
+    if (!atomic_load_explicit(&room->full, memory_order_relaxed) &&
+        !atomic_exchange(&room->full, true)) {
+        log_error("pool %s is full: new keys are refused (updates of items that are there go on). "
+                  "Raise its memory, or shorten how long items live",
+                  pool->options.name);
+    }
+}
+
+bool pool_has_told(const struct pool *pool, uint64_t room_turn) {
+    return atomic_load(&pool->room.turn) != room_turn;
+}
+
+void pool_set_room_notify(struct pool *pool, void (*notify)(void *context), void *context) {
+    struct room *room = &pool->room;
+    pthread_mutex_lock(&room->lock);
+    room->notify_context = context;
+    room->notify = notify;
+    pthread_mutex_unlock(&room->lock);
+}
