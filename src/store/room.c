@@ -115,7 +115,12 @@ static enum status room_await(struct pool *pool, struct store_thread *thread,
 }
 
 enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose) {
-    if (atomic_load(&pool->room.of_no_use[purpose]) || thread->patience == STORE_REFUSES) {
+    struct room *room = &pool->room;
+    uint64_t given_up = atomic_load(&room->turn) + 1;
+    if (thread->patience == STORE_REFUSES) {
+        atomic_store(&room->given_up, given_up);
+    }
+    if (atomic_load(&room->of_no_use[purpose]) || atomic_load(&room->given_up) == given_up) {
         return room_refuse(pool);
     }
     return thread->patience == STORE_WAITS ? room_await(pool, thread, purpose)

@@ -45,6 +45,8 @@ struct room {
     _Atomic bool asked[SEGMENT_PURPOSES];     /* room has, since the last pass began */
     _Atomic bool parked;                      /* by some who wait to be told */
     _Atomic uint64_t turn;                    /* raised when they are told */
+    _Atomic uint64_t given_up;                /* the turn in which a request waited for too long,
+                                               * and one: others do not wait in it; 0: none */
     _Atomic uint64_t claim;                   /* until, in monotonic ms, and thread + 1; 0: none */
     _Atomic bool died;                        /* something has died since the last pass began */
     _Atomic bool of_no_use[SEGMENT_PURPOSES]; /* to wait: nothing has died since a pass failed */

@@ -1,6 +1,6 @@
-/* Preloaded into the daemon by test_sync.py: stands in front of fdatasync(2). While there is a file
- * `shut` in the folder STAYD_GATE, a sync that begins does not end; while there is `broken`, it
- * fails as on a disk that has gone. */
+/* Preloaded into the daemon by support/gate.py: stands in front of fdatasync(2). While there is a
+ * file `shut` in the folder STAYD_GATE, a sync that begins does not end; `slow` says how many
+ * milliseconds one takes; while there is `broken`, it fails as on a disk that has gone. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -9,18 +9,35 @@
 #include <time.h>
 #include <unistd.h>
 
+static const char *gate_path(const char *name, char path[4096]) {
+    const char *folder = getenv("STAYD_GATE");
+    snprintf(path, 4096, "%s/%s", folder != NULL ? folder : "/nonexistent", name);
+    return path;
+}
+
 static bool gate_has(const char *name) {
     char path[4096];
-    const char *folder = getenv("STAYD_GATE");
-    snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : "", name);
-    return folder != NULL && access(path, F_OK) == 0;
+    return access(gate_path(name, path), F_OK) == 0;
+}
+
+static void gate_sleep_ms(unsigned milliseconds) {
+    struct timespec wait = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
+    nanosleep(&wait, NULL);
 }
 
 int fdatasync(int file) {
     int (*system_fdatasync)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    char path[4096];
+    FILE *slow = fopen(gate_path("slow", path), "r");
+    unsigned milliseconds = 0;
+    if (slow != NULL) {
+        if (fscanf(slow, "%u", &milliseconds) == 1) {
+            gate_sleep_ms(milliseconds);
+        }
+        fclose(slow);
+    }
     while (gate_has("shut")) {
-        struct timespec wait = {.tv_nsec = 1000000};
-        nanosleep(&wait, NULL);
+        gate_sleep_ms(1);
     }
     if (gate_has("broken")) {
         errno = EIO;

@@ -4,67 +4,22 @@ In which order writes and syncs go, tests/unit/test_sync.c proves; what each cal
 the store, tests/unit/test_faults.c. Here are the replies, the log, and what else goes on meanwhile.
 """
 
-import subprocess
+import contextlib
 import urllib.error
 import urllib.request
 
 import pytest
 
-from support.servers import ROOT, Stayd, stayd_binary, wait_until
-
-
-class Gate:
-    """The disk under one daemon."""
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def shut(self):
-        """From here on a sync does not end."""
-        (self._folder / "shut").touch()
-
-    def open(self):
-        """It ends, and so do all others."""
-        (self._folder / "shut").unlink()
-
-    def fail(self):
-        """From here on a sync fails."""
-        (self._folder / "broken").touch()
-
-    def mend(self):
-        """It works again."""
-        (self._folder / "broken").unlink()
-
-
-@pytest.fixture(scope="module")
-def gate_library(tmp_path_factory):
-    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
-    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
-        pytest.skip("a sanitizer's library must be the first to be loaded")
-    library = tmp_path_factory.mktemp("gate") / "gate.so"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
-                    ROOT / "tests" / "durability" / "gate.c"], check=True)
-    return library
+from support.gate import gated
+from support.servers import wait_until
 
 
 @pytest.fixture
-def start(gate_library, tmp_path):
+def start():
     """Starts a daemon of one thread, with a sessions pool of this policy; its gate beside it."""
-    started = []
-
-    def begin(fsync):
-        environment = {"LD_PRELOAD": str(gate_library), "STAYD_GATE": str(tmp_path)}
-        stayd = Stayd(sessions={"memory": "16M", "item_max": "64K", "fsync": fsync},
-                      server={"threads": 1}, environment=environment)
-        started.append(stayd)
-        stayd.__enter__()
-        return stayd, Gate(tmp_path)
-
-    yield begin
-    for name in ("shut", "broken"):
-        (tmp_path / name).unlink(missing_ok=True)
-    for stayd in started:
-        stayd.close()
+    with contextlib.ExitStack() as stack:
+        yield lambda fsync: stack.enter_context(gated(
+            sessions={"memory": "16M", "item_max": "64K", "fsync": fsync}, server={"threads": 1}))
 
 
 def syncs(connection):

@@ -1,0 +1,203 @@
+"""Whoever finds no room in a pool waits alone: no other client of the daemon does, whatever the disk
+does and however full the pool is (store/room.h)."""
+
+import contextlib
+import threading
+import time
+
+import pytest
+
+from support.gate import gated
+from support.servers import Stayd, wait_until
+
+FULL = b"SERVER_ERROR out of memory storing object"
+SMALL = {"memory": "4M", "item_max": "16K", "fsync": "everysec"}
+
+
+class Bystander:
+    """A client that gets one key again and again, and how long it waited at the most."""
+
+    def __init__(self, stayd, pool):
+        self._connection = stayd.connect(pool)
+        self._connection.set(b"bystander", b"v")
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.longest = 0.0
+        self.answered = 0
+
+    def _run(self):
+        while not self._stopped.is_set():
+            began = time.monotonic()
+            assert self._connection.get(b"bystander") == b"v"
+            self.longest = max(self.longest, time.monotonic() - began)
+            self.answered += 1
+            time.sleep(0.001)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopped.set()
+        self._thread.join()
+
+
+def longest_wait_while(stayd, work, pools=("cache", "sessions")):
+    """Does the work, and returns the longest wait of a bystander in one of the pools meanwhile."""
+    bystanders = [Bystander(stayd, pool) for pool in pools]
+    for bystander in bystanders:
+        bystander.__enter__()
+    try:
+        work()
+        seen = [bystander.answered for bystander in bystanders]
+        wait_until(lambda: all(bystander.answered > count
+                               for bystander, count in zip(bystanders, seen)),
+                   what="an answer to each bystander")
+    finally:
+        for bystander in bystanders:
+            bystander.__exit__()
+    return max(bystander.longest for bystander in bystanders)
+
+
+def allowed(stayd):
+    """How long a bystander may wait: what it waits for when nothing else is done, and a turn."""
+    return 0.05 + 3 * longest_wait_while(stayd, lambda: time.sleep(0.5))
+
+
+def fill(connection, size, share=1.0, prefix=b"k"):
+    """Stores new keys until one is refused; deletes the last ones again. Returns how many remain."""
+    count = 0
+    while True:
+        batch = range(count, count + 100)
+        connection.send(b"".join(b"set %b%d 0 0 %d\r\n%b\r\n" % (prefix, n, size, b"x" * size)
+                                 for n in batch))
+        replies = [connection.read_line() for _ in batch]
+        if FULL in replies:
+            count += replies.index(FULL)
+            break
+        count += len(replies)
+    kept = int(count * share)
+    for number in range(kept, count + 100):
+        connection.send(b"delete %b%d noreply\r\n" % (prefix, number))
+    connection.expect_in_step()
+    return kept
+
+
+def update_round(connection, count, size, prefix=b"k"):
+    """Sends an update of each item, and does not wait for the replies."""
+    connection.send(b"".join(b"set %b%d 0 0 %d\r\n%b\r\n" % (prefix, n, size, b"y" * size)
+                             for n in range(count)))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_while_the_disk_hangs_a_full_pool_answers_all_reads(threads):
+    """Writes that find no room are refused after a while, and nobody else waits."""
+    with gated(sessions=SMALL, server={"threads": threads}) as (stayd, gate):
+        writers = [stayd.connect("sessions") for _ in range(4)]
+        count, size = fill(writers[0], 1000), 1000
+        limit = allowed(stayd)
+        gate.shut()
+
+        def work():
+            for writer in writers:
+                update_round(writer, count, size)
+            replies = [writer.read_line(timeout=20) for writer in writers for _ in range(count)]
+            assert replies.count(FULL) > 0, "the pool went on without its disk"
+            assert set(replies) <= {FULL, b"STORED"}
+
+        assert longest_wait_while(stayd, work) < limit
+        gate.open()
+        wait_until(lambda: writers[0].set(b"k0", b"y" * size) == b"STORED", what="room")
+        update_round(writers[0], count, size)
+        assert [writers[0].read_line() for _ in range(count)] == [b"STORED"] * count
+
+
+def is_parked(connection):
+    """Whether any connection waits for something else than its client."""
+    connection.send(b"stats conns\r\n")
+    return b"conn_io_queue" in connection.read_until(b"END\r\n")
+
+
+def test_requests_that_were_parked_are_done_when_there_is_room_and_are_counted_once():
+    with gated(sessions=SMALL, server={"threads": 1}) as (stayd, gate):
+        writer, other = stayd.connect("sessions"), stayd.connect("sessions")
+        count, size = fill(writer, 1000), 1000
+        gate.shut()
+        before = writer.stats()
+        update_round(writer, count, size)
+        wait_until(lambda: is_parked(other), what="a request that is parked")
+        gate.open()
+        assert [writer.read_line() for _ in range(count)] == [b"STORED"] * count
+        after = writer.stats()
+        assert int(after["cmd_set"]) - int(before["cmd_set"]) == count
+        assert int(after["total_items"]) - int(before["total_items"]) == count
+
+
+def test_on_a_slow_disk_other_clients_do_not_wait_for_a_pool_that_compacts():
+    with gated(sessions=SMALL, server={"threads": 1}) as (stayd, gate):
+        writer = stayd.connect("sessions")
+        count, size = fill(writer, 1000, share=0.85), 1000
+        limit = allowed(stayd)
+        gate.slow(300)
+
+        def work():
+            update_round(writer, count, size)
+            assert [writer.read_line(timeout=60) for _ in range(count)] == [b"STORED"] * count
+
+        assert longest_wait_while(stayd, work) < limit
+
+
+def test_a_flush_of_a_large_pool_and_what_comes_after_it_make_nobody_else_wait():
+    """Two thousand flushes of a pool that has held many items, and new keys after the last."""
+    with Stayd(sessions={"memory": "256M", "fsync": "no"}, server={"threads": 1}) as stayd:
+        writer = stayd.connect("sessions")
+        for start in range(0, 400_000, 1000):
+            writer.send(b"".join(b"set k%d 0 0 1 noreply\r\nv\r\n" % n
+                                 for n in range(start, start + 1000)))
+        writer.expect_in_step()
+        limit = allowed(stayd)
+
+        def work():
+            for _ in range(20):
+                writer.ask(b"flush_all\r\n" * 100, b"OK\r\n" * 100)
+            assert writer.set(b"bystander", b"v") == b"STORED"
+
+        work()
+        assert longest_wait_while(stayd, work, pools=["cache"]) < limit
+
+
+def test_the_first_new_key_after_a_flush_of_a_full_pool_makes_nobody_else_wait():
+    with Stayd(sessions={"memory": "256M", "fsync": "no"}, server={"threads": 1}) as stayd:
+        writer = stayd.connect("sessions")
+        fill(writer, 20_000)
+        limit = allowed(stayd)
+
+        def work():
+            writer.ask(b"flush_all\r\n", b"OK\r\n")
+            for number in range(2000):
+                assert writer.set(b"n%d" % number, b"x" * 20_000) == b"STORED"
+
+        assert longest_wait_while(stayd, work, pools=["cache"]) < limit
+
+
+def test_a_daemon_ends_while_requests_are_parked():
+    with gated(sessions=SMALL, server={"threads": 2}) as (stayd, gate):
+        writer = stayd.connect("sessions")
+        count = fill(writer, 1000)
+        gate.shut()
+        update_round(writer, count, 1000)
+        gone = stayd.connect("sessions")
+        update_round(gone, count, 1000)
+        gone.reset()
+        stayd.connect("cache").expect_in_step()
+        ending = threading.Thread(target=stayd.terminate)
+        ending.start()
+        with contextlib.suppress(ConnectionResetError):
+            while writer.socket.recv(1 << 16) != b"":
+                pass
+        gate.open()
+        ending.join()
+        stayd.start()
+        connection = stayd.connect("sessions")
+        for number in range(0, count, 50):
+            assert connection.get(b"k%d" % number)[:1] in (b"x", b"y")

@@ -1,0 +1,68 @@
+"""A daemon on a disk that can be made to hang, to be slow or to fail: durability/gate.c."""
+
+import contextlib
+import functools
+import pathlib
+import subprocess
+import tempfile
+
+import pytest
+
+from support.servers import ROOT, Stayd, stayd_binary
+
+
+class Gate:
+    """The disk under one daemon."""
+
+    def __init__(self, folder):
+        self._folder = pathlib.Path(folder)
+
+    def shut(self):
+        """From here on a sync does not end."""
+        (self._folder / "shut").touch()
+
+    def open(self):
+        """It ends, and so do all others."""
+        (self._folder / "shut").unlink(missing_ok=True)
+
+    def slow(self, milliseconds):
+        """From here on a sync takes so long."""
+        passing = self._folder / "slow.new"
+        passing.write_text(str(milliseconds))
+        passing.rename(self._folder / "slow")
+
+    def fail(self):
+        """From here on a sync fails."""
+        (self._folder / "broken").touch()
+
+    def mend(self):
+        """It works again."""
+        for name in ("shut", "slow", "broken"):
+            (self._folder / name).unlink(missing_ok=True)
+
+
+@functools.cache
+def _library():
+    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
+    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
+        return None
+    library = pathlib.Path(tempfile.mkdtemp(prefix="stayd-gate-")) / "gate.so"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
+                    ROOT / "tests" / "durability" / "gate.c"], check=True)
+    return library
+
+
+@contextlib.contextmanager
+def gated(**options):
+    """A Stayd that is started with these options, and its gate. Mended before the daemon ends."""
+    library = _library()
+    if library is None:
+        pytest.skip("a sanitizer's library must be the first to be loaded")
+    with tempfile.TemporaryDirectory(prefix="stayd-gate-") as folder:
+        gate = Gate(folder)
+        environment = {"LD_PRELOAD": str(library), "STAYD_GATE": folder}
+        with Stayd(environment=environment, **options) as stayd:
+            try:
+                yield stayd, gate
+            finally:
+                gate.mend()
