@@ -1,5 +1,7 @@
 #include "admin/admin.h"
 
+#include "admin/clients.h"
+#include "admin/host.h"
 #include "admin/page.h"
 #include "base/log.h"
 
@@ -9,14 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    ADMIN_CONNECTIONS_MAX = 32,
-    ADMIN_TIMEOUT_S = 10,
-};
+enum { ADMIN_TIMEOUT_S = 10 };
+
+/* Nothing from elsewhere is loaded, nothing is sent anywhere, and no other page shows this one. */
+#define ADMIN_CONTENT_POLICY                                                                       \
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src "        \
+    "'self'; "                                                                                     \
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 struct admin {
     struct admin_options options;
     struct MHD_Daemon *http;
+    struct clients clients; /* the HTTP thread's */
 };
 
 /* Queues `text`, which came from malloc, and frees it. */
@@ -31,6 +37,9 @@ static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned s
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "X-Frame-Options", "DENY");
+    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    MHD_add_response_header(response, "Content-Security-Policy", ADMIN_CONTENT_POLICY);
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
     }
@@ -45,6 +54,11 @@ static unsigned admin_write(const struct admin *admin, const char *url, const ch
     if (strcmp(url, "/") == 0) {
         *type = "text/html; charset=utf-8";
         dashboard_write(&admin->options, stream);
+        return MHD_HTTP_OK;
+    }
+    if (strcmp(url, "/dashboard.js") == 0) {
+        *type = "text/javascript; charset=utf-8";
+        dashboard_write_script(stream);
         return MHD_HTTP_OK;
     }
     if (strcmp(url, "/metrics") == 0) {
@@ -78,7 +92,15 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
     if (stream == NULL) {
         return MHD_NO;
     }
-    if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
+    const char *host =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+    if (!host_is_allowed(host, admin->options.host_names)) {
+        status = MHD_HTTP_MISDIRECTED_REQUEST;
+        fputs("This server is not known by that name. Use its address in digits, or add the name "
+              "to admin_hosts in [server].\n",
+              stream);
+    } else if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
+               strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
         status = admin_write(admin, url, &type, stream);
     } else {
         fputs("Only GET and HEAD: there is nothing to change here.\n", stream);
@@ -88,6 +110,22 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
         return MHD_NO;
     }
     return admin_reply(connection, status, type, text, size);
+}
+
+static void admin_note_connection(void *user, struct MHD_Connection *connection, void **context,
+                                  enum MHD_ConnectionNotificationCode code) {
+    (void)context;
+    struct admin *admin = user;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info == NULL) {
+        return;
+    }
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        clients_add(&admin->clients, info->connect_fd);
+    } else {
+        clients_remove(&admin->clients, info->connect_fd);
+    }
 }
 
 /* What the library has to say, for whoever debugs it. */
@@ -109,8 +147,9 @@ struct admin *admin_start(const struct admin_options *options, struct listener *
     admin->http = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL,
         admin_answer, admin, MHD_OPTION_EXTERNAL_LOGGER, admin_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        listener->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_END);
+        listener->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_NOTIFY_CONNECTION,
+        admin_note_connection, admin, MHD_OPTION_END);
     if (admin->http == NULL) {
         free(admin);
         return NULL;

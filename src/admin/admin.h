@@ -17,6 +17,7 @@ struct admin_options {
     struct pool *const *pools;
     unsigned pool_count;
     struct proto_server *server;
+    const char *host_names; /* by which clients may call it, besides those of host.h */
 };
 
 struct admin;

@@ -25,10 +25,10 @@ static const char page_head[] =
     "font-weight:bold}\n"
     "</style></head><body><main>\n";
 
+static const char page_tail[] = "</main>\n<script src=\"/dashboard.js\"></script></body></html>\n";
+
 /* Renews what is shown without a jump; a page that cannot be had leaves a word. */
-static const char page_tail[] =
-    "</main>\n"
-    "<script>\n"
+static const char page_script[] =
     "setInterval(async () => {\n"
     "  try {\n"
     "    const text = await (await fetch('/', {cache: 'no-store'})).text();\n"
@@ -37,8 +37,11 @@ static const char page_tail[] =
     "  } catch {\n"
     "    document.querySelector('h1').textContent = 'stayd does not answer';\n"
     "  }\n"
-    "}, 2000);\n"
-    "</script></body></html>\n";
+    "}, 2000);\n";
+
+void dashboard_write_script(FILE *stream) {
+    fputs(page_script, stream);
+}
 
 static double percent(uint64_t part, uint64_t whole) {
     return whole == 0 ? 0 : 100.0 * (double)part / (double)whole;

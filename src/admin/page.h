@@ -13,7 +13,8 @@ void metrics_write(const struct admin_options *options, FILE *stream);
 /* A line for each thing that is wrong, or "ok"; false if anything is. */
 bool health_write(const struct admin_options *options, FILE *stream);
 
-/* A whole HTML page that needs nothing from elsewhere. */
+/* A whole HTML page that needs nothing from elsewhere but /dashboard.js of this server. */
 void dashboard_write(const struct admin_options *options, FILE *stream);
+void dashboard_write_script(FILE *stream);
 
 #endif

@@ -20,6 +20,7 @@ enum {
     CONFIG_CONNECTIONS_MAX = 1000000,
     CONFIG_REQUESTS_PER_TURN_MAX = 1000000,
     CONFIG_BACKLOG_MAX = 65535,
+    CONFIG_HOSTS_MAX = 1024,  /* bytes, with the zero */
     CONFIG_SOCKET_MODE = 0660 /* of a socket file, unless something else is asked for */
 };
 
@@ -63,6 +64,7 @@ struct config {
     bool has_admin;
     bool admin_insecure;
     struct config_listen admin;
+    char admin_hosts[CONFIG_HOSTS_MAX]; /* names of it, separated by commas (admin/host.h) */
     struct config_pool pools[CONFIG_POOLS_MAX];
     unsigned pool_count;
 };

@@ -172,6 +172,29 @@ static void set_admin(struct config_parser *parser, const char *key, const char 
     parser->admin = config_file_copy(value, strlen(value));
 }
 
+/* Names are letters, digits, '-', '.' and '_'. */
+static void set_admin_hosts(struct config_parser *parser, const char *key, const char *value) {
+    static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    for (const char *at = value;; at++) {
+        at += strspn(at, " \t");
+        size_t length = strspn(at, name);
+        at += length;
+        at += strspn(at, " \t");
+        if (length == 0 || (*at != ',' && *at != '\0')) {
+            fault("%s = %s: must be host names separated by commas, without ports, such as "
+                  "stayd.example.com",
+                  key, value);
+            return;
+        }
+        if (*at == '\0') {
+            break;
+        }
+    }
+    if (snprintf(parser->config->admin_hosts, CONFIG_HOSTS_MAX, "%s", value) >= CONFIG_HOSTS_MAX) {
+        fault("%s: the list is longer than %d bytes", key, CONFIG_HOSTS_MAX - 1);
+    }
+}
+
 static void set_admin_insecure(struct config_parser *parser, const char *key, const char *value) {
     parse_yes_no(parser, key, value, &parser->config->admin_insecure);
 }
@@ -302,6 +325,7 @@ static const struct config_key server_keys[] = {
     {"data_dir", set_data_dir},
     {"run_dir", set_run_dir},
     {"admin", set_admin},
+    {"admin_hosts", set_admin_hosts},
     {"insecure", set_admin_insecure},
     {"max_connections", set_max_connections},
     {"send_timeout", set_send_timeout},

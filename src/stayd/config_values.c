@@ -64,6 +64,7 @@ void config_values_of_server(const struct config *config, struct config_values *
     add_path(values, "data_dir", config->data_dir);
     add_path(values, "run_dir", config->run_dir);
     add(values, "admin", "%s", config->has_admin ? config->admin.address.text : "no");
+    add_path(values, "admin_hosts", config->admin_hosts);
     add_yes_no(values, "insecure", config->admin_insecure);
     add(values, "max_connections", "%u", config->max_connections);
     add_duration(values, "send_timeout", config->send_timeout_s);

@@ -279,6 +279,7 @@ static bool daemon_start_threads(struct daemon *daemon) {
             .pools = daemon->pools,
             .pool_count = daemon->pool_count,
             .server = &daemon->server,
+            .host_names = config->admin_hosts,
         };
         daemon->admin = admin_start(&admin, &daemon->admin_listener);
         if (daemon->admin == NULL) {

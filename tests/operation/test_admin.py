@@ -1,5 +1,6 @@
 """The admin server: metrics, health and the dashboard, over HTTP."""
 
+import contextlib
 import http.client
 import re
 import socket
@@ -159,6 +160,66 @@ def test_who_says_nothing_or_nonsense_keeps_nobody_else_waiting(stayd):
     stayd.connect("cache").expect_in_step()
     for connection in silent:
         connection.close()
+
+
+def test_half_requests_keep_no_health_check_out(stayd):
+    host, port = stayd.admin_url()[7:].split(":")
+    halves = []
+    for _ in range(60):
+        halves.append(socket.create_connection((host, int(port)), 10))
+        halves[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
+    for _ in range(3):
+        for half in halves:
+            with contextlib.suppress(OSError):  # the oldest ones have been closed
+                half.sendall(b"X-More: 1\r\n")
+        assert fetch(stayd, "/healthz")[0] == 200
+    for half in halves:
+        half.close()
+
+
+def ask_as(stayd, host):
+    """The status of /metrics for a client that calls the server by this name; None: by none."""
+    address, port = stayd.admin_url()[7:].split(":")
+    connection = http.client.HTTPConnection(address, int(port), timeout=10)
+    connection.putrequest("GET", "/metrics", skip_host=True)
+    if host is not None:
+        connection.putheader("Host", host)
+    connection.endheaders()
+    reply = connection.getresponse()
+    reply.read()
+    connection.close()
+    return reply.status
+
+
+def test_a_browser_that_was_led_here_under_another_name_reads_nothing(stayd):
+    port = stayd.admin_url().rsplit(":", 1)[1]
+    own = [f"127.0.0.1:{port}", "127.0.0.1", "[::1]", f"[::1]:{port}", "LOCALHOST", "localhost.",
+           socket.gethostname(), f"192.0.2.7:{port}"]
+    for name in own:
+        assert ask_as(stayd, name) == 200, name
+    for name in ["attacker.example", f"attacker.example:{port}", "localhost.attacker.example",
+                 "127.0.0.1.attacker.example", "[::1", "[::1]x", ":80", "x" * 2000]:
+        assert ask_as(stayd, name) == 421, name
+    assert ask_as(stayd, "") in (400, 421)
+
+
+def test_names_of_a_proxy_are_allowed_where_they_are_named():
+    with Stayd(server={"admin_hosts": "stayd.example, other.example"}) as stayd:
+        assert ask_as(stayd, "stayd.example") == 200
+        assert ask_as(stayd, "Other.Example:443") == 200
+        assert ask_as(stayd, "third.example") == 421
+
+
+def test_every_reply_forbids_frames_and_foreign_scripts(stayd):
+    for path in ("/", "/metrics", "/healthz", "/nothing", "/dashboard.js"):
+        _, headers, _ = fetch(stayd, path)
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+    assert "<script>" not in fetch(stayd, "/")[2]
 
 
 def test_without_an_admin_address_there_is_none():

@@ -48,6 +48,7 @@ CHANGES = [
     ("server", "connection_memory", None, "65537K"),
     ("server", "requests_per_turn", "1000", "20"),
     ("server", "backlog", None, "50"),
+    ("server", "admin_hosts", "none", "stayd.example.com"),
 ]
 
 

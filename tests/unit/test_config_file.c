@@ -297,6 +297,8 @@ static void what_does_nothing_is_a_fault(void **state) {
         {"[pool a]\nlisten = unix:a\nfsync = always\n", 3, "persist = yes"},
         {"[pool a]\nfsync = always\nlisten = unix:a\npersist = no\n", 2, "persist = yes"},
         {"[pool a]\nlisten = 127.0.0.1:5\nsocket_mode = 0600\n", 3, "Unix socket"},
+        {"[server]\nadmin_hosts = a.example, b:80\n[pool a]\nlisten = unix:a\n", 2, "host names"},
+        {"[server]\nadmin_hosts = a.example,\n[pool a]\nlisten = unix:a\n", 2, "host names"},
         {"[server]\nconnection_memory = 1\n[pool a]\nlisten = unix:a\n", 2, "item_max of pool a"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
