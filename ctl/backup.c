@@ -37,7 +37,9 @@ static bool backup_begin_hold(struct backup *backup, char *error) {
         nanosleep(&wait, NULL);
     } while (clock_monotonic_ms() - began_ms < BACKUP_WAIT_MS);
     if (backup->status == STAYD_BUSY) {
-        snprintf(error, POOL_ERROR_MAX, "another backup of it is under way");
+        snprintf(error, POOL_ERROR_MAX,
+                 "another backup of it is under way, or its memory is being freed, which waits for "
+                 "the disk; 'stayctl status' says whether the disk is behind");
     } else if (backup->status != STAYD_OK) {
         snprintf(error, POOL_ERROR_MAX, "%s", stayd_error(backup->client));
     }

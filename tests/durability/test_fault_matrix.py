@@ -1,0 +1,361 @@
+"""The rows of the fault matrix that are about the machine: its disk, its room, its clock, its limits.
+
+support/fault_matrix.py tries them, support/fault_matrix.toml says what must be seen. All rows run side
+by side when the first cell is looked at.
+"""
+
+import errno
+import os
+import pathlib
+import resource
+import struct
+import subprocess
+import time
+
+import pytest
+
+from support.fault_matrix import (COLUMNS, ITEMS, Fault, Impossible, Rows, agrees, mount, own_mounts,
+                                  preload, table)
+from support.servers import wait_until
+
+FULL = b"SERVER_ERROR out of memory storing object"
+
+
+class GatedDisk(Fault):
+    """A disk on which syncs go through gate.c."""
+
+    def environment(self):
+        return {"LD_PRELOAD": str(preload("durability/gate.c")), "STAYD_GATE": str(self.folder)}
+
+    def say(self, name, text=""):
+        passing = self.folder / "passing"
+        passing.write_text(text)
+        passing.rename(self.folder / name)
+
+    def lift(self):
+        for name in ("shut", "slow", "broken"):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+class HungDisk(GatedDisk):
+    name = "hung disk"
+
+    def inject(self):
+        self.say("shut")
+        with self.stayd.connect("sessions") as writer:
+            writer.send(b"set turn 0 0 1\r\nv\r\n")
+            with self.stayd.connect("sessions") as watcher:
+                wait_until(lambda: int(watcher.stats()["sync_lag_ms"]) > 2100, timeout=30,
+                           what="two seconds of writes that the disk lacks")
+
+    def inject_for_start(self):
+        self.say("shut")
+
+
+class HungDiskAlways(HungDisk):
+    name = "hung disk, fsync = always"
+    sessions = {"fsync": "always"}
+
+
+class SlowDisk(GatedDisk):
+    name = "slow disk"
+
+    def inject(self):
+        self.say("slow", "300")
+
+
+class SlowDiskAlways(SlowDisk):
+    name = "slow disk, fsync = always"
+    sessions = {"fsync": "always"}
+    grace_s = 2 * 0.3
+
+
+class FailingDisk(GatedDisk):
+    name = "failing disk"
+
+    def inject(self):
+        self.say("broken")
+        become_read_only(self.stayd)
+
+    def inject_for_start(self):
+        self.say("broken")
+
+
+def become_read_only(stayd):
+    """Writes, and waits until the pool has noticed that it cannot."""
+    with stayd.connect("sessions") as connection:
+        connection.set(b"turn", b"v")
+        wait_until(lambda: connection.stats()["read_only"] == "yes",
+                   what="the pool to be read-only")
+
+
+class Mounted(Fault):
+    """A file system of the row's own at `place`, in which `folder_name` is the daemon's."""
+
+    directory = None
+    size = "32M"
+
+    def make(self, place):
+        mount("-t", "tmpfs", "-o", f"size={self.size}", "none", place)
+
+    def before_start(self):
+        own_mounts()
+        place = getattr(self.stayd, self.directory)
+        self.make(place)
+        place.chmod(0o700)
+        self.stack.callback(subprocess.run, ["umount", "-l", place])
+
+    def fill(self):
+        """Takes all room that is left."""
+        with open(getattr(self.stayd, self.directory) / "fill", "ab") as file:
+            piece = 1 << 20
+            while piece >= 512:
+                try:
+                    os.write(file.fileno(), b"x" * piece)
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC
+                    piece //= 2
+
+    def lift(self):
+        (getattr(self.stayd, self.directory) / "fill").unlink(missing_ok=True)
+
+
+class LoopMounted(Mounted):
+    """The same with ext4 in a file."""
+
+    directory = "data_dir"
+
+    def make(self, place):
+        image = self.folder / "image"
+        with open(image, "wb") as file:
+            file.truncate(32 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", image], check=True)
+        mount("-o", "loop,errors=remount-ro", image, place)
+
+
+class FullDataDir(LoopMounted):
+    name = "full data_dir"
+
+    @property
+    def backup_folder(self):
+        return self.stayd.data_dir
+
+    def inject(self):
+        self.fill()
+
+
+class SmallDataDir(Mounted):
+    name = "data_dir without room for the pool"
+    directory = "data_dir"
+    size = "8M"
+
+    def lift(self):
+        subprocess.run(["mount", "-o", "remount,size=32M", self.stayd.data_dir], check=False)
+
+
+class FullRunDir(Mounted):
+    name = "full run_dir"
+    directory = "run_dir"
+    size = "4M"
+
+    def inject(self):
+        self.fill()
+
+
+class ReadOnlyRemount(LoopMounted):
+    name = "read-only remount"
+
+    def _device(self):
+        found = subprocess.run(["findmnt", "-n", "-o", "SOURCE", self.stayd.data_dir],
+                               capture_output=True, text=True, check=True).stdout.strip()
+        return pathlib.Path("/sys/fs/ext4") / pathlib.Path(found).name
+
+    def prepare(self):
+        with self.stayd.connect("sessions") as connection:
+            wait_until(lambda: connection.stats()["sync_lag_ms"] == "0", what="the disk to have all")
+
+    def inject(self):
+        try:
+            (self._device() / "trigger_fs_error").write_text("a test's")
+        except OSError as error:
+            raise Impossible(f"cannot make ext4 fail: {error}") from None
+        become_read_only(self.stayd)
+
+    def inject_for_start(self):
+        pass
+
+    def lift(self):
+        place = self.stayd.data_dir
+        if self.stayd.process is not None and self.stayd.process.poll() is None:
+            self.stayd.kill9()
+        subprocess.run(["umount", place], check=False)
+        subprocess.run(["mount", "-o", "loop", self.folder / "image", place], check=False)
+
+
+class FullPool(Fault):
+    name = "full pool"
+
+    def _set(self, connection, names):
+        """The replies to a set of each."""
+        connection.send(b"".join(b"set %b 0 0 1000\r\n%b\r\n" % (name, b"f" * 1000)
+                                 for name in names))
+        return [connection.read_line() for _ in names]
+
+    def inject(self):
+        """New keys and updates in turn, until no new key is taken any more."""
+        refused = 0
+        with self.stayd.connect("sessions") as connection:
+            for start in range(0, 100_000, 50):
+                replies = self._set(connection, [b"f%d" % n for n in range(start, start + 50)])
+                refused = refused + 50 if set(replies) == {FULL} else 0
+                if refused == 200:
+                    return
+                self._set(connection, [b"k%d" % n for n in range(2, ITEMS)])
+        raise AssertionError("the pool takes everything")
+
+    def inject_for_start(self):
+        pass
+
+    def requests(self):
+        """The new key is the last of a thousand: what has room for a few more is not full yet."""
+        many = b"".join(b"set new%d 0 0 1000 noreply\r\n%b\r\n" % (n, b"n" * 1000)
+                        for n in range(1000))
+        return {"new_key": (many + b"set new 0 0 1000\r\n%b\r\n" % self.value, (b"STORED", b""))}
+
+    def also(self):
+        """Everybody who is logged in stays so, and goes on."""
+        with self.stayd.connect("sessions") as connection:
+            for _ in range(10):
+                names = [b"k%d" % n for n in range(2, ITEMS)]
+                assert set(self._set(connection, names)) == {b"STORED"}
+
+
+class HugeItem(Fault):
+    name = "huge item"
+    sessions = {"item_max": "64K"}
+
+    def requests(self):
+        huge = b"h" * (100 << 10)
+        stored = (b"STORED", b"")
+        return {"update": (b"set kept 0 0 %d\r\n%b\r\n" % (len(huge), huge), stored),
+                "new_key": (b"set new 0 0 %d\r\n%b\r\n" % (len(huge), huge), stored)}
+
+
+class WrongClock(Fault):
+    """A wall clock that is set while the daemon runs, and wrong when it starts."""
+
+    jump_s = 0
+
+    def environment(self):
+        self.clock = self.folder / "clock"
+        self._set(0)
+        return {"LD_PRELOAD": str(preload("support/clock.c")), "STAYD_CLOCK": str(self.clock)}
+
+    def _set(self, seconds):
+        with open(self.clock, "r+b" if self.clock.exists() else "wb") as file:
+            file.write(struct.pack("<q", seconds))
+
+    def prepare(self):
+        with self.stayd.connect("sessions") as connection:
+            for key in [b"kept"] + [b"k%d" % number for number in range(1, 40)]:
+                assert connection.set(key, self.value, expiry=20 * 86400) == b"STORED"
+
+    def inject(self):
+        self._set(self.jump_s)
+        # Three passes of the janitor, which has ten a second.
+        time.sleep(0.3)
+
+    def lift(self):
+        self._set(0)
+
+
+class ClockForward(WrongClock):
+    name = "clock forward"
+    jump_s = 40 * 86400
+
+
+class ClockBack(WrongClock):
+    name = "clock back"
+    jump_s = -40 * 86400
+
+
+class Limited(Fault):
+    """A limit of the process, which comes down while it runs, and is there when it starts."""
+
+    new_connections = False
+    limit = None
+    option = None
+    start_value = None
+
+    def daemon(self):
+        stayd = super().daemon()
+        command = stayd.command()
+        stayd.command = lambda: [*self.prefix, *command]
+        self.prefix = []
+        return stayd
+
+    def _set(self, number):
+        if self.stayd.process is not None and self.stayd.process.poll() is None:
+            hard = resource.prlimit(self.stayd.pid, self.limit)[1]
+            resource.prlimit(self.stayd.pid, self.limit, (number or hard, hard))
+
+    def inject_for_start(self):
+        self.prefix = ["prlimit", f"--{self.option}={self.start_value}"]
+
+    def lift(self):
+        self.prefix = []
+        self._set(None)
+
+
+class DescriptorsGone(Limited):
+    name = "descriptors gone"
+    limit = resource.RLIMIT_NOFILE
+    option = "nofile"
+    start_value = 32
+
+    def inject(self):
+        self._set(len(os.listdir(f"/proc/{self.stayd.pid}/fd")))
+        self.newcomer = self.stayd.connect("sessions")
+        wait_until(lambda: "raise the limit of open files" in self.stayd.log)
+
+    def also(self):
+        self.newcomer.send(b"mn\r\n")
+        with pytest.raises(TimeoutError):
+            self.newcomer.read_line(timeout=0.2)
+
+
+class MemoryLimit(Limited):
+    name = "memory limit"
+    limit = resource.RLIMIT_AS
+    option = "as"
+    start_value = 40 << 20
+
+    def inject(self):
+        self._set(1 << 20)
+
+
+FAULTS = {fault.name: fault for fault in (
+    HungDisk, HungDiskAlways, SlowDisk, SlowDiskAlways, FailingDisk, FullDataDir, SmallDataDir,
+    FullRunDir, ReadOnlyRemount, FullPool, HugeItem, ClockForward, ClockBack,
+    DescriptorsGone, MemoryLimit)}
+
+
+@pytest.fixture(scope="module")
+def rows(request):
+    """All rows that are asked for here, tried."""
+    wanted = {item.callspec.params["name"] for item in request.session.items
+              if item.module is request.module and hasattr(item, "callspec")}
+    tried = Rows(FAULTS.values(), at_once=8)
+    tried.run([name for name in FAULTS if name in wanted])
+    return tried
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("name", FAULTS)
+def test_under_a_fault_a_client_sees_what_the_table_says(rows, name, column):
+    cell = table()[name][column]
+    try:
+        seen = rows.seen(name, column)
+    except Impossible as reason:
+        pytest.skip(str(reason))
+    assert agrees(cell, seen), f"{name}, {column}: the table says {cell!r}, and this was seen: {seen}"

@@ -1,0 +1,84 @@
+"""Somebody who has nothing to do with what a test does to the daemon, and how long he waits.
+
+    idle = bystander.longest_wait(stayd.socket("sessions"))
+    with Bystander(stayd.socket("sessions")) as other:
+        ...                                    # others do their worst
+    other.expect_undisturbed(idle)
+
+He is a process of his own that asks one request at a time, so that neither the test's work nor its
+interpreter's lock adds to what he measures. The measure is what he waits while nobody does anything,
+on the same machine a moment before.
+"""
+
+import subprocess
+import sys
+import time
+
+_PROGRAM = """
+import select, socket, sys, time
+connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+connection.connect(sys.argv[1])
+request, end = (b"mn\\r\\n", b"MN\\r\\n") if len(sys.argv) == 2 else (
+    b"get %b\\r\\n" % sys.argv[2].encode(), b"END\\r\\n")
+longest = 0.0
+count = 0
+while not select.select([sys.stdin], [], [], 0.001)[0]:
+    began = time.monotonic()
+    connection.sendall(request)
+    reply = b""
+    while not reply.endswith(end):
+        piece = connection.recv(100)
+        if not piece:
+            sys.exit("the daemon has closed the bystander's connection")
+        reply += piece
+    longest = max(longest, time.monotonic() - began)
+    count += 1
+    if count == 1:
+        print("ready", flush=True)
+print(longest, count)
+"""
+
+MARGIN = 0.5
+"""Seconds that a machine on which others work may add. What these tests are about was seconds."""
+
+
+class Bystander:
+    """Asks from the beginning of the `with` to its end; then `longest` is in seconds."""
+
+    def __init__(self, path, key=None):
+        """Asks at this Unix socket for `key`, or for nothing (mn)."""
+        self._arguments = [str(path)] + ([key.decode()] if key is not None else [])
+        self._process = None
+        self.longest = None
+
+    def __enter__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", _PROGRAM, *self._arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        assert self._process.stdout.readline() == "ready\n"
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            output, _ = self._process.communicate(timeout=120)
+            if kind is None:
+                assert self._process.returncode == 0, "the bystander was not served"
+                self.longest = float(output.split()[0])
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+
+    def expect_undisturbed(self, idle):
+        """Fails if he waited for longer than `idle` and what the machine may add."""
+        assert self.longest <= 5 * idle + MARGIN, (
+            f"a bystander waited for {self.longest:.3f} s; while nobody did anything, {idle:.3f} s"
+        )
+
+
+def longest_wait(path, seconds=0.3):
+    """The longest that a bystander at this Unix socket waits while nothing else is asked."""
+    with Bystander(path) as alone:
+        time.sleep(seconds)  # the time to measure, not one to wait for something
+    return alone.longest

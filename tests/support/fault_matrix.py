@@ -1,0 +1,455 @@
+"""The fault matrix: what a client sees of each action under each fault. fault_matrix.toml is the
+table; the tests run it, and docs/operations.md prints it (print_fault_matrix.py).
+
+A `Fault` makes one row's trouble with the real daemon on a real machine. `run_row` starts the daemon,
+makes the trouble, tries each column once, and says what it saw in the table's own words:
+
+    served          the right answer, no later than a bystander's (see `Bound`)
+    waits           no answer while the fault lasts; done once it is over
+    refused: WORDS  an error that holds WORDS: the reply, or the log of a daemon that does not start
+    missing         as if the key were not there
+    made, stops, starts   the same of a backup, of SIGTERM, and of a start after a clean stop and after
+                    SIGKILL, both while the fault lasts
+    not possible: REASON  nothing to try
+
+What stands in parentheses behind an answer is for the reader. When the fault is over the row ends with
+a write that is served, and with what was acknowledged before, or during the fault, still there.
+"""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import subprocess
+import tempfile
+import threading
+import time
+import tomllib
+import traceback
+
+from support.bystander import Bystander
+from support.servers import ServerError, Stayd, stayd_binary, wait_until
+
+TABLE = pathlib.Path(__file__).with_name("fault_matrix.toml")
+
+COLUMNS = ("read", "update", "new_key", "delete", "flush", "backup", "other_pool", "stop", "start")
+
+GLANCE = 0.4
+"""Seconds after which something that has not answered is said to wait. What is to be served has
+much longer, so that a busy machine never makes a test fail that looks for either."""
+
+ITEMS = 40
+
+
+def table():
+    """The rows by name, in the table's order; each a dict with the columns and the other keys."""
+    rows = tomllib.loads(TABLE.read_text())["fault"]
+    return {row["name"]: row for row in rows}
+
+
+def answer_of(cell):
+    """The cell without what stands in parentheses behind the answer."""
+    return cell.rpartition(" (")[0] if cell.endswith(")") else cell
+
+
+def agrees(cell, seen):
+    """Is what was seen what the cell says?"""
+    answer = answer_of(cell)
+    if answer.startswith("refused: "):
+        words = answer.removeprefix("refused: ")
+        return seen.startswith("refused: ") and words in seen
+    return seen == answer
+
+
+class Impossible(Exception):
+    """This machine cannot make the fault; says why."""
+
+
+class Fault:
+    """One row's trouble. Subclasses name the row and say how the trouble begins and ends."""
+
+    name = None
+    sessions = {}
+    cache = {}
+    server = {}
+    pools = {}
+    value = b"v" * 1000
+    grace_s = 0.0  # that the fault itself adds to what is served in the pool that it is about
+    new_connections = True  # False: the honest clients were there before the fault
+
+    def __init__(self):
+        self.stack = contextlib.ExitStack()
+        self.folder = pathlib.Path(self.stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="stayd-fault-")))
+        self.stayd = None
+
+    def daemon(self):
+        """The daemon of this row, not started."""
+        return Stayd(sessions={"memory": "16M", "item_max": "64K", **self.sessions},
+                     cache={"memory": "16M", **self.cache}, server=self.server, pools=self.pools,
+                     environment=self.environment())
+
+    def environment(self):
+        """What the daemon has in its environment besides."""
+        return {}
+
+    def before_start(self):
+        """What is there before the daemon is."""
+
+    def prepare(self):
+        """What is done in good times, with the daemon running."""
+
+    def inject(self):
+        """From here on the fault is there. May be called again after `lift`."""
+
+    def inject_for_start(self):
+        """The same while no daemon runs."""
+        self.inject()
+
+    def lift(self):
+        """The fault is over."""
+
+    def also(self):
+        """What else must hold under the fault: fails if it does not."""
+
+    def delete_key(self):
+        """A key that is there to be deleted."""
+        return b"k1"
+
+
+def own_mounts():
+    """Gives this thread, and the processes it starts, mounts of their own, which end with them."""
+    clone_newns = 0x00020000
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() != 0 or libc.unshare(clone_newns) != 0:
+        raise Impossible("this user may not mount anything")
+    mount("--make-rprivate", "/")
+
+
+def mount(*arguments):
+    """mount(8), whose refusal means that this machine cannot make the fault."""
+    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Impossible(f"cannot mount here: {done.stderr.strip()}")
+
+
+_library_lock = threading.Lock()
+_libraries = {}
+
+
+def preload(source):
+    """The path of a library made of this file under tests/, to be preloaded into the daemon."""
+    with _library_lock:
+        if source not in _libraries:
+            root = pathlib.Path(__file__).resolve().parents[1]
+            linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True,
+                                    check=True)
+            library = None
+            if "libasan" not in linked.stdout and "libtsan" not in linked.stdout:
+                library = pathlib.Path(tempfile.mkdtemp(prefix="stayd-preload-")) / "library.so"
+                subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
+                                root / source], check=True)
+            _libraries[source] = library
+    if _libraries[source] is None:
+        raise Impossible("a sanitizer's library must be the first to be loaded")
+    return _libraries[source]
+
+
+class Probe:
+    """One request of an honest client, on a connection of its own."""
+
+    def __init__(self, connection, request, reply, missing=None):
+        self._connection = connection
+        self._request = request
+        self._reply = reply
+        self._missing = missing
+        self.seconds = 0.0
+
+    def send(self):
+        self._connection.send(self._request)
+
+    def is_silent(self):
+        """Has nothing come so far?"""
+        self._connection.socket.settimeout(0.001)
+        try:
+            self._connection.buffer += self._connection.socket.recv(1 << 16)
+        except TimeoutError:
+            return True
+        return False
+
+    def finish(self, timeout=30):
+        """What was seen, once there is a reply."""
+        began = time.monotonic()
+        try:
+            line = self._connection.read_line(timeout)
+            if line == self._reply[0]:
+                self._connection.expect(self._reply[1], timeout)
+                self.seconds = time.monotonic() - began
+                return "served"
+        except TimeoutError:
+            return "waits"
+        except (EOFError, OSError) as error:
+            return f"closed: {error}"
+        self.seconds = time.monotonic() - began
+        if self._missing is not None and line == self._missing:
+            return "missing"
+        return f"refused: {line.decode(errors='replace')}"
+
+    def ask(self):
+        self.send()
+        return self.finish()
+
+    def follow(self, other):
+        """Is pipelined behind another one, and so is carried out after that."""
+        self._connection = other._connection
+
+    def set_again(self, key, value):
+        """A write on this connection, which is served."""
+        assert self._connection.set(key, value) == b"STORED"
+
+
+class Row:
+    """One row while it is tried: `seen` has what came of each column, as text."""
+
+    def __init__(self, fault, cells, control):
+        self.fault = fault
+        self.cells = cells
+        self.seen = {}
+        self._control = control
+        self._times = {}
+
+    def expects(self, column, answer):
+        return answer_of(self.cells[column]) == answer
+
+    def tried(self, *columns):
+        return [name for name in columns if not self.cells[name].startswith("not possible")]
+
+    def run(self):
+        with self.fault.stack:
+            stayd = self.stayd = self.fault.stayd = self.fault.daemon()
+            self.fault.before_start()
+            try:
+                self._run(stayd)
+            except BaseException as error:
+                error.add_note(f"the daemon's log:\n{stayd.log[-3000:]}")
+                raise
+            finally:
+                self.fault.lift()
+                if stayd.process is not None and stayd.process.poll() is None:
+                    stayd.kill9()
+                stayd.close()
+        for column in self.cells:
+            if column in COLUMNS and self.cells[column].startswith("not possible"):
+                self.seen.setdefault(column, self.cells[column])
+        return self.seen
+
+    def _run(self, stayd):
+        if self.tried("read"):
+            stayd.start()
+            self._fill()
+            self.fault.prepare()
+            self._serve()
+        if self.tried("stop"):
+            self._stop()
+        elif stayd.process is not None and stayd.process.poll() is None:
+            stayd.kill9()
+        if self.tried("start"):
+            self._start()
+        self._check_afterwards()
+
+    def _fill(self):
+        with self.stayd.connect("sessions") as connection:
+            for number in range(ITEMS):
+                assert connection.set(b"k%d" % number, b"v" * 1000) == b"STORED"
+            assert connection.set(b"kept", self.fault.value) == b"STORED"
+        with self.stayd.connect("cache") as connection:
+            assert connection.set(b"other", b"v") == b"STORED"
+
+    def _probes(self):
+        value = self.fault.value
+        stored = (b"STORED", b"")
+        requests = {
+            "read": (b"get kept\r\n", (b"VALUE kept 0 %d" % len(value), value + b"\r\nEND\r\n"),
+                     b"END"),
+            "update": (b"set k0 0 0 %d\r\n%b\r\n" % (len(value), value), stored),
+            "new_key": (b"set new 0 0 %d\r\n%b\r\n" % (len(value), value), stored),
+            "delete": (b"delete %b\r\n" % self.fault.delete_key(), (b"DELETED", b"")),
+            "flush": (b"flush_all\r\n", (b"OK", b"")),
+        }
+        requests.update(self.fault.requests() if hasattr(self.fault, "requests") else {})
+        return {column: Probe(self.stayd.connect("sessions"), *request)
+                for column, request in requests.items()}
+
+    def _serve(self):
+        """All columns but stop and start."""
+        early = None if self.fault.new_connections else self._probes()
+        with Bystander(self._control) as control:
+            with Bystander(self.stayd.socket("cache"), b"other") as other:
+                self.fault.inject()
+                probes = early or self._probes()
+                waiting = [name for name in self.tried("update", "new_key", "delete", "read")
+                           if self.expects(name, "waits")]
+                for name in waiting:
+                    probes[name].send()
+                for name in self.tried("read", "update", "new_key", "delete"):
+                    if name not in waiting:
+                        self._note(name, probes[name])
+                self.fault.also()
+                backup = self._begin_backup() if self.tried("backup") else None
+                if backup is not None and not self.expects("backup", "waits"):
+                    self.seen["backup"] = self._end_backup(backup)
+                if self.expects("flush", "waits"):
+                    probes["flush"].follow(probes["delete"])
+                    waiting.append("flush")
+                    probes["flush"].send()
+                elif self.tried("flush"):
+                    self._note("flush", probes["flush"])
+                    if self.seen["flush"] == "served":
+                        probes["flush"].set_again(b"kept", self.fault.value)
+                if waiting:
+                    time.sleep(GLANCE)
+                silent = [name for name in waiting if probes[name].is_silent()]
+                if self.expects("backup", "waits"):
+                    self.seen["backup"] = "made at once"
+                    if backup.poll() is None:
+                        silent.append("backup")
+        self.seen["other_pool"] = "served"
+        self._times["other_pool"] = other.longest
+        self._judge_times(control.longest)
+        if waiting or self.expects("backup", "waits"):
+            self.fault.lift()
+            for name in waiting:
+                seen = probes[name].finish()
+                self.seen[name] = seen if name not in silent or seen != "served" else "waits"
+            if "backup" in silent:
+                seen = self._end_backup(backup)
+                self.seen["backup"] = "waits" if seen == "made" else seen
+            connection = self.stayd.connect("sessions")
+            wait_until(lambda: connection.set(b"kept", self.fault.value) == b"STORED")
+            self.fault.inject()
+
+    def _note(self, name, probe):
+        self.seen[name] = probe.ask()
+        self._times[name] = probe.seconds
+
+    def _judge_times(self, control):
+        """A bystander may wait for what the machine makes everybody wait, and for some turns."""
+        allowed = 5 * control + 0.5
+        for name, seconds in self._times.items():
+            grace = 0 if name == "other_pool" else self.fault.grace_s
+            if self.seen[name] == "served" and seconds > allowed + grace:
+                self.seen[name] = (f"served after {seconds:.2f} s, when one of another daemon waited "
+                                   f"for {control:.3f} s at the most")
+
+    def _stayctl(self, *arguments):
+        ctl = pathlib.Path(stayd_binary()).with_name("stayctl")
+        return subprocess.Popen([ctl, "-c", self.stayd.config_path, *map(str, arguments)],
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def _begin_backup(self):
+        place = getattr(self.fault, "backup_folder", self.fault.folder)
+        return self._stayctl("backup", "sessions", place / "backup.pool")
+
+    def _end_backup(self, process):
+        try:
+            said, _ = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return "waits"
+        return "made" if process.returncode == 0 else f"refused: {said.strip()}"
+
+    def _stop(self):
+        process = self.stayd.process
+        process.terminate()
+        if self.expects("stop", "waits"):
+            time.sleep(GLANCE)
+            early = process.poll() is not None
+            self.fault.lift()
+            code = process.wait(30)
+            self.seen["stop"] = "stops" if early or code != 0 else "waits"
+            return
+        try:
+            code = process.wait(30)
+            self.seen["stop"] = "stops" if code == 0 else f"stops with {code}"
+        except subprocess.TimeoutExpired:
+            self.seen["stop"] = "waits"
+            self.stayd.kill9()
+
+    def _start(self):
+        self.fault.inject_for_start()
+        self.seen["start"] = self._start_once()
+        if self.stayd.process.poll() is None:
+            self.stayd.kill9()
+            self.fault.inject_for_start()
+            again = self._start_once()
+            if again != self.seen["start"]:
+                self.seen["start"] += f", and after SIGKILL: {again}"
+
+    def _start_once(self):
+        before = len(self.stayd.log)
+        failures = []
+
+        def start():
+            try:
+                self.stayd.start()
+            except ServerError as error:
+                failures.append(error)
+
+        starting = threading.Thread(target=start)
+        starting.start()
+        waited = False
+        if self.expects("start", "waits"):
+            starting.join(GLANCE)
+            waited = starting.is_alive()
+            self.fault.lift()
+        starting.join()
+        if failures:
+            return f"refused: {self.stayd.log[before:].strip() or failures[0]}"
+        return "waits" if waited else "starts"
+
+    def _check_afterwards(self):
+        self.fault.lift()
+        if self.stayd.process is None or self.stayd.process.poll() is not None:
+            self.stayd.start()
+        connection = self.stayd.connect("sessions")
+        if self.tried("read"):
+            assert connection.get(b"kept") == self.fault.value, "what was acknowledged is there"
+        wait_until(lambda: connection.set(b"k0", b"v") == b"STORED", what="a write afterwards")
+        for words in self.cells.get("log", []):
+            assert words in self.stayd.log, f"the log does not say {words!r}"
+
+
+class Rows:
+    """Runs rows side by side, so that those that wait do so together."""
+
+    def __init__(self, faults, at_once):
+        self._faults = {fault.name: fault for fault in faults}
+        self._at_once = threading.Semaphore(at_once)
+        self._results = {}
+
+    def _run(self, name, control):
+        with self._at_once:
+            try:
+                self._results[name] = Row(self._faults[name](), table()[name], control).run()
+            except BaseException as error:
+                self._results[name] = error
+
+    def run(self, names):
+        """Tries these rows; afterwards `seen` answers."""
+        with Stayd() as control:
+            connection = control.connect("cache")
+            connection.set(b"other", b"v")
+            threads = [threading.Thread(target=self._run, args=(name, control.socket("cache")))
+                       for name in names]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def seen(self, name, column):
+        """What was seen; raises what went wrong in the row."""
+        result = self._results[name]
+        if isinstance(result, BaseException):
+            raise result
+        return result[column]
