@@ -15,7 +15,8 @@ import time
 import pytest
 
 from support.fault_matrix import (COLUMNS, ITEMS, Fault, Impossible, Rows, agrees, mount, own_mounts,
-                                  preload, table)
+                                  preloaded, table)
+from support.gate import Gate
 from support.servers import wait_until
 
 FULL = b"SERVER_ERROR out of memory storing object"
@@ -25,23 +26,21 @@ class GatedDisk(Fault):
     """A disk on which syncs go through gate.c."""
 
     def environment(self):
-        return {"LD_PRELOAD": str(preload("durability/gate.c")), "STAYD_GATE": str(self.folder)}
+        return {"LD_PRELOAD": preloaded("durability/gate.c"), "STAYD_GATE": str(self.folder)}
 
-    def say(self, name, text=""):
-        passing = self.folder / "passing"
-        passing.write_text(text)
-        passing.rename(self.folder / name)
+    @property
+    def gate(self):
+        return Gate(self.folder)
 
     def lift(self):
-        for name in ("shut", "slow", "broken"):
-            (self.folder / name).unlink(missing_ok=True)
+        self.gate.mend()
 
 
 class HungDisk(GatedDisk):
     name = "hung disk"
 
     def inject(self):
-        self.say("shut")
+        self.gate.shut()
         with self.stayd.connect("sessions") as writer:
             writer.send(b"set turn 0 0 1\r\nv\r\n")
             with self.stayd.connect("sessions") as watcher:
@@ -49,7 +48,7 @@ class HungDisk(GatedDisk):
                            what="two seconds of writes that the disk lacks")
 
     def inject_for_start(self):
-        self.say("shut")
+        self.gate.shut()
 
 
 class HungDiskAlways(HungDisk):
@@ -61,7 +60,7 @@ class SlowDisk(GatedDisk):
     name = "slow disk"
 
     def inject(self):
-        self.say("slow", "300")
+        self.gate.slow(300)
 
 
 class SlowDiskAlways(SlowDisk):
@@ -74,11 +73,11 @@ class FailingDisk(GatedDisk):
     name = "failing disk"
 
     def inject(self):
-        self.say("broken")
+        self.gate.fail()
         become_read_only(self.stayd)
 
     def inject_for_start(self):
-        self.say("broken")
+        self.gate.fail()
 
 
 def become_read_only(stayd):
@@ -162,6 +161,16 @@ class FullRunDir(Mounted):
         self.fill()
 
 
+class FullIndex(FullRunDir):
+    name = "full run_dir, many new keys"
+    sessions = {"memory": "32M"}
+    size = "1M"
+
+    def requests(self):
+        many = b"".join(b"set new%d 0 0 1 noreply\r\nn\r\n" % n for n in range(60_000))
+        return {"new_key": (many + b"set new 0 0 1\r\nn\r\n", (b"STORED", b""))}
+
+
 class ReadOnlyRemount(LoopMounted):
     name = "read-only remount"
 
@@ -194,6 +203,7 @@ class ReadOnlyRemount(LoopMounted):
 
 class FullPool(Fault):
     name = "full pool"
+    grace_s = 5.0  # an update may have to wait until compaction has been to the disk
 
     def _set(self, connection, names):
         """The replies to a set of each."""
@@ -249,7 +259,7 @@ class WrongClock(Fault):
     def environment(self):
         self.clock = self.folder / "clock"
         self._set(0)
-        return {"LD_PRELOAD": str(preload("support/clock.c")), "STAYD_CLOCK": str(self.clock)}
+        return {"LD_PRELOAD": preloaded("support/clock.c"), "STAYD_CLOCK": str(self.clock)}
 
     def _set(self, seconds):
         with open(self.clock, "r+b" if self.clock.exists() else "wb") as file:
@@ -336,7 +346,7 @@ class MemoryLimit(Limited):
 
 FAULTS = {fault.name: fault for fault in (
     HungDisk, HungDiskAlways, SlowDisk, SlowDiskAlways, FailingDisk, FullDataDir, SmallDataDir,
-    FullRunDir, ReadOnlyRemount, FullPool, HugeItem, ClockForward, ClockBack,
+    FullRunDir, FullIndex, ReadOnlyRemount, FullPool, HugeItem, ClockForward, ClockBack,
     DescriptorsGone, MemoryLimit)}
 
 

@@ -4,7 +4,7 @@ table; the tests run it, and docs/operations.md prints it (print_fault_matrix.py
 A `Fault` makes one row's trouble with the real daemon on a real machine. `run_row` starts the daemon,
 makes the trouble, tries each column once, and says what it saw in the table's own words:
 
-    served          the right answer, no later than a bystander's (see `Bound`)
+    served          the right answer, no later than that of an idle daemon, the machine allowing
     waits           no answer while the fault lasts; done once it is over
     refused: WORDS  an error that holds WORDS: the reply, or the log of a daemon that does not start
     missing         as if the key were not there
@@ -25,8 +25,8 @@ import tempfile
 import threading
 import time
 import tomllib
-import traceback
 
+from support import preload
 from support.bystander import Bystander
 from support.servers import ServerError, Stayd, stayd_binary, wait_until
 
@@ -133,26 +133,12 @@ def mount(*arguments):
         raise Impossible(f"cannot mount here: {done.stderr.strip()}")
 
 
-_library_lock = threading.Lock()
-_libraries = {}
-
-
-def preload(source):
+def preloaded(source):
     """The path of a library made of this file under tests/, to be preloaded into the daemon."""
-    with _library_lock:
-        if source not in _libraries:
-            root = pathlib.Path(__file__).resolve().parents[1]
-            linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True,
-                                    check=True)
-            library = None
-            if "libasan" not in linked.stdout and "libtsan" not in linked.stdout:
-                library = pathlib.Path(tempfile.mkdtemp(prefix="stayd-preload-")) / "library.so"
-                subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
-                                root / source], check=True)
-            _libraries[source] = library
-    if _libraries[source] is None:
+    library = preload.library(source)
+    if library is None:
         raise Impossible("a sanitizer's library must be the first to be loaded")
-    return _libraries[source]
+    return str(library)
 
 
 class Probe:

@@ -1,14 +1,13 @@
 """A daemon on a disk that can be made to hang, to be slow or to fail: durability/gate.c."""
 
 import contextlib
-import functools
 import pathlib
-import subprocess
 import tempfile
 
 import pytest
 
-from support.servers import ROOT, Stayd, stayd_binary
+from support import preload
+from support.servers import Stayd
 
 
 class Gate:
@@ -41,21 +40,10 @@ class Gate:
             (self._folder / name).unlink(missing_ok=True)
 
 
-@functools.cache
-def _library():
-    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
-    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
-        return None
-    library = pathlib.Path(tempfile.mkdtemp(prefix="stayd-gate-")) / "gate.so"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
-                    ROOT / "tests" / "durability" / "gate.c"], check=True)
-    return library
-
-
 @contextlib.contextmanager
 def gated(**options):
     """A Stayd that is started with these options, and its gate. Mended before the daemon ends."""
-    library = _library()
+    library = preload.library("durability/gate.c")
     if library is None:
         pytest.skip("a sanitizer's library must be the first to be loaded")
     with tempfile.TemporaryDirectory(prefix="stayd-gate-") as folder:

@@ -1,0 +1,29 @@
+"""Libraries that are preloaded into the daemon, to stand in front of the system's own."""
+
+import functools
+import pathlib
+import subprocess
+import tempfile
+import threading
+
+from support.servers import ROOT, stayd_binary
+
+_lock = threading.Lock()
+
+
+def library(source):
+    """The path of the library that this C file under tests/ makes. None if the daemon under test has a
+    sanitizer, whose library must be the first to be loaded. Any thread may ask."""
+    with _lock:
+        return _make(source)
+
+
+@functools.cache
+def _make(source):
+    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
+    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
+        return None
+    made = pathlib.Path(tempfile.mkdtemp(prefix="stayd-preload-")) / "library.so"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", made,
+                    ROOT / "tests" / source], check=True)
+    return made
