@@ -130,10 +130,17 @@ static int run_version(struct stayd *client, const struct target *target,
                        const struct invocation *invocation) {
     (void)invocation;
     char version[64];
-    if (stayd_version(client, version, sizeof version) != STAYD_OK) {
+    struct status_pool status;
+    if (stayd_version(client, version, sizeof version) != STAYD_OK ||
+        status_read(client, &status) != STAYD_OK) {
         return fail_client(target, stayd_error(client));
     }
-    printf("%-16s %s\n", target->name, version);
+    if (status.stayd_version[0] != '\0') {
+        printf("%-16s stayd %s (to clients: memcached %s)\n", target->name, status.stayd_version,
+               version);
+    } else {
+        printf("%-16s memcached %s\n", target->name, version);
+    }
     return 0;
 }
 

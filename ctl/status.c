@@ -18,6 +18,7 @@ struct status_field {
 /* A memcached says less than stayd, so some numbers have two sources, the better one last. */
 static const struct status_field fields[] = {
     TEXT(pool),
+    TEXT(stayd_version),
     TEXT(evict),
     TEXT(persist),
     TEXT(full),

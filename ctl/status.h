@@ -10,8 +10,9 @@ bool status_print(const struct target_list *list);
 
 /* What the server says of itself, of use beyond the table. "" is "it does not say". */
 struct status_pool {
-    char pool[64]; /* its name */
-    char evict[8]; /* "yes" or "no" */
+    char pool[64];          /* its name */
+    char stayd_version[64]; /* its own; `version` names a memcached */
+    char evict[8];          /* "yes" or "no" */
     char persist[8];
     char full[8];
     char read_only[8];

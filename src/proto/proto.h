@@ -36,11 +36,12 @@
 #include "proto/server.h"
 #include "store/pool.h"
 
-/* What `version` says. Clients read major.minor.patch and enable what that memcached can do; 1.6.18
- * is the one whose replies these are. What stands behind the '+' is, to semantic versioning and to
- * PEP 440 alike, a local label that does not change the order; behind a '-' it would mean "before
- * 1.6.18". */
-#define PROTO_VERSION "1.6.18+stayd." STAYD_VERSION
+/* What `version` says, in both protocols and in `stats`: the memcached whose replies these are.
+ * Clients read major.minor.patch and enable what that memcached can do. Three numbers and nothing
+ * behind them, as protocol.txt has it: npm's `memcached` throws at anything else, and PHP's and
+ * Elasticache clients have been broken by a word behind the numbers. stayd's own version is
+ * `stayd_version` in `stats`. */
+#define PROTO_VERSION "1.6.18"
 
 /* Replies beyond this are sent before the next key is looked up, so that a client that asks for
  * much and reads little costs a bounded amount of memory (this, and one item). */

@@ -19,6 +19,7 @@ static void stats_put_process(struct stats_listing *listing) {
     stats_put_u64(sink, "uptime", listing->thread->now_s - server->started_s);
     stats_put_u64(sink, "time", listing->thread->now_s);
     stats_put(sink, "version", "%s", PROTO_VERSION);
+    stats_put(sink, "stayd_version", "%s", STAYD_VERSION); /* ours */
     stats_put_u64(sink, "pointer_size", 8 * sizeof(void *));
     stats_put(sink, "rusage_user", "%ld.%06ld", (long)usage.ru_utime.tv_sec,
               (long)usage.ru_utime.tv_usec);

@@ -315,7 +315,7 @@ static enum options_result options_take_next(struct options *options, int letter
         options_print_help();
         return OPTIONS_DONE;
     case 'V':
-        puts("stayd " STAYD_VERSION " (to clients: " PROTO_VERSION ")");
+        puts("stayd " STAYD_VERSION " (to clients: memcached " PROTO_VERSION ")");
         return OPTIONS_DONE;
     case 'i':
         fputs(license, stdout);

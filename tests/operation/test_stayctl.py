@@ -145,7 +145,8 @@ def test_one_pool_can_be_named_by_its_address():
             assert (done.returncode, done.stderr) == (0, "")
             assert re.search(r"^sessions +ok +1 ", done.stdout, re.MULTILINE)
             assert re.search(r"answers in \d+ us", stayctl("-s", url, "ping").stdout)
-            assert "stayd" in stayctl("-s", url, "version").stdout
+            said = stayctl("-s", url, "version").stdout
+            assert re.search(r" stayd \d+\.\d+\S* \(to clients: memcached 1\.6\.18\)$", said)
 
 
 def test_a_memcached_is_understood_too():

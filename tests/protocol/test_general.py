@@ -8,16 +8,19 @@ import pytest
 from support.servers import stayd_binary
 
 
-def test_version_says_a_version(connection):
+def test_version_is_three_numbers_and_nothing_behind_them(connection):
+    """What npm's `memcached` throws at, if it is anything else (and others want the same)."""
     line = connection.ask(b"version\r\n")
-    assert re.fullmatch(rb"VERSION [0-9]+\.[0-9]+(\.[0-9]+)?[^ ]*", line), line
+    assert re.fullmatch(rb"VERSION [0-9]+\.[0-9]+\.[0-9]+", line), line
+    assert connection.stats()["version"] == line.split()[1].decode()
 
 
-def test_version_is_the_one_that_the_command_line_says(stayd_connection):
-    said = subprocess.run([stayd_binary(), "--version"], capture_output=True, timeout=20)
+def test_stats_tells_the_version_that_the_command_line_says(stayd_connection):
+    said = subprocess.run([stayd_binary(), "--version"], capture_output=True, timeout=20, text=True)
     assert said.returncode == 0
     name, version = said.stdout.split()[:2]
-    assert name == b"stayd" and stayd_connection.ask(b"version\r\n").endswith(version)
+    assert name == "stayd" and stayd_connection.stats()["stayd_version"] == version
+    assert said.stdout.strip().endswith(f"memcached {stayd_connection.stats()['version']})")
 
 
 def test_verbosity_is_taken(connection):

@@ -313,8 +313,8 @@ unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached(void *
         {"verbosity x\r\n", BAD_LINE},
         {"verbosity 0 1 2\r\n", "ERROR\r\n"},
         {"verbosity 0 1\r\n", "OK\r\n"},
-        {"version\r\n", "VERSION " PROTO_VERSION "\r\n"},
-        {"version x\r\n", "VERSION " PROTO_VERSION "\r\n"},
+        {"version\r\n", "VERSION 1.6.18\r\n"},
+        {"version x\r\n", "VERSION 1.6.18\r\n"},
     };
     CONVERSE(state, exchanges);
 }
@@ -350,7 +350,8 @@ static void stats_tells_the_process_the_counters_and_the_pool(void **state) {
     talk_send(talk, bytes_from_string("stats\r\n"));
     assert_true(buffer_append(&talk->replies, "", 1));
     const char *reply = talk->replies.data;
-    assert_int_equal(strncmp(find_stat(reply, "version"), PROTO_VERSION "\r\n", 10), 0);
+    assert_int_equal(strncmp(find_stat(reply, "version"), "1.6.18\r\n", 8), 0);
+    assert_int_equal(strncmp(find_stat(reply, "stayd_version"), STAYD_VERSION "\r\n", 5), 0);
     assert_int_equal(atoll(find_stat(reply, "time")), TALK_NOW_S);
     assert_int_equal(atoi(find_stat(reply, "uptime")), 5);
     assert_int_equal(atoi(find_stat(reply, "threads")), 3);

@@ -56,6 +56,8 @@ async function useMemcached() {
     const found = await call("getMulti", [...Array(60).keys()].map((i) => "m" + i));
     assert.strictEqual(Object.keys(found).length, 50);
     assert(await call("del", "n"));
+    const [version] = await call("version"); // throws unless it is three numbers and nothing behind
+    assert.deepStrictEqual([version.major, version.minor, version.bugfix], ["1", "6", "18"]);
     const [stats] = await call("stats");
     assert(stats.curr_items >= 50);
     await call("flush");
