@@ -60,6 +60,7 @@ static void take_syslog(int priority, const char *format, va_list arguments) {
     logged.lines++;
 }
 
+#undef syslog /* which clang's checked C library makes a macro */
 void syslog(int priority, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
