@@ -4,6 +4,7 @@
     Stayd(cache={"tls_cert": made["server.pem"], "tls_key": made["server.key"]})
 """
 
+import datetime
 import pathlib
 import ssl
 import subprocess
@@ -12,6 +13,23 @@ from support.servers import Raw
 
 FILES = ("ca.pem", "server.pem", "server.key", "renewed.pem", "renewed.key", "client.pem",
          "client.key", "other-ca.pem", "stranger.pem", "stranger.key", "expired.pem", "expired.key")
+
+
+AUTHORITY = """[ca]
+default_ca = tests
+[tests]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+unique_subject = no
+default_md = sha256
+policy = any
+x509_extensions = addresses
+[any]
+commonName = supplied
+[addresses]
+subjectAltName = IP:127.0.0.1,DNS:localhost
+"""
 
 
 def _openssl(*arguments):
@@ -25,14 +43,24 @@ def _authority(folder, name):
 
 
 def _certificate(folder, name, authority, days=2):
-    extensions = folder / "extensions"
-    extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    """One that ends in so many days, and began a month ago: OpenSSL 3.5 makes none that ends before
+    it begins, and only its `ca` can tell every OpenSSL when a certificate began."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    configuration = folder / "authority.conf"
+    configuration.write_text(AUTHORITY.format(folder=folder))
+    (folder / "index").write_text("")
     _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
              "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr",
              "-subj", f"/CN={name}")
-    _openssl("x509", "-req", "-in", folder / f"{name}.csr", "-CA", folder / f"{authority}.pem",
-             "-CAkey", folder / f"{authority}.key", "-CAcreateserial", "-days", days,
-             "-extfile", extensions, "-out", folder / f"{name}.pem")
+    _openssl("ca", "-batch", "-notext", "-config", configuration,
+             "-in", folder / f"{name}.csr", "-cert", folder / f"{authority}.pem",
+             "-keyfile", folder / f"{authority}.key", "-out", folder / f"{name}.pem",
+             "-startdate", _asn1(now - datetime.timedelta(days=30)),
+             "-enddate", _asn1(now + datetime.timedelta(days=days)))
+
+
+def _asn1(moment):
+    return moment.strftime("%Y%m%d%H%M%SZ")
 
 
 def make(folder):
