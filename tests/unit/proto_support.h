@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "brief.h"
 #include "proto/proto.h"
 
 #include <stdlib.h>

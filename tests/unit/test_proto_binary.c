@@ -525,7 +525,12 @@ static void the_largest_body_is_skipped_and_not_taken_for_a_small_one(void **sta
     talk_send(talk, bytes_from("\0\0\0\0\0\0\0\0k", 9));
     packet_expect(talk, &(struct packet){SET, TOO_LARGE}, 1);
     assert_int_equal(talk->connection.progress.skip_bytes, UINT32_MAX - 9);
-    for (int i = 0; i < 4095; i++) {
+    unsigned pieces = 4095;
+    if (BRIEF_STEP > 1) { /* as if the others had come */
+        talk->connection.progress.skip_bytes -= 4000 * (uint64_t)piece.size;
+        pieces -= 4000;
+    }
+    for (unsigned i = 0; i < pieces; i++) {
         talk_send(talk, piece);
         assert_int_equal(talk->input.size, 0);
     }

@@ -105,7 +105,7 @@ static void a_stream_cut_at_any_one_place_is_answered_the_same(void **state) {
     struct buffer expected;
     begin(talk, &stream, &expected);
     size_t skipped = 0; /* bytes of one sort, one after the other */
-    for (size_t cut = 1; cut < stream.size; cut++) {
+    for (size_t cut = 1; cut < stream.size; cut += BRIEF_STEP) {
         skipped = stream.data[cut] == '\x80' ? skipped + 1 : 0;
         if (skipped > 100 && skipped % 997 != 0) {
             continue;
@@ -230,7 +230,7 @@ static void garbage_of_every_kind_leaves_the_pool_in_order(void **state) {
     static char body[70000];
     struct talk *talk = *state;
     uint32_t random = 99;
-    for (int round = 0; round < 20000; round++) {
+    for (int round = 0; round < 20000; round += BRIEF_STEP) {
         talk_restart(talk);
         for (int i = 0; i < 10 && !talk->closed; i++) {
             struct buffer request = {0};
