@@ -11,8 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A connection that has been sent so much in one turn lets the others have theirs. */
-enum { CONNECTION_TURN_BYTES = 1 << 20 };
+enum { CONNECTION_READ_BYTES = 1 << 20 /* of a large request, at a time */ };
 
 static struct proto_memory *connection_memory(const struct connection *connection) {
     return &connection->proto.service->server->memory;
@@ -124,6 +123,7 @@ static bool connection_send_output(struct connection *connection, struct connect
                          output->size - connection->output_sent, &sent)) {
         return false;
     }
+    store_thread_charge(loan->store, sent);
     *progress = *progress || sent > 0;
     connection->output_sent += sent;
     if (connection->output_sent == output->size) {
@@ -165,6 +165,7 @@ static bool connection_receive_tls(struct connection *connection, struct connect
                                    char *data, size_t room, size_t *received) {
     enum tls_result result = tls_read(connection->tls, data, room, received);
     loan->bytes_read += *received;
+    store_thread_charge(loan->store, *received);
     connection->readable = result == TLS_DONE;
     connection->input_ended |= result == TLS_ENDED;
     connection->read_waits_to_write = result == TLS_WANTS_OUTPUT;
@@ -194,6 +195,7 @@ static bool connection_receive(struct connection *connection, struct connection_
     }
     *received = (size_t)result;
     loan->bytes_read += *received;
+    store_thread_charge(loan->store, *received);
     /* A short read took everything, and what comes later is a new event; but no new event tells
      * of an end that was there already. */
     connection->readable = *received == room || connection->input_ending;
@@ -209,6 +211,9 @@ static enum connection_input connection_read_own(struct connection *connection,
     struct buffer *own = &connection->input;
     size_t room = connection->input_wanted - own->size;
     size_t more = own->size > loan->input_bytes ? own->size : loan->input_bytes;
+    if (more > CONNECTION_READ_BYTES) {
+        more = CONNECTION_READ_BYTES;
+    }
     if (room > more) {
         room = more;
     }
@@ -428,24 +433,26 @@ static enum connection_next connection_answer(struct connection *connection,
                                               struct connection_loan *loan, struct bytes input,
                                               bool *progress) {
     enum proto_next next;
-    size_t turn_bytes = 0;
+    struct store_thread *store = loan->store;
     bool advanced = false;
+    connection->proto.turn_work = store->work_bytes + CONNECTION_TURN_WORK;
     connection->proto.turn_left = connection->proto.service->server->requests_per_turn;
     do {
         next = connection_process(connection, loan, &input, &advanced);
-        turn_bytes += loan->replies.size;
+        store_thread_charge(store, loan->replies.size);
         if (!connection_hold_replies(connection, loan) ||
             !connection_send_replies(connection, loan, progress)) {
             return CONNECTION_END;
         }
     } while (next == PROTO_FLUSH && connection->ticket == 0 && !connection_has_output(connection) &&
-             turn_bytes < CONNECTION_TURN_BYTES && connection->proto.turn_left > 0);
+             store->work_bytes < connection->proto.turn_work && connection->proto.turn_left > 0);
 
     connection->input_runnable =
         next == PROTO_FLUSH || next == PROTO_LOGIN || next == PROTO_NEEDS_ROOM;
     *progress = *progress || advanced;
     connection->closing = next == PROTO_CLOSE;
-    loan->yields += next == PROTO_FLUSH && connection->proto.turn_left == 0;
+    loan->yields += next == PROTO_FLUSH && (connection->proto.turn_left == 0 ||
+                                            store->work_bytes >= connection->proto.turn_work);
     if (!connection_keep_input(connection, input)) {
         return connection_refuse_input(connection, loan, progress);
     }

@@ -11,6 +11,9 @@
  * Requests are read into and answered from buffers that the thread lends, so that an idle
  * connection owns none. Its own buffers hold the rest only, and are freed when they are empty.
  *
+ * A turn is as long as the work that is done in it: bytes read, copied, written to the store,
+ * searched and sent (grace.h), up to CONNECTION_TURN_WORK and one request.
+ *
  * With `fsync = always` the replies to a batch that wrote something are output too, until the pool
  * says that it is on the disk. Meanwhile nothing is read, so replies stay in order.
  *
@@ -51,6 +54,8 @@ struct connection_loan {
     uint64_t yields;
 };
 
+enum { CONNECTION_TURN_WORK = 1 << 20 /* in bytes: what less than a millisecond is enough for */ };
+
 enum connection_next {
     CONNECTION_IDLE,    /* serve again when the socket is readable */
     CONNECTION_PARTIAL, /* the same, and it owns half a large request: not for ever */
@@ -75,6 +80,7 @@ struct connection {
     _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
     _Atomic uint32_t served_s;         /* when it was served last, on the monotonic clock */
     bool watches_output;               /* epoll tells when the socket takes more */
+    uint64_t usual_work;               /* of its last turns, in bytes (grace.h) */
     union peer peer;                   /* the client; zeroed: not known */
 
     /* what epoll told, set by the worker, and connection_serve found out since */

@@ -15,7 +15,10 @@ enum {
     WORKER_LINGER_MS = 2000,
     WORKER_ROOM_MS =
         3000, /* that a request may wait for room: less than clients wait for replies */
-    WORKER_IDLE_SCAN_MS = 1000, /* between two looks for idle connections, at least */
+    WORKER_LIGHT_WORK = 64 << 10, /* of a usual turn, in bytes: beyond it a connection is heavy */
+    WORKER_USUAL_TURNS = 8,
+    WORKER_HEAVY_WORK = 2 << 20, /* of heavy connections in a batch, and a turn */
+    WORKER_IDLE_SCAN_MS = 1000,  /* between two looks for idle connections, at least */
     WORKER_STOP_MS = 2000
 };
 
@@ -54,10 +57,26 @@ static void worker_close(struct worker *worker, struct connection *connection, c
     pthread_mutex_unlock(&worker->connections_lock);
 }
 
+static bool worker_is_heavy(const struct connection *connection) {
+    return connection->usual_work > WORKER_LIGHT_WORK;
+}
+
 static void worker_make_ready(struct worker *worker, struct connection *connection) {
     if (list_is_empty(&connection->ready)) {
-        list_append(&worker->ready, &connection->ready);
+        list_append(worker_is_heavy(connection) ? &worker->heavy : &worker->ready,
+                    &connection->ready);
     }
+}
+
+/* An average over some turns, so that a light one in between makes no heavy connection a light one.
+ */
+static void worker_note_work(struct connection *connection, uint64_t work_bytes) {
+    connection->usual_work -= connection->usual_work / WORKER_USUAL_TURNS;
+    connection->usual_work += work_bytes / WORKER_USUAL_TURNS;
+}
+
+static bool worker_has_ready(const struct worker *worker) {
+    return !list_is_empty(&worker->ready) || !list_is_empty(&worker->heavy);
 }
 
 /* How long the client may leave its connection like this; 0: for ever. */
@@ -135,7 +154,9 @@ static bool worker_watch_output(struct worker *worker, struct connection *connec
 
 static void worker_serve(struct worker *worker, struct connection *connection) {
     bool progress;
+    uint64_t work_before = worker->store.work_bytes;
     enum connection_next next = connection_serve(connection, &worker->loan, &progress);
+    worker_note_work(connection, worker->store.work_bytes - work_before);
     if (next == CONNECTION_END ||
         !worker_watch_output(worker, connection, next == CONNECTION_STALLED)) {
         worker_close(worker, connection, connection->failed ? "error" : "normal");
@@ -167,25 +188,34 @@ static void worker_release_held(struct worker *worker) {
     while (!list_is_empty(&worker->held)) {
         struct connection *connection = list_entry(worker->held.next, struct connection, ready);
         list_remove(&connection->ready);
-        list_append(&worker->ready, &connection->ready);
+        worker_make_ready(worker, connection);
     }
 }
 
-/* A pool has told that there may be room: those who wait for it come before all others. */
+/* Puts the connections of `first`, in order, to the head of `list`. */
+static void worker_put_first(struct list *list, struct list *first) {
+    list_move_all(first, list);
+    list_move_all(list, first);
+}
+
+/* A pool has told that there may be room: those who wait for it come before all others of their
+ * kind. */
 static void worker_release_parked(struct worker *worker) {
-    struct list released;
+    struct list light;
+    struct list heavy;
     struct list *next;
-    list_init(&released);
+    list_init(&light);
+    list_init(&heavy);
     for (struct list *link = worker->parked.next; link != &worker->parked; link = next) {
         struct connection *connection = list_entry(link, struct connection, ready);
         next = link->next;
         if (connection_may_have_room(connection)) {
             list_remove(&connection->ready);
-            list_append(&released, &connection->ready);
+            list_append(worker_is_heavy(connection) ? &heavy : &light, &connection->ready);
         }
     }
-    list_move_all(&released, &worker->ready);
-    list_move_all(&worker->ready, &released);
+    worker_put_first(&worker->ready, &light);
+    worker_put_first(&worker->heavy, &heavy);
 }
 
 /* Logins have been judged. */
@@ -200,16 +230,25 @@ static void worker_take_verdicts(struct worker *worker) {
     }
 }
 
-/* Serves every ready connection once. */
-static void worker_serve_ready(struct worker *worker) {
+/* Serves the connections of this list, each once, up to so much work. Those that are left stay at
+ * its head. */
+static void worker_serve_list(struct worker *worker, struct list *list, uint64_t work_bytes) {
+    uint64_t end_bytes = worker->store.work_bytes + work_bytes;
     struct list turn;
     list_init(&turn);
-    list_move_all(&turn, &worker->ready);
-    while (!list_is_empty(&turn)) {
+    list_move_all(&turn, list);
+    while (!list_is_empty(&turn) && worker->store.work_bytes < end_bytes) {
         struct connection *connection = list_entry(turn.next, struct connection, ready);
         list_remove(&connection->ready);
         worker_serve(worker, connection);
     }
+    worker_put_first(list, &turn);
+}
+
+/* Serves every ready connection once, and of the heavy ones some. */
+static void worker_serve_ready(struct worker *worker) {
+    worker_serve_list(worker, &worker->ready, UINT64_MAX / 2);
+    worker_serve_list(worker, &worker->heavy, WORKER_HEAVY_WORK);
     if (worker->loan.replies.capacity > WORKER_REPLIES_KEPT_BYTES) {
         buffer_finish(&worker->loan.replies);
     }
@@ -247,7 +286,7 @@ static void worker_check_deadlines(struct worker *worker) {
             connection_refuse_room(connection);
             list_remove(&connection->waited);
             list_remove(&connection->ready);
-            list_append(&worker->ready, &connection->ready);
+            worker_make_ready(worker, connection);
             continue;
         }
         worker_log_deadline(last);
@@ -373,7 +412,7 @@ static void worker_finish_connections(struct worker *worker) {
     }
     uint64_t deadline_ms = clock_monotonic_ms() + WORKER_STOP_MS;
     while (!list_is_empty(&worker->connections) && clock_monotonic_ms() < deadline_ms) {
-        worker_run_batch(worker, list_is_empty(&worker->ready) ? WORKER_SCAN_MS : 0);
+        worker_run_batch(worker, worker_has_ready(worker) ? 0 : WORKER_SCAN_MS);
         for (struct list *link = worker->connections.next; link != &worker->connections;
              link = next) {
             struct connection *connection = list_entry(link, struct connection, all);
@@ -393,7 +432,7 @@ static void worker_finish_connections(struct worker *worker) {
 
 /* How long to wait for clients, at most; -1: for ever. */
 static int worker_get_timeout_ms(const struct worker *worker) {
-    if (!list_is_empty(&worker->ready)) {
+    if (worker_has_ready(worker)) {
         return 0;
     }
     if (!list_is_empty(&worker->waited)) {
@@ -437,6 +476,7 @@ struct worker *worker_create(const struct worker_options *options, unsigned inde
     worker->options = options;
     list_init(&worker->connections);
     list_init(&worker->ready);
+    list_init(&worker->heavy);
     list_init(&worker->waited);
     list_init(&worker->held);
     list_init(&worker->parked);

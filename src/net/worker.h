@@ -5,8 +5,11 @@
  *     acceptor --workers_give--> queue --eventfd--> worker: epoll_wait -> batch -> epoll_wait ...
  *
  * A batch is all that one epoll_wait found, and each connection in it is served once: read,
- * answered, sent. One that has more to do comes again in the next batch, so nobody waits for longer
- * than every other connection's turn. While a worker waits it is offline for the store.
+ * answered, sent. One that has more to do comes again in the next batch. Connections whose
+ * turns are heavy (worker.c) are served behind the others, in the order in which they came, and
+ * only so many in a batch that the others are looked at again soon. So a client with ordinary
+ * requests waits for one batch: the light turns of others, and WORKER_HEAVY_WORK. While a worker
+ * waits it is offline for the store.
  *
  * workers_start and workers_stop are the main thread's. */
 #ifndef STAYD_NET_WORKER_H

@@ -34,6 +34,7 @@ struct worker {
     uint64_t now_ms;       /* on the monotonic clock, when this batch began */
     uint64_t idle_scan_ms; /* no connection can have been idle for too long before */
     struct list ready;     /* to be served in this batch */
+    struct list heavy;     /* to be served behind those, some in each batch */
     struct list waited;   /* whose clients have a deadline: stalled, lingering, not logged in ... */
     struct list held;     /* waiting for a sync */
     struct list parked;   /* with a request that waits for room, longest first */

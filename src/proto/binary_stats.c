@@ -88,6 +88,7 @@ enum request_end binary_stats_run(struct binary_request *binary) {
         .replies = binary->request->replies,
         .opaque = binary->header.opaque,
     };
+    store_thread_charge(binary->request->thread, STORE_OVERVIEW_BYTES);
     if (!binary_stats_put(binary, &sink)) {
         binary_reply_error(binary, BINARY_NOT_FOUND);
         return REQUEST_DONE;

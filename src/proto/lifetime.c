@@ -78,6 +78,7 @@ enum request_end flush_run(struct request *request, unsigned variant) {
     uint32_t now_s = request->thread->now_s;
     uint32_t when_s = now_s;
     struct bytes delay;
+    store_thread_charge(request->thread, STORE_OVERVIEW_BYTES);
     if (line_next(&request->line, &delay)) {
         struct line rest = request->line;
         struct bytes word;

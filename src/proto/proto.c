@@ -29,6 +29,7 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
         .service = service,
         .pool = service->pool,
         .turn_left = UINT32_MAX,
+        .turn_work = UINT64_MAX,
         .item_max_bytes = options->item_max_bytes,
         .evict = options->evict,
         .admitted = !service->login_required,
@@ -291,7 +292,7 @@ static enum proto_next proto_run(struct request *request) {
         return PROTO_CLOSE;
     }
     while (request->next < request->end || request->progress->phase == PROTO_PHASE_DUMP) {
-        if (request->replies->size >= PROTO_REPLY_BATCH) {
+        if (request_should_pause(request)) {
             return PROTO_FLUSH;
         }
         if (requests_ahead == 0) {

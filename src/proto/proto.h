@@ -65,6 +65,7 @@ struct proto_connection {
     struct pool *pool;  /* the service's */
     uint32_t turn_left; /* requests that may still be answered before others have their turn */
     bool refuses_room; /* the caller's to set after PROTO_NEEDS_ROOM: the request waits no longer */
+    uint64_t turn_work;       /* the thread's work_bytes (grace.h) at which they have it as well */
     struct proto_login login; /* after PROTO_LOGIN: in the consumed input, until it is gone */
 
     /* The caller's to set before the first request, for `watch`; may be left out. `fd`: the
@@ -131,7 +132,7 @@ void proto_connection_finish(struct proto_connection *connection);
 
 enum proto_next {
     PROTO_READ,  /* all that is whole has been answered: call again with more input */
-    PROTO_FLUSH, /* the replies are many, or turn_left is 0: send them, then call again, without
+    PROTO_FLUSH, /* the replies are many, or the turn is over: send them, then call again, without
                   * more input if need be */
     PROTO_LOGIN, /* find out whether `login` is right, say so to proto_finish_login, then call
                   * again, without more input if need be; the replies so far may go out before */

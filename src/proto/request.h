@@ -38,6 +38,12 @@ struct request {
     bool noreply; /* classic commands: say nothing, not even of an error */
 };
 
+/* Whether there is enough to send, or enough has been done for one turn: the rest comes later. */
+static inline bool request_should_pause(const struct request *request) {
+    return request->replies->size >= PROTO_REPLY_BATCH ||
+           request->thread->work_bytes >= request->connection->turn_work;
+}
+
 /* `variant` tells the commands apart that share a handler. */
 typedef enum request_end request_handler(struct request *request, unsigned variant);
 

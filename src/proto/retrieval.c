@@ -105,7 +105,7 @@ static enum retrieval_end retrieval_answer_keys(struct request *request, enum st
         if (*status != STATUS_OK) {
             return RETRIEVAL_FAILED;
         }
-        if (request->replies->size >= PROTO_REPLY_BATCH && request->line.at < request->line.end) {
+        if (request_should_pause(request) && request->line.at < request->line.end) {
             return RETRIEVAL_PAUSED;
         }
     }

@@ -70,6 +70,7 @@ static enum request_end stats_list_group(struct request *request, struct bytes g
 enum request_end stats_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes group;
+    store_thread_charge(request->thread, STORE_OVERVIEW_BYTES);
     line_next(&request->line, &group);
     if (word_is(group, "reset")) {
         return stats_reset(request);

@@ -119,6 +119,7 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         struct record tombstone = change_tombstone(attempt);
         attempt->size += record_size(&tombstone);
     }
+    store_thread_charge(attempt->thread, attempt->size);
     attempt->purpose = attempt->removes       ? SEGMENT_FOR_REMOVAL
                        : attempt->old == NULL ? SEGMENT_FOR_NEW
                                               : SEGMENT_FOR_UPDATE;
@@ -321,6 +322,7 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
                        change_planner planner, void *request, struct item *result) {
     struct change_attempt attempt = {.pool = pool, .thread = thread, .key = key};
     attempt.hash = hash_key(pool->view.hash_seed, key);
+    store_thread_charge(thread, STORE_LOOKUP_BYTES);
     for (;;) {
         if (atomic_load_explicit(&pool->read_only, memory_order_relaxed)) {
             return STATUS_READ_ONLY; /* relaxed: set once, and seen soon */

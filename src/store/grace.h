@@ -34,6 +34,7 @@ struct store_thread {
     uint32_t ttl_class; /* of the item that was changed or found last in a change; likewise */
     enum store_patience patience; /* STORE_WAITS at first; the thread's own to set */
     uint64_t room_turn;           /* after STATUS_NEEDS_ROOM: for pool_has_told */
+    uint64_t work_bytes;          /* see store_thread_charge */
 };
 
 /* NULL if memory is short. `threads`: how many store_threads there will be, at most. */
@@ -43,6 +44,19 @@ unsigned grace_threads(const struct grace *grace);
 
 /* Begins offline. Each index may be used by one thread at a time. */
 void store_thread_init(struct store_thread *thread, struct grace *grace, unsigned index);
+
+/* What is charged for other work: it takes as long as to copy so many bytes. */
+enum {
+    STORE_LOOKUP_BYTES = 256,        /* a look-up */
+    STORE_OVERVIEW_BYTES = 32 << 10, /* counting something over all threads and segments */
+};
+
+/* Work has been done for a client, in bytes: those that were copied, written or searched. Whoever
+ * does work whose amount the client chooses charges it here; the event loop compares two readings
+ * of `work_bytes` and ends a connection's turn by them. */
+static inline void store_thread_charge(struct store_thread *thread, uint64_t bytes) {
+    thread->work_bytes += bytes;
+}
 
 /* A quiescent point: the thread holds no pointer into any pool. Goes online; reads the clock.
  * Called before each batch of requests. */

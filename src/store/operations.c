@@ -90,6 +90,7 @@ static void count_get(struct pool *pool, struct store_thread *thread, bool visib
 static enum status get_item(struct pool *pool, struct store_thread *thread, struct bytes key,
                             bool unnoticed, struct item *item) {
     struct lookup_hit hit;
+    store_thread_charge(thread, STORE_LOOKUP_BYTES);
     bool found = find(pool, key, &hit);
     bool visible = found && pool_visible(pool, &hit.record, thread->now_s);
     count_get(pool, thread, visible, found, &hit.record);
@@ -383,6 +384,7 @@ enum status pool_store(struct pool *pool, struct store_thread *thread, struct by
 }
 
 struct arithmetic_plan {
+    struct store_thread *thread;
     const struct pool_arithmetic *request;
     bool hit;
     uint32_t expiry_before_s;
@@ -451,6 +453,7 @@ static enum status plan_arithmetic(void *plan, const struct record *old, uint32_
         return STATUS_EXISTS;
     }
     uint64_t number;
+    store_thread_charge(arithmetic->thread, old->value.size); /* spaces before it are skipped */
     if (!parse_value(old->value, &number)) {
         return STATUS_NON_NUMERIC;
     }
@@ -470,7 +473,7 @@ static enum status plan_arithmetic(void *plan, const struct record *old, uint32_
 enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
                             const struct pool_arithmetic *request, uint64_t *number,
                             struct pool_fetched *result) {
-    struct arithmetic_plan plan = {.request = request};
+    struct arithmetic_plan plan = {.thread = thread, .request = request};
     struct item item = {0};
     enum status status = change_run(pool, thread, key, plan_arithmetic, &plan, &item);
     if (status == STATUS_NEEDS_ROOM) {

@@ -2,6 +2,7 @@
  *
  *     e<n>\n            answers with n bytes
  *     v<n>\n<n bytes>   answers "v" once all are there
+ *     w<n>\n            does n bytes of work, and answers nothing
  *     q\n               ends the connection
  *     l\n               logs in; the verdict comes when the test says so
  *
@@ -57,7 +58,8 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
     while (*consumed < input.size) {
         const char *request = input.data + *consumed;
         size_t left = input.size - *consumed;
-        if (replies->size >= PROTO_REPLY_BATCH || connection->turn_left == 0) {
+        if (replies->size >= PROTO_REPLY_BATCH || connection->turn_left == 0 ||
+            thread->work_bytes >= connection->turn_work) {
             return PROTO_FLUSH;
         }
         const char *end = memchr(request, '\n', left);
@@ -91,6 +93,8 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
             }
             line += number;
             buffer_append(replies, "v", 1);
+        } else if (request[0] == 'w') {
+            store_thread_charge(thread, number);
         } else if (number > 0) {
             buffer_reserve(replies, number);
             memset(replies->data + replies->size, 'x', number);
@@ -174,12 +178,12 @@ static void open_pair_of(int type) {
     assert_non_null(pair.connection);
     pair.client = fds[1];
     pair.loan.input = pair.input;
+    pair.loan.store = &store_thread;
     pair.loan.input_bytes = sizeof pair.input;
     process_calls = 0;
     disk.asked_for = false;
     disk.tickets = 0;
     disk.status = STATUS_OK;
-    pair.loan.store = &store_thread;
     room.there = false;
 }
 
@@ -394,6 +398,23 @@ static void one_turn_is_a_bounded_amount_of_work(void **state) {
         assert_true(turns < 1000);
     }
     assert_int_equal(taken, 9999 * 1000);
+}
+
+static void requests_with_much_work_give_way_after_each(void **state) {
+    (void)state;
+    char requests[9 * 100];
+    for (int i = 0; i < 100; i++) {
+        memcpy(requests + 9 * i, "w1000000\n", 9);
+    }
+    client_send(requests, sizeof requests);
+    uint64_t before = store_thread.work_bytes;
+    int turns = 1;
+    while (serve() == CONNECTION_READY) {
+        turns++;
+    }
+    assert_in_range(turns, 50, 101);
+    assert_in_range(store_thread.work_bytes - before, 100 * 1000000,
+                    100 * 1000000 + sizeof requests);
 }
 
 static void endless_small_requests_give_way_after_one_read(void **state) {
@@ -690,6 +711,7 @@ int main(void) {
         WITH_PAIR(a_client_that_takes_its_replies_later_gets_all_of_them),
         WITH_PAIR(many_replies_are_not_collected_before_they_are_sent),
         WITH_PAIR(one_turn_is_a_bounded_amount_of_work),
+        WITH_PAIR(requests_with_much_work_give_way_after_each),
         WITH_PAIR(endless_small_requests_give_way_after_one_read),
         WITH_PAIR(a_client_that_shuts_its_side_down_gets_its_replies),
         WITH_PAIR(the_end_is_seen_when_it_came_with_the_last_bytes),
