@@ -24,6 +24,9 @@ from stayd.repetition import Sent
 QUEUE_PAUSE_S = 0.005
 """Between two tries to connect to a Unix socket whose queue of connections is full."""
 
+FIRST_WAIT_S = 0.02
+"""For the answer to a request; few take longer."""
+
 _TURNED_AWAY = b"ERROR Too many open connections"
 _LOGIN_REFUSALS = (
     b"CLIENT_ERROR unauthenticated",
@@ -81,10 +84,9 @@ _poll, _POLLIN = _system_poll()
 class _Wire:
     """A socket, as the library uses it."""
 
-    __slots__ = ("recv", "close", "_send_all")
+    __slots__ = ("close", "_send_all")
 
     def __init__(self, sock):
-        self.recv = sock.recv
         self.close = sock.close
         self._send_all = sock.sendall
 
@@ -94,6 +96,41 @@ class _Wire:
             self._send_all(data)
         except (builtins.ConnectionError, ssl.SSLError) as error:
             raise _NotSent from error
+
+
+class _OwnTimedWire(_Wire):
+    """A socket that knows its own limit."""
+
+    __slots__ = ("recv",)
+
+    def __init__(self, sock):
+        super().__init__(sock)
+        self.recv = sock.recv
+
+
+class _KernelTimedWire(_Wire):
+    """A socket whose waits the kernel limits (_limit_waits).
+
+    Python begins a read again that a signal has interrupted, and the kernel its limit: with a
+    signal now and then nothing would ever time out. So the limit is short, and what takes longer is
+    a poll's.
+    """
+
+    __slots__ = ("_receive", "_readable", "_rest_ms")
+
+    def __init__(self, sock, readable, rest_ms):
+        """`readable`: a poll object; `rest_ms`: what is left of the limit after FIRST_WAIT_S."""
+        super().__init__(sock)
+        self._receive, self._readable, self._rest_ms = sock.recv, readable, rest_ms
+
+    def recv(self, size):
+        """As the socket's."""
+        try:
+            return self._receive(size)
+        except BlockingIOError:
+            if not self._readable.poll(self._rest_ms):
+                raise
+        return self._receive(size)
 
 
 class _PairSerde:
@@ -212,13 +249,15 @@ class Connection(LibraryClient):
             sock = self._connect_local() if self._is_local_socket else self._connect_tcp()
         except OSError as error:
             raise ConnectFailed(error.strerror or str(error), self._is_refusal(error)) from error
-        if self._tls_context is None:
-            _limit_waits(sock, self.timeout)
-        else:
-            sock.settimeout(self.timeout)  # ssl knows of no other limit
         poll = _poll()
         poll.register(sock, _POLLIN)
-        self.sock, self._poll = _Wire(sock), poll
+        if self._tls_context is None and _is_plain(sock):
+            rest_ms = _limit_waits(sock, self.timeout)
+            self.sock = _KernelTimedWire(sock, poll, rest_ms)
+        else:
+            sock.settimeout(self.timeout)  # ssl and green threads know of no other limit
+            self.sock = _OwnTimedWire(sock)
+        self._poll = poll
         if self._login is not None:
             self._log_in()
 
@@ -281,18 +320,26 @@ class Connection(LibraryClient):
         super()._raise_errors(line, name)
 
 
-def _limit_waits(sock, timeout_s):
-    """Lets no read or write on a connected socket wait for longer.
+def _is_plain(sock):
+    """True for Python's own sockets, and not for those of gevent and the like, on Linux."""
+    return type(sock).recv is _socket.socket.recv and sys.platform == "linux"
 
-    By the kernel's own limit, where there is one: Python's costs a poll before each read and each
-    write. Not for the sockets of gevent and the like, which have a way of their own to wait.
+
+def _limit_waits(sock, timeout_s):
+    """Lets no write on a connected socket wait for longer, and no read for longer than
+    FIRST_WAIT_S; returns the milliseconds that a read may wait after that.
+
+    By the kernel's own limits: Python's cost a poll before each read and each write, a twelfth of
+    the time that a session's load takes.
     """
-    plain = type(sock).recv is _socket.socket.recv
-    if not (plain and sys.platform == "linux"):
-        sock.settimeout(timeout_s)
-        return
-    seconds, part = divmod(math.ceil(timeout_s * 1_000_000), 1_000_000)
-    limit = struct.pack("@ll", seconds, part)  # a struct timeval
+    first_s = min(FIRST_WAIT_S, timeout_s)
     sock.settimeout(None)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(first_s))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
+    return math.ceil((timeout_s - first_s) * 1000)
+
+
+def _timeval(time_s):
+    """A struct timeval."""
+    seconds, part = divmod(math.ceil(time_s * 1_000_000), 1_000_000)
+    return struct.pack("@ll", seconds, part)

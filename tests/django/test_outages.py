@@ -17,6 +17,7 @@ from stayd.availability import Availability
 from stayd.connection import Connection
 from stayd.django.cache import StaydCache
 from stayd.django.session_backend import SessionStore
+from support import certificates
 from support.servers import Stayd, free_port, together, wait_until
 
 
@@ -75,7 +76,7 @@ def black_hole():
         yield "%s:%d" % listener.getsockname()
 
 
-def visitor(url, errors, stopped, counts):
+def visitor(errors, stopped, counts):
     """One browser after another: makes sessions, loads, saves and ends them."""
     done = 0
     try:
@@ -97,30 +98,52 @@ def visitor(url, errors, stopped, counts):
     counts.append(done)
 
 
+@pytest.fixture(params=["TCP", "Unix", "TLS with a login"])
+def restarted(request, tmp_path):
+    """(a daemon to be restarted, the URL of its sessions)."""
+    keys = {}
+    if request.param.startswith("TLS"):
+        made = certificates.make(tmp_path)
+        keys = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]}
+        keys["auth_file"] = str(tmp_path / "users")
+        users = tmp_path / "users"
+        users.touch(0o600)
+        users.write_text("web:secret\n")
+    # On a busy machine a start takes longer than it should; what is tested is that it is waited for.
+    wait = "restart_wait=20&connect_timeout=20&timeout=20"
+    with Stayd(sessions=keys) as daemon:
+        url = f"{daemon.url('sessions')}?{wait}"
+        if request.param == "Unix":
+            url = f"{daemon.unix_url('sessions')}?{wait}"
+        elif keys:
+            address = daemon.address("sessions")
+            url = f"memcacheds://web:secret@{address}/?{wait}&ca={made['ca.pem']}"
+        yield daemon, url
+
+
 @pytest.mark.parametrize("stop", ["terminate", "kill9"])
-@pytest.mark.parametrize("listener", ["url", "unix_url"])
-def test_a_restart_under_load_is_a_pause_and_no_error(own_daemon, listener, stop):
+def test_a_restart_under_load_is_a_pause_and_no_error(restarted, stop):
+    daemon, url = restarted
     errors, counts, stopped = [], [], threading.Event()
-    # As long as the machine is busy a start takes longer than it should; what is tested is the wait.
-    url = getattr(own_daemon, listener)("sessions") + "?restart_wait=20"
     with override_settings(SESSION_CACHE=url):
         threads = [
-            threading.Thread(target=visitor, args=(url, errors, stopped, counts)) for _ in range(6)
+            threading.Thread(target=visitor, args=(errors, stopped, counts)) for _ in range(6)
         ]
         for thread in threads:
             thread.start()
-        watcher = own_daemon.connect("sessions")
-        for _ in range(3):
-            before = int(watcher.stats()["cmd_set"])
-            wait_until(
-                lambda: errors or int(watcher.stats()["cmd_set"]) > before + 100, what="some saves"
-            )
-            getattr(own_daemon, stop)()
-            own_daemon.start()
-            watcher = own_daemon.connect("sessions")
-        stopped.set()
-        for thread in threads:
-            thread.join(60)
+        try:
+            watcher = stayd.Client(url)
+            for _ in range(3):
+                before = watcher.stats()["cmd_set"]
+                wait_until(
+                    lambda: errors or watcher.stats()["cmd_set"] > before + 100, what="some saves"
+                )
+                getattr(daemon, stop)()
+                daemon.start()
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join(60)
     assert not errors
     assert len(counts) == 6 and min(counts) > 0
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import socket
 import threading
 import time
@@ -298,6 +299,27 @@ def test_no_read_and_no_write_waits_for_longer_than_its_limit(monkeypatch, kind,
             with pytest.raises(stayd.ConnectionError, match=f"'{request_name}' within 0.1 s"):
                 client.get("k") if request_name == "get" else client.set("k", b"v" * (32 << 20))
             assert 0.1 <= time.monotonic() - begun < 5
+
+
+def test_signals_do_not_lengthen_a_wait():
+    """Python goes on with a read that a signal interrupts, and the kernel's limit begins anew."""
+    ends = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=0.5"
+        before = signal.signal(signal.SIGALRM, lambda *_: ends.append(time.monotonic()))
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        stopper = threading.Timer(20, signal.setitimer, (signal.ITIMER_REAL, 0))
+        stopper.start()
+        try:
+            with stayd.Client(url) as client, pytest.raises(stayd.ConnectionError, match="within"):
+                begun = time.monotonic()
+                client.get("k")
+            assert time.monotonic() - begun < 10
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            stopper.cancel()
+    assert ends
 
 
 def test_threads_share_one_client_without_mixing_their_answers(client):
