@@ -60,6 +60,7 @@ struct connection *connection_create(int fd, const struct listener *listener,
     connection->fd = fd;
     connection->proto.fd = fd;
     connection->tls = tls;
+    connection->end_s = tls != NULL ? tls_get_end_s(tls) : UINT64_MAX;
     connection->readable = tls != NULL; /* the first request may have come with the handshake */
     connection->writable = true;
     return connection;
@@ -502,6 +503,9 @@ static void connection_resume_tls(struct connection *connection) {
 enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
                                       bool *progress) {
     *progress = false;
+    if (connection->end_s <= loan->store->now_s) {
+        return CONNECTION_END;
+    }
     if (connection->tls != NULL) {
         connection_resume_tls(connection);
     }

@@ -91,6 +91,8 @@ struct connection {
     bool broken;       /* it takes nothing more, and nothing comes */
     bool failed;       /* and that was not how its client, or the protocol, ends it */
 
+    uint64_t end_s; /* when the client's certificate ends, in unix seconds; UINT64_MAX: never */
+
     /* private to connection.c */
     bool input_ended;
     bool input_runnable; /* proto can go on with what is in `input`, before more is read */

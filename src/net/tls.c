@@ -1,7 +1,9 @@
 #include "net/tls.h"
 
 #include "base/clock.h"
+#include "net/tls_client.h"
 #include "net/tls_tickets.h"
+#include "net/tls_wire.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -17,6 +19,13 @@
 /* TLS 1.2: forward secrecy and authenticated encryption only. Those of 1.3 are all of that kind. */
 static const char ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
+enum {
+    TLS_READ_WIRE_BYTES = 128 << 10, /* of one tls_read: more than fill a worker's buffer */
+    TLS_READ_RECORDS = 256,          /* of one tls_read; usual ones are of 16 KiB */
+    TLS_MESSAGES_TOLERATED = 32,     /* without data: KeyUpdates, alerts ... */
+    TLS_BYTES_A_MESSAGE = 1 << 20    /* of data, for which one more is */
+};
+
 struct tls {
     struct tls_options options;
     struct proto_tls *counters;
@@ -27,7 +36,11 @@ struct tls {
 
 struct tls_session {
     SSL *ssl;
+    struct proto_tls *counters;
     bool is_open; /* the handshake is done, and nothing has failed since */
+    uint64_t end_s;
+    uint64_t received_bytes;
+    struct tls_wire wire;
 };
 
 /* Why OpenSSL refused, in its own words. */
@@ -111,6 +124,9 @@ static bool tls_load_ca(SSL_CTX *context, const struct tls_options *options,
     }
     SSL_CTX_set_client_CA_list(context, names);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    if (!tls_client_limit_tickets(context)) {
+        return tls_fail(options, "tls_ca", options->ca_path, "", error);
+    }
     return true;
 }
 
@@ -137,6 +153,7 @@ static SSL_CTX *tls_load(struct tls *tls, char error[TLS_ERROR_MAX]) {
      * connection owns no buffers. */
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY); /* tls_read counts what carries no data */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets need none */
     SSL_CTX_set_read_ahead(context, 1); /* a record, or several, with one call of the system */
     if (!tls_load_certificate(context, options, error) || !tls_load_ca(context, options, error)) {
@@ -223,12 +240,15 @@ struct tls_session *tls_session_create(struct tls *tls, int fd) {
     pthread_mutex_lock(&tls->lock);
     session->ssl = SSL_new(tls->context); /* holds the context */
     pthread_mutex_unlock(&tls->lock);
-    if (session->ssl == NULL || SSL_set_fd(session->ssl, fd) != 1) {
+    session->counters = tls->counters;
+    session->end_s = UINT64_MAX;
+    session->wire.fd = fd;
+    session->wire.tolerated = UINT64_MAX; /* a handshake has a deadline, and a thread of its own */
+    if (session->ssl == NULL || !tls_wire_use(&session->wire, session->ssl)) {
         ERR_clear_error();
         tls_session_destroy(session);
         return NULL;
     }
-    SSL_set_app_data(session->ssl, tls->counters);
     SSL_set_accept_state(session->ssl);
     return session;
 }
@@ -257,12 +277,24 @@ static enum tls_result tls_judge(struct tls_session *session, int returned) {
     }
 }
 
+static const char *tls_handshake_reason(const SSL *ssl) {
+    if (ERR_peek_error() == 0) {
+        return "the client has gone";
+    }
+    long verified = SSL_get_verify_result(ssl);
+    return verified != X509_V_OK ? X509_verify_cert_error_string(verified) : tls_last_reason();
+}
+
 enum tls_result tls_handshake(struct tls_session *session, const char **reason) {
-    struct proto_tls *counters = SSL_get_app_data(session->ssl);
+    struct proto_tls *counters = session->counters;
     ERR_clear_error();
+    tls_wire_begin(&session->wire, SIZE_MAX);
     int returned = SSL_do_handshake(session->ssl);
     if (returned == 1) {
         session->is_open = true;
+        session->end_s = tls_client_ends_s(session->ssl);
+        session->wire.messages = 0;
+        session->wire.tolerated = TLS_MESSAGES_TOLERATED;
         atomic_fetch_add(SSL_session_reused(session->ssl) ? &counters->resumed_sessions
                                                           : &counters->new_sessions,
                          1);
@@ -270,25 +302,46 @@ enum tls_result tls_handshake(struct tls_session *session, const char **reason) 
     }
     enum tls_result result = tls_judge(session, returned);
     if (result == TLS_BROKEN || result == TLS_ENDED) {
-        *reason = ERR_peek_error() != 0 ? tls_last_reason() : "the client has gone";
+        *reason = tls_handshake_reason(session->ssl);
         ERR_clear_error();
         return TLS_BROKEN;
     }
     return result;
 }
 
+static void tls_count_received(struct tls_session *session, size_t bytes) {
+    session->received_bytes += bytes;
+    session->wire.tolerated =
+        TLS_MESSAGES_TOLERATED + session->received_bytes / TLS_BYTES_A_MESSAGE;
+}
+
 enum tls_result tls_read(struct tls_session *session, char *data, size_t room, size_t *received) {
+    struct tls_wire *wire = &session->wire;
     *received = 0;
-    while (*received < room) {
+    tls_wire_begin(wire, TLS_READ_WIRE_BYTES);
+    for (unsigned calls = 0; *received < room && calls < TLS_READ_RECORDS; calls++) {
         size_t piece;
+        uint64_t records = wire->records;
         ERR_clear_error();
         int returned = SSL_read_ex(session->ssl, data + *received, room - *received, &piece);
-        if (returned != 1) {
-            enum tls_result result = tls_judge(session, returned);
-            /* What was read before counts; an end or a failure is met again by the next call. */
-            return *received > 0 && result != TLS_WANTS_INPUT ? TLS_DONE : result;
+        if (tls_wire_is_flooded(wire)) {
+            session->is_open = false;
+            return TLS_BROKEN;
         }
-        *received += piece;
+        if (returned == 1) {
+            *received += piece;
+            tls_count_received(session, piece);
+            continue;
+        }
+        enum tls_result result = tls_judge(session, returned);
+        if (result == TLS_WANTS_INPUT && wire->records != records && !wire->is_paused) {
+            continue; /* a record without data: others may lie behind it */
+        }
+        if (result == TLS_WANTS_INPUT) {
+            return wire->is_paused ? TLS_DONE : TLS_WANTS_INPUT;
+        }
+        /* What was read before counts; an end or a failure is met again by the next call. */
+        return *received > 0 ? TLS_DONE : result;
     }
     return TLS_DONE;
 }
@@ -306,6 +359,10 @@ enum tls_result tls_write(struct tls_session *session, const char *data, size_t 
         *sent += piece;
     }
     return TLS_DONE;
+}
+
+uint64_t tls_get_end_s(const struct tls_session *session) {
+    return session->end_s;
 }
 
 void tls_say_end(struct tls_session *session) {

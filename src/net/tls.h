@@ -5,8 +5,9 @@
  *     struct tls_session     of a connection: one end of an encrypted stream over its socket
  *
  * With client certificates (ca_path) only clients that have one signed by that CA get through the
- * handshake. Sessions are resumed with tickets (net/tls_tickets.h). There is no renegotiation and
- * no compression.
+ * handshake, and no longer than their certificate lasts (net/tls_client.h). Sessions are resumed
+ * with tickets (net/tls_tickets.h). There is no renegotiation and no compression. A peer that sends
+ * much beside data is cut off (net/tls_wire.h).
  *
  * A stream that ends without TLS's own goodbye ends all the same: a request that was cut off is
  * never done, so whoever can cut the stream gains no more than with TCP.
@@ -19,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { TLS_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */ };
 
@@ -65,13 +67,18 @@ void tls_session_destroy(struct tls_session *session);
 /* Goes on with the handshake. After TLS_BROKEN `*reason` is a few words. */
 enum tls_result tls_handshake(struct tls_session *session, const char **reason);
 
-/* Reads as much as is there or has room, `*received` bytes. With TLS_DONE there may be more, or an
- * end that the next call tells of; with TLS_WANTS_INPUT there is no more at the moment. */
+/* Reads as much as is there or has room, and is a bounded amount of work: `*received` bytes, which
+ * may be none. With TLS_DONE there may be more, or an end that the next call tells of; with
+ * TLS_WANTS_INPUT there is no more at the moment. */
 enum tls_result tls_read(struct tls_session *session, char *data, size_t room, size_t *received);
 
 /* Writes as much as the socket takes, `*sent` bytes: all of them with TLS_DONE alone. A call after
  * one that was not done begins with the byte behind those that were sent. */
 enum tls_result tls_write(struct tls_session *session, const char *data, size_t size, size_t *sent);
+
+/* When the certificate that the client showed ends, in unix seconds, once the handshake is done;
+ * UINT64_MAX if it showed none. */
+uint64_t tls_get_end_s(const struct tls_session *session);
 
 /* Says that nothing more will be sent, as far as that can be done at once. */
 void tls_say_end(struct tls_session *session);

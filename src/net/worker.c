@@ -19,6 +19,7 @@ enum {
     WORKER_USUAL_TURNS = 8,
     WORKER_HEAVY_WORK = 2 << 20, /* of heavy connections in a batch, and a turn */
     WORKER_IDLE_SCAN_MS = 1000,  /* between two looks for idle connections, at least */
+    WORKER_END_SCAN_MS = 5000,   /* between two looks at the clock, where a certificate may end */
     WORKER_STOP_MS = 2000
 };
 
@@ -129,6 +130,7 @@ static void worker_take_given(struct worker *worker) {
         list_remove(&connection->all);
         worker_note_served(worker, connection);
         connection->given_ms = worker->now_ms;
+        worker->end_s = connection->end_s < worker->end_s ? connection->end_s : worker->end_s;
         worker_set_deadline(worker, connection, CONNECTION_IDLE, false);
         pthread_mutex_lock(&worker->connections_lock);
         list_append(&worker->connections, &connection->all);
@@ -326,6 +328,23 @@ static void worker_check_idle(struct worker *worker) {
     }
 }
 
+/* Closes the connections whose client's certificate has ended. */
+static void worker_check_ends(struct worker *worker) {
+    uint64_t now_s = worker->store.now_s;
+    struct list *next;
+    worker->end_s = UINT64_MAX;
+    for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
+        struct connection *connection = list_entry(link, struct connection, all);
+        next = link->next;
+        if (connection->end_s <= now_s) {
+            log_debug("closing a connection: its client's certificate has ended");
+            worker_close(worker, connection, "error");
+        } else if (connection->end_s < worker->end_s) {
+            worker->end_s = connection->end_s;
+        }
+    }
+}
+
 /* There may be something for each watcher. */
 static void worker_serve_watchers(struct worker *worker) {
     for (struct list *link = worker->watching.next; link != &worker->watching; link = link->next) {
@@ -392,6 +411,9 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
     if (!list_is_empty(&worker->waited)) {
         worker_check_deadlines(worker);
     }
+    if (worker->store.now_s >= worker->end_s) {
+        worker_check_ends(worker);
+    }
     if (worker->options->server->connection_idle_s > 0 && worker->now_ms >= worker->idle_scan_ms) {
         worker_check_idle(worker);
     }
@@ -438,9 +460,15 @@ static int worker_get_timeout_ms(const struct worker *worker) {
     if (!list_is_empty(&worker->waited)) {
         return WORKER_SCAN_MS;
     }
-    return worker->options->server->connection_idle_s > 0 && !list_is_empty(&worker->connections)
-               ? WORKER_IDLE_SCAN_MS
-               : -1;
+    if (worker->options->server->connection_idle_s > 0 && !list_is_empty(&worker->connections)) {
+        return WORKER_IDLE_SCAN_MS;
+    }
+    if (worker->end_s == UINT64_MAX) {
+        return -1;
+    }
+    uint64_t now_s = clock_unix_s();
+    uint64_t left_ms = worker->end_s > now_s ? 1000 * (worker->end_s - now_s) : 0;
+    return left_ms < WORKER_END_SCAN_MS ? (int)left_ms : WORKER_END_SCAN_MS;
 }
 
 void *worker_main(void *argument) {
@@ -474,6 +502,7 @@ struct worker *worker_create(const struct worker_options *options, unsigned inde
         return NULL;
     }
     worker->options = options;
+    worker->end_s = UINT64_MAX;
     list_init(&worker->connections);
     list_init(&worker->ready);
     list_init(&worker->heavy);

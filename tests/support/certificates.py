@@ -75,6 +75,26 @@ def make(folder):
     return {name: folder / name for name in FILES}
 
 
+def make_short(made, folder, seconds, name="short"):
+    """A certificate of the CA in `made` that ends in so many seconds, and its key, in `folder`."""
+    folder = pathlib.Path(folder)
+    configuration = folder / "ca.conf"
+    configuration.write_text(
+        "[ca]\ndefault_ca = short\n[short]\nunique_subject = no\nrand_serial = yes\n"
+        f"database = {folder}/database\nnew_certs_dir = {folder}\n"
+        "default_md = sha256\npolicy = any\n[any]\ncommonName = supplied\n"
+    )
+    (folder / "database").touch()
+    _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr",
+             "-subj", f"/CN={name}")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    times = [f"{now + datetime.timedelta(seconds=offset):%y%m%d%H%M%SZ}" for offset in (-60, seconds)]
+    _openssl("ca", "-config", configuration, "-batch", "-notext", "-in", folder / f"{name}.csr",
+             "-cert", made["ca.pem"], "-keyfile", made["ca.pem"].with_suffix(".key"),
+             "-startdate", times[0], "-enddate", times[1], "-out", folder / f"{name}.pem")
+
+
 def context(made, client=None, version=None):
     """What a client needs that trusts ca.pem: `client` is the name of its own certificate, `version`
     the one version of TLS that it speaks."""

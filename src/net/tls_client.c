@@ -1,0 +1,78 @@
+#include "net/tls_client.h"
+
+#include "base/clock.h"
+
+#include <openssl/x509.h>
+
+#include <string.h>
+#include <time.h>
+
+static uint64_t tls_client_end_of(const X509 *certificate) {
+    struct tm end;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1) {
+        return 0; /* it has been verified, so this does not happen */
+    }
+    time_t end_s = timegm(&end);
+    return end_s > 0 ? (uint64_t)end_s : 0;
+}
+
+/* What was written into the ticket that began the session. */
+static uint64_t tls_client_read_ticket(SSL_SESSION *session) {
+    uint64_t ends_s = 0;
+    void *data = NULL;
+    size_t size = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 && size == sizeof ends_s) {
+        memcpy(&ends_s, data, sizeof ends_s);
+    }
+    return ends_s;
+}
+
+uint64_t tls_client_ends_s(SSL *ssl) {
+    SSL_SESSION *session = SSL_get_session(ssl);
+    if (session == NULL || SSL_SESSION_get0_peer(session) == NULL) {
+        return TLS_CLIENT_ENDS_NEVER;
+    }
+    const STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+    if (chain == NULL || SSL_session_reused(ssl)) {
+        return tls_client_read_ticket(session);
+    }
+    uint64_t ends_s = TLS_CLIENT_ENDS_NEVER;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        uint64_t end_s = tls_client_end_of(sk_X509_value(chain, i));
+        ends_s = end_s < ends_s ? end_s : ends_s;
+    }
+    return ends_s;
+}
+
+static int tls_client_seal(SSL *ssl, void *context) {
+    (void)context;
+    uint64_t ends_s = tls_client_ends_s(ssl);
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &ends_s, sizeof ends_s);
+}
+
+/* As OpenSSL calls it with a ticket that it could read, or could not. */
+static SSL_TICKET_RETURN tls_client_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                         size_t name_size, SSL_TICKET_STATUS status,
+                                         void *context) {
+    (void)ssl;
+    (void)name;
+    (void)name_size;
+    (void)context;
+    switch (status) {
+    case SSL_TICKET_SUCCESS:
+    case SSL_TICKET_SUCCESS_RENEW:
+        if (tls_client_read_ticket(session) <= clock_unix_s()) {
+            return SSL_TICKET_RETURN_IGNORE_RENEW;
+        }
+        return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+    case SSL_TICKET_EMPTY:
+    case SSL_TICKET_NO_DECRYPT:
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    default:
+        return SSL_TICKET_RETURN_ABORT;
+    }
+}
+
+bool tls_client_limit_tickets(SSL_CTX *context) {
+    return SSL_CTX_set_session_ticket_cb(context, tls_client_seal, tls_client_open, NULL) == 1;
+}
