@@ -37,7 +37,7 @@ from stayd.errors import (
     ServerError,
     ValueTooLarge,
 )
-from stayd.repetition import TRIES, Kind, may_repeat
+from stayd.repetition import BATCH, HARMLESS, ONCE, TRIES, may_repeat
 from stayd.serde import bytes_serde
 
 CONNECT_TIMEOUT_S = 2.0
@@ -126,13 +126,13 @@ class Client:
     def get(self, key, default=None):
         """The value under `key`, or `default`."""
         key = _wire_key(key)
-        pair = self._call("get", key, kind=Kind.HARMLESS)
+        pair = self._call("get", key, kind=HARMLESS)
         return default if pair is None else self._decoded(key, pair, default)
 
     def gets(self, key):
         """(value, number for `cas`), or (None, None)."""
         key = _wire_key(key)
-        pair, number = self._call("gets", key, kind=Kind.HARMLESS)
+        pair, number = self._call("gets", key, kind=HARMLESS)
         return (None, None) if pair is None else (self._decoded(key, pair, None), number)
 
     def get_many(self, keys):
@@ -140,7 +140,7 @@ class Client:
         keys = {_wire_key(key): key for key in keys}
         found = {}
         for batch in _batches(keys):
-            for key, pair in self._call("get_many", batch, kind=Kind.HARMLESS).items():
+            for key, pair in self._call("get_many", batch, kind=HARMLESS).items():
                 value = self._decoded(key, pair, _MISSING)
                 if value is not _MISSING:
                     found[keys[key]] = value
@@ -157,7 +157,7 @@ class Client:
         pairs = ((wire, self._serde.serialize(key, values[key])) for wire, key in keys.items())
         failed = []
         for batch in _batches(pairs, lambda pair: len(pair[1][0])):
-            kind = Kind.BATCH if len(batch) > 1 else Kind.ONCE
+            kind = BATCH if len(batch) > 1 else ONCE
             refused = self._call("set_many", dict(batch), expire, kind=kind)
             for key, error in refused.items():
                 explained = self._explained(error, "set")
@@ -178,51 +178,51 @@ class Client:
         """Stores `value` if the item is still the one that `gets` gave with `number`: True if it
         did, False if it has changed, None if it is gone."""
         pair = self._serde.serialize(key, value)
-        return self._call("cas", _wire_key(key), pair, number, _expire(ttl_s), kind=Kind.ONCE)
+        return self._call("cas", _wire_key(key), pair, number, _expire(ttl_s), kind=ONCE)
 
     def touch(self, key, ttl_s=None):
         """Gives the item a new end; True if there is one."""
         key = _wire_key(key)
         if ttl_s is None:
-            return self._call("touch", key, 0, kind=Kind.HARMLESS)
+            return self._call("touch", key, 0, kind=HARMLESS)
         if ttl_s <= 0:  # removes it
-            return self._call("touch", key, -1, kind=Kind.ONCE)
+            return self._call("touch", key, -1, kind=ONCE)
         end_s = time.monotonic() + ttl_s
 
         def same_end():
             left_s = end_s - time.monotonic()
             return (key, _expire(left_s)) if left_s > 0 else None
 
-        return self._call("touch", key, _expire(ttl_s), kind=Kind.HARMLESS, next_arguments=same_end)
+        return self._call("touch", key, _expire(ttl_s), kind=HARMLESS, next_arguments=same_end)
 
     def delete(self, key):
         """Removes the item; True if there was one."""
-        return self._call("delete", _wire_key(key), kind=Kind.ONCE)
+        return self._call("delete", _wire_key(key), kind=ONCE)
 
     def delete_many(self, keys):
         """Removes all of `keys` that there are."""
         for batch in _batches([_wire_key(key) for key in keys]):
-            kind = Kind.BATCH if len(batch) > 1 else Kind.ONCE
+            kind = BATCH if len(batch) > 1 else ONCE
             self._call("delete_many", batch, kind=kind)
 
     def incr(self, key, delta=1):
         """Adds `delta` (also a negative one; not below 0) to a decimal number and returns the new
         one, None if there is no such item."""
         command = "incr" if delta >= 0 else "decr"
-        return self._call(command, _wire_key(key), abs(delta), kind=Kind.ONCE)
+        return self._call(command, _wire_key(key), abs(delta), kind=ONCE)
 
     def flush(self):
         """Removes every item of this pool, and of no other."""
-        self._call("flush_all", kind=Kind.ONCE)
+        self._call("flush_all", kind=ONCE)
 
     def stats(self, *groups):
         """The daemon's statistics as a dict of text to text or int."""
-        answer = self._call("stats", *groups, kind=Kind.HARMLESS)
+        answer = self._call("stats", *groups, kind=HARMLESS)
         return {_text(name): _text(value) for name, value in answer.items()}
 
     def version(self):
         """The daemon's version, as text."""
-        return _text(self._call("version", kind=Kind.HARMLESS))
+        return _text(self._call("version", kind=HARMLESS))
 
     def close(self):
         """Closes all connections that are not in use. The next request opens one again."""
@@ -230,7 +230,7 @@ class Client:
 
     def _store(self, command, key, value, ttl_s):
         pair = self._serde.serialize(key, value)
-        return self._call(command, _wire_key(key), pair, _expire(ttl_s), kind=Kind.ONCE)
+        return self._call(command, _wire_key(key), pair, _expire(ttl_s), kind=ONCE)
 
     def _decoded(self, key, pair, default):
         data, flags = pair
@@ -284,7 +284,7 @@ class Client:
             if connection is None:
                 raise self._explained(_AllTaken(), command)
             try:
-                if kind is not Kind.HARMLESS:
+                if kind is not HARMLESS and (kind is BATCH or not connection.tells_unsent):
                     connection.close_if_dead()
                 answer = getattr(connection, command)(*arguments)
             except BaseException as error:
@@ -330,7 +330,7 @@ class Client:
             availability.release_probe()
         return False
 
-    def _explained(self, error, command, kind=Kind.HARMLESS):
+    def _explained(self, error, command, kind=HARMLESS):
         """This package's exception for one of the connection or the library; None if it has
         none."""
         if isinstance(error, _AllTaken):
@@ -374,7 +374,7 @@ class Client:
         else:
             what = f"stayd at {self.url} closed the connection before it answered {command!r}"
             hint = ""
-        if kind is Kind.HARMLESS:
+        if kind is HARMLESS:
             return ConnectionError(f"{what}. Look at the daemon's log. {hint}".rstrip())
         return OutcomeUnknown(
             f"{what}, so whether that was carried out is not known. It was not sent again, as that "

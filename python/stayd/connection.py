@@ -170,6 +170,11 @@ class Connection(LibraryClient):
         self._tls_context = tls_context
         self._login = login
         self._is_local_socket = address.path is not None
+        self.tells_unsent = self._is_local_socket and sys.platform == "linux"
+        """True if sending to an end that has closed fails, and if a reset proves that the other end
+        has not read the request to its end: the kernel resets only what is closed with something
+        unread. Over TCP the first send after the end goes well, and a reset may come from anywhere
+        on the way, at any time."""
 
     def close(self):
         """Closes the socket, if there is one."""
@@ -228,19 +233,11 @@ class Connection(LibraryClient):
             return Broken(Sent.NOT_ALL)
         if isinstance(error, (socket.timeout, BlockingIOError)):
             return TimedOut()
-        if isinstance(error, builtins.ConnectionResetError) and self._tells_unread():
+        if isinstance(error, builtins.ConnectionResetError) and self.tells_unsent:
             return Broken(Sent.NOT_ALL)
         if isinstance(error, (library.MemcacheUnexpectedCloseError, OSError)):
             return Broken(Sent.ALL)
         return error
-
-    def _tells_unread(self):
-        """True if a reset proves that the other end has not read the request to its end.
-
-        On a Unix socket of Linux it does: the kernel resets only what is closed with something
-        unread. Over TCP a reset may come from anywhere on the way, at any time.
-        """
-        return self._is_local_socket and sys.platform == "linux"
 
     def _connect(self):
         self.close()

@@ -29,6 +29,9 @@ class Kind(enum.Enum):
     """Harm, and it is several commands: of a part that was sent, some may have been carried out."""
 
 
+HARMLESS, ONCE, BATCH = Kind  # a look-up in an Enum costs as much as three in a module
+
+
 class Sent(enum.Enum):
     """How much of a request had been sent when its connection broke. (Where no connection came
     about, nothing was: any request may be tried again.)"""
@@ -41,4 +44,4 @@ class Sent(enum.Enum):
 
 def may_repeat(kind, sent):
     """True if a request whose connection broke then may be sent again."""
-    return kind is Kind.HARMLESS or (kind is Kind.ONCE and sent is Sent.NOT_ALL)
+    return kind is HARMLESS or (kind is ONCE and sent is Sent.NOT_ALL)

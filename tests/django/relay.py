@@ -1,4 +1,5 @@
-"""A relay between a client and a server, which cuts a connection at a chosen moment of a request."""
+"""A relay between a client and a server, which cuts a connection at a chosen moment of a
+request."""
 
 import contextlib
 import os
@@ -11,11 +12,13 @@ BEFORE, AFTER = "before", "after"
 
 
 class Relay:
-    """Listens on a loopback port, or on a Unix socket, and passes on to `target` what comes, a request
-    at a time: what one recv brings is taken for one request, what one recv answers for its reply.
+    """Listens on a loopback port, or on a Unix socket, and passes on to `target` what comes, a
+    request at a time: what one recv brings is taken for one request, what one recv answers for its
+    reply.
 
-    `cut(moment)` arms it for the next request: BEFORE the request is passed on, or AFTER the server has
-    answered, whose reply is then kept back. Between the server's answer and the cut `meanwhile` is called.
+    `cut(moment)` arms it for the next request: BEFORE the request is passed on, or AFTER the server
+    has answered, whose reply is then kept back. Between the server's answer and the cut `meanwhile`
+    is called.
     """
 
     def __init__(self, target, local=False):

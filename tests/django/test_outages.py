@@ -1,4 +1,5 @@
-"""A daemon that is away: a restart is a pause, and a longer outage costs the patience of one request."""
+"""A daemon that is away: a restart is a pause, and a longer outage costs the patience of one
+request."""
 
 import contextlib
 import os
@@ -109,7 +110,7 @@ def restarted(request, tmp_path):
         users = tmp_path / "users"
         users.touch(0o600)
         users.write_text("web:secret\n")
-    # On a busy machine a start takes longer than it should; what is tested is that it is waited for.
+    # On a busy machine a start takes long; what is tested is that it is waited for.
     wait = "restart_wait=20&connect_timeout=20&timeout=20"
     with Stayd(sessions=keys) as daemon:
         url = f"{daemon.url('sessions')}?{wait}"

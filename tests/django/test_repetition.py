@@ -1,5 +1,5 @@
-"""What is sent a second time when a connection breaks, and what is not: with another client in between,
-whatever the moment."""
+"""What is sent a second time when a connection breaks, and what is not: with another client in
+between, whatever the moment."""
 
 import os
 import socket
@@ -112,7 +112,7 @@ def test_cas_is_not_sent_again(relay, client, other, moment):
         client.cas("k", b"mine", number)
 
 
-def test_a_touch_that_is_sent_again_gives_the_end_of_the_first_time(daemon, relay, client, monkeypatch):
+def test_a_touch_that_is_sent_again_gives_the_same_end(daemon, relay, client, monkeypatch):
     """Ten seconds pass between the two."""
     clock = stayd.client.time.monotonic
     connection = daemon.connect("sessions")
@@ -134,7 +134,8 @@ def test_a_read_is_not_sent_for_ever():
 
 
 class ClosesUnread:
-    """Closes the first connection without having read what came on it; answers STORED on the next."""
+    """Closes the first connection without having read what came on it; answers STORED on the
+    next."""
 
     def __init__(self, local):
         self._directory = tempfile.TemporaryDirectory(prefix="stayd-unread-")

@@ -17,11 +17,11 @@ A drop-in for django.contrib.sessions.backends.cache, with these differences:
 - An unreachable daemon raises SessionsUnreachable and a full pool SessionsPoolFull. Django's back
   end turns both into an empty session, which logs the user out.
 - A request that breaks before its answer may have been carried out. The client repeats only what
-  does no harm; the store knows more of its sessions, so that a restart of the daemon is no error page:
-  `create` takes another key; `delete` goes again, since the key of a session that ended is never
-  used again; `save` goes again on the condition that nothing was written since the load, and else
-  looks at what there is. If that is neither what was loaded nor what was saved, another request has
-  written, before or after: then `save` raises SessionOutcomeUnknown.
+  does no harm; the store knows more of its sessions, so that a restart of the daemon is no error
+  page: `create` takes another key; `delete` goes again, since the key of a session that ended is
+  never used again; `save` goes again on the condition that nothing was written since the load, and
+  else looks at what there is. If that is neither what was loaded nor what was saved, another
+  request has written, before or after: then `save` raises SessionOutcomeUnknown.
 - `set_expiry` takes a datetime or timedelta with JSON on every Django; Django's own took them from
   4.1 on.
 
