@@ -45,7 +45,8 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
         memset(place.at, 0, sizeof *place.at); /* its page is there before others wait for it */
     }
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
-    uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes);
+    uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes) +
+                     atomic_load(&index->waste_bytes);
     /* Tombstones that this flush makes needless are not dropped before its record is written:
      * their segments are not freed before this thread is quiescent. */
     uint64_t sequence = flush_write(pool, 0, place);

@@ -186,7 +186,8 @@ struct layout_index_header {
     _Atomic uint64_t items;                 /* slots in use */
     _Atomic uint64_t live_bytes;            /* of the records they point to */
     _Atomic uint64_t marker_bytes;          /* of tombstones and flushes, as the segments have it */
-    _Atomic uint64_t flushed_bytes; /* of both: what a flush has ended and is not yet taken out */
+    _Atomic uint64_t waste_bytes; /* at segments' ends, as is expected of records of these sizes */
+    _Atomic uint64_t flushed_bytes; /* of all three: what a flush has ended, not yet taken out */
 
     _Alignas(64) _Atomic uint64_t overflow_used; /* buckets ever taken from the overflow part */
     _Atomic uint64_t overflow_free;              /* the first given back, 0: none */

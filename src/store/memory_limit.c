@@ -4,7 +4,6 @@
 
 enum {
     MEMORY_LIMIT_RAISE = 4, /* times the memory it began with that a pool can be raised to */
-    MEMORY_LIMIT_LIVE_PERCENT = 95, /* evict = no: beyond it new keys are refused */
 };
 
 uint32_t memory_limit_reserve(const struct pool_options *options,
@@ -17,16 +16,10 @@ uint32_t memory_limit_reserve(const struct pool_options *options,
                                                      : (uint32_t)most;
 }
 
-static uint64_t memory_limit_live_bytes(const struct pool *pool, uint32_t count) {
-    return (uint64_t)count *
-           (pool->view.segment_bytes - (uint32_t)sizeof(struct layout_segment_header)) / 100 *
-           MEMORY_LIMIT_LIVE_PERCENT;
-}
-
 static void memory_limit_set(struct pool *pool, uint64_t bytes, uint32_t count) {
     atomic_store(&pool->memory_limit_bytes, bytes);
-    atomic_store(&pool->live_limit_bytes, memory_limit_live_bytes(pool, count));
     segments_allow(&pool->segments, count);
+    atomic_store(&pool->live_limit_bytes, segments_needed_limit(&pool->segments, count));
 }
 
 void memory_limit_init(struct pool *pool) {
@@ -52,7 +45,7 @@ enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {
     if (pool->header != NULL || count < POOL_SEGMENTS_MIN || count > pool->view.segment_count) {
         status = STATUS_INVALID;
     } else if (!pool->options.evict &&
-               pool_needed_bytes(pool) > memory_limit_live_bytes(pool, (uint32_t)count)) {
+               pool_needed_bytes(pool) > segments_needed_limit(&pool->segments, (uint32_t)count)) {
         status = STATUS_NO_MEMORY;
     } else {
         memory_limit_set(pool, bytes, (uint32_t)count);

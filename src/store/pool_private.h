@@ -102,13 +102,14 @@ static inline uint64_t pool_flush_sequence(const struct pool *pool) {
     return atomic_load(&pool->view.index->flush_sequence);
 }
 
-/* Bytes of the records that clients may see, and of tombstones and flushes: what must stay. A flush
- * counts at once. Relaxed: counts. */
+/* What must stay: the records that clients may see, tombstones and flushes, and what their sizes
+ * leave unused at segments' ends (segment.h). A flush counts at once. Relaxed: counts. */
 static inline uint64_t pool_needed_bytes(const struct pool *pool) {
     const struct layout_index_header *index = pool->view.index;
     int64_t flushed = (int64_t)atomic_load_explicit(&index->flushed_bytes, memory_order_relaxed);
     uint64_t counted = atomic_load_explicit(&index->live_bytes, memory_order_relaxed) +
-                       atomic_load_explicit(&index->marker_bytes, memory_order_relaxed);
+                       atomic_load_explicit(&index->marker_bytes, memory_order_relaxed) +
+                       atomic_load_explicit(&index->waste_bytes, memory_order_relaxed);
     return flushed <= 0 ? counted : counted > (uint64_t)flushed ? counted - (uint64_t)flushed : 0;
 }
 

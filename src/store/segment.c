@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+enum { SEGMENT_NEEDED_PERCENT = 95 }; /* with more it costs too much to gain a segment */
+
 enum { SEGMENT_CLIENTS, SEGMENT_JANITOR }; /* the two sets of heads, in this order */
 
 /* The longest that an item of each class lives. */
@@ -32,25 +34,39 @@ uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
     return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
 }
 
+/* What compaction may fill before it has freed anything. Never 0: with one free segment it can
+ * empty any other, and then has one again. */
+static uint32_t segments_kept_from_removals(uint32_t count) {
+    return count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
+}
+
+/* Where nothing may be forgotten, tombstones have a segment to themselves: by the time that it is
+ * full of them, as much has died elsewhere. */
+static uint32_t segments_kept_from_updates(const struct segments *segments, uint32_t count) {
+    bool tombstones = !segments->evict && segments->header != NULL;
+    return segments_kept_from_removals(count) + (tombstones ? 1 : 0);
+}
+
+/* And updates have one, likewise. */
+static uint32_t segments_kept_from_new(const struct segments *segments, uint32_t count) {
+    return segments_kept_from_updates(segments, count) + (segments->evict ? 0 : 1);
+}
+
 static void segments_plan_reserve(struct segments *segments, uint32_t count) {
-    bool evict = segments->evict;
-    /* What compaction may fill before it has freed anything. Never 0: with one free segment it can
-     * empty any other, and then has one again. */
-    uint32_t for_removal = count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
-    /* Where nothing may be forgotten, tombstones have a segment to themselves: by the time that it
-     * is full of them, as much has died elsewhere. */
-    bool tombstones = !evict && segments->header != NULL;
-    uint32_t for_update = for_removal + (tombstones ? 1 : 0);
-    uint32_t for_new = for_update;
-    if (!evict) {
-        /* Two at least: what the updates in one of them have left dead may be spread so thin that
-         * moving everything else gains no whole segment. */
-        for_new += count / 20 > 2 ? count / 20 : 2;
-    }
     atomic_store(&segments->reserve[SEGMENT_FOR_JANITOR], 0);
-    atomic_store(&segments->reserve[SEGMENT_FOR_REMOVAL], for_removal);
-    atomic_store(&segments->reserve[SEGMENT_FOR_UPDATE], for_update);
-    atomic_store(&segments->reserve[SEGMENT_FOR_NEW], for_new);
+    atomic_store(&segments->reserve[SEGMENT_FOR_REMOVAL], segments_kept_from_removals(count));
+    atomic_store(&segments->reserve[SEGMENT_FOR_UPDATE],
+                 segments_kept_from_updates(segments, count));
+    atomic_store(&segments->reserve[SEGMENT_FOR_NEW], segments_kept_from_new(segments, count));
+}
+
+uint64_t segments_needed_limit(const struct segments *segments, uint32_t count) {
+    /* The segment that leaves no more than that is closed to new keys (segments_reserve). */
+    uint32_t reserved = segments_kept_from_new(segments, count) + 1;
+    uint64_t capacity = segment_capacity(segments);
+    uint64_t by_reserves = count > reserved ? (count - reserved) * capacity : 0;
+    uint64_t by_share = count * capacity / 100 * SEGMENT_NEEDED_PERCENT;
+    return by_reserves < by_share ? by_reserves : by_share;
 }
 
 static void segment_note_sealed(struct segments *segments, uint32_t segment) {
@@ -150,9 +166,13 @@ bool segments_available(struct segments *segments, enum segment_purpose purpose)
 }
 
 uint32_t segments_low_water(const struct segments *segments) {
-    uint32_t ahead = segments_in_force(segments) / 64;
+    uint32_t count = segments_in_force(segments);
+    uint32_t ahead = count / 64 > 1 ? count / 64 : 1;
+    if (!segments->evict) { /* earlier, because it takes longer to gain one */
+        ahead += count / 20 > 1 ? count / 20 - 1 : 1;
+    }
     return atomic_load_explicit(&segments->reserve[SEGMENT_FOR_NEW], memory_order_relaxed) +
-           (ahead > 1 ? ahead : 1); /* relaxed: a number */
+           ahead; /* relaxed: a number */
 }
 
 bool segments_are_few(const struct segments *segments) {
@@ -326,13 +346,16 @@ static bool segments_should_share(struct segments *segments, const struct segmen
         return true; /* what lies unused in its open segments is what the clients wait for */
     }
     /* A class that has no segment yet shares one while free segments are few. */
-    return head->segment == SEGMENT_NONE && free_count < segments_in_force(segments) / 4;
+    uint32_t few = segments_in_force(segments) / 4;
+    uint32_t least = segments->reserve[SEGMENT_FOR_NEW] + 2;
+    return head->segment == SEGMENT_NONE && free_count <= (few > least ? few : least);
 }
 
 bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                       uint32_t expiry_s, size_t bytes, struct segment_place *place) {
-    if (bytes > segment_capacity(segments)) {
-        return false;
+    if (bytes > segment_capacity(segments) || (purpose == SEGMENT_FOR_NEW && !segments->evict &&
+                                               !segments_available(segments, SEGMENT_FOR_NEW))) {
+        return false; /* a new key does not fill a segment that an update has opened */
     }
     unsigned class = segment_class(expiry_s == 0      ? UINT32_MAX
                                    : expiry_s > now_s ? expiry_s - now_s
@@ -458,6 +481,11 @@ void segments_count_live(struct segments *segments, uint64_t location, size_t by
     atomic_fetch_add_explicit(&info->live_bytes, (uint32_t)bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&info->items, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
+    uint32_t waste_bytes = segment_waste_bytes(segment_capacity(segments), bytes);
+    if (waste_bytes > 0) {
+        atomic_fetch_add_explicit(&segments->view->index->waste_bytes, waste_bytes,
+                                  memory_order_relaxed);
+    }
 }
 
 void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed) {
@@ -466,8 +494,13 @@ void segments_count_dead(struct segments *segments, uint64_t location, size_t by
     atomic_fetch_sub_explicit(&info->live_bytes, (uint32_t)bytes, memory_order_relaxed);
     atomic_fetch_sub_explicit(&info->items, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
+    uint32_t waste_bytes = segment_waste_bytes(segment_capacity(segments), bytes);
+    if (waste_bytes > 0) {
+        atomic_fetch_sub_explicit(&segments->view->index->waste_bytes, waste_bytes,
+                                  memory_order_relaxed);
+    }
     if (flushed) {
-        atomic_fetch_sub_explicit(&segments->view->index->flushed_bytes, bytes,
+        atomic_fetch_sub_explicit(&segments->view->index->flushed_bytes, bytes + waste_bytes,
                                   memory_order_relaxed);
     }
 }

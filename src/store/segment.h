@@ -84,6 +84,24 @@ uint32_t segment_class_limit_s(unsigned class);
 bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                       uint32_t expiry_s, size_t bytes, struct segment_place *place);
 
+/* What records of this size leave unused at the end of a segment, as a share of each, at least:
+ *
+ *     | record | record | record | unused |      among others: half a record for each segment, as
+ *                                                the larger ones are in the way more often
+ *
+ * whichever is more. 0 for small ones, which together waste less than a hundredth. */
+static inline uint32_t segment_waste_bytes(uint32_t capacity, size_t bytes) {
+    if (bytes < capacity / 64) {
+        return 0;
+    }
+    uint64_t alone = capacity / (capacity / bytes) - bytes;
+    uint64_t among = (uint64_t)bytes * bytes / capacity / 2;
+    return (uint32_t)(alone > among ? alone : among);
+}
+
+/* How much may be needed (pool_needed_bytes) in so many segments before new keys are refused. */
+uint64_t segments_needed_limit(const struct segments *segments, uint32_t count);
+
 /* Whether a segment can be opened for this purpose. */
 bool segments_available(struct segments *segments, enum segment_purpose purpose);
 
