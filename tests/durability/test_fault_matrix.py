@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from support.fault_matrix import (COLUMNS, ITEMS, Fault, Impossible, Rows, agrees, mount, own_mounts,
-                                  preloaded, table)
+from support.fault_matrix import (COLUMNS, ITEMS, Fault, Impossible, expect_agreement, mount,
+                                  own_mounts, preloaded, table, try_rows)
 from support.gate import Gate
 from support.servers import wait_until
 
@@ -240,6 +240,11 @@ class FullPool(Fault):
                 assert set(self._set(connection, names)) == {b"STORED"}
 
 
+class FullTinyPool(FullPool):
+    name = "full tiny pool"
+    sessions = {"memory": "600K", "item_max": "16K"}
+
+
 class HugeItem(Fault):
     name = "huge item"
     sessions = {"item_max": "64K"}
@@ -346,26 +351,17 @@ class MemoryLimit(Limited):
 
 FAULTS = {fault.name: fault for fault in (
     HungDisk, HungDiskAlways, SlowDisk, SlowDiskAlways, FailingDisk, FullDataDir, SmallDataDir,
-    FullRunDir, FullIndex, ReadOnlyRemount, FullPool, HugeItem, ClockForward, ClockBack,
-    DescriptorsGone, MemoryLimit)}
+    FullRunDir, FullIndex, ReadOnlyRemount, FullPool, FullTinyPool, HugeItem, ClockForward, ClockBack,
+    DescriptorsGone, MemoryLimit) if fault.name in table()}
 
 
 @pytest.fixture(scope="module")
 def rows(request):
     """All rows that are asked for here, tried."""
-    wanted = {item.callspec.params["name"] for item in request.session.items
-              if item.module is request.module and hasattr(item, "callspec")}
-    tried = Rows(FAULTS.values(), at_once=8)
-    tried.run([name for name in FAULTS if name in wanted])
-    return tried
+    return try_rows(request, FAULTS, at_once=8)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("name", FAULTS)
 def test_under_a_fault_a_client_sees_what_the_table_says(rows, name, column):
-    cell = table()[name][column]
-    try:
-        seen = rows.seen(name, column)
-    except Impossible as reason:
-        pytest.skip(str(reason))
-    assert agrees(cell, seen), f"{name}, {column}: the table says {cell!r}, and this was seen: {seen}"
+    expect_agreement(rows, name, column)

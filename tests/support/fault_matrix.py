@@ -26,6 +26,8 @@ import threading
 import time
 import tomllib
 
+import pytest
+
 from support import preload
 from support.bystander import Bystander
 from support.servers import ServerError, Stayd, stayd_binary, wait_until
@@ -439,3 +441,22 @@ class Rows:
         if isinstance(result, BaseException):
             raise result
         return result[column]
+
+
+def try_rows(request, faults, at_once):
+    """The rows of these faults that tests of this module are about to look at, tried: for a fixture."""
+    wanted = {item.callspec.params["name"] for item in request.session.items
+              if item.module is request.module and hasattr(item, "callspec")}
+    rows = Rows(faults.values(), at_once)
+    rows.run([name for name in faults if name in wanted])
+    return rows
+
+
+def expect_agreement(rows, name, column):
+    """Fails unless what was seen is what the table says; skips what cannot be made here."""
+    cell = table()[name][column]
+    try:
+        seen = rows.seen(name, column)
+    except Impossible as reason:
+        pytest.skip(str(reason))
+    assert agrees(cell, seen), f"{name}, {column}: the table says {cell!r}, and this was seen: {seen}"

@@ -1,0 +1,232 @@
+"""Clients that mean harm, each a process of its own, which goes on until it is killed:
+
+    with Attack("touches", stayd.port("cache")):
+        ...
+
+As a program: hostile.py KIND HOST:PORT. It prints `ready` when the attack is under way, comes back when
+it is turned away or the daemon starts again, and prints `closed` each time that it loses a connection.
+"""
+
+import contextlib
+import ctypes
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+
+class Attack:
+    """Runs `kind` against 127.0.0.1:`port` from the beginning of the `with` to its end."""
+
+    def __init__(self, kind, port):
+        self._command = [sys.executable, "-E", __file__, kind, f"127.0.0.1:{port}"]
+        self._lines = []
+        self._process = None
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        for line in self._process.stdout:
+            if line == "ready\n":
+                break
+            self._lines.append(line.strip())
+        threading.Thread(target=self._read, daemon=True).start()
+        return self
+
+    def _read(self):
+        for line in self._process.stdout:
+            self._lines.append(line.strip())
+
+    @property
+    def closed(self):
+        """How many of its connections the daemon has ended."""
+        return self._lines.count("closed")
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def connect(address):
+    """A connection, as soon as there is a daemon."""
+    while True:
+        try:
+            return socket.create_connection(address, timeout=30)
+        except OSError:
+            time.sleep(0.02)
+
+
+def read_end(connection, end):
+    """Reads and throws away all until `end`."""
+    tail = b""
+    while not tail.endswith(end):
+        piece = connection.recv(1 << 18)
+        if not piece:
+            raise EOFError
+        tail = (tail + piece)[-len(end):]
+
+
+def touches(connection, turn):
+    """Each request has a value of a megabyte looked for or written again."""
+    size = 1_000_000
+    while True:
+        connection.sendall(b"set big 0 0 %d\r\n%b\r\n" % (size, b"b" * size))
+        read_end(connection, b"\r\n")
+        connection.sendall(b"touch big 1000 noreply\r\ntouch big 2000 noreply\r\n" * 100 + b"mn\r\n")
+        read_end(connection, b"MN\r\n")
+        turn()
+
+
+def dumps(connection, turn):
+    """All items are listed again and again."""
+    while True:
+        connection.sendall(b"lru_crawler metadump all\r\n")
+        line = b""
+        while not line.endswith((b"END\r\n", b"BUSY currently processing crawler request\r\n")):
+            piece = connection.recv(1 << 18)
+            if not piece:
+                raise EOFError
+            line = (line + piece)[-60:]
+            if b"ERROR" in line or b"BUSY" in line:
+                break
+        turn()
+
+
+def certificates(connection, turn):
+    """The certificates are read again and again."""
+    while True:
+        connection.sendall(b"refresh_certs\r\n" * 500 + b"mn\r\n")
+        read_end(connection, b"MN\r\n")
+        turn()
+
+
+def drip(connection, turn):
+    """A large set that never ends: its memory is taken from all others."""
+    connection.sendall(b"set drip 0 0 1000000\r\n" + b"d" * 950_000)
+    turn()
+    while True:
+        time.sleep(0.2)
+        connection.sendall(b"d")
+        connection.settimeout(0.001)
+        with contextlib.suppress(TimeoutError):
+            if not connection.recv(1000):
+                raise EOFError
+        connection.settimeout(30)
+
+
+def hoard(connection, turn):
+    """A connection that is there, and nothing else."""
+    turn()
+    while connection.recv(1000):
+        pass
+    raise EOFError
+
+
+def errors(connection, turn):
+    """Somebody without a login, who reads that he has none."""
+    while True:
+        connection.sendall(b"get key\r\n" * 100)
+        connection.recv(1 << 18)
+        turn()
+
+
+def http(connection, turn):
+    """Half a request."""
+    connection.sendall(b"GET /metrics HT")
+    hoard(connection, turn)
+
+
+def passwords(connection, turn):
+    """One wrong password after another."""
+    number = 0
+    while True:
+        number += 1
+        value = b"bob wrong%d" % number
+        connection.sendall(b"set login 0 0 %d\r\n%b\r\n" % (len(value), value))
+        read_end(connection, b"\r\n")
+        turn()
+
+
+def handshakes(connection, turn):
+    """A TLS handshake, as dear as can be, and another one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with context.wrap_socket(connection):
+        turn()
+
+
+def key_updates(connection, turn):
+    """TLS records that have the keys renewed, and hold nothing else: made first, then sent at once."""
+    libssl = ctypes.CDLL("libssl.so.3")
+    libcrypto = ctypes.CDLL("libcrypto.so.3")
+    for library, names in ((libssl, ("TLS_client_method", "SSL_CTX_new", "SSL_new")),
+                           (libcrypto, ("BIO_s_mem", "BIO_new"))):
+        for name in names:
+            getattr(library, name).restype = ctypes.c_void_p
+    libcrypto.BIO_ctrl.restype = ctypes.c_long
+    context = ctypes.c_void_p(libssl.SSL_CTX_new(ctypes.c_void_p(libssl.TLS_client_method())))
+    tls = ctypes.c_void_p(libssl.SSL_new(context))
+    connection.settimeout(None)
+    libssl.SSL_set_fd(tls, connection.fileno())
+    if libssl.SSL_connect(tls) != 1:
+        raise EOFError
+    memory = ctypes.c_void_p(libcrypto.BIO_new(ctypes.c_void_p(libcrypto.BIO_s_mem())))
+    libssl.SSL_set0_wbio(tls, memory)
+    for _ in range(100_000):
+        if libssl.SSL_key_update(tls, 0) != 1 or libssl.SSL_do_handshake(tls) != 1:
+            raise EOFError
+    turn()
+    data = ctypes.c_void_p()
+    bio_ctrl_info = 3
+    size = libcrypto.BIO_ctrl(memory, bio_ctrl_info, ctypes.c_long(0), ctypes.byref(data))
+    connection.sendall(ctypes.string_at(data, size))
+    connection.settimeout(2)
+    connection.recv(1 << 16)
+    libssl.SSL_free(tls)
+    libssl.SSL_CTX_free(context)
+
+
+CONNECTIONS = {
+    touches: 4, dumps: 50, certificates: 2, drip: 67, hoard: 70, errors: 4, http: 40, passwords: 8,
+    handshakes: 4, key_updates: 2,
+}
+
+
+def main(kind, address):
+    """Attacks until somebody ends the process."""
+    attack = next(function for function in CONNECTIONS if function.__name__ == kind)
+    host, port = address.rsplit(":", 1)
+    begun = threading.Barrier(CONNECTIONS[attack] + 1)
+
+    def run():
+        waits = True
+
+        def turn():
+            nonlocal waits
+            if waits:
+                waits = False
+                begun.wait()
+
+        while True:
+            try:
+                with connect((host, int(port))) as connection:
+                    attack(connection, turn)
+            except (OSError, EOFError, ssl.SSLError):
+                print("closed", flush=True)
+                turn()
+                time.sleep(0.02)
+
+    for _ in range(CONNECTIONS[attack]):
+        threading.Thread(target=run, daemon=True).start()
+    begun.wait()
+    print("ready", flush=True)
+    while os.getppid() != 1:
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
