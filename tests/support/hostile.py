@@ -75,7 +75,7 @@ def touches(connection, turn):
     while True:
         connection.sendall(b"set big 0 0 %d\r\n%b\r\n" % (size, b"b" * size))
         read_end(connection, b"\r\n")
-        connection.sendall(b"touch big 1000 noreply\r\ntouch big 2000 noreply\r\n" * 100 + b"mn\r\n")
+        connection.sendall(b"touch big 1000 noreply\r\ntouch big 2000 noreply\r\n" * 20 + b"mn\r\n")
         read_end(connection, b"MN\r\n")
         turn()
 

@@ -19,9 +19,15 @@ def library(source):
 
 
 @functools.cache
-def _make(source):
+def has_sanitizer():
+    """Is the daemon under test built with one?"""
     linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
-    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
+    return "libasan" in linked.stdout or "libtsan" in linked.stdout
+
+
+@functools.cache
+def _make(source):
+    if has_sanitizer():
         return None
     made = pathlib.Path(tempfile.mkdtemp(prefix="stayd-preload-")) / "library.so"
     subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", made,
