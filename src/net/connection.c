@@ -66,10 +66,8 @@ struct connection *connection_create(int fd, const struct listener *listener,
     return connection;
 }
 
-void connection_destroy(struct connection *connection) {
-    if (connection == NULL) {
-        return;
-    }
+int connection_release(struct connection *connection) {
+    int fd = connection->fd;
     list_remove(&connection->all);
     list_remove(&connection->ready);
     list_remove(&connection->waited);
@@ -81,8 +79,14 @@ void connection_destroy(struct connection *connection) {
     connection_release_output(connection);
     tls_session_destroy(connection->tls);
     proto_connection_finish(&connection->proto);
-    close(connection->fd);
     free(connection);
+    return fd;
+}
+
+void connection_destroy(struct connection *connection) {
+    if (connection != NULL) {
+        close(connection_release(connection));
+    }
 }
 
 static bool connection_send_tls(struct connection *connection, struct connection_loan *loan,

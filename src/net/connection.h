@@ -129,7 +129,10 @@ bool connection_may_have_room(const struct connection *connection);
 /* The request that is parked has waited for long enough: it is refused when it is served next. */
 void connection_refuse_room(struct connection *connection);
 
-/* Closes the socket. Accepts NULL. In no list any more. */
+/* Frees all but the socket, which it returns for the caller to close. In no list any more. */
+int connection_release(struct connection *connection);
+
+/* Frees all and closes the socket. Accepts NULL. */
 void connection_destroy(struct connection *connection);
 
 /* Reads once at most, answers what is whole, and sends the replies: a bounded amount of work.

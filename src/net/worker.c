@@ -47,15 +47,16 @@ void worker_tell(const struct connection *connection, const char *reason) {
     }
 }
 
-/* `reason`: as memcached calls it. Counted out before its socket is closed: a client that sees the
- * end of its connection finds room for the next one. */
+/* `reason`: as memcached calls it. Counted out when its memory is free and before its socket is
+ * closed: a client that sees the end of its connection finds room for the next one. */
 static void worker_close(struct worker *worker, struct connection *connection, const char *reason) {
     worker_tell(connection, reason);
+    pthread_mutex_lock(&worker->connections_lock);
+    int fd = connection_release(connection);
+    pthread_mutex_unlock(&worker->connections_lock);
     atomic_fetch_sub(&worker->connection_count, 1);
     atomic_fetch_sub(&worker->options->server->connections, 1);
-    pthread_mutex_lock(&worker->connections_lock);
-    connection_destroy(connection);
-    pthread_mutex_unlock(&worker->connections_lock);
+    close(fd);
 }
 
 static bool worker_is_heavy(const struct connection *connection) {

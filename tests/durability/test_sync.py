@@ -99,8 +99,8 @@ def test_a_disk_that_fails_makes_the_pool_read_only_and_loud(start, fsync):
         assert reply.startswith(b"SERVER_ERROR pool is read-only"), (request, reply)
     assert other.get(b"k") == b"x", "reads go on"
     assert cache.set(b"k", b"v") == b"STORED", "the other pool has nothing to do with it"
-    assert "pool sessions is read-only from now on: its file could not be written to the disk " \
-           "(Input/output error)" in stayd.log
+    wait_until(lambda: "pool sessions is read-only from now on: its file could not be written to "
+                       "the disk (Input/output error)" in stayd.log)
     with pytest.raises(urllib.error.HTTPError) as failure:
         urllib.request.urlopen(stayd.admin_url() + "/healthz", timeout=10)
     assert failure.value.code == 503 and b"sessions is read-only" in failure.value.read()

@@ -963,7 +963,7 @@ def test_writes_that_find_no_room_during_a_hold_wait_and_are_not_refused(holding
         assert not thread.is_alive()
     assert failures == []
     assert holder.ask(b"hold 30 %d\r\n" % number) == b"NOT_FOUND"
-    assert "a backup has to begin again" in holding.log
+    wait_until(lambda: "a backup has to begin again" in holding.log)
     assert time.monotonic() - began < 20, "they waited for the lease and not for the hold's end"
     assert ticks >= 0
 

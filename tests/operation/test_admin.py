@@ -72,7 +72,8 @@ def test_metrics_are_what_has_happened(stayd):
     connection.set(b"k", b"v")
     assert connection.get(b"k") == b"v"
     assert connection.get(b"none") is None
-    wait_until(lambda: metrics(stayd)["stayd_read_bytes_total"] > before["stayd_read_bytes_total"])
+    for name in ("stayd_read_bytes_total", "stayd_written_bytes_total"):
+        wait_until(lambda name=name: metrics(stayd)[name] > before[name])
     after = metrics(stayd)
 
     def grown(name):
@@ -84,7 +85,6 @@ def test_metrics_are_what_has_happened(stayd):
     assert grown('stayd_pool_get_misses_total{pool="cache"}') == 1
     assert grown('stayd_pool_items{pool="cache"}') == 1
     assert grown('stayd_pool_sets_total{pool="sessions"}') == 0
-    assert grown("stayd_written_bytes_total") > 0
     assert after["stayd_connections"] >= 1
     assert after["stayd_connections_max"] == 4096
     connection.ask(b"delete k\r\n", b"DELETED\r\n")

@@ -20,6 +20,7 @@ from support.servers import (
     Memcached,
     Raw,
     free_port,
+    privileged_port,
     memcached_binary,
     stayd_binary,
     wait_until,
@@ -448,7 +449,7 @@ def test_rights_are_given_up_for_good_after_the_ports(open_folder):
     if not is_reachable_by_all(stayd_binary()):
         pytest.skip("another user cannot run the daemon where it is built")
     user = pwd.getpwnam(USER)
-    port = next(port for port in range(700, 1000) if is_free(port))
+    port = privileged_port()
     pid_file = open_folder / "pid"
     with daemonized(pid_file, "-u", USER, "-p", port) as process:
         assert answers(("127.0.0.1", port))

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from support import certificates
-from support.servers import Memcached, Stayd, free_port, stayd_binary
+from support.servers import Memcached, Stayd, free_port, stayd_binary, wait_until
 
 STAYCTL = pathlib.Path(stayd_binary()).with_name("stayctl")
 
@@ -28,7 +28,9 @@ def server():
 @pytest.fixture
 def stayd(server):
     for pool in server.pool_names():
-        server.connect(pool).ask(b"flush_all\r\n", b"OK\r\n")
+        connection = server.connect(pool)
+        connection.ask(b"flush_all\r\n", b"OK\r\n")
+        wait_until(lambda: connection.stats()["curr_items"] == "0")
     return server
 
 

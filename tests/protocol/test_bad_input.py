@@ -172,7 +172,6 @@ def never_read(pool, value_bytes, request_bytes):
             send_until_stuck(hostile, request_bytes)
             grown = stayd.resident_bytes() - before
             assert grown < 16 << 20, f"{grown >> 20} MiB for one client that does not read"
-            assert int(witness.stats()["curr_connections"]) >= 2
             assert witness.get(b"k") == b"v" * value_bytes
             poll = select.poll()
             poll.register(hostile.socket, select.POLLHUP | select.POLLERR)

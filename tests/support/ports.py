@@ -17,6 +17,7 @@ FIRST, BLOCK, BLOCKS = 10240, 200, 100
 _ports = None
 _owner = None
 _reservation = None
+_privileged = []
 
 
 class NoPortsError(Exception):
@@ -59,3 +60,19 @@ def free_port():
         _ports = itertools.cycle(range(first, first + BLOCK))
         _owner = os.getpid()
     return next(port for port in _ports if is_free(port))
+
+
+def privileged_port():
+    """One that root alone may listen on, and that no other process is given while this one lives."""
+    for port in random.SystemRandom().sample(range(700, 1000), 300):
+        lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            lock.bind(f"\0stayd-test-port-{port}")
+        except OSError:
+            lock.close()
+            continue
+        if is_free(port):
+            _privileged.append(lock)
+            return port
+        lock.close()
+    raise NoPortsError

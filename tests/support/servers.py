@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 
-from support.ports import free_port  # noqa: F401  (tests import it from here)
+from support.ports import free_port, privileged_port  # noqa: F401  (tests import them from here)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
