@@ -59,9 +59,16 @@ def longest_wait_while(stayd, work, pools=("cache", "sessions")):
     return max(bystander.longest for bystander in bystanders)
 
 
-def allowed(stayd):
-    """How long a bystander may wait: what it waits for when nothing else is done, and a turn."""
-    return 0.05 + 3 * longest_wait_while(stayd, lambda: time.sleep(0.5))
+def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):
+    """Fails if a bystander waits for much longer than in an idle daemon, each time that this is
+    done: what else runs on this machine may make one wait now and then."""
+    longest = []
+    for _ in range(4):
+        limit = 0.05 + 3 * longest_wait_while(stayd, lambda: time.sleep(0.2), pools)
+        longest.append(longest_wait_while(stayd, work, pools))
+        if longest[-1] < limit:
+            return
+    raise AssertionError(f"bystanders waited for {longest} seconds")
 
 
 def fill(connection, size, share=1.0, prefix=b"k"):
@@ -95,7 +102,6 @@ def test_while_the_disk_hangs_a_full_pool_answers_all_reads(threads):
     with gated(sessions=SMALL, server={"threads": threads}) as (stayd, gate):
         writers = [stayd.connect("sessions") for _ in range(4)]
         count, size = fill(writers[0], 1000), 1000
-        limit = allowed(stayd)
         gate.shut()
 
         def work():
@@ -105,7 +111,7 @@ def test_while_the_disk_hangs_a_full_pool_answers_all_reads(threads):
             assert replies.count(FULL) > 0, "the pool went on without its disk"
             assert set(replies) <= {FULL, b"STORED"}
 
-        assert longest_wait_while(stayd, work) < limit
+        assert longest_wait_while(stayd, work) < 1, "it hangs for longer"
         gate.open()
         wait_until(lambda: writers[0].set(b"k0", b"y" * size) == b"STORED", what="room")
         update_round(writers[0], count, size)
@@ -137,14 +143,13 @@ def test_on_a_slow_disk_other_clients_do_not_wait_for_a_pool_that_compacts():
     with gated(sessions=SMALL, server={"threads": 1}) as (stayd, gate):
         writer = stayd.connect("sessions")
         count, size = fill(writer, 1000, share=0.85), 1000
-        limit = allowed(stayd)
         gate.slow(300)
 
         def work():
             update_round(writer, count, size)
             assert [writer.read_line(timeout=60) for _ in range(count)] == [b"STORED"] * count
 
-        assert longest_wait_while(stayd, work) < limit
+        assert_nobody_waits(stayd, work)
 
 
 def test_a_flush_of_a_large_pool_and_what_comes_after_it_make_nobody_else_wait():
@@ -155,7 +160,6 @@ def test_a_flush_of_a_large_pool_and_what_comes_after_it_make_nobody_else_wait()
             writer.send(b"".join(b"set k%d 0 0 1 noreply\r\nv\r\n" % n
                                  for n in range(start, start + 1000)))
         writer.expect_in_step()
-        limit = allowed(stayd)
 
         def work():
             for _ in range(20):
@@ -163,21 +167,20 @@ def test_a_flush_of_a_large_pool_and_what_comes_after_it_make_nobody_else_wait()
             assert writer.set(b"bystander", b"v") == b"STORED"
 
         work()
-        assert longest_wait_while(stayd, work, pools=["cache"]) < limit
+        assert_nobody_waits(stayd, work, pools=["cache"])
 
 
 def test_the_first_new_key_after_a_flush_of_a_full_pool_makes_nobody_else_wait():
     with Stayd(sessions={"memory": "256M", "fsync": "no"}, server={"threads": 1}) as stayd:
         writer = stayd.connect("sessions")
         fill(writer, 20_000)
-        limit = allowed(stayd)
 
         def work():
             writer.ask(b"flush_all\r\n", b"OK\r\n")
             for number in range(2000):
                 assert writer.set(b"n%d" % number, b"x" * 20_000) == b"STORED"
 
-        assert longest_wait_while(stayd, work, pools=["cache"]) < limit
+        assert_nobody_waits(stayd, work, pools=["cache"])
 
 
 def test_a_daemon_ends_while_requests_are_parked():
