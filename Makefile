@@ -1,6 +1,6 @@
 # What to type. Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build run test test-clients test-matrix test-distributions soak fuzz bench fmt lint clean help
+.PHONY: build run test test-clients test-matrix test-distributions soak fuzz bench docs fmt lint clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
+	@echo 'make docs    draw docs/architecture.svg'
 	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
 
 build: build/build.ninja
@@ -59,6 +60,12 @@ bench:
 lint:
 	@scripts/setup test
 	@scripts/lint
+
+docs: docs/architecture.svg
+
+docs/architecture.svg: docs/architecture.dot
+	@scripts/setup docs
+	@dot -Tsvg docs/architecture.dot -o docs/architecture.svg
 
 fmt:
 	@scripts/format
