@@ -1,7 +1,10 @@
 """docs/operations.md says what is so: its matrix is the one that the tests try."""
 
+import re
+
 from support import print_fault_matrix
 from support.fault_matrix import COLUMNS, table
+from support.servers import ROOT
 
 
 def test_the_page_prints_the_matrix_that_the_tests_try():
@@ -13,3 +16,20 @@ def test_the_page_prints_the_matrix_that_the_tests_try():
 def test_each_row_of_the_matrix_has_an_answer_in_each_column():
     for name, row in table().items():
         assert set(row) - {"log"} == {"name", "how", "do", *COLUMNS}, name
+
+
+def test_each_warning_and_error_that_the_daemon_logs_stands_in_the_page():
+    """The first longer piece of its text between what is filled in; in the page, `...` may stand for
+    the rest."""
+    page = " ".join(print_fault_matrix.PAGE.read_text().split())
+    missing = []
+    for source in sorted((ROOT / "src").rglob("*.c")):
+        for text in re.findall(r'log_(?:warning|error)\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)',
+                               source.read_text()):
+            message = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text))
+            pieces = [piece.strip(" :;,.()'") for piece in
+                      re.split(r"%[-.*0-9]*(?:ll|l|z)?[a-zA-Z]", message)]
+            pieces = [piece for piece in pieces if len(piece) >= 9]
+            if pieces and not any(piece[:18].strip() in page for piece in pieces):
+                missing.append(f"{source.relative_to(ROOT)}: {message}")
+    assert not missing, "tell in docs/operations.md what to do about:\n" + "\n".join(missing)
