@@ -70,6 +70,16 @@ static void change_limit_lifetime(struct change_attempt *attempt) {
     }
 }
 
+/* Nothing is written, and the reply says what was there. */
+static void change_note_rest(const struct change_attempt *attempt) {
+    if (attempt->present) {
+        pool_note_rest(attempt->pool, attempt->thread, attempt->hit.record.sequence);
+    }
+    if (attempt->old == NULL) {
+        pool_note_missing(attempt->pool, attempt->thread);
+    }
+}
+
 /* Looks up and asks the planner. */
 static enum status change_plan(struct change_attempt *attempt, change_planner planner,
                                void *request) {
@@ -96,6 +106,7 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         status = STATUS_OK;
     }
     if (status != STATUS_OK || attempt->change.action == CHANGE_NOTHING) {
+        change_note_rest(attempt);
         return status;
     }
     struct record *record = &attempt->change.record;
@@ -235,6 +246,7 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
         if (result != NULL) {
             change_report(attempt, record, result);
         }
+        pool_note_removal(pool, record->sequence);
         if (attempt->present) {
             index_remove(&pool->index, attempt->bucket, attempt->hit.slot);
         }

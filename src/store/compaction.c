@@ -73,6 +73,7 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     bool visible = pool_visible(pool, &cursor->record, now_s);
     *fetched = frequency > 0;
     if (!visible || (may_move && compaction_score(frequency, cursor->size) < keep_score)) {
+        pool_note_removal(pool, cursor->record.sequence);
         index_remove(&pool->index, bucket, slot);
         segments_count_dead(&pool->segments, cursor->location, cursor->size,
                             cursor->record.sequence <= pool_flush_sequence(pool));

@@ -44,12 +44,20 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
     if (place.at != NULL) {
         memset(place.at, 0, sizeof *place.at); /* its page is there before others wait for it */
     }
+    if (pool->header != NULL) {
+        sync_note_write(&pool->sync); /* what nobody sees from here on is not on the disk yet */
+    }
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
     uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes) +
                      atomic_load(&index->waste_bytes);
     /* Tombstones that this flush makes needless are not dropped before its record is written:
      * their segments are not freed before this thread is quiescent. */
     uint64_t sequence = flush_write(pool, 0, place);
+    if (pool->options.fsync == POOL_FSYNC_ALWAYS) {
+        /* The next number: a sync that began when this one was taken may not have seen the record.
+         */
+        pool_note_removal(pool, pool_next_sequence(pool));
+    }
     atomic_store(&index->flush_due_s, 0);
     /* Off by what changes that are under way count: the janitor corrects it (janitor_end_flush). */
     atomic_store(&index->flushed_bytes, ended);

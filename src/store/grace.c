@@ -75,16 +75,31 @@ void store_thread_leave(struct store_thread *thread) {
                           memory_order_release);
 }
 
-void grace_wait(struct grace *grace) {
-    store_assert_may_wait();
+uint64_t grace_begin(struct grace *grace) {
     uint64_t period = atomic_fetch_add(&grace->period, 1) + 1;
     atomic_thread_fence(memory_order_seq_cst); /* pairs with that in store_thread_refresh */
+    return period;
+}
+
+static bool grace_has_seen(struct grace *grace, unsigned thread, uint64_t period) {
+    uint64_t seen = atomic_load(&grace->marks[thread].seen);
+    return seen == GRACE_OFFLINE || seen >= period;
+}
+
+bool grace_has_passed(struct grace *grace, uint64_t period) {
     for (unsigned i = 0; i < grace->threads; i++) {
-        for (;;) {
-            uint64_t seen = atomic_load(&grace->marks[i].seen);
-            if (seen == GRACE_OFFLINE || seen >= period) {
-                break;
-            }
+        if (!grace_has_seen(grace, i, period)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void grace_wait(struct grace *grace) {
+    store_assert_may_wait();
+    uint64_t period = grace_begin(grace);
+    for (unsigned i = 0; i < grace->threads; i++) {
+        while (!grace_has_seen(grace, i, period)) {
             struct timespec wait = {.tv_nsec = GRACE_WAIT_NS};
             nanosleep(&wait, NULL);
         }

@@ -73,4 +73,9 @@ void store_assert_may_wait(void);
  * a batch of requests takes; never called by a thread that is online. */
 void grace_wait(struct grace *grace);
 
+/* The same without waiting: begins a period, and says later whether every thread that was online
+ * then has passed a quiescent point. Any thread. */
+uint64_t grace_begin(struct grace *grace);
+bool grace_has_passed(struct grace *grace, uint64_t period);
+
 #endif

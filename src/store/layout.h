@@ -61,7 +61,11 @@ enum {
 /* What a file may claim: a higher number is damage. Leaves 17 million million for those to come. */
 #define LAYOUT_SEQUENCE_CREDIBLE (LAYOUT_SEQUENCE_MAX - (UINT64_C(1) << 44))
 #define LAYOUT_FLUSHING UINT64_MAX /* a flush_sequence: nothing is to be seen for a moment */
-#define LAYOUT_SEQUENCE_GAP (UINT64_C(1) << 24) /* see opened_sequence */
+/* See opened_sequence. It is raised with each so many that are given out, at least: not every one
+ * has a record, so counting the records of a segment says nothing. The gap is what may be given out
+ * before the disk has that: with fsync = no, all that the kernel has not written yet. */
+#define LAYOUT_SEQUENCE_STEP (UINT64_C(1) << 20)
+#define LAYOUT_SEQUENCE_GAP (UINT64_C(1) << 28)
 
 struct layout_data_header {
     /* Written once, when the file is made; covered by header_crc. */
@@ -80,8 +84,8 @@ struct layout_data_header {
 
     /* Changes. */
     _Atomic uint64_t stop_id;         /* of the last clean stop; 0 while a daemon has the pool */
-    _Atomic uint64_t opened_sequence; /* the sequence when a segment was last opened, or the pool;
-                                       * those given out since are below it + LAYOUT_SEQUENCE_GAP */
+    _Atomic uint64_t opened_sequence; /* about the last one given out: those that a client may know
+                                       * are below what the disk has here + LAYOUT_SEQUENCE_GAP */
     _Atomic uint64_t items;           /* about how many: sizes the index in recovery */
     uint32_t sync_failed;    /* 1: what the kernel shows of the file may not be on the disk */
     uint32_t idle_timeout_s; /* the limits in force: see age_limits.h. 0: none, */

@@ -94,7 +94,11 @@ static enum status get_item(struct pool *pool, struct store_thread *thread, stru
     bool found = find(pool, key, &hit);
     bool visible = found && pool_visible(pool, &hit.record, thread->now_s);
     count_get(pool, thread, visible, found, &hit.record);
+    if (found) {
+        pool_note_rest(pool, thread, hit.record.sequence);
+    }
     if (!visible) {
+        pool_note_missing(pool, thread);
         return STATUS_NOT_FOUND;
     }
     change_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);

@@ -29,6 +29,7 @@ struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
     _Atomic uint64_t class_counters[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
     bool unsynced; /* the thread has written what its next ticket is for; its own */
+    bool rests;    /* it has read what may not be on the disk yet; its own, too */
 };
 
 /* What has gone from the segments of one TTL class: counted by the janitor. */
@@ -60,6 +61,10 @@ struct pool {
     _Atomic uint64_t memory_limit_bytes; /* written, as the next, under the room's lock */
     _Atomic uint64_t live_limit_bytes;   /* evict = no: with more, new keys are refused */
     _Atomic bool read_only;
+    /* fsync = always: records up to this one are on the disk; else UINT64_MAX. And the last one
+     * that took an item away, or later. */
+    _Atomic uint64_t durable_sequence;
+    _Atomic uint64_t removed_sequence;
     pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
     pthread_mutex_t sync_lock;  /* one sync at a time; taken after any other lock */
     struct pool_shard *shards;  /* one a thread, and the last is the janitor's */
@@ -148,11 +153,43 @@ static inline bool pool_may_return(const struct pool *pool, const struct record 
 
 /* Takes `count` sequence numbers in a row; returns the first. */
 static inline uint64_t pool_next_sequences(struct pool *pool, unsigned count) {
-    return atomic_fetch_add(&pool->view.index->sequence, count) + 1;
+    uint64_t before = atomic_fetch_add(&pool->view.index->sequence, count);
+    if (before / LAYOUT_SEQUENCE_STEP != (before + count) / LAYOUT_SEQUENCE_STEP) {
+        segments_note_sequence(&pool->segments, before + count);
+    }
+    return before + 1;
 }
 
 static inline uint64_t pool_next_sequence(struct pool *pool) {
     return pool_next_sequences(pool, 1);
+}
+
+/* The thread's next reply says what the record with this sequence says: with fsync = always it
+ * waits until that is on the disk, as the reply to the write does (invariant 8). */
+static inline void pool_note_rest(struct pool *pool, const struct store_thread *thread,
+                                  uint64_t sequence) {
+    /* relaxed: an earlier value makes the reply wait when it need not */
+    if (sequence > atomic_load_explicit(&pool->durable_sequence, memory_order_relaxed)) {
+        pool->shards[thread->index].rests = true;
+    }
+}
+
+/* The thread's next reply says that there is no item; what had been there may just have gone. */
+static inline void pool_note_missing(struct pool *pool, const struct store_thread *thread) {
+    /* relaxed: whoever finds a slot gone is behind the lock under which that was noted */
+    pool_note_rest(pool, thread,
+                   atomic_load_explicit(&pool->removed_sequence, memory_order_relaxed));
+}
+
+/* An item is about to be gone, by the record with this sequence. Under its bucket's lock. */
+static inline void pool_note_removal(struct pool *pool, uint64_t sequence) {
+    if (pool->options.fsync != POOL_FSYNC_ALWAYS) {
+        return;
+    }
+    uint64_t before = atomic_load(&pool->removed_sequence);
+    while (before < sequence &&
+           !atomic_compare_exchange_weak(&pool->removed_sequence, &before, sequence)) {
+    }
 }
 
 /* Looks a key up without a lock; whether or not a client may see it. */

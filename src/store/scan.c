@@ -103,6 +103,7 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
         struct layout_record *at = lookup_record(view, layout_slot_location(found.slots[i]), &room);
         if (at != NULL && record_read(at, room, &record) &&
             pool_visible(pool, &record, thread->now_s)) {
+            pool_note_rest(pool, thread, record.sequence);
             scan_describe(pool, found.slots[i], at, &record, &scanned);
             visit(context, &scanned);
         }
@@ -135,8 +136,10 @@ enum status pool_peek(struct pool *pool, struct store_thread *thread, struct byt
                       struct pool_scanned *scanned) {
     struct lookup_hit hit;
     if (!operations_find(pool, key, &hit) || !pool_visible(pool, &hit.record, thread->now_s)) {
+        pool_note_missing(pool, thread);
         return STATUS_NOT_FOUND;
     }
+    pool_note_rest(pool, thread, hit.record.sequence);
     scan_describe(pool, hit.slot_value, hit.at, &hit.record, scanned);
     return STATUS_OK;
 }

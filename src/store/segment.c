@@ -217,6 +217,14 @@ bool segment_header_valid(const struct layout_segment_header *header) {
            header->opened_sequence <= LAYOUT_SEQUENCE_CREDIBLE;
 }
 
+void segments_note_sequence(struct segments *segments, uint64_t sequence) {
+    struct layout_data_header *header = segments->header;
+    uint64_t seen = header != NULL ? atomic_load(&header->opened_sequence) : UINT64_MAX;
+    while (seen < sequence &&
+           !atomic_compare_exchange_weak(&header->opened_sequence, &seen, sequence)) {
+    }
+}
+
 /* Writes the header and the table's entry of a segment that was free. */
 static void segment_begin(struct segments *segments, uint32_t segment, unsigned class,
                           uint64_t generation) {
@@ -250,12 +258,7 @@ static void segment_begin(struct segments *segments, uint32_t segment, unsigned 
     atomic_store(&info->generation, generation);
     atomic_store(&info->opened_sequence, sequence);
     atomic_store(&info->state, LAYOUT_SEGMENT_OPEN);
-    if (segments->header != NULL) {
-        uint64_t seen = atomic_load(&segments->header->opened_sequence);
-        while (seen < sequence &&
-               !atomic_compare_exchange_weak(&segments->header->opened_sequence, &seen, sequence)) {
-        }
-    }
+    segments_note_sequence(segments, sequence);
 }
 
 /* Under head->lock. */

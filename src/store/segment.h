@@ -102,6 +102,9 @@ static inline uint32_t segment_waste_bytes(uint32_t capacity, size_t bytes) {
 /* How much may be needed (pool_needed_bytes) in so many segments before new keys are refused. */
 uint64_t segments_needed_limit(const struct segments *segments, uint32_t count);
 
+/* So many sequences have been given out: the data's header says so, where there is one. */
+void segments_note_sequence(struct segments *segments, uint64_t sequence);
+
 /* Whether a segment can be opened for this purpose. */
 bool segments_available(struct segments *segments, enum segment_purpose purpose);
 

@@ -103,7 +103,8 @@ bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint3
     const struct layout_record *at = (const void *)(base + offset);
     uint64_t opened = header->opened_sequence;
     uint64_t opened_last = atomic_load(&segments->header->opened_sequence);
-    uint64_t last = (opened > opened_last ? opened : opened_last) + segments->view->segment_bytes;
+    uint64_t last = (opened > opened_last ? opened : opened_last) + LAYOUT_SEQUENCE_STEP +
+                    segments->view->segment_bytes;
     return segments->view->segment_bytes - offset >= sizeof *at && record_sequence(at) > opened &&
            record_sequence(at) <= last;
 }

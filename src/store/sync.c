@@ -105,9 +105,35 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
     sync->patient_until_ns = clock_monotonic_ns() + (patience_ns < most_ns ? patience_ns : most_ns);
 }
 
+/* Finds out up to which sequence all records are whole. A sequence is taken before its record is
+ * written; but by a thread's next quiescent point it is. As a rule no thread is in the middle of a
+ * batch; else the answer is that of an earlier sync. */
+static void sync_settle(struct pool *pool) {
+    struct sync *sync = &pool->sync;
+    uint64_t sequence = atomic_load(&pool->view.index->sequence);
+    uint64_t period = grace_begin(pool->grace);
+    if (grace_has_passed(pool->grace, period)) {
+        sync->settled_sequence = sequence;
+        sync->pending_period = 0;
+        return;
+    }
+    if (sync->pending_period != 0 && grace_has_passed(pool->grace, sync->pending_period)) {
+        sync->settled_sequence = sync->pending_sequence;
+        sync->pending_period = 0;
+    }
+    if (sync->pending_period == 0) {
+        sync->pending_sequence = sequence;
+        sync->pending_period = period;
+    }
+}
+
 /* One sync; false if it failed. */
 static bool sync_once(struct pool *pool) {
     struct sync *sync = &pool->sync;
+    bool always = pool->options.fsync == POOL_FSYNC_ALWAYS;
+    if (always) {
+        sync_settle(pool);
+    }
     uint64_t began_ns = clock_monotonic_ns();
     uint64_t began_ms = clock_monotonic_ms();
     atomic_store(&sync->began_ms, began_ms);
@@ -119,6 +145,9 @@ static bool sync_once(struct pool *pool) {
     sync_expect_back(sync, clock_monotonic_ns() - began_ns);
     if (synced) {
         atomic_store(&sync->clean_ms, began_ms);
+        if (always) {
+            atomic_store(&pool->durable_sequence, sync->settled_sequence);
+        }
         atomic_store(&sync->ended, number);
     }
     atomic_store(&sync->began_ms, 0);
@@ -148,6 +177,9 @@ static void *sync_main(void *argument) {
 bool sync_start(struct pool *pool) {
     struct sync *sync = &pool->sync;
     atomic_store(&sync->clean_ms, clock_monotonic_ms());
+    bool always = pool->options.persist && pool->options.fsync == POOL_FSYNC_ALWAYS;
+    sync->settled_sequence = atomic_load(&pool->view.index->sequence); /* pool_begin synced it */
+    atomic_store(&pool->durable_sequence, always ? sync->settled_sequence : UINT64_MAX);
     if (!pool->options.persist || pool->options.fsync == POOL_FSYNC_NO) {
         return true;
     }
@@ -204,12 +236,25 @@ void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void
 }
 
 uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
-    bool *unsynced = &pool->shards[thread->index].unsynced;
-    if (!*unsynced) {
-        return 0;
-    }
-    *unsynced = false;
+    struct pool_shard *shard = &pool->shards[thread->index];
     struct sync *sync = &pool->sync;
+    if (!shard->unsynced) {
+        if (!shard->rests) {
+            return 0;
+        }
+        shard->rests = false;
+        if (atomic_load(&pool->read_only)) {
+            return 0;
+        }
+        /* In this order: what was read had been noted in `dirty` before (under the bucket's lock),
+         * so if that is clear, a sync up to `begun` covers it. */
+        if (!atomic_load(&sync->dirty)) {
+            uint64_t begun = atomic_load(&sync->begun);
+            return atomic_load(&sync->ended) >= begun ? 0 : begun;
+        }
+    }
+    shard->unsynced = false;
+    shard->rests = false;
     /* seq_cst: the write came before this load, so a sync with a higher number begins after it. */
     uint64_t ticket = atomic_load(&sync->begun) + 1;
     uint64_t wanted = atomic_load(&sync->wanted);

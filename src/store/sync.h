@@ -12,6 +12,13 @@
  *
  * Syncs are numbered. A ticket is the number of a sync that begins after the write.
  *
+ * With always, no reply may rest on what a power cut could take back, be it the reply to a write,
+ * or one that says what others wrote: a value that is read, an item that is not there because
+ * somebody has just deleted it, an add that finds one. So a reply waits as well if it is about a
+ * record with a sequence above pool.durable_sequence, or about no record while the last removal is
+ * above it (pool_note_rest); unless all that was written has been synced meanwhile. Once a pool is
+ * read-only nothing becomes durable any more, and it goes on to serve what it has.
+ *
  * With everysec replies go at once, unless the disk is so slow that more than SYNC_LAG_MAX_S would
  * be at stake: then they wait as with always, until it has caught up.
  */
@@ -47,6 +54,9 @@ struct sync {
     _Atomic uint64_t count;
 
     /* only its thread touches these */
+    uint64_t settled_sequence; /* records up to this one are whole, */
+    uint64_t pending_sequence; /* and up to this one once the period has passed (grace.h) */
+    uint64_t pending_period;   /* 0: none is pending */
     unsigned released;         /* tickets that the last sync has served, */
     unsigned left;             /* and those that came too late for it */
     uint64_t patient_until_ns; /* monotonic: so long the next waits for those who were released */

@@ -31,15 +31,56 @@ def test_with_always_replies_wait_in_order_and_all_else_goes_on(start):
     writer, reader = stayd.connect("sessions"), stayd.connect("sessions")
     cache = stayd.connect("cache")
     assert writer.set(b"k", b"old") == b"STORED"
+    assert writer.set(b"other", b"v") == b"STORED"
+    assert reader.get(b"other") == b"v"
+    sets = int(reader.stats()["cmd_set"])
     gate.shut()
     writer.send(b"get k\r\nset k 0 0 3\r\nnew\r\nget k\r\nset k 0 0 4\r\nlast\r\n")
-    wait_until(lambda: reader.get(b"k") == b"last", what="the write")
+    wait_until(lambda: int(reader.stats()["cmd_set"]) == sets + 2, what="the write")
+    assert reader.get(b"other") == b"v", "that is on the disk"
     assert cache.set(b"k", b"v") == b"STORED", "another pool, and the same thread"
     writer.socket.settimeout(0.2)
     with pytest.raises(TimeoutError):
         writer.socket.recv(1)
     gate.open()
     writer.expect(b"VALUE k 0 3\r\nold\r\nEND\r\nSTORED\r\nVALUE k 0 3\r\nnew\r\nEND\r\nSTORED\r\n")
+
+
+def test_with_always_no_reply_rests_on_what_is_not_on_the_disk(start):
+    """A power cut would bring the session back that somebody was told is gone."""
+    stayd, gate = start("always")
+    writer = stayd.connect("sessions")
+    for key in (b"deleted", b"updated"):
+        assert writer.set(key, b"old") == b"STORED"
+    deletes = int(writer.stats()["delete_hits"])
+    gate.shut()
+    writer.send(b"delete deleted\r\nset updated 0 0 3\r\nnew\r\n")
+    other = stayd.connect("sessions")
+    wait_until(lambda: int(other.stats()["delete_hits"]) == deletes + 1, what="the delete")
+    asked = {
+        b"delete deleted\r\n": b"NOT_FOUND\r\n",
+        b"get deleted\r\n": b"END\r\n",
+        b"mg deleted v\r\n": b"EN\r\n",
+        b"md deleted\r\n": b"NF\r\n",
+        b"touch deleted 0\r\n": b"NOT_FOUND\r\n",
+        b"incr deleted 1\r\n": b"NOT_FOUND\r\n",
+        b"get updated\r\n": b"VALUE updated 0 3\r\nnew\r\nEND\r\n",
+        b"add updated 0 0 1\r\nv\r\n": b"NOT_STORED\r\n",
+        b"cas updated 0 0 1 99999\r\nv\r\n": b"EXISTS\r\n",
+    }
+    readers = {request: stayd.connect("sessions") for request in asked}
+    for request, reader in readers.items():
+        reader.send(request)
+    other.ask(b"mn\r\n", b"MN\r\n")  # all have been read before that
+    for reader in readers.values():
+        reader.socket.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            reader.socket.recv(1)
+        reader.socket.settimeout(20)
+    gate.open()
+    writer.expect(b"DELETED\r\nSTORED\r\n")
+    for request, reader in readers.items():
+        reader.expect(asked[request])
 
 
 def test_with_always_one_sync_serves_all_connections_that_wait(start):

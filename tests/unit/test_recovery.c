@@ -472,6 +472,34 @@ static void a_recovery_ends_when_it_is_asked_to_and_loses_nothing(void **state) 
     }
 }
 
+/* Sets that expire at once: they take a sequence each, and leave no record. All between those that
+ * cross a step of the header's are left out. */
+static void store_what_expires_at_once(struct store *child, void *argument) {
+    uint64_t *last = argument;
+    _Atomic uint64_t *sequence = &child->pool->view.index->sequence;
+    for (uint64_t left = 2 * LAYOUT_SEQUENCE_GAP / LAYOUT_SEQUENCE_STEP; left > 0; left--) {
+        struct item item;
+        uint64_t step = atomic_load(sequence) / LAYOUT_SEQUENCE_STEP;
+        atomic_store(sequence, (step + 1) * LAYOUT_SEQUENCE_STEP - 1);
+        store_thread_refresh(&child->thread);
+        EXPECT(pool_store(child->pool, &child->thread, bytes_from_string("k"),
+                          &(struct pool_store){.value = bytes_from_string("v"), .expiry_s = 1},
+                          &item) == STATUS_OK);
+        *last = item.cas;
+    }
+}
+
+static void no_cas_is_given_out_twice_though_no_record_bears_it(void **state) {
+    (void)state;
+    uint64_t *last =
+        mmap(NULL, sizeof *last, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    EXPECT(last != MAP_FAILED);
+    store_survive(&store, store_what_expires_at_once, last);
+    EXPECT(store_set(&store, "k", "v", 0) == STATUS_OK);
+    EXPECT(*last > LAYOUT_SEQUENCE_GAP && store_cas(&store, "k") > *last);
+    munmap(last, sizeof *last);
+}
+
 /* ---- torn records ---- */
 
 static void store_three(struct store *child, void *argument) {
@@ -1019,6 +1047,7 @@ int main(void) {
         BOTH(a_flush_that_is_still_due_survives_a_crash),
         WITH(setup, a_flush_that_was_replaced_is_not_performed_after_a_crash),
         WITH(setup, a_recovery_ends_when_it_is_asked_to_and_loses_nothing),
+        WITH(setup, no_cas_is_given_out_twice_though_no_record_bears_it),
         WITH(setup, a_torn_record_is_all_that_is_lost),
         WITH(setup, a_torn_record_at_the_end_is_written_over),
         WITH(setup, a_segment_that_goes_on_does_not_say_any_more_that_it_ended),

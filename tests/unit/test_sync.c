@@ -130,6 +130,12 @@ static void await_ticket(uint64_t ticket) {
     EXPECT(pool_check_ticket(store.pool, ticket) == STATUS_OK);
 }
 
+/* Of what store.thread has done, which then waits for requests, as a worker does. */
+static uint64_t take_ticket(void) {
+    store_thread_leave(&store.thread);
+    return pool_take_ticket(store.pool, &store.thread);
+}
+
 static void a_write_waits_for_a_sync_that_began_after_it(void **state) {
     (void)state;
     begin(POOL_FSYNC_ALWAYS);
@@ -166,16 +172,95 @@ static void one_sync_serves_all_that_wait_for_it(void **state) {
     EXPECT(disk_begun() == 2);
 }
 
-static void a_read_needs_no_ticket_and_waits_for_no_sync(void **state) {
+static void a_read_of_what_is_on_the_disk_waits_for_no_sync(void **state) {
     (void)state;
     begin(POOL_FSYNC_ALWAYS);
     EXPECT(store_set(&store, "k", "v", 0) == STATUS_OK);
-    await_ticket(pool_take_ticket(store.pool, &store.thread));
+    await_ticket(take_ticket());
     disk_shut(true);
     write_once(0);
     disk_await_begin(disk_begun());
     expect_there(&store, "k", "v");
-    EXPECT(pool_take_ticket(store.pool, &store.thread) == 0);
+    EXPECT(take_ticket() == 0);
+}
+
+/* What a client is told while another's write is on its way to the disk. */
+
+static void ask_all_that_rest_on(const char *there, const char *gone, bool waits) {
+    struct item item;
+    struct pool_fetched fetched;
+    uint64_t number;
+    struct store_thread *thread = &clients[1];
+    struct bytes present = bytes_from_string(there);
+    struct bytes missing = bytes_from_string(gone);
+    const struct pool_store add = {.mode = POOL_ADD, .value = bytes_from_string("1")};
+    const struct pool_store cas = {
+        .value = bytes_from_string("1"), .compare_cas = true, .cas = 99999};
+    const struct pool_store replace = {.mode = POOL_REPLACE, .value = bytes_from_string("1")};
+    const struct pool_fetch touch = {.touch = true};
+    const struct pool_arithmetic add_one = {.delta = 1};
+    for (int question = 0; question < 10; question++) {
+        store_thread_refresh(thread);
+        switch (question) {
+        case 0:
+            EXPECT(pool_get(store.pool, thread, present, &item) == STATUS_OK);
+            break;
+        case 1:
+            EXPECT(pool_get(store.pool, thread, missing, &item) == STATUS_NOT_FOUND);
+            break;
+        case 2:
+            EXPECT(pool_delete(store.pool, thread, missing, NULL) == STATUS_NOT_FOUND);
+            break;
+        case 3:
+            EXPECT(pool_store(store.pool, thread, present, &add, NULL) == STATUS_NOT_STORED);
+            break;
+        case 4:
+            EXPECT(pool_store(store.pool, thread, present, &cas, NULL) == STATUS_EXISTS);
+            break;
+        case 5:
+            EXPECT(pool_store(store.pool, thread, missing, &cas, NULL) == STATUS_NOT_FOUND);
+            break;
+        case 6:
+            EXPECT(pool_store(store.pool, thread, missing, &replace, NULL) == STATUS_NOT_STORED);
+            break;
+        case 7:
+            EXPECT(pool_fetch(store.pool, thread, missing, &touch, &fetched) == STATUS_NOT_FOUND);
+            break;
+        case 8:
+            EXPECT(pool_arithmetic(store.pool, thread, missing, &add_one, &number, NULL) ==
+                   STATUS_NOT_FOUND);
+            break;
+        case 9:
+            EXPECT(pool_arithmetic(store.pool, thread, present, &add_one, &number, NULL) ==
+                   STATUS_NON_NUMERIC);
+            break;
+        }
+        uint64_t ticket = pool_take_ticket(store.pool, thread);
+        store_thread_leave(thread);
+        EXPECT(waits == (ticket != 0 && pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND));
+    }
+}
+
+static void a_reply_waits_if_it_rests_on_what_is_not_on_the_disk(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_ALWAYS);
+    EXPECT(store_set(&store, "old", "v", 0) == STATUS_OK);
+    EXPECT(store_set(&store, "gone", "v", 0) == STATUS_OK);
+    await_ticket(take_ticket());
+    ask_all_that_rest_on("old", "never", false);
+    disk_shut(true);
+    EXPECT(store_set(&store, "new", "v", 0) == STATUS_OK);
+    EXPECT(store_delete(&store, "gone") == STATUS_OK);
+    ask_all_that_rest_on("new", "gone", true); /* nobody has asked for a sync yet */
+    disk_await_begin(1);
+    ask_all_that_rest_on("new", "gone", true); /* it is under way */
+    expect_there(&store, "old", "v");
+    take_ticket(); /* of the writes */
+    expect_there(&store, "old", "v");
+    EXPECT(take_ticket() == 0); /* that was there before */
+    disk_shut(false);
+    await_ticket(atomic_load(&store.pool->sync.wanted));
+    ask_all_that_rest_on("new", "gone", false);
 }
 
 /* Clients that write again as soon as they may: all in each sync, not half of them in turn. */
@@ -265,7 +350,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_write_waits_for_a_sync_that_began_after_it),
         TEST(one_sync_serves_all_that_wait_for_it),
-        TEST(a_read_needs_no_ticket_and_waits_for_no_sync),
+        TEST(a_read_of_what_is_on_the_disk_waits_for_no_sync),
+        TEST(a_reply_waits_if_it_rests_on_what_is_not_on_the_disk),
         TEST(those_whom_a_sync_releases_share_the_next),
         TEST(with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake),
         TEST(with_everysec_no_more_than_two_seconds_are_at_stake),
