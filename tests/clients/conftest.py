@@ -1,8 +1,18 @@
 """What each client is run on: memcached, and both pools of stayd."""
 
+import pylibmc
 import pytest
 
 from support.servers import Memcached, Stayd
+
+# Debian 13's pylibmc, on libmemcached 1.1, aborts when it reads an empty value, whoever serves it.
+EMPTY_VALUES = [b""] if pylibmc.libmemcached_version < "1.1" else []
+
+
+@pytest.fixture
+def empty_values():
+    """The empty value, where pylibmc can read it."""
+    return EMPTY_VALUES
 
 
 @pytest.fixture(scope="module")

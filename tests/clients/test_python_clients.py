@@ -66,9 +66,9 @@ def test_pymemcache_stays_in_step_without_replies(address):
     assert client.flush_all() and client.get("k") is None
 
 
-def test_pylibmc_over_text(address):
+def test_pylibmc_over_text(address, empty_values):
     client = pylibmc.Client([address], binary=False, behaviors={"cas": True, "tcp_nodelay": True})
-    for value in (b"bytes", "text", 5, 2**70, True, [1, {"a": None}], b"", LARGE):
+    for value in (b"bytes", "text", 5, 2**70, True, [1, {"a": None}], LARGE, *empty_values):
         assert client.set("k", value) and client.get("k") == value
     assert client.set("small", {"much": "the same " * 5000}, min_compress_len=100)
     assert client.get("small") == {"much": "the same " * 5000}
