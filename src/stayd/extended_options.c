@@ -118,6 +118,12 @@ static bool refuse_cookie(struct options *options, const char *spelled, char *va
     return option_fail(spelled, NULL, "is of FreeBSD, and stayd runs on Linux; leave it out");
 }
 
+static bool refuse_proxy(struct options *options, const char *spelled, char *value) {
+    (void)options;
+    (void)value;
+    return option_fail(spelled, NULL, "is of memcached's proxy, and stayd is none; leave it out");
+}
+
 static const struct setting_row rows[] = {
     {"idle_timeout", VALUE_NEEDED, take_idle_timeout, NULL},
     {"maxconns_fast", VALUE_OPTIONAL, NULL, "clients beyond -c are told so and closed in any case"},
@@ -174,6 +180,8 @@ static const struct setting_row rows[] = {
 
     {"tail_repair_time", VALUE_NEEDED, refuse_repair, NULL},
     {"sock_cookie_id", VALUE_NEEDED, refuse_cookie, NULL},
+    {"proxy_config", VALUE_NEEDED, refuse_proxy, NULL},
+    {"proxy_arg", VALUE_NEEDED, refuse_proxy, NULL},
     {"ext_path", VALUE_NEEDED, refuse_external_storage, NULL},
     {"ext_page_size", VALUE_NEEDED, refuse_external_storage, NULL},
     {"ext_wbuf_size", VALUE_NEEDED, refuse_external_storage, NULL},
@@ -205,7 +213,7 @@ static bool setting_take(struct options *options, const char *spelled, const cha
     snprintf(setting, sizeof setting, "%s %.64s", spelled, name);
     const struct setting_row *row = setting_find(name);
     if (row == NULL) {
-        return option_fail(setting, NULL, "memcached 1.6.18 has no such setting");
+        return option_fail(setting, NULL, "memcached 1.6 has no such setting");
     }
     if (row->value == VALUE_NEEDED && (value == NULL || *value == '\0')) {
         return option_fail(setting, NULL, "needs a value: %s %s=VALUE", spelled, name);

@@ -196,6 +196,7 @@ static void an_extended_setting_is_checked(void **state) {
         "-o hashpower=",
         "-o track_sizes=1",
         "-o ext_path=/f:1m",
+        "-o proxy_config=/f.lua",
         "-o no_maxconns_fast",
         "-o",
         "-o tail_repair_time=20",
