@@ -13,6 +13,7 @@ enum {
     JANITOR_TICK_MS = 100,
     JANITOR_SWEEP_NS = 4000000,  /* of each tick, while there is no hurry, */
     JANITOR_HURRY_NS = 20000000, /* and while segments are few */
+    JANITOR_LOOK = 8192, /* segments that a pass looks at, in turn, while there is no hurry */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
     JANITOR_MARKER_SHARE = 32, /* of the pool in tombstones is too much */
@@ -32,12 +33,13 @@ static const unsigned janitor_gains[] = {
     [JANITOR_AHEAD] = 25, [JANITOR_FOR_NEW] = 5, [JANITOR_FOR_KEPT] = 0};
 
 /* Frees what needs no moving: segments that have fallen due as a whole, and those without a live
- * record. */
-static unsigned janitor_free_dead(struct pool *pool, uint32_t now_s) {
+ * record; of `looks` segments, in turn. */
+static unsigned janitor_free_dead(struct pool *pool, uint32_t looks, uint32_t now_s) {
+    struct janitor *janitor = &pool->janitor;
     uint32_t chosen[COMPACTION_BATCH];
     unsigned count = 0;
-    for (uint32_t segment = 0; segment < pool->view.segment_count && count < COMPACTION_BATCH;
-         segment++) {
+    for (uint32_t look = 0; look < looks && count < COMPACTION_BATCH; look++) {
+        uint32_t segment = janitor->looked++ % pool->view.segment_count;
         struct layout_segment *info = &pool->view.segments[segment];
         uint32_t state = atomic_load(&info->state);
         bool due = atomic_load(&info->last_expiry_s) <= now_s;
@@ -64,20 +66,6 @@ static unsigned janitor_free_dead(struct pool *pool, uint32_t now_s) {
     return compaction_free(pool, chosen, emptied) ? emptied : 0;
 }
 
-/* The next segment after the one swept last that has something to sweep; SEGMENT_NONE. */
-static int64_t janitor_next_to_sweep(struct pool *pool, uint32_t now_s) {
-    uint32_t count = pool->view.segment_count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t segment = (pool->janitor.swept + 1 + i) % count;
-        struct layout_segment *info = &pool->view.segments[segment];
-        if (atomic_load(&info->state) != LAYOUT_SEGMENT_FREE &&
-            atomic_load(&info->first_expiry_s) <= now_s) {
-            return segment;
-        }
-    }
-    return SEGMENT_NONE;
-}
-
 /* A flush has been performed since the last pass: every segment that is in use is worth a sweep. */
 static void janitor_begin_flush(struct pool *pool) {
     uint64_t flushed = pool_flush_sequence(pool);
@@ -85,6 +73,7 @@ static void janitor_begin_flush(struct pool *pool) {
         return;
     }
     pool->janitor.flush_begun = flushed;
+    pool->janitor.clean = 0;
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         atomic_store(&pool->view.segments[segment].first_expiry_s, 0);
     }
@@ -104,21 +93,29 @@ static void janitor_end_flush(struct pool *pool) {
     pthread_mutex_unlock(&pool->flush_lock);
 }
 
-/* Removes expired and flushed items from segments that others keep alive, in turn, for so long.
- * Returns whether that was all of them. */
-static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t now_s) {
+/* Removes expired and flushed items from segments that others keep alive: looks at `looks`
+ * segments, in turn, and sweeps for so long. Returns whether no segment has anything left to sweep.
+ */
+static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, uint32_t now_s) {
+    struct janitor *janitor = &pool->janitor;
     uint64_t began_ns = clock_monotonic_ns();
-    for (uint32_t done = 0; done < pool->view.segment_count; done++) {
-        int64_t segment = janitor_next_to_sweep(pool, now_s);
-        if (segment == SEGMENT_NONE) {
-            break;
-        }
-        if (clock_monotonic_ns() - began_ns > most_ns) {
+    for (uint32_t look = 0; janitor->clean < pool->view.segment_count; look++) {
+        uint32_t segment = (janitor->swept + 1) % pool->view.segment_count;
+        struct layout_segment *info = &pool->view.segments[segment];
+        bool due = atomic_load(&info->state) != LAYOUT_SEGMENT_FREE &&
+                   atomic_load(&info->first_expiry_s) <= now_s;
+        if (look >= looks || (due && clock_monotonic_ns() - began_ns > most_ns)) {
             return false;
         }
-        compaction_sweep(pool, (uint32_t)segment, now_s);
-        pool->janitor.swept = (uint32_t)segment;
+        if (due) {
+            compaction_sweep(pool, segment, now_s);
+            janitor->clean = 0;
+        } else {
+            janitor->clean++;
+        }
+        janitor->swept = segment;
     }
+    janitor->clean = 0;
     janitor_end_flush(pool);
     return true;
 }
@@ -311,7 +308,10 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     pool_flush_due(pool, now_s);
     memory_limit_follow(pool, segments_low_water(&pool->segments));
     janitor_begin_flush(pool);
-    unsigned freed = janitor_free_dead(pool, now_s);
+    bool hurry = segments_are_few(&pool->segments) || memory_limit_exceeded(pool);
+    uint32_t looks = pool->view.segment_count;
+    looks = looks < JANITOR_LOOK || hurry ? looks : JANITOR_LOOK;
+    unsigned freed = janitor_free_dead(pool, looks, now_s);
     bool more = freed == COMPACTION_BATCH;
     bool too_large = memory_limit_exceeded(pool);
     bool tried = !more && (segments_are_few(&pool->segments) || too_large);
@@ -326,7 +326,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
                                  now_s);
     }
     if (!more) {
-        swept = janitor_sweep(pool, tried ? JANITOR_HURRY_NS : JANITOR_SWEEP_NS, now_s);
+        swept = janitor_sweep(pool, tried ? JANITOR_HURRY_NS : JANITOR_SWEEP_NS, 2 * looks, now_s);
     }
     janitor_note_limit(pool, too_large, freed);
     janitor->balance +=

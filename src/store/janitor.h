@@ -36,9 +36,11 @@ struct janitor {
     uint64_t tired_gain;       /* bytes that could be gained when moving had gained nothing; or 0 */
     uint64_t flush_begun;      /* the flush that segments were marked to be swept for last, */
     uint64_t flush_ended;      /* and the last one that all of them have been swept for */
-    uint32_t swept;            /* the segment that was swept last */
-    unsigned usual_threshold;  /* of eviction, see eviction.c */
-    bool pairs_synced;         /* what lies in the segments of this batch is on the disk */
+    uint32_t looked;           /* segments that were looked at, to see whether they are dead */
+    uint32_t swept;           /* the segment that was looked at last, to see whether to sweep it, */
+    uint32_t clean;           /* and how many in a row had nothing to sweep */
+    unsigned usual_threshold; /* of eviction, see eviction.c */
+    bool pairs_synced;        /* what lies in the segments of this batch is on the disk */
 };
 
 /* Starts the thread. False if the system refuses. */

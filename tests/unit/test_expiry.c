@@ -189,6 +189,33 @@ static void an_old_item_that_expires_makes_way_for_a_new_one_at_once(void **stat
     cmocka_unit_test_setup_teardown(test, setup_volatile, teardown),                               \
         cmocka_unit_test_setup_teardown(test, setup_persistent, teardown)
 
+/* A pass of the janitor looks at a part of a pool as large as this. */
+static void a_pool_of_many_segments_is_looked_at_in_turn(void **state) {
+    (void)state;
+    enum { ITEMS = 1000, SIZE = 500, PASSES = 20 };
+    store_close(&store);
+    store.options.memory_bytes = UINT64_C(64) << 30; /* none of which is taken before it is used */
+    store_open(&store);
+    uint32_t segments = store.pool->view.segment_count;
+    store_run_janitor(&store, 1);
+    uint32_t looked = store.pool->janitor.looked;
+    store_run_janitor(&store, 1);
+    assert_true(store.pool->janitor.looked - looked < segments / 4);
+    for (unsigned number = 0; number < ITEMS; number++) {
+        store_set_number(&store, number, 0, SIZE, CLOCK_START_S + 100 + number % 2 * 86400);
+    }
+    clock_advance_s(100);
+    store_run_janitor(&store, PASSES);
+    struct pool_stats stats;
+    store_stats(&store, &stats);
+    assert_int_equal(stats.items, ITEMS / 2);
+    clock_advance_s(86400);
+    store_run_janitor(&store, PASSES);
+    store_stats(&store, &stats);
+    assert_int_equal(stats.items, 0);
+    assert_int_equal(stats.segments_free, stats.segments);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         BOTH(an_item_is_there_to_its_last_second_and_not_one_more),
@@ -200,6 +227,8 @@ int main(void) {
         BOTH(a_touched_item_lives_to_its_new_expiry_though_its_segment_falls_due),
         BOTH(a_miss_for_expiry_is_counted_as_one),
         BOTH(an_old_item_that_expires_makes_way_for_a_new_one_at_once),
+        cmocka_unit_test_setup_teardown(a_pool_of_many_segments_is_looked_at_in_turn,
+                                        setup_volatile, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
