@@ -15,6 +15,7 @@
 
 enum {
     CONFIG_POOLS_MAX = 32,
+    CONFIG_KEYS_MAX = 16,    /* in one section */
     CONFIG_LISTENS_MAX = 16, /* of one pool */
     CONFIG_THREADS_MAX = 64,
     CONFIG_CONNECTIONS_MAX = 1000000,

@@ -5,10 +5,7 @@
 
 #include "stayd/config.h"
 
-enum {
-    CONFIG_KEYS_MAX = 16,        /* of one section */
-    CONFIG_VALUE_BYTES = 1 << 12 /* a path, or CONFIG_LISTENS_MAX addresses */
-};
+enum { CONFIG_VALUE_BYTES = 1 << 12 /* a path, or CONFIG_LISTENS_MAX addresses */ };
 
 struct config_value {
     const char *key;
