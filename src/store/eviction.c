@@ -90,6 +90,13 @@ static unsigned eviction_decide(struct pool *pool, unsigned count,
     return threshold < 1 ? 1 : threshold;
 }
 
+/* Frees what has been emptied; returns how many segments that were. */
+static unsigned eviction_free(struct pool *pool, const uint32_t *segments, unsigned *emptied) {
+    unsigned count = *emptied;
+    *emptied = 0;
+    return compaction_free(pool, segments, count) ? count : 0;
+}
+
 unsigned eviction_run(struct pool *pool, uint32_t now_s) {
     uint32_t chosen[EVICTION_MERGE];
     unsigned count = eviction_choose(pool, chosen);
@@ -102,15 +109,27 @@ unsigned eviction_run(struct pool *pool, uint32_t now_s) {
         eviction_count(pool, chosen[i], now_s, bytes);
     }
     unsigned threshold = eviction_decide(pool, count, bytes);
+    /* Where freeing takes two syncs, segments share them, as far as there is room without. Else one
+     * by one: what is free already takes what the next one keeps. */
+    unsigned share = pool->header != NULL ? EVICTION_MERGE : 1;
     unsigned freed = 0;
-    for (unsigned i = 0; i < count; i++) {
+    unsigned emptied = 0; /* and not freed; at the front of `chosen` */
+    for (unsigned i = 0; i < count && !atomic_load(&pool->read_only); i++) {
         bool empty = compaction_empty(pool, chosen[i], threshold, now_s);
+        if (!empty && emptied > 0) {
+            freed += eviction_free(pool, chosen, &emptied);
+            empty = compaction_empty(pool, chosen[i], threshold, now_s);
+        }
         if (!empty && !atomic_load(&pool->read_only)) {
             /* No room even for those: forget them too. */
             empty = compaction_empty(pool, chosen[i], COMPACTION_SCORE_MAX + 1, now_s);
         }
-        /* One by one: what is free already takes what the next one keeps. */
-        freed += empty && compaction_free(pool, &chosen[i], 1);
+        if (empty) {
+            chosen[emptied++] = chosen[i];
+        }
+        if (emptied == share) {
+            freed += eviction_free(pool, chosen, &emptied);
+        }
     }
-    return freed;
+    return freed + eviction_free(pool, chosen, &emptied);
 }

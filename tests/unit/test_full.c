@@ -48,6 +48,12 @@ static int setup_small_cache(void **state) {
     return 0;
 }
 
+static int setup_persistent_cache(void **state) {
+    (void)state;
+    begin(64, true, true);
+    return 0;
+}
+
 static int setup_small_persistent_cache(void **state) {
     (void)state;
     begin(8, true, true);
@@ -531,6 +537,20 @@ static void threads_can_update_a_full_pool_all_at_once(void **state) {
 
 /* ---- evict = yes ---- */
 
+static void evicted_segments_share_their_syncs(void **state) {
+    (void)state;
+    enum { ITEMS = 30000, SIZE = 500 }; /* several times what fits */
+    unsigned syncs = fault_syncs();
+    for (unsigned number = 0; number < ITEMS; number++) {
+        EXPECT(store_set_number(&store, number, 0, SIZE, 0) == STATUS_OK);
+    }
+    store_run_janitor(&store, 1);
+    uint64_t freed = stats_now().counters[POOL_SEGMENTS_COMPACTED];
+    assert_true(freed > 100);
+    assert_true(fault_syncs() - syncs < freed); /* alone, each takes two */
+    EXPECT(store_has_number(&store, ITEMS - 1, 0, SIZE));
+}
+
 static uint32_t any_expiry(uint64_t *random) {
     static const uint32_t ttls_s[] = {10, 1000, 10000, 50000, 300000, 2000000, 9000000};
     unsigned class = random_below(random, 8);
@@ -671,6 +691,8 @@ int main(void) {
         CACHES(a_cache_keeps_what_is_read_often),
         CACHES(a_cache_keeps_what_is_touched_often),
         CACHES(an_idle_cache_keeps_what_it_has),
+        cmocka_unit_test_setup_teardown(evicted_segments_share_their_syncs, setup_persistent_cache,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
