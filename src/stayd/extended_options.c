@@ -1,14 +1,16 @@
-#include "stayd/option_table.h"
+#include "stayd/extended_options.h"
+
+#include "stayd/options.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A setting behind -o: what takes it, or why it changes nothing. */
+/* A setting of -o, with its taker, or with the reason why it has no effect. */
 struct setting_row {
     const char *name;
     enum setting_value { VALUE_NONE, VALUE_OPTIONAL, VALUE_NEEDED } value;
     option_taker *take;
-    const char *reason; /* without take */
+    const char *reason; /* if `take` is NULL */
 };
 
 static const char no_slabs[] = "memory is not cut into slabs, and nothing has to be moved between "
@@ -206,7 +208,7 @@ static const struct setting_row *setting_find(const char *name) {
     return NULL;
 }
 
-/* One setting; `value` is NULL where there is no '='. */
+/* Takes one setting; `value` is NULL if the setting has no '='. */
 static bool setting_take(struct options *options, const char *spelled, const char *name,
                          char *value) {
     char setting[96];
@@ -228,7 +230,7 @@ static bool setting_take(struct options *options, const char *spelled, const cha
     return true;
 }
 
-/* The text lives on: what a setting keeps of it points into it. */
+/* Settings may keep pointers into `text`, which lives as long as the process. */
 bool extended_options_take(struct options *options, const char *spelled, char *text) {
     char *rest = NULL;
     for (char *setting = strtok_r(text, ",", &rest); setting != NULL;

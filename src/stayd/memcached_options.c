@@ -1,9 +1,11 @@
+#include "stayd/memcached_options.h"
+
 #include "base/number.h"
-#include "stayd/option_table.h"
+#include "stayd/extended_options.h"
+#include "stayd/options.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     MEMCACHED_PORT = 11211,
@@ -226,7 +228,8 @@ void memcached_options_init(struct memcached_options *options) {
     };
 }
 
-/* Where the passwords of SASL are: memcached's build without libsasl's database reads this too. */
+/* Finds the file of users for SASL. A memcached that is built without libsasl's database also reads
+ * the path in MEMCACHED_SASL_PWDB. */
 static bool check_sasl(struct options *options) {
     struct memcached_options *memcached = &options->memcached;
     const char *path = getenv("MEMCACHED_SASL_PWDB");
@@ -278,8 +281,8 @@ bool memcached_options_check(struct options *options) {
     return check_sasl(options) && check_tls(options);
 }
 
-/* Memcached takes an address with and without port, IPv6 without brackets, and * for all of them.
- */
+/* Parses an address as memcached does: with or without a port, IPv6 with or without brackets, and *
+ * for all IPv4 addresses. */
 static bool configure_address(const struct memcached_options *options, const char *text,
                               struct address *address, char error[ADDRESS_ERROR_MAX]) {
     char every[ADDRESS_TEXT_MAX];
@@ -310,7 +313,7 @@ static struct config_listen *configure_listen(struct config_pool *pool, struct f
     return &pool->listens[pool->listen_count++];
 }
 
-/* One -l: addresses with commas between. */
+/* One -l: a list of addresses, separated by commas. */
 static void configure_listens(const struct memcached_options *options, const char *texts,
                               struct config_pool *pool, struct faults *faults) {
     static const char without_tls[] = "notls:";
@@ -369,7 +372,7 @@ void memcached_options_configure(const struct options *all, struct config *confi
     config->backlog = options->backlog > 0 ? options->backlog : config->backlog;
     struct config_pool *pool = config_add_pool(config, "cache");
     config->connection_idle_s = options->idle_timeout_s;
-    if (options->read_buffers_m > 0 || options->replies_m > 0) { /* here both are one */
+    if (options->read_buffers_m > 0 || options->replies_m > 0) { /* stayd has one limit for both */
         config->connection_memory_bytes = ((uint64_t)options->read_buffers_m + options->replies_m)
                                           << 20;
     }
