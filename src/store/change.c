@@ -25,20 +25,6 @@ struct change_attempt {
     uint64_t flushed; /* the flush that `old` was seen under */
 };
 
-void change_describe(const struct record *record, unsigned frequency, struct item *item) {
-    *item = (struct item){
-        .key = record->key,
-        .value = record->value,
-        .client_flags = record->client_flags,
-        .expiry_s = record->expiry_s,
-        .accessed_s = record->accessed_s,
-        .cas = record->cas != 0 ? record->cas : record->sequence,
-        .fetched = frequency > 0,
-        .stale = record->stale,
-        .token_sent = record->token_sent,
-    };
-}
-
 static bool change_expires_sooner(uint32_t expiry_s, uint32_t than_s) {
     return expiry_s != 0 && (than_s == 0 || expiry_s < than_s);
 }
@@ -171,7 +157,7 @@ static unsigned change_reads_before(const struct change_attempt *attempt) {
 /* Tells the caller of the item that is in `record` now. */
 static void change_report(const struct change_attempt *attempt, const struct record *record,
                           struct item *result) {
-    change_describe(record, change_reads_before(attempt), result);
+    item_describe(record, change_reads_before(attempt), result);
     if (attempt->old != NULL && attempt->change.keep_reads) {
         result->accessed_s = attempt->old->accessed_s;
     }
@@ -286,7 +272,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     }
     if (attempt->change.action == CHANGE_NOTHING) {
         if (result != NULL && attempt->old != NULL) {
-            change_describe(attempt->old, layout_slot_frequency(attempt->hit.slot_value), result);
+            item_describe(attempt->old, layout_slot_frequency(attempt->hit.slot_value), result);
         }
         return STATUS_OK;
     }

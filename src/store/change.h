@@ -35,9 +35,6 @@ typedef enum status (*change_planner)(void *request, const struct record *old, u
 enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,
                        change_planner planner, void *request, struct item *result);
 
-/* What a client sees of a record. */
-void change_describe(const struct record *record, unsigned frequency, struct item *item);
-
 enum {
     CHANGE_READS_SURE = 8,  /* reads that are all counted */
     CHANGE_READS_STEP = 16, /* of the others, one in so many */

@@ -1,7 +1,6 @@
 #include "store/compaction.h"
 
 #include "base/hash.h"
-#include "store/change.h"
 
 #include <stdlib.h>
 
@@ -129,7 +128,7 @@ static void compaction_count_evicted(struct pool *pool, const struct segment_cur
     if (notify != NULL) {
         struct pool_scanned evicted = {.record_bytes = (uint32_t)cursor->size,
                                        .ttl_class = pool_ttl_class(pool, cursor->location)};
-        change_describe(&cursor->record, fetched, &evicted.item);
+        item_describe(&cursor->record, fetched, &evicted.item);
         notify(pool->eviction_context, &evicted, now_s);
     }
     if (!fetched) {

@@ -48,7 +48,7 @@ struct expiry_clock {
 };
 
 /* `note`: the header of a persistent pool whose file was there before; NULL: the pool is new, there
- * is nothing yet that a wrong clock could take. `boot_id`: see mapping_boot_id. */
+ * is nothing yet that a wrong clock could take. `boot_id`: see index_file_boot_id. */
 void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t boot_id,
                        const struct layout_data_header *note);
 

@@ -1,8 +1,8 @@
 #include "store/inspect.h"
 
 #include "base/number.h"
+#include "store/index_file.h"
 #include "store/inspect_private.h"
-#include "store/resize.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +69,7 @@ static bool inspect_open_file(struct inspect *inspect, const char *path, char *e
         return inspect_explain(error, "%s has format version %u, this stayctl reads version %d",
                                path, header->version, LAYOUT_VERSION);
     }
-    if (header->header_crc != mapping_header_crc(header) || !mapping_geometry_valid(header)) {
+    if (header->header_crc != geometry_header_crc(header) || !geometry_is_valid(header)) {
         return inspect_explain(
             error, "%s is damaged: its header does not match its checksum, and stayd refuses it",
             path);
@@ -361,7 +361,7 @@ bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
 
 bool inspect_fits(const struct inspect *inspect, const struct pool_options *options,
                   uint32_t *segment_count, char error[POOL_ERROR_MAX]) {
-    return resize_plan(&inspect->header, options, segment_count, error);
+    return geometry_segment_count(&inspect->header, options, segment_count, error);
 }
 
 bool inspect_discard_index(const struct pool_options *options, char error[POOL_ERROR_MAX]) {
@@ -375,7 +375,7 @@ bool inspect_discard_index(const struct pool_options *options, char error[POOL_E
         return true;
     }
     if (file >= 0) {
-        mapping_supersede_index(file);
+        index_file_supersede(file);
         close(file);
     }
     return unlink(path) == 0 || errno == ENOENT ||

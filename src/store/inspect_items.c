@@ -24,13 +24,13 @@ static bool inspect_map(struct inspect *inspect, char *error) {
     pool->header = base;
 
     struct layout_index_header planned;
-    pool_plan_index(&inspect->header, &planned);
+    geometry_plan_index(&inspect->header, &planned);
     if (mapping_create_memory(&pool->index_mapping, "the index", index_size(&planned), error) !=
         STATUS_OK) {
         return false;
     }
     memcpy(pool->index_mapping.base, &planned, sizeof planned);
-    pool_set_view(pool);
+    geometry_set_view(&pool->view, pool->data_mapping.base, pool->index_mapping.base);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "store/compaction.h"
 #include "store/eviction.h"
+#include "store/header_notes.h"
 #include "store/memory_limit.h"
 
 #include <assert.h>
@@ -336,7 +337,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
         janitor->moved_bytes = 0;
         janitor->tired_gain = 0;
     }
-    pool_note_header(pool);
+    header_notes_update(pool);
     index_look_for_room(&pool->index, &pool->options);
     if (more) {
         atomic_store(&pool->room.wanted, true);

@@ -101,7 +101,7 @@ static enum status get_item(struct pool *pool, struct store_thread *thread, stru
         pool_note_missing(pool, thread);
         return STATUS_NOT_FOUND;
     }
-    change_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
+    item_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
     if (!unnoticed) {
         note_access(pool, thread, &hit);
         note_read(pool, thread, &hit);
@@ -231,7 +231,7 @@ static bool fetch_unchanged(struct pool *pool, struct store_thread *thread, stru
     *status = visible ? STATUS_OK : STATUS_NOT_FOUND;
     if (visible) {
         struct pool_fetched *result = fetch->result;
-        change_describe(&hit->record, layout_slot_frequency(hit->slot_value), &result->item);
+        item_describe(&hit->record, layout_slot_frequency(hit->slot_value), &result->item);
         result->token_sent = hit->record.token_sent;
         result->expiry_before_s = hit->record.expiry_s;
         if (!request->unnoticed) {

@@ -3,8 +3,10 @@
 #define STAYD_STORE_POOL_PRIVATE_H
 
 #include "store/expiry_clock.h"
+#include "store/geometry.h"
 #include "store/hold.h"
 #include "store/index.h"
+#include "store/item.h"
 #include "store/janitor.h"
 #include "store/lookup.h"
 #include "store/mapping.h"
@@ -16,13 +18,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum {
-    POOL_SEGMENTS_MIN = 8,
-    /* The most that is written beside an item's key and value: a record with all options and its
-     * padding, and before it a tombstone with the key (change.h). */
-    POOL_RECORD_OVERHEAD = 2 * (sizeof(struct layout_record) + LAYOUT_ALIGN) + 16 + POOL_KEY_MAX,
-};
 
 /* Counters of one thread, so that no two write the same cache line. */
 struct pool_shard {
@@ -103,8 +98,7 @@ static inline uint32_t pool_ttl_class(const struct pool *pool, uint64_t location
 }
 
 static inline uint64_t pool_flush_sequence(const struct pool *pool) {
-    /* seq_cst, as the stores in flush.c: see change_take_sequence. */
-    return atomic_load(&pool->view.index->flush_sequence);
+    return item_flush_sequence(&pool->view);
 }
 
 /* What must stay: the records that clients may see, tombstones and flushes, and what their sizes
@@ -118,31 +112,18 @@ static inline uint64_t pool_needed_bytes(const struct pool *pool) {
     return flushed <= 0 ? counted : counted > (uint64_t)flushed ? counted - (uint64_t)flushed : 0;
 }
 
-/* Whether an item has reached its expiry, or one of the pool's limits, whichever comes first. */
 static inline bool pool_expired(const struct pool *pool, const struct record *record,
                                 uint32_t now_s) {
-    const struct pool_options *options = &pool->options;
-    return record_expired(record->expiry_s, now_s) ||
-           (options->idle_timeout_s != 0 &&
-            (uint64_t)record->accessed_s + options->idle_timeout_s <= now_s) ||
-           (options->max_lifetime_s != 0 && record->created_s != 0 &&
-            (uint64_t)record->created_s + options->max_lifetime_s <= now_s);
+    return item_expired(&pool->options, record, now_s);
 }
 
-/* When an item is worth a look whether it has expired; LAYOUT_NEVER. */
 static inline uint32_t pool_due_s(const struct pool *pool, const struct record *record) {
-    uint32_t due_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
-    if (pool->options.idle_timeout_s != 0) {
-        uint64_t idle_s = (uint64_t)record->accessed_s + pool->options.idle_timeout_s;
-        due_s = idle_s < due_s ? (uint32_t)idle_s : due_s;
-    }
-    return due_s;
+    return item_due_s(&pool->options, record);
 }
 
-/* Whether a client may see the record that a slot points to. */
 static inline bool pool_visible(const struct pool *pool, const struct record *record,
                                 uint32_t now_s) {
-    return record->sequence > pool_flush_sequence(pool) && !pool_expired(pool, record, now_s);
+    return item_visible(&pool->view, &pool->options, record, now_s);
 }
 
 /* Whether an item that no client may see at `now_s` is hidden by a clock that may yet be put right:
@@ -206,16 +187,6 @@ bool pool_sync(struct pool *pool);
 
 /* Performs the flush that has fallen due, if one has. Any thread, holding no lock. */
 void pool_flush_due(struct pool *pool, uint32_t now_s);
-
-/* Keeps in the header of a persistent pool what the next start wants to know. Where nothing has
- * changed nothing is written. Called by the janitor. */
-void pool_note_header(struct pool *pool);
-
-/* The header of an index for this data: its geometry and nothing else. */
-void pool_plan_index(const struct layout_data_header *data, struct layout_index_header *header);
-
-/* Fills pool->view in from both mappings. */
-void pool_set_view(struct pool *pool);
 
 /* Whether the start that opens the pool is to end. */
 static inline bool pool_is_stopping(const struct pool *pool) {

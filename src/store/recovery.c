@@ -404,7 +404,7 @@ static void recovery_restore_numbers(struct recovery *recovery) {
     struct pool *pool = recovery->pool;
     struct layout_index_header *index = pool->view.index;
     /* Higher than any that was given out, though the records that bore them may be gone
-     * (pool_begin_header). */
+     * (header_notes_begin). */
     uint64_t given_out = atomic_load(&pool->header->opened_sequence);
     if (given_out > LAYOUT_SEQUENCE_CREDIBLE) { /* no checksum covers it */
         log_warning(

@@ -1,6 +1,6 @@
 #include "store/scan.h"
 
-#include "store/change.h"
+#include "store/pool_private.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -71,7 +71,7 @@ static enum lookup_outcome scan_copy_chain(const struct lookup_view *view,
 
 static void scan_describe(const struct pool *pool, uint64_t slot, const struct layout_record *at,
                           const struct record *record, struct pool_scanned *scanned) {
-    change_describe(record, layout_slot_frequency(slot), &scanned->item);
+    item_describe(record, layout_slot_frequency(slot), &scanned->item);
     scanned->record_bytes = (uint32_t)record_stored_size(at);
     scanned->ttl_class = pool_ttl_class(pool, layout_slot_location(slot));
 }

@@ -28,12 +28,6 @@ unsigned segment_class(uint32_t ttl_s) {
     return class;
 }
 
-uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
-    const struct layout_segment_header *header =
-        (const void *)lookup_segment(segments->view, segment);
-    return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
-}
-
 /* What compaction may fill before it has freed anything. Never 0: with one free segment it can
  * empty any other, and then has one again. */
 static uint32_t segments_kept_from_removals(uint32_t count) {

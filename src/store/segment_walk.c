@@ -7,6 +7,12 @@ enum {
     WALK_SMALL = 256,    /* bytes whose CRC is made at once */
 };
 
+uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
+    const struct layout_segment_header *header =
+        (const void *)lookup_segment(segments->view, segment);
+    return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
+}
+
 void segment_mark_end(const struct segments *segments, uint32_t segment) {
     const struct lookup_view *view = segments->view;
     uint32_t fill = atomic_load(&view->segments[segment].fill);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/data_file.h"
 #include "store/io.h"
 #include "store/pool_private.h"
 
@@ -34,7 +35,7 @@ static bool sync_data(struct pool *pool) {
         char why[128];
         snprintf(why, sizeof why, "its file could not be written to the disk (%s)",
                  strerror(errno));
-        mapping_note_failed_sync(pool->data_mapping.file);
+        data_file_note_failed_sync(pool->data_mapping.file);
         pool_set_read_only(pool, why);
         return false;
     }

@@ -2,7 +2,7 @@
 
 #include "base/hash.h"
 #include "check.h"
-#include "store/mapping.h"
+#include "store/geometry.h"
 #include "store/record.h"
 #include "store/segment.h"
 
@@ -226,7 +226,7 @@ static void image_fix(struct image *image, unsigned fixes) {
     if ((fixes & IMAGE_FIX_HEADER) != 0) {
         data->magic = LAYOUT_DATA_MAGIC;
         data->version = LAYOUT_VERSION;
-        data->header_crc = mapping_header_crc(data);
+        data->header_crc = geometry_header_crc(data);
     }
     for (size_t at = LAYOUT_PAGE; (fixes & IMAGE_FIX_SEGMENTS) != 0 && at < image->size;
          at += IMAGE_SEGMENT) {

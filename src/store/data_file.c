@@ -1,0 +1,285 @@
+#include "store/data_file.h"
+
+#include "base/log.h"
+#include "store/geometry.h"
+#include "store/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void data_file_note_failed_sync(int file) {
+    const uint32_t failed = 1;
+    int ignored = store_io_write_all(file, &failed, sizeof failed,
+                                     offsetof(struct layout_data_header, sync_failed));
+    (void)ignored; /* the disk is what it is; whoever asked for the sync is told */
+}
+
+bool data_file_write_again(const struct mapping *mapping) {
+    struct layout_data_header *header = (void *)mapping->base;
+    if (header->sync_failed == 0) {
+        return true;
+    }
+    log_warning("%s: an earlier sync of its file failed; all of it is written again", header->name);
+    if (store_io_write_all(mapping->file, mapping->base, mapping->size_bytes, 0) != 0) {
+        return false;
+    }
+    header->sync_failed = 0;
+    return true;
+}
+
+uint64_t data_file_bytes(const struct layout_data_header *header, uint32_t count) {
+    return LAYOUT_PAGE + (uint64_t)header->segment_bytes * count;
+}
+
+bool data_file_write_header(int file, struct layout_data_header *header, uint32_t count) {
+    struct layout_data_header resized = *header;
+    resized.segment_count = count;
+    resized.header_crc = geometry_header_crc(&resized);
+    return store_io_write_all(file, &resized, offsetof(struct layout_data_header, stop_id), 0) == 0;
+}
+
+/* Makes an open, locked, not yet mapped file hold `count` segments, more than it has; updates
+ * `header` to what is then on the disk. Out of space: the file is as it was. */
+static bool data_file_grow(int file, struct layout_data_header *header, uint32_t count,
+                           char error[POOL_ERROR_MAX]) {
+    uint64_t before = data_file_bytes(header, header->segment_count);
+    uint64_t after = data_file_bytes(header, count);
+    int failed = store_io_allocate(file, (off_t)before, (off_t)(after - before));
+    if (failed != 0) {
+        int ignored = store_io->truncate(file, (off_t)before); /* a longer file is sound as well */
+        (void)ignored;
+        snprintf(error, POOL_ERROR_MAX,
+                 "cannot let pool %s grow from %llu to %llu bytes: %s. Free space on that file "
+                 "system, or set its memory to what it was",
+                 header->name, (unsigned long long)before, (unsigned long long)after,
+                 strerror(failed));
+        return false;
+    }
+    /* The new room must be there before the header counts it. */
+    if (store_io_sync(file) != 0 || !data_file_write_header(file, header, count) ||
+        store_io_sync(file) != 0) {
+        snprintf(error, POOL_ERROR_MAX, "cannot write the header of pool %s: %m", header->name);
+        data_file_note_failed_sync(file);
+        return false;
+    }
+    header->segment_count = count;
+    log_info("pool %s: grown to %u segments of %u bytes", header->name, count,
+             header->segment_bytes);
+    return true;
+}
+
+/* Whether a file's header is one that this program wrote, and means the pool that is wanted. */
+static enum status data_file_check(struct mapping *mapping, const char *path,
+                                   const struct layout_data_header *found, uint64_t file_bytes,
+                                   char *error) {
+    if (found->magic != LAYOUT_DATA_MAGIC) {
+        mapping_explain(
+            error,
+            "%s is not a stayd pool file; it is left as it is. Move it away, or give the pool "
+            "another name",
+            path);
+        return mapping_refuse(mapping);
+    }
+    if (found->version != LAYOUT_VERSION) {
+        mapping_explain(
+            error,
+            "%s has format version %u, this stayd reads version %d; it is left as it is. Run "
+            "the stayd that wrote it, or move the file away to begin an empty pool",
+            path, found->version, LAYOUT_VERSION);
+        return mapping_refuse(mapping);
+    }
+    if (found->header_crc != geometry_header_crc(found) || !geometry_is_valid(found)) {
+        mapping_explain(
+            error,
+            "%s is damaged: its header does not match its checksum; it is left as it is. "
+            "Restore a copy, or move the file away to begin an empty pool",
+            path);
+        return mapping_refuse(mapping);
+    }
+    uint64_t header_bytes =
+        LAYOUT_PAGE + (uint64_t)found->segment_count * (uint64_t)found->segment_bytes;
+    if (file_bytes < header_bytes) {
+        mapping_explain(
+            error,
+            "%s is damaged: it is %llu bytes long, its header says %llu; it is left as it is. "
+            "Restore a copy, or move the file away to begin an empty pool",
+            path, (unsigned long long)file_bytes, (unsigned long long)header_bytes);
+        return mapping_refuse(mapping);
+    }
+    return STATUS_OK;
+}
+
+/* NOT_FOUND: another file has the path by now. */
+static enum status data_file_open_existing(struct mapping *mapping, const char *path,
+                                           const struct pool_options *options, char *error) {
+    if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) {
+            mapping_explain(
+                error,
+                "%s is in use by another stayd. Stop that one, or give this one another "
+                "data_dir",
+                path);
+            return mapping_refuse(mapping);
+        }
+        return mapping_fail(mapping, error, "lock", path);
+    }
+    struct stat status;
+    if (fstat(mapping->file, &status) != 0) {
+        return mapping_fail(mapping, error, "examine", path);
+    }
+    if (!S_ISREG(status.st_mode)) {
+        mapping_explain(error, "%s is not a regular file; it is left as it is", path);
+        return mapping_refuse(mapping);
+    }
+    struct stat named;
+    if (stat(path, &named) != 0 || named.st_dev != status.st_dev || named.st_ino != status.st_ino) {
+        /* `stayctl restore` has put another file there between the open and the lock. */
+        mapping_finish(mapping);
+        return STATUS_NOT_FOUND;
+    }
+    struct layout_data_header found = {0};
+    ssize_t length = pread(mapping->file, &found, sizeof found, 0);
+    if (length < 0) {
+        return mapping_fail(mapping, error, "read", path);
+    }
+    if (length < (ssize_t)sizeof found) {
+        found.magic = 0; /* too short to be one: says so */
+    }
+    enum status checked = data_file_check(mapping, path, &found, (uint64_t)status.st_size, error);
+    if (checked != STATUS_OK) {
+        return checked;
+    }
+    uint32_t count;
+    if (!geometry_segment_count(&found, options, &count, error) ||
+        (count > found.segment_count && !data_file_grow(mapping->file, &found, count, error))) {
+        return mapping_refuse(mapping);
+    }
+    if (!mapping_map(mapping, LAYOUT_PAGE + (uint64_t)found.segment_count * found.segment_bytes)) {
+        return mapping_fail(mapping, error, "map", path);
+    }
+    mapping_advise(mapping);
+    return STATUS_OK;
+}
+
+/* Syncs the folder that a file is in, so that its name lasts. */
+static bool data_file_sync_folder(const char *folder) {
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) {
+        return false;
+    }
+    bool synced = fsync(file) == 0;
+    close(file);
+    return synced;
+}
+
+/* Whether the open file is still what the path leads to. */
+static bool data_file_is_in_place(int file, const char *path) {
+    struct stat opened;
+    struct stat named;
+    return fstat(file, &opened) == 0 && lstat(path, &named) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev;
+}
+
+/* Makes a new file under its temporary name, and locks it. What has that name already is a rest
+ * that a crash left: it goes, and nothing is written to it, because it may have other names, other
+ * readers or another mode. Returns -1 with errno; EWOULDBLOCK: another daemon is making it. */
+static int data_file_create_temporary(const char *temporary) {
+    for (;;) {
+        int file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        bool created = file >= 0;
+        if (!created && errno == EEXIST) {
+            file = open(temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        }
+        bool locked = file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0;
+        bool in_place = locked && data_file_is_in_place(file, temporary);
+        if (created && in_place && fchmod(file, 0600) == 0) {
+            return file;
+        }
+        bool removed = in_place && !created && unlink(temporary) == 0;
+        int error_number = errno;
+        if (file >= 0) {
+            close(file);
+        }
+        /* Locked and not in place: another daemon has just removed it. */
+        bool again = removed || (locked && !in_place) || (file < 0 && error_number == ENOENT);
+        if (!again) {
+            errno = error_number;
+            return -1;
+        }
+    }
+}
+
+/* Makes the file under a temporary name and links it to its own only when it is whole. */
+static enum status data_file_create(struct mapping *mapping, const char *path,
+                                    const struct pool_options *options,
+                                    const struct layout_data_header *wanted, char *error) {
+    char temporary[PATH_MAX];
+    snprintf(temporary, sizeof temporary, "%s/%s.pool.new", options->data_dir, options->name);
+    mapping->file = data_file_create_temporary(temporary);
+    if (mapping->file < 0 && errno == EWOULDBLOCK) {
+        mapping_explain(error, "%s is being made by another stayd", path);
+        return mapping_refuse(mapping);
+    }
+    if (mapping->file < 0) {
+        return mapping_fail(mapping, error, "create", temporary);
+    }
+    uint64_t size = LAYOUT_PAGE + (uint64_t)wanted->segment_count * (uint64_t)wanted->segment_bytes;
+    int failed = store_io_allocate(mapping->file, 0, (off_t)size);
+    if (failed != 0) {
+        bool is_full = failed == ENOSPC || failed == EDQUOT;
+        mapping_explain(error, "cannot reserve %llu bytes for %s: %s%s", (unsigned long long)size,
+                        path, strerror(failed),
+                        is_full ? ". Free space on that file system, or lower the pool's memory"
+                                : mapping_advice(failed));
+        unlink(temporary);
+        mapping_finish(mapping);
+        return STATUS_IO;
+    }
+    if (store_io_write_all(mapping->file, wanted, sizeof *wanted, 0) != 0 ||
+        store_io_sync(mapping->file) != 0 || link(temporary, path) != 0) {
+        enum status status = mapping_fail(mapping, error, "write", path);
+        unlink(temporary);
+        return status;
+    }
+    unlink(temporary);
+    if (!data_file_sync_folder(options->data_dir) || !mapping_map(mapping, size)) {
+        return mapping_fail(mapping, error, "map", path);
+    }
+    mapping_advise(mapping);
+    return STATUS_OK;
+}
+
+enum status data_file_open(struct mapping *mapping, const struct pool_options *options,
+                           const struct layout_data_header *wanted, bool *created,
+                           char error[POOL_ERROR_MAX]) {
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s.pool", options->data_dir, options->name) >=
+        (int)sizeof path - 4) {
+        mapping_explain(error, "data_dir is too long a path");
+        return STATUS_INVALID;
+    }
+    *created = false;
+    enum status status = STATUS_NOT_FOUND;
+    while (status == STATUS_NOT_FOUND) {
+        *mapping = MAPPING_NONE;
+        mapping->file = open(path, O_RDWR | O_CLOEXEC);
+        if (mapping->file < 0) {
+            break;
+        }
+        status = data_file_open_existing(mapping, path, options, error);
+    }
+    if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    if (errno != ENOENT) {
+        return mapping_fail(mapping, error, "open", path);
+    }
+    *created = true;
+    return data_file_create(mapping, path, options, wanted, error);
+}

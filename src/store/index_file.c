@@ -1,0 +1,125 @@
+#include "store/index_file.h"
+
+#include "base/hash.h"
+#include "store/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+uint64_t index_file_boot_id(void) {
+    char text[64];
+    int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read(file, text, sizeof text);
+    if (file >= 0) {
+        close(file);
+    }
+    return length <= 0 ? 0 : hash_key(0, bytes_from(text, (size_t)length)) | 1;
+}
+
+/* Reads the header of an index: in a full tmpfs, to touch a part of a mapping that has no memory
+ * yet would end the process. */
+static bool index_file_read(int file, struct layout_index_header *found) {
+    return pread(file, found, sizeof *found, 0) == (ssize_t)sizeof *found &&
+           found->magic == LAYOUT_INDEX_MAGIC;
+}
+
+void index_file_supersede(int file) {
+    struct layout_index_header found;
+    const uint32_t state = LAYOUT_INDEX_SUPERSEDED;
+    if (index_file_read(file, &found)) {
+        ssize_t ignored =
+            pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
+        (void)ignored; /* it can not fail where it could be read */
+    }
+}
+
+/* Whether an index is the one that the data's clean stop left. */
+static bool index_file_fits(const struct layout_index_header *found,
+                            const struct layout_data_header *data,
+                            const struct layout_index_header *wanted) {
+    return found->magic == LAYOUT_INDEX_MAGIC && found->version == LAYOUT_VERSION &&
+           found->pool_id == data->pool_id && found->hash_seed == data->hash_seed &&
+           found->segment_bytes == wanted->segment_bytes &&
+           found->segment_count == wanted->segment_count &&
+           found->offset_bits == wanted->offset_bits &&
+           found->segments_offset == wanted->segments_offset &&
+           found->buckets_offset == wanted->buckets_offset &&
+           found->overflow_offset == wanted->overflow_offset &&
+           found->bucket_max == wanted->bucket_max && found->overflow_max == wanted->overflow_max &&
+           atomic_load(&found->state) == LAYOUT_INDEX_STOPPED && atomic_load(&data->stop_id) != 0 &&
+           atomic_load(&found->stop_id) == atomic_load(&data->stop_id) && found->boot_id != 0 &&
+           found->boot_id == index_file_boot_id();
+}
+
+enum status index_file_attach(struct mapping *mapping, const struct pool_options *options,
+                              const struct layout_data_header *data,
+                              const struct layout_index_header *wanted) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name);
+    *mapping = MAPPING_NONE;
+    mapping->file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (mapping->file < 0) {
+        return STATUS_NOT_FOUND;
+    }
+    uint64_t wanted_bytes =
+        wanted->overflow_offset + (uint64_t)wanted->overflow_max * sizeof(struct layout_bucket);
+    struct stat status;
+    struct layout_index_header found;
+    if (fstat(mapping->file, &status) == 0 && (uint64_t)status.st_size == wanted_bytes &&
+        index_file_read(mapping->file, &found) && index_file_fits(&found, data, wanted) &&
+        mapping_map(mapping, wanted_bytes)) {
+        return STATUS_OK;
+    }
+    index_file_supersede(mapping->file);
+    mapping_finish(mapping);
+    return STATUS_NOT_FOUND;
+}
+
+enum status index_file_create(struct mapping *mapping, const struct pool_options *options,
+                              uint64_t size_bytes, char error[POOL_ERROR_MAX]) {
+    char path[PATH_MAX];
+    char temporary[PATH_MAX];
+    *mapping = MAPPING_NONE;
+    if (snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name) >=
+            (int)sizeof path - 4 ||
+        snprintf(temporary, sizeof temporary, "%s/%s.index.new", options->run_dir, options->name) <
+            0) {
+        mapping_explain(error, "run_dir is too long a path");
+        return STATUS_INVALID;
+    }
+    unlink(temporary);
+    mapping->file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (mapping->file < 0) {
+        return mapping_fail(mapping, error, "create", temporary);
+    }
+    /* The header; index_init allocates the rest before it is touched. */
+    int failed = store_io_allocate(mapping->file, 0, LAYOUT_PAGE);
+    if (failed != 0) {
+        mapping_explain(error, "cannot reserve memory for %s: %s. Give run_dir's file system room",
+                        path, strerror(failed));
+        unlink(temporary);
+        mapping_finish(mapping);
+        return failed == ENOSPC || failed == EDQUOT ? STATUS_NO_MEMORY : STATUS_IO;
+    }
+    if (ftruncate(mapping->file, (off_t)size_bytes) != 0 || !mapping_map(mapping, size_bytes) ||
+        rename(temporary, path) != 0) {
+        enum status status = mapping_fail(mapping, error, "create", path);
+        unlink(temporary);
+        return status;
+    }
+    return STATUS_OK;
+}
+
+void index_file_remove(struct mapping *mapping, const struct pool_options *options) {
+    char path[PATH_MAX];
+    if (mapping->file >= 0 && snprintf(path, sizeof path, "%s/%s.index", options->run_dir,
+                                       options->name) < (int)sizeof path) {
+        index_file_supersede(mapping->file);
+        unlink(path);
+    }
+    mapping_finish(mapping);
+}

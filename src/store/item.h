@@ -1,0 +1,46 @@
+/* What a record is to a client: whether it can be seen, when it falls due, how it is described. On
+ * the look-up's view and the pool's options alone, so that a process that only maps a pool can use
+ * it too. */
+#ifndef STAYD_STORE_ITEM_H
+#define STAYD_STORE_ITEM_H
+
+#include "store/lookup.h"
+#include "store/pool.h"
+#include "store/record.h"
+
+/* What a client is told of a record. */
+void item_describe(const struct record *record, unsigned frequency, struct item *item);
+
+/* The sequence of the last flush: no client sees a record that is not numbered above it. */
+static inline uint64_t item_flush_sequence(const struct lookup_view *view) {
+    /* seq_cst, as the stores in flush.c: see change_take_sequence. */
+    return atomic_load(&view->index->flush_sequence);
+}
+
+/* Whether an item has reached its expiry, or one of the pool's limits, whichever comes first. */
+static inline bool item_expired(const struct pool_options *options, const struct record *record,
+                                uint32_t now_s) {
+    return record_expired(record->expiry_s, now_s) ||
+           (options->idle_timeout_s != 0 &&
+            (uint64_t)record->accessed_s + options->idle_timeout_s <= now_s) ||
+           (options->max_lifetime_s != 0 && record->created_s != 0 &&
+            (uint64_t)record->created_s + options->max_lifetime_s <= now_s);
+}
+
+/* When an item is worth a look whether it has expired; LAYOUT_NEVER. */
+static inline uint32_t item_due_s(const struct pool_options *options, const struct record *record) {
+    uint32_t due_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
+    if (options->idle_timeout_s != 0) {
+        uint64_t idle_s = (uint64_t)record->accessed_s + options->idle_timeout_s;
+        due_s = idle_s < due_s ? (uint32_t)idle_s : due_s;
+    }
+    return due_s;
+}
+
+/* Whether a client may see the record that a slot points to. */
+static inline bool item_visible(const struct lookup_view *view, const struct pool_options *options,
+                                const struct record *record, uint32_t now_s) {
+    return record->sequence > item_flush_sequence(view) && !item_expired(options, record, now_s);
+}
+
+#endif

@@ -1,0 +1,128 @@
+/* The counters and statistics that pool.h declares. */
+#include "base/clock.h"
+#include "store/pool_private.h"
+
+void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
+    pool_add(pool, thread->index, counter, 1);
+}
+
+static uint64_t pool_sum_counter(const struct pool *pool, enum pool_counter counter) {
+    uint64_t sum = 0;
+    for (unsigned shard = 0; shard <= pool_janitor_shard(pool); shard++) {
+        sum += atomic_load_explicit(&pool->shards[shard].counters[counter], memory_order_relaxed);
+    }
+    return sum; /* relaxed: a count */
+}
+
+static uint64_t pool_sum_class_counter(const struct pool *pool, unsigned class,
+                                       enum pool_class_counter counter) {
+    uint64_t sum = 0;
+    for (unsigned shard = 0; shard < pool_janitor_shard(pool); shard++) {
+        sum += atomic_load_explicit(&pool->shards[shard].class_counters[class][counter],
+                                    memory_order_relaxed); /* a count */
+    }
+    return sum;
+}
+
+void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
+    const struct layout_index_header *index = pool->view.index;
+    uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t segments = segments_allowed(&pool->segments);
+    uint32_t free_count = atomic_load(&pool->segments.free_count);
+    *stats = (struct pool_stats){
+        .items = atomic_load(&index->items),
+        .live_bytes = atomic_load(&index->live_bytes),
+        .marker_bytes = atomic_load(&index->marker_bytes),
+        .capacity_bytes = (uint64_t)capacity * segments,
+        .index_bytes = index_used_bytes(&pool->index),
+        .index_power = (uint32_t)(63 - __builtin_clzll(atomic_load(&index->bucket_count))),
+        .segments = segments,
+        .segments_free = free_count < segments ? free_count : segments,
+        .segment_bytes = pool->view.segment_bytes,
+        .syncs = atomic_load(&pool->sync.count),
+        .sync_lag_ms = pool->options.persist ? sync_lag_ms(&pool->sync) : 0,
+        .full_in_s = pool->options.evict ? UINT64_MAX : atomic_load(&pool->janitor.full_in_s),
+        .read_only = atomic_load(&pool->read_only),
+        .full = atomic_load(&pool->room.full) || index_is_full(&pool->index),
+        .index_full = index_is_full(&pool->index),
+    };
+    for (int counter = 0; counter < POOL_COUNTERS; counter++) {
+        stats->counters[counter] = pool_sum_counter(pool, (enum pool_counter)counter) -
+                                   atomic_load(&pool->counters_base[counter]);
+    }
+    uint64_t used = 0;
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        const struct layout_segment *info = &pool->view.segments[segment];
+        uint32_t state = atomic_load(&info->state);
+        if (state == LAYOUT_SEGMENT_SEALED) {
+            used += capacity;
+        } else if (state == LAYOUT_SEGMENT_OPEN) {
+            used += atomic_load(&info->fill) - sizeof(struct layout_segment_header);
+        }
+    }
+    uint64_t needed = stats->live_bytes + stats->marker_bytes;
+    stats->dead_bytes = used > needed ? used - needed : 0;
+    stats->free_bytes = stats->capacity_bytes > used ? stats->capacity_bytes - used : 0;
+}
+
+_Static_assert((int)POOL_TTL_CLASSES == (int)SEGMENT_CLASSES, "the same classes");
+
+void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_TTL_CLASSES]) {
+    const struct lookup_view *view = &pool->view;
+    uint32_t now_s = clock_unix_s();
+    for (unsigned class = 0; class < SEGMENT_CLASSES; class ++) {
+        const struct pool_departures *departures = &pool->departures[class];
+        stats[class] = (struct pool_class_stats){
+            .ttl_max_s = segment_class_limit_s(class),
+            .evicted = atomic_load(&departures->evicted),
+            .evicted_mortal = atomic_load(&departures->evicted_mortal),
+            .evicted_unfetched = atomic_load(&departures->evicted_unfetched),
+            .evicted_idle_s = atomic_load(&departures->evicted_idle_s),
+            .reclaimed = atomic_load(&departures->reclaimed),
+            .expired_unfetched = atomic_load(&departures->expired_unfetched),
+        };
+        for (int counter = 0; counter < POOL_CLASS_COUNTERS; counter++) {
+            stats[class].counters[counter] =
+                pool_sum_class_counter(pool, class, (enum pool_class_counter)counter) -
+                atomic_load(&pool->class_counters_base[class][counter]);
+        }
+    }
+    for (uint32_t segment = 0; segment < view->segment_count; segment++) {
+        const struct layout_segment *info = &view->segments[segment];
+        uint32_t state = atomic_load(&info->state);
+        uint32_t class = atomic_load(&info->ttl_class);
+        if (state == LAYOUT_SEGMENT_FREE || class >= SEGMENT_CLASSES) {
+            continue;
+        }
+        struct pool_class_stats *of_class = &stats[class];
+        of_class->segments++;
+        of_class->items += atomic_load(&info->items);
+        of_class->live_bytes += atomic_load(&info->live_bytes);
+        if (state == LAYOUT_SEGMENT_OPEN) {
+            of_class->unused_bytes += view->segment_bytes - atomic_load(&info->fill);
+        }
+        uint32_t opened_s = atomic_load(&pool->segments.opened_s[segment]);
+        uint32_t age_s = now_s > opened_s ? now_s - opened_s : 0;
+        of_class->age_s = age_s > of_class->age_s ? age_s : of_class->age_s;
+    }
+}
+
+void pool_reset_counters(struct pool *pool) {
+    for (unsigned class = 0; class < SEGMENT_CLASSES; class ++) {
+        struct pool_departures *departures = &pool->departures[class];
+        atomic_store(&departures->evicted, 0);
+        atomic_store(&departures->evicted_mortal, 0);
+        atomic_store(&departures->evicted_unfetched, 0);
+        atomic_store(&departures->evicted_idle_s, 0);
+        atomic_store(&departures->reclaimed, 0);
+        atomic_store(&departures->expired_unfetched, 0);
+        for (int counter = 0; counter < POOL_CLASS_COUNTERS; counter++) {
+            atomic_store(&pool->class_counters_base[class][counter],
+                         pool_sum_class_counter(pool, class, (enum pool_class_counter)counter));
+        }
+    }
+    for (int counter = 0; counter < POOL_COUNTERS; counter++) {
+        atomic_store(&pool->counters_base[counter],
+                     pool_sum_counter(pool, (enum pool_counter)counter));
+    }
+}
