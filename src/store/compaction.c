@@ -1,5 +1,6 @@
 #include "store/compaction.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 
 #include <stdlib.h>
@@ -56,39 +57,79 @@ static bool compaction_copy(struct pool *pool, const struct segment_cursor *curs
     return true;
 }
 
-enum compaction_fate { FATE_DEAD, FATE_GONE, FATE_EVICTED, FATE_MOVED, FATE_NO_ROOM };
+enum compaction_fate { FATE_DEAD, FATE_GONE, FATE_EVICTED, FATE_LEFT, FATE_MOVED, FATE_NO_ROOM };
+
+/* In a persistent pool an item that is to be evicted is left where it is until its segment's header
+ * has gone, so that no crash brings it back that somebody has missed (compaction_evict_rest). Where
+ * an older version may lie in another segment, a tombstone keeps that one down. It has the item's
+ * own sequence, so it is needed exactly as long as that other segment is there; and the latest
+ * access, by which recovery prefers it to the item. */
+static enum compaction_fate compaction_leave(struct pool *pool, const struct segment_cursor *cursor,
+                                             uint64_t oldest_other, uint32_t now_s) {
+    const struct record tombstone = {
+        .kind = LAYOUT_TOMBSTONE,
+        .expiry_s = cursor->record.expiry_s,
+        .accessed_s = UINT32_MAX,
+        .sequence = cursor->record.sequence,
+        .key = cursor->record.key,
+    };
+    struct segment_place place;
+    size_t size = record_size(&tombstone);
+    if (oldest_other >= tombstone.sequence) {
+        return FATE_LEFT;
+    }
+    if (!segments_reserve(&pool->segments, SEGMENT_FOR_JANITOR, now_s, tombstone.expiry_s, size,
+                          &place)) {
+        return FATE_NO_ROOM;
+    }
+    record_write(place.at, &tombstone, place.crc_seed);
+    segments_count_marker(&pool->segments, place.location, size);
+    return FATE_LEFT;
+}
+
+/* What decides about a record that is met on a walk. */
+struct compaction_rule {
+    bool may_move;
+    unsigned keep_score; /* may_move: what has less is evicted */
+    uint64_t oldest_other;
+    uint32_t now_s;
+};
 
 /* Decides about one value, under its bucket's lock. */
 static enum compaction_fate compaction_decide(struct pool *pool,
                                               const struct segment_cursor *cursor,
-                                              struct layout_bucket *bucket, unsigned keep_score,
-                                              uint32_t now_s, bool may_move, bool *fetched) {
+                                              struct layout_bucket *bucket,
+                                              const struct compaction_rule *rule, bool *fetched) {
     _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
     if (slot == NULL) {
         return FATE_DEAD;
     }
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed); /* the lock orders it */
     unsigned frequency = layout_slot_frequency(value);
-    bool visible = pool_visible(pool, &cursor->record, now_s);
+    bool visible = pool_visible(pool, &cursor->record, rule->now_s);
+    bool evicts = rule->may_move && compaction_score(frequency, cursor->size) < rule->keep_score;
     *fetched = frequency > 0;
-    if (!visible || (may_move && compaction_score(frequency, cursor->size) < keep_score)) {
+    if (visible && evicts && pool->header != NULL) {
+        return compaction_leave(pool, cursor, rule->oldest_other, rule->now_s);
+    }
+    if (!visible || evicts) {
         pool_note_removal(pool, cursor->record.sequence);
         index_remove(&pool->index, bucket, slot);
         segments_count_dead(&pool->segments, cursor->location, cursor->size,
                             cursor->record.sequence <= pool_flush_sequence(pool));
         return visible ? FATE_EVICTED : FATE_GONE;
     }
-    if (!may_move) {
+    if (!rule->may_move) {
         return FATE_DEAD; /* a sweep leaves it where it is */
     }
     struct segment_place place;
-    if (!compaction_copy(pool, cursor, now_s, &place)) {
+    if (!compaction_copy(pool, cursor, rule->now_s, &place)) {
         return FATE_NO_ROOM;
     }
     /* What was read long ago counts less than what is read now. */
     uint64_t moved = layout_slot_with_frequency(
         (value & ~((UINT64_C(1) << LAYOUT_LOCATION_BITS) - 1)) | place.location,
-        keep_score > 0 ? frequency / 2 : frequency);
+        rule->keep_score > 0 ? frequency / 2 : frequency);
     segments_count_live(&pool->segments, place.location, cursor->size);
     atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
     record_note_access(place.at, atomic_load(&cursor->at->accessed_s)); /* read meanwhile */
@@ -139,18 +180,17 @@ static void compaction_count_evicted(struct pool *pool, const struct segment_cur
 
 static enum compaction_fate compaction_handle(struct pool *pool,
                                               const struct segment_cursor *cursor,
-                                              unsigned keep_score, uint32_t now_s, bool may_move) {
+                                              const struct compaction_rule *rule) {
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
     bool fetched = false;
-    enum compaction_fate fate =
-        compaction_decide(pool, cursor, bucket, keep_score, now_s, may_move, &fetched);
+    enum compaction_fate fate = compaction_decide(pool, cursor, bucket, rule, &fetched);
     index_unlock(bucket);
     if (fate == FATE_GONE) {
         room_note_death(&pool->room);
         compaction_count_reclaimed(pool, cursor, fetched);
     } else if (fate == FATE_EVICTED) {
-        compaction_count_evicted(pool, cursor, fetched, now_s);
+        compaction_count_evicted(pool, cursor, fetched, rule->now_s);
     }
     return fate;
 }
@@ -208,6 +248,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     struct segment_cursor cursor;
     uint32_t next_due_s = LAYOUT_NEVER;
     uint32_t marker_bytes = 0;
+    const struct compaction_rule rule = {.now_s = now_s};
     uint64_t oldest_other = compaction_oldest_other(pool, segment);
     uint32_t end = compaction_reset_due(pool, segment);
     segment_walk(&cursor, &pool->segments, segment, end);
@@ -221,7 +262,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
                 }
             }
         } else if (!pool_visible(pool, record, now_s)) {
-            compaction_handle(pool, &cursor, 0, now_s, false);
+            compaction_handle(pool, &cursor, &rule);
         } else if (pool_due_s(pool, record) < next_due_s) {
             next_due_s = pool_due_s(pool, record);
         }
@@ -236,6 +277,8 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
     struct segment_cursor cursor;
     struct segment_place place;
     uint64_t oldest_other = compaction_oldest_other(pool, segment);
+    const struct compaction_rule rule = {
+        .may_move = true, .keep_score = keep_score, .oldest_other = oldest_other, .now_s = now_s};
     compaction_walk(pool, segment, &cursor);
     while (segment_next(&cursor)) {
         if (cursor.record.kind != LAYOUT_VALUE) {
@@ -247,12 +290,51 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
                 }
                 segments_count_marker(&pool->segments, place.location, cursor.size);
             }
-        } else if (compaction_handle(pool, &cursor, keep_score, now_s, true) == FATE_NO_ROOM) {
+        } else if (compaction_handle(pool, &cursor, &rule) == FATE_NO_ROOM) {
             segment_walk_end(&cursor);
             return false;
         }
     }
     return true;
+}
+
+/* Takes out what compaction_leave has left in a segment whose header has gone. */
+static void compaction_evict_rest(struct pool *pool, struct segment_cursor *cursor) {
+    /* With fsync = always a miss waits until it is on the disk that the header has gone. */
+    sync_note_write(&pool->sync);
+    uint64_t sequence = pool_next_sequence(pool);
+    uint32_t now_s = clock_unix_s();
+    while (segment_next(cursor)) {
+        if (cursor->record.kind != LAYOUT_VALUE) {
+            continue;
+        }
+        uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
+        struct layout_bucket *bucket = index_lock(&pool->index, hash);
+        _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
+        bool fetched = slot != NULL && layout_slot_frequency(atomic_load(slot)) > 0;
+        if (slot != NULL) {
+            pool_note_removal(pool, sequence);
+            index_remove(&pool->index, bucket, slot);
+            segments_count_dead(&pool->segments, cursor->location, cursor->size,
+                                cursor->record.sequence <= pool_flush_sequence(pool));
+        }
+        index_unlock(bucket);
+        if (slot != NULL) {
+            compaction_count_evicted(pool, cursor, fetched, now_s);
+        }
+    }
+}
+
+/* Clears a segment's header, and evicts what is left in it. */
+static void compaction_retire(struct pool *pool, uint32_t segment) {
+    struct segment_cursor cursor;
+    bool leaves = pool->header != NULL && pool->options.evict &&
+                  atomic_load(&pool->view.segments[segment].items) > 0;
+    compaction_walk(pool, segment, &cursor); /* with the CRCs' seed, which is in the header */
+    segments_retire(&pool->segments, segment);
+    if (leaves) {
+        compaction_evict_rest(pool, &cursor);
+    }
 }
 
 bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count) {
@@ -264,7 +346,10 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
         return false;
     }
     for (unsigned i = 0; i < count; i++) {
-        segments_retire(&pool->segments, segments[i]);
+        compaction_retire(pool, segments[i]);
+    }
+    if (pool->options.evict) {
+        grace_wait(pool->grace); /* for those who had just found what was left */
     }
     if (pool->header != NULL && !pool_sync(pool)) {
         return false; /* they stay in use: better segments short than a session back from the dead

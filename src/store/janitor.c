@@ -174,6 +174,14 @@ static unsigned janitor_reclaim_by_eviction(struct pool *pool, enum janitor_urge
     if (freed == 0 && urgency != JANITOR_AHEAD && janitor_seal_one(pool, 0)) {
         freed = eviction_run(pool, now_s);
     }
+    /* Tombstones of what was evicted: they can go once the oldest segment has, which is open for
+     * ever where few items are of its class. */
+    uint64_t markers = atomic_load(&pool->view.index->marker_bytes);
+    if (markers > segment_capacity(&pool->segments) &&
+        markers > (uint64_t)segment_capacity(&pool->segments) * pool->view.segment_count /
+                      JANITOR_MARKER_SHARE) {
+        freed += compaction_run_oldest(pool, now_s);
+    }
     return freed;
 }
 

@@ -394,10 +394,7 @@ void segments_seal(struct segments *segments, uint32_t segment) {
 }
 
 void segments_retire(struct segments *segments, uint32_t segment) {
-    struct layout_segment *info = &segments->view->segments[segment];
-    assert(atomic_load(&info->state) == LAYOUT_SEGMENT_SEALED);
-    assert(atomic_load(&info->live_bytes) == 0);
-    (void)info;
+    assert(atomic_load(&segments->view->segments[segment].state) == LAYOUT_SEGMENT_SEALED);
     memset(lookup_segment(segments->view, segment), 0, sizeof(struct layout_segment_header));
 }
 
@@ -413,6 +410,7 @@ static uint32_t segments_pop(const uint32_t *list, _Atomic uint32_t *count) {
 
 void segments_free(struct segments *segments, uint32_t segment) {
     struct layout_segment *info = &segments->view->segments[segment];
+    assert(atomic_load(&info->live_bytes) == 0);
     atomic_store(&info->fill, 0);
     segments_set_markers(segments, segment, 0);
     atomic_store(&info->state, LAYOUT_SEGMENT_FREE);

@@ -150,8 +150,8 @@ int64_t segments_next_to_clear(struct segments *segments);
 /* Ends appending to a segment. */
 void segments_seal(struct segments *segments, uint32_t segment);
 
-/* No slot points into it and no thread reads it: in persistent pools its header goes, so that
- * no recovery reads it again. It is not free before segments_free. */
+/* No slot points into it, but for items that are about to be evicted: in persistent pools its
+ * header goes, so that no recovery reads it again. It is not free before segments_free. */
 void segments_retire(struct segments *segments, uint32_t segment);
 
 /* Gives a retired segment back; persistent pools have synced the retirement. */
