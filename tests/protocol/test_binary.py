@@ -162,7 +162,7 @@ def test_stat_ends_with_an_empty_response(binary_connection):
             pairs[response.key] = response.value
         assert response.value == b""
         if group == b"":
-            assert pairs[b"version"] == b"1.6.18" and pairs[b"pid"].isdigit()
+            assert pairs[b"version"].startswith(b"1.6.") and pairs[b"pid"].isdigit()
         if group == b"settings":
             assert pairs[b"item_size_max"] == b"1048576"
     assert ask(binary_connection, binary.STAT, b"foo").status == NOT_FOUND

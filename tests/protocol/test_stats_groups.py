@@ -12,14 +12,15 @@ evicted_active crawler_reclaimed crawler_items_checked lrutail_reflocked moves_t
 moves_to_warm moves_within_lru direct_reclaims lru_bumps_dropped lru_maintainer_juggles
 slab_reassign_rescues slab_reassign_chunk_rescues slab_reassign_evictions_nomem
 slab_reassign_inline_reclaim slab_reassign_busy_items slab_reassign_busy_deletes
-slab_reassign_running slabs_moved""".split()
+slab_reassign_running slabs_moved slab_reassign_busy_nomem""".split()
 """What docs/protocol.md names as having no equivalent here: libevent's version, slabs and the LRU."""
 
 ABSENT_SETTINGS = """oldest umask growth_factor chunk_size num_threads_per_udp tcp_backlog
 hashpower_init slab_reassign slab_automove slab_automove_ratio slab_automove_window
 slab_automove_freeratio slab_chunk_max tail_repair_time lru_maintainer_thread lru_segmented
 hot_lru_pct warm_lru_pct hot_max_factor warm_max_factor temp_lru temporary_ttl
-worker_logbuf_size inline_ascii_response num_napi_ids""".split()
+worker_logbuf_size inline_ascii_response num_napi_ids client_flags_size proxy_enabled
+proxy_uring_enabled""".split()
 
 LATER = ("ext_", "ssl_")
 """Of extstore; of TLS, where there is none."""

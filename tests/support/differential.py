@@ -48,6 +48,9 @@ FUTURE_DATE_S = 2_100_000_000
 WRONG_FLAGS = b"aABdegGHijKlmnopQrSUVwWxXyYzZ!"
 """That no meta command has, or only one of later memcacheds than 1.6.18."""
 
+LATER_FLAGS = b"x"
+"""Those of them that memcached 1.6.38, Debian 13's, takes."""
+
 MISPLACED_FLAGS = {
     b"mg": [b"D5", b"J1", b"MS", b"I", b"F5", b"C5"],
     b"ms": [b"v", b"f", b"s", b"t", b"h", b"u", b"D5", b"J1", b"R30"],
@@ -97,9 +100,11 @@ def refused(length):
 class Generator:
     """Makes sequences; the same seed makes the same ones."""
 
-    def __init__(self, seed, too_large=True):
-        """`too_large`: whether there are values beyond what an item may hold."""
+    def __init__(self, seed, too_large=True, later=False):
+        """`too_large`: whether there are values beyond what an item may hold. `later`: the memcached
+        is a later one than 1.6.18, and has flags that are wrong to that and to stayd."""
         self.seed = seed
+        self.later = later
         self.random = random.Random(seed)
         self.too_large = too_large
         self.unfit = set()
@@ -320,7 +325,10 @@ class Generator:
 
     def administration(self):
         """What has nothing to do with items."""
-        return self.random.choice(ADMINISTRATION) + b"\r\n"
+        line = self.random.choice(ADMINISTRATION)
+        if self.later and line == b"slabs reassign 0 64":  # 1.6.38 knows a class 0
+            line = b"slabs reassign"
+        return line + b"\r\n"
 
     def flags(self, verb, choices):
         """Some of the flags in random order; now and then one twice, or a wrong one."""
@@ -332,11 +340,15 @@ class Generator:
             selected.append(generator.choice(selected))
         elif fault < 0.04:
             wrong = bytes([generator.choice(WRONG_FLAGS)]) + generator.choice([b"", b"", b"1", b"x"])
+            if self.later and wrong[:1] in LATER_FLAGS:
+                wrong = b"!" + wrong[1:]
             place = generator.randrange(len(selected) + 1)
             selected.insert(place, generator.choice([wrong, wrong, b"1"]))
         elif fault < 0.06:
             place = generator.randrange(len(selected) + 1)
-            selected.insert(place, generator.choice(MISPLACED_FLAGS[verb]))
+            misplaced = generator.choice(MISPLACED_FLAGS[verb])
+            if not (self.later and (verb, misplaced) == (b"ms", b"s")):  # 1.6.38 has it
+                selected.insert(place, misplaced)
         return selected
 
     def meta_key(self, flags, plain, arithmetic):
