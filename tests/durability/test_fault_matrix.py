@@ -7,6 +7,7 @@ by side when the first cell is looked at.
 import errno
 import os
 import pathlib
+import random
 import resource
 import struct
 import subprocess
@@ -55,6 +56,12 @@ class HungDisk(GatedDisk):
 class HungDiskAlways(HungDisk):
     name = "hung disk, fsync = always"
     sessions = {"fsync": "always"}
+
+    def prepare(self):
+        """Syncs behind those that the items waited for: what is to be read is known to be durable."""
+        with self.stayd.connect("sessions") as writer:
+            for _ in range(20):
+                assert writer.set(b"turn", b"v") == b"STORED"
 
 
 class SlowDisk(GatedDisk):
@@ -205,31 +212,38 @@ class ReadOnlyRemount(LoopMounted):
 
 class FullPool(Fault):
     name = "full pool"
+    sessions = {"item_max": "1M"}
     grace_s = 5.0  # an update may have to wait until compaction has been to the disk
+    size = 400
 
     def _set(self, connection, names):
         """The replies to a set of each."""
-        connection.send(b"".join(b"set %b 0 0 1000\r\n%b\r\n" % (name, b"f" * 1000)
+        connection.send(b"".join(b"set %b 0 0 %d\r\n%b\r\n" % (name, self.size, b"f" * self.size)
                                  for name in names))
         return [connection.read_line() for _ in names]
 
     def inject(self):
         """New keys and updates in turn, until no new key is taken any more."""
         refused = 0
+        self.names = [b"k%d" % number for number in range(2, ITEMS)]
         with self.stayd.connect("sessions") as connection:
-            for start in range(0, 100_000, 50):
-                replies = self._set(connection, [b"f%d" % n for n in range(start, start + 50)])
-                refused = refused + 50 if set(replies) == {FULL} else 0
-                if refused == 200:
+            for start in range(0, 200_000, 50):
+                names = [b"f%d" % number for number in range(start, start + 50)]
+                taken = [name for name, reply in zip(names, self._set(connection, names))
+                         if reply == b"STORED"]
+                refused = 0 if taken else refused + 1
+                if refused == 4:
                     return
-                self._set(connection, [b"k%d" % n for n in range(2, ITEMS)])
+                self.names += taken
+                if taken:
+                    self._set(connection, random.Random(start).sample(self.names, 40))
         raise AssertionError("the pool takes everything")
 
     def inject_for_start(self):
         pass
 
     def requests(self):
-        """The new key is the last of a thousand: what has room for a few more is not full yet."""
+        """The new key is the last of many: what has room for a few more is not full yet."""
         many = b"".join(b"set new%d 0 0 1000 noreply\r\n%b\r\n" % (n, b"n" * 1000)
                         for n in range(1000))
         return {"new_key": (many + b"set new 0 0 1000\r\n%b\r\n" % self.value, (b"STORED", b""))}
@@ -237,14 +251,43 @@ class FullPool(Fault):
     def also(self):
         """Everybody who is logged in stays so, and goes on."""
         with self.stayd.connect("sessions") as connection:
-            for _ in range(10):
-                names = [b"k%d" % n for n in range(2, ITEMS)]
-                assert set(self._set(connection, names)) == {b"STORED"}
+            for start in range(0, 3000, 100):
+                names = (self.names * 100)[start:start + 100]
+                replies = self._set(connection, names)
+                assert set(replies) == {b"STORED"}, f"{replies.count(FULL)} of {len(names)} refused"
 
 
 class FullTinyPool(FullPool):
     name = "full tiny pool"
     sessions = {"memory": "600K", "item_max": "16K"}
+
+
+class FullPoolHungDisk(FullTinyPool, HungDisk):
+    """Compaction cannot free what it has moved, so there is no room for long."""
+
+    name = "full pool on a hung disk"
+
+    def inject(self):
+        FullPool.inject(self)
+        self.gate.shut()
+        with self.stayd.connect("sessions") as writer:
+            writer.send(b"".join(b"set %b 0 0 400 noreply\r\n%b\r\n" % (name, b"f" * 400)
+                                 for name in (self.names * 100)[:3000]))
+            wait_until(self._is_refused, what="a refused update", timeout=60)
+
+    def _is_refused(self):
+        with self.stayd.connect("sessions") as connection:
+            try:
+                connection.send(b"set k0 0 0 400\r\n%b\r\n" % (b"f" * 400))
+                return connection.read_line(timeout=4) == FULL
+            except TimeoutError:  # there was room, and the reply waits for the disk
+                return False
+
+    def inject_for_start(self):
+        self.gate.shut()
+
+    def also(self):
+        pass
 
 
 class HugeItem(Fault):
@@ -359,7 +402,7 @@ class MemoryLimit(Limited):
 
 FAULTS = {fault.name: fault for fault in (
     HungDisk, HungDiskAlways, SlowDisk, SlowDiskAlways, FailingDisk, FullDataDir, SmallDataDir,
-    FullRunDir, FullIndex, ReadOnlyRemount, FullPool, FullTinyPool, HugeItem, ClockForward, ClockBack,
+    FullRunDir, FullIndex, ReadOnlyRemount, FullPool, FullTinyPool, FullPoolHungDisk, HugeItem, ClockForward, ClockBack,
     DescriptorsGone, MemoryLimit) if fault.name in table()}
 
 

@@ -403,7 +403,8 @@ class Row:
         connection = self.stayd.connect("sessions")
         if self.tried("read"):
             assert connection.get(b"kept") == self.fault.value, "what was acknowledged is there"
-        wait_until(lambda: connection.set(b"k0", b"v") == b"STORED", what="a write afterwards")
+        key = b"kept" if self.tried("read") else b"first"
+        wait_until(lambda: connection.set(key, b"v") == b"STORED", what="a write afterwards")
         for words in self.cells.get("log", []):
             assert words in self.stayd.log, f"the log does not say {words!r}"
 
@@ -436,9 +437,12 @@ class Rows:
                 thread.join()
 
     def seen(self, name, column):
-        """What was seen; raises what went wrong in the row."""
+        """What was seen; raises what went wrong in the row, the first time with all that is known."""
         result = self._results[name]
         if isinstance(result, BaseException):
+            if not isinstance(result, Impossible):
+                self._results[name] = AssertionError(
+                    f"the row ended early: {type(result).__name__}; see its first cell")
             raise result
         return result[column]
 
