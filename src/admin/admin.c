@@ -13,7 +13,7 @@
 
 enum { ADMIN_TIMEOUT_S = 10 };
 
-/* Nothing from elsewhere is loaded, nothing is sent anywhere, and no other page shows this one. */
+/* The page loads nothing from other sites, sends nothing, and cannot be put into a frame. */
 #define ADMIN_CONTENT_POLICY                                                                       \
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src "        \
     "'self'; "                                                                                     \
@@ -22,10 +22,10 @@ enum { ADMIN_TIMEOUT_S = 10 };
 struct admin {
     struct admin_options options;
     struct MHD_Daemon *http;
-    struct clients clients; /* the HTTP thread's */
+    struct clients clients; /* used by the HTTP thread only */
 };
 
-/* Queues `text`, which came from malloc, and frees it. */
+/* Queues `text` as the response. `text` was allocated by malloc; libmicrohttpd frees it. */
 static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned status,
                                    const char *type, char *text, size_t size) {
     struct MHD_Response *response =
@@ -69,7 +69,7 @@ static unsigned admin_write(const struct admin *admin, const char *url, const ch
     if (strcmp(url, "/healthz") == 0) {
         return health_write(&admin->options, stream) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
     }
-    fputs("There is nothing here. There are /, /metrics and /healthz.\n", stream);
+    fputs("Not found. This server has /, /metrics and /healthz.\n", stream);
     return MHD_HTTP_NOT_FOUND;
 }
 
@@ -79,9 +79,11 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
     (void)version;
     (void)upload;
     const struct admin *admin = user;
-    if (*request == NULL || *upload_size > 0) { /* an answer before the whole request ends it all */
+    if (*request == NULL ||
+        *upload_size >
+            0) { /* a response before the end of the request would close the connection */
         *request = user;
-        *upload_size = 0; /* a body says nothing to us */
+        *upload_size = 0; /* the body is ignored */
         return MHD_YES;
     }
     const char *type = "text/plain; charset=utf-8";
@@ -96,14 +98,14 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
     if (!host_is_allowed(host, admin->options.host_names)) {
         status = MHD_HTTP_MISDIRECTED_REQUEST;
-        fputs("This server is not known by that name. Use its address in digits, or add the name "
+        fputs("Unknown host name. Use the IP address of this server, or add the name "
               "to admin_hosts in [server].\n",
               stream);
     } else if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
                strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
         status = admin_write(admin, url, &type, stream);
     } else {
-        fputs("Only GET and HEAD: there is nothing to change here.\n", stream);
+        fputs("Only GET and HEAD are allowed: this server is read-only.\n", stream);
     }
     if (fclose(stream) != 0) {
         free(text);
@@ -128,7 +130,7 @@ static void admin_note_connection(void *user, struct MHD_Connection *connection,
     }
 }
 
-/* What the library has to say, for whoever debugs it. */
+/* Logs libmicrohttpd's messages, for debugging. */
 __attribute__((format(printf, 2, 0))) static void admin_log(void *user, const char *format,
                                                             va_list arguments) {
     (void)user;
@@ -161,7 +163,7 @@ void admin_stop(struct admin *admin) {
     if (admin == NULL) {
         return;
     }
-    MHD_quiesce_daemon(admin->http); /* the listening socket is the caller's to close */
+    MHD_quiesce_daemon(admin->http); /* keeps the listening socket open: the caller closes it */
     MHD_stop_daemon(admin->http);
     free(admin);
 }

@@ -1,11 +1,11 @@
-/* The daemon's face for people and their monitoring, over HTTP and read-only:
+/* The admin server: HTTP, read-only, for people and for monitoring:
  *
- *     /          a page that shows every pool and renews itself
+ *     /          a page that shows every pool and refreshes itself
  *     /metrics   the same numbers for Prometheus
- *     /healthz   200 "ok", or 503 and what is wrong: a pool that is full or read-only
+ *     /healthz   200 "ok", or 503 and the reason: a pool is full or read-only
  *
- * Served by a thread of libmicrohttpd, which takes no part in what the workers do. Started and
- * stopped by the main thread. */
+ * A thread of libmicrohttpd serves it; the workers are not involved. The main thread starts and
+ * stops it. */
 #ifndef STAYD_ADMIN_ADMIN_H
 #define STAYD_ADMIN_ADMIN_H
 
@@ -17,13 +17,13 @@ struct admin_options {
     struct pool *const *pools;
     unsigned pool_count;
     struct proto_server *server;
-    const char *host_names; /* by which clients may call it, besides those of host.h */
+    const char *host_names; /* the names that a Host header may have, besides those in host.h */
 };
 
 struct admin;
 
-/* Serves on `listener`, which is open and remains the caller's, as do the pools. NULL if there is
- * no memory or no thread. */
+/* Serves on `listener`, which is open. The caller keeps the listener and the pools, and frees them
+ * after admin_stop. NULL if there is no memory or no thread. */
 struct admin *admin_start(const struct admin_options *options, struct listener *listener);
 
 /* Accepts NULL. */

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static void clients_take_out(struct clients *clients, unsigned place) {
+static void clients_remove_at(struct clients *clients, unsigned place) {
     clients->count--;
     memmove(&clients->fds[place], &clients->fds[place + 1],
             (clients->count - place) * sizeof clients->fds[0]);
@@ -12,7 +12,7 @@ static void clients_take_out(struct clients *clients, unsigned place) {
 void clients_add(struct clients *clients, int fd) {
     if (clients->count == CLIENTS_KEPT) {
         shutdown(clients->fds[0], SHUT_RDWR);
-        clients_take_out(clients, 0);
+        clients_remove_at(clients, 0);
     }
     clients->fds[clients->count++] = fd;
 }
@@ -20,7 +20,7 @@ void clients_add(struct clients *clients, int fd) {
 void clients_remove(struct clients *clients, int fd) {
     for (unsigned i = 0; i < clients->count; i++) {
         if (clients->fds[i] == fd) {
-            clients_take_out(clients, i);
+            clients_remove_at(clients, i);
             return;
         }
     }

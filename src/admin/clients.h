@@ -1,15 +1,15 @@
-/* The open connections of the admin server, oldest first. When they are many, the oldest one is
- * closed for the newest: whoever holds connections open, with half a request or none, does not keep
- * a health check out.
+/* The open connections of the admin server, oldest first. When there are CLIENTS_KEPT connections,
+ * a new one closes the oldest. So a client that keeps connections open without a request cannot
+ * block a health check.
  *
- * A connection is closed by shutting its socket down; libmicrohttpd then sees its end. Used by
- * libmicrohttpd's thread alone. */
+ * A connection is closed by shutdown() of its socket; libmicrohttpd then reads its end and frees
+ * it. Used by libmicrohttpd's thread only. */
 #ifndef STAYD_ADMIN_CLIENTS_H
 #define STAYD_ADMIN_CLIENTS_H
 
 enum {
-    CLIENTS_MAX = 32,  /* open at the same time, those that are being closed included */
-    CLIENTS_KEPT = 24, /* with more, the oldest is closed */
+    CLIENTS_MAX = 32,  /* open connections, including those that are being closed */
+    CLIENTS_KEPT = 24, /* with more connections, the oldest is closed */
 };
 
 struct clients {
@@ -17,10 +17,10 @@ struct clients {
     int fds[CLIENTS_KEPT]; /* oldest first */
 };
 
-/* A connection with this descriptor has come. */
+/* A connection with this descriptor was accepted. */
 void clients_add(struct clients *clients, int fd);
 
-/* It has ended, and its descriptor is about to be closed. */
+/* The connection has ended; libmicrohttpd is about to close its descriptor. */
 void clients_remove(struct clients *clients, int fd);
 
 #endif

@@ -27,7 +27,7 @@ static const char page_head[] =
 
 static const char page_tail[] = "</main>\n<script src=\"/dashboard.js\"></script></body></html>\n";
 
-/* Renews what is shown without a jump; a page that cannot be had leaves a word. */
+/* Replaces the content of the page every two seconds, or shows that the server does not answer. */
 static const char page_script[] =
     "setInterval(async () => {\n"
     "  try {\n"
@@ -91,7 +91,7 @@ static void dashboard_write_memory(FILE *stream, const struct pool_stats *stats)
     if (stats->full_in_s != UINT64_MAX && !stats->full) {
         fputs("; full in ", stream);
         dashboard_write_age(stream, stats->full_in_s);
-        fputs(", if it goes on like this", stream);
+        fputs(" at the rate of the last minute", stream);
     }
     fputs("</p>\n", stream);
 }
@@ -102,15 +102,15 @@ static void dashboard_write_pool(FILE *stream, struct pool *pool) {
     pool_get_stats(pool, &stats);
     const uint64_t *counters = stats.counters;
     fprintf(stream, "<section><h2>%s <small class=\"dim\">%s, %s</small></h2>\n", options->name,
-            options->evict ? "forgets the least read when full" : "forgets nothing",
-            options->persist ? "on disk" : "in memory alone");
+            options->evict ? "evicts when full" : "never evicts",
+            options->persist ? "on disk" : "in memory only");
     if (stats.read_only) {
-        fputs("<p class=\"alarm\">READ-ONLY: the pool's file failed; the log says how.</p>\n",
-              stream);
+        fputs("<p class=\"alarm\">READ-ONLY: the pool's file failed; see the log.</p>\n", stream);
     }
     if (stats.index_full) {
-        fputs("<p class=\"alarm\">FULL: new keys are refused. run_dir has no room for the pool's "
-              "index; give run_dir's file system more.</p>\n",
+        fputs("<p class=\"alarm\">FULL: new keys are refused. run_dir has no space left for the "
+              "pool's "
+              "index; free space in run_dir.</p>\n",
               stream);
     } else if (stats.full) {
         fputs("<p class=\"alarm\">FULL: new keys are refused. Raise the pool's memory.</p>\n",

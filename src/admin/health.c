@@ -7,12 +7,12 @@ bool health_write(const struct admin_options *options, FILE *stream) {
         const char *name = pool_get_options(options->pools[i])->name;
         pool_get_stats(options->pools[i], &stats);
         if (stats.read_only) {
-            fprintf(stream, "pool %s is read-only: its file failed; the log says how\n", name);
+            fprintf(stream, "pool %s is read-only: its file failed; see the log\n", name);
         }
         if (stats.index_full) {
             fprintf(stream,
-                    "pool %s refuses new keys: run_dir has no room for its index; give run_dir's "
-                    "file system more\n",
+                    "pool %s refuses new keys: run_dir has no space left for its index; free space "
+                    "in run_dir\n",
                     name);
         } else if (stats.full) {
             fprintf(stream, "pool %s is full: it refuses new keys; raise its memory\n", name);

@@ -8,8 +8,8 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* Cuts a port off; takes the brackets of an IPv6 address off. False if `host` is not well formed.
- */
+/* Copies `host` without its port and without the brackets of an IPv6 address. False if `host` is
+ * malformed. */
 static bool host_take_name(const char *host, char name[NI_MAXHOST]) {
     const char *end;
     if (*host == '[') {
@@ -28,7 +28,7 @@ static bool host_take_name(const char *host, char name[NI_MAXHOST]) {
     memcpy(name, host, length);
     name[length] = '\0';
     if (name[length - 1] == '.') {
-        name[length - 1] = '\0'; /* the root of all names, which may be written */
+        name[length - 1] = '\0'; /* the dot of a fully qualified name */
     }
     return true;
 }

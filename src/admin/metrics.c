@@ -9,7 +9,7 @@ struct metric {
     const char *help;
 };
 
-/* In the order of enum pool_counter; a static_assert below watches the number. */
+/* Indexed by enum pool_counter. */
 static const struct metric counters[] = {
     [POOL_CMD_GET] = {"gets_total", "Keys looked up."},
     [POOL_GET_HITS] = {"get_hits_total", "Keys looked up and found."},
@@ -17,11 +17,11 @@ static const struct metric counters[] = {
     [POOL_GET_EXPIRED] = {"get_expired_total", "Keys not found because the item had expired."},
     [POOL_GET_FLUSHED] = {"get_flushed_total", "Keys not found because the item was flushed."},
     [POOL_CMD_SET] = {"sets_total", "Requests to store an item."},
-    [POOL_CMD_FLUSH] = {"flushes_total", "Requests to forget every item."},
+    [POOL_CMD_FLUSH] = {"flushes_total", "Requests to flush all items (flush_all)."},
     [POOL_CMD_TOUCH] = {"touches_total", "Requests to change an expiry."},
     [POOL_CMD_META] = {"meta_commands_total", "Requests with meta commands."},
-    [POOL_AUTH_CMDS] = {"auth_cmds_total", "Logins, right or wrong."},
-    [POOL_AUTH_ERRORS] = {"auth_errors_total", "Logins that were refused."},
+    [POOL_AUTH_CMDS] = {"auth_cmds_total", "Logins, successful or not."},
+    [POOL_AUTH_ERRORS] = {"auth_errors_total", "Failed logins."},
     [POOL_TOUCH_HITS] = {"touch_hits_total", "Expiries changed."},
     [POOL_TOUCH_MISSES] = {"touch_misses_total", "Expiries not changed: no such item."},
     [POOL_DELETE_HITS] = {"delete_hits_total", "Items deleted."},
@@ -32,13 +32,14 @@ static const struct metric counters[] = {
     [POOL_DECR_MISSES] = {"decr_misses_total", "Decrements of items that were not there."},
     [POOL_CAS_HITS] = {"cas_hits_total", "Compare-and-swaps that stored."},
     [POOL_CAS_MISSES] = {"cas_misses_total", "Compare-and-swaps of items that were not there."},
-    [POOL_CAS_BADVAL] = {"cas_badval_total", "Compare-and-swaps that came too late."},
+    [POOL_CAS_BADVAL] = {"cas_badval_total", "Compare-and-swaps whose CAS did not match."},
     [POOL_STORE_TOO_LARGE] = {"store_too_large_total", "Items refused: larger than item_max."},
     [POOL_STORE_NO_MEMORY] = {"store_no_memory_total", "Items refused: the pool is full."},
     [POOL_TOTAL_ITEMS] = {"stored_total", "Items stored since the start."},
-    [POOL_EVICTIONS] = {"evictions_total", "Live items forgotten to make room."},
+    [POOL_EVICTIONS] = {"evictions_total", "Live items evicted to free memory."},
     [POOL_EVICTED_UNFETCHED] = {"evicted_unfetched_total", "Of those: never read."},
-    [POOL_EXPIRED_RECLAIMED] = {"expired_reclaimed_total", "Items whose expiry freed memory."},
+    [POOL_EXPIRED_RECLAIMED] = {"expired_reclaimed_total",
+                                "Expired items whose memory was reclaimed."},
     [POOL_EXPIRED_UNFETCHED] = {"expired_unfetched_total", "Of those: never read."},
     [POOL_SEGMENTS_COMPACTED] = {"segments_compacted_total", "Segments compacted."},
     [POOL_BYTES_MOVED] = {"moved_bytes_total", "Bytes moved by compaction and eviction."},
@@ -48,7 +49,7 @@ static const struct metric syncs = {"syncs_total", "Times the pool's file was sy
 
 _Static_assert(sizeof counters / sizeof counters[0] == POOL_COUNTERS, "a counter has no name");
 
-/* What is not counted by the store's counters. */
+/* Values that are not counters. */
 enum gauge {
     GAUGE_ITEMS,
     GAUGE_LIVE,
@@ -70,14 +71,15 @@ static const struct metric gauges[GAUGES] = {
     [GAUGE_ITEMS] = {"items", "Items in the pool."},
     [GAUGE_LIVE] = {"live_bytes", "Bytes of those items, with their headers."},
     [GAUGE_MARKERS] = {"marker_bytes", "Bytes that keep deleted items deleted."},
-    [GAUGE_DEAD] = {"dead_bytes", "Bytes of items that are gone, not yet reclaimed."},
-    [GAUGE_FREE] = {"free_bytes", "Bytes that can be written to."},
+    [GAUGE_DEAD] = {"dead_bytes", "Bytes of removed items that are not yet reclaimed."},
+    [GAUGE_FREE] = {"free_bytes", "Bytes that are free for new items."},
     [GAUGE_CAPACITY] = {"capacity_bytes", "Bytes of all segments."},
     [GAUGE_INDEX] = {"index_bytes", "Bytes of the index in use."},
     [GAUGE_SEGMENTS] = {"segments", "Segments."},
-    [GAUGE_SEGMENTS_FREE] = {"segments_free", "Segments that hold nothing."},
+    [GAUGE_SEGMENTS_FREE] = {"segments_free", "Segments that are empty."},
     [GAUGE_SYNC_LAG] = {"sync_lag_seconds", "Age of the oldest write that is not on the disk."},
-    [GAUGE_FULL_IN] = {"full_in_seconds", "When the pool will be full, as the last minute went."},
+    [GAUGE_FULL_IN] = {"full_in_seconds",
+                       "Seconds until the pool is full, at the rate of the last minute."},
     [GAUGE_READ_ONLY] = {"read_only", "1 if the pool takes no writes because its file failed."},
     [GAUGE_FULL] = {"full", "1 if the pool refuses new keys because it or its index is full."},
 };
@@ -131,32 +133,30 @@ static void metrics_write_server(FILE *stream, const char *name, const char *hel
 
 static void metrics_write_memory(const struct proto_memory *memory, FILE *stream) {
     metrics_write_server(stream, "connection_memory_limit_bytes",
-                         "Bytes that all connections together may own.", "gauge",
+                         "Limit of the bytes that all connections together may use.", "gauge",
                          memory->limit_bytes);
     metrics_write_server(stream, "connection_input_bytes",
-                         "Bytes for requests that have not wholly arrived.", "gauge",
+                         "Bytes of requests that have been received in part.", "gauge",
                          atomic_load(&memory->kinds[PROTO_MEMORY_INPUT].bytes));
     metrics_write_server(stream, "connection_output_bytes",
-                         "Bytes of replies that clients have not taken.", "gauge",
+                         "Bytes of replies that clients have not read.", "gauge",
                          atomic_load(&memory->kinds[PROTO_MEMORY_OUTPUT].bytes));
     metrics_write_server(stream, "connections_out_of_memory_total",
-                         "Connections closed: the limit left no room for what they sent or asked.",
-                         "counter",
+                         "Connections closed because of connection_memory_limit_bytes.", "counter",
                          atomic_load(&memory->kinds[PROTO_MEMORY_INPUT].refused) +
                              atomic_load(&memory->kinds[PROTO_MEMORY_OUTPUT].refused));
 }
 
 static void metrics_write_tls(const struct proto_tls *tls, FILE *stream) {
-    metrics_write_server(stream, "tls_handshake_errors_total",
-                         "Clients of a TLS address that did not get through the handshake.",
+    metrics_write_server(stream, "tls_handshake_errors_total", "TLS handshakes that failed.",
                          "counter", atomic_load(&tls->handshake_errors));
-    metrics_write_server(stream, "tls_new_sessions_total", "Full handshakes.", "counter",
+    metrics_write_server(stream, "tls_new_sessions_total", "Full TLS handshakes.", "counter",
                          atomic_load(&tls->new_sessions));
     metrics_write_server(stream, "tls_resumed_sessions_total",
-                         "Handshakes that were short because the client had been here before.",
-                         "counter", atomic_load(&tls->resumed_sessions));
+                         "TLS handshakes that resumed a session.", "counter",
+                         atomic_load(&tls->resumed_sessions));
     metrics_write_server(stream, "tls_certificates_loaded_seconds",
-                         "When certificates were read last, in unix seconds.", "gauge",
+                         "When the certificates were last loaded, in unix seconds.", "gauge",
                          atomic_load(&tls->loaded_s));
 }
 
@@ -170,8 +170,8 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
     metrics_write_server(stream, "threads", "Worker threads.", "gauge", server->threads);
     metrics_write_server(stream, "connections", "Connections that are open.", "gauge",
                          atomic_load(&server->connections));
-    metrics_write_server(stream, "connections_max", "Connections that may be open at a time.",
-                         "gauge", server->max_connections);
+    metrics_write_server(stream, "connections_max", "Limit of open connections.", "gauge",
+                         server->max_connections);
     metrics_write_server(stream, "connections_total", "Connections accepted.", "counter",
                          atomic_load(&server->connections_total));
     metrics_write_server(stream, "connections_rejected_total",
@@ -182,11 +182,11 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
     metrics_write_server(stream, "written_bytes_total", "Bytes sent to clients.", "counter",
                          atomic_load(&server->bytes_written));
     metrics_write_server(stream, "connections_idle_closed_total",
-                         "Connections closed: their clients said nothing for too long.", "counter",
+                         "Connections closed by connection_idle_timeout.", "counter",
                          atomic_load(&server->idle_kicks));
     metrics_write_server(stream, "turns_ended_total",
-                         "Times that a connection had more requests than one turn takes.",
-                         "counter", atomic_load(&server->yields));
+                         "Times that a connection reached requests_per_turn.", "counter",
+                         atomic_load(&server->yields));
     metrics_write_memory(&server->memory, stream);
     if (server->tls.is_enabled) {
         metrics_write_tls(&server->tls, stream);

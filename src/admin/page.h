@@ -1,4 +1,4 @@
-/* What the admin server says, as text. Each is written into a stream by the HTTP thread. */
+/* The responses of the admin server, as text. The HTTP thread writes them into a stream. */
 #ifndef STAYD_ADMIN_PAGE_H
 #define STAYD_ADMIN_PAGE_H
 
@@ -10,10 +10,10 @@
 /* The Prometheus text format, version 0.0.4. */
 void metrics_write(const struct admin_options *options, FILE *stream);
 
-/* A line for each thing that is wrong, or "ok"; false if anything is. */
+/* Writes a line for each problem, or "ok". False if there is a problem. */
 bool health_write(const struct admin_options *options, FILE *stream);
 
-/* A whole HTML page that needs nothing from elsewhere but /dashboard.js of this server. */
+/* An HTML page; it loads only /dashboard.js, from this server. */
 void dashboard_write(const struct admin_options *options, FILE *stream);
 void dashboard_write_script(FILE *stream);
 

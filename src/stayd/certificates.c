@@ -57,15 +57,15 @@ bool certificates_refresh(void *keeper, char *error, size_t error_size) {
             read++;
             continue;
         }
-        log_error("%s; it goes on with the certificate that it had", reason);
+        log_error("%s; the previous certificate stays in use", reason);
         if (well) {
             snprintf(error, error_size, "%s", reason);
         }
         well = false;
     }
     if (read > 0) {
-        log_info("certificates: those of %u pool%s are read again, for connections from now on",
-                 read, read == 1 ? "" : "s");
+        log_info("certificates of %u pool%s reloaded; new connections use them", read,
+                 read == 1 ? "" : "s");
     }
     return well;
 }

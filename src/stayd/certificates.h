@@ -1,5 +1,5 @@
-/* The TLS of all pools that have a certificate: read at the start, and again on SIGHUP and when a
- * client says refresh_certs. The main thread loads and finishes; any thread may refresh. */
+/* The certificates of all pools with TLS. They are read at startup, and read again on SIGHUP and on
+ * a client's refresh_certs. The main thread loads and finishes; any thread may refresh. */
 #ifndef STAYD_STAYD_CERTIFICATES_H
 #define STAYD_STAYD_CERTIFICATES_H
 
@@ -12,7 +12,7 @@ struct certificates {
     struct tls *pools[CONFIG_POOLS_MAX]; /* by the pool's index; NULL: plain text */
 };
 
-/* Zeroed before. False with a sentence in `error`; what is there already is finished by
+/* The caller zeroes `certificates`. False with a sentence in `error`: the caller still calls
  * certificates_finish. Warnings are logged. */
 bool certificates_load(struct certificates *certificates, const struct config *config,
                        struct proto_tls *counters, char error[TLS_ERROR_MAX]);
@@ -20,12 +20,12 @@ bool certificates_load(struct certificates *certificates, const struct config *c
 /* Accepts a zeroed one. */
 void certificates_finish(struct certificates *certificates);
 
-/* Reads all of them again, and logs what came of it. As proto_server.refresh_certs: the keeper is
- * the certificates. */
+/* Reads all certificates again, and logs the result. The type is that of
+ * proto_server.refresh_certs; `keeper` is a struct certificates. */
 bool certificates_refresh(void *keeper, char *error, size_t error_size);
 
-/* Whether a daemon with this configuration could load them: a fault for each that it could not, a
- * line to `notices` for what is doubtful. */
+/* Checks whether a daemon with this configuration could load the certificates. Adds a fault for
+ * each one that it could not load, and writes a line to `notices` for each warning. */
 void certificates_check(const struct config *config, struct faults *faults, FILE *notices);
 
 #endif

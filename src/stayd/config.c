@@ -89,7 +89,7 @@ static void config_add_builtin_listens(const struct config *config, struct confi
     config_set_loopback(&pool->listens[pool->listen_count++], port);
     snprintf(text, sizeof text, "unix:%s.sock", pool->options.name);
     if (address_parse(text, config->run_dir, &pool->listens[pool->listen_count].address, error)) {
-        pool->listen_count++; /* otherwise the folder's path is too long, and TCP has to do */
+        pool->listen_count++; /* otherwise run_dir is too long for a socket's path: TCP only */
     }
 }
 
@@ -136,12 +136,12 @@ const struct config_pool *config_find_pool(const struct config *config, const ch
     return NULL;
 }
 
-/* False for an address that is a fault already. */
+/* False if the address was invalid: a fault has been added for it. */
 static bool config_is_understood(const struct config_listen *listen) {
     return listen->address.size > 0;
 }
 
-/* A fault if an address was given before: `seen` holds those. */
+/* Adds a fault if the address conflicts with an earlier one; `seen` has the earlier addresses. */
 static void config_check_unique(const struct config_listen *listen,
                                 const struct config_listen **seen, unsigned *seen_count,
                                 struct faults *faults) {
@@ -170,7 +170,7 @@ static void config_check_unique(const struct config_listen *listen,
     seen[(*seen_count)++] = listen;
 }
 
-/* What can be said of TLS without looking into the files. */
+/* Checks the TLS settings, without reading the files. */
 static void config_check_tls(const struct config_pool *pool, struct faults *faults) {
     const char *name = pool->options.name;
     bool cert = pool->tls_cert[0] != '\0';
@@ -190,17 +190,18 @@ static void config_check_tls(const struct config_pool *pool, struct faults *faul
     }
     if (cert && !listens_on_tcp) {
         faults_add(faults, pool->tls_line,
-                   "pool %s has a tls_cert, but listens on Unix sockets alone, which do not speak "
-                   "TLS; add a TCP address, or take it out",
+                   "pool %s has a tls_cert, but listens on Unix sockets only, which do not use "
+                   "TLS; add a TCP address, or remove tls_cert",
                    name);
     }
 }
 
 static void config_check_pool(const struct config_pool *pool, struct faults *faults) {
     if (pool->listen_count == 0) {
-        faults_add(faults, pool->line,
-                   "pool %s listens nowhere; add such as listen = 127.0.0.1:11211, unix:%s.sock",
-                   pool->options.name, pool->options.name);
+        faults_add(
+            faults, pool->line,
+            "pool %s has no address; add one, such as listen = 127.0.0.1:11211, unix:%s.sock",
+            pool->options.name, pool->options.name);
     }
     for (unsigned i = 0; i < pool->listen_count; i++) {
         const struct config_listen *listen = &pool->listens[i];
@@ -212,11 +213,11 @@ static void config_check_pool(const struct config_pool *pool, struct faults *fau
                 "pool %s would listen on %s, where everybody who reaches this machine could "
                 "read and change it%s; listen on 127.0.0.1 or a Unix socket, demand a password "
                 "with auth_file (-Y) or client certificates with tls_ca (-o "
-                "ssl_verify_mode=2,ssl_ca_cert=FILE), or say insecure = yes (on the command line: "
-                "--insecure) if that is meant",
+                "ssl_verify_mode=2,ssl_ca_cert=FILE), or set insecure = yes (on the command line: "
+                "--insecure) to allow it",
                 pool->options.name, listen->address.text,
                 pool->tls_cert[0] != '\0' && !listen->plain
-                    ? " (TLS without tls_ca encrypts, but asks nobody who they are)"
+                    ? " (TLS without tls_ca encrypts, but does not authenticate clients)"
                     : "");
         }
     }
@@ -236,8 +237,7 @@ void config_check(const struct config *config, struct faults *faults) {
             !config->admin_insecure) {
             faults_add(faults, config->admin.line,
                        "the admin page would listen on %s, where everybody who reaches this "
-                       "machine could read it; use 127.0.0.1, or say insecure = yes if that is "
-                       "meant",
+                       "machine could read it; use 127.0.0.1, or set insecure = yes to allow it",
                        config->admin.address.text);
         }
     }
@@ -249,7 +249,8 @@ void config_check(const struct config *config, struct faults *faults) {
         }
     }
     if (config_needs_data_dir(config) && config->data_dir[0] == '\0') {
-        faults_add(faults, 0, "there is no home to keep data in; set data_dir in [server]");
+        faults_add(faults, 0,
+                   "no data_dir: this user has no home folder; set data_dir in [server]");
     }
 }
 
@@ -262,7 +263,7 @@ bool config_needs_data_dir(const struct config *config) {
     return false;
 }
 
-/* Only files that stand in run_dir itself count: a socket elsewhere needs no run_dir. */
+/* A socket needs run_dir only if its file is in run_dir. */
 bool config_needs_run_dir(const struct config *config) {
     size_t length = strlen(config->run_dir);
     for (unsigned i = 0; i < config->pool_count; i++) {
@@ -276,5 +277,5 @@ bool config_needs_run_dir(const struct config *config) {
             }
         }
     }
-    return config_needs_data_dir(config); /* a pool with a file has its index in run_dir */
+    return config_needs_data_dir(config); /* a persistent pool keeps its index in run_dir */
 }

@@ -1,6 +1,7 @@
-/* What the daemon is to do: its pools, where they listen, and what they share. Comes from a file
- * (stayd/config_file.h), from memcached's command line (stayd/options.h), or is built in.
- * Filled in before any thread starts, and not changed after. */
+/* The daemon's configuration: its pools, their addresses, and the settings of the whole server. The
+ * configuration comes from a file (stayd/config_file.h), from memcached's command line
+ * (stayd/memcached_options.h), or is built in. The main thread fills it in before any other thread
+ * starts; it does not change afterwards. */
 #ifndef STAYD_STAYD_CONFIG_H
 #define STAYD_STAYD_CONFIG_H
 
@@ -27,8 +28,8 @@ enum {
 
 struct config_listen {
     struct address address;
-    unsigned line; /* where the file says so; 0: it does not */
-    bool plain;    /* no TLS here, although the pool has it */
+    unsigned line; /* in the file; 0: the address is not from the file */
+    bool plain;    /* no TLS on this address, although the pool has TLS */
 };
 
 struct config_pool {
@@ -37,24 +38,25 @@ struct config_pool {
     unsigned listen_count;
     unsigned socket_mode;     /* of its socket files */
     char auth_file[PATH_MAX]; /* users and passwords (net/credentials.h); empty: no login */
-    char tls_cert[PATH_MAX];  /* what its TCP listeners show (net/tls.h); empty: plain text */
+    char tls_cert[PATH_MAX];  /* the certificate of its TCP listeners (net/tls.h); empty: plain text
+                               */
     char tls_key[PATH_MAX];
-    char tls_ca[PATH_MAX];        /* whose certificates clients need; empty: they need none */
-    unsigned tls_line;            /* the first of the three */
-    enum proto_allowed protocols; /* that clients may speak */
-    bool insecure;                /* it is meant that others than this machine can connect */
+    char tls_ca[PATH_MAX]; /* the CA of the clients' certificates; empty: clients need none */
+    unsigned tls_line;     /* of the first of these three keys */
+    enum proto_allowed protocols; /* the protocols that clients may use */
+    bool insecure;                /* other machines may connect, without authentication */
     unsigned line;                /* of its section */
 };
 
 struct config {
     unsigned threads;
     unsigned max_connections;
-    unsigned backlog; /* clients that may wait to be accepted */
+    unsigned backlog; /* the maximum of connections that wait for accept */
     uint32_t send_timeout_s;
     uint32_t connection_idle_s;       /* 0: a connection may be idle for ever */
-    unsigned requests_per_turn;       /* of one connection, before others have their turn */
+    unsigned requests_per_turn;       /* of one connection, before the worker serves the next one */
     uint64_t connection_memory_bytes; /* of all connections together */
-    bool shutdown_enabled; /* this and the three below: what clients may and may not do */
+    bool shutdown_enabled; /* this and the next three: commands that clients may or may not use */
     bool flush_disabled;
     bool dump_disabled;
     bool watch_disabled;
@@ -65,36 +67,38 @@ struct config {
     bool has_admin;
     bool admin_insecure;
     struct config_listen admin;
-    char admin_hosts[CONFIG_HOSTS_MAX]; /* names of it, separated by commas (admin/host.h) */
+    char admin_hosts[CONFIG_HOSTS_MAX]; /* host names of the admin server, separated by commas
+                                           (admin/host.h) */
     struct config_pool pools[CONFIG_POOLS_MAX];
     unsigned pool_count;
 };
 
-/* With the default of every key in [server], and no pool. Ends the process if memory is short. */
+/* A configuration with the default of every key in [server], and without a pool. Ends the process
+ * if memory is short. */
 struct config *config_create(void);
 
 /* Accepts NULL. */
 void config_destroy(struct config *config);
 
-/* A pool with the default of every key; NULL if there are CONFIG_POOLS_MAX. `name` is a valid one.
- */
+/* Adds a pool with the default of every key; NULL if there are CONFIG_POOLS_MAX pools already. The
+ * caller has checked `name` with config_pool_name_is_valid. */
 struct config_pool *config_add_pool(struct config *config, const char *name);
 
-/* The two pools that stayd has without a file: cache and sessions. */
+/* Adds the two pools that stayd has without a configuration file: cache and sessions. */
 void config_add_builtin_pools(struct config *config);
 
 bool config_pool_name_is_valid(const char *name);
 
-/* Access rights in octal, 0 to 0777, such as 0770 or 770. */
+/* Parses access rights in octal, 0 to 0777, such as 0770 or 770. */
 bool config_parse_mode(const char *text, unsigned *mode);
 
-/* Whether its TCP listeners speak TLS, if all is well. */
+/* Whether the pool's TCP listeners use TLS. */
 bool config_pool_has_tls(const struct config_pool *pool);
 
-/* NULL if there is none. */
+/* NULL if there is no such pool. */
 const struct config_pool *config_find_pool(const struct config *config, const char *name);
 
-/* Finds what is wrong with the whole, although each value by itself is right. */
+/* Finds settings that are valid, but cannot be used together. */
 void config_check(const struct config *config, struct faults *faults);
 
 /* Whether any pool keeps a file in data_dir. */

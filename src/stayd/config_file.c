@@ -16,13 +16,13 @@ static void config_file_begin_pool(struct config_parser *parser, const char *nam
     parser->section = SECTION_POOL;
     parser->discarded_pool = (struct config_pool){0};
     parser->pool = &parser->discarded_pool;
-    const struct config_pool *twin = config_find_pool(parser->config, name);
+    const struct config_pool *earlier = config_find_pool(parser->config, name);
     if (!config_pool_name_is_valid(name)) {
         fault("[pool %s]: a pool's name is 1 to %d letters, digits, '-' and '_'", name,
               POOL_NAME_MAX);
-    } else if (twin != NULL) {
-        fault("[pool %s] is there already, on line %u; join the two, or choose another name", name,
-              twin->line);
+    } else if (earlier != NULL) {
+        fault("duplicate section [pool %s]: also on line %u; join the two, or choose another name",
+              name, earlier->line);
     } else {
         parser->pool = config_add_pool(parser->config, name);
         if (parser->pool == NULL) {
@@ -34,19 +34,21 @@ static void config_file_begin_pool(struct config_parser *parser, const char *nam
     }
 }
 
-/* Finds keys of the section that has been read which do nothing beside the others. */
+/* At the end of a section: finds keys that have no effect together with the others. */
 static void config_file_end_section(struct config_parser *parser) {
     if (parser->section != SECTION_POOL || parser->faults->count > parser->faults_before) {
-        return; /* a value that is a fault already may be the one that the key needs */
+        return; /* an invalid value may be the one that makes the key useful */
     }
     if (parser->fsync_line > 0 && !parser->pool->options.persist) {
-        faults_add(parser->faults, parser->fsync_line,
-                   "fsync does nothing in a pool without a file; add persist = yes, or remove it");
+        faults_add(
+            parser->faults, parser->fsync_line,
+            "fsync has no effect in a pool without a file; add persist = yes, or remove fsync");
     }
     if (parser->socket_mode_line > 0 && !parser->has_unix_listen) {
-        faults_add(parser->faults, parser->socket_mode_line,
-                   "socket_mode does nothing in a pool without a Unix socket; add one to listen, "
-                   "such as unix:NAME.sock, or remove it");
+        faults_add(
+            parser->faults, parser->socket_mode_line,
+            "socket_mode has no effect in a pool without a Unix socket; add a socket to listen, "
+            "such as unix:NAME.sock, or remove socket_mode");
     }
 }
 
@@ -61,19 +63,20 @@ static void config_file_begin_section(struct config_parser *parser, const char *
     size_t word = strcspn(name, " \t");
     if (strcmp(name, "server") == 0) {
         if (parser->server_line > 0) {
-            fault("[server] is there already, on line %u; join the two", parser->server_line);
+            fault("duplicate section [server]: also on line %u; join the two", parser->server_line);
         }
         parser->section = SECTION_SERVER;
         parser->server_line = parser->line;
     } else if (word == 4 && strncmp(name, "pool", word) == 0) {
         config_file_begin_pool(parser, name + word + strspn(name + word, " \t"));
     } else {
-        fault("[%s]: there is no such section; there are [server] and [pool NAME]", name);
+        fault("unknown section [%s]; use [server] or [pool NAME]", name);
         parser->section = SECTION_UNKNOWN;
     }
 }
 
-/* libinih does not tell of a section without keys, nor where it is. */
+/* Section names are parsed here, because libinih does not report a section without keys, and does
+ * not report the line of a section. True if the line is a section name. */
 static bool config_file_is_section(struct config_parser *parser, const char *text) {
     text += strspn(text, " \t\r\n");
     if (*text != '[') {
@@ -81,7 +84,7 @@ static bool config_file_is_section(struct config_parser *parser, const char *tex
     }
     const char *end = strchr(text, ']');
     if (end == NULL) {
-        fault("there is no ] at the end of the section's name");
+        fault("missing ] at the end of the section's name");
         parser->section = SECTION_UNKNOWN;
         return true;
     }
@@ -102,7 +105,8 @@ static bool config_file_is_section(struct config_parser *parser, const char *tex
     return true;
 }
 
-/* The next line for libinih, which has room for `room` bytes of it; sections are taken out. */
+/* Reads the next line for libinih, into `room` bytes at `text`. A section name is replaced by an
+ * empty line. */
 static char *config_file_next_line(char *text, int room, void *stream) {
     struct config_parser *parser = stream;
     assert(room >= LINE_MAX_BYTES);
@@ -122,7 +126,7 @@ static char *config_file_next_line(char *text, int room, void *stream) {
     strcpy(text + length, "\n");
     parser->line++;
     if (!valid) {
-        fault("this line is longer than %d bytes, or holds a zero byte", LINE_MAX_BYTES - 2);
+        fault("this line is longer than %d bytes, or contains a zero byte", LINE_MAX_BYTES - 2);
         strcpy(text, "\n");
     }
     if (config_file_is_section(parser, text)) {
@@ -131,7 +135,7 @@ static char *config_file_next_line(char *text, int room, void *stream) {
     return text;
 }
 
-/* A list of the keys there are, for a message. */
+/* Lists the valid keys, for a message. */
 static void config_file_list_keys(const struct config_key *keys, char *list, size_t size) {
     size_t used = 0;
     for (; keys->name != NULL && used < size; keys++) {
@@ -148,7 +152,7 @@ static int config_file_take_value(void *user, const char *ignored, const char *n
         return 1;
     }
     if (parser->section == SECTION_NONE) {
-        fault("%s stands in no section; write [server] or [pool NAME] above it", name);
+        fault("%s is outside any section; write [server] or [pool NAME] above it", name);
         return 1;
     }
     const struct config_key *keys =
@@ -160,10 +164,11 @@ static int config_file_take_value(void *user, const char *ignored, const char *n
     if (keys[index].name == NULL) {
         char list[256];
         config_file_list_keys(keys, list, sizeof list);
-        fault("there is no key '%s' in %s; there are %s", name,
+        fault("unknown key '%s' in %s; valid keys: %s", name,
               parser->section == SECTION_SERVER ? "[server]" : "[pool NAME]", list);
     } else if (parser->key_lines[index] > 0) {
-        fault("%s is there already, on line %u; keep one of them", name, parser->key_lines[index]);
+        fault("duplicate key %s: also on line %u; keep one of them", name,
+              parser->key_lines[index]);
     } else {
         parser->key_lines[index] = parser->line;
         if (value == NULL || *value == '\0') {
@@ -175,7 +180,7 @@ static int config_file_take_value(void *user, const char *ignored, const char *n
     return 1;
 }
 
-/* Takes the addresses, once run_dir is known. */
+/* Parses the addresses, after the whole file has been read and run_dir is known. */
 static void config_file_take_addresses(struct config_parser *parser) {
     struct config *config = parser->config;
     char error[ADDRESS_ERROR_MAX];
@@ -194,7 +199,7 @@ static void config_file_take_addresses(struct config_parser *parser) {
     free(parser->admin);
 }
 
-/* A value of item_max must fit into the memory of connections, or it could never be stored. */
+/* A value of item_max bytes must fit into connection_memory, or it could not be received. */
 static void config_file_check_connection_memory(const struct config_parser *parser) {
     const struct config *config = parser->config;
     if (parser->connection_memory_line == 0) {
@@ -229,8 +234,8 @@ void config_file_read(const char *path, struct config *config, struct faults *fa
         return;
     }
     config_file_skip_mark(stream);
-    ini_allow_multiline = false; /* an indented line is a line like others */
-    ini_allow_no_value = true;   /* so that config_file_take_value can say what is missing */
+    ini_allow_multiline = false; /* an indented line does not continue the line before */
+    ini_allow_no_value = true; /* so that config_file_take_value can report a key without a value */
     ini_use_stack = false;
     ini_initial_alloc = LINE_MAX_BYTES;
     ini_max_line = LINE_MAX_BYTES;
@@ -246,14 +251,14 @@ void config_file_read(const char *path, struct config *config, struct faults *fa
     if (result < 0 || ferror(stream)) {
         faults_add(faults, 0, "cannot read the configuration: %s", strerror(errno));
     } else if (result > 0) {
-        faults_add(faults, (unsigned)result, "this line is no [section] and no key = value");
+        faults_add(faults, (unsigned)result, "syntax error: expected [section] or key = value");
     }
     fclose(stream);
     config_file_end_section(parser);
     config_file_take_addresses(parser);
     config_file_check_connection_memory(parser);
     if (config->pool_count == 0 && faults->count == 0) {
-        faults_add(faults, 0, "there is no pool; add a section such as [pool cache]");
+        faults_add(faults, 0, "no pool is configured; add a section such as [pool cache]");
     }
     config_check(config, faults);
     free(parser);

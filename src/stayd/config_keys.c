@@ -58,7 +58,7 @@ static void parse_yes_no(struct config_parser *parser, const char *key, const ch
 static void parse_path(struct config_parser *parser, const char *key, const char *value,
                        char path[PATH_MAX]) {
     if (*value != '/') {
-        fault("%s = %s: must be an absolute path, from / on", key, value);
+        fault("%s = %s: must be an absolute path, beginning with /", key, value);
     } else if (snprintf(path, PATH_MAX, "%s", value) >= PATH_MAX) {
         fault("%s: the path is too long", key);
     }
@@ -72,7 +72,7 @@ static void set_max_connections(struct config_parser *parser, const char *key, c
     parse_whole(parser, key, value, CONFIG_CONNECTIONS_MAX, &parser->config->max_connections);
 }
 
-/* A time limit, from a second to a whole number of days. */
+/* Parses a time limit, from one second to `most_s`, a whole number of days. */
 static void parse_limit(struct config_parser *parser, const char *key, const char *value,
                         uint32_t most_s, uint32_t *limit_s) {
     uint64_t duration_s;
@@ -125,11 +125,12 @@ static void set_admin(struct config_parser *parser, const char *key, const char 
     (void)key;
     parser->config->admin.line = parser->line;
     parser->config->has_admin = strcmp(value, "no") != 0;
-    free(parser->admin); /* of an earlier [server], which is a fault, but is read to its end */
+    free(
+        parser->admin); /* a duplicate [server] section is a fault, but its keys are still parsed */
     parser->admin = config_keys_copy(value, strlen(value));
 }
 
-/* Names are letters, digits, '-', '.' and '_'. */
+/* A host name has letters, digits, '-', '.' and '_'. */
 static void set_admin_hosts(struct config_parser *parser, const char *key, const char *value) {
     static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
     for (const char *at = value;; at++) {
@@ -209,7 +210,7 @@ static void set_evict(struct config_parser *parser, const char *key, const char 
 
 static void set_persist(struct config_parser *parser, const char *key, const char *value) {
     parse_yes_no(parser, key, value, &parser->pool->options.persist);
-    if (!parser->evict_is_given) { /* what is worth a file is worth keeping */
+    if (!parser->evict_is_given) { /* a persistent pool does not evict by default */
         parser->pool->options.evict = !parser->pool->options.persist;
     }
 }

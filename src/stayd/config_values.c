@@ -24,7 +24,7 @@ static void add_yes_no(struct config_values *values, const char *key, bool yes) 
     add(values, key, "%s", yes ? "yes" : "no");
 }
 
-/* In the largest unit that leaves it whole. */
+/* Formats a size in the largest unit that keeps the number whole. */
 static void add_size(struct config_values *values, const char *key, uint64_t size_bytes) {
     static const char units[] = {'G', 'M', 'K'};
     for (unsigned i = 0; i < sizeof units; i++) {
@@ -37,7 +37,7 @@ static void add_size(struct config_values *values, const char *key, uint64_t siz
     add(values, key, "%" PRIu64, size_bytes);
 }
 
-/* 0 is what a limit has that is not set. */
+/* 0 means that the limit is not set. */
 static void add_duration(struct config_values *values, const char *key, uint32_t duration_s) {
     static const struct {
         uint32_t length_s;

@@ -1,5 +1,5 @@
-/* A configuration as text again, key by key, for people: one spelling for one meaning, whatever it
- * was written as (64M and 65536K are both 64M). Main thread only. */
+/* Formats a configuration as text, key by key, for the log. Equal values have equal text, however
+ * the file spells them (65536K becomes 64M). Main thread only. */
 #ifndef STAYD_STAYD_CONFIG_VALUES_H
 #define STAYD_STAYD_CONFIG_VALUES_H
 
@@ -17,7 +17,7 @@ struct config_values {
     unsigned count;
 };
 
-/* The keys of [server], and of one pool: always the same ones in the same order. */
+/* The values of all keys of [server], and of one pool, in a fixed order. */
 void config_values_of_server(const struct config *config, struct config_values *values);
 void config_values_of_pool(const struct config_pool *pool, struct config_values *values);
 

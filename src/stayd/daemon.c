@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum {
-    DAEMON_FILES_RESERVED = 128, /* open files that are no connections */
+    DAEMON_FILES_RESERVED = 128, /* open files other than connections */
     DAEMON_HANDSHAKE_MAX_MS = 10000
 };
 
@@ -47,10 +47,11 @@ struct daemon {
     struct certificates certificates;
     struct admin *admin;
     int signal_fd;
-    bool stopped; /* by a signal, before clients were served */
+    bool stopped; /* a signal stopped the daemon before it served clients */
 };
 
-/* From here on the signals wait in a file descriptor, in every thread that is started. */
+/* Blocks the signals, in this thread and in all threads that it starts. The main thread reads them
+ * from signal_fd. */
 static bool daemon_take_signals(struct daemon *daemon) {
     sigset_t signals;
     sigemptyset(&signals);
@@ -58,7 +59,7 @@ static bool daemon_take_signals(struct daemon *daemon) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGUSR1); /* memcached's graceful stop */
     sigaddset(&signals, SIGHUP);
-    signal(SIGPIPE, SIG_IGN); /* these two: the call that failed says so itself */
+    signal(SIGPIPE, SIG_IGN); /* for these two signals the failed call returns an error */
     signal(SIGXFSZ, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) == 0) {
         daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -80,8 +81,8 @@ static bool daemon_make_folders(const struct config *config) {
     return true;
 }
 
-/* Each connection is an open file. Where the system allows fewer, fewer are taken: better than to
- * fail when they come. */
+/* Each connection needs a file descriptor. If the limit of open files is lower than max_connections
+ * needs, max_connections is lowered, so that accept does not fail later. */
 static bool daemon_raise_files_limit(struct daemon *daemon) {
     unsigned wanted = daemon->config->max_connections;
     rlim_t needed = (rlim_t)wanted + DAEMON_FILES_RESERVED;
@@ -140,8 +141,8 @@ static bool daemon_listen(struct daemon *daemon, bool is_unix) {
     return true;
 }
 
-/* Becomes what it is to be in the long run: from here on with the user's rights alone. */
-static bool daemon_settle(struct daemon *daemon) {
+/* Drops root's rights, and claims the pid file with the rights of the user. */
+static bool daemon_drop_privileges(struct daemon *daemon) {
     const struct process_options *process = daemon->process;
     char error[PID_FILE_ERROR_MAX]; /* longer than PRIVILEGES_ERROR_MAX */
     if ((process->user != NULL && !privileges_drop(process->user, process->core_dumps, error)) ||
@@ -164,7 +165,7 @@ static bool daemon_load_certificates(struct daemon *daemon) {
     return true;
 }
 
-/* Reads who may log in. The listeners of a pool that requires no login have nothing to do with it.
+/* Reads the auth_file of each pool that has one, and tells the pool's listeners to require a login.
  */
 static bool daemon_read_users(struct daemon *daemon) {
     const struct config *config = daemon->config;
@@ -180,7 +181,7 @@ static bool daemon_read_users(struct daemon *daemon) {
                         ? NULL
                         : auth_add_pool(daemon->auth, pool->options.name, pool->auth_file);
             if (users == NULL) {
-                log_error("pool %s: cannot tell who may log in", pool->options.name);
+                log_error("pool %s: cannot load the users of auth_file", pool->options.name);
                 return false;
             }
         }
@@ -191,7 +192,7 @@ static bool daemon_read_users(struct daemon *daemon) {
     return true;
 }
 
-/* Whether a signal waits that ends the daemon: daemon_serve is going to read it. Any thread. */
+/* Whether a signal that stops the daemon is pending; daemon_serve reads it later. Any thread. */
 static bool daemon_is_stopping(void) {
     sigset_t pending;
     return sigpending(&pending) == 0 &&
@@ -209,7 +210,8 @@ static bool daemon_open_pools(struct daemon *daemon) {
     struct listener *listener = daemon->listeners;
     for (unsigned i = 0; i < config->pool_count; i++) {
         struct pool_options options = config->pools[i].options;
-        options.memory_fixed = daemon->process->lock_memory; /* addresses would be memory (-k) */
+        options.memory_fixed =
+            daemon->process->lock_memory; /* with -k, reserved addresses would be locked memory */
         options.is_stopping = daemon_is_stopping;
         struct pool *pool = daemon_is_stopping() ? NULL : pool_open(&options, daemon->grace, error);
         if (pool == NULL && daemon_is_stopping()) {
@@ -304,8 +306,8 @@ static void daemon_log_pool(const struct config_pool *configured, struct pool *p
     pool_get_stats(pool, &stats);
     log_info("pool %s: %s; %.6gM, %s when full, %s%s; %llu items", options->name, addresses,
              (double)options->memory_bytes / (1 << 20),
-             options->evict ? "forgets the least read" : "refuses new keys",
-             options->persist ? "on disk, fsync = " : "in memory alone",
+             options->evict ? "evicts" : "refuses new keys",
+             options->persist ? "on disk, fsync = " : "in memory only",
              options->persist ? fsync[options->fsync] : "", (unsigned long long)stats.items);
 }
 
@@ -321,12 +323,12 @@ static void daemon_log_start(const struct daemon *daemon) {
              config->threads == 1 ? "" : "s", daemon->server.max_connections);
 }
 
-/* Reads again what may change while it runs, and says what may not. */
+/* On SIGHUP: reloads certificates and auth_files, and logs which other changes need a restart. */
 static void daemon_reload(struct daemon *daemon) {
     char state[64];
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
              (unsigned long long)(clock_monotonic_ns() / 1000));
-    char error[TLS_ERROR_MAX]; /* is logged, too */
+    char error[TLS_ERROR_MAX]; /* certificates_refresh logs it */
     notify_send(state);
     reload_read(daemon->reload, daemon->config);
     certificates_refresh(&daemon->certificates, error, sizeof error);
@@ -336,7 +338,7 @@ static void daemon_reload(struct daemon *daemon) {
     notify_send("READY=1");
 }
 
-/* Accepts until a signal says to stop. */
+/* Accepts connections until a signal stops the daemon. */
 static bool daemon_serve(struct daemon *daemon) {
     struct acceptor acceptor = {
         .listeners = daemon->listeners,
@@ -360,13 +362,13 @@ static bool daemon_serve(struct daemon *daemon) {
     return false;
 }
 
-/* Everything that was started, in whatever state the start has come to. */
+/* Stops everything that has been started; daemon_start may have failed at any step. */
 static void daemon_stop(struct daemon *daemon) {
     for (unsigned i = 0; i < CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX; i++) {
         listener_close(&daemon->listeners[i]);
     }
     admin_stop(daemon->admin);
-    auth_stop(daemon->auth); /* before the workers, which it wakes */
+    auth_stop(daemon->auth); /* before the workers: the auth thread wakes workers */
     listener_close(&daemon->admin_listener);
     greeter_stop(daemon->greeter);
     workers_stop(daemon->workers);
@@ -380,10 +382,10 @@ static void daemon_stop(struct daemon *daemon) {
     if (daemon->signal_fd >= 0) {
         close(daemon->signal_fd);
     }
-    pid_file_remove(&daemon->pid_file); /* who waits for that finds everything closed */
+    pid_file_remove(&daemon->pid_file); /* last: scripts wait until the pid file is gone */
 }
 
-/* Everything that comes before serving. */
+/* Starts everything, up to the threads; daemon_serve follows. */
 static bool daemon_start(struct daemon *daemon) {
     char error[PROCESS_ERROR_MAX];
     if (!process_raise_limits(daemon->process, error)) {
@@ -391,13 +393,13 @@ static bool daemon_start(struct daemon *daemon) {
         return false;
     }
     return daemon_take_signals(daemon) && daemon_raise_files_limit(daemon) &&
-           daemon_listen(daemon, false) && daemon_settle(daemon) &&
+           daemon_listen(daemon, false) && daemon_drop_privileges(daemon) &&
            daemon_load_certificates(daemon) && daemon_make_folders(daemon->config) &&
            daemon_listen(daemon, true) && daemon_read_users(daemon) && daemon_open_pools(daemon) &&
            daemon_start_threads(daemon);
 }
 
-/* Clients are served from here on: says so to whoever wants to know. */
+/* Clients are served now: writes the pid file, tells systemd, and ends the parent process of -d. */
 static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) {
     char error[PID_FILE_ERROR_MAX];
     process_lock_memory(daemon->process);
@@ -411,10 +413,10 @@ static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) 
     return true;
 }
 
-/* As proto_server.shut_down: a signal is how every end begins. */
+/* proto_server.shut_down: stops the daemon by a signal, as every stop does. */
 static void daemon_shut_down(void *context, bool graceful) {
     (void)context;
-    (void)graceful; /* there is no other way */
+    (void)graceful; /* every stop is graceful */
     kill(getpid(), SIGTERM);
 }
 

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The parent: waits for the child to be ready, or to end. */
+/* The parent waits until the child is ready or has ended, and then exits. */
 static _Noreturn void daemonize_wait(int ready_fd, pid_t child) {
     char byte;
     ssize_t size;
@@ -23,12 +23,13 @@ static _Noreturn void daemonize_wait(int ready_fd, pid_t child) {
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (WIFSIGNALED(status)) {
-        fprintf(stderr, "stayd: the daemon ended at its start: %s\n", strsignal(WTERMSIG(status)));
+        fprintf(stderr, "stayd: the daemon was killed during startup: %s\n",
+                strsignal(WTERMSIG(status)));
     }
     _exit(WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : 1);
 }
 
-/* Puts /dev/null in the place of standard streams, from this one up to `last`. */
+/* Replaces the standard streams from `first` to `last` by /dev/null. */
 static bool daemonize_close_streams(int first, int last) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     bool well = null >= 0;
@@ -44,7 +45,7 @@ static bool daemonize_close_streams(int first, int last) {
 bool daemonize_begin(struct daemonize *daemonize, bool keep_folder, bool keep_streams) {
     int ends[2];
     *daemonize = (struct daemonize){.keep_streams = keep_streams};
-    fflush(NULL); /* or the child would write it again */
+    fflush(NULL); /* otherwise the child would write the buffered output again */
     if (pipe2(ends, O_CLOEXEC) != 0) {
         log_error("cannot leave the terminal: %m");
         return false;
@@ -82,10 +83,11 @@ void daemonize_ready(struct daemonize *daemonize) {
     if (!daemonize->keep_streams) {
         log_leave_stderr();
         if (!daemonize_close_streams(STDOUT_FILENO, STDERR_FILENO)) {
-            log_warning("cannot let go of the standard streams: %m");
+            log_warning("cannot close the standard streams: %m");
         }
     }
-    ssize_t ignored = write(daemonize->ready_fd, "", 1); /* a parent that was killed: no matter */
+    ssize_t ignored =
+        write(daemonize->ready_fd, "", 1); /* fails if the parent was killed: nobody waits */
     (void)ignored;
     close(daemonize->ready_fd);
 }

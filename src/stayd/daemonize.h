@@ -1,8 +1,8 @@
-/* Leaving the terminal, as -d asks for. Who started the daemon gets its prompt back when clients
- * are served, and an exit status that is not 0, with the reason on the standard error, if they
- * cannot be:
+/* Leaves the terminal, for -d. The command that started the daemon returns when clients are served.
+ * If the daemon cannot start, the command prints the reason to stderr and exits with a status other
+ * than 0:
  *
- *     parent: fork -> wait ..................... -> exit 0, or as the child ended
+ *     parent: fork -> wait ..................... -> exit 0, or with the child's status
  *     child:  setsid, chdir / -> start the daemon -> daemonize_ready -> serve
  *
  * Main thread only. */
@@ -12,17 +12,18 @@
 #include <stdbool.h>
 
 struct daemonize {
-    bool is_waited_for; /* the parent is there */
+    bool is_waited_for; /* the parent waits for daemonize_ready */
     bool keep_streams;
     int ready_fd;
 };
 
-/* Returns in the child. The parent ends here, as the child does at its start. `keep_folder`: stay
- * in the working folder, where core files go; `keep_streams`: log to the standard error still.
- * Before there are other threads. False if there can be no child: the reason was logged. */
+/* Forks. Returns in the child; the parent waits for the child and exits. `keep_folder`: stay in the
+ * working folder, where core files are written. `keep_streams`: continue to log to stderr. Called
+ * before other threads start. False if it failed: the reason was logged. */
 bool daemonize_begin(struct daemonize *daemonize, bool keep_folder, bool keep_streams);
 
-/* Clients are served: lets the parent go, and the standard streams. Accepts a zeroed one. */
+/* Called when clients are served: ends the parent and closes the standard streams. Accepts a zeroed
+ * struct. */
 void daemonize_ready(struct daemonize *daemonize);
 
 #endif

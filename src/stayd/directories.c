@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Takes the first folder of a variable that systemd sets: several stand with colons between. */
+/* Takes the first folder of a variable that systemd sets: a list, separated by colons. */
 static bool directories_from_systemd(const char *variable, char path[PATH_MAX]) {
     const char *value = getenv(variable);
     if (value == NULL || *value != '/') {
@@ -18,8 +18,8 @@ static bool directories_from_systemd(const char *variable, char path[PATH_MAX]) 
     return snprintf(path, PATH_MAX, "%.*s", length, value) < PATH_MAX;
 }
 
-/* Takes a folder below that of a variable of the XDG base directory specification, which says that
- * a relative one is to be ignored. */
+/* Takes the folder `below` in that of a variable of the XDG base directory specification. Relative
+ * paths are ignored, as the specification demands. */
 static bool directories_from_xdg(const char *variable, const char *below, char path[PATH_MAX]) {
     const char *value = getenv(variable);
     return value != NULL && *value == '/' &&
@@ -46,7 +46,7 @@ void directories_default_run(char path[PATH_MAX]) {
     }
 }
 
-/* Makes every folder on the way that is missing. */
+/* Creates the folder, and each folder above it that is missing. */
 static bool directories_make_all(const char *path) {
     char part[PATH_MAX];
     size_t length = strlen(path);
@@ -72,14 +72,14 @@ bool directories_make(const char *path, const char *key, char error[DIRECTORIES_
     struct stat folder;
     if ((stat(path, &folder) != 0 && !directories_make_all(path)) || stat(path, &folder) != 0) {
         snprintf(error, DIRECTORIES_ERROR_MAX,
-                 "cannot make the folder %s: %s; make it for this user, or choose another with "
+                 "cannot create the folder %s: %s; create it for this user, or choose another with "
                  "%s in [server]",
                  path, strerror(errno), key);
         return false;
     }
     if (!S_ISDIR(folder.st_mode)) {
         snprintf(error, DIRECTORIES_ERROR_MAX,
-                 "%s is no folder; remove it, or choose another with %s in [server]", path, key);
+                 "%s is not a folder; remove it, or choose another with %s in [server]", path, key);
         return false;
     }
     if (folder.st_uid != geteuid() && folder.st_uid != 0) {
@@ -91,7 +91,8 @@ bool directories_make(const char *path, const char *key, char error[DIRECTORIES_
     }
     if (access(path, W_OK | X_OK) != 0) {
         snprintf(error, DIRECTORIES_ERROR_MAX,
-                 "cannot write to the folder %s: %s; give it to this user, or choose another with "
+                 "cannot write to the folder %s: %s; change its owner to this user, or choose "
+                 "another with "
                  "%s in [server]",
                  path, strerror(errno), key);
         return false;

@@ -13,14 +13,13 @@ struct setting_row {
     const char *reason; /* if `take` is NULL */
 };
 
-static const char no_slabs[] = "memory is not cut into slabs, and nothing has to be moved between "
-                               "them";
-static const char no_lru[] = "there are no LRU lists: a full pool keeps what is read often for its "
-                             "size";
+static const char no_slabs[] = "there are no slabs";
+static const char no_lru[] =
+    "there are no LRU lists: a full pool evicts the items with the fewest reads for their size";
 static const char no_crawler[] = "expired items are found without a crawler";
 static const char no_hash[] = "the index grows by itself, a bucket at a time";
 static const char no_logger[] = "watchers have buffers of a fixed size";
-static const char no_tls_tuning[] = "OpenSSL's own choice is kept";
+static const char no_tls_tuning[] = "OpenSSL's default is used";
 
 enum { IDLE_TIMEOUT_MAX_S = 86400, BUFFERS_MAX_M = 1 << 20 };
 
@@ -54,15 +53,15 @@ static bool take_verify_mode(struct options *options, const char *spelled, char 
         return false;
     }
     return *mode != 1 || option_fail(spelled, value,
-                                     "a certificate that clients may leave out protects nothing; "
-                                     "write 2 to demand one, or 0");
+                                     "an optional client certificate protects nothing; "
+                                     "write 2 to require one, or 0");
 }
 
 static bool take_key_format(struct options *options, const char *spelled, char *value) {
     (void)options;
     return strcmp(value, "PEM") == 0 ||
            option_fail(spelled, value,
-                       "keys are read in PEM alone; convert it with 'openssl pkey'");
+                       "keys must be in PEM format; convert it with 'openssl pkey'");
 }
 
 static bool take_min_version(struct options *options, const char *spelled, char *value) {
@@ -72,10 +71,10 @@ static bool take_min_version(struct options *options, const char *spelled, char 
     }
     if (version == 3) {
         return option_fail(spelled, value,
-                           "TLS 1.2 is always taken too, and cannot be refused; write 2");
+                           "TLS 1.2 is always accepted too, and cannot be disabled; write 2");
     }
     if (version < 2) {
-        option_notice(options, "%s changes nothing: TLS below 1.2 is broken, and never taken",
+        option_notice(options, "%s changes nothing: TLS below 1.2 is insecure and always refused",
                       spelled);
     }
     return true;
@@ -86,7 +85,7 @@ static bool refuse_ciphers(struct options *options, const char *spelled, char *v
     (void)value;
     return option_fail(
         spelled, NULL,
-        "the ciphers are ECDHE with AES-GCM or ChaCha20, and no others; leave it out");
+        "the ciphers cannot be changed: they are ECDHE with AES-GCM or ChaCha20; remove it");
 }
 
 static bool refuse_external_storage(struct options *options, const char *spelled, char *value) {
@@ -103,38 +102,38 @@ static bool refuse_slow_connections(struct options *options, const char *spelled
     (void)options;
     (void)value;
     return option_fail(spelled, NULL,
-                       "a client beyond -c is told so and closed; it cannot be made to "
-                       "wait. Raise -c instead");
+                       "connections above the limit of -c get an error and are closed; they "
+                       "cannot wait. Raise -c instead");
 }
 
 static bool refuse_repair(struct options *options, const char *spelled, char *value) {
     (void)options;
     (void)value;
     return option_fail(spelled, NULL,
-                       "is for a memcached with a fault that stayd has not; leave it out");
+                       "works around a bug of memcached that stayd does not have; remove it");
 }
 
 static bool refuse_cookie(struct options *options, const char *spelled, char *value) {
     (void)options;
     (void)value;
-    return option_fail(spelled, NULL, "is of FreeBSD, and stayd runs on Linux; leave it out");
+    return option_fail(spelled, NULL, "works on FreeBSD only; remove it");
 }
 
 static bool refuse_proxy(struct options *options, const char *spelled, char *value) {
     (void)options;
     (void)value;
-    return option_fail(spelled, NULL, "is of memcached's proxy, and stayd is none; leave it out");
+    return option_fail(spelled, NULL,
+                       "belongs to memcached's proxy, which stayd does not have; remove it");
 }
 
 static const struct setting_row rows[] = {
     {"idle_timeout", VALUE_NEEDED, take_idle_timeout, NULL},
-    {"maxconns_fast", VALUE_OPTIONAL, NULL, "clients beyond -c are told so and closed in any case"},
+    {"maxconns_fast", VALUE_OPTIONAL, NULL,
+     "connections above -c always get an error and are closed"},
     {"no_maxconns_fast", VALUE_NONE, refuse_slow_connections, NULL},
     {"track_sizes", VALUE_NONE, NULL, "'stats sizes' needs no preparation"},
-    {"drop_privileges", VALUE_NONE, NULL,
-     "the systemd unit restricts which system calls there are"},
-    {"no_drop_privileges", VALUE_NONE, NULL,
-     "the systemd unit restricts which system calls there are"},
+    {"drop_privileges", VALUE_NONE, NULL, "the systemd unit restricts the system calls"},
+    {"no_drop_privileges", VALUE_NONE, NULL, "the systemd unit restricts the system calls"},
 
     {"ssl_chain_cert", VALUE_NEEDED, take_cert, NULL},
     {"ssl_key", VALUE_NEEDED, take_key, NULL},
@@ -143,7 +142,7 @@ static const struct setting_row rows[] = {
     {"ssl_keyformat", VALUE_NEEDED, take_key_format, NULL},
     {"ssl_ciphers", VALUE_NEEDED, refuse_ciphers, NULL},
     {"ssl_min_version", VALUE_NEEDED, take_min_version, NULL},
-    {"ssl_session_cache", VALUE_NONE, NULL, "sessions can be resumed in any case"},
+    {"ssl_session_cache", VALUE_NONE, NULL, "session resumption is always enabled"},
     {"ssl_kernel_tls", VALUE_NONE, NULL, no_tls_tuning},
     {"ssl_wbuf_size", VALUE_NEEDED, NULL, no_tls_tuning},
 
@@ -170,13 +169,13 @@ static const struct setting_row rows[] = {
     {"warm_lru_pct", VALUE_NEEDED, NULL, no_lru},
     {"hot_max_factor", VALUE_NEEDED, NULL, no_lru},
     {"warm_max_factor", VALUE_NEEDED, NULL, no_lru},
-    {"temporary_ttl", VALUE_NEEDED, NULL, "items that expire soon lie together in any case"},
+    {"temporary_ttl", VALUE_NEEDED, NULL, "items that expire soon are always stored together"},
     {"read_buf_mem_limit", VALUE_NEEDED, take_read_buffers, NULL},
     {"resp_obj_mem_limit", VALUE_NEEDED, take_replies, NULL},
     {"watcher_logbuf_size", VALUE_NEEDED, NULL, no_logger},
     {"worker_logbuf_size", VALUE_NEEDED, NULL, no_logger},
-    {"inline_ascii_resp", VALUE_NONE, NULL, "memcached takes it too, and does nothing with it"},
-    {"no_inline_ascii_resp", VALUE_NONE, NULL, "memcached takes it too, and does nothing with it"},
+    {"inline_ascii_resp", VALUE_NONE, NULL, "memcached accepts it too and ignores it"},
+    {"no_inline_ascii_resp", VALUE_NONE, NULL, "memcached accepts it too and ignores it"},
     {"modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
     {"no_modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
 

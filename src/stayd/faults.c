@@ -38,7 +38,8 @@ void faults_add(struct faults *faults, unsigned line, const char *format, ...) {
     if (length < 0) {
         faults_fail();
     }
-    /* Kept in order of lines, those of one line in order of arrival. */
+    /* The list is sorted by line; faults of the same line stay in the order in which they were
+     * added. */
     size_t place = faults->count++;
     while (place > 0 && faults->items[place - 1].line > line) {
         faults->items[place] = faults->items[place - 1];

@@ -1,12 +1,11 @@
-/* What is wrong with a configuration: every fault of it, not only the first, each with the line
- * that has it. Main thread only. */
+/* The list of all errors in a configuration, each with its line. Main thread only. */
 #ifndef STAYD_STAYD_FAULTS_H
 #define STAYD_STAYD_FAULTS_H
 
 #include <stdio.h>
 
 struct fault {
-    unsigned line; /* 0: of the whole */
+    unsigned line; /* 0: the fault belongs to no single line */
     char *text;
 };
 
@@ -23,7 +22,7 @@ void faults_init(struct faults *faults, const char *source);
 /* Accepts a zeroed list. */
 void faults_finish(struct faults *faults);
 
-/* Ends the process if memory is short: at start nothing is lost by that. */
+/* Ends the process if memory is short; at startup nothing is lost by that. */
 __attribute__((format(printf, 3, 4))) void faults_add(struct faults *faults, unsigned line,
                                                       const char *format, ...);
 

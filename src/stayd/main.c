@@ -11,8 +11,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* Whoever starts the daemon may have closed a standard stream. The next file to be opened would
- * take its place, and a pool's file would get the lines of the log. */
+/* If a standard stream is closed at startup, opens /dev/null in its place. Otherwise the next file
+ * to be opened, such as a pool's file, would get the descriptor, and log lines would be written
+ * into it. */
 static bool keep_standard_streams(void) {
     int fd;
     do {
@@ -33,7 +34,7 @@ static int run(const struct options *options, const struct config *config,
         log_info("%s", options->notices[i]);
     }
     if (options->memcached.given && process->user == NULL && geteuid() == 0) {
-        log_warning("running as root; give that up with -u NAME");
+        log_warning("running as root; use -u NAME to run as another user");
     }
     const struct daemon_options daemon = {
         .config = config,
@@ -44,7 +45,7 @@ static int run(const struct options *options, const struct config *config,
     return daemon_run(&daemon) ? 0 : EXIT_STARTUP;
 }
 
-/* Where a fault of a pool's auth_file is reported to. */
+/* The context of add_auth_fault. */
 struct auth_faults {
     const struct config_pool *pool;
     struct faults *faults;
@@ -56,13 +57,13 @@ static void add_auth_fault(void *context, unsigned line, bool is_warning, const 
     if (line > 0) {
         snprintf(place, sizeof place, ":%u", line);
     }
-    if (!is_warning) { /* the daemon logs those */
+    if (!is_warning) { /* the daemon logs warnings */
         faults_add(found->faults, found->pool->line, "pool %s: auth_file %s%s: %s",
                    found->pool->options.name, found->pool->auth_file, place, text);
     }
 }
 
-/* For --check: the daemon reads these when it has become the user that it runs as. */
+/* For --check. The daemon itself reads the auth_files later, with the rights of its user. */
 static void check_auth_files(const struct config *config, struct faults *faults) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         struct auth_faults found = {.pool = &config->pools[i], .faults = faults};
@@ -76,7 +77,7 @@ static void check_auth_files(const struct config *config, struct faults *faults)
 int main(int argument_count, char **arguments) {
     struct options options;
     if (!keep_standard_streams()) {
-        return EXIT_STARTUP; /* and nobody to tell */
+        return EXIT_STARTUP; /* there is no stream for a message */
     }
     switch (options_parse(&options, argument_count, arguments)) {
     case OPTIONS_RUN:

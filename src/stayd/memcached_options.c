@@ -91,8 +91,8 @@ static bool take_udp_port(struct options *options, const char *spelled, char *va
     (void)options;
     return strcmp(value, "0") == 0 ||
            option_fail(spelled, value,
-                       "stayd has no UDP, which anybody can use to flood others; "
-                       "leave it out, or write 0");
+                       "stayd does not support UDP, because it can be abused to flood other hosts; "
+                       "remove the option, or write 0");
 }
 
 static bool take_max_requests(struct options *options, const char *spelled, char *value) {
@@ -162,7 +162,7 @@ static bool refuse_memory_file(struct options *options, const char *spelled, cha
     return option_fail(spelled, value,
                        "to keep items in a file, use a configuration (stayd -c FILE) "
                        "with a pool that has persist = yes; its file is in data_dir, on "
-                       "any disk, and outlives crashes too");
+                       "any disk, and survives crashes too");
 }
 
 static bool take_delimiter(struct options *options, const char *spelled, char *value) {
@@ -176,7 +176,7 @@ static bool take_delimiter(struct options *options, const char *spelled, char *v
 const struct option_row memcached_option_rows[] = {
     {'p', "port", "NUMBER", take_port, "TCP port (default 11211; 0: none)"},
     {'l', "listen", "ADDRESS,...", take_listen,
-     "addresses, each with :PORT if another; may be given again\n"
+     "addresses, each with :PORT if another; may be repeated\n"
      "(default 127.0.0.1)"},
     {'s', "unix-socket", "PATH", take_unix_socket, "listen on a Unix socket, and not on TCP"},
     {'a', "unix-mask", "MODE", take_unix_mask, "its access rights, in octal (default 0700)"},
@@ -187,7 +187,7 @@ const struct option_row memcached_option_rows[] = {
     {'m', "memory-limit", "NUMBER", take_memory_limit,
      "memory for items, in megabytes (default 64)"},
     {'M', "disable-evictions", NULL, take_disable_evictions,
-     "when memory is full, refuse new items; forget none"},
+     "when memory is full, refuse new items instead of evicting"},
     {'I', "max-item-size", "SIZE", take_max_item_size,
      "the largest item: bytes, or with k or m (default 1m)"},
     {OPTION_INSECURE, "insecure", NULL, take_insecure,
@@ -244,7 +244,7 @@ static bool check_sasl(struct options *options) {
     }
     if (path == NULL || *path == '\0') {
         return option_fail("-S", NULL,
-                           "needs to know the users: add -Y FILE with lines user:password, mode "
+                           "needs a file of users: add -Y FILE with lines user:password, mode "
                            "0600 (stayd does not read libsasl's database; 'sasldblistusers2' lists "
                            "who is in there)");
     }
@@ -268,11 +268,11 @@ static bool check_tls(struct options *options) {
     }
     if (memcached->tls_verify >= 2 && memcached->tls_ca[0] == '\0') {
         return option_fail("-o ssl_verify_mode", NULL,
-                           "to demand certificates of clients, say with ssl_ca_cert=FILE whose");
+                           "to require client certificates, name their CA with ssl_ca_cert=FILE");
     }
     if (memcached->tls_verify < 2 && memcached->tls_ca[0] != '\0') {
-        option_notice(options, "-o ssl_ca_cert changes nothing: certificates of clients are looked "
-                               "at only with ssl_verify_mode=2");
+        option_notice(options, "-o ssl_ca_cert changes nothing: client certificates are verified "
+                               "only with ssl_verify_mode=2");
     }
     return true;
 }
@@ -394,7 +394,7 @@ void memcached_options_configure(const struct options *all, struct config *confi
     if (options->socket_path[0] != '\0') {
         configure_socket(options, pool, faults);
     } else if (options->port == 0 && options->listen_count == 0) {
-        faults_add(faults, 0, "-p 0 leaves nowhere to listen; add -s PATH");
+        faults_add(faults, 0, "-p 0 leaves no address to listen on; add -s PATH");
         return;
     } else if (options->listen_count == 0) {
         configure_listens(options, "127.0.0.1", pool, faults);

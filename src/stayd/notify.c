@@ -22,7 +22,7 @@ void notify_send(const char *state) {
     }
     memcpy(address.sun_path, path, length);
     if (*path == '@') {
-        address.sun_path[0] = '\0'; /* a name outside of the file system */
+        address.sun_path[0] = '\0'; /* an abstract socket address */
     }
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);

@@ -1,9 +1,9 @@
-/* Tells systemd how the daemon is (sd_notify(3)): a datagram to the socket that NOTIFY_SOCKET
- * names. Does nothing where there is no systemd. Main thread only. */
+/* Reports the daemon's state to systemd, as sd_notify(3) does: by a datagram to the socket in
+ * $NOTIFY_SOCKET. Does nothing if the variable is not set. Main thread only. */
 #ifndef STAYD_STAYD_NOTIFY_H
 #define STAYD_STAYD_NOTIFY_H
 
-/* Such as "READY=1" or "STOPPING=1"; several stand on lines of their own. */
+/* `state` has one or more lines, such as "READY=1" or "STOPPING=1". */
 void notify_send(const char *state);
 
 #endif

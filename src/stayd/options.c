@@ -23,11 +23,11 @@ static const char usage_before[] =
 
 static const char usage_after[] =
     "\n"
-    "Without any: pool \"cache\" (64M, forgets what is read least) on 127.0.0.1:11211 and\n"
-    "unix:cache.sock, pool \"sessions\" (64M, on disk, forgets nobody) on 127.0.0.1:11200 and\n"
+    "Without any: pool \"cache\" (64M, evicts when full) on 127.0.0.1:11211 and\n"
+    "unix:cache.sock, pool \"sessions\" (64M, on disk, never evicts) on 127.0.0.1:11200 and\n"
     "unix:sessions.sock, and http://127.0.0.1:11280/ for the dashboard, /metrics and /healthz.\n"
     "\n"
-    "SIGHUP reads the configuration file again, and says in the log what needs a restart.\n"
+    "SIGHUP reads the configuration file again, and logs what needs a restart.\n"
     "Exit status: 0 after SIGTERM, SIGINT or SIGUSR1; 1 when it cannot run; 2 when the options or "
     "the\n"
     "configuration are wrong.\n";
@@ -118,7 +118,7 @@ static const struct option_row *const tables[] = {general_rows, process_rows,
 
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
-/* Finds the row, and which table it is in. */
+/* Finds the row of an option, and the number of its table. */
 static const struct option_row *options_find(int letter, unsigned *table) {
     for (*table = 0; *table < TABLES; (*table)++) {
         for (const struct option_row *row = tables[*table]; row->letter != 0; row++) {
@@ -130,7 +130,7 @@ static const struct option_row *options_find(int letter, unsigned *table) {
     return NULL;
 }
 
-/* What getopt_long wants to know, made of the tables. */
+/* getopt_long's arguments, built from the tables. */
 struct options_grammar {
     char letters[ROWS_MAX * 2 + 2];
     struct option names[ROWS_MAX + 1];
@@ -170,7 +170,7 @@ static void options_print_row(const struct option_row *row) {
     } else if (row->argument != NULL) {
         used += snprintf(spelled + used, sizeof spelled - (size_t)used, " %s", row->argument);
     }
-    /* An option that is too long for its column stands on a line of its own. */
+    /* If the option is too long for its column, the help text begins on the next line. */
     printf("%s", spelled);
     if (used + 2 > COLUMN_HELP) {
         putchar('\n');
@@ -197,7 +197,7 @@ static void options_print_help(void) {
             }
         }
     }
-    puts("\nTaken for memcached's sake, with a line in the log that they change nothing:");
+    puts("\nAccepted for compatibility with memcached; they have no effect, and the log says so:");
     for (const struct option_row *row = memcached_option_rows; row->letter != 0; row++) {
         if (row->take == NULL) {
             options_print_row(row);
@@ -206,7 +206,7 @@ static void options_print_help(void) {
     fputs(usage_after, stdout);
 }
 
-/* An option that getopt does not know, or that lacks its value. */
+/* Prints an error about an unknown option, or an option without its value. */
 static bool options_refuse(int result, char **arguments) {
     char letter[3] = {'-', (char)optopt, '\0'};
     const char *given = arguments[optind - 1];
@@ -215,12 +215,12 @@ static bool options_refuse(int result, char **arguments) {
         return option_fail(is_long ? given : letter, NULL, "needs a value");
     }
     if (optopt == 0 || is_long) {
-        return option_fail(given, NULL, "there is no such option, or it takes no value");
+        return option_fail(given, NULL, "unknown option, or it takes no value");
     }
-    return option_fail(letter, NULL, "there is no such option");
+    return option_fail(letter, NULL, "unknown option");
 }
 
-/* The spelling of the option just read: lives as long as the tables do. */
+/* Writes the option as the user wrote it, -p or --port, to `spelled`, and returns that. */
 static const char *options_spell(const struct option_row *row, bool is_long, char *spelled,
                                  size_t size) {
     if (is_long && row->name != NULL) {
@@ -238,7 +238,7 @@ static bool options_is_number(const char *text) {
 
 static bool options_take(struct options *options, int letter, bool is_long) {
     if (letter == 'c' && !is_long && !options_is_number(optarg)) {
-        letter = OPTION_CONFIG; /* memcached's -c is a number of connections */
+        letter = OPTION_CONFIG; /* memcached's -c takes a number: the limit of connections */
     }
     unsigned table;
     const struct option_row *row = options_find(letter, &table);
@@ -283,7 +283,7 @@ enum options_result options_parse(struct options *options, int argument_count, c
     options_describe(&grammar);
     memset(options, 0, sizeof *options);
     memcached_options_init(&options->memcached);
-    optind = 0; /* so that it may be called again */
+    optind = 0; /* so that options_parse can be called again */
     opterr = 0;
     int letter;
     int name = -1;
@@ -296,16 +296,16 @@ enum options_result options_parse(struct options *options, int argument_count, c
         name = -1;
     }
     if (optind < argument_count) {
-        option_fail(arguments[optind], NULL, "there is nothing but options");
+        option_fail(arguments[optind], NULL, "unexpected argument: stayd takes only options");
         return OPTIONS_WRONG;
     }
     if (options->memcached.given && options->config_path != NULL) {
         option_fail(options->memcached.first, NULL,
-                    "is memcached's way to configure, and does not go with -c FILE: set it in the "
-                    "file");
+                    "cannot be combined with -c FILE: set it in the configuration file");
         return OPTIONS_WRONG;
     }
-    /* memcached -d is a memcached, and no sessions pool that nobody asked for. */
+    /* Process options alone, such as -d, start what `memcached -d` would: one cache pool, and not
+     * the built-in pools. */
     options->memcached.given |= options->process_is_given && options->config_path == NULL;
     return memcached_options_check(options) ? OPTIONS_RUN : OPTIONS_WRONG;
 }

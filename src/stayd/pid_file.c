@@ -38,7 +38,7 @@ static bool pid_file_fail_system(const struct pid_file *file, char error[PID_FIL
     return pid_file_fail(file, strerror(errno), advice, error);
 }
 
-/* The id in the file, 0 for an empty one. False if it holds anything else. */
+/* Reads the process id; 0 if the file is empty. False if the file contains anything else. */
 static bool pid_file_read(const struct pid_file *file, uint64_t *process) {
     char text[PID_TEXT_BYTES];
     ssize_t size = pread(file->fd, text, sizeof text, 0);
@@ -50,7 +50,7 @@ static bool pid_file_read(const struct pid_file *file, uint64_t *process) {
                          number_parse_u64((struct bytes){text, (size_t)size}, process));
 }
 
-/* A memcached does not lock its file. */
+/* memcached does not lock its pid file, so a running memcached is found by its process id. */
 static bool process_is_memcached(uint64_t process) {
     char path[64];
     char name[32] = "";
@@ -63,7 +63,7 @@ static bool process_is_memcached(uint64_t process) {
     return size > 0 && strcmp(name, "memcached\n") == 0;
 }
 
-/* Whether the open file is still what the path leads to: a daemon that ends removes it. */
+/* Whether the path still names the open file: a daemon that ends removes its file. */
 static bool pid_file_is_in_place(const struct pid_file *file) {
     struct stat opened;
     struct stat named;
@@ -78,7 +78,7 @@ static bool pid_file_take(struct pid_file *file, char error[PID_FILE_ERROR_MAX])
         return pid_file_fail_system(file, error);
     }
     if (!S_ISREG(status.st_mode)) {
-        return pid_file_fail(file, "it is no regular file", "; choose another path", error);
+        return pid_file_fail(file, "it is not a regular file", "; choose another path", error);
     }
     bool locked = flock(file->fd, LOCK_EX | LOCK_NB) == 0;
     if (!locked && errno != EWOULDBLOCK) {
@@ -92,7 +92,7 @@ static bool pid_file_take(struct pid_file *file, char error[PID_FILE_ERROR_MAX])
         return pid_file_fail(file, why, "; stop that, or choose another path", error);
     }
     if (!understood) {
-        return pid_file_fail(file, "it holds something else than a process id",
+        return pid_file_fail(file, "it contains something other than a process id",
                              "; choose another path, or remove it", error);
     }
     return true;
@@ -113,7 +113,7 @@ bool pid_file_claim(struct pid_file *file, const char *path, char error[PID_FILE
             file->is_open = true;
             return true;
         }
-        close(file->fd); /* its owner has just ended and removed it: make a new one */
+        close(file->fd); /* its owner has just removed it: create a new file */
     }
     close(file->fd);
     return false;
@@ -132,7 +132,8 @@ void pid_file_remove(struct pid_file *file) {
     if (!file->is_open) {
         return;
     }
-    /* Before the lock goes: who claims it meanwhile sees that it is no longer in place. */
+    /* Unlinked before the lock is released: a daemon that gets the lock then sees that the path no
+     * longer names this file. */
     if (pid_file_is_in_place(file) && unlink(file->path) != 0) {
         log_warning("cannot remove the pid file %s: %m", file->path);
     }

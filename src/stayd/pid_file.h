@@ -1,6 +1,6 @@
-/* The file with the daemon's process id, as service managers and scripts read it. It is locked as
- * long as the daemon lives: a file that is not locked is one that a crash left behind, whatever
- * process has that id by now, and is replaced. Main thread only. */
+/* The file with the daemon's process id, for service managers and scripts. The daemon keeps the
+ * file locked while it runs. A file that is not locked was left by a crash and is replaced, even if
+ * another process has that id now. Main thread only. */
 #ifndef STAYD_STAYD_PID_FILE_H
 #define STAYD_STAYD_PID_FILE_H
 
@@ -15,14 +15,14 @@ struct pid_file {
     char path[PATH_MAX];
 };
 
-/* Takes the file, or makes it. False with a sentence in `error`: another daemon has it, it holds
- * something else than a process id, or the folder cannot be written to. */
+/* Opens or creates the file, and locks it. False with a sentence in `error`: another daemon has
+ * locked it, it contains something other than a process id, or the folder is not writable. */
 bool pid_file_claim(struct pid_file *file, const char *path, char error[PID_FILE_ERROR_MAX]);
 
-/* Writes this process's id; done once clients are served. */
+/* Writes this process's id. Called when clients are served. */
 bool pid_file_write(struct pid_file *file, char error[PID_FILE_ERROR_MAX]);
 
-/* Removes it. Accepts a zeroed one, and one that could not be claimed. */
+/* Removes the file. Accepts a zeroed struct, and one whose claim failed. */
 void pid_file_remove(struct pid_file *file);
 
 #endif

@@ -8,7 +8,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* Whether the process is this user in every respect and cannot be root again. */
+/* Whether all user and group ids are those of the user, and the process cannot become root again.
+ */
 static bool privileges_are_gone(uid_t user, gid_t group) {
     uid_t users[3];
     gid_t groups[3];
@@ -44,17 +45,17 @@ bool privileges_drop(const char *name, bool keep_core_dumps, char error[PRIVILEG
         setresuid(uid, uid, uid) != 0) {
         snprintf(error, PRIVILEGES_ERROR_MAX,
                  "cannot become user %.64s: %s; the systemd unit must leave CAP_SETUID and "
-                 "CAP_SETGID, or say User=%.64s itself, without -u here",
+                 "CAP_SETGID, or set User=%.64s instead of -u",
                  name, strerror(errno), name);
         return false;
     }
     if (!privileges_are_gone(uid, gid)) {
         snprintf(error, PRIVILEGES_ERROR_MAX,
-                 "cannot become user %.64s: root's rights could be taken back", name);
+                 "cannot become user %.64s: the process could become root again", name);
         return false;
     }
     if (keep_core_dumps) {
-        prctl(PR_SET_DUMPABLE, 1); /* without it there is no core file, and nothing worse */
+        prctl(PR_SET_DUMPABLE, 1); /* if this fails, only core files are missing */
     }
     return true;
 }

@@ -1,4 +1,5 @@
-/* Giving root's rights up for those of a user, for good. Main thread only, before there are others.
+/* Drops root's rights for good and takes those of a user. Main thread only, before other threads
+ * start.
  */
 #ifndef STAYD_STAYD_PRIVILEGES_H
 #define STAYD_STAYD_PRIVILEGES_H
@@ -7,10 +8,10 @@
 
 enum { PRIVILEGES_ERROR_MAX = 256 };
 
-/* Becomes the user, with the groups of that user alone, and makes sure that there is no way back.
- * Does nothing for who is not root (memcached's rule: -u is for those who may), or if the user is
- * root itself. `keep_core_dumps`: the system allows none to a process that has changed its user,
- * unless told so. False with a sentence in `error`. */
+/* Becomes the user, with only the groups of that user, and checks that the process cannot become
+ * root again. Does nothing if the process is not root (as memcached does with -u), or if the user
+ * is root. `keep_core_dumps`: allow core files, which the kernel disables for a process that has
+ * changed its user. False with a sentence in `error`. */
 bool privileges_drop(const char *name, bool keep_core_dumps, char error[PRIVILEGES_ERROR_MAX]);
 
 #endif

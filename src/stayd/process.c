@@ -28,7 +28,7 @@ static bool process_raise_core(char error[PROCESS_ERROR_MAX]) {
 bool process_raise_limits(const struct process_options *options, char error[PROCESS_ERROR_MAX]) {
     if (options->lock_memory) {
         struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
-        setrlimit(RLIMIT_MEMLOCK, &limit); /* process_lock_memory says so if this is not enough */
+        setrlimit(RLIMIT_MEMLOCK, &limit); /* process_lock_memory warns if this limit is too low */
     }
     return !options->core_dumps || process_raise_core(error);
 }
@@ -37,8 +37,8 @@ void process_lock_memory(const struct process_options *options) {
     if (!options->lock_memory) {
         return;
     }
-    /* What is there first: if that is too much already, nothing that comes later may fail for it.
-     */
+    /* First only the current memory: if that is too much, MCL_FUTURE must not be set, because later
+     * allocations would fail. */
     if (mlockall(MCL_CURRENT) != 0 || mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
         log_warning("the memory is not locked (-k): %m; raise the limit (LimitMEMLOCK=infinity in "
                     "the systemd unit, or ulimit -l)");

@@ -46,16 +46,16 @@ unsigned reload_compare(const struct config *running, const struct config *wante
     unsigned differences = compare_values("server", &before, &after);
     for (unsigned i = 0; i < running->pool_count; i++) {
         const struct config_pool *pool = &running->pools[i];
-        const struct config_pool *twin = config_find_pool(wanted, pool->options.name);
+        const struct config_pool *same_pool = config_find_pool(wanted, pool->options.name);
         char section[POOL_NAME_MAX + 8];
         snprintf(section, sizeof section, "pool %s", pool->options.name);
-        if (twin == NULL) {
-            log_warning("[%s] is there no more; taking it away needs a restart", section);
+        if (same_pool == NULL) {
+            log_warning("[%s] is no longer in the file; removing it needs a restart", section);
             differences++;
             continue;
         }
         config_values_of_pool(pool, &before);
-        config_values_of_pool(twin, &after);
+        config_values_of_pool(same_pool, &after);
         differences += compare_values(section, &before, &after);
     }
     for (unsigned i = 0; i < wanted->pool_count; i++) {

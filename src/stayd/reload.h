@@ -1,29 +1,30 @@
-/* What SIGHUP does about the configuration: reads its file again, says what is wrong with it, and
- * else what is otherwise now and needs a restart. Nothing of it is applied, but for the content of
- * the files it names, which their owners read again. Main thread only. */
+/* The configuration on SIGHUP: reads the file again, and logs its errors, or the changes that need
+ * a restart. No change is applied here. The certificates and auth_files that the configuration
+ * names are reloaded elsewhere (stayd/daemon.c). Main thread only. */
 #ifndef STAYD_STAYD_RELOAD_H
 #define STAYD_STAYD_RELOAD_H
 
 #include "stayd/config.h"
 
-/* Where the running configuration comes from, kept from the start of the daemon: it may have
- * another folder and be another user by now, and defaults depend on both. */
+/* The source of the running configuration and its defaults, saved at startup: the defaults depend
+ * on the user and the working folder, and the daemon may have changed both since. */
 struct reload {
     bool has_file;
     char path[PATH_MAX]; /* absolute */
-    unsigned threads;    /* of a configuration that says nothing */
+    unsigned threads;    /* the default */
     char data_dir[PATH_MAX];
     char run_dir[PATH_MAX];
 };
 
-/* `defaults` is a configuration that nothing has been read into; `path` is NULL if there is no
- * file. */
+/* `defaults` is a configuration from config_create, before a file is read into it. `path` is NULL
+ * if there is no file. */
 void reload_init(struct reload *reload, const char *path, const struct config *defaults);
 
-/* Reads the file and logs. False if the file has faults: the daemon goes on as it is. */
+/* Reads the file, and logs its faults or its changes. False if the file has faults; the daemon then
+ * keeps its configuration. */
 bool reload_read(const struct reload *reload, const struct config *running);
 
-/* Logs each difference; returns how many there are. */
+/* Logs each difference, and returns their number. */
 unsigned reload_compare(const struct config *running, const struct config *wanted);
 
 #endif

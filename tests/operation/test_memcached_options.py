@@ -432,7 +432,7 @@ def test_a_file_that_holds_something_else_is_left_alone(tmp_path, content):
     pid_file = tmp_path / "pid"
     pid_file.write_bytes(content)
     done = run("-d", "-p", free_port(), "-P", pid_file)
-    assert done.returncode == 1 and "something else than a process id" in done.stderr
+    assert done.returncode == 1 and "something other than a process id" in done.stderr
     assert pid_file.read_bytes() == content
 
 

@@ -75,7 +75,7 @@ def test_no_key_of_the_configuration_is_left_out(tmp_path):
     config.write_text("[server]\nbogus = 1\n[pool x]\nlisten = 127.0.0.1:1\nbogus = 1\n")
     done = subprocess.run([stayd_binary(), "--check", "-c", config], capture_output=True, text=True,
                           timeout=30, check=False)
-    keys = set(re.findall(r"\w+", " ".join(re.findall(r"there are (.*)", done.stderr))))
+    keys = set(re.findall(r"\w+", " ".join(re.findall(r"valid keys: (.*)", done.stderr))))
     assert len(keys) > 15
     assert keys == {key for _, key, _, _ in CHANGES} | others | in_pairs
 
@@ -93,7 +93,7 @@ def test_addresses_and_pools_that_come_and_go_are_named():
         stayd.configure(old.replace(cache, f"[pool more]\nlisten = 127.0.0.1:{port}\n\n").replace(
             "unix:sessions.sock", "unix:other.sock"))
         log = reload(stayd)
-        assert "[pool cache] is there no more" in log
+        assert "[pool cache] is no longer in the file" in log
         assert "[pool more] is new" in log
         assert re.search(r"\[pool sessions\] listen: 127\S*, unix:\S*/sessions.sock -> 127\S*, "
                          r"unix:\S*/other.sock needs a restart", log)
@@ -109,7 +109,7 @@ def test_a_file_with_faults_changes_nothing_and_each_fault_is_told():
         log = reload(stayd)
         lines = good.count("\n")
         assert f"error: {stayd.config_path}:{lines + 2}: memory = many" in log
-        assert f"{stayd.config_path}:{lines + 3}: there is no key 'bogus'" in log
+        assert f"{stayd.config_path}:{lines + 3}: unknown key 'bogus'" in log
         assert "stays as it is" in log and "->" not in log
         stayd.config_path.unlink()
         assert "cannot read the configuration: No such file" in reload(stayd)

@@ -229,7 +229,7 @@ def test_a_bad_new_certificate_is_refused_and_the_old_one_stays(made, own):
         own[1].unlink()
         stayd.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "cannot read tls_key" in stayd.log)
-        assert "goes on with the certificate that it had" in stayd.log
+        assert "the previous certificate stays in use" in stayd.log
         with TlsRaw(address(stayd), certificates.context(made)) as connection:
             assert common_name(connection) == "server"
         control.expect_in_step()

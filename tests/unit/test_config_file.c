@@ -192,11 +192,11 @@ static void every_fault_is_told_in_the_order_of_lines(void **state) {
         unsigned line;
         const char *part;
     } expected[] = {
-        {1, "no section"},      {3, "from 1 to 64"}, {4, "on line 3"},   {5, "'bogus'"},
-        {6, "s, m, h or d"},    {7, "no value"},     {8, "[nothing]"},   {10, "name"},
-        {11, "K, M or G"},      {13, "comma"},       {13, "foo"},        {14, "everysec"},
-        {15, "yes or no"},      {16, "no value"},    {17, "on line 12"}, {18, "]"},
-        {20, "insecure = yes"}, {21, "on line 2"},
+        {1, "outside any section"}, {3, "from 1 to 64"}, {4, "on line 3"},   {5, "'bogus'"},
+        {6, "s, m, h or d"},        {7, "no value"},     {8, "[nothing]"},   {10, "name"},
+        {11, "K, M or G"},          {13, "comma"},       {13, "foo"},        {14, "everysec"},
+        {15, "yes or no"},          {16, "no value"},    {17, "on line 12"}, {18, "]"},
+        {20, "insecure = yes"},     {21, "on line 2"},
     };
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         expect_fault(i, expected[i].line, expected[i].part);
@@ -213,7 +213,7 @@ static void half_of_what_tls_takes_is_a_fault(void **state) {
         {"listen = 127.0.0.1:5\ntls_cert = /a\n", "a tls_cert without a tls_key"},
         {"listen = 127.0.0.1:5\ntls_key = /a\n", "a tls_key without a tls_cert"},
         {"listen = 127.0.0.1:5\ntls_ca = /a\n", "no tls_cert and tls_key of its own"},
-        {"listen = unix:a\ntls_cert = /a\ntls_key = /b\n", "listens on Unix sockets alone"},
+        {"listen = unix:a\ntls_cert = /a\ntls_key = /b\n", "listens on Unix sockets only"},
         {"listen = 127.0.0.1:5\ntls_ca = a\n", "absolute path"},
     };
     for (size_t i = 0; i < sizeof halves / sizeof halves[0]; i++) {
@@ -239,7 +239,7 @@ static void tls_with_client_certificates_allows_a_pool_to_listen_to_everybody(vo
 static void tls_alone_does_not_allow_a_pool_to_listen_to_everybody(void **state) {
     (void)state;
     read_text("[pool a]\nlisten = 0.0.0.0:5\ntls_cert = /a\ntls_key = /b\n");
-    expect_one_fault(2, "TLS without tls_ca encrypts, but asks nobody who they are");
+    expect_one_fault(2, "TLS without tls_ca encrypts, but does not authenticate clients");
     clear(NULL);
     prepare(NULL);
     read_text("[pool a]\nlisten = 0.0.0.0:5\ntls_cert = /a\ntls_key = /b\ninsecure = yes\n");
@@ -323,7 +323,7 @@ static void a_pool_that_takes_the_address_of_the_admin_page_is_a_fault(void **st
 static void a_pool_without_an_address_is_a_fault(void **state) {
     (void)state;
     read_text("[server]\n[pool a]\nmemory = 64M\n");
-    expect_one_fault(2, "listens nowhere");
+    expect_one_fault(2, "has no address");
 }
 
 static void options_that_do_not_go_together_are_a_fault_of_the_pool(void **state) {

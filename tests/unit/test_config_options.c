@@ -269,7 +269,7 @@ static void an_address_without_client_certificates_has_to_be_meant(void **state)
     prepare(NULL);
     configure("-Z -o ssl_chain_cert=/c -l 0.0.0.0"); /* encrypted, and for everybody */
     assert_int_equal(faults.count, 1);
-    assert_non_null(strstr(faults.items[0].text, "asks nobody who they are"));
+    assert_non_null(strstr(faults.items[0].text, "does not authenticate clients"));
 }
 
 static void nowhere_to_listen_is_a_fault(void **state) {
