@@ -15,6 +15,9 @@ enum status {
     STATUS_READ_ONLY,   /* the pool takes no writes since its file failed */
     STATUS_INVALID,     /* input that no rule allows */
     STATUS_NEEDS_ROOM,  /* nothing is done: the request is to be run again (store/room.h) */
+    STATUS_PENDING,     /* not yet: the write is not on the disk so far */
+    STATUS_BUSY,        /* nothing is done: another has what is needed; ask again */
+    STATUS_END,         /* there is no more: the scan has ended, or the hold */
     STATUS_IO,          /* the operating system refused; the message says what */
 };
 

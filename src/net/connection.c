@@ -345,7 +345,7 @@ static enum connection_next connection_check_ticket(struct connection *connectio
     case STATUS_OK:
         connection->ticket = 0;
         return CONNECTION_STALLED; /* if it has output, it may go */
-    case STATUS_NOT_FOUND:
+    case STATUS_PENDING:
         return CONNECTION_HELD;
     default:
         log_warning("closing a connection: its last writes could not be brought to the disk, and "

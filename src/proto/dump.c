@@ -207,7 +207,7 @@ enum request_end dump_resume(struct request *request) {
             return REQUEST_CLOSES;
         }
         dump->scanned =
-            status == STATUS_NOT_FOUND || (dump->kind == PROTO_DUMP_ITEMS && dump->left == 0);
+            status == STATUS_END || (dump->kind == PROTO_DUMP_ITEMS && dump->left == 0);
         if (request->replies->size >= DUMP_STEP_BYTES) {
             break;
         }

@@ -19,7 +19,7 @@ static void hold_begin(struct request *request, uint32_t lease_ms) {
     uint64_t number = 0;
     uint64_t asker = (uint64_t)request->connection->fd + 1; /* open, so it is nobody else's */
     enum status status = pool_hold(request->pool, asker, lease_ms, &number);
-    if (status == STATUS_NOT_FOUND) {
+    if (status == STATUS_BUSY) {
         reply_text(request, "BUSY\r\n");
     } else {
         hold_reply(request, status, number);

@@ -115,7 +115,7 @@ static enum status data_file_check(struct mapping *mapping, const char *path,
     return STATUS_OK;
 }
 
-/* NOT_FOUND: another file has the path by now. */
+/* BUSY: another file has the path by now. */
 static enum status data_file_open_existing(struct mapping *mapping, const char *path,
                                            const struct pool_options *options, char *error) {
     if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {
@@ -141,7 +141,7 @@ static enum status data_file_open_existing(struct mapping *mapping, const char *
     if (stat(path, &named) != 0 || named.st_dev != status.st_dev || named.st_ino != status.st_ino) {
         /* `stayctl restore` has put another file there between the open and the lock. */
         mapping_finish(mapping);
-        return STATUS_NOT_FOUND;
+        return STATUS_BUSY;
     }
     struct layout_data_header found = {0};
     ssize_t length = pread(mapping->file, &found, sizeof found, 0);
@@ -265,8 +265,8 @@ enum status data_file_open(struct mapping *mapping, const struct pool_options *o
         return STATUS_INVALID;
     }
     *created = false;
-    enum status status = STATUS_NOT_FOUND;
-    while (status == STATUS_NOT_FOUND) {
+    enum status status = STATUS_BUSY;
+    while (status == STATUS_BUSY) {
         *mapping = MAPPING_NONE;
         mapping->file = open(path, O_RDWR | O_CLOEXEC);
         if (mapping->file < 0) {
@@ -274,7 +274,7 @@ enum status data_file_open(struct mapping *mapping, const struct pool_options *o
         }
         status = data_file_open_existing(mapping, path, options, error);
     }
-    if (status != STATUS_NOT_FOUND) {
+    if (status != STATUS_BUSY) {
         return status;
     }
     if (errno != ENOENT) {

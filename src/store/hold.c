@@ -90,7 +90,7 @@ enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint
         return STATUS_INVALID;
     }
     struct hold *hold = &pool->hold;
-    enum status status = STATUS_NOT_FOUND;
+    enum status status = STATUS_BUSY;
     uint64_t now_ms = clock_monotonic_ms();
     pthread_mutex_lock(&pool->room.lock);
     if (hold->taken) {
@@ -123,7 +123,7 @@ enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t leas
         return STATUS_INVALID;
     }
     struct hold *hold = &pool->hold;
-    enum status status = STATUS_NOT_FOUND;
+    enum status status = STATUS_END;
     pthread_mutex_lock(&pool->room.lock);
     if (hold->state == HOLD_STILL && hold->taken && hold->sequence == sequence) {
         if (lease_ms > 0) {

@@ -55,15 +55,15 @@ static bool index_file_fits(const struct layout_index_header *found,
            found->boot_id == index_file_boot_id();
 }
 
-enum status index_file_attach(struct mapping *mapping, const struct pool_options *options,
-                              const struct layout_data_header *data,
-                              const struct layout_index_header *wanted) {
+bool index_file_attach(struct mapping *mapping, const struct pool_options *options,
+                       const struct layout_data_header *data,
+                       const struct layout_index_header *wanted) {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name);
     *mapping = MAPPING_NONE;
     mapping->file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (mapping->file < 0) {
-        return STATUS_NOT_FOUND;
+        return false;
     }
     uint64_t wanted_bytes =
         wanted->overflow_offset + (uint64_t)wanted->overflow_max * sizeof(struct layout_bucket);
@@ -72,11 +72,11 @@ enum status index_file_attach(struct mapping *mapping, const struct pool_options
     if (fstat(mapping->file, &status) == 0 && (uint64_t)status.st_size == wanted_bytes &&
         index_file_read(mapping->file, &found) && index_file_fits(&found, data, wanted) &&
         mapping_map(mapping, wanted_bytes)) {
-        return STATUS_OK;
+        return true;
     }
     index_file_supersede(mapping->file);
     mapping_finish(mapping);
-    return STATUS_NOT_FOUND;
+    return false;
 }
 
 enum status index_file_create(struct mapping *mapping, const struct pool_options *options,

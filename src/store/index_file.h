@@ -6,12 +6,12 @@
 #include "store/layout.h"
 #include "store/mapping.h"
 
-/* Maps run_dir/NAME.index, if it is the one that the clean stop of this data left. NOT_FOUND: it is
+/* Maps run_dir/NAME.index, if it is the one that the clean stop of this data left. False: it is
  * not; what lies there is marked as superseded, so that readers in other processes stop believing
  * it. */
-enum status index_file_attach(struct mapping *mapping, const struct pool_options *options,
-                              const struct layout_data_header *data,
-                              const struct layout_index_header *wanted);
+bool index_file_attach(struct mapping *mapping, const struct pool_options *options,
+                       const struct layout_data_header *data,
+                       const struct layout_index_header *wanted);
 
 /* Says in an index, if the file is one, that it is not to be believed any more (invariant 6). */
 void index_file_supersede(int file);

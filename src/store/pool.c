@@ -69,8 +69,8 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
         }
         pool->header = (void *)pool->data_mapping.base;
         geometry_plan_index(pool->header, &planned_index);
-        *attached = index_file_attach(&pool->index_mapping, &pool->options, pool->header,
-                                      &planned_index) == STATUS_OK;
+        *attached =
+            index_file_attach(&pool->index_mapping, &pool->options, pool->header, &planned_index);
         if (*attached) {
             return STATUS_OK;
         }

@@ -195,7 +195,7 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
  * of the thread's writes to this pool since it asked last; 0 if replies may go at once. */
 uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread);
 
-/* OK: all writes under this ticket are on the disk. NOT_FOUND: not yet. IO: they may never be, the
+/* OK: all writes under this ticket are on the disk. PENDING: not yet. IO: they may never be, the
  * pool is read-only; the writes must not be acknowledged. */
 enum status pool_check_ticket(struct pool *pool, uint64_t ticket);
 
@@ -215,12 +215,12 @@ void pool_set_room_notify(struct pool *pool, void (*notify)(void *context), void
 
 /* For a copy of a persistent pool's file while it is in use (hold.h): after OK nothing is freed or
  * moved for `lease_ms`, and every write that was acknowledged before is whole in the file, under a
- * number below `*sequence`. Never waits. NOT_FOUND: not yet, because the janitor is at work or
+ * number below `*sequence`. Never waits. BUSY: not yet, because the janitor is at work or
  * somebody else has a hold; ask again. INVALID: the pool has no file. `asker`: a number of the
  * caller's that is nobody else's, not 0. */
 enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence);
 
-/* The hold with this number lasts for `lease_ms` from now on; 0: it ends. NOT_FOUND: it has ended
+/* The hold with this number lasts for `lease_ms` from now on; 0: it ends. END: it has ended
  * before, and what was copied under it is worth nothing. */
 enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms);
 

@@ -82,7 +82,7 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
     /* acquire: pairs with the release in index_split, so that a bucket that counts is filled */
     uint64_t count = atomic_load_explicit(&view->index->bucket_count, memory_order_acquire);
     if (*next_bucket >= count) {
-        return STATUS_NOT_FOUND;
+        return STATUS_END;
     }
     struct scan_slots found; /* of which nothing is read before it is written */
     found.capacity = SCAN_SLOTS;

@@ -30,7 +30,7 @@ unsigned pool_get_item_class(const struct pool *pool, const struct item *item);
 typedef void pool_scan_visitor(void *context, const struct pool_scanned *scanned);
 
 /* Visits the items of one bucket that a client can see; some 5 as a rule. `*next_bucket` begins at
- * 0. OK: there may be more; NOT_FOUND: that was all; NO_MEMORY: a chain was too long, nothing was
+ * 0. OK: there may be more; END: that was all; NO_MEMORY: a chain was too long, nothing was
  * visited. Leaves no trace in the items. */
 enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
                       pool_scan_visitor *visit, void *context);

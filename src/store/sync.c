@@ -275,7 +275,7 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
     if (atomic_load(&pool->sync.ended) >= ticket) {
         return STATUS_OK;
     }
-    return atomic_load(&pool->read_only) ? STATUS_IO : STATUS_NOT_FOUND;
+    return atomic_load(&pool->read_only) ? STATUS_IO : STATUS_PENDING;
 }
 
 void pool_note_write(struct pool *pool, struct store_thread *thread) {

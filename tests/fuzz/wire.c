@@ -79,5 +79,5 @@ enum status __wrap_pool_check_ticket(struct pool *pool, uint64_t ticket) {
     if (ticket <= wire.done) {
         return STATUS_OK;
     }
-    return wire.sync_failed ? STATUS_IO : STATUS_NOT_FOUND;
+    return wire.sync_failed ? STATUS_IO : STATUS_PENDING;
 }

@@ -259,7 +259,7 @@ enum status exam_await_ticket(struct exam *exam, unsigned client) {
     uint64_t ticket = pool_take_ticket(exam->pool, &exam->threads[client]);
     enum status status = STATUS_OK;
     pthread_mutex_lock(&exam->notify_lock);
-    while (ticket != 0 && (status = pool_check_ticket(exam->pool, ticket)) == STATUS_NOT_FOUND) {
+    while (ticket != 0 && (status = pool_check_ticket(exam->pool, ticket)) == STATUS_PENDING) {
         pthread_cond_wait(&exam->notified, &exam->notify_lock);
     }
     pthread_mutex_unlock(&exam->notify_lock);

@@ -488,7 +488,7 @@ static void a_close_waits_for_replies_that_the_client_has_not_taken(void **state
 static void replies_are_held_until_their_writes_are_on_the_disk(void **state) {
     (void)state;
     disk.asked_for = true;
-    disk.status = STATUS_NOT_FOUND;
+    disk.status = STATUS_PENDING;
     client_send_string("e3\ne4\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     assert_int_equal(client_take(), 0);
@@ -505,7 +505,7 @@ static void replies_are_held_until_their_writes_are_on_the_disk(void **state) {
 static void writes_that_the_disk_refused_are_not_acknowledged(void **state) {
     (void)state;
     disk.asked_for = true;
-    disk.status = STATUS_NOT_FOUND;
+    disk.status = STATUS_PENDING;
     client_send_string("e3\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     disk.status = STATUS_IO;
@@ -516,7 +516,7 @@ static void writes_that_the_disk_refused_are_not_acknowledged(void **state) {
 static void a_batch_without_replies_is_held_too(void **state) {
     (void)state;
     disk.asked_for = true;
-    disk.status = STATUS_NOT_FOUND;
+    disk.status = STATUS_PENDING;
     client_send_string("e0\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     disk.asked_for = false;
@@ -677,7 +677,7 @@ static void a_request_that_has_waited_for_room_too_long_is_refused_alone(void **
 static void room_that_comes_while_replies_are_held_is_not_missed(void **state) {
     (void)state;
     disk.asked_for = true;
-    disk.status = STATUS_NOT_FOUND;
+    disk.status = STATUS_PENDING;
     client_send_string("e3\np\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     room.turn++;

@@ -85,7 +85,7 @@ enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint
 
 enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms) {
     (void)lease_ms;
-    return sequence == 77 ? pool->status : STATUS_NOT_FOUND;
+    return sequence == 77 ? pool->status : STATUS_END;
 }
 
 void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
@@ -366,7 +366,7 @@ static void a_hold_is_begun_extended_and_ended(void **state) {
     expect(&pool, "hold 10 78\r\n", "NOT_FOUND\r\n");
     expect(&pool, "hold 0 77\r\n", "OK\r\n");
     expect(&pool, "hold 0 78\r\n", "NOT_FOUND\r\n");
-    struct pool busy = make_pool(STATUS_NOT_FOUND, false);
+    struct pool busy = make_pool(STATUS_BUSY, false);
     expect(&busy, "hold 10\r\n", "BUSY\r\n");
     struct pool volatile_pool = make_pool(STATUS_INVALID, false);
     expect(&volatile_pool, "hold 10\r\n",

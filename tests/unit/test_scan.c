@@ -46,7 +46,7 @@ static void scan_all(struct store *store, struct seen *seen) {
         status = pool_scan(store->pool, &store->thread, &next, note_item, seen);
     } while (status == STATUS_OK);
     store_thread_leave(&store->thread);
-    assert_int_equal(status, STATUS_NOT_FOUND);
+    assert_int_equal(status, STATUS_END);
 }
 
 static void set_steady(struct store *store) {

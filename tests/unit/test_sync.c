@@ -123,7 +123,7 @@ static uint64_t write_once(unsigned client) {
 
 static void await_ticket(uint64_t ticket) {
     uint64_t until_ms = clock_monotonic_ms() + WAIT_MS;
-    while (pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND) {
+    while (pool_check_ticket(store.pool, ticket) == STATUS_PENDING) {
         EXPECT(clock_monotonic_ms() < until_ms);
         pause_ms(STEP_MS);
     }
@@ -143,12 +143,12 @@ static void a_write_waits_for_a_sync_that_began_after_it(void **state) {
     uint64_t first = write_once(0);
     disk_await_begin(1);
     uint64_t second = write_once(1); /* while that is under way: maybe too late for it */
-    EXPECT(pool_check_ticket(store.pool, first) == STATUS_NOT_FOUND);
+    EXPECT(pool_check_ticket(store.pool, first) == STATUS_PENDING);
     disk_end_one();
     await_ticket(first);
-    EXPECT(pool_check_ticket(store.pool, second) == STATUS_NOT_FOUND);
+    EXPECT(pool_check_ticket(store.pool, second) == STATUS_PENDING);
     disk_await_begin(2);
-    EXPECT(pool_check_ticket(store.pool, second) == STATUS_NOT_FOUND);
+    EXPECT(pool_check_ticket(store.pool, second) == STATUS_PENDING);
     disk_end_one();
     await_ticket(second);
 }
@@ -237,7 +237,7 @@ static void ask_all_that_rest_on(const char *there, const char *gone, bool waits
         }
         uint64_t ticket = pool_take_ticket(store.pool, thread);
         store_thread_leave(thread);
-        EXPECT(waits == (ticket != 0 && pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND));
+        EXPECT(waits == (ticket != 0 && pool_check_ticket(store.pool, ticket) == STATUS_PENDING));
     }
 }
 
@@ -271,7 +271,7 @@ static void *write_again_and_again(void *argument) {
     unsigned client = *(unsigned *)argument;
     for (unsigned i = 0; i < ROUNDS; i++) {
         uint64_t ticket = write_once(client);
-        while (pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND) {
+        while (pool_check_ticket(store.pool, ticket) == STATUS_PENDING) {
             struct timespec wait = {.tv_nsec = 100000};
             nanosleep(&wait, NULL);
         }
@@ -334,11 +334,11 @@ static void with_everysec_no_more_than_two_seconds_are_at_stake(void **state) {
     }
     EXPECT(last_ms - first_ms <= SYNC_LAG_MAX_S * 1000);
     EXPECT(last_ms - first_ms > 1000);
-    EXPECT(disk_begun() == 1 && pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND);
+    EXPECT(disk_begun() == 1 && pool_check_ticket(store.pool, ticket) == STATUS_PENDING);
     expect_gone(&store, "k"); /* reads go on */
     disk_end_one();
     disk_await_begin(2);
-    EXPECT(pool_check_ticket(store.pool, ticket) == STATUS_NOT_FOUND);
+    EXPECT(pool_check_ticket(store.pool, ticket) == STATUS_PENDING);
     disk_shut(false);
     await_ticket(ticket);
     EXPECT(write_once(0) == 0); /* it has caught up */
