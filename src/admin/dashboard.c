@@ -77,10 +77,10 @@ static void dashboard_write_memory(FILE *stream, const struct pool_stats *stats)
             "<div class=\"bar\"><span class=\"live\" style=\"width:%.2f%%\"></span>"
             "<span class=\"dead\" style=\"width:%.2f%%\"></span></div>\n<p class=\"dim\">",
             percent(stats->live_bytes, stats->capacity_bytes),
-            percent(stats->dead_bytes + stats->marker_bytes, stats->capacity_bytes));
+            percent(stats->dead_bytes + stats->tombstone_bytes, stats->capacity_bytes));
     dashboard_write_bytes(stream, stats->live_bytes);
     fputs(" live, ", stream);
-    dashboard_write_bytes(stream, stats->dead_bytes + stats->marker_bytes);
+    dashboard_write_bytes(stream, stats->dead_bytes + stats->tombstone_bytes);
     fputs(" to be reclaimed, of ", stream);
     dashboard_write_bytes(stream, stats->capacity_bytes);
     fprintf(stream, " (%.1f %%); index ", percent(stats->live_bytes, stats->capacity_bytes));

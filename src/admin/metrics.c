@@ -53,7 +53,7 @@ _Static_assert(sizeof counters / sizeof counters[0] == POOL_COUNTERS, "a counter
 enum gauge {
     GAUGE_ITEMS,
     GAUGE_LIVE,
-    GAUGE_MARKERS,
+    GAUGE_TOMBSTONES,
     GAUGE_DEAD,
     GAUGE_FREE,
     GAUGE_CAPACITY,
@@ -70,7 +70,7 @@ enum gauge {
 static const struct metric gauges[GAUGES] = {
     [GAUGE_ITEMS] = {"items", "Items in the pool."},
     [GAUGE_LIVE] = {"live_bytes", "Bytes of those items, with their headers."},
-    [GAUGE_MARKERS] = {"marker_bytes", "Bytes that keep deleted items deleted."},
+    [GAUGE_TOMBSTONES] = {"marker_bytes", "Bytes that keep deleted items deleted."},
     [GAUGE_DEAD] = {"dead_bytes", "Bytes of removed items that are not yet reclaimed."},
     [GAUGE_FREE] = {"free_bytes", "Bytes that are free for new items."},
     [GAUGE_CAPACITY] = {"capacity_bytes", "Bytes of all segments."},
@@ -90,8 +90,8 @@ static double metrics_gauge(const struct pool_stats *stats, enum gauge gauge) {
         return (double)stats->items;
     case GAUGE_LIVE:
         return (double)stats->live_bytes;
-    case GAUGE_MARKERS:
-        return (double)stats->marker_bytes;
+    case GAUGE_TOMBSTONES:
+        return (double)stats->tombstone_bytes;
     case GAUGE_DEAD:
         return (double)stats->dead_bytes;
     case GAUGE_FREE:

@@ -129,7 +129,7 @@ static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
     stats_put_bool(sink, "persist", options->persist);
     stats_put_u64(sink, "capacity_bytes", stats->capacity_bytes);
     stats_put_u64(sink, "live_bytes", stats->live_bytes);
-    stats_put_u64(sink, "tombstone_bytes", stats->marker_bytes);
+    stats_put_u64(sink, "tombstone_bytes", stats->tombstone_bytes);
     stats_put_u64(sink, "dead_bytes", stats->dead_bytes);
     stats_put_u64(sink, "free_bytes", stats->free_bytes);
     stats_put_u64(sink, "segments", stats->segments);

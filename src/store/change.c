@@ -139,7 +139,7 @@ static struct segment_place change_write_tombstone(struct change_attempt *attemp
     tombstone.sequence = sequence;
     size_t size = record_size(&tombstone);
     record_write(place.at, &tombstone, place.crc_seed);
-    segments_count_marker(&pool->segments, place.location, size);
+    segments_count_tombstone(&pool->segments, place.location, size);
     segments_note_due(&pool->segments, place.location,
                       tombstone.expiry_s == 0 ? LAYOUT_NEVER : tombstone.expiry_s);
     place.at = (struct layout_record *)(void *)((char *)place.at + size);

@@ -25,8 +25,8 @@ static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment)
 }
 
 /* Whether a tombstone or a flush must stay. These have no slot: what they are for decides. */
-static bool compaction_marker_needed(struct pool *pool, const struct segment_cursor *cursor,
-                                     uint64_t oldest_other, uint32_t now_s) {
+static bool compaction_tombstone_needed(struct pool *pool, const struct segment_cursor *cursor,
+                                        uint64_t oldest_other, uint32_t now_s) {
     const struct layout_index_header *index = pool->view.index;
     const struct record *record = &cursor->record;
     if (record->kind == LAYOUT_FLUSH &&
@@ -57,15 +57,23 @@ static bool compaction_copy(struct pool *pool, const struct segment_cursor *curs
     return true;
 }
 
-enum compaction_fate { FATE_DEAD, FATE_GONE, FATE_EVICTED, FATE_LEFT, FATE_MOVED, FATE_NO_ROOM };
+enum compaction_outcome {
+    COMPACTION_KEPT,
+    COMPACTION_EXPIRED,
+    COMPACTION_EVICTED,
+    FATE_LEFT,
+    COMPACTION_MOVED,
+    COMPACTION_NO_ROOM
+};
 
 /* In a persistent pool an item that is to be evicted is left where it is until its segment's header
  * has gone, so that no crash brings it back that somebody has missed (compaction_evict_rest). Where
  * an older version may lie in another segment, a tombstone keeps that one down. It has the item's
  * own sequence, so it is needed exactly as long as that other segment is there; and the latest
  * access, by which recovery prefers it to the item. */
-static enum compaction_fate compaction_leave(struct pool *pool, const struct segment_cursor *cursor,
-                                             uint64_t oldest_other, uint32_t now_s) {
+static enum compaction_outcome compaction_leave(struct pool *pool,
+                                                const struct segment_cursor *cursor,
+                                                uint64_t oldest_other, uint32_t now_s) {
     const struct record tombstone = {
         .kind = LAYOUT_TOMBSTONE,
         .expiry_s = cursor->record.expiry_s,
@@ -80,10 +88,10 @@ static enum compaction_fate compaction_leave(struct pool *pool, const struct seg
     }
     if (!segments_reserve(&pool->segments, SEGMENT_FOR_JANITOR, now_s, tombstone.expiry_s, size,
                           &place)) {
-        return FATE_NO_ROOM;
+        return COMPACTION_NO_ROOM;
     }
     record_write(place.at, &tombstone, place.crc_seed);
-    segments_count_marker(&pool->segments, place.location, size);
+    segments_count_tombstone(&pool->segments, place.location, size);
     return FATE_LEFT;
 }
 
@@ -96,13 +104,12 @@ struct compaction_rule {
 };
 
 /* Decides about one value, under its bucket's lock. */
-static enum compaction_fate compaction_decide(struct pool *pool,
-                                              const struct segment_cursor *cursor,
-                                              struct layout_bucket *bucket,
-                                              const struct compaction_rule *rule, bool *fetched) {
+static enum compaction_outcome
+compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
+                  struct layout_bucket *bucket, const struct compaction_rule *rule, bool *fetched) {
     _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
     if (slot == NULL) {
-        return FATE_DEAD;
+        return COMPACTION_KEPT;
     }
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed); /* the lock orders it */
     unsigned frequency = layout_slot_frequency(value);
@@ -117,14 +124,14 @@ static enum compaction_fate compaction_decide(struct pool *pool,
         index_remove(&pool->index, bucket, slot);
         segments_count_dead(&pool->segments, cursor->location, cursor->size,
                             cursor->record.sequence <= pool_flush_sequence(pool));
-        return visible ? FATE_EVICTED : FATE_GONE;
+        return visible ? COMPACTION_EVICTED : COMPACTION_EXPIRED;
     }
     if (!rule->may_move) {
-        return FATE_DEAD; /* a sweep leaves it where it is */
+        return COMPACTION_KEPT; /* a sweep leaves it where it is */
     }
     struct segment_place place;
     if (!compaction_copy(pool, cursor, rule->now_s, &place)) {
-        return FATE_NO_ROOM;
+        return COMPACTION_NO_ROOM;
     }
     /* What was read long ago counts less than what is read now. */
     uint64_t moved = layout_slot_with_frequency(
@@ -134,34 +141,34 @@ static enum compaction_fate compaction_decide(struct pool *pool,
     atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
     record_note_access(place.at, atomic_load(&cursor->at->accessed_s)); /* read meanwhile */
     segments_count_dead(&pool->segments, cursor->location, cursor->size, false);
-    return FATE_MOVED;
+    return COMPACTION_MOVED;
 }
 
-static struct pool_departures *compaction_departures(struct pool *pool,
-                                                     const struct segment_cursor *cursor) {
-    return &pool->departures[pool_ttl_class(pool, cursor->location)];
+static struct pool_evictions *compaction_evictions(struct pool *pool,
+                                                   const struct segment_cursor *cursor) {
+    return &pool->evictions[pool_ttl_class(pool, cursor->location)];
 }
 
 static void compaction_count_reclaimed(struct pool *pool, const struct segment_cursor *cursor,
                                        bool fetched) {
-    struct pool_departures *departures = compaction_departures(pool, cursor);
+    struct pool_evictions *evictions = compaction_evictions(pool, cursor);
     pool_add(pool, pool_janitor_shard(pool), POOL_EXPIRED_RECLAIMED, 1);
-    atomic_fetch_add(&departures->reclaimed, 1);
+    atomic_fetch_add(&evictions->reclaimed, 1);
     if (!fetched) {
         pool_add(pool, pool_janitor_shard(pool), POOL_EXPIRED_UNFETCHED, 1);
-        atomic_fetch_add(&departures->expired_unfetched, 1);
+        atomic_fetch_add(&evictions->expired_unfetched, 1);
     }
 }
 
 static void compaction_count_evicted(struct pool *pool, const struct segment_cursor *cursor,
                                      bool fetched, uint32_t now_s) {
-    struct pool_departures *departures = compaction_departures(pool, cursor);
+    struct pool_evictions *evictions = compaction_evictions(pool, cursor);
     uint32_t accessed_s = cursor->record.accessed_s;
     pool_add(pool, pool_janitor_shard(pool), POOL_EVICTIONS, 1);
-    atomic_fetch_add(&departures->evicted, 1);
-    atomic_store(&departures->evicted_idle_s, now_s > accessed_s ? now_s - accessed_s : 0);
+    atomic_fetch_add(&evictions->evicted, 1);
+    atomic_store(&evictions->evicted_idle_s, now_s > accessed_s ? now_s - accessed_s : 0);
     if (cursor->record.expiry_s != 0) {
-        atomic_fetch_add(&departures->evicted_mortal, 1);
+        atomic_fetch_add(&evictions->evicted_nonzero, 1);
     }
     /* acquire: pairs with the release in pool_set_eviction_notify */
     pool_eviction_notify *notify =
@@ -174,25 +181,25 @@ static void compaction_count_evicted(struct pool *pool, const struct segment_cur
     }
     if (!fetched) {
         pool_add(pool, pool_janitor_shard(pool), POOL_EVICTED_UNFETCHED, 1);
-        atomic_fetch_add(&departures->evicted_unfetched, 1);
+        atomic_fetch_add(&evictions->evicted_unfetched, 1);
     }
 }
 
-static enum compaction_fate compaction_handle(struct pool *pool,
-                                              const struct segment_cursor *cursor,
-                                              const struct compaction_rule *rule) {
+static enum compaction_outcome compaction_handle(struct pool *pool,
+                                                 const struct segment_cursor *cursor,
+                                                 const struct compaction_rule *rule) {
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
     bool fetched = false;
-    enum compaction_fate fate = compaction_decide(pool, cursor, bucket, rule, &fetched);
+    enum compaction_outcome outcome = compaction_decide(pool, cursor, bucket, rule, &fetched);
     index_unlock(bucket);
-    if (fate == FATE_GONE) {
+    if (outcome == COMPACTION_EXPIRED) {
         room_note_death(&pool->room);
         compaction_count_reclaimed(pool, cursor, fetched);
-    } else if (fate == FATE_EVICTED) {
+    } else if (outcome == COMPACTION_EVICTED) {
         compaction_count_evicted(pool, cursor, fetched, rule->now_s);
     }
-    return fate;
+    return outcome;
 }
 
 /* Eight steps to a factor of two: enough to tell apart what is worth telling apart, and few enough
@@ -247,7 +254,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     struct layout_segment *info = &pool->view.segments[segment];
     struct segment_cursor cursor;
     uint32_t next_due_s = LAYOUT_NEVER;
-    uint32_t marker_bytes = 0;
+    uint32_t tombstone_bytes = 0;
     const struct compaction_rule rule = {.now_s = now_s};
     uint64_t oldest_other = compaction_oldest_other(pool, segment);
     uint32_t end = compaction_reset_due(pool, segment);
@@ -255,8 +262,8 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     while (segment_next(&cursor)) {
         const struct record *record = &cursor.record;
         if (record->kind != LAYOUT_VALUE) {
-            if (compaction_marker_needed(pool, &cursor, oldest_other, now_s)) {
-                marker_bytes += (uint32_t)cursor.size;
+            if (compaction_tombstone_needed(pool, &cursor, oldest_other, now_s)) {
+                tombstone_bytes += (uint32_t)cursor.size;
                 if (record->expiry_s != 0 && record->expiry_s < next_due_s) {
                     next_due_s = record->expiry_s;
                 }
@@ -269,7 +276,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     }
     segment_note_due(info, next_due_s);
     if (atomic_load(&info->state) == LAYOUT_SEGMENT_SEALED) {
-        segments_set_markers(&pool->segments, segment, marker_bytes);
+        segments_set_tombstones(&pool->segments, segment, tombstone_bytes);
     }
 }
 
@@ -282,15 +289,15 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
     compaction_walk(pool, segment, &cursor);
     while (segment_next(&cursor)) {
         if (cursor.record.kind != LAYOUT_VALUE) {
-            if (compaction_marker_needed(pool, &cursor, oldest_other, now_s)) {
+            if (compaction_tombstone_needed(pool, &cursor, oldest_other, now_s)) {
                 if (!compaction_part_pair(pool, &cursor.record) ||
                     !compaction_copy(pool, &cursor, now_s, &place)) {
                     segment_walk_end(&cursor);
                     return false;
                 }
-                segments_count_marker(&pool->segments, place.location, cursor.size);
+                segments_count_tombstone(&pool->segments, place.location, cursor.size);
             }
-        } else if (compaction_handle(pool, &cursor, &rule) == FATE_NO_ROOM) {
+        } else if (compaction_handle(pool, &cursor, &rule) == COMPACTION_NO_ROOM) {
             segment_walk_end(&cursor);
             return false;
         }
@@ -439,7 +446,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
     }
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         struct layout_segment *info = &pool->view.segments[segment];
-        if (atomic_load(&info->marker_bytes) > 0) {
+        if (atomic_load(&info->tombstone_bytes) > 0) {
             atomic_store(&info->first_expiry_s, 0); /* worth a sweep: fewer may be needed now */
         }
     }

@@ -16,13 +16,13 @@ static int64_t expiry_clock_slack_s(uint64_t elapsed_s) {
            (int64_t)(drift_s < EXPIRY_CLOCK_GAP_S ? drift_s : EXPIRY_CLOCK_GAP_S);
 }
 
-static void expiry_clock_settle(struct expiry_clock *clock) {
-    if (!clock->settled) {
+static void expiry_clock_believe(struct expiry_clock *clock) {
+    if (!clock->believed) {
         log_info("pool %s: the system's clock is believed: memory is freed for what it says has "
                  "expired",
                  clock->name);
     }
-    clock->settled = true;
+    clock->believed = true;
     atomic_store(&clock->believed_offset_s, clock->offset_s);
 }
 
@@ -42,18 +42,18 @@ void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t bo
         .since_boot_s = boot_s,
     };
     int64_t believed_s = clock->offset_s;
-    clock->settled = true;
+    clock->believed = true;
     if (note != NULL) {
         bool same_run = note->clock_boot_id != 0 && note->clock_boot_id == boot_id;
         believed_s = (int64_t)note->clock_s - (int64_t)(same_run ? note->clock_boot_s : boot_s);
-        clock->settled = same_run && expiry_clock_is_near(clock->offset_s, believed_s);
+        clock->believed = same_run && expiry_clock_is_near(clock->offset_s, believed_s);
     }
     atomic_store(&clock->believed_offset_s, believed_s);
     if (note != NULL && unix_s + EXPIRY_CLOCK_STEP_S < note->clock_s) {
         log_warning("pool %s: the system's clock is %lu s behind what it was at the last look: "
                     "sessions live longer until it is put right",
                     name, (unsigned long)(note->clock_s - unix_s));
-    } else if (!clock->settled) {
+    } else if (!clock->believed) {
         log_info("pool %s: no memory is freed for what has expired until the system's clock has "
                  "kept its time for %d s",
                  name, EXPIRY_CLOCK_TRUST_S);
@@ -64,7 +64,7 @@ static void expiry_clock_take_step(struct expiry_clock *clock, int64_t step_s) {
     log_warning("pool %s: the system's clock has stepped by %lld s: what has expired by it is "
                 "hidden, but its memory is not freed before the clock has kept its time for %d s",
                 clock->name, (long long)step_s, EXPIRY_CLOCK_TRUST_S);
-    clock->settled = false;
+    clock->believed = false;
     clock->since_boot_s = clock->seen_boot_s;
 }
 
@@ -81,11 +81,11 @@ void expiry_clock_observe(struct expiry_clock *clock) {
         if (!near) {
             expiry_clock_take_step(clock, step_s);
         }
-    } else if (!clock->settled && elapsed_s > EXPIRY_CLOCK_GAP_S) {
+    } else if (!clock->believed && elapsed_s > EXPIRY_CLOCK_GAP_S) {
         clock->since_boot_s = boot_s; /* nobody could put it right meanwhile: a suspended system */
     }
-    if (clock->settled || near || boot_s >= clock->since_boot_s + EXPIRY_CLOCK_TRUST_S) {
-        expiry_clock_settle(clock);
+    if (clock->believed || near || boot_s >= clock->since_boot_s + EXPIRY_CLOCK_TRUST_S) {
+        expiry_clock_believe(clock);
     }
 }
 
@@ -109,7 +109,7 @@ bool expiry_clock_is_believed(const struct expiry_clock *clock) {
 
 bool expiry_clock_note(const struct expiry_clock *clock, struct layout_data_header *header,
                        uint32_t least_age_s) {
-    if (!clock->settled) {
+    if (!clock->believed) {
         return false;
     }
     uint32_t believed_s = (uint32_t)((int64_t)clock->seen_boot_s + clock->offset_s);

@@ -44,7 +44,7 @@ struct expiry_clock {
     int64_t offset_s;      /* as seen last, */
     uint64_t seen_boot_s;  /* at this CLOCK_BOOTTIME */
     uint64_t since_boot_s; /* the offset has lasted since then */
-    bool settled;          /* the believed offset is the clock's */
+    bool believed;         /* the believed offset is the clock's */
 };
 
 /* `note`: the header of a persistent pool whose file was there before; NULL: the pool is new, there

@@ -32,7 +32,7 @@ static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_pl
     record.sequence = pool_next_sequence(pool);
     if (pool->header != NULL) {
         record_write(place.at, &record, place.crc_seed);
-        segments_count_marker(&pool->segments, place.location, record_size(&record));
+        segments_count_tombstone(&pool->segments, place.location, record_size(&record));
     }
     return record.sequence;
 }
@@ -48,7 +48,7 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
         sync_note_write(&pool->sync); /* what nobody sees from here on is not on the disk yet */
     }
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
-    uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes) +
+    uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) +
                      atomic_load(&index->waste_bytes);
     /* Tombstones that this flush makes needless are not dropped before its record is written:
      * their segments are not freed before this thread is quiescent. */

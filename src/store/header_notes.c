@@ -45,7 +45,7 @@ void header_notes_stop(struct pool *pool) {
     expiry_clock_observe(&pool->expiry_clock);
     expiry_clock_note(&pool->expiry_clock, pool->header, 0);
     atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
-    if (!pool_sync(pool) || pool->index_is_nameless ||
+    if (!pool_sync(pool) || pool->index_is_anonymous ||
         getrandom(&stop_id, sizeof stop_id, 0) != (ssize_t)sizeof stop_id) {
         return; /* the next start rebuilds the index */
     }

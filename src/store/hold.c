@@ -54,13 +54,13 @@ void hold_prepare(struct pool *pool) {
 }
 
 /* Writes that took a lower number than the hold's may still be under way; after this none is. */
-static void hold_settle(struct pool *pool) {
+static void hold_await_writes(struct pool *pool) {
     uint64_t sequence = pool->hold.sequence;
     pthread_mutex_unlock(&pool->room.lock);
     grace_wait(pool->grace);
     pthread_mutex_lock(&pool->room.lock);
     if (pool->hold.sequence == sequence) {
-        pool->hold.settled = true;
+        pool->hold.writes_ended = true;
     }
 }
 
@@ -68,8 +68,8 @@ void hold_keep(struct pool *pool) {
     struct hold *hold = &pool->hold;
     hold->state = HOLD_STILL;
     while (!hold_is_over(pool)) {
-        if (hold->sequence != 0 && !hold->settled) {
-            hold_settle(pool);
+        if (hold->sequence != 0 && !hold->writes_ended) {
+            hold_await_writes(pool);
         } else {
             hold_wait(&pool->room);
         }
@@ -100,7 +100,7 @@ enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint
         hold->state = HOLD_ASKED;
         hold->until_ms = now_ms + lease_ms;
         hold_wake(&pool->room);
-    } else if (hold->asker == asker && hold->settled) {
+    } else if (hold->asker == asker && hold->writes_ended) {
         hold->until_ms = now_ms + lease_ms;
         hold->taken = true;
         *sequence = hold->sequence;
@@ -110,7 +110,7 @@ enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint
         hold->asker = asker;
         hold->asked_ms = now_ms;
         hold->sequence = pool_next_sequence(pool);
-        hold->settled = false;
+        hold->writes_ended = false;
         hold_wake(&pool->room);
     }
 out:

@@ -33,7 +33,7 @@ struct hold {
     uint64_t asker;    /* for whom the sequence was taken; 0: nobody yet */
     uint64_t asked_ms; /* monotonic: when */
     uint64_t sequence;
-    bool settled;        /* all writes with lower numbers are whole */
+    bool writes_ended;   /* all writes with lower numbers are whole */
     bool taken;          /* the asker has it */
     uint64_t until_ms;   /* monotonic: when its lease is over */
     uint64_t pressed_ms; /* since when writes wait for room; 0: none does */

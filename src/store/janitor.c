@@ -17,9 +17,9 @@ enum {
     JANITOR_LOOK = 8192, /* segments that a pass looks at, in turn, while there is no hurry */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
-    JANITOR_MARKER_SHARE = 32, /* of the pool in tombstones is too much */
-    JANITOR_TIRED_AFTER = 2,   /* pools' worth of moving without a segment gained */
-    JANITOR_GAIN_CACHE = 50,   /* percent of a segment that compaction must gain before evicting */
+    JANITOR_TOMBSTONE_SHARE = 32, /* of the pool in tombstones is too much */
+    JANITOR_BACKOFF_AFTER = 2,    /* pools' worth of moving without a segment gained */
+    JANITOR_GAIN_CACHE = 50, /* percent of a segment that compaction must gain before evicting */
 };
 
 /* For whom the janitor works: the more urgent, the less must be gained by moving a segment. */
@@ -147,21 +147,21 @@ static bool janitor_seal_one(struct pool *pool, uint32_t gain_bytes) {
 
 /* Whether so much was moved for nothing that it is better to wait until more has died: large items
  * may lie so that they do not fit together any better. */
-static bool janitor_is_tired(struct pool *pool) {
+static bool janitor_backs_off(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     uint64_t capacity = segment_capacity(&pool->segments);
     if (janitor->moved_bytes <=
-        JANITOR_TIRED_AFTER * capacity * segments_in_force(&pool->segments)) {
+        JANITOR_BACKOFF_AFTER * capacity * segments_in_force(&pool->segments)) {
         return false;
     }
     uint64_t gain = compaction_gain_bytes(pool);
-    if (janitor->tired_gain == 0) {
-        janitor->tired_gain = gain + 1;
+    if (janitor->backoff_gain == 0) {
+        janitor->backoff_gain = gain + 1;
     }
-    if (gain < janitor->tired_gain + capacity / 4) {
+    if (gain < janitor->backoff_gain + capacity / 4) {
         return true;
     }
-    janitor->tired_gain = 0;
+    janitor->backoff_gain = 0;
     janitor->moved_bytes = 0;
     janitor->balance = 0;
     return false;
@@ -176,10 +176,10 @@ static unsigned janitor_reclaim_by_eviction(struct pool *pool, enum janitor_urge
     }
     /* Tombstones of what was evicted: they can go once the oldest segment has, which is open for
      * ever where few items are of its class. */
-    uint64_t markers = atomic_load(&pool->view.index->marker_bytes);
-    if (markers > segment_capacity(&pool->segments) &&
-        markers > (uint64_t)segment_capacity(&pool->segments) * pool->view.segment_count /
-                      JANITOR_MARKER_SHARE) {
+    uint64_t tombstones = atomic_load(&pool->view.index->tombstone_bytes);
+    if (tombstones > segment_capacity(&pool->segments) &&
+        tombstones > (uint64_t)segment_capacity(&pool->segments) * pool->view.segment_count /
+                         JANITOR_TOMBSTONE_SHARE) {
         freed += compaction_run_oldest(pool, now_s);
     }
     return freed;
@@ -187,7 +187,7 @@ static unsigned janitor_reclaim_by_eviction(struct pool *pool, enum janitor_urge
 
 static unsigned janitor_reclaim_by_compaction(struct pool *pool, enum janitor_urgency urgency,
                                               uint32_t now_s) {
-    if (janitor_is_tired(pool)) {
+    if (janitor_backs_off(pool)) {
         return 0;
     }
     unsigned least_gain = janitor_gains[urgency];
@@ -197,9 +197,10 @@ static unsigned janitor_reclaim_by_compaction(struct pool *pool, enum janitor_ur
         janitor_seal_one(pool, sealed_bytes > least_bytes ? sealed_bytes : least_bytes);
     }
     unsigned freed = compaction_run(pool, least_gain, now_s);
-    uint64_t markers = atomic_load(&pool->view.index->marker_bytes);
-    if (markers > segment_capacity(&pool->segments) &&
-        (freed == 0 || markers > atomic_load(&pool->live_limit_bytes) / JANITOR_MARKER_SHARE)) {
+    uint64_t tombstones = atomic_load(&pool->view.index->tombstone_bytes);
+    if (tombstones > segment_capacity(&pool->segments) &&
+        (freed == 0 ||
+         tombstones > atomic_load(&pool->live_limit_bytes) / JANITOR_TOMBSTONE_SHARE)) {
         freed += compaction_run_oldest(pool, now_s);
     }
     return freed;
@@ -212,13 +213,13 @@ static unsigned janitor_reclaim(struct pool *pool, enum janitor_urgency urgency,
 }
 
 /* Whether waiting for another pass can not help. */
-static bool janitor_is_stuck(struct pool *pool, unsigned freed) {
+static bool janitor_can_free_no_more(struct pool *pool, unsigned freed) {
     if (pool->options.evict || freed == 0) {
         return freed == 0;
     }
     uint32_t capacity = segment_capacity(&pool->segments);
-    bool markers = atomic_load(&pool->view.index->marker_bytes) > capacity;
-    return janitor_is_tired(pool) || (compaction_gain_bytes(pool) < capacity && !markers);
+    bool tombstones = atomic_load(&pool->view.index->tombstone_bytes) > capacity;
+    return janitor_backs_off(pool) || (compaction_gain_bytes(pool) < capacity && !tombstones);
 }
 
 /* Tells those who wait whether to go on waiting, after a pass that freed so many segments; `tried`:
@@ -231,11 +232,11 @@ static void janitor_note_use(struct pool *pool, const bool waited_for[SEGMENT_PU
         bool available = segments_available(&pool->segments, (unsigned)purpose);
         if (available && waited_for[purpose]) {
             janitor->moved_bytes = 0; /* it was not for nothing */
-            janitor->tired_gain = 0;
+            janitor->backoff_gain = 0;
         }
         if (available || waited_for[purpose]) {
             atomic_store(&room->of_no_use[purpose],
-                         !available && tried && janitor_is_stuck(pool, freed));
+                         !available && tried && janitor_can_free_no_more(pool, freed));
         }
     }
     /* What died during the pass may not have been seen by it; and whoever died after this load sees
@@ -343,7 +344,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     if (janitor->balance > 0) {
         janitor->balance = 0;
         janitor->moved_bytes = 0;
-        janitor->tired_gain = 0;
+        janitor->backoff_gain = 0;
     }
     header_notes_update(pool);
     index_look_for_room(&pool->index, &pool->options);

@@ -33,7 +33,7 @@ struct janitor {
     uint64_t rate_limit_bytes; /* the live limit that full_in_s is about */
     int64_t balance;           /* segments freed less segments taken, since moved_bytes was 0 */
     uint64_t moved_bytes;      /* since it last freed more than it took */
-    uint64_t tired_gain;       /* bytes that could be gained when moving had gained nothing; or 0 */
+    uint64_t backoff_gain;     /* bytes that could be gained when moving had gained nothing; or 0 */
     uint64_t flush_begun;      /* the flush that segments were marked to be swept for last, */
     uint64_t flush_ended;      /* and the last one that all of them have been swept for */
     uint32_t looked;           /* segments that were looked at, to see whether they are dead */

@@ -145,12 +145,12 @@ enum layout_segment_state {
 struct layout_segment {
     _Atomic uint32_t state;
     _Atomic uint32_t ttl_class;
-    _Atomic uint32_t fill;         /* bytes in use from the segment's start, its header included */
-    _Atomic uint32_t live_bytes;   /* of records that a slot points to */
-    _Atomic uint32_t marker_bytes; /* of tombstones and flushes that are still needed, at most */
-    _Atomic uint32_t first_expiry_s; /* no record expires earlier; LAYOUT_NEVER */
-    _Atomic uint32_t last_expiry_s;  /* no record is of use from then on; LAYOUT_NEVER */
-    _Atomic uint32_t items;          /* slots that point to a record in here */
+    _Atomic uint32_t fill;       /* bytes in use from the segment's start, its header included */
+    _Atomic uint32_t live_bytes; /* of records that a slot points to */
+    _Atomic uint32_t tombstone_bytes; /* of tombstones and flushes that are still needed, at most */
+    _Atomic uint32_t first_expiry_s;  /* no record expires earlier; LAYOUT_NEVER */
+    _Atomic uint32_t last_expiry_s;   /* no record is of use from then on; LAYOUT_NEVER */
+    _Atomic uint32_t items;           /* slots that point to a record in here */
     _Atomic uint64_t generation;
     _Atomic uint64_t opened_sequence;
 };
@@ -189,7 +189,7 @@ struct layout_index_header {
     _Alignas(64) _Atomic uint64_t sequence; /* the last one given out */
     _Atomic uint64_t items;                 /* slots in use */
     _Atomic uint64_t live_bytes;            /* of the records they point to */
-    _Atomic uint64_t marker_bytes;          /* of tombstones and flushes, as the segments have it */
+    _Atomic uint64_t tombstone_bytes;       /* of tombstones and flushes, as the segments have it */
     _Atomic uint64_t waste_bytes; /* at segments' ends, as is expected of records of these sizes */
     _Atomic uint64_t flushed_bytes; /* of all three: what a flush has ended, not yet taken out */
 

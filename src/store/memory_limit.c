@@ -29,7 +29,7 @@ void memory_limit_init(struct pool *pool) {
                      pool->header != NULL || count > pool->view.segment_count
                          ? pool->view.segment_count
                          : (uint32_t)count);
-    segments_settle_spare(&pool->segments, 0);
+    segments_adjust_spare(&pool->segments, 0);
     pool->segments.spare_clear = atomic_load(&pool->segments.spare_count); /* never written */
 }
 
@@ -65,7 +65,7 @@ uint64_t pool_get_memory_limit(const struct pool *pool) {
 }
 
 void memory_limit_follow(struct pool *pool, uint32_t keep) {
-    segments_settle_spare(&pool->segments, keep);
+    segments_adjust_spare(&pool->segments, keep);
     int64_t segment;
     while ((segment = segments_next_to_clear(&pool->segments)) != SEGMENT_NONE) {
         mapping_return_memory(&pool->data_mapping,

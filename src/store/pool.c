@@ -37,7 +37,7 @@ static enum status pool_map_memory(struct pool *pool, struct layout_data_header 
 }
 
 /* For a persistent pool whose index run_dir has no room for. */
-static enum status pool_map_nameless_index(struct pool *pool, char *error) {
+static enum status pool_map_anonymous_index(struct pool *pool, char *error) {
     struct layout_index_header planned;
     log_warning("pool %s: run_dir (%s) has no room for its index, which is kept in memory without "
                 "a name; each start makes it again from the data. Give run_dir's file system more "
@@ -49,7 +49,7 @@ static enum status pool_map_nameless_index(struct pool *pool, char *error) {
                                                index_size(&planned), error);
     if (status == STATUS_OK) {
         memcpy(pool->index_mapping.base, &planned, sizeof planned);
-        pool->index_is_nameless = true;
+        pool->index_is_anonymous = true;
     }
     return status;
 }
@@ -77,7 +77,7 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
         status = index_file_create(&pool->index_mapping, &pool->options, index_size(&planned_index),
                                    error);
         if (status == STATUS_NO_MEMORY) {
-            return pool_map_nameless_index(pool, error);
+            return pool_map_anonymous_index(pool, error);
         }
     } else {
         struct layout_data_header raised = planned;
@@ -122,9 +122,9 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         }
     }
     bool indexed = pool_begin_index(pool, attached, created);
-    if (!indexed && !pool_is_stopping(pool) && pool->header != NULL && !pool->index_is_nameless) {
+    if (!indexed && !pool_is_stopping(pool) && pool->header != NULL && !pool->index_is_anonymous) {
         index_finish(&pool->index);
-        if (pool_map_nameless_index(pool, error) != STATUS_OK) {
+        if (pool_map_anonymous_index(pool, error) != STATUS_OK) {
             return false;
         }
         geometry_set_view(&pool->view, pool->data_mapping.base, pool->index_mapping.base);

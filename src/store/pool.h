@@ -268,14 +268,14 @@ void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counte
 
 struct pool_stats {
     uint64_t counters[POOL_COUNTERS];
-    uint64_t items;          /* in the index: some may have expired and not been reclaimed */
-    uint64_t live_bytes;     /* records of those items, headers included */
-    uint64_t marker_bytes;   /* tombstones and flushes that may still be needed */
-    uint64_t dead_bytes;     /* records that nothing points to, not yet reclaimed */
-    uint64_t free_bytes;     /* segments never used or reclaimed, and open segments' rest */
-    uint64_t capacity_bytes; /* all segments that the limit allows */
-    uint64_t index_bytes;    /* of the index that are in use */
-    uint32_t index_power;    /* it has at least 2^this buckets, and less than twice as many */
+    uint64_t items;           /* in the index: some may have expired and not been reclaimed */
+    uint64_t live_bytes;      /* records of those items, headers included */
+    uint64_t tombstone_bytes; /* tombstones and flush records that may still be needed */
+    uint64_t dead_bytes;      /* records that nothing points to, not yet reclaimed */
+    uint64_t free_bytes;      /* segments never used or reclaimed, and open segments' rest */
+    uint64_t capacity_bytes;  /* all segments that the limit allows */
+    uint64_t index_bytes;     /* of the index that are in use */
+    uint32_t index_power;     /* it has at least 2^this buckets, and less than twice as many */
     uint32_t segments;
     uint32_t segments_free;
     uint32_t segment_bytes;
@@ -318,7 +318,7 @@ struct pool_class_stats {
     /* since start or reset */
     uint64_t counters[POOL_CLASS_COUNTERS];
     uint64_t evicted;
-    uint64_t evicted_mortal; /* of those: with an expiry */
+    uint64_t evicted_nonzero; /* of those: with an expiry */
     uint64_t evicted_unfetched;
     uint32_t evicted_idle_s; /* how long the last one evicted had not been read */
     uint64_t reclaimed;      /* expired or flushed */

@@ -27,10 +27,10 @@ struct pool_shard {
     bool rests;    /* it has read what may not be on the disk yet; its own, too */
 };
 
-/* What has gone from the segments of one TTL class: counted by the janitor. */
-struct pool_departures {
+/* Evictions and expirations in the segments of one TTL class: counted by the janitor. */
+struct pool_evictions {
     _Atomic uint64_t evicted;
-    _Atomic uint64_t evicted_mortal;
+    _Atomic uint64_t evicted_nonzero;
     _Atomic uint64_t evicted_unfetched;
     _Atomic uint64_t reclaimed;
     _Atomic uint64_t expired_unfetched;
@@ -42,7 +42,7 @@ struct pool {
     struct grace *grace;
     struct mapping data_mapping;
     struct mapping index_mapping;
-    bool index_is_nameless;            /* a persistent pool's that run_dir has no room for */
+    bool index_is_anonymous;           /* a persistent pool's that run_dir has no room for */
     struct layout_data_header *header; /* the data mapping's first page; NULL in volatile pools */
     struct lookup_view view;
     struct index index;
@@ -65,7 +65,7 @@ struct pool {
     struct pool_shard *shards;  /* one a thread, and the last is the janitor's */
     pool_eviction_notify *_Atomic eviction_notify;
     void *eviction_context; /* set before it */
-    struct pool_departures departures[SEGMENT_CLASSES];
+    struct pool_evictions evictions[SEGMENT_CLASSES];
     _Atomic uint64_t class_counters_base[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
     _Atomic uint64_t counters_base[POOL_COUNTERS]; /* what they were at the last reset */
 };
@@ -107,7 +107,7 @@ static inline uint64_t pool_needed_bytes(const struct pool *pool) {
     const struct layout_index_header *index = pool->view.index;
     int64_t flushed = (int64_t)atomic_load_explicit(&index->flushed_bytes, memory_order_relaxed);
     uint64_t counted = atomic_load_explicit(&index->live_bytes, memory_order_relaxed) +
-                       atomic_load_explicit(&index->marker_bytes, memory_order_relaxed) +
+                       atomic_load_explicit(&index->tombstone_bytes, memory_order_relaxed) +
                        atomic_load_explicit(&index->waste_bytes, memory_order_relaxed);
     return flushed <= 0 ? counted : counted > (uint64_t)flushed ? counted - (uint64_t)flushed : 0;
 }

@@ -32,7 +32,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
     *stats = (struct pool_stats){
         .items = atomic_load(&index->items),
         .live_bytes = atomic_load(&index->live_bytes),
-        .marker_bytes = atomic_load(&index->marker_bytes),
+        .tombstone_bytes = atomic_load(&index->tombstone_bytes),
         .capacity_bytes = (uint64_t)capacity * segments,
         .index_bytes = index_used_bytes(&pool->index),
         .index_power = (uint32_t)(63 - __builtin_clzll(atomic_load(&index->bucket_count))),
@@ -60,7 +60,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
             used += atomic_load(&info->fill) - sizeof(struct layout_segment_header);
         }
     }
-    uint64_t needed = stats->live_bytes + stats->marker_bytes;
+    uint64_t needed = stats->live_bytes + stats->tombstone_bytes;
     stats->dead_bytes = used > needed ? used - needed : 0;
     stats->free_bytes = stats->capacity_bytes > used ? stats->capacity_bytes - used : 0;
 }
@@ -71,15 +71,15 @@ void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_
     const struct lookup_view *view = &pool->view;
     uint32_t now_s = clock_unix_s();
     for (unsigned class = 0; class < SEGMENT_CLASSES; class ++) {
-        const struct pool_departures *departures = &pool->departures[class];
+        const struct pool_evictions *evictions = &pool->evictions[class];
         stats[class] = (struct pool_class_stats){
             .ttl_max_s = segment_class_limit_s(class),
-            .evicted = atomic_load(&departures->evicted),
-            .evicted_mortal = atomic_load(&departures->evicted_mortal),
-            .evicted_unfetched = atomic_load(&departures->evicted_unfetched),
-            .evicted_idle_s = atomic_load(&departures->evicted_idle_s),
-            .reclaimed = atomic_load(&departures->reclaimed),
-            .expired_unfetched = atomic_load(&departures->expired_unfetched),
+            .evicted = atomic_load(&evictions->evicted),
+            .evicted_nonzero = atomic_load(&evictions->evicted_nonzero),
+            .evicted_unfetched = atomic_load(&evictions->evicted_unfetched),
+            .evicted_idle_s = atomic_load(&evictions->evicted_idle_s),
+            .reclaimed = atomic_load(&evictions->reclaimed),
+            .expired_unfetched = atomic_load(&evictions->expired_unfetched),
         };
         for (int counter = 0; counter < POOL_CLASS_COUNTERS; counter++) {
             stats[class].counters[counter] =
@@ -109,13 +109,13 @@ void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_
 
 void pool_reset_counters(struct pool *pool) {
     for (unsigned class = 0; class < SEGMENT_CLASSES; class ++) {
-        struct pool_departures *departures = &pool->departures[class];
-        atomic_store(&departures->evicted, 0);
-        atomic_store(&departures->evicted_mortal, 0);
-        atomic_store(&departures->evicted_unfetched, 0);
-        atomic_store(&departures->evicted_idle_s, 0);
-        atomic_store(&departures->reclaimed, 0);
-        atomic_store(&departures->expired_unfetched, 0);
+        struct pool_evictions *evictions = &pool->evictions[class];
+        atomic_store(&evictions->evicted, 0);
+        atomic_store(&evictions->evicted_nonzero, 0);
+        atomic_store(&evictions->evicted_unfetched, 0);
+        atomic_store(&evictions->evicted_idle_s, 0);
+        atomic_store(&evictions->reclaimed, 0);
+        atomic_store(&evictions->expired_unfetched, 0);
         for (int counter = 0; counter < POOL_CLASS_COUNTERS; counter++) {
             atomic_store(&pool->class_counters_base[class][counter],
                          pool_sum_class_counter(pool, class, (enum pool_class_counter)counter));

@@ -164,7 +164,3 @@ void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_se
     at->expiry_s = expiry_s;
     at->crc = crc_seed == 0 ? 0 : record_crc(at, size, crc_seed);
 }
-
-void record_spoil(struct layout_record *at) {
-    at->crc = ~at->crc;
-}

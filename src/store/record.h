@@ -59,9 +59,6 @@ bool record_is_end(const struct layout_record *at, uint32_t offset, uint32_t crc
 /* Copies a whole record, no longer paired, and gives it the CRC of the segment it comes to. */
 void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed);
 
-/* Makes a record that no slot points to look torn. */
-void record_spoil(struct layout_record *at);
-
 /* Lets a record end at another time. While nobody else writes, and nobody may be shown it. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed);
 

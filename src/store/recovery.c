@@ -32,9 +32,9 @@ enum {
 struct recovery {
     struct pool *pool;
     uint32_t now_s;
-    _Atomic uint64_t next; /* the segment, then the bucket, that is to be done next */
-    _Atomic bool failed;   /* memory was short, or the start is to end */
-    _Atomic bool outlived; /* step 2 is needed */
+    _Atomic uint64_t next;         /* the segment, then the bucket, that is to be done next */
+    _Atomic bool failed;           /* memory was short, or the start is to end */
+    _Atomic bool needs_shortening; /* step 2 is needed */
 
     /* under lock */
     pthread_mutex_t lock;
@@ -54,7 +54,7 @@ struct recovery_segment {
     uint64_t flush_latest;
     uint32_t flush_due_s;
     uint32_t fill;
-    uint32_t marker_bytes;
+    uint32_t tombstone_bytes;
     uint32_t torn_records;
     uint32_t torn_bytes; /* between records; the unused end does not count */
 };
@@ -75,8 +75,8 @@ struct recovery_batch {
 };
 
 /* Whether an old version would be there again once the later record is gone. */
-static bool recovery_outlives(const struct record *old, const struct record *later,
-                              uint32_t now_s) {
+static bool recovery_expires_later(const struct record *old, const struct record *later,
+                                   uint32_t now_s) {
     return old->kind == LAYOUT_VALUE && old->sequence < later->sequence && later->expiry_s != 0 &&
            (old->expiry_s == 0 || old->expiry_s > later->expiry_s) &&
            !record_expired(old->expiry_s, now_s);
@@ -125,9 +125,9 @@ static bool recovery_index_entry(struct recovery *recovery, const struct recover
             recovery_count(recovery, hit.slot_value, record_stored_size(hit.at), false);
             recovery_count(recovery, slot, entry->size, true);
         }
-        if (recovery_outlives(&hit.record, &entry->record, recovery->now_s) ||
-            recovery_outlives(&entry->record, &hit.record, recovery->now_s)) {
-            atomic_store(&recovery->outlived, true);
+        if (recovery_expires_later(&hit.record, &entry->record, recovery->now_s) ||
+            recovery_expires_later(&entry->record, &hit.record, recovery->now_s)) {
+            atomic_store(&recovery->needs_shortening, true);
         }
     }
     index_unlock(bucket);
@@ -169,7 +169,7 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
     found->torn_records = cursor->torn_records;
     found->torn_bytes = cursor->torn_bytes;
     if (record->kind == LAYOUT_FLUSH) {
-        found->marker_bytes += (uint32_t)cursor->size;
+        found->tombstone_bytes += (uint32_t)cursor->size;
         if (record->expiry_s == 0 && record->sequence > found->flushed) {
             found->flushed = record->sequence;
         }
@@ -183,7 +183,7 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
         if (!segment_tombstone_counts(cursor)) {
             return true;
         }
-        found->marker_bytes += (uint32_t)cursor->size;
+        found->tombstone_bytes += (uint32_t)cursor->size;
     }
     segment_note_expiry(&recovery->pool->view.segments[cursor->segment], record->expiry_s);
     segments_note_due(&recovery->pool->segments, cursor->location,
@@ -268,7 +268,7 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
         segment_note_expiry(info, 0); /* of use for as long as older segments are there */
     }
     atomic_store(&info->fill, found.fill);
-    segments_set_markers(&pool->segments, segment, found.marker_bytes);
+    segments_set_tombstones(&pool->segments, segment, found.tombstone_bytes);
     bool room = pool->view.segment_bytes - found.fill > pool->view.segment_bytes / 8;
     atomic_store(&info->state, room ? LAYOUT_SEGMENT_OPEN : LAYOUT_SEGMENT_SEALED);
     if (room) {
@@ -301,7 +301,7 @@ static void recovery_shorten(struct recovery *recovery, const struct segment_cur
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
     struct lookup_hit hit;
     if (index_find(&pool->index, bucket, hash, cursor->record.key, &hit) &&
-        recovery_outlives(&cursor->record, &hit.record, recovery->now_s)) {
+        recovery_expires_later(&cursor->record, &hit.record, recovery->now_s)) {
         record_shorten(cursor->at, hit.record.expiry_s, cursor->crc_seed);
     }
     index_unlock(bucket);
@@ -345,7 +345,7 @@ static bool recovery_flushed(const struct recovery *recovery, uint64_t slot, siz
 }
 
 /* Drops the slots of a chain that no client may see. */
-static void recovery_settle_bucket(struct recovery *recovery, struct layout_bucket *primary) {
+static void recovery_prune_bucket(struct recovery *recovery, struct layout_bucket *primary) {
     struct pool *pool = recovery->pool;
     for (struct layout_bucket *bucket = primary; bucket != NULL;
          bucket = lookup_next_bucket(&pool->view, atomic_load(&bucket->word))) {
@@ -368,7 +368,7 @@ static void recovery_settle_bucket(struct recovery *recovery, struct layout_buck
     }
 }
 
-static void *recovery_settle_buckets(void *argument) {
+static void *recovery_prune_buckets(void *argument) {
     struct recovery *recovery = argument;
     struct lookup_view *view = &recovery->pool->view;
     uint64_t count = atomic_load(&view->index->bucket_count);
@@ -378,7 +378,7 @@ static void *recovery_settle_buckets(void *argument) {
             break;
         }
         for (uint64_t i = first; i < first + RECOVERY_BUCKETS && i < count; i++) {
-            recovery_settle_bucket(recovery, &view->buckets[i]);
+            recovery_prune_bucket(recovery, &view->buckets[i]);
         }
     }
     return NULL;
@@ -433,10 +433,10 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
     recovery_run_step(&recovery, recovery_read_segments);
     if (!atomic_load(&recovery.failed)) {
         recovery_restore_numbers(&recovery);
-        if (atomic_load(&recovery.outlived)) {
+        if (atomic_load(&recovery.needs_shortening)) {
             recovery_run_step(&recovery, recovery_shorten_segments);
         }
-        recovery_run_step(&recovery, recovery_settle_buckets);
+        recovery_run_step(&recovery, recovery_prune_buckets);
     }
     bool failed = atomic_load(&recovery.failed);
     if (!failed) {

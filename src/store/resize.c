@@ -14,8 +14,8 @@ enum {
 
 static bool resize_refuse(const struct pool *pool, char *error) {
     const struct layout_index_header *index = pool->view.index;
-    uint64_t needed = (atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes)) * 100 /
-                      RESIZE_FILL_PERCENT;
+    uint64_t needed = (atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes)) *
+                      100 / RESIZE_FILL_PERCENT;
     uint64_t mebibytes = (needed + 2 * (uint64_t)pool->view.segment_bytes) / (1U << 20) + 1;
     snprintf(error, POOL_ERROR_MAX,
              "pool %s holds more than its memory is to be: it needs at least %lluM; nothing was "
@@ -63,7 +63,7 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         segments_seal(&pool->segments, segment);
     }
-    if (atomic_load(&index->live_bytes) + atomic_load(&index->marker_bytes) > limit ||
+    if (atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) > limit ||
         !resize_empty_tail(pool, count, now_s)) {
         return resize_refuse(pool, error);
     }

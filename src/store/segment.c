@@ -181,7 +181,7 @@ uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment
         return 0;
     }
     return atomic_load_explicit(&info->live_bytes, memory_order_relaxed) +
-           atomic_load_explicit(&info->marker_bytes, memory_order_relaxed);
+           atomic_load_explicit(&info->tombstone_bytes, memory_order_relaxed);
 }
 
 /* Takes a free segment; SEGMENT_NONE if the purpose may not have one. */
@@ -246,7 +246,7 @@ static void segment_begin(struct segments *segments, uint32_t segment, unsigned 
     atomic_store(&info->fill, (uint32_t)sizeof header);
     atomic_store(&info->live_bytes, 0);
     atomic_store(&info->items, 0);
-    atomic_store(&info->marker_bytes, 0);
+    atomic_store(&info->tombstone_bytes, 0);
     atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
     atomic_store(&info->last_expiry_s, 0);
     atomic_store(&info->generation, generation);
@@ -412,7 +412,7 @@ void segments_free(struct segments *segments, uint32_t segment) {
     struct layout_segment *info = &segments->view->segments[segment];
     assert(atomic_load(&info->live_bytes) == 0);
     atomic_store(&info->fill, 0);
-    segments_set_markers(segments, segment, 0);
+    segments_set_tombstones(segments, segment, 0);
     atomic_store(&info->state, LAYOUT_SEGMENT_FREE);
     pthread_mutex_lock(&segments->free_lock);
     /* Every other one, so that clients go on meanwhile; but what the janitor moves has room. */
@@ -432,7 +432,7 @@ void segments_allow(struct segments *segments, uint32_t count) {
     segments_plan_reserve(segments, count);
 }
 
-void segments_settle_spare(struct segments *segments, uint32_t keep) {
+void segments_adjust_spare(struct segments *segments, uint32_t keep) {
     pthread_mutex_lock(&segments->free_lock);
     while (segments_in_force(segments) > segments_allowed(segments) &&
            atomic_load(&segments->free_count) > keep) {
@@ -500,14 +500,14 @@ void segments_count_dead(struct segments *segments, uint64_t location, size_t by
     }
 }
 
-void segments_count_marker(struct segments *segments, uint64_t location, size_t bytes) {
+void segments_count_tombstone(struct segments *segments, uint64_t location, size_t bytes) {
     uint32_t segment = lookup_location_segment(segments->view, location);
-    atomic_fetch_add_explicit(&segments->view->segments[segment].marker_bytes, (uint32_t)bytes,
+    atomic_fetch_add_explicit(&segments->view->segments[segment].tombstone_bytes, (uint32_t)bytes,
                               memory_order_relaxed);
-    atomic_fetch_add_explicit(&segments->view->index->marker_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&segments->view->index->tombstone_bytes, bytes, memory_order_relaxed);
 }
 
-void segments_set_markers(struct segments *segments, uint32_t segment, uint32_t bytes) {
-    uint32_t before = atomic_exchange(&segments->view->segments[segment].marker_bytes, bytes);
-    atomic_fetch_add(&segments->view->index->marker_bytes, (uint64_t)bytes - before);
+void segments_set_tombstones(struct segments *segments, uint32_t segment, uint32_t bytes) {
+    uint32_t before = atomic_exchange(&segments->view->segments[segment].tombstone_bytes, bytes);
+    atomic_fetch_add(&segments->view->index->tombstone_bytes, (uint64_t)bytes - before);
 }

@@ -127,7 +127,7 @@ static inline uint32_t segment_capacity(const struct segments *segments) {
 void segments_limit(struct segments *segments, uint32_t count);
 
 /* So many segments may be used. The others become spare as they become free; not before
- * segments_settle_spare. One caller at a time. */
+ * segments_adjust_spare. One caller at a time. */
 void segments_allow(struct segments *segments, uint32_t count);
 
 static inline uint32_t segments_allowed(const struct segments *segments) {
@@ -142,7 +142,7 @@ static inline uint32_t segments_in_force(const struct segments *segments) {
 
 /* Free segments become spare, or spare ones free, as far as the allowed number asks for it; but
  * none is taken while no more than `keep` are free. */
-void segments_settle_spare(struct segments *segments, uint32_t keep);
+void segments_adjust_spare(struct segments *segments, uint32_t keep);
 
 /* A spare segment whose memory is to be given back, each once; SEGMENT_NONE. */
 int64_t segments_next_to_clear(struct segments *segments);
@@ -162,12 +162,12 @@ void segments_free(struct segments *segments, uint32_t segment);
 void segments_count_live(struct segments *segments, uint64_t location, size_t bytes);
 void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed);
 
-/* A tombstone or a flush was written here. */
-void segments_count_marker(struct segments *segments, uint64_t location, size_t bytes);
+/* A tombstone or a flush record was written here. */
+void segments_count_tombstone(struct segments *segments, uint64_t location, size_t bytes);
 
-/* So many bytes of tombstones and flushes in a sealed segment are still needed, as it turned out.
- */
-void segments_set_markers(struct segments *segments, uint32_t segment, uint32_t bytes);
+/* A walk of a sealed segment has found that so many bytes of tombstones and flush records in it are
+ * still needed. */
+void segments_set_tombstones(struct segments *segments, uint32_t segment, uint32_t bytes);
 
 /* A record in here is worth a look from this second on. */
 void segment_note_due(struct layout_segment *info, uint32_t due_s);
@@ -200,7 +200,7 @@ struct segment_cursor {
     uint32_t crc_seed;
     uint32_t torn_bytes;       /* stepped over so far, */
     uint32_t torn_records;     /* in so many places */
-    uint64_t vain_bytes;       /* looked at in vain so far: of what did not prove to be a record */
+    uint64_t rejected_bytes;   /* of what was verified so far and proved to be no record */
     struct crc_ranges *ranges; /* once that is much */
 
     /* after segment_next */

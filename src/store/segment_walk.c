@@ -3,8 +3,8 @@
 #include "store/segment.h"
 
 enum {
-    WALK_VAIN_SHARE = 4, /* of a segment: so much is looked at in vain before crc_ranges pays */
-    WALK_SMALL = 256,    /* bytes whose CRC is made at once */
+    WALK_REJECTED_SHARE = 4, /* of a segment: so much is looked at in vain before crc_ranges pays */
+    WALK_SMALL = 256,        /* bytes whose CRC is made at once */
 };
 
 uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
@@ -50,11 +50,12 @@ void segment_walk_end(struct segment_cursor *cursor) {
 
 /* Notes what has been looked at in vain, and once that is much asks crc_ranges from then on. Where
  * memory is short, it goes on as before for as long again. */
-static void segment_note_vain(struct segment_cursor *cursor) {
+static void segment_note_rejected(struct segment_cursor *cursor) {
     const struct lookup_view *view = cursor->segments->view;
-    cursor->vain_bytes += record_stored_size(cursor->at);
-    if (cursor->ranges == NULL && cursor->vain_bytes > view->segment_bytes / WALK_VAIN_SHARE) {
-        cursor->vain_bytes = 0;
+    cursor->rejected_bytes += record_stored_size(cursor->at);
+    if (cursor->ranges == NULL &&
+        cursor->rejected_bytes > view->segment_bytes / WALK_REJECTED_SHARE) {
+        cursor->rejected_bytes = 0;
         cursor->ranges =
             crc_ranges_create(lookup_segment(view, cursor->segment), view->segment_bytes);
     }
@@ -72,7 +73,7 @@ static bool segment_verify(struct segment_cursor *cursor) {
         return true;
     }
     if (record_read(cursor->at, room, &cursor->record)) {
-        segment_note_vain(cursor);
+        segment_note_rejected(cursor);
     }
     return false;
 }

@@ -109,17 +109,17 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
 /* Finds out up to which sequence all records are whole. A sequence is taken before its record is
  * written; but by a thread's next quiescent point it is. As a rule no thread is in the middle of a
  * batch; else the answer is that of an earlier sync. */
-static void sync_settle(struct pool *pool) {
+static void sync_find_complete(struct pool *pool) {
     struct sync *sync = &pool->sync;
     uint64_t sequence = atomic_load(&pool->view.index->sequence);
     uint64_t period = grace_begin(pool->grace);
     if (grace_has_passed(pool->grace, period)) {
-        sync->settled_sequence = sequence;
+        sync->complete_sequence = sequence;
         sync->pending_period = 0;
         return;
     }
     if (sync->pending_period != 0 && grace_has_passed(pool->grace, sync->pending_period)) {
-        sync->settled_sequence = sync->pending_sequence;
+        sync->complete_sequence = sync->pending_sequence;
         sync->pending_period = 0;
     }
     if (sync->pending_period == 0) {
@@ -133,7 +133,7 @@ static bool sync_once(struct pool *pool) {
     struct sync *sync = &pool->sync;
     bool always = pool->options.fsync == POOL_FSYNC_ALWAYS;
     if (always) {
-        sync_settle(pool);
+        sync_find_complete(pool);
     }
     uint64_t began_ns = clock_monotonic_ns();
     uint64_t began_ms = clock_monotonic_ms();
@@ -147,7 +147,7 @@ static bool sync_once(struct pool *pool) {
     if (synced) {
         atomic_store(&sync->clean_ms, began_ms);
         if (always) {
-            atomic_store(&pool->durable_sequence, sync->settled_sequence);
+            atomic_store(&pool->durable_sequence, sync->complete_sequence);
         }
         atomic_store(&sync->ended, number);
     }
@@ -179,8 +179,8 @@ bool sync_start(struct pool *pool) {
     struct sync *sync = &pool->sync;
     atomic_store(&sync->clean_ms, clock_monotonic_ms());
     bool always = pool->options.persist && pool->options.fsync == POOL_FSYNC_ALWAYS;
-    sync->settled_sequence = atomic_load(&pool->view.index->sequence); /* pool_begin synced it */
-    atomic_store(&pool->durable_sequence, always ? sync->settled_sequence : UINT64_MAX);
+    sync->complete_sequence = atomic_load(&pool->view.index->sequence); /* pool_begin synced it */
+    atomic_store(&pool->durable_sequence, always ? sync->complete_sequence : UINT64_MAX);
     if (!pool->options.persist || pool->options.fsync == POOL_FSYNC_NO) {
         return true;
     }

@@ -54,13 +54,13 @@ struct sync {
     _Atomic uint64_t count;
 
     /* only its thread touches these */
-    uint64_t settled_sequence; /* records up to this one are whole, */
-    uint64_t pending_sequence; /* and up to this one once the period has passed (grace.h) */
-    uint64_t pending_period;   /* 0: none is pending */
-    unsigned released;         /* tickets that the last sync has served, */
-    unsigned left;             /* and those that came too late for it */
-    uint64_t patient_until_ns; /* monotonic: so long the next waits for those who were released */
-    unsigned unasked;          /* syncs that begin without waiting for them */
+    uint64_t complete_sequence; /* records up to this one are whole, */
+    uint64_t pending_sequence;  /* and up to this one once the period has passed (grace.h) */
+    uint64_t pending_period;    /* 0: none is pending */
+    unsigned released;          /* tickets that the last sync has served, */
+    unsigned left;              /* and those that came too late for it */
+    uint64_t patient_until_ns;  /* monotonic: so long the next waits for those who were released */
+    unsigned unasked;           /* syncs that begin without waiting for them */
 };
 
 /* Starts the thread, if the pool's options ask for one. False if the system refuses. */

@@ -349,12 +349,12 @@ void store_stats(struct store *store, struct pool_stats *stats) {
     pool_get_stats(store->pool, stats);
 }
 
-uint64_t store_marker_bytes(struct store *store) {
+uint64_t store_tombstone_bytes(struct store *store) {
     uint64_t bytes = 0;
     for (uint32_t segment = 0; segment < store->pool->view.segment_count; segment++) {
         struct layout_segment *info = &store->pool->view.segments[segment];
         if (atomic_load(&info->state) != LAYOUT_SEGMENT_FREE) {
-            bytes += atomic_load(&info->marker_bytes);
+            bytes += atomic_load(&info->tombstone_bytes);
         }
     }
     return bytes;

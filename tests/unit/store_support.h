@@ -112,7 +112,7 @@ bool store_has_number(struct store *store, unsigned number, unsigned version, si
 void store_stats(struct store *store, struct pool_stats *stats);
 
 /* Bytes of tombstones and flushes in the data that have not been dropped. */
-uint64_t store_marker_bytes(struct store *store);
+uint64_t store_tombstone_bytes(struct store *store);
 
 /* A generator of numbers that look random: the same for the same seed. */
 uint64_t random_next(uint64_t *state);

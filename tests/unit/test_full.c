@@ -410,7 +410,7 @@ static void tombstones_do_not_pile_up_beside_an_item_that_stays(void **state) {
     for (unsigned number = 0; number < scaled(40000); number++) {
         EXPECT(store_set_number(&store, number, 0, 30, 0) == STATUS_OK);
         EXPECT(store_delete_number(&store, number) == STATUS_OK);
-        uint64_t bytes = store_marker_bytes(&store);
+        uint64_t bytes = store_tombstone_bytes(&store);
         most = bytes > most ? bytes : most;
     }
     assert_true(most < stats_now().capacity_bytes / 2);

@@ -65,10 +65,10 @@ static void bytes_are_accounted_for(void **state) {
     /* 24 bytes of header, a key of 7 bytes, and padding */
     assert_int_equal(stats.live_bytes, 100 * (24 + 8 + 200) + 100 * (24 + 8 + 104));
     assert_true(stats.dead_bytes >= 200 * (24 + 200));
-    assert_int_equal(stats.live_bytes + stats.marker_bytes + stats.dead_bytes + stats.free_bytes,
+    assert_int_equal(stats.live_bytes + stats.tombstone_bytes + stats.dead_bytes + stats.free_bytes,
                      stats.capacity_bytes);
     /* A tombstone has the key, and no value. */
-    assert_int_equal(stats.marker_bytes, store->options.persist ? 100 * (24 + 8) : 0);
+    assert_int_equal(stats.tombstone_bytes, store->options.persist ? 100 * (24 + 8) : 0);
     assert_int_equal(stats.segments, 16);
     assert_int_equal(stats.segment_bytes, STORE_SEGMENT);
     assert_false(stats.read_only || stats.full);

@@ -206,7 +206,7 @@ static void the_pool_is_as_it_was_in_its_numbers(void **state) {
     store_stats(&store, &after);
     assert_int_equal(after.items, before.items);
     assert_int_equal(after.live_bytes, before.live_bytes);
-    assert_int_equal(after.marker_bytes, before.marker_bytes);
+    assert_int_equal(after.tombstone_bytes, before.tombstone_bytes);
     assert_int_equal(after.dead_bytes, before.dead_bytes);
     assert_int_equal(after.free_bytes, before.free_bytes);
 }
