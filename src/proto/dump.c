@@ -206,8 +206,7 @@ enum request_end dump_resume(struct request *request) {
         if (step.failed || status == STATUS_NO_MEMORY) {
             return REQUEST_CLOSES;
         }
-        dump->scanned =
-            status == STATUS_END || (dump->kind == PROTO_DUMP_ITEMS && dump->left == 0);
+        dump->scanned = status == STATUS_END || (dump->kind == PROTO_DUMP_ITEMS && dump->left == 0);
         if (request->replies->size >= DUMP_STEP_BYTES) {
             break;
         }

@@ -1,10 +1,10 @@
 /* The limits on age, idle_timeout and max_lifetime, across restarts of a persistent pool.
  *
- * Items that are gone by a limit say so by nothing in the file: their records may be there long
- * after. So the header notes which limits are in force, and when a pool is opened with a longer one
- * than that, what the old limits have ended is made to end by its own expiry first, durably. A
- * crash before the new limits are noted only has it done again. Called while the pool is being
- * opened, before any other thread sees it.
+ * The record of an item that a limit has ended does not say so, and may stay in the file for long.
+ * So the header notes the limits in force. When a pool is opened with a longer limit, the records
+ * that the old limits have ended first get an expiry in the past, durably. After a crash before the
+ * new limits are noted, the next start does that again. Called while the pool is being opened,
+ * before any other thread sees it.
  */
 #ifndef STAYD_STORE_AGE_LIMITS_H
 #define STAYD_STORE_AGE_LIMITS_H

@@ -13,13 +13,13 @@ struct change_attempt {
     struct layout_bucket *bucket;
     bool present;               /* hit is filled in, visible or not */
     const struct record *old;   /* what a client can see of it, or NULL */
-    const struct record *ended; /* the version that must not come back: the one that can be seen, or
-                                 * is hidden by a clock that may yet be put right; or NULL */
+    const struct record *ended; /* the version that must not reappear: the visible one, or one that
+                                   only a wrong clock hides; or NULL */
     struct lookup_hit hit;
     struct change change;
-    bool missed;    /* what is removed no client could see: it is told that there was nothing */
-    bool removes;   /* nothing is to be seen afterwards */
-    bool tombstone; /* an older version must be kept down */
+    bool missed;    /* the removed version was not visible: the client gets NOT_FOUND */
+    bool removes;   /* no item is visible afterwards */
+    bool tombstone; /* a tombstone must be written, or an older version would reappear */
     size_t size;    /* of all that is written */
     enum segment_purpose purpose;
     uint64_t flushed; /* the flush that `old` was seen under */
@@ -38,8 +38,8 @@ static struct record change_tombstone(const struct change_attempt *attempt) {
     };
 }
 
-/* An item keeps the time when it was first stored, and does not outlive the pool's limit by being
- * stored again. */
+/* Keeps the time when the item was first stored, so that storing it again does not extend
+ * max_lifetime. */
 static void change_limit_lifetime(struct change_attempt *attempt) {
     uint32_t max_lifetime_s = attempt->pool->options.max_lifetime_s;
     struct record *record = &attempt->change.record;
@@ -107,7 +107,8 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     change_limit_lifetime(attempt);
     attempt->removes =
         attempt->change.action == CHANGE_REMOVE || record_expired(record->expiry_s, now_s);
-    /* Without it, the old version would be there again once the new one is gone (invariant 1). */
+    /* Without a tombstone, the old version would reappear after the new version is gone (invariant
+     * 1). */
     attempt->tombstone =
         pool->header != NULL && attempt->ended != NULL &&
         (attempt->removes || change_expires_sooner(record->expiry_s, attempt->ended->expiry_s));
@@ -125,7 +126,7 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
 
 static bool change_over_limit(const struct change_attempt *attempt) {
     const struct pool *pool = attempt->pool;
-    /* relaxed: writers that pass at the same moment go over by some records, no more */
+    /* relaxed: concurrent writers may exceed the limit by a few records */
     return !pool->options.evict && attempt->purpose == SEGMENT_FOR_NEW &&
            pool_needed_bytes(pool) + attempt->size >
                atomic_load_explicit(&pool->live_limit_bytes, memory_order_relaxed);
@@ -147,14 +148,14 @@ static struct segment_place change_write_tombstone(struct change_attempt *attemp
     return place;
 }
 
-/* How often the item had been read before this change, as far as that still counts. */
+/* The read count that the new record inherits. */
 static unsigned change_reads_before(const struct change_attempt *attempt) {
     return attempt->old != NULL && attempt->change.keep_reads
                ? layout_slot_frequency(attempt->hit.slot_value)
                : 0;
 }
 
-/* Tells the caller of the item that is in `record` now. */
+/* Fills in the caller's `result` from `record`. */
 static void change_report(const struct change_attempt *attempt, const struct record *record,
                           struct item *result) {
     item_describe(record, change_reads_before(attempt), result);
@@ -190,9 +191,10 @@ static void change_count_old_dead(struct change_attempt *attempt) {
     }
 }
 
-/* Takes the numbers of what is written, the last of which is returned; 0: a flush has taken one
- * since the item was looked up. If it has not been announced by the second look, its number is
- * higher, and what is written now is flushed with the rest. Either way nothing is carried across.
+/* Takes the sequence numbers for the records of this change and returns the last one; 0: a flush
+ * took a number after the item was looked up. If no flush is announced at the second look, a flush
+ * that comes later has a higher number and deletes this record as well. So no item survives a
+ * flush.
  */
 static uint64_t change_take_sequence(struct change_attempt *attempt) {
     struct pool *pool = attempt->pool;
@@ -201,8 +203,9 @@ static uint64_t change_take_sequence(struct change_attempt *attempt) {
     return pool_flush_sequence(pool) == attempt->flushed ? last : 0;
 }
 
-/* Fills the room that will not be used, so that walks come to what is behind it: with what is never
- * taken for a record of this pool, and would be flushed if it were. */
+/* Fills reserved room that will not be used, so that walks reach the records behind it. The bytes
+ * have a wrong CRC, so they are never taken for a record; their sequence would be flushed if they
+ * were. */
 static void change_fill_hole(struct change_attempt *attempt, struct segment_place place) {
     uint32_t wrong_seed = place.crc_seed == 0 ? 0 : place.crc_seed ^ UINT32_C(1) << 31;
     wrong_seed = place.crc_seed != 0 && wrong_seed == 0 ? 1 : wrong_seed;
@@ -218,14 +221,14 @@ static void change_fill_hole(struct change_attempt *attempt, struct segment_plac
     }
 }
 
-/* Does what was planned, into the room that was found. */
+/* Writes and publishes the planned change. */
 static void change_commit(struct change_attempt *attempt, struct segment_place place,
                           uint64_t sequence, struct item *result) {
     struct pool *pool = attempt->pool;
     struct record *record = &attempt->change.record;
     record->sequence = sequence;
     if (attempt->tombstone) {
-        /* In a row: by that recovery tells a pair (segment_tombstone_counts). */
+        /* Consecutive numbers tell recovery that the two are a pair (segment_tombstone_counts). */
         place = change_write_tombstone(attempt, place, sequence - 1);
     }
     if (attempt->removes) {
@@ -254,7 +257,8 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
 
 enum change_outcome { CHANGE_DONE, CHANGE_BESIDE_FLUSH, CHANGE_WITHOUT_ROOM };
 
-/* One attempt under the lock. `*outcome`: done, with the status; or why nothing was. */
+/* One attempt under the lock. `*outcome`: done, with the returned status; or why nothing was done.
+ */
 static enum status change_attempt(struct change_attempt *attempt, change_planner planner,
                                   void *request, struct item *result,
                                   enum change_outcome *outcome) {
@@ -277,7 +281,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
         return STATUS_OK;
     }
     if (!attempt->present && !attempt->removes) {
-        /* Before anything is written, or recovery would find an item that was refused. */
+        /* Before the record is written, or recovery would find an item that was refused. */
         attempt->hit.slot = index_free_slot(&pool->index, attempt->bucket);
         if (attempt->hit.slot == NULL) {
             return STATUS_INDEX_FULL;
@@ -312,7 +316,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     }
     change_commit(attempt, place, sequence, result);
     room_end_claim(&pool->room, attempt->thread);
-    pool_note_write(pool, attempt->thread); /* after it is written: a sync from here on has it */
+    pool_note_write(pool, attempt->thread); /* after it is written: for the next sync */
     return attempt->missed ? STATUS_NOT_FOUND : STATUS_OK;
 }
 
@@ -340,7 +344,7 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
             return status;
         }
         if (outcome == CHANGE_BESIDE_FLUSH) {
-            sched_yield(); /* it takes its number: a moment */
+            sched_yield(); /* the flush takes its number within a moment */
             continue;
         }
         status = room_ask(pool, thread, attempt.purpose);

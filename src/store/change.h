@@ -1,8 +1,8 @@
 /* One change of one key: look up, decide, write, publish, under the lock of the key's bucket.
  *
- * What distinguishes set from touch from delete is a *planner*: a function that is shown the item
- * as it is and says what is to become of it. It may be asked more than once, because room for
- * the record is found without holding the lock; so it changes nothing but its answer.
+ * Set, touch and delete differ in their *planner*: a function that receives the current item and
+ * decides the change. The planner may be called more than once, because the thread waits for room
+ * without the lock; so a planner changes nothing but its `change` argument and its own request.
  *
  *     lock -> find -> plan -> room? --no--> unlock, ask for room (room.h), again
  *                              |yes
@@ -18,7 +18,7 @@ enum change_action { CHANGE_NOTHING, CHANGE_WRITE, CHANGE_REMOVE };
 
 struct change {
     enum change_action action;
-    bool keep_reads;      /* the item stays the same one: how often it was read counts on */
+    bool keep_reads;      /* the item stays the same one: its read count is kept */
     bool reads;           /* the change is itself a read of the item */
     struct record record; /* CHANGE_WRITE: key, sequence, kind and accessed_s are filled in */
 };
@@ -29,19 +29,19 @@ struct change {
 typedef enum status (*change_planner)(void *request, const struct record *old, uint32_t now_s,
                                       struct change *change);
 
-/* Runs it. `result`, if not NULL, is filled in after OK: the item as it is now, or as it would be
- * if it had not expired at once, but for its reads: of an item that stays the same one, those
- * before the change. Untouched when there is none. */
+/* Runs a change. After OK, `result` (may be NULL) is the item after the change, also if the item
+ * has expired at once. Its read count and access time are those from before the change if the item
+ * stays the same one. If there is no item, `result` is not written. */
 enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,
                        change_planner planner, void *request, struct item *result);
 
 enum {
-    CHANGE_READS_SURE = 8,  /* reads that are all counted */
-    CHANGE_READS_STEP = 16, /* of the others, one in so many */
+    CHANGE_READS_SURE = 8,  /* up to this count, every read is counted */
+    CHANGE_READS_STEP = 16, /* above it, one read of so many is counted */
 };
 
-/* How often an item has been read after another read: what eviction goes by. A pool that evicts
- * nothing only tells whether it was. `salt`: differs from item to item. */
+/* The read count after one more read; eviction keeps the items with high counts. A pool with evict
+ * = no only notes whether an item was ever read. `salt`: differs from item to item. */
 static inline unsigned change_count_read(const struct pool *pool, struct store_thread *thread,
                                          unsigned frequency, uint32_t salt) {
     bool counts = frequency == 0;

@@ -5,11 +5,11 @@
 
 #include <stdlib.h>
 
-enum { COMPACTION_GAIN_MIN = 64 }; /* bytes: for less than a record no segment is worth moving */
+enum { COMPACTION_GAIN_MIN = 64 }; /* bytes: a segment with less to gain is not compacted */
 
-/* The sequence at which the oldest segment but this one was opened. A tombstone or a flush has
- * nothing left to keep down once that is not before it: an older record can only lie in a segment
- * that was opened before the record that ended it was written. */
+/* The sequence at which the oldest segment except this one was opened. A tombstone or a flush
+ * record is needed only while it is higher than that: an older version can only lie in a segment
+ * that was opened before the deletion was written. */
 static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment) {
     const struct lookup_view *view = &pool->view;
     uint64_t oldest = UINT64_MAX;
@@ -24,7 +24,7 @@ static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment)
     return oldest;
 }
 
-/* Whether a tombstone or a flush must stay. These have no slot: what they are for decides. */
+/* Whether a tombstone or a flush record is still needed. These have no slot that would tell. */
 static bool compaction_tombstone_needed(struct pool *pool, const struct segment_cursor *cursor,
                                         uint64_t oldest_other, uint32_t now_s) {
     const struct layout_index_header *index = pool->view.index;
@@ -32,13 +32,14 @@ static bool compaction_tombstone_needed(struct pool *pool, const struct segment_
     if (record->kind == LAYOUT_FLUSH &&
         record->sequence == atomic_load(&index->flush_due_sequence) &&
         atomic_load(&index->flush_due_s) != 0) {
-        return true; /* it is still to come */
+        return true; /* this flush is still due */
     }
     uint64_t flushed = pool_flush_sequence(pool);
     bool in_force = record->kind == LAYOUT_FLUSH
                         ? record->expiry_s == 0 && record->sequence == flushed
                         : record->sequence > flushed && !record_expired(record->expiry_s, now_s);
-    /* One that does not count must not move: it would lose the mark that it is one of a pair. */
+    /* An invalid tombstone must not be moved: the copy would no longer be marked as one of a pair.
+     */
     return in_force && oldest_other < record->sequence &&
            (record->kind == LAYOUT_FLUSH || segment_tombstone_counts(cursor));
 }
@@ -58,19 +59,19 @@ static bool compaction_copy(struct pool *pool, const struct segment_cursor *curs
 }
 
 enum compaction_outcome {
-    COMPACTION_KEPT,
+    COMPACTION_NOTHING, /* the record is dead, or a sweep leaves it */
     COMPACTION_EXPIRED,
     COMPACTION_EVICTED,
-    FATE_LEFT,
+    COMPACTION_EVICTED_LATER, /* by compaction_evict_rest */
     COMPACTION_MOVED,
     COMPACTION_NO_ROOM
 };
 
-/* In a persistent pool an item that is to be evicted is left where it is until its segment's header
- * has gone, so that no crash brings it back that somebody has missed (compaction_evict_rest). Where
- * an older version may lie in another segment, a tombstone keeps that one down. It has the item's
- * own sequence, so it is needed exactly as long as that other segment is there; and the latest
- * access, by which recovery prefers it to the item. */
+/* In a persistent pool an evicted item keeps its slot until its segment's header is cleared, so
+ * that no crash brings back an item that a client has missed (compaction_evict_rest). If an older
+ * version may lie in another segment, a tombstone keeps that version deleted. The tombstone has the
+ * item's own sequence, so it is needed exactly as long as the other segment is there; and the
+ * latest possible access, by which recovery prefers the tombstone to the item. */
 static enum compaction_outcome compaction_leave(struct pool *pool,
                                                 const struct segment_cursor *cursor,
                                                 uint64_t oldest_other, uint32_t now_s) {
@@ -84,7 +85,7 @@ static enum compaction_outcome compaction_leave(struct pool *pool,
     struct segment_place place;
     size_t size = record_size(&tombstone);
     if (oldest_other >= tombstone.sequence) {
-        return FATE_LEFT;
+        return COMPACTION_EVICTED_LATER;
     }
     if (!segments_reserve(&pool->segments, SEGMENT_FOR_JANITOR, now_s, tombstone.expiry_s, size,
                           &place)) {
@@ -92,10 +93,10 @@ static enum compaction_outcome compaction_leave(struct pool *pool,
     }
     record_write(place.at, &tombstone, place.crc_seed);
     segments_count_tombstone(&pool->segments, place.location, size);
-    return FATE_LEFT;
+    return COMPACTION_EVICTED_LATER;
 }
 
-/* What decides about a record that is met on a walk. */
+/* What compaction_decide decides by. */
 struct compaction_rule {
     bool may_move;
     unsigned keep_score; /* may_move: what has less is evicted */
@@ -109,7 +110,7 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
                   struct layout_bucket *bucket, const struct compaction_rule *rule, bool *fetched) {
     _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
     if (slot == NULL) {
-        return COMPACTION_KEPT;
+        return COMPACTION_NOTHING;
     }
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed); /* the lock orders it */
     unsigned frequency = layout_slot_frequency(value);
@@ -127,13 +128,14 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
         return visible ? COMPACTION_EVICTED : COMPACTION_EXPIRED;
     }
     if (!rule->may_move) {
-        return COMPACTION_KEPT; /* a sweep leaves it where it is */
+        return COMPACTION_NOTHING; /* a sweep leaves it where it is */
     }
     struct segment_place place;
     if (!compaction_copy(pool, cursor, rule->now_s, &place)) {
         return COMPACTION_NO_ROOM;
     }
-    /* What was read long ago counts less than what is read now. */
+    /* Halves the read count at each eviction pass, so that old reads count less than recent ones.
+     */
     uint64_t moved = layout_slot_with_frequency(
         (value & ~((UINT64_C(1) << LAYOUT_LOCATION_BITS) - 1)) | place.location,
         rule->keep_score > 0 ? frequency / 2 : frequency);
@@ -202,8 +204,7 @@ static enum compaction_outcome compaction_handle(struct pool *pool,
     return outcome;
 }
 
-/* Eight steps to a factor of two: enough to tell apart what is worth telling apart, and few enough
- * for a table. */
+/* Eight steps per factor of two: precise enough to order values, and few enough for a table. */
 unsigned compaction_score(unsigned reads, size_t size_bytes) {
     if (reads == 0) {
         return 0;
@@ -214,9 +215,9 @@ unsigned compaction_score(unsigned reads, size_t size_bytes) {
     return score > COMPACTION_SCORE_MAX ? COMPACTION_SCORE_MAX : score;
 }
 
-/* A copy of a tombstone stands alone. So if it is one of a pair, the new version is on the disk
- * before the copy is made: a power cut that left the copy and not that version would take the
- * version before it as well. */
+/* A copy of a tombstone is not marked as one of a pair. So before a paired tombstone is copied, the
+ * new version must be on the disk: a power cut that kept the copy and lost the new version would
+ * delete the old version too. */
 static bool compaction_part_pair(struct pool *pool, const struct record *record) {
     struct janitor *janitor = &pool->janitor;
     if (record->paired && !janitor->pairs_synced) {
@@ -235,10 +236,10 @@ static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_
     segment_walk(cursor, &pool->segments, segment, atomic_load(&pool->view.segments[segment].fill));
 }
 
-/* Forgets when the next record of a segment falls due, and says how far a walk may go that finds it
- * out again. What is appended behind that notes its own time: what has noted it before it was
- * forgotten has been reserved by the end of the first grace period, and is whole by that of the
- * second. */
+/* Resets the time at which the next record of a segment expires, and returns the end for a walk
+ * that calculates that time again. A record that is appended later notes its own time. A record
+ * whose time was noted before the reset has its room reserved by the end of the first grace period,
+ * and is whole by the end of the second. */
 static uint32_t compaction_reset_due(struct pool *pool, uint32_t segment) {
     struct layout_segment *info = &pool->view.segments[segment];
     atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
@@ -359,8 +360,7 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
         grace_wait(pool->grace); /* for those who had just found what was left */
     }
     if (pool->header != NULL && !pool_sync(pool)) {
-        return false; /* they stay in use: better segments short than a session back from the dead
-                       */
+        return false; /* they stay in use: no deleted item may reappear */
     }
     for (unsigned i = 0; i < count; i++) {
         segments_free(&pool->segments, segments[i]);
@@ -439,7 +439,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
         return 0;
     }
     uint32_t chosen = (uint32_t)oldest;
-    segments_seal(&pool->segments, chosen); /* one that is never full would stay the oldest */
+    segments_seal(&pool->segments, chosen); /* one that never fills would stay the oldest */
     compaction_begin(pool);
     if (!compaction_empty(pool, chosen, 0, now_s) || !compaction_free(pool, &chosen, 1)) {
         return 0;
@@ -447,7 +447,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         struct layout_segment *info = &pool->view.segments[segment];
         if (atomic_load(&info->tombstone_bytes) > 0) {
-            atomic_store(&info->first_expiry_s, 0); /* worth a sweep: fewer may be needed now */
+            atomic_store(&info->first_expiry_s, 0); /* sweep: fewer may be needed now */
         }
     }
     return 1;
@@ -455,7 +455,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
 
 unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) {
     uint32_t capacity = segment_capacity(&pool->segments);
-    /* Clients may take the other free segments meanwhile. */
+    /* Clients may take the other free segments during the compaction. */
     uint64_t room = (uint64_t)capacity * pool->segments.reserve[SEGMENT_FOR_REMOVAL];
     uint32_t chosen[COMPACTION_BATCH];
     unsigned count = 0;

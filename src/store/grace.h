@@ -20,9 +20,9 @@ struct grace;
 /* What becomes of a change that finds no room in a pool. */
 enum store_patience {
     STORE_WAITS,       /* the thread waits: it serves nobody else */
-    STORE_PARKS,       /* it must not: STATUS_NEEDS_ROOM */
-    STORE_PARKS_AGAIN, /* the same, and this request has been parked before: it comes first */
-    STORE_REFUSES,     /* it has been parked long enough: STATUS_NO_MEMORY */
+    STORE_PARKS,       /* the thread must not wait: STATUS_NEEDS_ROOM */
+    STORE_PARKS_AGAIN, /* as STORE_PARKS, and the request was parked before: it gets room first */
+    STORE_REFUSES,     /* the request has been parked long enough: STATUS_NO_MEMORY */
 };
 
 /* What a thread that calls the store carries along: one for each thread, owned by that thread. */
@@ -51,9 +51,9 @@ enum {
     STORE_OVERVIEW_BYTES = 32 << 10, /* counting something over all threads and segments */
 };
 
-/* Work has been done for a client, in bytes: those that were copied, written or searched. Whoever
- * does work whose amount the client chooses charges it here; the event loop compares two readings
- * of `work_bytes` and ends a connection's turn by them. */
+/* Charges work that was done for a client, in bytes that were copied, written or searched. Code
+ * charges all work whose amount the client chooses; the event loop compares `work_bytes` before and
+ * after, and so decides when a connection's turn ends. */
 static inline void store_thread_charge(struct store_thread *thread, uint64_t bytes) {
     thread->work_bytes += bytes;
 }

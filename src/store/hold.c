@@ -7,9 +7,9 @@
 
 enum {
     HOLD_TICK_MS = 100,
-    HOLD_ASKER_MS = 1000,   /* that another asker has to come back for what was made ready for it */
-    HOLD_PATIENCE_MS = 250, /* that writes may wait for room on a backup's account */
-    HOLD_FREE_SHARE = 4,    /* of the segments: so many should be free when a hold begins, */
+    HOLD_ASKER_MS = 1000,   /* then another asker may take the hold over */
+    HOLD_PATIENCE_MS = 250, /* that writes may wait for room because of a backup */
+    HOLD_FREE_SHARE = 4,    /* 1/4 of the segments should be free when a hold begins, */
     HOLD_GAIN = 25,         /* if emptying others gains this percentage of each */
 };
 
@@ -46,7 +46,7 @@ static void hold_wait(struct room *room) {
 void hold_prepare(struct pool *pool) {
     uint32_t wanted = pool->view.segment_count / HOLD_FREE_SHARE;
     uint32_t rounds = 0;
-    uint64_t moved_bytes = pool->janitor.moved_bytes; /* is about what writes have brought about */
+    uint64_t moved_bytes = pool->janitor.moved_bytes; /* counts only moving that writes caused */
     while (atomic_load(&pool->segments.free_count) < wanted && rounds++ < wanted &&
            compaction_run(pool, HOLD_GAIN, expiry_clock_free_s(&pool->expiry_clock)) > 0) {
     }

@@ -4,14 +4,15 @@
  *     client     hold: not yet ... hold: S --- copy what is numbered up to S --- extend(S, 0)
  *     janitor    --pass--| still ............................................... |--pass--
  *
- * S is a sequence number of the hold's own. It is taken when the client asks while the pool is
- * still, and told when it asks again after a grace period. What was acknowledged before the client
- * first asked is numbered below S, and is whole in the file; the copy leaves out what is numbered
- * above.
+ * S is a sequence number that the hold takes for itself when the client asks while the pool is held
+ * still. The client gets S when it asks again after a grace period. Every write that was
+ * acknowledged before the client first asked has a number below S and is whole in the file. The
+ * copy leaves out records with higher numbers.
  *
- * A hold ends when it is told to, when its lease is over (so a client that vanishes stops nothing
- * for long), or when writes have waited for room for a quarter of a second: to serve comes first.
- * Whoever copies learns of that because the hold can then no longer be extended, and begins again.
+ * A hold ends when the client ends it, when its lease is over (so that a client that vanishes
+ * blocks nothing for long), or when writes have waited for room for a quarter of a second: clients
+ * come first. The client notices because it can no longer extend the hold, and begins the copy
+ * again.
  */
 #ifndef STAYD_STORE_HOLD_H
 #define STAYD_STORE_HOLD_H

@@ -1,14 +1,14 @@
 /* The index as its one writer, the daemon, keeps it: locking, publishing and removing slots,
  * growth.
  *
- * A bucket's lock is its version: odd while held. Whoever holds it may change the slots of the
- * bucket and of its overflow chain, and nothing else. Held for some hundred nanoseconds, and never
- * while the store waits for anything; no thread holds two, but the one that splits a bucket. The
- * system may stop the holder all the same: a record is written into the mapped file under the lock,
- * and the first write to a page since it was last written to the disk is a page fault. That one can
- * last as long as the disk hangs (a full journal, too many dirty pages, a file system that lets
- * nobody write to a page under way to the disk). Then that thread's clients wait, and who reads a
- * key of that bucket. Any thread of the daemon may call.
+ * A bucket's lock is its version: odd while held. The holder may change the slots of the bucket and
+ * of its overflow chain, and nothing else. Held for some hundred nanoseconds, and never while the
+ * store waits for anything; no thread holds two, but the one that splits a bucket. The system may
+ * stop the holder all the same: a record is written into the mapped file under the lock, and the
+ * first write to a page since it was last written to the disk is a page fault. That one can last as
+ * long as the disk hangs (a full journal, too many dirty pages, a file system that lets nobody
+ * write to a page under way to the disk). Then that thread's clients wait, and so do all threads
+ * that read a key of that bucket. Any thread of the daemon may call.
  */
 #ifndef STAYD_STORE_INDEX_H
 #define STAYD_STORE_INDEX_H
@@ -46,7 +46,7 @@ bool index_init(struct index *index, struct lookup_view *view, int file, bool fr
                 uint64_t items);
 void index_finish(struct index *index);
 
-/* Asks the memory for the bucket of this hash, which is going to be locked. */
+/* Prefetches the bucket of this hash, which is going to be locked. */
 void index_prefetch(const struct index *index, uint64_t hash);
 
 /* Locks the bucket of this hash; returns it. */

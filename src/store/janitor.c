@@ -17,16 +17,17 @@ enum {
     JANITOR_LOOK = 8192, /* segments that a pass looks at, in turn, while there is no hurry */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
-    JANITOR_TOMBSTONE_SHARE = 32, /* of the pool in tombstones is too much */
-    JANITOR_BACKOFF_AFTER = 2,    /* pools' worth of moving without a segment gained */
+    JANITOR_TOMBSTONE_SHARE = 32, /* 1/32 1/32 of the pool in tombstones is too much */
+    JANITOR_BACKOFF_AFTER = 2,    /* pools' worth moved without gaining a segment */
     JANITOR_GAIN_CACHE = 50, /* percent of a segment that compaction must gain before evicting */
 };
 
-/* For whom the janitor works: the more urgent, the less must be gained by moving a segment. */
+/* How urgently segments are needed: the more urgent, the smaller the gain for which a segment is
+ * compacted. */
 enum janitor_urgency {
     JANITOR_AHEAD,   /* nobody waits */
     JANITOR_FOR_NEW, /* a new key, which may be refused */
-    JANITOR_FOR_KEPT /* what is there is to be updated or removed: that goes on while it can */
+    JANITOR_FOR_KEPT /* an update or a removal of an existing item */
 };
 
 /* Percent of a segment, evict = no. */
@@ -67,7 +68,7 @@ static unsigned janitor_free_dead(struct pool *pool, uint32_t looks, uint32_t no
     return compaction_free(pool, chosen, emptied) ? emptied : 0;
 }
 
-/* A flush has been performed since the last pass: every segment that is in use is worth a sweep. */
+/* If a flush was performed since the last pass: marks every segment in use to be swept. */
 static void janitor_begin_flush(struct pool *pool) {
     uint64_t flushed = pool_flush_sequence(pool);
     if (flushed == pool->janitor.flush_begun || flushed == LAYOUT_FLUSHING) {
@@ -80,7 +81,8 @@ static void janitor_begin_flush(struct pool *pool) {
     }
 }
 
-/* All that the last flush has ended has been taken out, unless there has been another since. */
+/* All items that the last flush deleted have been removed: resets their sum, unless another flush
+ * came since. */
 static void janitor_end_flush(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     if (janitor->flush_ended == janitor->flush_begun) {
@@ -145,8 +147,8 @@ static bool janitor_seal_one(struct pool *pool, uint32_t gain_bytes) {
     return true;
 }
 
-/* Whether so much was moved for nothing that it is better to wait until more has died: large items
- * may lie so that they do not fit together any better. */
+/* Whether compaction moved so much without gaining a segment that it should wait until more records
+ * are dead: large items may be such that they cannot be packed any better. */
 static bool janitor_backs_off(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     uint64_t capacity = segment_capacity(&pool->segments);
@@ -206,13 +208,13 @@ static unsigned janitor_reclaim_by_compaction(struct pool *pool, enum janitor_ur
     return freed;
 }
 
-/* Frees segments although it costs something. Returns how many. */
+/* Frees segments by moving or evicting records. Returns how many. */
 static unsigned janitor_reclaim(struct pool *pool, enum janitor_urgency urgency, uint32_t now_s) {
     return pool->options.evict ? janitor_reclaim_by_eviction(pool, urgency, now_s)
                                : janitor_reclaim_by_compaction(pool, urgency, now_s);
 }
 
-/* Whether waiting for another pass can not help. */
+/* Whether another pass cannot free more. */
 static bool janitor_can_free_no_more(struct pool *pool, unsigned freed) {
     if (pool->options.evict || freed == 0) {
         return freed == 0;
@@ -222,8 +224,8 @@ static bool janitor_can_free_no_more(struct pool *pool, unsigned freed) {
     return janitor_backs_off(pool) || (compaction_gain_bytes(pool) < capacity && !tombstones);
 }
 
-/* Tells those who wait whether to go on waiting, after a pass that freed so many segments; `tried`:
- * it did all that it could. */
+/* Notes whether waiting for room can help, after a pass that freed so many segments. `tried`: the
+ * pass did all that it could. */
 static void janitor_note_use(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES], bool tried,
                              unsigned freed) {
     struct janitor *janitor = &pool->janitor;
@@ -239,8 +241,8 @@ static void janitor_note_use(struct pool *pool, const bool waited_for[SEGMENT_PU
                          !available && tried && janitor_can_free_no_more(pool, freed));
         }
     }
-    /* What died during the pass may not have been seen by it; and whoever died after this load sees
-     * what was stored above. */
+    /* The pass may have missed records that became dead during it. A record that becomes dead after
+     * this load clears the flags that were stored above. */
     if (atomic_load(&room->died)) {
         for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
             atomic_store(&room->of_no_use[purpose], false);
@@ -259,8 +261,9 @@ static void janitor_note_room(struct pool *pool) {
     }
 }
 
-/* Lets what was freed become spare where the limit asks for that, and goes on at once while it
- * still does. Where nothing more can be freed, what is ahead for new keys goes too. */
+/* After the memory limit was lowered: makes freed segments spare, and asks for another pass while
+ * the pool is still too large. If nothing more can be freed, the segments kept for new keys become
+ * spare too. */
 static void janitor_note_limit(struct pool *pool, bool too_large, unsigned freed) {
     memory_limit_follow(pool, freed > 0 || !too_large
                                   ? segments_low_water(&pool->segments)
@@ -311,7 +314,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
     atomic_store(&pool->room.died, false);
     if (atomic_load(&pool->read_only)) {
-        /* Freeing takes a sync, so what was moved or evicted would be so for nothing. */
+        /* Freeing needs a sync, which fails: moving or evicting records would be useless. */
         janitor_note_use(pool, waited_for, true, 0);
         return;
     }

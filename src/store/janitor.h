@@ -1,4 +1,4 @@
-/* The janitor: the pool's own thread, which frees segments ahead of need.
+/* The janitor: one thread per pool, which frees segments before they are needed.
  *
  *     what falls due    -> the segment is freed, whole
  *     what is dead      -> compaction: live records move, the segment is freed     (compaction.h)
@@ -33,12 +33,13 @@ struct janitor {
     uint64_t rate_limit_bytes; /* the live limit that full_in_s is about */
     int64_t balance;           /* segments freed less segments taken, since moved_bytes was 0 */
     uint64_t moved_bytes;      /* since it last freed more than it took */
-    uint64_t backoff_gain;     /* bytes that could be gained when moving had gained nothing; or 0 */
-    uint64_t flush_begun;      /* the flush that segments were marked to be swept for last, */
-    uint64_t flush_ended;      /* and the last one that all of them have been swept for */
-    uint32_t looked;           /* segments that were looked at, to see whether they are dead */
-    uint32_t swept;           /* the segment that was looked at last, to see whether to sweep it, */
-    uint32_t clean;           /* and how many in a row had nothing to sweep */
+    uint64_t backoff_gain; /* compaction backs off until it could gain more than this many bytes; 0:
+                              no back-off */
+    uint64_t flush_begun;  /* the flush that segments were marked to be swept for last, */
+    uint64_t flush_ended;  /* and the last one that all of them have been swept for */
+    uint32_t looked;       /* segments that were looked at, to see whether they are dead */
+    uint32_t swept;        /* the segment that was looked at last, to see whether to sweep it, */
+    uint32_t clean;        /* and how many in a row had nothing to sweep */
     unsigned usual_threshold; /* of eviction, see eviction.c */
     bool pairs_synced;        /* what lies in the segments of this batch is on the disk */
 };

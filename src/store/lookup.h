@@ -6,10 +6,11 @@
  * yet, modulo 2^L. Growing by one bucket splits one. A reader that finds nothing therefore checks
  * that the bucket is still the key's.
  *
- * A bucket's version is odd while a writer changes it, and different afterwards. Whoever finds
- * nothing under an unchanged version knows that there was nothing. Whoever finds a record knows
- * that it was current when its slot was read; a thread of the daemon may go on to read it until its
- * next quiescent point (grace.h), another process must copy and then ask lookup_unchanged.
+ * A bucket's version is odd while a writer changes it, and different afterwards. A reader that
+ * finds nothing while the version stays the same knows that there is no such key. A reader that
+ * finds a record knows that the record was current when its slot was read. A thread of the daemon
+ * may read the record until its next quiescent point (grace.h); another process must copy it and
+ * then call lookup_unchanged.
  */
 #ifndef STAYD_STORE_LOOKUP_H
 #define STAYD_STORE_LOOKUP_H

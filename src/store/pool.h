@@ -37,12 +37,13 @@ struct pool_options {
     char name[POOL_NAME_MAX + 1];
     uint64_t memory_bytes;   /* of segments; the index comes on top (some 15 bytes an item) */
     uint32_t item_max_bytes; /* key + value */
-    bool memory_fixed;       /* the limit will not be raised: no addresses are set aside for that */
-    bool evict;              /* full: forget the least read (else: refuse new keys) */
-    bool persist;            /* in data_dir/NAME.pool (else: in memory alone) */
+    bool memory_fixed; /* the limit will not be raised: no address space is reserved for that */
+    bool evict;        /* full: evict the items that are read least (else: refuse new keys) */
+    bool persist;      /* in data_dir/NAME.pool (else: in memory alone) */
     enum pool_fsync fsync;
-    uint32_t idle_timeout_s; /* an item is gone when nobody read or wrote it so long; 0: never */
-    uint32_t max_lifetime_s; /* an item is gone so long after it was first stored; 0: never */
+    uint32_t
+        idle_timeout_s; /* an item expires when it was not read or written for so long; 0: never */
+    uint32_t max_lifetime_s; /* an item expires so long after it was first stored; 0: never */
     const char *data_dir;    /* persistent pools: exists, writable */
     const char *run_dir;
     /* Asked often while a pool is opened, by threads of the store's own; true: pool_open gives up,
@@ -67,7 +68,7 @@ void pool_close(struct pool *pool);
 /* Changes how much memory a volatile pool may use, to what it began with at most four times over.
  * What is beyond a lower limit is evicted, and its memory given back to the system, by the time
  * that the janitor has come to it. OK; INVALID: not an amount that this pool can have; NO_MEMORY:
- * it may not forget anything, and what it holds does not fit. Any thread, in batches or not. */
+ * the pool does not evict, and its items do not fit. Any thread, in batches or not. */
 enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes);
 
 /* The limit in bytes: what the pool was opened with, or what it was set to since. */
@@ -84,7 +85,7 @@ struct item {
     uint64_t cas;        /* never 0 */
     bool fetched;        /* read since it was stored */
     bool stale;          /* invalidated, kept for clients that ask for stale items (meta: X) */
-    bool token_sent;     /* somebody was told to refresh it (meta: W, later Z) */
+    bool token_sent;     /* a client was told to refresh it (meta: W, later Z) */
 };
 
 /* OK, or NOT_FOUND. Takes no lock. */
@@ -186,7 +187,7 @@ struct pool_delete {
 enum status pool_delete(struct pool *pool, struct store_thread *thread, struct bytes key,
                         const struct pool_delete *request);
 
-/* Forgets every item that was stored before `when_s`; at once if that is not in the future. A
+/* Deletes every item that was stored before `when_s`; at once if that is not in the future. A
  * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY, NEEDS_ROOM. */
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
 

@@ -1,7 +1,7 @@
 /* One record of a segment: its size, its parts, how it is written and how it is proved.
  *
- * Pure functions on bytes; any thread may call. Everything that is read from a mapping that
- * another process or a power cut may have had its hands on is checked against the room there is.
+ * Pure functions on bytes; any thread may call. Another process or a power cut may have damaged a
+ * mapping, so all sizes that are read from it are checked against the room there is.
  */
 #ifndef STAYD_STORE_RECORD_H
 #define STAYD_STORE_RECORD_H

@@ -6,10 +6,10 @@
  *        old versions are made to end no later than the latest
  *     3. every slot is looked at: tombstones, expired and flushed items lose theirs
  *
- * Step 2 is for power cuts. Whatever ends an item before its time leaves a tombstone that lasts as
- * long as the item would have; but of what was not synced, a power cut may take that and leave what
- * was written after it. The item must not be there again once the later version has expired and its
- * segment is gone (invariant 1).
+ * Step 2 is for power cuts. A deletion leaves a tombstone that is kept as long as the item would
+ * have lived. But a power cut may lose an unsynced tombstone and keep a record that was written
+ * after it. The item must not reappear once that later version has expired and its segment is freed
+ * (invariant 1).
  *
  * All steps run on several threads; in which order they meet the records makes no difference.
  */
@@ -67,14 +67,14 @@ struct recovery_entry {
     size_t size;
 };
 
-/* Buckets lie all over the memory. So they are asked for together, and waited for once, instead of
- * one after the other. */
+/* The buckets of a batch are prefetched together, so that recovery waits for memory once a batch,
+ * not once a record. */
 struct recovery_batch {
     struct recovery_entry entries[RECOVERY_BATCH];
     unsigned count;
 };
 
-/* Whether an old version would be there again once the later record is gone. */
+/* Whether an old version would reappear after the later record has expired. */
 static bool recovery_expires_later(const struct record *old, const struct record *later,
                                    uint32_t now_s) {
     return old->kind == LAYOUT_VALUE && old->sequence < later->sequence && later->expiry_s != 0 &&
@@ -82,21 +82,22 @@ static bool recovery_expires_later(const struct record *old, const struct record
            !record_expired(old->expiry_s, now_s);
 }
 
-/* Of a record and its copy, that with the later access: an idle time-out counts from there. */
+/* Of a record and its copy, the one with the later access counts: the idle timeout begins there. */
 static bool recovery_is_later(const struct record *record, const struct record *than) {
     return record->sequence > than->sequence ||
            (record->sequence == than->sequence && record->accessed_s > than->accessed_s);
 }
 
-/* The slot for a record. One that no client may see has it only to keep older ones out. */
+/* The slot for a record. A record that no client may see gets a slot only so that older versions do
+ * not. */
 static uint64_t recovery_slot(struct recovery *recovery, const struct recovery_entry *entry) {
     bool drop = entry->record.kind != LAYOUT_VALUE ||
                 pool_expired(recovery->pool, &entry->record, recovery->now_s);
     return layout_slot(entry->hash, drop ? RECOVERY_DROP : 0, entry->location);
 }
 
-/* Counts a record live that has got its slot, or dead that has lost it: now that its size is at
- * hand. To read all records again in step 3 would take as long as the rest. */
+/* Counts a record as live when it gets its slot, or as dead when it loses it, because its size is
+ * known here. Reading all records again in step 3 would double the time. */
 static void recovery_count(struct recovery *recovery, uint64_t slot, size_t size, bool live) {
     if (layout_slot_frequency(slot) == RECOVERY_DROP) {
         return;
@@ -209,11 +210,11 @@ static void recovery_merge(struct recovery *recovery, const struct recovery_segm
     pthread_mutex_unlock(&recovery->lock);
 }
 
-/* What is behind the last whole record is going to be written over. If a record begins there whose
- * end a power cut has taken, and the power goes again while its beginning is still on the disk, new
- * bytes may stand in for that end: a version would be there again that was gone. So beginnings go
- * first; pool_begin syncs that. A copy that compaction had begun may stay: what it is a copy of was
- * there. The mark that this was the last record goes as well: more is going to be behind it. */
+/* Clears the torn records behind the last whole record, before new records are written there. A
+ * torn record has lost its end in a power cut. In a second power cut, new bytes could complete the
+ * torn record, and a deleted version would reappear. So the beginnings of torn records are cleared
+ * first; pool_begin syncs that. A torn copy of compaction may stay: its original was there. The end
+ * mark is cleared as well, because more records will follow. */
 static void recovery_clear_torn(struct pool *pool, uint32_t segment, uint32_t offset) {
     char *base = lookup_segment(&pool->view, segment);
     if (segment_is_end_at(&pool->segments, segment, offset)) {
@@ -313,7 +314,7 @@ static void *recovery_shorten_segments(void *argument) {
     uint64_t segment;
     while ((segment = atomic_fetch_add(&recovery->next, 1)) < pool->view.segment_count) {
         if (recovery_gives_up(recovery)) {
-            break; /* what was made shorter is right, and the next start goes on */
+            break; /* what was shortened stays right; the next start continues */
         }
         const struct layout_segment *info = &pool->view.segments[segment];
         if (atomic_load(&info->state) == LAYOUT_SEGMENT_FREE) {
@@ -330,8 +331,8 @@ static void *recovery_shorten_segments(void *argument) {
     return NULL;
 }
 
-/* Whether a flush has taken the item that a slot points to; that is not known before all segments
- * have been walked. */
+/* Whether a flush deleted the item that a slot points to; known only after all segments have been
+ * walked. */
 static bool recovery_flushed(const struct recovery *recovery, uint64_t slot, size_t *size) {
     size_t room;
     struct record record;

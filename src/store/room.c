@@ -48,14 +48,15 @@ void room_tell(struct room *room) {
 }
 
 bool room_is_claimed(const struct room *room, const struct store_thread *thread) {
-    /* relaxed: who does not see it takes what another waits for, who claims the next */
+    /* relaxed: a thread that does not see the claim takes the segment, and the other thread claims
+     * the next one */
     uint64_t claim = atomic_load_explicit(&room->claim, memory_order_relaxed);
     return claim != 0 && (claim & UINT16_MAX) != thread->index + 1U &&
            clock_monotonic_ms() < claim >> ROOM_CLAIM_BITS;
 }
 
-/* The thread's request has been overtaken: what is freed next is for it, unless another has claimed
- * that before. */
+/* Other requests took the room that the thread's request waited for: claims the segment that is
+ * freed next, unless another thread has claimed it already. */
 static void room_make_claim(struct room *room, const struct store_thread *thread) {
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t claim = atomic_load(&room->claim);
@@ -82,7 +83,7 @@ static enum status room_park(struct pool *pool, struct store_thread *thread,
     return STATUS_NEEDS_ROOM;
 }
 
-/* Waits for a whole pass that sees what is so now, or the stop. Under the lock. */
+/* Waits until a pass that begins from now on has ended, or the janitor stops. Under the lock. */
 static void room_await_pass(struct room *room) {
     uint64_t awaited = room->begun + 1;
     while (room->ended < awaited && !room->stop) {

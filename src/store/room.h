@@ -1,18 +1,18 @@
-/* Room: who needs a free segment, for what, and when waiting for one is of no use.
+/* Room: which threads need a free segment, for which purpose, and when waiting cannot help.
  *
- *     change: no room --room_ask--> asked, by purpose --janitor's pass--> freed, or of no use
+ *     change: no room --room_ask--> asked, by purpose --janitor's pass--> freed, or no help
  *        ^                                                                      |
  *        '-------------- the request is run again <----- room_tell -------------'
  *
  * A thread that serves clients (store_thread.patience) never waits here: its change ends with
  * STATUS_NEEDS_ROOM and nothing done, the connection is parked, and the request is run again when
- * the pool tells. Nothing is counted up while a request is parked, so it may vanish at any time:
- * each pass of the janitor forgets who has asked, tells those who wait, and whoever still finds no
- * room asks again.
+ * the pool tells. The pool keeps no list of parked requests, so a parked connection may end at any
+ * time: each pass of the janitor clears the `asked` flags and tells all parked connections to try
+ * again; a request that still finds no room asks again.
  *
  *     no wake-up is lost    the turn is read before room is asked for, and raised before the pool
  *                           tells; a connection is parked only while its turn is the pool's
- *     nobody starves        a request that finds no room a second time claims what is freed next
+ *     no starvation       a request that finds no room a second time claims what is freed next
  *                           for its thread; the claim ends with its use, or after a second
  *
  * Any thread may call, unless said otherwise.
@@ -33,39 +33,41 @@ struct pool;
 
 struct room {
     /* private to the store */
-    pthread_mutex_t lock; /* held for some hundred nanoseconds, or while a notice is given */
-    pthread_cond_t wake;  /* the janitor's: something to do; under lock */
-    pthread_cond_t done;  /* a pass has ended; under lock */
-    bool stop;            /* under lock */
-    uint64_t begun;       /* passes; under lock */
-    uint64_t ended;       /* under lock */
-    void (*notify)(void *context);            /* under lock, also while it runs */
-    void *notify_context;                     /* under lock */
-    _Atomic bool wanted;                      /* a pass has been asked for since the last began */
-    _Atomic bool asked[SEGMENT_PURPOSES];     /* room has, since the last pass began */
-    _Atomic bool parked;                      /* by some who wait to be told */
-    _Atomic uint64_t turn;                    /* raised when they are told */
-    _Atomic uint64_t given_up;                /* the turn in which a request waited for too long,
-                                               * and one: others do not wait in it; 0: none */
-    _Atomic uint64_t claim;                   /* until, in monotonic ms, and thread + 1; 0: none */
-    _Atomic bool died;                        /* something has died since the last pass began */
-    _Atomic bool of_no_use[SEGMENT_PURPOSES]; /* to wait: nothing has died since a pass failed */
-    _Atomic bool full;                        /* new keys are being refused, or were a second ago */
-    _Atomic uint64_t refused_ms;              /* monotonic: when one was refused last */
+    pthread_mutex_t lock;          /* held for some hundred nanoseconds, or while `notify` runs */
+    pthread_cond_t wake;           /* wakes the janitor; under lock */
+    pthread_cond_t done;           /* a pass has ended; under lock */
+    bool stop;                     /* under lock */
+    uint64_t begun;                /* passes; under lock */
+    uint64_t ended;                /* under lock */
+    void (*notify)(void *context); /* under lock, also while it runs */
+    void *notify_context;          /* under lock */
+    _Atomic bool wanted;           /* a pass was asked for since the last pass began */
+    _Atomic bool
+        asked[SEGMENT_PURPOSES]; /* by purpose: room was asked for since the last pass began */
+    _Atomic bool parked;         /* connections wait to be told */
+    _Atomic uint64_t turn;       /* raised when parked connections are told */
+    _Atomic uint64_t given_up; /* 1 + the turn in which a request waited too long: no other request
+                                  waits in that turn; 0: none */
+    _Atomic uint64_t claim;    /* end of the claim in monotonic ms, and thread + 1; 0: none */
+    _Atomic bool died;         /* a record became dead since the last pass began */
+    _Atomic bool of_no_use[SEGMENT_PURPOSES]; /* by purpose: waiting cannot help, because no record
+                                                 became dead since a pass failed */
+    _Atomic bool full;                        /* new keys are refused, or were a second ago */
+    _Atomic uint64_t refused_ms;              /* monotonic: when a new key was last refused */
 };
 
 void room_init(struct room *room);
 void room_finish(struct room *room);
 
 /* A change has found no free segment for this purpose. OK: try again; NEEDS_ROOM: run the request
- * again when the pool tells; NO_MEMORY: the pool is full; READ_ONLY. A thread that serves nobody
- * else waits meanwhile, and passes a quiescent point. */
+ * again when the pool tells; NO_MEMORY: the pool is full; READ_ONLY. A thread with STORE_WAITS
+ * waits here, and passes a quiescent point. */
 enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose);
 
-/* Whether what is free belongs to a request of another thread, which has waited longer. */
+/* Whether the free segments are claimed by another thread, whose request has waited longer. */
 bool room_is_claimed(const struct room *room, const struct store_thread *thread);
 
-/* The thread's change has found room. */
+/* Ends the thread's claim, if it has one: its change has found room. */
 static inline void room_end_claim(struct room *room, const struct store_thread *thread) {
     /* relaxed: a hint; no claim as a rule */
     uint64_t claim = atomic_load_explicit(&room->claim, memory_order_relaxed);
@@ -77,14 +79,14 @@ static inline void room_end_claim(struct room *room, const struct store_thread *
 /* Asks for a pass of the janitor. */
 void room_wake(struct room *room);
 
-/* Tells those who are parked to try again. The janitor's. */
+/* Tells all parked connections to try again. Called by the janitor's thread. */
 void room_tell(struct room *room);
 
-/* New keys are refused because the pool is full: said once in the log, until there is room again.
+/* Logs that new keys are refused because the pool is full: once, until there is room again.
  */
 void room_note_full(struct pool *pool);
 
-/* Something has died: what was refused for want of memory may now find room. */
+/* A record became dead: a change that was refused for lack of memory may now find room. */
 static inline void room_note_death(struct room *room) {
     if (!atomic_load_explicit(&room->died, memory_order_relaxed)) {
         atomic_store(&room->died, true); /* before `of_no_use` is read: see janitor_note_use */

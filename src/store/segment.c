@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-enum { SEGMENT_NEEDED_PERCENT = 95 }; /* with more it costs too much to gain a segment */
+enum { SEGMENT_NEEDED_PERCENT = 95 }; /* above this, freeing a segment costs too much moving */
 
 enum { SEGMENT_CLIENTS, SEGMENT_JANITOR }; /* the two sets of heads, in this order */
 
@@ -28,20 +28,20 @@ unsigned segment_class(uint32_t ttl_s) {
     return class;
 }
 
-/* What compaction may fill before it has freed anything. Never 0: with one free segment it can
- * empty any other, and then has one again. */
+/* The free segments that only compaction may take. At least 1: with one free segment, compaction
+ * can empty any other segment, which is then free. */
 static uint32_t segments_kept_from_removals(uint32_t count) {
     return count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
 }
 
-/* Where nothing may be forgotten, tombstones have a segment to themselves: by the time that it is
- * full of them, as much has died elsewhere. */
+/* In a persistent pool with evict = no, one more segment is kept for tombstones: when it is full of
+ * them, as many bytes have become dead elsewhere. */
 static uint32_t segments_kept_from_updates(const struct segments *segments, uint32_t count) {
     bool tombstones = !segments->evict && segments->header != NULL;
     return segments_kept_from_removals(count) + (tombstones ? 1 : 0);
 }
 
-/* And updates have one, likewise. */
+/* With evict = no, one more segment is kept for updates, for the same reason. */
 static uint32_t segments_kept_from_new(const struct segments *segments, uint32_t count) {
     return segments_kept_from_updates(segments, count) + (segments->evict ? 0 : 1);
 }
@@ -79,7 +79,7 @@ static void segments_release(struct segments *segments) {
     segments->sealed_sequence = NULL;
 }
 
-/* Nothing is appended any more. Under the lock of the head that it had. */
+/* Seals an open segment. Under the lock of its head. */
 static void segment_end(struct segments *segments, uint32_t segment) {
     segment_mark_end(segments, segment);
     segment_note_sealed(segments, segment);
@@ -156,13 +156,13 @@ void segments_finish(struct segments *segments) {
 bool segments_available(struct segments *segments, enum segment_purpose purpose) {
     return atomic_load_explicit(&segments->free_count, memory_order_relaxed) >
            atomic_load_explicit(&segments->reserve[purpose], memory_order_relaxed);
-    /* relaxed: a hint; taking one asks again under the lock */
+    /* relaxed: a hint; segments_take_free checks again under the lock */
 }
 
 uint32_t segments_low_water(const struct segments *segments) {
     uint32_t count = segments_in_force(segments);
     uint32_t ahead = count / 64 > 1 ? count / 64 : 1;
-    if (!segments->evict) { /* earlier, because it takes longer to gain one */
+    if (!segments->evict) { /* earlier, because freeing a segment takes longer */
         ahead += count / 20 > 1 ? count / 20 - 1 : 1;
     }
     return atomic_load_explicit(&segments->reserve[SEGMENT_FOR_NEW], memory_order_relaxed) +
@@ -314,8 +314,8 @@ static bool segment_head_append(struct segments *segments, struct segment_head *
     return true;
 }
 
-/* Looks for room in any open segment, whatever its class: better a record among others that expire
- * at another time than none. The janitor's are closed to clients, or it could not go on. */
+/* Looks for room in the open segments of all classes: it is better to mix expiry times than to find
+ * no room. Clients do not use the janitor's segments, or compaction would run out of room. */
 static bool segments_reserve_anywhere(struct segments *segments, uint32_t expiry_s, size_t bytes,
                                       enum segment_purpose purpose, struct segment_place *place) {
     int first = purpose == SEGMENT_FOR_JANITOR ? SEGMENT_JANITOR : SEGMENT_CLIENTS;
@@ -340,7 +340,7 @@ static bool segments_should_share(struct segments *segments, const struct segmen
     uint32_t free_count = atomic_load(&segments->free_count);
     if (purpose == SEGMENT_FOR_JANITOR && !segments->evict &&
         free_count <= segments->reserve[SEGMENT_FOR_NEW]) {
-        return true; /* what lies unused in its open segments is what the clients wait for */
+        return true; /* first fills its open segments: the clients wait for the free ones */
     }
     /* A class that has no segment yet shares one while free segments are few. */
     uint32_t few = segments_in_force(segments) / 4;
@@ -352,7 +352,7 @@ bool segments_reserve(struct segments *segments, enum segment_purpose purpose, u
                       uint32_t expiry_s, size_t bytes, struct segment_place *place) {
     if (bytes > segment_capacity(segments) || (purpose == SEGMENT_FOR_NEW && !segments->evict &&
                                                !segments_available(segments, SEGMENT_FOR_NEW))) {
-        return false; /* a new key does not fill a segment that an update has opened */
+        return false; /* a new key must not fill a segment that was opened for an update */
     }
     unsigned class = segment_class(expiry_s == 0      ? UINT32_MAX
                                    : expiry_s > now_s ? expiry_s - now_s
@@ -415,7 +415,8 @@ void segments_free(struct segments *segments, uint32_t segment) {
     segments_set_tombstones(segments, segment, 0);
     atomic_store(&info->state, LAYOUT_SEGMENT_FREE);
     pthread_mutex_lock(&segments->free_lock);
-    /* Every other one, so that clients go on meanwhile; but what the janitor moves has room. */
+    /* Every second segment becomes spare, so that clients still get some; and only while the
+     * janitor has room for what it moves. */
     segments->spare_next =
         !segments->spare_next && segments_in_force(segments) > segments_allowed(segments) &&
         atomic_load(&segments->free_count) >= atomic_load(&segments->reserve[SEGMENT_FOR_REMOVAL]);

@@ -1,12 +1,13 @@
-/* Segments: who is free, who is being appended to, and what lies in them.
+/* Segments: which are free, which are open for appending, and how many bytes of each are live.
  *
  *     FREE --segments_reserve opens it--> OPEN --full--> SEALED --segments_retire--> FREE
  *
  * Records that expire at about the same time go into the same segments (TTL classes), so that whole
  * segments fall due together. There are two sets of open segments, one for what clients write and
- * one for what the janitor moves: what has been moved once has lived long, and is likely to go on.
+ * one for what the janitor moves: a record that was moved once has lived long, and is likely to
+ * live on.
  *
- * Reserving is for any thread; sealing, walking, retiring and freeing are the janitor's. A walk of
+ * Any thread may reserve; only the janitor's thread seals, walks, retires and frees. A walk of
  * a segment begins a grace period after it was sealed: until then, records in it may be half
  * written.
  */
@@ -23,11 +24,11 @@
 
 enum { SEGMENT_CLASSES = 8, SEGMENT_NONE = -1 };
 
-/* Who reserves, in order of how many free segments are left for the others. */
+/* What room is reserved for. The first ones must leave the most free segments to the others. */
 enum segment_purpose {
     SEGMENT_FOR_NEW,     /* an item that was not there */
     SEGMENT_FOR_UPDATE,  /* a new version of an item */
-    SEGMENT_FOR_REMOVAL, /* a tombstone, a flush: what is written so that others may die */
+    SEGMENT_FOR_REMOVAL, /* a tombstone or a flush record, which makes other records dead */
     SEGMENT_FOR_JANITOR, /* compaction, which gives back more than it takes */
     SEGMENT_PURPOSES
 };
@@ -54,17 +55,17 @@ struct segments {
     _Atomic uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each must leave */
     pthread_mutex_t free_lock;                  /* `free` to `limit`; taken inside a head's lock */
     uint32_t *free;
-    uint32_t *spare; /* no longer free, because the pool may have fewer; memory_limit.h */
-    _Atomic uint64_t *sealed_sequence; /* of each: records in it were numbered up to this, but for
-                                        * a few that were under way; UINT64_MAX: is being written */
-    _Atomic uint32_t *opened_s;   /* of each segment, as its header has it; for others to look at */
-    uint64_t generation;          /* of the segment opened last */
-    uint32_t limit;               /* segments from this one on are not handed out */
-    _Atomic uint32_t free_count;  /* written under free_lock */
-    _Atomic uint32_t spare_count; /* written under free_lock, by the janitor's thread */
-    uint32_t spare_clear;         /* the first so many have no memory; the janitor's thread's */
-    bool spare_next;              /* the next one to be freed is spare, if some must be; the same */
-    _Atomic uint32_t allowed;     /* how many segments are not to be spare */
+    uint32_t *spare; /* not handed out, because the memory limit was lowered; memory_limit.h */
+    _Atomic uint64_t *sealed_sequence; /* of each: its records were numbered up to this, except a
+                                          few whose writes were under way; UINT64_MAX: open */
+    _Atomic uint32_t *opened_s;        /* of each segment, a copy from its header; for statistics */
+    uint64_t generation;               /* of the segment opened last */
+    uint32_t limit;                    /* segments from this one on are not handed out */
+    _Atomic uint32_t free_count;       /* written under free_lock */
+    _Atomic uint32_t spare_count;      /* written under free_lock, by the janitor's thread only */
+    uint32_t spare_clear; /* the memory of the first so many is given back; janitor's thread */
+    bool spare_next;      /* the next freed segment becomes spare, if any must; janitor's thread */
+    _Atomic uint32_t allowed;            /* how many segments the memory limit allows */
     _Atomic uint32_t opened_for_janitor; /* so far */
     struct segment_head heads[2][SEGMENT_CLASSES];
 };
@@ -79,8 +80,8 @@ void segments_finish(struct segments *segments);
 unsigned segment_class(uint32_t ttl_s);
 uint32_t segment_class_limit_s(unsigned class);
 
-/* Room for `bytes` (a multiple of LAYOUT_ALIGN) for records that are of use until `expiry_s` (0:
- * for ever). False if that takes a segment more than the purpose may have. */
+/* Reserves `bytes` (a multiple of LAYOUT_ALIGN) for records that are needed until `expiry_s` (0:
+ * for ever). False if a new segment would be needed and the purpose may not take one. */
 bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                       uint32_t expiry_s, size_t bytes, struct segment_place *place);
 
@@ -108,14 +109,14 @@ void segments_note_sequence(struct segments *segments, uint64_t sequence);
 /* Whether a segment can be opened for this purpose. */
 bool segments_available(struct segments *segments, enum segment_purpose purpose);
 
-/* So few segments are left that the janitor must free some: no more than segments_low_water. */
+/* Whether no more than segments_low_water segments are free, so that the janitor must free some. */
 bool segments_are_few(const struct segments *segments);
 uint32_t segments_low_water(const struct segments *segments);
 
-/* What of a segment is still needed, at most: a snapshot. */
+/* An upper bound of the bytes in a segment that are still needed: a snapshot. */
 uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment);
 
-/* Whether recovery may believe what lies in this segment. */
+/* Whether the header is sound, so that recovery may read the records in the segment. */
 bool segment_header_valid(const struct layout_segment_header *header);
 
 /* Bytes that records can fill in one segment. */
@@ -123,42 +124,46 @@ static inline uint32_t segment_capacity(const struct segments *segments) {
     return segments->view->segment_bytes - (uint32_t)sizeof(struct layout_segment_header);
 }
 
-/* Segments from `count` on are not handed out any more (the file is to shrink). */
+/* Stops handing out the segments from number `count` on (before the file is cut). */
 void segments_limit(struct segments *segments, uint32_t count);
 
-/* So many segments may be used. The others become spare as they become free; not before
- * segments_adjust_spare. One caller at a time. */
+/* Sets how many segments may be used. segments_adjust_spare and segments_free then make the others
+ * spare as they become free. One caller at a time. */
 void segments_allow(struct segments *segments, uint32_t count);
 
 static inline uint32_t segments_allowed(const struct segments *segments) {
     return atomic_load_explicit(&segments->allowed, memory_order_relaxed); /* a number */
 }
 
-/* How many are not spare: the allowed ones, and those beyond that are still in use. */
+/* How many segments are not spare: the allowed ones, and those above the limit that are still in
+ * use. */
 static inline uint32_t segments_in_force(const struct segments *segments) {
     return segments->view->segment_count -
            atomic_load_explicit(&segments->spare_count, memory_order_relaxed); /* a number */
 }
 
-/* Free segments become spare, or spare ones free, as far as the allowed number asks for it; but
- * none is taken while no more than `keep` are free. */
+/* Makes free segments spare, or spare segments free, until the allowed number is reached. Leaves
+ * `keep` free segments. */
 void segments_adjust_spare(struct segments *segments, uint32_t keep);
 
-/* A spare segment whose memory is to be given back, each once; SEGMENT_NONE. */
+/* The next spare segment whose memory has not been given back yet; SEGMENT_NONE. Returns each one
+ * once. */
 int64_t segments_next_to_clear(struct segments *segments);
 
 /* Ends appending to a segment. */
 void segments_seal(struct segments *segments, uint32_t segment);
 
-/* No slot points into it, but for items that are about to be evicted: in persistent pools its
- * header goes, so that no recovery reads it again. It is not free before segments_free. */
+/* Clears the header of a segment that no slot points into, except the slots of items that are about
+ * to be evicted, so that recovery does not read the segment again. It is not free before
+ * segments_free. */
 void segments_retire(struct segments *segments, uint32_t segment);
 
-/* Gives a retired segment back; persistent pools have synced the retirement. */
+/* Makes a retired segment free. In a persistent pool the caller has synced since segments_retire.
+ */
 void segments_free(struct segments *segments, uint32_t segment);
 
-/* A slot points to this record from now on, or no longer does. `flushed`: a flush has ended it
- * before. */
+/* Counts a record that a slot now points to, or no longer points to. `flushed`: a flush deleted the
+ * record before. */
 void segments_count_live(struct segments *segments, uint64_t location, size_t bytes);
 void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed);
 
@@ -169,29 +174,30 @@ void segments_count_tombstone(struct segments *segments, uint64_t location, size
  * still needed. */
 void segments_set_tombstones(struct segments *segments, uint32_t segment, uint32_t bytes);
 
-/* A record in here is worth a look from this second on. */
+/* Notes that a record in the segment may expire at this second, so that the janitor sweeps it then.
+ */
 void segment_note_due(struct layout_segment *info, uint32_t due_s);
 void segments_note_due(struct segments *segments, uint64_t location, uint32_t due_s);
 
-/* Widens the times between which records of a segment are of use. */
+/* Extends the range of expiry times in the segment table by this expiry. */
 void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s);
 
 /* What seeds the CRC of records in this use of the segment; 0 in volatile pools. */
 uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment);
 
-/* Where a segment's last record ends, says that it was the last (layout.h). In a volatile pool, and
- * where there is no room for that, does nothing. */
+/* Writes the end mark (layout.h) behind the last record of a segment. Does nothing in a volatile
+ * pool, or if there is no room for the mark. */
 void segment_mark_end(const struct segments *segments, uint32_t segment);
 
-/* Whether that stands at `offset`. */
+/* Whether the end mark is at `offset`. */
 bool segment_is_end_at(const struct segments *segments, uint32_t segment, uint32_t offset);
 
 struct crc_ranges;
 
-/* Walks the records of a segment in the order they were written. In a persistent pool each is
- * verified, and what is not a record is stepped over. How long that takes is bounded by the
- * segment's size, whatever its bytes are: a client may have stored bytes that look like the
- * headers of records, each with a long value to be verified. */
+/* Walks the records of a segment in the order in which they were written. In a persistent pool the
+ * walk verifies each record, and skips bytes that are no record. The time is bounded by the
+ * segment's size for any content: a client may have stored bytes that look like record headers,
+ * each with a long value to verify. */
 struct segment_cursor {
     const struct segments *segments;
     uint32_t segment;
@@ -218,14 +224,14 @@ bool segment_next(struct segment_cursor *cursor);
 /* Ends a walk before segment_next has returned false. Not needed after that. */
 void segment_walk_end(struct segment_cursor *cursor);
 
-/* Behind the last whole record: whether one of this use of the segment begins at `offset` that is
- * not whole; else nothing lies there, or what an earlier use has left. A record's number tells:
- * those of this use are higher than what was given out when it began. (Not so if compaction moved
- * the record here: then it goes unseen.) */
+/* For an offset behind the last whole record: whether a torn record of the current use of the
+ * segment begins there. False: there is nothing, or a record of an earlier use. The sequence tells:
+ * records of the current use have higher numbers than were given out when the segment was opened.
+ * (A torn copy that compaction made has a lower number, and is not recognised.) */
 bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint32_t offset);
 
-/* Whether the tombstone that the cursor is at counts: one that was written together with a new
- * version does only if that is whole. Without it the write never happened. */
+/* Whether the tombstone at the cursor is valid. A tombstone that was written together with a new
+ * version is valid only if the new version is whole; otherwise that write never happened. */
 bool segment_tombstone_counts(const struct segment_cursor *cursor);
 
 #endif

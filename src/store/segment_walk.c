@@ -3,8 +3,10 @@
 #include "store/segment.h"
 
 enum {
-    WALK_REJECTED_SHARE = 4, /* of a segment: so much is looked at in vain before crc_ranges pays */
-    WALK_SMALL = 256,        /* bytes whose CRC is made at once */
+    WALK_REJECTED_SHARE = 4, /* of a segment: after verifying so many bytes that were no record,
+                                crc_ranges is faster */
+    WALK_SMALL =
+        256, /* for records up to this size, calculating the CRC is faster than crc_ranges */
 };
 
 uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
@@ -48,8 +50,8 @@ void segment_walk_end(struct segment_cursor *cursor) {
     cursor->ranges = NULL;
 }
 
-/* Notes what has been looked at in vain, and once that is much asks crc_ranges from then on. Where
- * memory is short, it goes on as before for as long again. */
+/* Counts bytes that were verified and are no record; after many, creates crc_ranges for the rest of
+ * the walk. If memory is short, tries again after as many bytes. */
 static void segment_note_rejected(struct segment_cursor *cursor) {
     const struct lookup_view *view = cursor->segments->view;
     cursor->rejected_bytes += record_stored_size(cursor->at);
@@ -93,8 +95,8 @@ bool segment_next(struct segment_cursor *cursor) {
         if (cursor->crc_seed != 0 && record_is_end(cursor->at, cursor->offset, cursor->crc_seed)) {
             break;
         }
-        /* Torn, or room that was reserved by a write that did not come to its end. The next record
-         * is found by its CRC; nothing that a client stores can pass for one. */
+        /* A torn record, or room that was reserved by a write that did not finish. The CRC finds
+         * the next record; no bytes that a client stored can have the right CRC. */
         cursor->offset += LAYOUT_ALIGN;
         cursor->torn_bytes += LAYOUT_ALIGN;
         cursor->torn_records += !torn;

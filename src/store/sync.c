@@ -98,7 +98,8 @@ static void sync_gather(struct sync *sync) {
     sync->unasked = back < (sync->released + 1) / 2 ? SYNC_UNASKED : 0;
 }
 
-/* A sync that took so long has ended, and those who waited for it are about to be told. */
+/* Called after a sync that took so long, before its waiters are told: sets how long the next sync
+ * waits for their next writes. */
 static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
     uint64_t most_ns = SYNC_GATHER_MAX_MS * UINT64_C(1000000);
     uint64_t patience_ns = took_ns / SYNC_GATHER_SHARE;
@@ -138,7 +139,8 @@ static bool sync_once(struct pool *pool) {
     uint64_t began_ns = clock_monotonic_ns();
     uint64_t began_ms = clock_monotonic_ms();
     atomic_store(&sync->began_ms, began_ms);
-    /* Whoever takes a ticket from here on gets the next number: his write may come too late. */
+    /* A ticket that is taken from here on has the next number: its write may come too late for this
+     * sync. */
     uint64_t number = atomic_fetch_add(&sync->begun, 1) + 1;
     sync->released = atomic_exchange(&sync->waiting, 0);
     atomic_exchange(&sync->dirty, false);
@@ -219,7 +221,8 @@ uint64_t sync_lag_ms(const struct sync *sync) {
 }
 
 bool sync_is_behind(const struct sync *sync) {
-    /* relaxed: a hint, and both are set by one thread. While none is under way, the next is due. */
+    /* relaxed: a hint, and both are set by one thread. While no sync is under way, the next one is
+     * due. */
     return atomic_load_explicit(&sync->began_ms, memory_order_relaxed) != 0 &&
            clock_monotonic_ms() >
                atomic_load_explicit(&sync->clean_ms, memory_order_relaxed) + SYNC_LAG_MAX_S * 1000;
@@ -262,7 +265,8 @@ uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
     while (wanted < ticket && !atomic_compare_exchange_weak(&sync->wanted, &wanted, ticket)) {
     }
     unsigned waiting = atomic_fetch_add(&sync->waiting, 1) + 1;
-    /* The first to ask for this one, or the last that it waits for. */
+    /* Wakes the sync thread for the first ticket of this sync, and for the last one that it waits
+     * for. */
     if (wanted < ticket || waiting == atomic_load(&sync->gather_at)) {
         pthread_mutex_lock(&sync->lock);
         pthread_cond_signal(&sync->wake);

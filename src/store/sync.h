@@ -50,17 +50,18 @@ struct sync {
     _Atomic uint64_t began_ms;  /* monotonic; 0: none is under way */
     _Atomic uint64_t clean_ms;  /* monotonic: all that was written until then is on the disk */
     _Atomic unsigned waiting;   /* tickets for the next sync */
-    _Atomic unsigned gather_at; /* so many are expected to wait before it begins; 0: it may */
+    _Atomic unsigned gather_at; /* the next sync begins when so many tickets wait; 0: at once */
     _Atomic uint64_t count;
 
     /* only its thread touches these */
     uint64_t complete_sequence; /* records up to this one are whole, */
     uint64_t pending_sequence;  /* and up to this one once the period has passed (grace.h) */
     uint64_t pending_period;    /* 0: none is pending */
-    unsigned released;          /* tickets that the last sync has served, */
-    unsigned left;              /* and those that came too late for it */
-    uint64_t patient_until_ns;  /* monotonic: so long the next waits for those who were released */
-    unsigned unasked;           /* syncs that begin without waiting for them */
+    unsigned released;          /* tickets that the last sync covered, */
+    unsigned left;              /* and tickets that came too late for it */
+    uint64_t patient_until_ns;  /* monotonic: until then the next sync waits for the clients that
+                                   were released */
+    unsigned unasked;           /* so many syncs begin without waiting for them */
 };
 
 /* Starts the thread, if the pool's options ask for one. False if the system refuses. */
