@@ -95,6 +95,13 @@ class Hoard(Hostile):
     attack = "hoard"
     server = {"max_connections": 50}
 
+    def daemon(self):
+        """Has started when it answers in the pool that is not full of connections."""
+        stayd = super().daemon()
+        port = stayd.port("sessions")
+        stayd._addresses = lambda: [("127.0.0.1", port), stayd.socket("sessions")]
+        return stayd
+
 
 class LoginPool(Hostile):
     """An attack on a pool that asks for logins."""

@@ -40,6 +40,10 @@ GLANCE = 0.4
 """Seconds after which something that has not answered is said to wait. What is to be served has
 much longer, so that a busy machine never makes a test fail that looks for either."""
 
+MARGIN_S = 1.0
+"""Seconds by which the threads of a daemon that others keep busy may get the processor later than those
+of an idle one. What the rows are about was several seconds."""
+
 ITEMS = 40
 
 
@@ -322,7 +326,7 @@ class Row:
 
     def _judge_times(self, control):
         """A bystander may wait for what the machine makes everybody wait, and for some turns."""
-        allowed = 5 * control + 0.5
+        allowed = 5 * control + MARGIN_S
         for name, seconds in self._times.items():
             grace = 0 if name == "other_pool" else self.fault.grace_s
             if self.seen[name] == "served" and seconds > allowed + grace:
@@ -420,7 +424,12 @@ class Rows:
     def _run(self, name, control):
         with self._at_once:
             try:
-                self._results[name] = Row(self._faults[name](), table()[name], control).run()
+                cells = table()[name]
+                seen = Row(self._faults[name](), cells, control).run()
+                if any(" s, when one of another daemon" in answer for answer in seen.values()):
+                    # Once more, lest it was the machine: a fault comes again.
+                    seen = Row(self._faults[name](), cells, control).run()
+                self._results[name] = seen
             except BaseException as error:
                 self._results[name] = error
 
