@@ -11,7 +11,7 @@ enum {
     BACKUP_ATTEMPTS = 5,
     BACKUP_LEASE_S = 30,
     BACKUP_EXTEND_MS = 3000,
-    BACKUP_WAIT_MS = 60000, /* for the janitor, or for another backup */
+    BACKUP_WAIT_MS = 60000, /* until a hold can begin */
     BACKUP_POLL_MS = 10,
 };
 
@@ -21,7 +21,7 @@ struct backup {
     struct stayd *client;
     uint64_t number; /* of the hold */
     uint64_t extended_ms;
-    enum stayd_status status; /* of what was said to the daemon last */
+    enum stayd_status status; /* of the last request to the daemon */
 };
 
 static bool backup_begin_hold(struct backup *backup, char *error) {
@@ -38,15 +38,16 @@ static bool backup_begin_hold(struct backup *backup, char *error) {
     } while (clock_monotonic_ms() - began_ms < BACKUP_WAIT_MS);
     if (backup->status == STAYD_BUSY) {
         snprintf(error, POOL_ERROR_MAX,
-                 "another backup of it is under way, or its memory is being freed, which waits for "
-                 "the disk; 'stayctl status' says whether the disk is behind");
+                 "another backup of this pool is running, or the pool is waiting for the disk to "
+                 "free memory; "
+                 "try again later");
     } else if (backup->status != STAYD_OK) {
         snprintf(error, POOL_ERROR_MAX, "%s", stayd_error(backup->client));
     }
     return backup->status == STAYD_OK;
 }
 
-/* False if the hold is over. */
+/* False if the hold has ended. */
 static bool backup_extend_hold(void *context) {
     struct backup *backup = context;
     uint64_t now_ms = clock_monotonic_ms();
@@ -57,13 +58,13 @@ static bool backup_extend_hold(void *context) {
     return backup->status == STAYD_OK;
 }
 
-/* Ends the hold. Only if it lasted until now is what was copied of any worth. */
+/* Ends the hold. False if the hold had ended before: then the copy is not consistent. */
 static bool backup_end_hold(struct backup *backup) {
     backup->status = stayd_hold(backup->client, 0, &backup->number);
     return backup->status == STAYD_OK;
 }
 
-/* One attempt, with a hold of its own; STOPPED: the hold did not last. */
+/* One attempt, with its own hold. COPY_STOPPED: the hold ended before the copy was complete. */
 static enum copy_end backup_attempt(struct backup *backup, struct inspect *source,
                                     struct copy *copy, const char *to, char *error) {
     if (!copy_begin(copy, to, source, error) || !backup_begin_hold(backup, error)) {
@@ -90,15 +91,15 @@ static bool backup_copy(struct backup *backup, struct inspect *source, const cha
     }
     if (end == COPY_STOPPED) {
         snprintf(error, POOL_ERROR_MAX,
-                 "it is so full that writes would have to wait until the backup is made. Try again "
-                 "when there is less to do, or raise its memory");
+                 "the pool is too full for a backup while it is written to. Try again "
+                 "when there are fewer writes, or raise its memory");
     }
     bool done = end == COPY_DONE && copy_finish(&copy, error);
     copy_abandon(&copy);
     return done;
 }
 
-/* What is there may be replaced if it is a pool file that nobody uses: an earlier backup. */
+/* An existing file may be replaced if it is a pool file that no daemon uses: an earlier backup. */
 static bool backup_check_place(const char *to, char error[POOL_ERROR_MAX]) {
     struct stat status;
     if (lstat(to, &status) != 0 && errno == ENOENT) {
@@ -139,12 +140,12 @@ int backup_run(const struct target *target, const struct config_pool *pool, cons
         return EXIT_WRONG;
     }
     if (!backup_check_place(to, error)) {
-        fprintf(stderr, "stayctl: this is no place for a backup: %s\n", error);
+        fprintf(stderr, "stayctl: cannot replace this file by a backup: %s\n", error);
         return EXIT_WRONG;
     }
     if (!backup_make(target, pool, to, error)) {
         fprintf(stderr, "stayctl: pool %s: %s\n", name, error);
-        return EXIT_UNWELL;
+        return EXIT_FAULT;
     }
     printf("pool %s is copied to %s\n", name, to);
     return 0;

@@ -54,7 +54,7 @@ static void check_print_counts(const struct check *check) {
            (unsigned long long)counts->values, (unsigned long long)counts->tombstones,
            (unsigned long long)counts->flushes);
     printf("  torn       %llu bytes\n", (unsigned long long)counts->torn_bytes);
-    printf("  left over  %llu bytes behind the records, from before\n",
+    printf("  left over  %llu bytes of old records behind the last one\n",
            (unsigned long long)counts->stale_bytes);
 }
 
@@ -65,10 +65,10 @@ static int check_conclude(const struct check *check, bool readable) {
         return EXIT_WRONG;
     }
     if (faults > 0) {
-        printf("%s is damaged: %llu faults. A write that a crash cut off looks the same; stayd "
-               "passes over all of it, and keeps the rest\n",
+        printf("%s is damaged: %llu faults. A write that a crash interrupted looks the same; stayd "
+               "skips these bytes, and keeps the rest\n",
                check->path, faults);
-        return EXIT_UNWELL;
+        return EXIT_FAULT;
     }
     printf("%s is sound\n", check->path);
     return 0;

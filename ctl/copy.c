@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A path that is longer than the message may be is cut off at its end. Returns false. */
+/* Formats an error, truncated if a path is too long. Returns false. */
 __attribute__((format(printf, 2, 3))) static bool copy_explain(char *error, const char *format,
                                                                ...) {
     va_list arguments;
@@ -24,7 +24,7 @@ __attribute__((format(printf, 2, 3))) static bool copy_explain(char *error, cons
 }
 
 static bool copy_fail(const struct copy *copy, const char *what, int error_number, char *error) {
-    return copy_explain(error, "cannot %s %s: %s", what, copy->passing, strerror(error_number));
+    return copy_explain(error, "cannot %s %s: %s", what, copy->temporary, strerror(error_number));
 }
 
 bool copy_begin(struct copy *copy, const char *path, const struct inspect *source,
@@ -32,13 +32,13 @@ bool copy_begin(struct copy *copy, const char *path, const struct inspect *sourc
     off_t bytes = (off_t)inspect_about(source)->file_bytes;
     if (copy->file < 0) {
         copy->path = path;
-        int length = snprintf(copy->passing, sizeof copy->passing, "%s.new-XXXXXX", path);
-        if (length >= (int)sizeof copy->passing) {
+        int length = snprintf(copy->temporary, sizeof copy->temporary, "%s.new-XXXXXX", path);
+        if (length >= (int)sizeof copy->temporary) {
             return copy_explain(error, "the path %.100s... is too long", path);
         }
-        /* A new file in any case: what already has a name may be somebody else's as well, by a
-         * link, by its mode, or by a descriptor. */
-        copy->file = mkostemp(copy->passing, O_CLOEXEC);
+        /* Always a new file: others may have access to an existing one, by a hard link, by its
+         * mode, or by an open descriptor. */
+        copy->file = mkostemp(copy->temporary, O_CLOEXEC);
         if (copy->file < 0) {
             return copy_fail(copy, "create", errno, error);
         }
@@ -89,7 +89,7 @@ enum copy_end copy_write(struct copy *copy, struct inspect *source, uint64_t seq
     return end;
 }
 
-/* So that the new name lasts. */
+/* Syncs the folder, so that the rename survives a crash. */
 static bool copy_sync_folder(const char *path) {
     char name[PATH_MAX];
     snprintf(name, sizeof name, "%s", path);
@@ -106,27 +106,27 @@ static bool copy_sync_folder(const char *path) {
 
 bool copy_finish(struct copy *copy, char error[POOL_ERROR_MAX]) {
     if (fsync(copy->file) != 0) {
-        return copy_fail(copy, "bring to the disk", errno, error);
+        return copy_fail(copy, "sync", errno, error);
     }
     unsigned flags = copy->first ? RENAME_NOREPLACE : 0;
-    bool renamed = renameat2(AT_FDCWD, copy->passing, AT_FDCWD, copy->path, flags) == 0;
-    if (!renamed && errno == EINVAL && copy->first) { /* a file system that has no such flag */
-        renamed = link(copy->passing, copy->path) == 0 && unlink(copy->passing) == 0;
+    bool renamed = renameat2(AT_FDCWD, copy->temporary, AT_FDCWD, copy->path, flags) == 0;
+    if (!renamed && errno == EINVAL &&
+        copy->first) { /* the file system does not support RENAME_NOREPLACE */
+        renamed = link(copy->temporary, copy->path) == 0 && unlink(copy->temporary) == 0;
     }
     if (!renamed) {
-        return copy_explain(error, "cannot rename %s to %s: %s", copy->passing, copy->path,
+        return copy_explain(error, "cannot rename %s to %s: %s", copy->temporary, copy->path,
                             strerror(errno));
     }
     close(copy->file);
     copy->file = -1;
     return copy_sync_folder(copy->path) ||
-           copy_explain(error, "cannot bring the folder of %s to the disk: %s", copy->path,
-                        strerror(errno));
+           copy_explain(error, "cannot sync the folder of %s: %s", copy->path, strerror(errno));
 }
 
 void copy_abandon(struct copy *copy) {
     if (copy->file >= 0) {
-        unlink(copy->passing);
+        unlink(copy->temporary);
         close(copy->file);
         copy->file = -1;
     }

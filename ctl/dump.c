@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Prints `"NAME":"TEXT"`, or `"NAME_base64":...` where the bytes are no UTF-8. False if memory is
- * short. */
+/* Prints `"NAME":"TEXT"`, or `"NAME_base64":...` if the bytes are not valid UTF-8. False if memory
+ * is short. */
 static bool dump_bytes(const char *name, struct bytes bytes) {
     json_t *text = json_stringn(bytes.data, bytes.size);
     const char *suffix = "";
@@ -35,8 +35,7 @@ static bool dump_bytes(const char *name, struct bytes bytes) {
     return printed;
 }
 
-/* The numbers are printed as they are: a CAS may have 64 bits, which JSON allows and jansson does
- * not. */
+/* Prints the numbers without jansson, which cannot represent a CAS of 64 bits. */
 static bool dump_item(const struct inspect_item *item) {
     putchar('{');
     bool printed = dump_bytes("key", item->key);

@@ -1,4 +1,5 @@
-/* stayctl: asks a running stayd how it is, empties a pool, and looks after pools' files. */
+/* stayctl: shows the state of a running stayd, flushes a pool, and checks, copies and restores pool
+ * files. */
 #include "offline.h"
 #include "status.h"
 #include "target.h"
@@ -13,32 +14,34 @@ static const char usage[] =
     "Usage: stayctl [-c FILE | -s URL] COMMAND\n"
     "Operates a running stayd.\n"
     "\n"
-    "  status              a line for each pool: state, items, memory, hits\n"
-    "  stats POOL [GROUP]  all that the pool counts (GROUP: settings, ...)\n"
-    "  flush POOL          forget every item of the pool; with --yes if it holds what must not\n"
-    "                      be lost, such as the sessions of all who are logged in\n"
-    "  ping [POOL]         how long an answer takes\n"
-    "  version [POOL]      which version runs\n"
-    "  backup POOL FILE    copy the pool's file as it is at this moment, while stayd goes on\n"
+    "  status              one line per pool: state, items, memory, hits\n"
+    "  stats POOL [GROUP]  statistics of the pool (GROUP: settings, ...)\n"
+    "  flush POOL          delete every item of the pool; needs --yes if the pool is persistent "
+    "or\n"
+    "                      never evicts, such as a pool of sessions\n"
+    "  ping [POOL]         time of a reply\n"
+    "  version [POOL]      version of the running daemon\n"
+    "  backup POOL FILE    copy the pool's file, consistently, while stayd runs\n"
     "\n"
-    "And with files of pools that no stayd has in use:\n"
+    "Commands for pool files that no stayd is using:\n"
     "\n"
-    "  check FILE          verify every record; say what is wrong and where\n"
+    "  check FILE          verify every record; print each fault with its place\n"
     "  dump FILE           print every item as a line of JSON\n"
-    "  restore FILE POOL   make a copy of the file the pool's own; with --yes if it has one\n"
+    "  restore FILE POOL   replace the pool's file by a copy of FILE; needs --yes if it exists\n"
     "\n"
     "  -c, --config=FILE   the daemon's configuration (default: the built-in pools)\n"
     "  -s, --server=URL    one pool by its address, without a configuration; POOL is left out:\n"
     "                      memcached://HOST:PORT/, unix:///PATH, HOST:PORT or unix:PATH\n"
-    "  -u, --user=NAME     log in to pools that ask for it; the password is in STAYD_PASSWORD in "
+    "  -u, --user=NAME     log in to pools with a login; the password is in STAYD_PASSWORD in "
     "the\n"
     "                      environment\n"
-    "  -y, --yes           do it\n"
+    "  -y, --yes           confirm flush or restore\n"
     "  -h, --help          show this help\n"
     "  -V, --version       show stayctl's own version\n"
     "\n"
     "Exit status: 0; 1 when a pool does not answer, refuses, is full or read-only, or a file is\n"
-    "damaged; 2 when the command line or the configuration is wrong, or a file is no pool file.\n";
+    "damaged; 2 when the command line or the configuration is wrong, or a file is not a pool "
+    "file.\n";
 
 static const struct option names[] = {
     {"config", required_argument, NULL, 'c'},
@@ -54,12 +57,12 @@ struct invocation {
     const char *config_path;
     const char *url;
     const char *user;
-    const char *password; /* there if the user is */
+    const char *password; /* not NULL if `user` is not */
     bool yes;
     const char *command;
     char **arguments;
     int argument_count;
-    bool unreached; /* found out: a pool cannot be connected to */
+    bool unreached; /* a result: some pool cannot be connected to */
 };
 
 static int fail_usage(const char *what, const char *why) {
@@ -69,7 +72,7 @@ static int fail_usage(const char *what, const char *why) {
 
 static int fail_client(const struct target *target, const char *reason) {
     fprintf(stderr, "stayctl: pool %s: %s\n", target->name, reason);
-    return EXIT_UNWELL;
+    return EXIT_FAULT;
 }
 
 static void print_stat(void *user, const char *name, const char *value) {
@@ -93,13 +96,13 @@ static int run_flush(struct stayd *client, const struct target *target,
         return fail_client(target, stayd_error(client));
     }
     const char *name = status.pool[0] != '\0' ? status.pool : target->name;
-    bool precious = strcmp(status.persist, "yes") == 0 || strcmp(status.evict, "no") == 0;
-    if (precious && !invocation->yes) {
-        fprintf(
-            stderr,
-            "stayctl: pool %s is one that forgets nothing: to flush it deletes its %llu items "
-            "for good, and logs out whoever has a session in it. If you mean that, add --yes.\n",
-            name, (unsigned long long)status.items);
+    bool needs_yes = strcmp(status.persist, "yes") == 0 || strcmp(status.evict, "no") == 0;
+    if (needs_yes && !invocation->yes) {
+        fprintf(stderr,
+                "stayctl: pool %s is persistent or never evicts: flush deletes its %llu items for "
+                "good, "
+                "and logs out every user with a session in it. To confirm, add --yes.\n",
+                name, (unsigned long long)status.items);
         return EXIT_WRONG;
     }
     if (stayd_flush(client) != STAYD_OK) {
@@ -146,7 +149,7 @@ static int run_version(struct stayd *client, const struct target *target,
 
 struct command {
     const char *name;
-    bool of_all; /* without a pool it is for all of them */
+    bool of_all; /* without a pool, the command runs on all pools */
     int arguments_max;
     int (*run)(struct stayd *client, const struct target *target,
                const struct invocation *invocation);
@@ -186,7 +189,7 @@ static int run_on_all(const struct command *command, const struct target_list *l
 static int fail_pool(const struct target_list *list, const char *command, const char *name) {
     fprintf(stderr, "stayctl: %s: ", command);
     if (name == NULL) {
-        fputs("say which pool", stderr);
+        fputs("name a pool", stderr);
     } else {
         fprintf(stderr, "there is no pool '%s'", name);
     }
@@ -197,24 +200,25 @@ static int fail_pool(const struct target_list *list, const char *command, const 
     return EXIT_WRONG;
 }
 
-/* check FILE and dump FILE, which need no configuration. */
+/* Runs check FILE or dump FILE, which need no configuration. */
 static int run_on_file(int (*run)(const char *path), const struct invocation *invocation) {
     if (invocation->argument_count != 1) {
-        return fail_usage(invocation->command, "say which file, and nothing else");
+        return fail_usage(invocation->command, "takes exactly one file");
     }
     return run(invocation->arguments[0]);
 }
 
-/* backup POOL FILE and restore FILE POOL, which need to know where the pool's own file is. */
+/* Runs backup POOL FILE or restore FILE POOL, which need the path of the pool's own file. */
 static int run_copy(const struct target_list *list, const struct invocation *invocation,
                     bool restores) {
     char **arguments = invocation->arguments;
     if (list->config == NULL) {
-        return fail_usage("-s", "an address does not tell where the pool's file is; use -c");
+        return fail_usage(
+            "-s", "this command needs the path of the pool's file, from the configuration; use -c");
     }
     if (invocation->argument_count != 2) {
         return fail_usage(invocation->command,
-                          restores ? "it takes a file and a pool" : "it takes a pool and a file");
+                          restores ? "takes a file and a pool" : "takes a pool and a file");
     }
     const char *name = arguments[restores ? 1 : 0];
     const struct target *target = target_find(list, name);
@@ -231,7 +235,7 @@ static int run_command(const struct target_list *list, struct invocation *invoca
         if (invocation->argument_count > 0) {
             return fail_usage(invocation->arguments[0], "status takes no argument");
         }
-        return status_print(list) ? 0 : EXIT_UNWELL;
+        return status_print(list) ? 0 : EXIT_FAULT;
     }
     bool restores = strcmp(invocation->command, "restore") == 0;
     if (restores || strcmp(invocation->command, "backup") == 0) {
@@ -256,7 +260,7 @@ static int run_command(const struct target_list *list, struct invocation *invoca
         }
     }
     if (invocation->argument_count > command->arguments_max) {
-        return fail_usage(invocation->arguments[command->arguments_max], "what is that for?");
+        return fail_usage(invocation->arguments[command->arguments_max], "unexpected argument");
     }
     if (target == NULL) {
         return command->of_all ? run_on_all(command, list, invocation)
@@ -265,12 +269,12 @@ static int run_command(const struct target_list *list, struct invocation *invoca
     return run_on(command, target, invocation);
 }
 
-enum { GO_ON = -1 }; /* no exit status */
+enum { GO_ON = -1 }; /* not an exit status */
 
-/* Reads the command line; GO_ON, or the exit status if all is said. */
+/* Reads the command line. Returns GO_ON, or the exit status if there is no command to run. */
 static int read_arguments(struct invocation *invocation, int argument_count, char **arguments) {
     int letter;
-    static char name[] = "stayctl"; /* for what getopt says, whatever the path was */
+    static char name[] = "stayctl"; /* the name in getopt's messages */
     arguments[0] = name;
     while ((letter = getopt_long(argument_count, arguments, "c:s:u:yhV", names, NULL)) != -1) {
         switch (letter) {
@@ -306,7 +310,7 @@ static int read_arguments(struct invocation *invocation, int argument_count, cha
         return EXIT_WRONG;
     }
     if (invocation->config_path != NULL && invocation->url != NULL) {
-        return fail_usage("-c and -s", "one of them says which daemon");
+        return fail_usage("-c and -s", "cannot be combined; use one of them");
     }
     invocation->command = arguments[optind];
     invocation->arguments = arguments + optind + 1;
@@ -316,10 +320,11 @@ static int read_arguments(struct invocation *invocation, int argument_count, cha
 
 int main(int argument_count, char **arguments) {
     struct invocation invocation = {0};
-    signal(SIGXFSZ, SIG_IGN); /* a backup that may not become so large says so */
-    int said = read_arguments(&invocation, argument_count, arguments);
-    if (said != GO_ON) {
-        return said;
+    signal(SIGXFSZ,
+           SIG_IGN); /* beyond the limit of file sizes, write() fails, and backup reports it */
+    int status = read_arguments(&invocation, argument_count, arguments);
+    if (status != GO_ON) {
+        return status;
     }
     if (strcmp(invocation.command, "check") == 0) {
         return run_on_file(check_run, &invocation);

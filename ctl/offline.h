@@ -1,5 +1,5 @@
-/* The commands that work on pool files: check, dump, backup, restore. Each prints what it has to
- * say and returns stayctl's exit status. */
+/* The commands that work on pool files: check, dump, backup, restore. Each prints its result and
+ * returns stayctl's exit status. */
 #ifndef STAYD_CTL_OFFLINE_H
 #define STAYD_CTL_OFFLINE_H
 
@@ -8,21 +8,21 @@
 #include <stdbool.h>
 
 enum {
-    EXIT_UNWELL = 1, /* a pool does not answer, refuses, or is not well; a file is damaged */
-    EXIT_WRONG = 2   /* the command line, the configuration or a file is not what it should be */
+    EXIT_FAULT = 1, /* a pool does not answer, refuses, is full or read-only; a file is damaged */
+    EXIT_WRONG = 2  /* the command line, the configuration or a file is invalid */
 };
 
-/* Verifies every record of a pool file, and says what is wrong and where. */
+/* Verifies every record of a pool file, and prints each fault with its place. */
 int check_run(const char *path);
 
-/* Prints the items of a pool file that are there now, each as a line of JSON. */
+/* Prints the live items of a pool file, each as a line of JSON. */
 int dump_run(const char *path);
 
-/* Copies the file of a pool that a daemon has in use, as it is at one moment, to `to`. */
+/* Copies the pool file of a running daemon to `to`, in its state at one moment. */
 int backup_run(const struct target *target, const struct config_pool *pool, const char *to);
 
-/* Puts a copy of the pool file `from` in the place of a pool's own file, while no daemon has it.
- * `yes`: also if that means to lose something. */
+/* Replaces a pool's own file by a copy of the pool file `from`, while no daemon uses the pool's
+ * file. `yes`: also if data is lost by that. */
 int restore_run(const struct target *target, const struct config_pool *pool, const char *from,
                 bool yes);
 

@@ -12,7 +12,7 @@ void progress_begin(struct progress *progress, const char *what, uint64_t total_
         .what = what,
         .total_bytes = total_bytes,
         .terminal = isatty(STDERR_FILENO) == 1,
-        .shown_ms = clock_monotonic_ms(), /* what is done at once shows nothing */
+        .shown_ms = clock_monotonic_ms(), /* so that a short command shows nothing */
     };
 }
 

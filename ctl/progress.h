@@ -1,5 +1,5 @@
-/* How far something has come that may take long: one line on the terminal, written over and over.
- * Where stderr is no terminal, nothing. */
+/* Shows the progress of a long command: one line on the terminal, overwritten each time. Shows
+ * nothing if stderr is not a terminal. */
 #ifndef STAYD_CTL_PROGRESS_H
 #define STAYD_CTL_PROGRESS_H
 
@@ -18,7 +18,7 @@ struct progress {
 void progress_begin(struct progress *progress, const char *what, uint64_t total_bytes);
 void progress_show(struct progress *progress, uint64_t done_bytes);
 
-/* Takes the line away, so that something else can be printed. */
+/* Clears the line, so that other output can be printed. */
 void progress_clear(struct progress *progress);
 
 #endif

@@ -33,7 +33,7 @@ static void restore_ignore(void *context, uint32_t segment, uint64_t offset, con
     (void)what;
 }
 
-/* Whether the file is one that should be restored. 0, or the exit status. */
+/* Checks the file that is to be restored. Returns 0, or the exit status. */
 static int restore_check_source(struct restore *restore) {
     char error[POOL_ERROR_MAX];
     char why[POOL_ERROR_MAX + PATH_MAX];
@@ -65,7 +65,8 @@ static int restore_check_source(struct restore *restore) {
     return 0;
 }
 
-/* Whether the daemon will take the file, and what it will do with it. 0, or the exit status. */
+/* Checks that the daemon will accept the file, and prints what it will change. Returns 0, or the
+ * exit status. */
 static int restore_check_size(const struct restore *restore) {
     const struct inspect_about *about = inspect_about(restore->source);
     const struct pool_options *options = restore->options;
@@ -75,12 +76,13 @@ static int restore_check_size(const struct restore *restore) {
         return restore_refuse(restore, error);
     }
     if (strcmp(about->name, options->name) != 0) {
-        fprintf(stderr, "stayctl: note: %s is of a pool named %s\n", restore->from, about->name);
+        fprintf(stderr, "stayctl: note: %s is the file of a pool named %s\n", restore->from,
+                about->name);
     }
     if (count != about->segment_count) {
         fprintf(stderr,
                 "stayctl: note: the file's memory is %.6gM, the configuration's %.6gM: stayd will "
-                "%s it at its start\n",
+                "%s it at startup\n",
                 (double)about->segment_count * about->segment_bytes / (1 << 20),
                 (double)options->memory_bytes / (1 << 20),
                 count > about->segment_count ? "enlarge" : "shrink");
@@ -93,13 +95,14 @@ static int restore_check_size(const struct restore *restore) {
     return 0;
 }
 
-/* Whether a daemon answers for this pool: it may have a file that has lost its name. */
+/* Whether a daemon serves this pool. The lock does not show that if the daemon's file was deleted.
+ */
 static bool restore_is_served(const struct restore *restore) {
     char error[STAYD_ERROR_MAX];
     const char *url;
     struct status_pool status = {.pool = ""};
     struct stayd *client = target_open(restore->target, &url, error);
-    bool served = url != NULL; /* also where it asks for another login: better to be careful */
+    bool served = url != NULL; /* also if the login failed: then the pool may be served */
     if (client != NULL && status_read(client, &status) != STAYD_REFUSED) {
         served = strcmp(status.pool, restore->options->name) == 0;
     }
@@ -107,7 +110,8 @@ static bool restore_is_served(const struct restore *restore) {
     return served;
 }
 
-/* Locks the file that is to be replaced, so that no daemon starts on it. 0, or the exit status. */
+/* Locks the file that is to be replaced, so that no daemon opens it. Returns 0, or the exit status.
+ */
 static int restore_check_place(struct restore *restore) {
     char why[POOL_ERROR_MAX + PATH_MAX];
     if (restore_is_served(restore)) {
@@ -126,16 +130,15 @@ static int restore_check_place(struct restore *restore) {
         return restore_refuse(restore, why);
     }
     if (!restore->yes) {
-        snprintf(why, sizeof why,
-                 "there is %s already. To replace it, with all that it holds, add --yes",
+        snprintf(why, sizeof why, "%s exists already. To replace it and lose its items, add --yes",
                  restore->path);
         return restore_refuse(restore, why);
     }
     return 0;
 }
 
-/* Root restores for the user that stayd runs as: the new file is owned like the old one, or like
- * the folder. */
+/* If root restores, the new file gets the owner of the old file, or of the folder, so that the
+ * daemon's user can open it. */
 static bool restore_set_owner(const struct restore *restore, int file) {
     char name[PATH_MAX];
     struct stat like;
@@ -148,7 +151,8 @@ static bool restore_set_owner(const struct restore *restore, int file) {
 static int restore_copy(struct restore *restore) {
     char error[POOL_ERROR_MAX];
     struct copy copy = COPY_NONE;
-    copy.first = restore->replaced < 0; /* a daemon may make its file meanwhile */
+    copy.first =
+        restore->replaced < 0; /* a daemon may create its file meanwhile: do not replace it */
     bool done =
         copy_begin(&copy, restore->path, restore->source, error) &&
         copy_write(&copy, restore->source, UINT64_MAX, "restore", NULL, NULL, error) == COPY_DONE;
@@ -170,7 +174,7 @@ int restore_run(const struct target *target, const struct config_pool *pool, con
     }
     if (snprintf(restore.path, sizeof restore.path, "%s/%s.pool", pool->options.data_dir,
                  pool->options.name) >= (int)sizeof restore.path) {
-        return restore_refuse(&restore, "data_dir is too long a path");
+        return restore_refuse(&restore, "the path of data_dir is too long");
     }
     int result = restore_check_source(&restore);
     result = result != 0 ? result : restore_check_size(&restore);

@@ -15,7 +15,8 @@ struct status_field {
 #define NUMBER(name, member)                                                                       \
     { name, offsetof(struct status_pool, member), 0 }
 
-/* A memcached says less than stayd, so some numbers have two sources, the better one last. */
+/* memcached reports less than stayd, so some numbers have two sources; the last one is preferred.
+ */
 static const struct status_field fields[] = {
     TEXT(pool),
     TEXT(stayd_version),
@@ -105,7 +106,7 @@ bool status_print(const struct target_list *list) {
         if (client != NULL && status_read(client, &status) == STAYD_OK) {
             const char *name = status.pool[0] != '\0' ? status.pool : target->name;
             status_print_line(name, url, &status);
-            errors[i][0] = '\0'; /* of an address that was tried before */
+            errors[i][0] = '\0'; /* the error of an address that was tried before */
             well = well && strcmp(status_word(&status), "ok") == 0;
         } else {
             if (client != NULL) {

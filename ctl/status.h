@@ -4,14 +4,14 @@
 
 #include "target.h"
 
-/* Prints the table, and below it why a pool does not answer. False if any does not, refuses new
- * keys or is read-only. */
+/* Prints the table, and below it an error for each pool that does not answer. False if a pool does
+ * not answer, refuses new keys or is read-only. */
 bool status_print(const struct target_list *list);
 
-/* What the server says of itself, of use beyond the table. "" is "it does not say". */
+/* Statistics of a server. A text is "" if the server does not report it. */
 struct status_pool {
     char pool[64];          /* its name */
-    char stayd_version[64]; /* its own; `version` names a memcached */
+    char stayd_version[64]; /* stayd's own; `version` is that of memcached */
     char evict[8];          /* "yes" or "no" */
     char persist[8];
     char full[8];

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* This tool does not speak TLS, so the TCP addresses of a pool that does are left out. An address
- * like 0.0.0.0 is connected to as it is: Linux takes it for loopback. */
+/* stayctl does not speak TLS, so the TCP addresses of a pool with TLS are left out. Linux connects
+ * to 0.0.0.0 as to loopback, so this address needs no conversion. */
 static void target_add_urls(struct target *target, const struct config_pool *pool, bool sockets) {
     for (unsigned i = 0; i < pool->listen_count; i++) {
         const struct address *address = &pool->listens[i].address;
@@ -76,7 +76,7 @@ struct stayd *target_open(const struct target *target, const char **url,
     *url = NULL;
     if (target->url_count == 0) {
         snprintf(error, STAYD_ERROR_MAX,
-                 "it is reached with TLS alone, which stayctl does not speak; add a Unix socket "
+                 "it is reachable only with TLS, which stayctl does not speak; add a Unix socket "
                  "such as unix:%s.sock to its listen",
                  target->name);
     }

@@ -34,7 +34,7 @@ bool channel_break(struct channel *channel, const char *format, ...) {
 }
 
 static bool channel_fail(struct channel *channel, const char *what) {
-    const char *reason = errno == ETIMEDOUT ? "it takes too long" : strerror(errno);
+    const char *reason = errno == ETIMEDOUT ? "timed out" : strerror(errno);
     return channel_break(channel, "cannot %s %s: %s", what, channel->name, reason);
 }
 
@@ -69,8 +69,8 @@ static bool channel_wait(int fd, short events, uint64_t deadline_ms) {
     }
 }
 
-/* The same address again while the server's queue of connections is full: a Unix socket says so at
- * once, and no event tells when there is room. */
+/* Retries while the server's queue of connections is full: connect() on a Unix socket then fails at
+ * once with EAGAIN, and no event says when there is room. */
 static bool channel_connect_unix(int fd, const struct sockaddr *address, socklen_t size,
                                  uint64_t deadline_ms) {
     const struct timespec pause = {.tv_nsec = CHANNEL_QUEUE_PAUSE_NS};
@@ -87,8 +87,8 @@ static bool channel_connect_unix(int fd, const struct sockaddr *address, socklen
     return true;
 }
 
-/* A connect that a signal interrupts goes on by itself; the socket is writable once it has ended.
- */
+/* A connect that a signal interrupts continues in the background; the socket becomes writable when
+ * it has ended. */
 static bool channel_connect_tcp(int fd, const struct sockaddr *address, socklen_t size,
                                 uint64_t deadline_ms) {
     const int on = 1;
@@ -157,7 +157,7 @@ static bool channel_open_tcp(struct channel *channel, const char *host, const ch
     return connected || channel_fail(channel, "connect to");
 }
 
-/* The part behind the scheme; NULL if the URL has another. */
+/* The rest of the URL behind `scheme`; NULL if the URL does not begin with it. */
 static const char *channel_after(const char *url, const char *scheme) {
     size_t length = strlen(scheme);
     return strncmp(url, scheme, length) == 0 ? url + length : NULL;
@@ -183,7 +183,7 @@ bool channel_open(struct channel *channel, const char *url, unsigned timeout_ms)
     char *colon = strrchr(host, ':');
     if (colon == NULL || colon == host || colon[1] == '\0') {
         return channel_break(channel,
-                             "'%s' is no address of a server; write memcached://HOST:PORT/ or "
+                             "'%s' is not a server address; write memcached://HOST:PORT/ or "
                              "unix:///PATH",
                              channel->name);
     }
@@ -195,7 +195,7 @@ bool channel_open(struct channel *channel, const char *url, unsigned timeout_ms)
     return channel_open_tcp(channel, host + bracketed, colon + 1);
 }
 
-/* A request that lacks a part for want of memory must not be sent: it goes without its end. */
+/* If memory is short the channel breaks: an incomplete request must not be sent. */
 void channel_put(struct channel *channel, const void *data, size_t size) {
     if (channel->fd >= 0 && !buffer_append(&channel->output, data, size)) {
         channel_break(channel, "cannot send %zu bytes: no memory", size);
@@ -227,7 +227,7 @@ bool channel_send(struct channel *channel) {
             sent += (size_t)result;
             deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
         } else if (errno == EPIPE || errno == ECONNRESET) {
-            break; /* it has hung up: what it said before, or the end, is still to be received */
+            break; /* the server has closed: its last reply, or the end, can still be received */
         } else if (errno == EAGAIN && !channel_wait(channel->fd, POLLOUT, deadline_ms)) {
             return channel_fail(channel, "send to");
         } else if (errno != EAGAIN && errno != EINTR) {
@@ -251,14 +251,14 @@ static bool channel_receive(struct channel *channel) {
     do {
         result = recv(channel->fd, input->data + input->size, input->capacity - input->size, 0);
         if (result < 0 && errno == EAGAIN && channel_wait(channel->fd, POLLIN, deadline_ms)) {
-            errno = EINTR; /* there is something now */
+            errno = EINTR; /* data has arrived: receive again */
         }
     } while (result < 0 && errno == EINTR);
     if (result == 0) {
         return channel_break(channel, "%s has closed the connection", channel->name);
     }
     if (result < 0) {
-        return channel_fail(channel, "get a reply from");
+        return channel_fail(channel, "receive from");
     }
     input->size += (size_t)result;
     return true;
@@ -278,7 +278,8 @@ char *channel_receive_line(struct channel *channel) {
             return line;
         }
         if (length > CHANNEL_LINE_MAX) {
-            channel_break(channel, "%s is no memcached: it sends a line without end",
+            channel_break(channel,
+                          "%s is not a memcached server: it sent a line of more than 64 KiB",
                           channel->name);
         }
         if (!channel_receive(channel)) {
@@ -295,7 +296,8 @@ const char *channel_receive_value(struct channel *channel, size_t size) {
     }
     const char *value = channel->input.data + channel->taken;
     if (memcmp(value + size, "\r\n", 2) != 0) {
-        channel_break(channel, "%s sends a value of another length than it said", channel->name);
+        channel_break(channel, "%s sent a value whose length does not match its header",
+                      channel->name);
         return NULL;
     }
     channel->taken += size + 2;

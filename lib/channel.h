@@ -1,5 +1,5 @@
-/* The client's end of a connection: requests out, reply lines and values in, each wait under a
- * timeout. Belongs to one client. */
+/* The client's side of a connection: sends requests, receives reply lines and values. Each wait has
+ * a timeout. Belongs to one client. */
 #ifndef STAYD_LIB_CHANNEL_H
 #define STAYD_LIB_CHANNEL_H
 
@@ -10,11 +10,11 @@
 
 struct channel {
     int fd;              /* -1: closed; does not block */
-    unsigned timeout_ms; /* of each wait: to connect, for room to send, for bytes to come */
+    unsigned timeout_ms; /* of each wait: to connect, to send, to receive */
     char name[128];      /* of the server, for messages */
     char error[STAYD_ERROR_MAX];
 
-    /* private: what has been received; all before `taken` has been handed out */
+    /* private: received bytes; those before `taken` have been returned to the caller */
     struct buffer input;
     size_t taken;
     struct buffer output;
@@ -30,19 +30,21 @@ void channel_close(struct channel *channel);
 __attribute__((format(printf, 2, 3))) bool channel_break(struct channel *channel,
                                                          const char *format, ...);
 
-/* Collects a request; memory that is short shows in channel_exchange. */
+/* These append to the request. If memory is short, the channel breaks and channel_send returns
+ * false. */
 void channel_put(struct channel *channel, const void *data, size_t size);
 void channel_put_string(struct channel *channel, const char *string);
 void channel_put_number(struct channel *channel, uint64_t number);
 
-/* Sends what has been collected. What was received before is no longer valid. */
+/* Sends the request. Lines and values that were received before are no longer valid. */
 bool channel_send(struct channel *channel);
 
-/* The next line without its end, terminated by a zero; valid until the next receive. NULL if the
- * channel broke. */
+/* Receives a line, and returns it without its line end, terminated by a zero. The line is valid
+ * until the next receive. NULL if the channel broke. */
 char *channel_receive_line(struct channel *channel);
 
-/* The next `size` bytes, valid as above, which must be followed by CR LF. */
+/* Receives `size` bytes and CR LF. The bytes are valid until the next receive. NULL if the channel
+ * broke. */
 const char *channel_receive_value(struct channel *channel, size_t size);
 
 #endif

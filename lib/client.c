@@ -9,7 +9,7 @@
 enum {
     KEY_MAX = 250,
     VALUE_MAX = 1 << 30,
-    TTL_RELATIVE_MAX_S = 30 * 86400 /* a larger number is a date to the protocol */
+    TTL_RELATIVE_MAX_S = 30 * 86400 /* the protocol takes a larger number as a unix time */
 };
 
 struct stayd {
@@ -60,14 +60,14 @@ static uint64_t client_expiry(uint32_t ttl_s) {
     return ttl_s <= TTL_RELATIVE_MAX_S ? ttl_s : (uint64_t)time(NULL) + ttl_s;
 }
 
-/* A reply that is not the one that was hoped for. */
-static enum stayd_status client_judge(struct stayd *client, const char *line) {
+/* Converts any reply but the expected one to a status, and sets the error. */
+static enum stayd_status client_read_error(struct stayd *client, const char *line) {
     struct channel *channel = &client->channel;
     if (strcmp(line, "NOT_FOUND") == 0 || strcmp(line, "END") == 0) {
         return client_refuse(client, STAYD_NOT_FOUND, "there is no such item");
     }
     if (strcmp(line, "CLIENT_ERROR unauthenticated") == 0) {
-        snprintf(channel->error, sizeof channel->error, "%s asks for a user and a password",
+        snprintf(channel->error, sizeof channel->error, "%s requires a user and a password",
                  channel->name);
         return STAYD_REFUSED;
     }
@@ -76,11 +76,12 @@ static enum stayd_status client_judge(struct stayd *client, const char *line) {
         snprintf(channel->error, sizeof channel->error, "%s answers: %.200s", channel->name, line);
         return STAYD_REFUSED;
     }
-    channel_break(channel, "%s is no memcached: it answers '%.100s'", channel->name, line);
+    channel_break(channel, "%s is not a memcached server: it answers '%.100s'", channel->name,
+                  line);
     return STAYD_DISCONNECTED;
 }
 
-/* Sends what has been put, and expects this line. */
+/* Sends the request, and expects this line as the reply. */
 static enum stayd_status client_exchange(struct stayd *client, const char *expected) {
     if (!channel_send(&client->channel)) {
         return STAYD_DISCONNECTED;
@@ -89,10 +90,10 @@ static enum stayd_status client_exchange(struct stayd *client, const char *expec
     if (line == NULL) {
         return STAYD_DISCONNECTED;
     }
-    return strcmp(line, expected) == 0 ? STAYD_OK : client_judge(client, line);
+    return strcmp(line, expected) == 0 ? STAYD_OK : client_read_error(client, line);
 }
 
-/* Puts the command and its key. */
+/* Appends the command and its key to the request. */
 static enum stayd_status client_begin(struct stayd *client, const char *command, const char *key,
                                       size_t key_size) {
     if (!client_key_is_valid(key, key_size)) {
@@ -120,16 +121,16 @@ enum stayd_status stayd_get(struct stayd *client, const char *key, size_t key_si
     uint32_t flags;
     size_t size;
     if (sscanf(line, "VALUE %*s %" SCNu32 " %zu", &flags, &size) != 2 || size > VALUE_MAX) {
-        return client_judge(client, line);
+        return client_read_error(client, line);
     }
-    /* END is received first: the value stays where it is only until the next receive. */
+    /* END is received before the value is returned: each receive may move the buffer. */
     size_t begin = channel->taken;
     if (channel_receive_value(channel, size) == NULL ||
         (line = channel_receive_line(channel)) == NULL) {
         return STAYD_DISCONNECTED;
     }
     if (strcmp(line, "END") != 0) {
-        channel_break(channel, "%s sends what nobody asked for", channel->name);
+        channel_break(channel, "%s sent more than the value that was asked for", channel->name);
         return STAYD_DISCONNECTED;
     }
     *value = (struct stayd_value){channel->input.data + begin, size, flags};
@@ -212,12 +213,12 @@ enum stayd_status stayd_hold(struct stayd *client, unsigned lease_s, uint64_t *n
         return STAYD_DISCONNECTED;
     }
     if (strcmp(line, "BUSY") == 0) {
-        return client_refuse(client, STAYD_BUSY, "the pool is busy; ask again");
+        return client_refuse(client, STAYD_BUSY, "the pool is busy; try again");
     }
     if (sscanf(line, "HOLD %" SCNu64, number) == 1 || (lease_s == 0 && strcmp(line, "OK") == 0)) {
         return STAYD_OK;
     }
-    return client_judge(client, line);
+    return client_read_error(client, line);
 }
 
 enum stayd_status stayd_version(struct stayd *client, char *version, size_t size) {
@@ -228,7 +229,7 @@ enum stayd_status stayd_version(struct stayd *client, char *version, size_t size
         return STAYD_DISCONNECTED;
     }
     if (strncmp(line, "VERSION ", 8) != 0) {
-        return client_judge(client, line);
+        return client_read_error(client, line);
     }
     snprintf(version, size, "%s", line + 8);
     return STAYD_OK;
@@ -260,7 +261,7 @@ enum stayd_status stayd_stats(struct stayd *client, const char *group, stayd_sta
         }
         char *value = strncmp(line, "STAT ", 5) == 0 ? strchr(line + 5, ' ') : NULL;
         if (value == NULL) {
-            return client_judge(client, line);
+            return client_read_error(client, line);
         }
         *value = '\0';
         each(user, line + 5, value + 1);

@@ -1,6 +1,6 @@
-/* A growing run of bytes in one piece: replies on their way out, requests that have not wholly
- * arrived. The owner says how large it may become; a caller that passes that limit is refused,
- * never served with unbounded memory. Not shared between threads. */
+/* A growing array of bytes: for replies that are being sent, and for requests that have been
+ * received in part. The owner limits the size; the buffer itself has no limit. Used by one thread
+ * at a time. */
 #ifndef STAYD_BASE_BUFFER_H
 #define STAYD_BASE_BUFFER_H
 
@@ -16,25 +16,27 @@ struct buffer {
     size_t capacity; /* bytes allocated */
 };
 
-/* A zeroed struct is an empty buffer. Accepts that, and a finished one. */
+/* Frees the memory. Accepts an empty buffer (a zeroed struct), and a finished one. */
 void buffer_finish(struct buffer *buffer);
 
-/* Makes room for `more` bytes behind the used ones. False when memory is short: nothing changed. */
+/* Makes room for `more` bytes behind those in use. False if memory is short: nothing has changed.
+ */
 bool buffer_reserve(struct buffer *buffer, size_t more);
 
-/* The same, with no more room than that, but for a rounding up: for large pieces whose size is
- * known. */
+/* As buffer_reserve, but the capacity is only rounded up, not doubled: for large data of known
+ * size. */
 bool buffer_reserve_exact(struct buffer *buffer, size_t more);
 
-/* What buffer_reserve_exact allocates for `size` bytes in all. */
+/* The capacity that buffer_reserve_exact allocates for `size` bytes in all. */
 size_t buffer_exact_capacity(size_t size);
 
-/* Copies to the end. The caller has reserved, or takes false as "out of memory". */
+/* Appends a copy of the data. False if memory is short, which cannot happen after buffer_reserve.
+ */
 bool buffer_append(struct buffer *buffer, const void *data, size_t size);
 
 bool buffer_append_u64(struct buffer *buffer, uint64_t number);
 
-/* Drops `size` bytes at the front, moving the rest there. */
+/* Removes the first `size` bytes and moves the rest to the front. */
 void buffer_consume(struct buffer *buffer, size_t size);
 
 static inline bool buffer_append_string(struct buffer *buffer, const char *string) {

@@ -1,4 +1,4 @@
-/* A run of bytes that somebody else owns: a key in a request, a value in a segment. Never
+/* A reference to bytes that have another owner: a key in a request, a value in a segment. Not
  * terminated by a zero. */
 #ifndef STAYD_BASE_BYTES_H
 #define STAYD_BASE_BYTES_H
@@ -21,7 +21,7 @@ static inline struct bytes bytes_from_string(const char *string) {
 }
 
 static inline bool bytes_equal(struct bytes a, struct bytes b) {
-    /* memcmp takes no null pointer, and an empty run may have one. */
+    /* An empty reference may have a null pointer, which memcmp does not allow. */
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 

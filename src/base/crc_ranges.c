@@ -9,7 +9,7 @@ enum { CRC_RANGES_BLOCK = 64 };
 #define CRC_RANGES_ONE UINT32_C(0x80000000)        /* the polynomial 1: CRCs have bits reversed */
 #define CRC_RANGES_POLYNOMIAL UINT32_C(0x82f63b78) /* CRC32C's */
 
-/* Of each block: of all that is before it, and how a CRC changes by so many blocks of zeros. */
+/* For block number i: the CRC of all blocks before it, and x^(8 * the size of i blocks). */
 struct crc_ranges_block {
     uint32_t before;
     uint32_t power;
@@ -44,7 +44,8 @@ void crc_ranges_destroy(struct crc_ranges *ranges) {
     free(ranges);
 }
 
-/* The product of two polynomials, modulo CRC32C's. Without a branch on any bit: they are random. */
+/* The product of two polynomials, modulo CRC32C's. No branch depends on a bit: bits are random, so
+ * the branch would be mispredicted. */
 static uint32_t crc_ranges_multiply(uint32_t a, uint32_t b) {
     uint32_t product = 0;
     for (int bit = 31; bit >= 0; bit--) {

@@ -1,5 +1,5 @@
-/* The two hashes, both from libraries: XXH3 keyed with the pool's seed places keys in the index,
- * and CRC32C (the one of iSCSI and ext4, RFC 3720) proves records. Any thread may call. */
+/* The two hashes, both from libraries: XXH3 with the pool's seed hashes keys for the index, and
+ * CRC32C (as in iSCSI and ext4, RFC 3720) is the checksum of records. Any thread may call. */
 #ifndef STAYD_BASE_HASH_H
 #define STAYD_BASE_HASH_H
 
@@ -14,7 +14,7 @@ static inline uint64_t hash_key(uint64_t seed, struct bytes key) {
     return XXH3_64bits_withSeed(key.data, key.size, seed);
 }
 
-/* CRC32C of `size` bytes, going on from `crc` (the seed at first). */
+/* Continues the CRC32C `crc` (at first: the seed) with `size` bytes. */
 uint32_t hash_crc32c(uint32_t crc, const void *data, size_t size);
 
 #endif

@@ -37,7 +37,7 @@ void log_set_level(enum log_level level) {
     atomic_store_explicit(&log_level, (int)level, memory_order_relaxed); /* pairs with nothing */
 }
 
-/* Writes what stands before the message; returns its length. */
+/* Writes the prefix of a line; returns its length. */
 static int log_format_prefix(enum log_level level, char *line, size_t size) {
     static const char *const names[] = {"error", "warning", "info", "debug"};
     if (log_to_journal) {
@@ -53,7 +53,8 @@ static int log_format_prefix(enum log_level level, char *line, size_t size) {
 
 void log_write(enum log_level level, const char *format, ...) {
     if ((int)level > atomic_load_explicit(&log_level, memory_order_relaxed)) {
-        return; /* relaxed: a late change of level drops or keeps a line, no more */
+        return; /* relaxed: if another thread sees a new level late, one line more or less is logged
+                 */
     }
     int saved_errno = errno;
     char line[LOG_LINE_BYTES];
@@ -70,7 +71,7 @@ void log_write(enum log_level level, const char *format, ...) {
             used = sizeof line - 1;
         }
     }
-    /* Relaxed: a line more or less in one of the two while that changes. */
+    /* Relaxed: if a new destination is seen late, a line goes to the previous one. */
     int destination = atomic_load_explicit(&log_destination, memory_order_relaxed);
     if (destination != LOG_TO_STDERR) {
         line[used] = '\0';
@@ -82,7 +83,7 @@ void log_write(enum log_level level, const char *format, ...) {
         errno = saved_errno;
         return;
     }
-    /* Nobody is left to tell when the log itself cannot be written. */
+    /* If the log itself cannot be written, the error cannot be reported anywhere. */
     ssize_t ignored = write(STDERR_FILENO, line, used);
     (void)ignored;
     errno = saved_errno;

@@ -1,4 +1,4 @@
-/* The log: one line an event, to stderr, for a person to read. Under systemd (JOURNAL_STREAM is
+/* The log: one line per event, to stderr, for people. Under systemd (JOURNAL_STREAM is
  * set) a line starts with the journal's priority prefix, otherwise with time and level.
  * A daemon that has left its terminal logs to syslog.
  * Any thread may log; a line is written with one write, so lines never mix. */
@@ -12,11 +12,11 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 /* Messages above `level` are dropped. Called once, before any other thread starts. */
 void log_init(enum log_level level);
 
-/* From here on lines go to syslog(3) under this name, errors and warnings to stderr too: for a
- * daemon that starts, and whose starter still looks. `name` lives as long as the process. */
+/* After this call lines go to syslog(3) under this name. Errors and warnings go to stderr too,
+ * because the user who starts the daemon still reads it. `name` lives as long as the process. */
 void log_to_syslog(const char *name);
 
-/* From here on, after log_to_syslog, nothing goes to stderr. */
+/* Called after log_to_syslog: nothing goes to stderr any more. */
 void log_leave_stderr(void);
 
 /* Changes the level while threads run (the protocol's `verbosity`). */

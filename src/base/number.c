@@ -43,7 +43,8 @@ size_t number_format_u64(uint64_t number, char *text) {
     return digits;
 }
 
-/* Splits a unit letter off the end of `text`; 'none' if it ends in a digit. */
+/* Removes a unit letter from the end of `text` and returns it; returns `none` if there is no
+ * letter. */
 static char number_take_unit(struct bytes *text, char none) {
     if (text->size == 0) {
         return none;

@@ -1,5 +1,5 @@
-/* Numbers as people and clients write them, and arithmetic on lengths that cannot overflow
- * unnoticed. Nothing here allocates; any thread may call. */
+/* Parsing and formatting of numbers, and arithmetic with checks for overflow. No function
+ * allocates; any thread may call. */
 #ifndef STAYD_BASE_NUMBER_H
 #define STAYD_BASE_NUMBER_H
 
@@ -17,7 +17,8 @@ bool number_parse_u64(struct bytes text, uint64_t *number);
 /* As above with an optional leading '-'. */
 bool number_parse_i64(struct bytes text, int64_t *number);
 
-/* Writes the digits, at most NUMBER_DIGITS_MAX, without a zero behind; returns how many. */
+/* Writes the digits, at most NUMBER_DIGITS_MAX, without a terminating zero; returns their number.
+ */
 size_t number_format_u64(uint64_t number, char *text);
 
 /* A size in bytes: digits, then nothing or one of K, M, G (powers of 1024, either case). */

@@ -696,7 +696,7 @@ def test_a_backup_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path
         for place in (foreign, tmp_path, stayd.data_file("sessions")):
             done = run("-c", stayd.config_path, "backup", "sessions", place)
             assert done.returncode == UNUSABLE
-            assert b"no place for a backup" in done.stderr
+            assert b"cannot replace this file by a backup" in done.stderr
         assert foreign.read_text() == "Dear Ada"
         assert connection.get(b"k") == b"two"
         assert sorted(os.listdir(tmp_path)) == ["backup.pool", "letter.txt"]
@@ -848,7 +848,7 @@ def test_a_pool_takes_the_file_of_another_and_says_so(file):
         stayd.terminate()
         done = run("-c", stayd.config_path, "restore", file, "more", "--yes")
         assert done.returncode == 0
-        assert b"is of a pool named sessions" in done.stderr
+        assert b"is the file of a pool named sessions" in done.stderr
         stayd.start()
         assert stayd.connect("more").get(key_of(1)) == value_of(1)
 
