@@ -2,7 +2,8 @@
 
 #include "base/log.h"
 
-/* Whether some items may live on that the old limit (0: none) has ended. */
+/* Whether the new limit is longer, so that items that the old limit (0: none) has ended would
+ * reappear. */
 static bool age_limits_are_longer(uint32_t old_s, uint32_t new_s) {
     return old_s != 0 && (new_s == 0 || new_s > old_s);
 }
@@ -22,8 +23,8 @@ static uint32_t age_limits_end_s(const struct layout_data_header *header,
     return (uint32_t)end_s;
 }
 
-/* Lets the values in a segment end that the old limits have ended: all of them, since behind the
- * current version of an item older ones may lie. Returns how many. */
+/* Gives every value in a segment that the old limits have ended an expiry in the past; old versions
+ * too, or one could reappear. Returns how many. */
 static uint64_t age_limits_end_segment(struct pool *pool, uint32_t segment, bool attached,
                                        uint32_t now_s) {
     uint64_t ended = 0;

@@ -17,7 +17,7 @@ void data_file_note_failed_sync(int file) {
     const uint32_t failed = 1;
     int ignored = store_io_write_all(file, &failed, sizeof failed,
                                      offsetof(struct layout_data_header, sync_failed));
-    (void)ignored; /* the disk is what it is; whoever asked for the sync is told */
+    (void)ignored; /* nothing more can be done: the caller of the sync is told */
 }
 
 bool data_file_write_again(const struct mapping *mapping) {
@@ -52,7 +52,7 @@ static bool data_file_grow(int file, struct layout_data_header *header, uint32_t
     uint64_t after = data_file_bytes(header, count);
     int failed = store_io_allocate(file, (off_t)before, (off_t)(after - before));
     if (failed != 0) {
-        int ignored = store_io->truncate(file, (off_t)before); /* a longer file is sound as well */
+        int ignored = store_io->truncate(file, (off_t)before); /* a longer file is sound too */
         (void)ignored;
         snprintf(error, POOL_ERROR_MAX,
                  "cannot let pool %s grow from %llu to %llu bytes: %s. Free space on that file "
@@ -186,9 +186,9 @@ static bool data_file_is_in_place(int file, const char *path) {
            opened.st_dev == named.st_dev;
 }
 
-/* Makes a new file under its temporary name, and locks it. What has that name already is a rest
- * that a crash left: it goes, and nothing is written to it, because it may have other names, other
- * readers or another mode. Returns -1 with errno; EWOULDBLOCK: another daemon is making it. */
+/* Makes a new file under its temporary name, and locks it. A file that has that name already was
+ * left by a crash: it is removed and not written to, because it may have other names, other readers
+ * or another mode. Returns -1 with errno; EWOULDBLOCK: another daemon is making it. */
 static int data_file_create_temporary(const char *temporary) {
     for (;;) {
         int file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -215,7 +215,7 @@ static int data_file_create_temporary(const char *temporary) {
     }
 }
 
-/* Makes the file under a temporary name and links it to its own only when it is whole. */
+/* Makes the file under a temporary name, and links it to its final name when it is whole. */
 static enum status data_file_create(struct mapping *mapping, const char *path,
                                     const struct pool_options *options,
                                     const struct layout_data_header *wanted, char *error) {

@@ -9,7 +9,7 @@ enum {
 };
 
 /* The sealed segments of the class that has the oldest one, oldest first; of a small pool not more
- * than a quarter, or it would forget nearly everything at once. */
+ * than a quarter, or nearly everything would be evicted at once. */
 static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERGE]) {
     struct layout_segment *table = pool->view.segments;
     uint64_t above = 0; /* the generation of the one chosen last */
@@ -121,7 +121,7 @@ unsigned eviction_run(struct pool *pool, uint32_t now_s) {
             empty = compaction_empty(pool, chosen[i], threshold, now_s);
         }
         if (!empty && !atomic_load(&pool->read_only)) {
-            /* No room even for those: forget them too. */
+            /* No room for the records that should stay: evicts them too. */
             empty = compaction_empty(pool, chosen[i], COMPACTION_SCORE_MAX + 1, now_s);
         }
         if (empty) {

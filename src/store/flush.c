@@ -1,16 +1,16 @@
-/* Flushes: a sequence number up to which no record counts any more. In persistent pools that number
+/* Flushes: a sequence number up to which all records are deleted. In persistent pools that number
  * is itself a record, so that a flush is as durable as a set.
  *
- * A change that has seen an item before the flush must not carry it across, under a higher number.
- * So a flush announces itself before it takes its number, and a change looks again after it has
- * taken its own (change_take_sequence):
+ * A change that has looked up an item before the flush must not write it again with a higher
+ * number: the item would survive the flush. So a flush announces itself before it takes its number,
+ * and a change looks for a flush again after it has taken its own number (change_take_sequence):
  *
  *     change 1   see the item, take 7, look ............................ publish 7: flushed
  *     flush                             announce, take 8, hide up to 8
  *     change 2   see the item ............................ take 9, look: do it all again, see none
  *
- * It takes as long in an empty pool as in a full one: what it has ended counts as dead at once, as
- * one sum, and the janitor takes it out afterwards.
+ * A flush takes no longer in a full pool than in an empty one: all deleted bytes are counted as
+ * dead at once, as one sum, and the janitor removes the items afterwards.
  */
 #include "store/pool_private.h"
 
@@ -37,12 +37,12 @@ static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_pl
     return record.sequence;
 }
 
-/* Makes it so that nobody sees what was stored before. From here on it cannot fail: nothing that
- * is hidden now may be seen again. */
+/* Hides all items that were stored before. Cannot fail from here on: an item that is hidden now
+ * must not be visible again. */
 static void flush_perform(struct pool *pool, struct segment_place place) {
     struct layout_index_header *index = pool->view.index;
     if (place.at != NULL) {
-        memset(place.at, 0, sizeof *place.at); /* its page is there before others wait for it */
+        memset(place.at, 0, sizeof *place.at); /* faults the page in before others wait */
     }
     if (pool->header != NULL) {
         sync_note_write(&pool->sync); /* what nobody sees from here on is not on the disk yet */
@@ -96,7 +96,7 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     return STATUS_OK;
 }
 
-/* A flush cannot be taken back: a clock that is not believed makes none fall due. */
+/* A flush cannot be undone: while the clock is not believed, no flush falls due. */
 static bool flush_is_due(const struct pool *pool, uint32_t due_s, uint32_t now_s) {
     return due_s != 0 && due_s <= now_s &&
            (expiry_clock_is_believed(&pool->expiry_clock) ||
@@ -111,7 +111,7 @@ void pool_flush_due(struct pool *pool, uint32_t now_s) {
     }
     struct segment_place place = {0};
     pthread_mutex_lock(&pool->flush_lock);
-    /* Without room it stays due, and is tried again before the next request. */
+    /* Without room the flush stays due, and is tried again before the next request. */
     if (flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) &&
         flush_reserve(pool, SEGMENT_FOR_JANITOR, now_s, 0, &place)) {
         flush_perform(pool, place);

@@ -12,8 +12,9 @@ enum {
 void header_notes_begin(struct pool *pool, bool attached, bool created) {
     struct layout_data_header *header = pool->header;
     atomic_store(&header->stop_id, 0);
-    /* What a power cut has taken does not get its number again: a client may know it as a CAS. So
-     * recovery goes on above all that can have been given out, and the disk knows that first. */
+    /* The number of a record that a power cut has lost must not be given out again: a client may
+     * know it as a CAS. So recovery continues above all numbers that may have been given out, and
+     * that is on the disk before the first request. */
     if (attached) {
         atomic_store(&header->opened_sequence, atomic_load(&pool->view.index->sequence));
     } else if (!created) {

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 enum {
-    INDEX_LOAD = 5, /* slots a bucket on average, of 7: some 15 bytes an item in all */
+    INDEX_LOAD = 5, /* slots used per bucket on average, of 7: some 15 bytes an item in all */
     INDEX_BYTES_PER_BUCKET = 160, /* of data: INDEX_LOAD of the smallest records */
     INDEX_CHUNK = 1024,           /* buckets whose memory is allocated together */
     INDEX_SPINS = 200,            /* then the lock's holder may need this processor */
@@ -349,7 +349,7 @@ static bool index_move_slots(struct index *index, struct layout_bucket *from, ui
     return true;
 }
 
-/* Takes a move back that did not find room: the slots go where they left holes. */
+/* Undoes a move that found no room: the slots return to the places that they left empty. */
 static void index_return_slots(struct index *index, struct layout_bucket *from,
                                struct layout_bucket *to) {
     for (struct layout_bucket *bucket = to; bucket != NULL;
@@ -384,7 +384,7 @@ static bool index_split(struct index *index) {
     bool moved = index_move_slots(index, from, count, count + 1);
     if (moved) {
         index_trim(index, from);
-        /* release: whoever counts the new bucket finds it locked or filled */
+        /* release: a reader that sees the new count finds the new bucket locked or filled */
         atomic_store_explicit(&view->index->bucket_count, count + 1, memory_order_release);
     } else {
         index_return_slots(index, from, to);
@@ -399,7 +399,7 @@ void index_grow(struct index *index) {
     while (atomic_load_explicit(&header->items, memory_order_relaxed) >
            INDEX_LOAD * atomic_load_explicit(&header->bucket_count, memory_order_relaxed)) {
         if (pthread_mutex_trylock(&index->grow_lock) != 0) {
-            return; /* somebody is at it */
+            return; /* another thread is splitting */
         }
         bool grown = index_split(index);
         pthread_mutex_unlock(&index->grow_lock);

@@ -213,7 +213,7 @@ static void inspect_fault(const struct inspect_walk *walk, uint32_t offset, cons
                  inspect_segment_offset(walk->inspect, walk->segment) + offset, what);
 }
 
-/* What lies between two whole records, or before the first. */
+/* Reports the bytes between two whole records, or before the first. */
 static void inspect_judge_gap(const struct inspect_walk *walk, uint32_t offset, uint32_t size) {
     const char *bytes = (const char *)inspect_loaded(walk->inspect) + offset;
     const struct layout_record *at = (const void *)bytes;
@@ -231,7 +231,7 @@ static void inspect_judge_gap(const struct inspect_walk *walk, uint32_t offset, 
     inspect_fault(walk, offset, what);
 }
 
-/* What lies behind the last whole record. */
+/* Reports the bytes behind the last whole record. */
 static void inspect_judge_end(const struct inspect_walk *walk, uint32_t offset) {
     const struct layout_record *at =
         (const void *)((const char *)inspect_loaded(walk->inspect) + offset);

@@ -38,9 +38,9 @@ bool mapping_map(struct mapping *mapping, uint64_t size_bytes) {
     return true;
 }
 
-/* Items are read here and there, so nothing beside them is to be read ahead. What is more, what is
- * read ahead comes in large folios, and a store into one makes all of it dirty: with each sync up
- * to a whole segment would be written again for a record that was added, or a header cleared. */
+/* Items are read at random places, so read-ahead is useless. Read-ahead also brings in large
+ * folios, and a store into a folio makes all of it dirty: each sync would write up to a whole
+ * segment again for one new record or one cleared header. */
 void mapping_advise(const struct mapping *mapping) {
     madvise(mapping->base, mapping->size_bytes, MADV_RANDOM);
 }

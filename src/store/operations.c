@@ -6,15 +6,15 @@
 #include <sched.h>
 
 enum {
-    OPERATION_PREFETCH_BYTES = 320, /* of a record: that much is common */
-    OPERATION_SPINS = 1000,         /* then the writer in the way may need this processor */
+    OPERATION_PREFETCH_BYTES = 320, /* of a record: most records are no longer */
+    OPERATION_SPINS = 1000,         /* then yields to the writer in the way */
 };
 
 static void count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
     pool_add(pool, thread->index, counter, 1);
 }
 
-/* What operations_find does; the compiler copies it into the reads, where a call would show. */
+/* As operations_find, inline: in the read path a call would cost measurable time. */
 static inline bool find(struct pool *pool, struct bytes key, struct lookup_hit *hit) {
     uint64_t hash = hash_key(pool->view.hash_seed, key);
     for (int spins = 0;; spins++) {
@@ -33,8 +33,8 @@ bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit
     return find(pool, key, hit);
 }
 
-/* Notes when an item was read. In a persistent pool that makes the page dirty, which is why only
- * one with an idle time-out does it. */
+/* Notes when an item was read. In a persistent pool this makes a page dirty, so it is done only if
+ * the pool has an idle timeout. */
 static void note_access(struct pool *pool, struct store_thread *thread, struct lookup_hit *hit) {
     if (pool->options.persist && pool->options.idle_timeout_s == 0) {
         return;
@@ -47,9 +47,9 @@ static void note_access(struct pool *pool, struct store_thread *thread, struct l
     if (pool->options.persist) {
         sync_note_write(&pool->sync);
     }
-    /* It may have been moved before the access was noted: then the copy must get it. The mover
-     * looks the other way round (compaction_decide); all four are seq_cst, so one of us sees the
-     * other. */
+    /* If compaction moved the record before the access was noted, the copy must get the access as
+     * well. Compaction publishes the copy, and then reads the access (compaction_decide). All four
+     * accesses are seq_cst, so at least one side sees the other. */
     struct lookup_hit moved;
     if (layout_slot_location(atomic_load(hit->slot)) != layout_slot_location(hit->slot_value) &&
         operations_find(pool, hit->record.key, &moved)) {
@@ -57,7 +57,7 @@ static void note_access(struct pool *pool, struct store_thread *thread, struct l
     }
 }
 
-/* Notes a read. A slot that has changed meanwhile is left. */
+/* Counts a read in the slot, unless the slot has changed since the look-up. */
 static void note_read(struct pool *pool, struct store_thread *thread,
                       const struct lookup_hit *hit) {
     unsigned frequency = layout_slot_frequency(hit->slot_value);
@@ -71,8 +71,8 @@ static void note_read(struct pool *pool, struct store_thread *thread,
     }
 }
 
-/* Counts a look-up, which has found an item that clients may see, or one that they may not, or
- * nothing. */
+/* Counts a look-up: a hit, a miss because the item found was expired or flushed, or a plain miss.
+ */
 static void count_get(struct pool *pool, struct store_thread *thread, bool visible, bool found,
                       const struct record *record) {
     count(pool, thread, POOL_CMD_GET);
@@ -149,7 +149,7 @@ void pool_prefetch(struct pool *pool, const struct bytes *keys, unsigned count) 
     }
 }
 
-/* A change that keeps the item as it is, for the planner to alter a part of. */
+/* Begins a change that writes the item as it is; the planner then changes parts of it. */
 static void keep_item(struct change *change, const struct record *old) {
     change->action = CHANGE_WRITE;
     change->keep_reads = true;
@@ -184,7 +184,7 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
             return STATUS_NOT_FOUND;
         }
         change->action = CHANGE_WRITE;
-        change->record.value = bytes_from_string(""); /* the item's too, for whoever copies it */
+        change->record.value = bytes_from_string(""); /* never NULL, because callers copy it */
         change->record.expiry_s = request->create_expiry_s;
         change->record.cas = request->set_cas ? request->new_cas : 0;
         change->record.token_sent = true; /* to this caller */
@@ -207,8 +207,8 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
     return STATUS_OK;
 }
 
-/* Whether the item as it is, or that there is none, is all that is asked for: mostly so, and it
- * takes no lock to see that. */
+/* Whether the request can be answered without a change, which is the usual case and needs no lock.
+ */
 static bool fetch_changes_nothing(const struct pool_fetch *request, const struct lookup_hit *hit,
                                   bool visible, uint32_t now_s) {
     return visible ? !fetch_wins(request, hit->record.stale, hit->record.token_sent,
@@ -216,8 +216,8 @@ static bool fetch_changes_nothing(const struct pool_fetch *request, const struct
                    : !request->create;
 }
 
-/* The look-up that is made before a change, for what can be answered without one. Leaves no trace
- * if there is to be a change, which may be put off. */
+/* Looks the item up and answers the request if no change is needed. If a change is needed, leaves
+ * the counters and the item alone, because the change may be put off and run again. */
 static bool fetch_unchanged(struct pool *pool, struct store_thread *thread, struct bytes key,
                             struct fetch_plan *fetch, enum status *status) {
     const struct pool_fetch *request = fetch->request;
@@ -271,7 +271,8 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
     return status;
 }
 
-/* Whether the CAS that a store names stands in its way; an invalidation makes it a stale store. */
+/* Compares the CAS of a store with that of the item. `*stale`: the store is an invalidation with a
+ * lower CAS, and stores a stale item. */
 static enum status compare_cas(const struct pool_store *request, const struct record *old,
                                bool *stale) {
     *stale = false;

@@ -110,7 +110,7 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     return created || attached || recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock));
 }
 
-/* Takes both files into use: from here on they are no longer as the last stop left them. */
+/* Takes both files into use: from here on they differ from what the last stop left. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     geometry_set_view(&pool->view, pool->data_mapping.base, pool->index_mapping.base);
     expiry_clock_init(&pool->expiry_clock, pool->options.name, index_file_boot_id(),
@@ -143,7 +143,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
                  pool->options.name);
         return false;
     }
-    /* That, and what recovery has mended: both before anything is written. */
+    /* Syncs that and the repairs of recovery before anything is written. */
     if (pool->header != NULL && !(data_file_write_again(&pool->data_mapping) && pool_sync(pool))) {
         return pool_fail_begin(pool, error);
     }
@@ -156,7 +156,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         return false;
     }
     memory_limit_init(pool);
-    pool_flush_due(pool, clock_unix_s()); /* it may have fallen due while no daemon ran */
+    pool_flush_due(pool, clock_unix_s()); /* the flush may have fallen due while no daemon ran */
     return true;
 }
 

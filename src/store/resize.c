@@ -46,7 +46,7 @@ static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s)
             return false;
         }
         compaction_begin(pool);
-        /* Making room may have freed this very segment. */
+        /* resize_make_room may have freed this segment. */
         if (atomic_load(&pool->view.segments[segment].state) != LAYOUT_SEGMENT_FREE &&
             (!compaction_empty(pool, segment, 0, now_s) || !compaction_free(pool, &segment, 1))) {
             return false;
@@ -69,7 +69,7 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
     }
     struct layout_data_header *header = pool->header;
     uint32_t before = header->segment_count;
-    /* Only once the header says so durably may the rest of the file go. */
+    /* The header must be durable before the rest of the file is cut. */
     if (!data_file_write_header(pool->data_mapping.file, header, count) || !pool_sync(pool) ||
         store_io->truncate(pool->data_mapping.file, (off_t)data_file_bytes(header, count)) != 0) {
         snprintf(error, POOL_ERROR_MAX, "cannot shrink the file of pool %s: %m",

@@ -31,7 +31,8 @@ static bool sync_data(struct pool *pool) {
         return false;
     }
     if (store_io_sync(pool->data_mapping.file) != 0) {
-        /* What the kernel could not write it may have forgotten: a second try would lie. */
+        /* The kernel may have dropped what it could not write: a second fdatasync would report
+         * success. */
         char why[128];
         snprintf(why, sizeof why, "its file could not be written to the disk (%s)",
                  strerror(errno));
@@ -45,7 +46,8 @@ static bool sync_data(struct pool *pool) {
 
 bool pool_sync(struct pool *pool) {
     store_assert_may_wait();
-    /* The kernel tells of an error once: of two syncs at a time, the other would end well. */
+    /* The kernel reports an error once: of two syncs at a time, the other one would report success.
+     */
     pthread_mutex_lock(&pool->sync_lock);
     bool synced = sync_data(pool);
     pthread_mutex_unlock(&pool->sync_lock);
@@ -74,10 +76,11 @@ static bool sync_wait(struct sync *sync, struct timespec *until) {
     return false;
 }
 
-/* Clients that a sync has released tend to write again at once. If the next one began with the
- * first of them, it would serve him alone, and the others would wait for two. So it waits until all
- * are back, a part of the time that the last one took at most; and for a while not at all if most
- * have not come. Under sync->lock. */
+/* Clients whose replies a sync released usually write again at once. If the next sync began with
+ * the first of them, it would cover only that write, and the others would wait for two syncs. So
+ * the next sync waits until all of them have written, for at most a share of the time that the last
+ * sync took. If most of them did not write, the next SYNC_UNASKED syncs do not wait. Under
+ * sync->lock. */
 static void sync_gather(struct sync *sync) {
     if (sync->unasked > 0) {
         sync->unasked--;
@@ -107,9 +110,9 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
     sync->patient_until_ns = clock_monotonic_ns() + (patience_ns < most_ns ? patience_ns : most_ns);
 }
 
-/* Finds out up to which sequence all records are whole. A sequence is taken before its record is
- * written; but by a thread's next quiescent point it is. As a rule no thread is in the middle of a
- * batch; else the answer is that of an earlier sync. */
+/* Finds the sequence up to which all records are whole. A thread takes a sequence before it writes
+ * the record, but has written the record by its next quiescent point. Usually no thread is in the
+ * middle of a batch; otherwise the result is that of an earlier sync. */
 static void sync_find_complete(struct pool *pool) {
     struct sync *sync = &pool->sync;
     uint64_t sequence = atomic_load(&pool->view.index->sequence);
@@ -167,7 +170,7 @@ static void *sync_main(void *argument) {
         sync_gather(sync);
         until = clock_deadline(SYNC_INTERVAL_MS * UINT64_C(1000000));
         pthread_mutex_unlock(&sync->lock);
-        synced = sync_once(pool); /* not: the pool is read-only, there is nothing more to sync */
+        synced = sync_once(pool); /* false: the pool is read-only and never syncs again */
         pthread_mutex_lock(&sync->lock);
         if (sync->notify != NULL) {
             sync->notify(sync->notify_context);
