@@ -19,7 +19,7 @@
 
 enum {
     AUTH_POOLS_MAX = 64,
-    AUTH_QUEUE_MAX = 4096, /* checks; an address has at most LOGIN_LIMIT_BURST that cost a hash */
+    AUTH_QUEUE_MAX = 4096, /* checks that cost a hash; an address has at most LOGIN_LIMIT_BURST */
     AUTH_STRANGERS_MAX = 3072, /* no more for addresses that are not trusted: some room is kept */
     AUTH_CHAINS = 256,         /* of checks under way, by their address */
     AUTH_NICENESS = 5,         /* of the thread */
@@ -38,9 +38,9 @@ struct auth_check {
     /* In a queue or in its leader's followers, under auth's lock; then in the mailbox, under its
      * own. */
     struct list link;
-    struct list under_way; /* of a leader: in a chain, under auth's lock */
-    struct list followers; /* of a leader: who waits for the same answer, under auth's lock */
-    unsigned follower_count;
+    struct list under_way;     /* of a leader: in a chain, under auth's lock */
+    struct list followers;     /* of a leader: who waits for the same answer, under auth's lock */
+    struct auth_check *leader; /* of a follower, until there is a verdict, under auth's lock */
     struct auth_pool *pool;
     struct credentials *credentials; /* held */
     struct login_source source;
@@ -67,7 +67,7 @@ struct auth {
     struct list others;
     struct list under_way[AUTH_CHAINS]; /* leaders whose verdict is not there yet */
     uint64_t seed;                      /* of the chains' hash */
-    unsigned queued;                    /* followers too */
+    unsigned queued;                    /* without followers: those cost no hash */
     struct login_limit *limit;
     uint64_t logged_ms;
 };
@@ -109,9 +109,22 @@ void auth_mailbox_finish(struct auth_mailbox *mailbox) {
     pthread_mutex_destroy(&mailbox->lock);
 }
 
+/* A follower is freed at once. So there are no more of them than connections, and nobody has to
+ * count them, whoever connects, sends a wrong password and leaves, over and over. */
 void auth_abandon(struct auth_check *check) {
-    check->owner = NULL;
-    atomic_store_explicit(&check->abandoned, true, memory_order_relaxed); /* orders nothing */
+    struct auth *auth = check->pool->auth;
+    pthread_mutex_lock(&auth->lock);
+    bool follows = check->leader != NULL;
+    if (follows) {
+        list_remove(&check->link);
+    } else {
+        check->owner = NULL;
+        atomic_store_explicit(&check->abandoned, true, memory_order_relaxed); /* orders nothing */
+    }
+    pthread_mutex_unlock(&auth->lock);
+    if (follows) {
+        auth_check_destroy(check);
+    }
 }
 
 static void auth_deliver(struct auth_check *check, enum auth_verdict verdict) {
@@ -180,7 +193,7 @@ static struct auth_check *auth_find_leader(struct auth *auth, const struct auth_
 }
 
 /* What is known without computing anything; AUTH_NONE if a hash has to tell. `has_leader`: that
- * hash is being computed for another one. */
+ * hash is being computed for another one, so this login takes no place in the queue. */
 static enum auth_verdict auth_judge(struct auth *auth, const struct login_source *source,
                                     enum credentials_answer answer, bool has_leader) {
     uint64_t now_ms = clock_monotonic_ms();
@@ -191,9 +204,12 @@ static enum auth_verdict auth_judge(struct auth *auth, const struct login_source
         login_limit_trust(auth->limit, source, now_ms, false);
         return AUTH_ADMITTED;
     }
+    if (auth->stopping) {
+        return AUTH_UNHEARD;
+    }
     bool is_trusted = login_limit_trusts(auth->limit, source, now_ms);
-    if (auth->stopping || auth->queued >= (is_trusted ? AUTH_QUEUE_MAX : AUTH_STRANGERS_MAX) ||
-        (!has_leader && !login_limit_take(auth->limit, source, now_ms))) {
+    if (!has_leader && (auth->queued >= (is_trusted ? AUTH_QUEUE_MAX : AUTH_STRANGERS_MAX) ||
+                        !login_limit_take(auth->limit, source, now_ms))) {
         return AUTH_UNHEARD;
     }
     return answer == CREDENTIALS_WRONG ? AUTH_REFUSED : AUTH_NONE;
@@ -224,12 +240,12 @@ static struct auth_check *auth_check_create(struct auth_pool *pool, struct crede
 
 /* Puts the check behind its leader, or in its queue. */
 static void auth_submit(struct auth *auth, struct auth_check *check, struct auth_check *leader) {
-    auth->queued++;
     if (leader != NULL) {
+        check->leader = leader;
         list_append(&leader->followers, &check->link);
-        leader->follower_count++;
         return;
     }
+    auth->queued++;
     list_append(auth_chain(auth, &check->source), &check->under_way);
     bool trusted = login_limit_trusts(auth->limit, &check->source, clock_monotonic_ms());
     list_append(trusted ? &auth->trusted : &auth->others, &check->link);
@@ -319,7 +335,7 @@ static struct auth_check *auth_next(struct auth *auth, bool *is_wanted) {
         list_remove(&check->link);
         bool is_abandoned =
             atomic_load_explicit(&check->abandoned, memory_order_relaxed); /* a hint, no more */
-        *is_wanted = !auth->stopping && (!is_abandoned || check->follower_count > 0);
+        *is_wanted = !auth->stopping && (!is_abandoned || !list_is_empty(&check->followers));
         if (!*is_wanted) {
             list_remove(&check->under_way); /* nobody may follow it now */
         }
@@ -343,7 +359,10 @@ static void auth_finish(struct auth *auth, struct auth_check *check, enum auth_v
     pthread_mutex_lock(&auth->lock);
     list_remove(&check->under_way);
     list_move_all(&followers, &check->followers);
-    auth->queued -= 1 + check->follower_count;
+    for (struct list *link = followers.next; link != &followers; link = link->next) {
+        list_entry(link, struct auth_check, link)->leader = NULL;
+    }
+    auth->queued--;
     pthread_mutex_unlock(&auth->lock);
     auth_answer(check, verdict);
     while (!list_is_empty(&followers)) {

@@ -7,10 +7,12 @@
  * One thread a daemon computes the hashes, at a lower priority than the workers, so a flood of
  * logins costs other clients nothing but a share of one core. Who logs in from a trusted address
  * (login_limit.h) goes first. Logins with the same words from the same address, at the same time,
- * are one guess: the first is the leader, and the others wait for its verdict.
+ * are one guess: the first is the leader, and the others, its followers, wait for its verdict. They
+ * take no place in the queue, which is for hashes.
  *
- * A login under way is a `struct auth_check`. It is made by auth_begin, and always comes back
- * through the mailbox, however long its connection has been gone: only then is it freed.
+ * A login under way is a `struct auth_check`. It is made by auth_begin, and comes back through
+ * the mailbox, however long its connection has been gone: only then is it freed. A follower whose
+ * connection goes is freed at once.
  *
  * Order: auth_create, auth_add_pool for each pool, auth_start; the workers; auth_stop, then the
  * workers end, then auth_destroy. These are the main thread's, and auth_reload is; auth_begin is
