@@ -183,6 +183,20 @@ void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]
     snprintf(text, ADDRESS_TEXT_MAX, "%s%.*s", prefix, ADDRESS_TEXT_MAX - 6, address->text);
 }
 
+bool address_peer_is_local(const union peer *peer) {
+    switch (peer->any.sa_family) {
+    case AF_INET:
+        return ntohl(peer->ipv4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    case AF_INET6: {
+        const struct in6_addr *host = &peer->ipv6.sin6_addr;
+        return IN6_IS_ADDR_LOOPBACK(host) ||
+               (IN6_IS_ADDR_V4MAPPED(host) && host->s6_addr[12] == IN_LOOPBACKNET);
+    }
+    default:
+        return peer->any.sa_family == AF_UNIX;
+    }
+}
+
 void address_describe_peer(const union peer *peer, char text[ADDRESS_TEXT_MAX]) {
     char host[INET6_ADDRSTRLEN] = "?";
     if (peer->any.sa_family == AF_INET) {

@@ -49,6 +49,9 @@ union peer {
     struct sockaddr_in6 ipv6;
 };
 
+/* Whether the client is on this machine: on a loopback address or a Unix socket. */
+bool address_peer_is_local(const union peer *peer);
+
 /* As address_describe; unix:<AF 1> for a client of a Unix socket. */
 void address_describe_peer(const union peer *peer, char text[ADDRESS_TEXT_MAX]);
 

@@ -271,6 +271,11 @@ static enum connection_next connection_await_verdict(const struct connection *co
     return connection->broken ? CONNECTION_END : CONNECTION_JUDGED;
 }
 
+/* The same of what another thread does for it. */
+static enum connection_next connection_await_wake(const struct connection *connection) {
+    return connection->broken ? CONNECTION_END : CONNECTION_WAITS;
+}
+
 bool connection_may_have_room(const struct connection *connection) {
     return pool_has_told(connection->proto.pool, connection->room_turn);
 }
@@ -286,6 +291,9 @@ static enum connection_next connection_rest(struct connection *connection) {
     }
     if (connection->check != NULL) {
         return connection_await_verdict(connection);
+    }
+    if (connection->waits) {
+        return connection_await_wake(connection);
     }
     if (connection->needs_room && !connection->proto.refuses_room &&
         !connection_may_have_room(connection)) {
@@ -366,6 +374,7 @@ static enum connection_next connection_refuse_input(struct connection *connectio
     connection_release_input(connection);
     connection->input_runnable = false;
     connection->needs_room = false;
+    connection->waits = false;
     connection->closing = true;
     struct buffer *replies = &loan->replies;
     if (!proto_refuse_input(&connection->proto, replies)) {
@@ -424,6 +433,7 @@ static enum proto_next connection_process(struct connection *connection,
     enum proto_next next = proto_process(&connection->proto, loan->store, *input, &consumed,
                                          &connection->input_wanted, &loan->replies);
     assert(consumed <= input->size);
+    connection->waits = next == PROTO_WAITS;
     connection->needs_room = next == PROTO_NEEDS_ROOM;
     if (connection->needs_room) {
         connection->room_turn = loan->store->room_turn;
@@ -452,8 +462,8 @@ static enum connection_next connection_answer(struct connection *connection,
     } while (next == PROTO_FLUSH && connection->ticket == 0 && !connection_has_output(connection) &&
              store->work_bytes < connection->proto.turn_work && connection->proto.turn_left > 0);
 
-    connection->input_runnable =
-        next == PROTO_FLUSH || next == PROTO_LOGIN || next == PROTO_NEEDS_ROOM;
+    connection->input_runnable = next == PROTO_FLUSH || next == PROTO_LOGIN ||
+                                 next == PROTO_NEEDS_ROOM || next == PROTO_WAITS;
     *progress = *progress || advanced;
     connection->closing = next == PROTO_CLOSE;
     loan->yields += next == PROTO_FLUSH && (connection->proto.turn_left == 0 ||
@@ -533,6 +543,12 @@ enum connection_next connection_serve(struct connection *connection, struct conn
     }
     if (connection->check != NULL) {
         return connection_await_verdict(connection);
+    }
+    if (connection->waits) {
+        if (!connection->woken) {
+            return connection_await_wake(connection);
+        }
+        connection->woken = false; /* the input is runnable */
     }
     if (connection->input_runnable) {
         const struct buffer *own = &connection->input;

@@ -20,6 +20,9 @@
  * A request that finds no room in a full pool is parked: it stays in the input, the replies before
  * it go out, nothing is read, and it is run again when the pool tells (store/room.h).
  *
+ * While another thread does what a client has asked for (a reload of certificates), the same holds
+ * of what follows.
+ *
  * While a verdict on a login is awaited (auth.h), what follows the login stays in the input, and
  * nothing is read.
  *
@@ -64,9 +67,11 @@ enum connection_next {
     CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
     CONNECTION_PARKED,  /* its next request waits for room in the pool: serve again when that has
                          * told,  or once connection_refuse_room has been called */
-    CONNECTION_JUDGED,  /* a verdict on its login is awaited: serve again when it is there */
-    CONNECTION_LINGER,  /* all is said: serve again when readable, until the client closes too */
-    CONNECTION_END      /* destroy it */
+    CONNECTION_WAITS,  /* another thread does what its client has asked for: serve again when it has
+                        * woken the worker */
+    CONNECTION_JUDGED, /* a verdict on its login is awaited: serve again when it is there */
+    CONNECTION_LINGER, /* all is said: serve again when readable, until the client closes too */
+    CONNECTION_END     /* destroy it */
 };
 
 struct connection {
@@ -110,6 +115,7 @@ struct connection {
     size_t output_sent;        /* of output's bytes */
     struct auth_check *check;  /* a verdict is awaited; NULL: none */
     enum auth_verdict verdict; /* is there, and its login not yet answered */
+    bool waits;                /* proto waits until it is woken (PROTO_WAITS) */
     bool needs_room;           /* what is in `input` begins with a request that is parked */
     uint64_t room_turn;        /* of the pool when it was (pool.h) */
     uint64_t ticket;           /* the output must not go before this is done (pool.h); 0: it may */

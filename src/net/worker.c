@@ -165,7 +165,10 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
         worker_close(worker, connection, connection->failed ? "error" : "normal");
         return;
     }
-    if (connection->proto.watcher != NULL && list_is_empty(&connection->watching)) {
+    bool is_to_be_woken = connection->proto.watcher != NULL || connection->waits;
+    if (!is_to_be_woken) {
+        list_remove(&connection->watching);
+    } else if (list_is_empty(&connection->watching)) {
         list_append(&worker->watching, &connection->watching);
     }
     worker_note_served(worker, connection);
@@ -346,7 +349,7 @@ static void worker_check_ends(struct worker *worker) {
     }
 }
 
-/* There may be something for each watcher. */
+/* There may be something for each watcher, and an end of what others wait for. */
 static void worker_serve_watchers(struct worker *worker) {
     for (struct list *link = worker->watching.next; link != &worker->watching; link = link->next) {
         struct connection *connection = list_entry(link, struct connection, watching);

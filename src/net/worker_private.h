@@ -39,7 +39,8 @@ struct worker {
     struct list waited;   /* whose clients have a deadline: stalled, lingering, not logged in ... */
     struct list held;     /* waiting for a sync */
     struct list parked;   /* with a request that waits for room, longest first */
-    struct list watching; /* whose clients watch; may be in the others as well */
+    struct list watching; /* to be woken: their clients watch, or wait for what another thread does;
+                           * may be in the others as well */
     uint64_t scanned_ms;
     struct connection_loan loan;
     struct epoll_event events[WORKER_EVENTS];

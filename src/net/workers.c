@@ -22,8 +22,9 @@ static void worker_wake_watchers(void *context) {
     inbox_wake(&worker->given);
 }
 
-/* Called by the pools' own threads: there may have been a sync, or room. */
-static void workers_note_pool(void *context) {
+/* Called by the pools' own threads, as there may have been a sync, or room; and as
+ * proto_server.wake_workers. */
+static void workers_wake(void *context) {
     struct workers *workers = context;
     for (unsigned i = 0; i < workers->count; i++) {
         inbox_wake(&workers->workers[i]->given);
@@ -34,9 +35,9 @@ static void workers_watch_pools(struct workers *workers, bool watch) {
     for (unsigned i = 0; i < workers->options.pool_count; i++) {
         struct pool *pool = workers->options.pools[i];
         if (pool_get_options(pool)->persist) {
-            pool_set_sync_notify(pool, watch ? workers_note_pool : NULL, workers);
+            pool_set_sync_notify(pool, watch ? workers_wake : NULL, workers);
         }
-        pool_set_room_notify(pool, watch ? workers_note_pool : NULL, workers);
+        pool_set_room_notify(pool, watch ? workers_wake : NULL, workers);
     }
 }
 
@@ -50,6 +51,7 @@ static const char *worker_describe_state(enum connection_next next) {
         return "conn_mwrite";
     case CONNECTION_HELD:
     case CONNECTION_PARKED:
+    case CONNECTION_WAITS:
     case CONNECTION_JUDGED:
         return "conn_io_queue";
     case CONNECTION_LINGER:
@@ -115,6 +117,7 @@ struct workers *workers_start(const struct worker_options *options, char error[W
     workers->options = *options;
     options->server->network = workers;
     options->server->visit_peers = workers_visit_peers;
+    options->server->wake_workers = workers_wake;
     for (unsigned i = 0; i < options->threads; i++) {
         struct worker *worker = worker_create(&workers->options, i);
         int result = worker == NULL ? errno : 0;
@@ -155,6 +158,7 @@ bool workers_give(struct workers *workers, int fd, const union peer *peer,
         }
     }
     connection->peer = *peer;
+    connection->proto.is_local = address_peer_is_local(peer);
     connection->proto.wake = worker_wake_watchers;
     connection->proto.wake_context = least;
     worker_tell(connection, NULL);

@@ -4,6 +4,7 @@
 #include "proto/event.h"
 #include "proto/expiry.h"
 #include "proto/general.h"
+#include "proto/operator.h"
 
 enum request_end binary_delete_run(struct binary_request *binary) {
     const struct request *request = binary->request;
@@ -44,7 +45,12 @@ enum request_end binary_version_run(struct binary_request *binary) {
 }
 
 enum request_end binary_verbosity_run(struct binary_request *binary) {
-    verbosity_set(binary->request->connection->service->server, binary_read_u32(binary->extras));
+    struct proto_connection *connection = binary->request->connection;
+    if (!operator_allows(connection, OPERATOR_DAEMON)) {
+        binary_reply_error(binary, BINARY_AUTH_ERROR);
+        return REQUEST_DONE;
+    }
+    verbosity_set(connection->service->server, binary_read_u32(binary->extras));
     binary_reply_ok(binary, 0);
     return REQUEST_DONE;
 }

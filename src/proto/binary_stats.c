@@ -2,6 +2,7 @@
 
 #include "proto/binary_reply.h"
 #include "proto/event.h"
+#include "proto/operator.h"
 #include "proto/prefixes.h"
 #include "proto/stats.h"
 
@@ -88,6 +89,12 @@ enum request_end binary_stats_run(struct binary_request *binary) {
         .replies = binary->request->replies,
         .opaque = binary->header.opaque,
     };
+    bool is_operators = binary_key_begins_with(binary, "detail") ||
+                        bytes_equal(binary->key, bytes_from_string("conns"));
+    if (is_operators && !operator_allows(binary->request->connection, OPERATOR_POOL)) {
+        binary_reply_error(binary, BINARY_AUTH_ERROR);
+        return REQUEST_DONE;
+    }
     store_thread_charge(binary->request->thread, STORE_OVERVIEW_BYTES);
     if (!binary_stats_put(binary, &sink)) {
         binary_reply_error(binary, BINARY_NOT_FOUND);

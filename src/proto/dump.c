@@ -1,6 +1,8 @@
 #include "proto/dump.h"
 
+#include "base/clock.h"
 #include "proto/base64.h"
+#include "proto/operator.h"
 #include "proto/reply.h"
 #include "proto/uri.h"
 #include "store/scan.h"
@@ -14,10 +16,13 @@ enum {
     DUMP_CLASS_MAX = 63,         /* memcached's largest class of slabs */
     DUMP_SIZE_STEP = 32,         /* bytes of `stats sizes` */
     DUMP_HISTOGRAMS_MAX = 8,     /* of one pool at once: each takes a quarter of item_max */
+    DUMP_STALLED_MS = 2000,      /* without a step, after which a dump gives way to another */
     DUMP_SLEEP_MAX_US = 1000000, /* memcached's */
 };
 
 _Static_assert(DUMP_LINE_MAX > URI_KEY_MAX + 7 * NUMBER_DIGITS_MAX + 64, "a line fits");
+
+#define REPLY_DUMP_RUNS "BUSY currently processing crawler request\r\n" /* memcached's */
 
 /* What a step writes to. */
 struct dump_step {
@@ -143,23 +148,45 @@ static void dump_destroy_sizes(struct proto_service *service, struct proto_dump 
     }
 }
 
+/* A pool has one dump at a time, as memcached has: two hundred clients that ask for one must not
+ * take all the time that there is. One whose client takes nothing gives way, or it would keep the
+ * others out. Returns the new one's number; 0: there is one. */
+static uint64_t dump_take_turn(struct proto_service *service) {
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t running = atomic_load(&service->dump);
+    if (running != 0 && now_ms - atomic_load(&service->dump_stepped_ms) < DUMP_STALLED_MS) {
+        return 0;
+    }
+    uint64_t number = atomic_fetch_add(&service->dumps_started, 1) + 1;
+    atomic_store(&service->dump_stepped_ms, now_ms);
+    return atomic_compare_exchange_strong(&service->dump, &running, number) ? number : 0;
+}
+
+static void dump_leave_turn(struct proto_service *service, uint64_t number) {
+    atomic_compare_exchange_strong(&service->dump, &number, 0); /* fails if it has given way */
+}
+
 static enum request_end dump_begin(struct request *request, enum proto_dump_kind kind,
                                    uint32_t classes) {
     struct proto_service *service = request->connection->service;
     struct proto_dump *dump = &request->progress->dump;
-    *dump = (struct proto_dump){.kind = kind, .classes = classes};
+    uint64_t number = dump_take_turn(service);
+    if (number == 0) {
+        reply_text(request, REPLY_DUMP_RUNS);
+        return REQUEST_DONE;
+    }
+    *dump = (struct proto_dump){.kind = kind, .classes = classes, .number = number};
     if (kind == PROTO_DUMP_SIZES) {
         /* Every size that a record can have, rounded up: item_max and less than 100 bytes. */
         dump->sizes_count = request->connection->item_max_bytes / DUMP_SIZE_STEP + 4;
         dump->sizes = dump_create_sizes(service, dump->sizes_count);
         if (dump->sizes == NULL) {
+            dump_leave_turn(service, number);
             reply_text(request, "SERVER_ERROR out of memory writing stats\r\n");
             return REQUEST_DONE;
         }
     }
     request->progress->phase = PROTO_PHASE_DUMP;
-    atomic_fetch_add(&service->dumps_running, 1);
-    atomic_fetch_add(&service->dumps_started, 1);
     return REQUEST_PAUSED;
 }
 
@@ -171,7 +198,7 @@ void dump_abandon(struct proto_connection *connection) {
     struct proto_dump *dump = &connection->progress.dump;
     if (connection->progress.phase == PROTO_PHASE_DUMP) {
         connection->progress.phase = PROTO_PHASE_LINE;
-        atomic_fetch_sub(&connection->service->dumps_running, 1);
+        dump_leave_turn(connection->service, dump->number);
     }
     dump_destroy_sizes(connection->service, dump);
 }
@@ -197,9 +224,14 @@ static bool dump_finish(struct request *request) {
 }
 
 enum request_end dump_resume(struct request *request) {
+    struct proto_service *service = request->connection->service;
     struct proto_dump *dump = &request->progress->dump;
     struct dump_step step = {.request = request};
     request->next = request->start; /* what the client has sent meanwhile waits */
+    if (atomic_load(&service->dump) != dump->number) {
+        return REQUEST_CLOSES; /* it has given way: half a dump must not look like a whole one */
+    }
+    atomic_store(&service->dump_stepped_ms, clock_monotonic_ms());
     for (unsigned i = 0; i < DUMP_BUCKETS && !dump->scanned; i++) {
         enum status status =
             pool_scan(request->pool, request->thread, &dump->next_bucket, dump_visit, &step);
@@ -342,6 +374,9 @@ enum request_end crawler_run(struct request *request, unsigned variant) {
     struct proto_service *service = request->connection->service;
     struct bytes words[3];
     unsigned count = 0;
+    if (operator_refuses(request, OPERATOR_POOL)) {
+        return REQUEST_DONE;
+    }
     while (count < 3 && line_next(&request->line, &words[count])) {
         count++;
     }

@@ -1,6 +1,7 @@
 #include "proto/general.h"
 
 #include "base/log.h"
+#include "proto/operator.h"
 #include "proto/reply.h"
 
 enum request_end version_run(struct request *request, unsigned variant) {
@@ -18,6 +19,9 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes word;
     uint32_t level;
+    if (operator_refuses(request, OPERATOR_DAEMON)) {
+        return REQUEST_DONE;
+    }
     if (!line_next(&request->line, &word) || !request_read_rest(request, word)) {
         reply_text(request, REPLY_ERROR);
     } else if (!word_flags(word, &level)) {
@@ -30,24 +34,46 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
 }
 
 /* memcached replies with the reason alone if it fails; clients would not know that for an error. */
-enum request_end refresh_certs_run(struct request *request, unsigned variant) {
-    (void)variant;
-    struct proto_server *server = request->connection->service->server;
+bool refresh_certs_resume(struct request *request) {
+    const struct proto_reload *reload = &request->connection->service->server->reload;
     char reason[512];
-    if (!request_read_rest(request, (struct bytes){0})) {
-        reply_text(request, REPLY_ERROR);
-        return REQUEST_DONE;
+    bool well;
+    if (!reload->has_ended(reload->keeper, request->connection->reload, &well, reason,
+                           sizeof reason)) {
+        return false;
     }
-    if (!server->tls.is_enabled) {
-        reply_text(request, "SERVER_ERROR no pool has TLS\r\n");
-    } else if (server->refresh_certs(server->keeper, reason, sizeof reason)) {
+    request->connection->reload = 0;
+    if (well) {
         reply_text(request, "OK\r\n");
     } else {
         reply_text(request, "SERVER_ERROR ");
         reply_text(request, reason);
         reply_text(request, "\r\n");
     }
-    return REQUEST_DONE;
+    return true;
+}
+
+enum request_end refresh_certs_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct proto_server *server = request->connection->service->server;
+    if (operator_refuses(request, OPERATOR_DAEMON)) {
+        return REQUEST_DONE;
+    }
+    if (!request_read_rest(request, (struct bytes){0})) {
+        reply_text(request, REPLY_ERROR);
+        return REQUEST_DONE;
+    }
+    if (!server->tls.is_enabled || server->reload.begin == NULL) {
+        reply_text(request, "SERVER_ERROR no pool has TLS\r\n");
+        return REQUEST_DONE;
+    }
+    uint64_t number = server->reload.begin(server->reload.keeper);
+    if (request->noreply) {
+        return REQUEST_DONE;
+    }
+    request->connection->reload = number;
+    return refresh_certs_resume(request) ? REQUEST_DONE
+                                         : REQUEST_RELOADS; /* all have, at the end */
 }
 
 enum request_end quit_run(struct request *request, unsigned variant) {
@@ -62,6 +88,9 @@ enum request_end shutdown_run(struct request *request, unsigned variant) {
     struct proto_server *server = request->connection->service->server;
     struct bytes mode;
     struct bytes more;
+    if (operator_refuses(request, OPERATOR_DAEMON)) {
+        return REQUEST_DONE;
+    }
     bool has_mode = line_next(&request->line, &mode);
     bool graceful = has_mode && word_is(mode, "graceful");
     if (!server->shutdown_enabled || server->shut_down == NULL) {
@@ -83,6 +112,9 @@ enum request_end memory_limit_run(struct request *request, unsigned variant) {
     enum { LEAST_MB = 8, MOST_MB = 1000000000 }; /* memcached's */
     struct bytes word;
     uint64_t megabytes;
+    if (operator_refuses(request, OPERATOR_POOL)) {
+        return REQUEST_DONE;
+    }
     if (!line_next(&request->line, &word) || !request_read_rest(request, word) ||
         !word_u64(word, &megabytes)) {
         reply_text(request, REPLY_ERROR);

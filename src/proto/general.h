@@ -12,6 +12,10 @@ void verbosity_set(struct proto_server *server, uint32_t level);
 
 request_handler quit_run;
 request_handler refresh_certs_run;
+
+/* Answers refresh_certs, for which there is room in the replies, if its reload has ended. */
+bool refresh_certs_resume(struct request *request);
+
 request_handler shutdown_run;
 request_handler memory_limit_run;
 

@@ -288,6 +288,14 @@ static enum proto_next proto_run(struct request *request) {
     if (request->connection->watcher != NULL) {
         return watch_resume(request);
     }
+    if (request->connection->reload != 0) {
+        if (!reply_reserve(request->replies, 0)) {
+            return PROTO_CLOSE;
+        }
+        if (!refresh_certs_resume(request)) {
+            return PROTO_WAITS;
+        }
+    }
     if (!proto_decide(request)) {
         return PROTO_CLOSE;
     }
@@ -324,6 +332,8 @@ static enum proto_next proto_run(struct request *request) {
         case REQUEST_LOGIN:
             request->connection->login_is_out = true;
             return PROTO_LOGIN;
+        case REQUEST_RELOADS:
+            return PROTO_WAITS;
         case REQUEST_WATCHES:
             return watch_resume(request);
         case REQUEST_CLOSES:

@@ -73,6 +73,7 @@ struct proto_connection {
      * call proto_process again, without input if need be. Called by any thread, and not after
      * proto_connection_finish; must not block. */
     int fd;
+    bool is_local; /* the caller's to set as well: the client is on this machine */
     void (*wake)(void *context);
     void *wake_context;
     struct watcher *watcher; /* private to proto/; not NULL: the client only listens from now on */
@@ -82,6 +83,7 @@ struct proto_connection {
     bool evict;
     bool admitted;     /* logged in, or no login is needed */
     bool login_is_out; /* a verdict is awaited */
+    uint64_t reload;   /* the number of the reload whose end is awaited; 0: none is */
     bool needs_room;   /* the request that begins the input has been parked */
     struct proto_progress {
         enum proto_protocol {
@@ -114,6 +116,7 @@ struct proto_connection {
                 PROTO_DUMP_ITEMS,
                 PROTO_DUMP_SIZES
             } kind;
+            uint64_t number;  /* proto_service.dump while this is the one that runs */
             bool scanned;     /* all items have been visited */
             uint32_t classes; /* a bit for each TTL class whose items are asked for */
             uint64_t next_bucket;
@@ -139,6 +142,9 @@ enum proto_next {
     PROTO_NEEDS_ROOM, /* the next request has to wait until its pool has room: call again, without
                        * more input if need be, once pool_has_told since the thread's room_turn, or
                        * with `refuses_room` set; the replies so far may go out before */
+    PROTO_WAITS,      /* another thread does what the client has asked for: call again, without more
+                       * input if need be, when the workers have been woken; the replies so far may
+                       * go out before */
     PROTO_CLOSE,      /* send the replies, then close the connection */
 };
 

@@ -20,6 +20,7 @@ enum request_end {
                          * be run again from there. */
     REQUEST_PAUSED,  /* some of its keys are answered: go on at `next` once the replies are sent */
     REQUEST_LOGIN,   /* the connection's `login` is to be judged before the following request */
+    REQUEST_RELOADS, /* the connection's `reload` has to end before it is answered (general.h) */
     REQUEST_WATCHES, /* answered, and from now on the connection has a watcher and only listens */
     REQUEST_CLOSES,  /* answered, and the connection ends */
 };

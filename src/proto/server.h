@@ -48,6 +48,19 @@ struct proto_tls {
     _Atomic uint32_t loaded_s;         /* when certificates were read last, in unix seconds */
 };
 
+/* Reads all certificates again, on a thread of its own, one reload at a time. Set before the first
+ * connection; any thread may call. */
+struct proto_reload {
+    void *keeper;
+    /* Asks for a reload that begins from now on, and returns its number, which is not 0. All who
+     * ask until it begins share it. Does not wait. NULL: there are no certificates. */
+    uint64_t (*begin)(void *keeper);
+    /* Whether the reload with this number has ended: then `*well`, or a sentence in `error` about
+     * the first certificate that is not right (its pool keeps what it had). The workers are woken
+     * when one ends. */
+    bool (*has_ended)(void *keeper, uint64_t number, bool *well, char *error, size_t error_size);
+};
+
 struct proto_server {
     uint32_t started_s; /* unix seconds */
     unsigned threads;
@@ -69,11 +82,13 @@ struct proto_server {
     void (*visit_peers)(void *network, proto_peer_visitor *visit, void *context);
     void *network;
 
+    /* Wakes every worker: what a connection waits for may be there. Any thread may call it while
+     * the workers run. Set by net/. */
+    void (*wake_workers)(void *network);
+
     struct proto_tls tls;
-    /* Reads all certificates again. Any thread may call it. False, with a sentence in `error`, if
-     * one is not right: that pool keeps what it had. NULL where there is none. */
-    bool (*refresh_certs)(void *keeper, char *error, size_t error_size);
-    void *keeper;
+    struct proto_reload reload;
+    bool has_logins; /* some pool asks for one. Set before the first connection */
 
     /* What an operator allows, as memcached's -A, -F, -X and -W have it. Set before the first
      * connection. */
@@ -98,12 +113,16 @@ struct watch;
 /* Which protocols a pool's clients may speak. */
 enum proto_allowed { PROTO_ALLOWED_ALL, PROTO_ALLOWED_TEXT, PROTO_ALLOWED_BINARY };
 
+/* Whose operator's commands are carried out (proto/operator.h). */
+enum proto_admin { PROTO_ADMIN_ALL, PROTO_ADMIN_LOCAL, PROTO_ADMIN_NONE };
+
 /* What the connections of one pool are given. One a pool; lives longer than they do. */
 struct proto_service {
     struct pool *pool;
     struct proto_server *server;
     enum proto_allowed protocols;
     bool login_required; /* nothing is done for a connection before its login (proto.h) */
+    enum proto_admin admin_commands;
 
     /* private to proto/ */
     _Atomic unsigned observed; /* events somebody wants to know of: enum event_kind's bits */
@@ -113,12 +132,14 @@ struct proto_service {
     _Atomic bool crawler_stopped; /* lru_crawler disable */
     _Atomic uint32_t crawler_sleep_us;
     _Atomic uint32_t crawler_limit;
-    _Atomic uint64_t dumps_running;
-    _Atomic unsigned histograms; /* of those: stats sizes */
+    _Atomic uint64_t dump;            /* the number of the one that runs; 0: none */
+    _Atomic uint64_t dump_stepped_ms; /* when it took its last step, on the monotonic clock */
+    _Atomic unsigned histograms;      /* of all that are not freed: stats sizes */
     _Atomic uint64_t dumps_started;
 };
 
-/* `protocols` and `login_required` are the caller's to set. False if memory is short. */
+/* `protocols`, `login_required` and `admin_commands` are the caller's to set. False if memory is
+ * short. */
 bool proto_service_init(struct proto_service *service, struct pool *pool,
                         struct proto_server *server);
 

@@ -1,4 +1,6 @@
-/* stats conns: every listener and every open connection of the daemon. */
+/* stats conns: every listener and every open connection of the pool. memcached shows the whole
+ * daemon's; here each pool is a memcached of its own, and tells nobody who the others' clients are.
+ */
 #include "proto/stats_groups.h"
 
 #include <stdio.h>
@@ -12,8 +14,12 @@ static void conns_put(struct stats_sink *sink, int fd, const char *name, const c
 }
 
 static void conns_put_peer(void *context, const struct proto_peer *peer) {
-    struct stats_sink *sink = context;
+    const struct stats_listing *listing = context;
+    struct stats_sink *sink = listing->sink;
     char seconds[CONNS_NAME_MAX];
+    if (peer->service != listing->connection->service) {
+        return;
+    }
     conns_put(sink, peer->fd, "addr", peer->address);
     if (!peer->is_listener) {
         conns_put(sink, peer->fd, "listen_addr", peer->listen_address);
@@ -26,6 +32,7 @@ static void conns_put_peer(void *context, const struct proto_peer *peer) {
 void stats_put_conns(struct stats_listing *listing) {
     struct proto_server *server = listing->connection->service->server;
     if (server->visit_peers != NULL) {
-        server->visit_peers(server->network, conns_put_peer, listing->sink);
+        server->visit_peers(server->network, conns_put_peer, listing);
     }
+    listing->connection->turn_left = 0; /* there may be thousands: others have waited for this */
 }

@@ -160,7 +160,7 @@ void stats_put_general(struct stats_listing *listing) {
     stats_put_counters(listing->sink, &stats);
     stats_put_pool(listing->sink, listing->connection->pool, &stats);
     const struct proto_service *service = listing->connection->service;
-    stats_put_u64(listing->sink, "lru_crawler_running", stats_load(&service->dumps_running));
+    stats_put_u64(listing->sink, "lru_crawler_running", stats_load(&service->dump) != 0);
     struct watch_stats watched = watch_get_stats(service->watch);
     stats_put_u64(listing->sink, "log_watchers", watched.watchers);
     stats_put_u64(listing->sink, "log_watcher_sent", watched.sent);

@@ -93,6 +93,8 @@ static void settings_put_server(struct stats_sink *sink, const struct proto_serv
 void stats_put_settings(struct stats_listing *listing) {
     static const char *const fsyncs[] = {
         [POOL_FSYNC_NO] = "no", [POOL_FSYNC_EVERYSEC] = "everysec", [POOL_FSYNC_ALWAYS] = "always"};
+    static const char *const admin[] = {
+        [PROTO_ADMIN_ALL] = "yes", [PROTO_ADMIN_LOCAL] = "local", [PROTO_ADMIN_NONE] = "no"};
     struct stats_sink *sink = listing->sink;
     const struct proto_service *service = listing->connection->service;
     const struct pool_options *options = pool_get_options(listing->connection->pool);
@@ -107,6 +109,7 @@ void stats_put_settings(struct stats_listing *listing) {
     stats_put(sink, "memory_file", "%.200s", options->persist ? options->data_dir : "(null)");
     settings_put_server(sink, service);
     /* ours */
+    stats_put(sink, "admin_commands", "%s", admin[service->admin_commands]);
     stats_put(sink, "pool", "%s", options->name);
     stats_put_bool(sink, "persist", options->persist);
     stats_put(sink, "fsync", "%s", options->persist ? fsyncs[options->fsync] : "no");

@@ -2,6 +2,7 @@
 
 #include "proto/dump.h"
 #include "proto/event.h"
+#include "proto/operator.h"
 #include "proto/prefixes.h"
 #include "proto/reply.h"
 #include "proto/stats.h"
@@ -72,6 +73,13 @@ enum request_end stats_run(struct request *request, unsigned variant) {
     struct bytes group;
     store_thread_charge(request->thread, STORE_OVERVIEW_BYTES);
     line_next(&request->line, &group);
+    bool walks =
+        word_is(group, "cachedump") ||
+        (word_is(group, "sizes") && atomic_load(&request->connection->service->sizes_tracked));
+    bool is_operators = walks || word_is(group, "detail") || word_is(group, "conns");
+    if (is_operators && operator_refuses(request, OPERATOR_POOL)) {
+        return REQUEST_DONE;
+    }
     if (word_is(group, "reset")) {
         return stats_reset(request);
     }

@@ -1,6 +1,7 @@
 #include "proto/watch.h"
 
 #include "proto/event.h"
+#include "proto/operator.h"
 #include "proto/reply.h"
 
 #include <inttypes.h>
@@ -215,6 +216,9 @@ enum request_end watch_run(struct request *request, unsigned variant) {
     (void)variant;
     struct proto_connection *connection = request->connection;
     unsigned kinds;
+    if (operator_refuses(request, OPERATOR_POOL)) {
+        return REQUEST_DONE;
+    }
     if (connection->service->server->watch_disabled) {
         reply_text(request, "CLIENT_ERROR watch commands not allowed\r\n");
         return REQUEST_DONE;

@@ -42,8 +42,7 @@ void certificates_finish(struct certificates *certificates) {
     }
 }
 
-bool certificates_refresh(void *keeper, char *error, size_t error_size) {
-    struct certificates *certificates = keeper;
+bool certificates_refresh(struct certificates *certificates, char *error, size_t error_size) {
     char reason[TLS_ERROR_MAX];
     unsigned read = 0;
     bool well = true;

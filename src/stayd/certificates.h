@@ -1,5 +1,6 @@
 /* The certificates of all pools with TLS. They are read at startup, and read again on SIGHUP and on
- * a client's refresh_certs. The main thread loads and finishes; any thread may refresh. */
+ * a client's refresh_certs (refresher.h). The main thread loads and finishes; one thread at a time
+ * may refresh. */
 #ifndef STAYD_STAYD_CERTIFICATES_H
 #define STAYD_STAYD_CERTIFICATES_H
 
@@ -20,9 +21,9 @@ bool certificates_load(struct certificates *certificates, const struct config *c
 /* Accepts a zeroed one. */
 void certificates_finish(struct certificates *certificates);
 
-/* Reads all certificates again, and logs the result. The type is that of
- * proto_server.refresh_certs; `keeper` is a struct certificates. */
-bool certificates_refresh(void *keeper, char *error, size_t error_size);
+/* Reads all certificates again, and logs the result. Returns false, with a sentence in `error`, if
+ * a certificate is not valid: its pool keeps the certificate that it had. */
+bool certificates_refresh(struct certificates *certificates, char *error, size_t error_size);
 
 /* Checks whether a daemon with this configuration could load the certificates. Adds a fault for
  * each one that it could not load, and writes a line to `notices` for each warning. */

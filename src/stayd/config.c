@@ -76,6 +76,7 @@ struct config_pool *config_add_pool(struct config *config, const char *name) {
                 .run_dir = config->run_dir,
             },
         .socket_mode = CONFIG_SOCKET_MODE,
+        .admin_commands = PROTO_ADMIN_LOCAL,
     };
     snprintf(pool->options.name, sizeof pool->options.name, "%s", name);
     return pool;

@@ -16,7 +16,7 @@
 
 enum {
     CONFIG_POOLS_MAX = 32,
-    CONFIG_KEYS_MAX = 16,    /* in one section */
+    CONFIG_KEYS_MAX = 32,    /* in one section */
     CONFIG_LISTENS_MAX = 16, /* of one pool */
     CONFIG_THREADS_MAX = 64,
     CONFIG_CONNECTIONS_MAX = 1000000,
@@ -44,8 +44,9 @@ struct config_pool {
     char tls_ca[PATH_MAX]; /* the CA of the clients' certificates; empty: clients need none */
     unsigned tls_line;     /* of the first of these three keys */
     enum proto_allowed protocols; /* the protocols that clients may use */
-    bool insecure;                /* other machines may connect, without authentication */
-    unsigned line;                /* of its section */
+    enum proto_admin admin_commands;
+    bool insecure; /* other machines may connect, without authentication */
+    unsigned line; /* of its section */
 };
 
 struct config {

@@ -162,7 +162,7 @@ static int config_file_take_value(void *user, const char *ignored, const char *n
         index++;
     }
     if (keys[index].name == NULL) {
-        char list[256];
+        char list[512];
         config_file_list_keys(keys, list, sizeof list);
         fault("unknown key '%s' in %s; valid keys: %s", name,
               parser->section == SECTION_SERVER ? "[server]" : "[pool NAME]", list);

@@ -234,6 +234,18 @@ static void set_fsync(struct config_parser *parser, const char *key, const char 
     fault("%s = %s: write always, everysec or no", key, value);
 }
 
+static void set_admin_commands(struct config_parser *parser, const char *key, const char *value) {
+    static const char *const choices[] = {
+        [PROTO_ADMIN_ALL] = "yes", [PROTO_ADMIN_LOCAL] = "local", [PROTO_ADMIN_NONE] = "no"};
+    for (unsigned i = 0; i < sizeof choices / sizeof choices[0]; i++) {
+        if (strcmp(value, choices[i]) == 0) {
+            parser->pool->admin_commands = (enum proto_admin)i;
+            return;
+        }
+    }
+    fault("%s = %s: write yes, no or local", key, value);
+}
+
 static void set_insecure(struct config_parser *parser, const char *key, const char *value) {
     parse_yes_no(parser, key, value, &parser->pool->insecure);
 }
@@ -306,6 +318,7 @@ const struct config_key config_pool_keys[] = {
     {"max_lifetime", set_max_lifetime},
     {"socket_mode", set_socket_mode},
     {"auth_file", set_auth_file},
+    {"admin_commands", set_admin_commands},
     {"tls_cert", set_tls_cert},
     {"tls_key", set_tls_key},
     {"tls_ca", set_tls_ca},

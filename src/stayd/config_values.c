@@ -86,6 +86,8 @@ static void add_listens(struct config_values *values, const struct config_pool *
 
 void config_values_of_pool(const struct config_pool *pool, struct config_values *values) {
     static const char *const fsync[] = {"no", "everysec", "always"};
+    static const char *const admin[] = {
+        [PROTO_ADMIN_ALL] = "yes", [PROTO_ADMIN_LOCAL] = "local", [PROTO_ADMIN_NONE] = "no"};
     const struct pool_options *options = &pool->options;
     values->count = 0;
     add_listens(values, pool);
@@ -99,6 +101,7 @@ void config_values_of_pool(const struct config_pool *pool, struct config_values 
     add_duration(values, "max_lifetime", options->max_lifetime_s);
     add(values, "socket_mode", "%04o", pool->socket_mode);
     add_path(values, "auth_file", pool->auth_file);
+    add(values, "admin_commands", "%s", admin[pool->admin_commands]);
     add_path(values, "tls_cert", pool->tls_cert);
     add_path(values, "tls_key", pool->tls_key);
     add_path(values, "tls_ca", pool->tls_ca);

@@ -14,6 +14,7 @@
 #include "stayd/notify.h"
 #include "stayd/pid_file.h"
 #include "stayd/privileges.h"
+#include "stayd/refresher.h"
 #include "stayd/reload.h"
 
 #include <signal.h>
@@ -45,6 +46,7 @@ struct daemon {
     struct workers *workers;
     struct greeter *greeter; /* NULL: no pool has TLS */
     struct certificates certificates;
+    struct refresher *refresher; /* NULL: no pool has TLS */
     struct admin *admin;
     int signal_fd;
     bool stopped; /* a signal stopped the daemon before it served clients */
@@ -160,8 +162,13 @@ static bool daemon_load_certificates(struct daemon *daemon) {
         log_error("%s", error);
         return false;
     }
-    daemon->server.refresh_certs = certificates_refresh;
-    daemon->server.keeper = &daemon->certificates;
+    if (daemon->server.tls.is_enabled) {
+        daemon->refresher = refresher_create(&daemon->certificates, &daemon->server);
+        if (daemon->refresher == NULL) {
+            log_error("cannot load certificates: no memory");
+            return false;
+        }
+    }
     return true;
 }
 
@@ -230,6 +237,8 @@ static bool daemon_open_pools(struct daemon *daemon) {
         }
         daemon->services[i].login_required = config->pools[i].auth_file[0] != '\0';
         daemon->services[i].protocols = config->pools[i].protocols;
+        daemon->services[i].admin_commands = config->pools[i].admin_commands;
+        daemon->server.has_logins |= daemon->services[i].login_required;
         for (unsigned j = 0; j < config->pools[i].listen_count; j++, listener++) {
             listener->service = &daemon->services[i];
             bool plain = config->pools[i].listens[j].plain || address_is_unix(&listener->address);
@@ -273,6 +282,10 @@ static bool daemon_start_threads(struct daemon *daemon) {
         daemon->greeter = greeter_start(&greeter);
         if (daemon->greeter == NULL) {
             log_error("cannot start the thread for TLS handshakes: %m");
+            return false;
+        }
+        if (!refresher_start(daemon->refresher)) {
+            log_error("cannot start the thread that reads certificates again: %m");
             return false;
         }
     }
@@ -328,10 +341,11 @@ static void daemon_reload(struct daemon *daemon) {
     char state[64];
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
              (unsigned long long)(clock_monotonic_ns() / 1000));
-    char error[TLS_ERROR_MAX]; /* certificates_refresh logs it */
     notify_send(state);
     reload_read(daemon->reload, daemon->config);
-    certificates_refresh(&daemon->certificates, error, sizeof error);
+    if (daemon->refresher != NULL) {
+        refresher_run(daemon->refresher);
+    }
     if (daemon->auth != NULL) {
         auth_reload(daemon->auth);
     }
@@ -370,9 +384,11 @@ static void daemon_stop(struct daemon *daemon) {
     admin_stop(daemon->admin);
     auth_stop(daemon->auth); /* before the workers: the auth thread wakes workers */
     listener_close(&daemon->admin_listener);
+    refresher_stop(daemon->refresher); /* before the workers, for the same reason */
     greeter_stop(daemon->greeter);
     workers_stop(daemon->workers);
     auth_destroy(daemon->auth);
+    refresher_destroy(daemon->refresher);
     certificates_finish(&daemon->certificates);
     for (unsigned i = 0; i < daemon->pool_count; i++) {
         pool_close(daemon->pools[i]);

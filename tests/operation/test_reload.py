@@ -39,6 +39,7 @@ CHANGES = [
     ("cache", "idle_timeout", "none", "14d"),
     ("cache", "max_lifetime", "none", "90s"),
     ("cache", "auth_file", "none", "/etc/users"),
+    ("cache", "admin_commands", "local", "no"),
     ("cache", "insecure", "no", "yes"),
     ("cache", "socket_mode", "0660", "0600"),
     ("server", "threads", "2", "3"),

@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from support.servers import Memcached, Stayd
+from support.servers import Memcached, Stayd, wait_until
 
 KEEP = 3000
 
@@ -103,12 +103,12 @@ def test_a_dump_misses_nothing_while_everything_changes():
             writer.start()
         try:
             wanted = {f"keep-{number}" for number in range(KEEP)}
-            with stayd.connect("cache") as connection, stayd.connect("cache") as other:
+            with stayd.connect("cache") as connection:
                 for _ in range(5):
-                    other.send(b"lru_crawler mgdump hash\r\n")
                     told = {urllib.parse.unquote(line["key"]) for line in dump(connection)}
                     assert wanted <= told
-                    keys = other.read_until(b"EN\r\n", timeout=60).decode().split("\r\n")
+                    connection.send(b"lru_crawler mgdump hash\r\n")
+                    keys = connection.read_until(b"EN\r\n", timeout=60).decode().split("\r\n")
                     assert wanted <= {key.removeprefix("mg ") for key in keys}
         finally:
             done.set()
@@ -116,19 +116,51 @@ def test_a_dump_misses_nothing_while_everything_changes():
                 writer.join()
 
 
-def test_a_dump_whose_client_goes_away_or_reads_nothing_leaves_the_others_alone():
-    with Stayd(server={"threads": 1}) as stayd:
-        with stayd.connect("cache") as connection:
-            for number in range(100_000):
-                connection.send(b"set some-longer-key-%d 0 0 1 noreply\r\nv\r\n" % number)
+BUSY = b"BUSY currently processing crawler request"
+
+
+def fill(connection, count):
+    """Small items under keys that make lines of some 100 bytes."""
+    batch = []
+    for number in range(count):
+        batch.append(b"set some-longer-key-%d 0 0 1 noreply\r\nv\r\n" % number)
+        if len(batch) == 1000:
+            connection.send(b"".join(batch))
+            batch = []
+    connection.send(b"".join(batch))
+    connection.ask(b"mn\r\n", b"MN\r\n")
+
+
+def test_one_dump_runs_at_a_time_and_one_that_is_not_taken_gives_way():
+    with Stayd(server={"threads": 1}) as stayd, stayd.connect("cache") as connection:
+        fill(connection, 100_000)
+        silent = stayd.connect("cache")
+        silent.send(b"lru_crawler metadump all\r\n")
+        wait_until(lambda: connection.stats()["lru_crawler_running"] == "1")
+        for line in (b"lru_crawler mgdump all", b"stats cachedump 8 0"):
+            connection.ask(line + b"\r\n", BUSY + b"\r\n")
+        for _ in range(200):
             connection.ask(b"mn\r\n", b"MN\r\n")
-            gone, silent = stayd.connect("cache"), stayd.connect("cache")
-            gone.send(b"lru_crawler metadump all\r\n")
-            silent.send(b"lru_crawler metadump all\r\n" * 3)
-            gone.read_line()
-            gone.close()
-            for _ in range(200):
-                connection.ask(b"mn\r\n", b"MN\r\n")
-            told = {line["key"] for line in dump(connection)}
-            assert len(told) == 100_000
-            silent.close()
+
+
+        def begin():
+            connection.send(b"lru_crawler metadump 3\r\n")
+            return connection.read_line() == b"END"
+
+        wait_until(begin, what="the dump that nobody takes to give way")
+        silent.socket.settimeout(60)
+        last = b""
+        while piece := silent.socket.recv(1 << 18):
+            last = last[-10:] + piece
+        assert not last.endswith(b"END\r\n")  # half a dump does not look like a whole one
+
+
+def test_a_dump_ends_with_its_client():
+    with Stayd(server={"threads": 1}) as stayd, stayd.connect("cache") as connection:
+        fill(connection, 100_000)
+        gone = stayd.connect("cache")
+        gone.send(b"lru_crawler metadump all\r\n")
+        gone.read_exact(10)
+        gone.close()
+        wait_until(lambda: connection.stats()["lru_crawler_running"] == "0")
+        connection.ask(b"lru_crawler metadump 3\r\n", b"END\r\n")

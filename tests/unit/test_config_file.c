@@ -246,6 +246,20 @@ static void tls_alone_does_not_allow_a_pool_to_listen_to_everybody(void **state)
     expect_valid();
 }
 
+static void the_operators_commands_are_for_this_machine_unless_told_otherwise(void **state) {
+    (void)state;
+    read_text("[pool a]\nlisten = unix:a\n[pool b]\nlisten = unix:b\nadmin_commands = yes\n"
+              "[pool c]\nlisten = unix:c\nadmin_commands = no\n");
+    expect_valid();
+    assert_int_equal(config->pools[0].admin_commands, PROTO_ADMIN_LOCAL);
+    assert_int_equal(config->pools[1].admin_commands, PROTO_ADMIN_ALL);
+    assert_int_equal(config->pools[2].admin_commands, PROTO_ADMIN_NONE);
+    clear(NULL);
+    prepare(NULL);
+    read_text("[pool a]\nlisten = unix:a\nadmin_commands = everybody\n");
+    expect_one_fault(3, "yes, no or local");
+}
+
 static void an_auth_file_allows_a_pool_to_listen_to_everybody(void **state) {
     (void)state;
     read_text("[pool a]\nlisten = 0.0.0.0:5\nauth_file = /etc/stayd/users\n");
@@ -426,6 +440,7 @@ int main(void) {
         WITH_FILE(half_of_what_tls_takes_is_a_fault),
         WITH_FILE(tls_with_client_certificates_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(tls_alone_does_not_allow_a_pool_to_listen_to_everybody),
+        WITH_FILE(the_operators_commands_are_for_this_machine_unless_told_otherwise),
         WITH_FILE(an_auth_file_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(an_address_twice_is_a_fault_that_names_the_other),
         WITH_FILE(an_address_within_another_is_a_fault),

@@ -88,6 +88,29 @@ static void loopback_and_sockets_are_local_and_nothing_else(void **state) {
     }
 }
 
+static void clients_on_loopback_and_sockets_are_local_and_no_others(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool local;
+    } cases[] = {
+        {"127.0.0.1:1", true},  {"127.255.0.3:1", true},
+        {"[::1]:1", true},      {"[::ffff:127.0.0.1]:1", true},
+        {"unix:/x", true},      {"128.0.0.1:1", false},
+        {"10.0.0.1:1", false},  {"[::ffff:10.0.0.1]:1", false},
+        {"[fe80::1]:1", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct address address;
+        char error[ADDRESS_ERROR_MAX];
+        union peer peer = {0};
+        assert_true(address_parse(cases[i].text, "/run", &address, error));
+        memcpy(&peer, &address.socket, sizeof peer);
+        assert_int_equal(address_peer_is_local(&peer), cases[i].local);
+    }
+    assert_false(address_peer_is_local(&(union peer){0})); /* not known */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_has_one_spelling),
@@ -95,6 +118,7 @@ int main(void) {
         cmocka_unit_test(what_is_no_address_is_an_error_that_says_what_to_write),
         cmocka_unit_test(a_socket_path_that_the_system_cannot_hold_is_an_error),
         cmocka_unit_test(loopback_and_sockets_are_local_and_nothing_else),
+        cmocka_unit_test(clients_on_loopback_and_sockets_are_local_and_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,10 +117,71 @@ static void a_dump_ends_with_its_connection(void **state) {
         proto_process(&talk->connection, &talk->thread, bytes_from_string("stats sizes\r\n"),
                       &consumed, &wanted, &talk->replies);
     assert_int_equal(next, PROTO_FLUSH);
-    assert_int_equal(atomic_load(&talk->service.dumps_running), 1);
+    assert_int_not_equal(atomic_load(&talk->service.dump), 0);
     proto_connection_finish(&talk->connection); /* the address sanitizer watches the histogram */
-    assert_int_equal(atomic_load(&talk->service.dumps_running), 0);
+    assert_int_equal(atomic_load(&talk->service.dump), 0);
     talk->replies.size = 0;
+}
+
+/* A connection that has begun a dump, and has been told a step of it. */
+static void begin_other_dump(struct talk *talk, struct proto_connection *other,
+                             struct buffer *said) {
+    size_t consumed;
+    size_t wanted;
+    proto_connection_init(other, &talk->service);
+    assert_int_equal(proto_process(other, &talk->thread,
+                                   bytes_from_string("lru_crawler metadump all\r\n"), &consumed,
+                                   &wanted, said),
+                     PROTO_FLUSH);
+}
+
+#define BUSY "BUSY currently processing crawler request\r\n"
+
+static void a_pool_has_one_dump_at_a_time(void **state) {
+    struct talk *talk = *state;
+    struct proto_connection other;
+    struct buffer said = {0};
+    size_t consumed;
+    size_t wanted;
+    store_many(talk);
+    talk_ask(talk, "stats sizes_enable\r\n", "STAT sizes_status enabled\r\n");
+    begin_other_dump(talk, &other, &said);
+    talk_ask(talk, "lru_crawler metadump all\r\n", BUSY);
+    talk_ask(talk, "lru_crawler mgdump 3\r\n", BUSY);
+    talk_ask(talk, "stats cachedump 8 5\r\n", BUSY);
+    talk_ask(talk, "stats sizes\r\nmn\r\n", BUSY "MN\r\n");
+    enum proto_next next = PROTO_FLUSH;
+    while (next == PROTO_FLUSH) { /* to its end */
+        said.size = 0;
+        other.turn_left = UINT32_MAX;
+        next =
+            proto_process(&other, &talk->thread, bytes_from_string(""), &consumed, &wanted, &said);
+    }
+    assert_int_equal(next, PROTO_READ);
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
+    proto_connection_finish(&other);
+    buffer_finish(&said);
+}
+
+static void a_dump_that_is_not_taken_gives_way_and_closes(void **state) {
+    struct talk *talk = *state;
+    struct proto_connection other;
+    struct buffer said = {0};
+    size_t consumed;
+    size_t wanted;
+    store_many(talk);
+    begin_other_dump(talk, &other, &said);
+    atomic_store(&talk->service.dump_stepped_ms, 0);
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
+    said.size = 0;
+    other.turn_left = UINT32_MAX;
+    assert_int_equal(
+        proto_process(&other, &talk->thread, bytes_from_string(""), &consumed, &wanted, &said),
+        PROTO_CLOSE);
+    assert_int_equal(said.size, 0);
+    proto_connection_finish(&other);
+    buffer_finish(&said);
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
 }
 
 static void sizes_are_told_in_steps_of_32_bytes(void **state) {
@@ -149,12 +210,14 @@ static void histograms_take_a_bounded_amount_of_memory(void **state) {
     store_many(talk);
     talk_ask(talk, "stats sizes_enable\r\n", "STAT sizes_status enabled\r\n");
     for (unsigned i = 0; i < AT_ONCE; i++) {
+        atomic_store(&talk->service.dump_stepped_ms, 0); /* the one before gives way */
         proto_connection_init(&others[i], &talk->service);
         assert_int_equal(proto_process(&others[i], &talk->thread,
                                        bytes_from_string("stats sizes\r\n"), &consumed, &wanted,
                                        &said),
                          PROTO_FLUSH);
     }
+    atomic_store(&talk->service.dump_stepped_ms, 0);
     talk_ask(talk, "stats sizes\r\nmn\r\n", "SERVER_ERROR out of memory writing stats\r\nMN\r\n");
     for (unsigned i = 0; i < AT_ONCE; i++) {
         proto_connection_finish(&others[i]);
@@ -323,6 +386,8 @@ int main(void) {
         TALK(a_step_of_a_dump_is_short_and_ends_the_turn),
         TALK(a_dump_that_tells_nothing_goes_in_steps_too),
         TALK(a_dump_ends_with_its_connection),
+        TALK(a_pool_has_one_dump_at_a_time),
+        TALK(a_dump_that_is_not_taken_gives_way_and_closes),
         TALK(sizes_are_told_in_steps_of_32_bytes),
         TALK(the_crawlers_settings_say_what_memcached_says),
         TALK(histograms_take_a_bounded_amount_of_memory),
