@@ -97,3 +97,21 @@ enum request_end binary_finish(struct binary_request *binary, enum status status
     }
     return REQUEST_DONE;
 }
+
+void binary_reply_behind_value(struct binary_request *binary, enum binary_status status) {
+    binary->request->progress->refusal = (struct proto_refusal){
+        .is_due = true,
+        .status = (uint16_t)status,
+        .opcode = binary->header.opcode,
+        .opaque = binary->header.opaque,
+    };
+}
+
+void binary_reply_refusal(struct request *request) {
+    const struct proto_refusal *refusal = &request->progress->refusal;
+    struct binary_request binary = {
+        .request = request,
+        .header = {.opcode = refusal->opcode, .opaque = refusal->opaque},
+    };
+    binary_reply_error(&binary, (enum binary_status)refusal->status);
+}

@@ -61,6 +61,12 @@ void binary_reply_ok(struct binary_request *binary, uint64_t cas);
 /* With memcached's words for it in the body. Quiet opcodes say errors too. */
 void binary_reply_error(struct binary_request *binary, enum binary_status status);
 
+/* The same, once the value that is thrown away (skip_bytes) has come. */
+void binary_reply_behind_value(struct binary_request *binary, enum binary_status status);
+
+/* It has come. */
+void binary_reply_refusal(struct request *request);
+
 /* What the store says, where it means the same for all opcodes. */
 enum binary_status binary_status_of(enum status status);
 

@@ -8,8 +8,12 @@ static enum request_end binary_refuse_value(struct binary_request *binary) {
     if (binary->variant == POOL_SET) {
         storage_forget(binary->request, binary->key);
     }
-    binary_reply_error(binary, BINARY_TOO_LARGE);
     binary->request->progress->skip_bytes = binary->value_size;
+    if (binary->value_size > VALUE_BYTES_MAX || binary->value_size == 0) {
+        binary_reply_error(binary, BINARY_TOO_LARGE); /* nobody sends so much, or there is none */
+    } else {
+        binary_reply_behind_value(binary, BINARY_TOO_LARGE);
+    }
     return REQUEST_DONE;
 }
 

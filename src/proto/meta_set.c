@@ -166,7 +166,7 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
     }
     if (!storage_fits(request, meta.key, length, meta_set_command(&meta, &store))) {
         storage_forget(request, meta.key);
-        return storage_refuse(request, REPLY_TOO_LARGE, length);
+        return storage_refuse_value(request, length);
     }
     switch (storage_take_value(request, length, &store.value)) {
     case STORAGE_VALUE_WAITS:

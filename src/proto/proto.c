@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "proto/arithmetic.h"
 #include "proto/binary.h"
+#include "proto/binary_reply.h"
 #include "proto/binary_sasl.h"
 #include "proto/dump.h"
 #include "proto/general.h"
@@ -205,6 +206,14 @@ static enum request_end proto_skip_value(struct request *request) {
     size_t skipped = available < progress->skip_bytes ? available : (size_t)progress->skip_bytes;
     progress->skip_bytes -= skipped;
     request->next = request->start + skipped;
+    if (progress->skip_bytes == 0 && progress->refusal.is_due) {
+        progress->refusal.is_due = false;
+        if (progress->protocol == PROTO_BINARY) {
+            binary_reply_refusal(request);
+        } else {
+            reply_text(request, REPLY_TOO_LARGE);
+        }
+    }
     return REQUEST_DONE;
 }
 

@@ -97,6 +97,14 @@ struct proto_connection {
             uint32_t opaque;
         } sasl;
         uint64_t skip_bytes; /* of a refused value, still to be thrown away */
+        /* A value that is too large: said once it has come, because a proxy, and a client that
+         * reads before it has sent all, would be out of step with an earlier reply. */
+        struct proto_refusal {
+            bool is_due;
+            uint8_t opcode; /* of the binary protocol, and below */
+            uint16_t status;
+            uint32_t opaque;
+        } refusal;
         enum proto_phase {
             PROTO_PHASE_LINE,      /* a request begins */
             PROTO_PHASE_KEYS,      /* the next word is a key of the retrieval below */

@@ -21,6 +21,12 @@ enum request_end storage_refuse(struct request *request, const char *reply, uint
     return REQUEST_DONE;
 }
 
+enum request_end storage_refuse_value(struct request *request, uint32_t length) {
+    request->progress->refusal.is_due = !request->noreply;
+    request->progress->skip_bytes = (uint64_t)length + 2;
+    return REQUEST_DONE;
+}
+
 enum storage_value storage_take_value(struct request *request, uint32_t length,
                                       struct bytes *value) {
     size_t needed = (size_t)length + 2;
@@ -131,7 +137,7 @@ enum request_end storage_run(struct request *request, unsigned variant) {
         if (variant == STORAGE_SET) {
             storage_forget(request, parsed.key);
         }
-        return storage_refuse(request, REPLY_TOO_LARGE, parsed.length);
+        return storage_refuse_value(request, parsed.length);
     }
     switch (storage_take_value(request, parsed.length, &parsed.store.value)) {
     case STORAGE_VALUE_WAITS:

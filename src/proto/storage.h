@@ -32,6 +32,10 @@ bool storage_fits(struct request *request, struct bytes key, uint32_t length,
  * comes; if its length is not known, the connection closes. */
 enum request_end storage_refuse(struct request *request, const char *reply, uint32_t length);
 
+/* Refuses a value that is too large: as above, but the reply comes once the value has come, as
+ * memcached's does. */
+enum request_end storage_refuse_value(struct request *request, uint32_t length);
+
 enum storage_value {
     STORAGE_VALUE_WHOLE, /* `value` is it, and `next` stands behind it */
     STORAGE_VALUE_BAD,   /* no line end where it should be; `next` stands behind that place */

@@ -255,7 +255,7 @@ static void a_value_is_waited_for_in_one_piece(void **state) {
     free((char *)value.data);
 }
 
-static void a_value_too_large_is_refused_at_once_and_never_buffered(void **state) {
+static void a_value_too_large_is_never_buffered_and_refused_behind_it(void **state) {
     static const char *const lines[] = {
         "set k 0 0 2147483645\r\n", "add k 0 0 65536\r\n",          "append k 0 0 65536\r\n",
         "cas k 0 0 65536 1\r\n",    "set k 0 0 2000000000 x\r\n",   "ms k 65536\r\n",
@@ -265,7 +265,7 @@ static void a_value_too_large_is_refused_at_once_and_never_buffered(void **state
     struct bytes piece = talk_text("", '\n', 60000, "");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         talk_restart(talk);
-        talk_ask(talk, lines[i], "SERVER_ERROR object too large for cache\r\n");
+        talk_ask(talk, lines[i], ""); /* said before the value has come, it would be out of step */
         assert_true(talk->connection.progress.skip_bytes > TALK_ITEM_MAX);
         uint64_t left = talk->connection.progress.skip_bytes;
         for (int pieces = 0; pieces < 20 && left > piece.size; pieces++) {
@@ -276,6 +276,7 @@ static void a_value_too_large_is_refused_at_once_and_never_buffered(void **state
         }
         if (left <= piece.size) {
             talk_send(talk, part(piece, 0, left));
+            talk_expect(talk, bytes_from_string("SERVER_ERROR object too large for cache\r\n"));
             talk_ask(talk, "mn\r\n", "MN\r\n");
         }
         talk_expect(talk, bytes_from_string(""));
@@ -450,7 +451,7 @@ int main(void) {
         TALK(a_long_get_of_no_keys_is_an_error_and_of_one_key_an_answer),
         TALK(a_line_without_an_end_closes_the_connection),
         TALK(a_value_is_waited_for_in_one_piece),
-        TALK(a_value_too_large_is_refused_at_once_and_never_buffered),
+        TALK(a_value_too_large_is_never_buffered_and_refused_behind_it),
         TALK(many_replies_are_handed_out_in_bounded_pieces),
         TALK(a_bad_key_behind_many_replies_takes_them_back_before_they_are_sent),
         TALK(a_hundred_thousand_requests_in_one_piece_are_answered),
