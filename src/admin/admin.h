@@ -17,6 +17,7 @@ struct admin_options {
     struct pool *const *pools;
     unsigned pool_count;
     struct proto_server *server;
+    const struct proto_service *services; /* of the pool with the same index */
     const char *host_names; /* the names that a Host header may have, besides those in host.h */
 };
 

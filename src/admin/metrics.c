@@ -134,7 +134,7 @@ static void metrics_write_server(FILE *stream, const char *name, const char *hel
 static void metrics_write_memory(const struct proto_memory *memory, FILE *stream) {
     metrics_write_server(stream, "connection_memory_limit_bytes",
                          "Limit of the bytes that all connections together may use.", "gauge",
-                         memory->limit_bytes);
+                         memory->bytes.limit);
     metrics_write_server(stream, "connection_input_bytes",
                          "Bytes of requests that have been received in part.", "gauge",
                          atomic_load(&memory->kinds[PROTO_MEMORY_INPUT].bytes));
@@ -169,9 +169,9 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
                          "gauge", server->started_s);
     metrics_write_server(stream, "threads", "Worker threads.", "gauge", server->threads);
     metrics_write_server(stream, "connections", "Connections that are open.", "gauge",
-                         atomic_load(&server->connections));
+                         atomic_load(&server->connections.used));
     metrics_write_server(stream, "connections_max", "Limit of open connections.", "gauge",
-                         server->max_connections);
+                         server->connections.limit);
     metrics_write_server(stream, "connections_total", "Connections accepted.", "counter",
                          atomic_load(&server->connections_total));
     metrics_write_server(stream, "connections_rejected_total",

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/share.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -28,16 +29,20 @@ static bool acceptor_may_log(struct acceptor *acceptor, uint64_t now_ms) {
 
 static void acceptor_reject(struct acceptor *acceptor, int fd, const struct listener *listener) {
     static const char reply[] = "ERROR Too many open connections\r\n";
+    uint64_t now_ms = clock_monotonic_ms();
+    const char *pool = pool_get_options(listener->service->pool)->name;
     atomic_fetch_add(&acceptor->server->connections_rejected, 1);
+    atomic_store(&listener->service->rejected_ms, now_ms);
     if (listener->tls == NULL) { /* to TLS it would be noise */
         ssize_t ignored = send(fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)ignored; /* a client that is told nothing still finds the connection closed */
     }
     close(fd);
-    if (acceptor_may_log(acceptor, clock_monotonic_ms())) {
-        log_warning("refusing connections: all %u are in use; raise max_connections in [server] if "
-                    "the machine serves more clients than that",
-                    acceptor->server->max_connections);
+    if (acceptor_may_log(acceptor, now_ms)) {
+        log_warning("refusing connections to pool %s: %llu are open, of %llu to all pools; raise "
+                    "max_connections if the machine serves more clients than that",
+                    pool, (unsigned long long)atomic_load(&listener->service->connections.used),
+                    (unsigned long long)acceptor->server->connections.limit);
     }
 }
 
@@ -63,7 +68,6 @@ static bool acceptor_survive(struct acceptor *acceptor, int error_number) {
 /* From here on whoever has it counts it out when it closes it. */
 static void acceptor_give(struct acceptor *acceptor, int fd, const union peer *peer,
                           const struct listener *listener) {
-    atomic_fetch_add(&acceptor->server->connections, 1);
     atomic_fetch_add(&acceptor->server->connections_total, 1);
     if (listener->tls != NULL) {
         greeter_give(acceptor->greeter, fd, peer, listener);
@@ -81,10 +85,10 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
         if (fd < 0) {
             return acceptor_survive(acceptor, errno);
         }
-        if (atomic_load(&acceptor->server->connections) >= acceptor->server->max_connections) {
-            acceptor_reject(acceptor, fd, listener);
-        } else {
+        if (share_take(&acceptor->server->connections, &listener->service->connections, 1, false)) {
             acceptor_give(acceptor, fd, &peer, listener);
+        } else {
+            acceptor_reject(acceptor, fd, listener);
         }
     }
     return true;

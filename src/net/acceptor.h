@@ -1,7 +1,8 @@
 /* Accepts connections on all listeners and hands them to the workers, or to the greeter if they are
- * to speak TLS. Beyond max_connections a
- * client is told so and closed, as memcached does, and the others notice nothing. When the process
- * runs out of file descriptors, accepting pauses for a moment, and the system queues the clients.
+ * to speak TLS. Beyond max_connections a client is told so and closed, as memcached does, and the
+ * others notice nothing; a part of the connections is kept for each pool (net/share.h). When the
+ * process runs out of file descriptors, accepting pauses for a moment, and the system queues the
+ * clients.
  *
  * Runs on the main thread. */
 #ifndef STAYD_NET_ACCEPTOR_H

@@ -1,31 +1,33 @@
 #include "net/budget.h"
 
 #include "base/clock.h"
+#include "net/share.h"
 
 enum { BUDGET_WARN_MS = 10000 };
 
-/* All relaxed: numbers that order nothing. The sum is exact all the same, because a thread adds
- * what it wants before it looks whether that was too much. */
-static uint64_t budget_add(_Atomic uint64_t *counter, uint64_t bytes) {
-    return atomic_fetch_add_explicit(counter, bytes, memory_order_relaxed) + bytes;
+/* All relaxed: numbers that order nothing. */
+static void budget_add(_Atomic uint64_t *counter, uint64_t bytes) {
+    atomic_fetch_add_explicit(counter, bytes, memory_order_relaxed);
 }
 
 static void budget_subtract(_Atomic uint64_t *counter, uint64_t bytes) {
     atomic_fetch_sub_explicit(counter, bytes, memory_order_relaxed);
 }
 
-bool budget_reserve(struct proto_memory *memory, unsigned kind, struct buffer *buffer,
+bool budget_reserve(struct proto_service *service, unsigned kind, struct buffer *buffer,
                     size_t more) {
+    struct proto_memory *memory = &service->server->memory;
     if (more <= buffer->capacity - buffer->size) {
         return true;
     }
     size_t before = buffer->capacity;
     size_t after = buffer_exact_capacity(buffer->size + more);
-    uint64_t used = budget_add(&memory->used_bytes, after - before);
-    if ((used > memory->limit_bytes && after > BUDGET_SMALL_BYTES) ||
-        !buffer_reserve_exact(buffer, more)) {
-        budget_subtract(&memory->used_bytes, after - before);
-        budget_add(&memory->kinds[kind].refused, 1);
+    bool small = after <= BUDGET_SMALL_BYTES;
+    bool taken = share_take(&memory->bytes, &service->memory, after - before, small);
+    if (!taken || !buffer_reserve_exact(buffer, more)) {
+        if (taken) {
+            share_give(&memory->bytes, &service->memory, after - before);
+        }
         return false;
     }
     budget_add(&memory->kinds[kind].bytes, after - before);
@@ -33,9 +35,13 @@ bool budget_reserve(struct proto_memory *memory, unsigned kind, struct buffer *b
     return true;
 }
 
-bool budget_append(struct proto_memory *memory, unsigned kind, struct buffer *buffer,
+void budget_count_refused(struct proto_memory *memory, unsigned kind) {
+    budget_add(&memory->kinds[kind].refused, 1);
+}
+
+bool budget_append(struct proto_service *service, unsigned kind, struct buffer *buffer,
                    const void *data, size_t size) {
-    return budget_reserve(memory, kind, buffer, size) && buffer_append(buffer, data, size);
+    return budget_reserve(service, kind, buffer, size) && buffer_append(buffer, data, size);
 }
 
 bool budget_may_warn(struct proto_memory *memory) {
@@ -46,11 +52,12 @@ bool budget_may_warn(struct proto_memory *memory) {
                                                    memory_order_relaxed, memory_order_relaxed);
 }
 
-void budget_release(struct proto_memory *memory, unsigned kind, struct buffer *buffer) {
+void budget_release(struct proto_service *service, unsigned kind, struct buffer *buffer) {
+    struct proto_memory *memory = &service->server->memory;
     if (buffer->capacity == 0) {
         return;
     }
-    budget_subtract(&memory->used_bytes, buffer->capacity);
+    share_give(&memory->bytes, &service->memory, buffer->capacity);
     budget_subtract(&memory->kinds[kind].bytes, buffer->capacity);
     budget_subtract(&memory->kinds[kind].buffers, 1);
     buffer_finish(buffer);

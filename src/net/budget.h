@@ -2,7 +2,8 @@
  * the replies that their clients have not taken. Every byte of a connection's own buffers is taken
  * from here and given back here, so the figures in `stats` are exact.
  *
- * Beyond the limit whoever asks for a large piece is refused, and no one else is harmed: up to
+ * Beyond the limit, of which a part is kept for each pool (net/share.h), whoever asks for a large
+ * piece is refused, and no one else is harmed: up to
  * BUDGET_SMALL_BYTES a connection always gets (if the system has it), so ordinary requests go on
  * while a few clients fill the budget with large ones.
  *
@@ -15,12 +16,16 @@
 
 enum { BUDGET_SMALL_BYTES = 16 << 10 };
 
-/* Makes room for `more` bytes in the buffer; false, and counted as refused, if there is none. The
+/* Counts a connection that is closed because there was no more. */
+void budget_count_refused(struct proto_memory *memory, unsigned kind);
+
+/* Makes room for `more` bytes in the buffer; false if there is none. The
  * kind is PROTO_MEMORY_INPUT or PROTO_MEMORY_OUTPUT, and always the same for one buffer. */
-bool budget_reserve(struct proto_memory *memory, unsigned kind, struct buffer *buffer, size_t more);
+bool budget_reserve(struct proto_service *service, unsigned kind, struct buffer *buffer,
+                    size_t more);
 
 /* Reserves and copies to the end. */
-bool budget_append(struct proto_memory *memory, unsigned kind, struct buffer *buffer,
+bool budget_append(struct proto_service *service, unsigned kind, struct buffer *buffer,
                    const void *data, size_t size);
 
 /* Whether a line in the log may tell of a refusal now: one does in ten seconds, however many there
@@ -28,6 +33,6 @@ bool budget_append(struct proto_memory *memory, unsigned kind, struct buffer *bu
 bool budget_may_warn(struct proto_memory *memory);
 
 /* Frees the buffer. Accepts an empty one. */
-void budget_release(struct proto_memory *memory, unsigned kind, struct buffer *buffer);
+void budget_release(struct proto_service *service, unsigned kind, struct buffer *buffer);
 
 #endif

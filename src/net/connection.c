@@ -22,20 +22,21 @@ static void connection_release_input(struct connection *connection) {
         /* It may hold a login that did not come in one piece. */
         explicit_bzero(connection->input.data, connection->input.capacity);
     }
-    budget_release(connection_memory(connection), PROTO_MEMORY_INPUT, &connection->input);
+    budget_release(connection->proto.service, PROTO_MEMORY_INPUT, &connection->input);
 }
 
 static void connection_release_output(struct connection *connection) {
-    budget_release(connection_memory(connection), PROTO_MEMORY_OUTPUT, &connection->output);
+    budget_release(connection->proto.service, PROTO_MEMORY_OUTPUT, &connection->output);
     connection->output_sent = 0;
 }
 
 /* False, and logged, if there is no memory for more of what the client does not take. */
 static bool connection_add_output(struct connection *connection, const char *data, size_t size) {
-    if (budget_append(connection_memory(connection), PROTO_MEMORY_OUTPUT, &connection->output, data,
+    if (budget_append(connection->proto.service, PROTO_MEMORY_OUTPUT, &connection->output, data,
                       size)) {
         return true;
     }
+    budget_count_refused(connection_memory(connection), PROTO_MEMORY_OUTPUT);
     if (budget_may_warn(connection_memory(connection))) {
         log_warning("closing connections: no memory for %zu bytes of replies that wait for their "
                     "client or for the disk; raise connection_memory in [server] if that is not "
@@ -60,7 +61,7 @@ struct connection *connection_create(int fd, const struct listener *listener,
     connection->fd = fd;
     connection->proto.fd = fd;
     connection->tls = tls;
-    connection->end_s = tls != NULL ? tls_get_end_s(tls) : UINT64_MAX;
+    connection->end_s = tls != NULL ? tls_get_end_s(tls) : UINT32_MAX;
     connection->readable = tls != NULL; /* the first request may have come with the handshake */
     connection->writable = true;
     return connection;
@@ -170,6 +171,7 @@ static bool connection_receive_tls(struct connection *connection, struct connect
                                    char *data, size_t room, size_t *received) {
     enum tls_result result = tls_read(connection->tls, data, room, received);
     loan->bytes_read += *received;
+    connection->received_bytes += (uint32_t)*received;
     store_thread_charge(loan->store, *received);
     connection->readable = result == TLS_DONE;
     connection->input_ended |= result == TLS_ENDED;
@@ -200,10 +202,24 @@ static bool connection_receive(struct connection *connection, struct connection_
     }
     *received = (size_t)result;
     loan->bytes_read += *received;
+    connection->received_bytes += (uint32_t)*received;
     store_thread_charge(loan->store, *received);
     /* A short read took everything, and what comes later is a new event; but no new event tells
      * of an end that was there already. */
     connection->readable = *received == room || connection->input_ending;
+    return true;
+}
+
+/* Room for so many bytes more of a request, for which others may have to give way. */
+static bool connection_reserve_input(struct connection *connection, struct connection_loan *loan,
+                                     size_t more) {
+    while (
+        !budget_reserve(connection->proto.service, PROTO_MEMORY_INPUT, &connection->input, more)) {
+        if (loan->relieve == NULL || !loan->relieve(loan->relieve_context, connection)) {
+            budget_count_refused(connection_memory(connection), PROTO_MEMORY_INPUT);
+            return false;
+        }
+    }
     return true;
 }
 
@@ -222,7 +238,7 @@ static enum connection_input connection_read_own(struct connection *connection,
     if (room > more) {
         room = more;
     }
-    if (!budget_reserve(connection_memory(connection), PROTO_MEMORY_INPUT, own, room)) {
+    if (!connection_reserve_input(connection, loan, room)) {
         return CONNECTION_INPUT_REFUSED;
     }
     if (!connection_receive(connection, loan, own->data + own->size, room, received)) {
@@ -250,7 +266,8 @@ static enum connection_input connection_read_loan(struct connection *connection,
 }
 
 /* Keeps what is left of `input` for the next turn; false if there is no memory. */
-static bool connection_keep_input(struct connection *connection, struct bytes input) {
+static bool connection_keep_input(struct connection *connection, struct connection_loan *loan,
+                                  struct bytes input) {
     struct buffer *own = &connection->input;
     if (input.size == 0) {
         connection_release_input(connection);
@@ -261,8 +278,8 @@ static bool connection_keep_input(struct connection *connection, struct bytes in
         return true;
     }
     own->size = 0;
-    return budget_append(connection_memory(connection), PROTO_MEMORY_INPUT, own, input.data,
-                         input.size);
+    return connection_reserve_input(connection, loan, input.size) &&
+           buffer_append(own, input.data, input.size);
 }
 
 /* A client that is known to have gone needs no verdict, and the time that it takes is for others.
@@ -468,7 +485,7 @@ static enum connection_next connection_answer(struct connection *connection,
     connection->closing = next == PROTO_CLOSE;
     loan->yields += next == PROTO_FLUSH && (connection->proto.turn_left == 0 ||
                                             store->work_bytes >= connection->proto.turn_work);
-    if (!connection_keep_input(connection, input)) {
+    if (!connection_keep_input(connection, loan, input)) {
         return connection_refuse_input(connection, loan, progress);
     }
     return connection->ticket != 0 ? connection_check_ticket(connection)
@@ -495,7 +512,7 @@ static enum connection_next connection_read(struct connection *connection,
     if (received > 0 && (connection->input.size == 0 || input.size >= connection->input_wanted)) {
         return connection_answer(connection, loan, input, progress);
     }
-    if (received > 0 && !connection_keep_input(connection, input)) {
+    if (received > 0 && !connection_keep_input(connection, loan, input)) {
         return connection_refuse_input(connection, loan, progress);
     }
     connection->closing = connection->input_ended; /* half a request remains half */

@@ -29,7 +29,8 @@
  * While a client does not take its replies, nothing is read from it: a connection never owns more
  * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. What all of
  * them own together is bounded by the server's memory (net/budget.h); one that gets no more is told
- * so and closed. A client that stops in the middle of a large request is not waited for for ever.
+ * so and closed, unless another gives way that sends a large request more slowly. A client that
+ * stops in the middle of a large request, or hardly goes on, is not waited for for ever.
  */
 #ifndef STAYD_NET_CONNECTION_H
 #define STAYD_NET_CONNECTION_H
@@ -45,6 +46,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct connection;
+
 /* What a thread lends to the connection that it serves. Owned by the worker. */
 struct connection_loan {
     struct store_thread *store;
@@ -52,7 +55,11 @@ struct connection_loan {
     size_t input_bytes;
     struct buffer replies;        /* empty between two connections */
     struct auth_mailbox *mailbox; /* where verdicts on logins come back */
-    uint64_t bytes_read;          /* counted up */
+    /* Makes other connections give up memory for this one's request; false if there is none to be
+     * had. NULL: there is none in any case. */
+    bool (*relieve)(void *context, const struct connection *needy);
+    void *relieve_context;
+    uint64_t bytes_read; /* counted up */
     uint64_t bytes_written;
     uint64_t yields;
 };
@@ -85,18 +92,20 @@ struct connection {
     _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
     _Atomic uint32_t served_s;         /* when it was served last, on the monotonic clock */
     bool watches_output;               /* epoll tells when the socket takes more */
-    uint64_t usual_work;               /* of its last turns, in bytes (grace.h) */
-    union peer peer;                   /* the client; zeroed: not known */
+    uint64_t large_ms;   /* since when it owns a part of a large request; 0: not now */
+    uint32_t usual_work; /* of its last turns, in bytes (grace.h) */
+    union peer peer;     /* the client; zeroed: not known */
 
     /* what epoll told, set by the worker, and connection_serve found out since */
-    bool woken;        /* there may be something for its watcher */
-    bool readable;     /* there may be bytes, the end, or an error */
-    bool input_ending; /* the client has shut its side down: the end follows the bytes */
-    bool writable;     /* as far as is known */
-    bool broken;       /* it takes nothing more, and nothing comes */
-    bool failed;       /* and that was not how its client, or the protocol, ends it */
+    bool woken;              /* there may be something for its watcher */
+    bool readable;           /* there may be bytes, the end, or an error */
+    bool input_ending;       /* the client has shut its side down: the end follows the bytes */
+    bool writable;           /* as far as is known */
+    uint32_t received_bytes; /* since the worker has set it to 0 */
+    bool broken;             /* it takes nothing more, and nothing comes */
+    bool failed;             /* and that was not how its client, or the protocol, ends it */
 
-    uint64_t end_s; /* when the client's certificate ends, in unix seconds; UINT64_MAX: never */
+    uint32_t end_s; /* when the client's certificate ends, in unix seconds; UINT32_MAX: never */
 
     /* private to connection.c */
     bool input_ended;

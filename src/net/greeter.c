@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/inbox.h"
+#include "net/share.h"
 #include "net/tls.h"
 
 #include <errno.h>
@@ -48,7 +49,7 @@ struct greeter {
 
 /* The guest is in no list any more. Counted out before its socket is closed, as in worker_close. */
 static void guest_destroy(struct greeter *greeter, struct guest *guest) {
-    atomic_fetch_sub(&greeter->options.server->connections, 1);
+    share_give(&greeter->options.server->connections, &guest->listener->service->connections, 1);
     tls_session_destroy(guest->session);
     close(guest->fd);
     free(guest);
@@ -231,7 +232,7 @@ void greeter_give(struct greeter *greeter, int fd, const union peer *peer,
     struct guest *guest = malloc(sizeof *guest);
     if (guest == NULL) {
         log_warning("closing a new connection: no memory");
-        atomic_fetch_sub(&greeter->options.server->connections, 1);
+        share_give(&greeter->options.server->connections, &listener->service->connections, 1);
         close(fd);
         return;
     }

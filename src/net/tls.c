@@ -38,7 +38,7 @@ struct tls_session {
     SSL *ssl;
     struct proto_tls *counters;
     bool is_open; /* the handshake is done, and nothing has failed since */
-    uint64_t end_s;
+    uint32_t end_s;
     uint64_t received_bytes;
     struct tls_wire wire;
 };
@@ -241,7 +241,7 @@ struct tls_session *tls_session_create(struct tls *tls, int fd) {
     session->ssl = SSL_new(tls->context); /* holds the context */
     pthread_mutex_unlock(&tls->lock);
     session->counters = tls->counters;
-    session->end_s = UINT64_MAX;
+    session->end_s = TLS_CLIENT_ENDS_NEVER;
     session->wire.fd = fd;
     session->wire.tolerated = UINT64_MAX; /* a handshake has a deadline, and a thread of its own */
     if (session->ssl == NULL || !tls_wire_use(&session->wire, session->ssl)) {
@@ -361,7 +361,7 @@ enum tls_result tls_write(struct tls_session *session, const char *data, size_t 
     return TLS_DONE;
 }
 
-uint64_t tls_get_end_s(const struct tls_session *session) {
+uint32_t tls_get_end_s(const struct tls_session *session) {
     return session->end_s;
 }
 

@@ -77,8 +77,8 @@ enum tls_result tls_read(struct tls_session *session, char *data, size_t room, s
 enum tls_result tls_write(struct tls_session *session, const char *data, size_t size, size_t *sent);
 
 /* When the certificate that the client showed ends, in unix seconds, once the handshake is done;
- * UINT64_MAX if it showed none. */
-uint64_t tls_get_end_s(const struct tls_session *session);
+ * UINT32_MAX if it showed none. */
+uint32_t tls_get_end_s(const struct tls_session *session);
 
 /* Says that nothing more will be sent, as far as that can be done at once. */
 void tls_say_end(struct tls_session *session);

@@ -7,18 +7,21 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t tls_client_end_of(const X509 *certificate) {
+static uint32_t tls_client_end_of(const X509 *certificate) {
     struct tm end;
     if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1) {
         return 0; /* it has been verified, so this does not happen */
     }
     time_t end_s = timegm(&end);
-    return end_s > 0 ? (uint64_t)end_s : 0;
+    if (end_s < 0) {
+        return 0;
+    }
+    return end_s < TLS_CLIENT_ENDS_NEVER ? (uint32_t)end_s : TLS_CLIENT_ENDS_NEVER;
 }
 
 /* What was written into the ticket that began the session. */
-static uint64_t tls_client_read_ticket(SSL_SESSION *session) {
-    uint64_t ends_s = 0;
+static uint32_t tls_client_read_ticket(SSL_SESSION *session) {
+    uint32_t ends_s = 0;
     void *data = NULL;
     size_t size = 0;
     if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 && size == sizeof ends_s) {
@@ -27,7 +30,7 @@ static uint64_t tls_client_read_ticket(SSL_SESSION *session) {
     return ends_s;
 }
 
-uint64_t tls_client_ends_s(SSL *ssl) {
+uint32_t tls_client_ends_s(SSL *ssl) {
     SSL_SESSION *session = SSL_get_session(ssl);
     if (session == NULL || SSL_SESSION_get0_peer(session) == NULL) {
         return TLS_CLIENT_ENDS_NEVER;
@@ -36,9 +39,9 @@ uint64_t tls_client_ends_s(SSL *ssl) {
     if (chain == NULL || SSL_session_reused(ssl)) {
         return tls_client_read_ticket(session);
     }
-    uint64_t ends_s = TLS_CLIENT_ENDS_NEVER;
+    uint32_t ends_s = TLS_CLIENT_ENDS_NEVER;
     for (int i = 0; i < sk_X509_num(chain); i++) {
-        uint64_t end_s = tls_client_end_of(sk_X509_value(chain, i));
+        uint32_t end_s = tls_client_end_of(sk_X509_value(chain, i));
         ends_s = end_s < ends_s ? end_s : ends_s;
     }
     return ends_s;
@@ -46,7 +49,7 @@ uint64_t tls_client_ends_s(SSL *ssl) {
 
 static int tls_client_seal(SSL *ssl, void *context) {
     (void)context;
-    uint64_t ends_s = tls_client_ends_s(ssl);
+    uint32_t ends_s = tls_client_ends_s(ssl);
     return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &ends_s, sizeof ends_s);
 }
 

@@ -12,13 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TLS_CLIENT_ENDS_NEVER UINT64_MAX
+#define TLS_CLIENT_ENDS_NEVER UINT32_MAX
 
 /* Makes the context write that time into its tickets, and look at it. False if memory is short. */
 bool tls_client_limit_tickets(SSL_CTX *context);
 
 /* In unix seconds, once the handshake is done; TLS_CLIENT_ENDS_NEVER of a client without a
  * certificate. */
-uint64_t tls_client_ends_s(SSL *ssl);
+uint32_t tls_client_ends_s(SSL *ssl);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/budget.h"
+#include "net/share.h"
 #include "net/tls.h"
 #include "proto/event.h"
 
@@ -15,6 +17,8 @@ enum {
     WORKER_LINGER_MS = 2000,
     WORKER_ROOM_MS =
         3000, /* that a request may wait for room: less than clients wait for replies */
+    WORKER_LEAST_RATE = 16,       /* of a large request, in bytes a millisecond */
+    WORKER_RELIEF_MS = 200,       /* that a large request has before it may have to give way */
     WORKER_LIGHT_WORK = 64 << 10, /* of a usual turn, in bytes: beyond it a connection is heavy */
     WORKER_USUAL_TURNS = 8,
     WORKER_HEAVY_WORK = 2 << 20, /* of heavy connections in a batch, and a turn */
@@ -50,12 +54,13 @@ void worker_tell(const struct connection *connection, const char *reason) {
 /* `reason`: as memcached calls it. Counted out when its memory is free and before its socket is
  * closed: a client that sees the end of its connection finds room for the next one. */
 static void worker_close(struct worker *worker, struct connection *connection, const char *reason) {
+    struct proto_service *service = connection->proto.service;
     worker_tell(connection, reason);
     pthread_mutex_lock(&worker->connections_lock);
     int fd = connection_release(connection);
     pthread_mutex_unlock(&worker->connections_lock);
     atomic_fetch_sub(&worker->connection_count, 1);
-    atomic_fetch_sub(&worker->options->server->connections, 1);
+    share_give(&worker->options->server->connections, &service->connections, 1);
     close(fd);
 }
 
@@ -74,51 +79,114 @@ static void worker_make_ready(struct worker *worker, struct connection *connecti
  */
 static void worker_note_work(struct connection *connection, uint64_t work_bytes) {
     connection->usual_work -= connection->usual_work / WORKER_USUAL_TURNS;
-    connection->usual_work += work_bytes / WORKER_USUAL_TURNS;
+    uint64_t most = UINT32_MAX / 2;
+    connection->usual_work +=
+        (uint32_t)((work_bytes < most ? work_bytes : most) / WORKER_USUAL_TURNS);
 }
 
 static bool worker_has_ready(const struct worker *worker) {
     return !list_is_empty(&worker->ready) || !list_is_empty(&worker->heavy);
 }
 
-/* How long the client may leave its connection like this; 0: for ever. */
-static uint32_t worker_get_patience_ms(const struct worker *worker,
-                                       const struct connection *connection,
-                                       enum connection_next next) {
+/* How long the client may leave its connection like this without going on; 0: for ever. */
+static uint32_t worker_get_patience_ms(const struct worker *worker, enum connection_next next) {
     switch (next) {
     case CONNECTION_STALLED:
-    case CONNECTION_PARTIAL:
         return worker->options->send_timeout_ms;
     case CONNECTION_LINGER:
         return WORKER_LINGER_MS;
     case CONNECTION_PARKED:
         return WORKER_ROOM_MS;
-    case CONNECTION_IDLE:
-        return proto_is_admitted(&connection->proto) ? 0 : worker->options->send_timeout_ms;
     default:
         return 0;
     }
 }
 
-/* Puts the connection under a deadline, or takes it out. A client that takes some of its replies,
- * or sends some of its request, has the whole time again; one that lingers or has to log in has
- * not. */
+/* Until when a large request has to be there: its client has send_timeout, and longer only as far
+ * as it sends at a least rate. */
+static uint64_t worker_get_large_end_ms(const struct worker *worker,
+                                        const struct connection *connection) {
+    uint64_t bytes = connection->received_bytes;
+    return connection->large_ms + worker->options->send_timeout_ms + bytes / WORKER_LEAST_RATE;
+}
+
+/* Until when the connection may be like this; UINT64_MAX: for ever. A client that takes some of its
+ * replies, or whose requests find room, has the whole time again. One that has to log in has
+ * send_timeout for that from the beginning, whatever it does. */
+static uint64_t worker_get_deadline_ms(const struct worker *worker,
+                                       const struct connection *connection,
+                                       enum connection_next next, bool progress) {
+    uint32_t patience_ms = worker_get_patience_ms(worker, next);
+    uint64_t deadline_ms = UINT64_MAX;
+    if (next == CONNECTION_PARTIAL) {
+        deadline_ms = worker_get_large_end_ms(worker, connection);
+    } else if (patience_ms > 0) {
+        bool moves = progress && next != CONNECTION_LINGER;
+        bool goes_on = worker_get_next(connection) == next && !list_is_empty(&connection->waited);
+        deadline_ms = goes_on && !moves ? connection->deadline_ms : worker->now_ms + patience_ms;
+    }
+    if (!proto_is_admitted(&connection->proto)) {
+        uint64_t login_ms = connection->given_ms + worker->options->send_timeout_ms;
+        return login_ms < deadline_ms ? login_ms : deadline_ms;
+    }
+    return deadline_ms;
+}
+
+/* Puts the connection under a deadline, or takes it out. */
 static void worker_set_deadline(struct worker *worker, struct connection *connection,
                                 enum connection_next next, bool progress) {
-    uint32_t patience_ms = worker_get_patience_ms(worker, connection, next);
-    if (patience_ms == 0) {
+    connection->deadline_ms = worker_get_deadline_ms(worker, connection, next, progress);
+    if (connection->deadline_ms == UINT64_MAX) {
         list_remove(&connection->waited);
-        return;
-    }
-    bool moves = progress && (next == CONNECTION_STALLED || next == CONNECTION_PARTIAL ||
-                              next == CONNECTION_PARKED);
-    if (worker_get_next(connection) != next || moves || list_is_empty(&connection->waited)) {
-        uint64_t begun_ms = next == CONNECTION_IDLE ? connection->given_ms : worker->now_ms;
-        connection->deadline_ms = begun_ms + patience_ms;
-    }
-    if (list_is_empty(&connection->waited)) {
+    } else if (list_is_empty(&connection->waited)) {
         list_append(&worker->waited, &connection->waited);
     }
+}
+
+/* Notes since when the connection owns a part of a large request. */
+static void worker_note_large(const struct worker *worker, struct connection *connection) {
+    if (connection->input.capacity <= BUDGET_SMALL_BYTES) {
+        connection->large_ms = 0;
+    } else if (connection->large_ms == 0) {
+        connection->large_ms = worker->now_ms;
+        connection->received_bytes = 0;
+    }
+}
+
+/* How fast a large request comes, in bytes a second; UINT64_MAX: that cannot be told yet. */
+static uint64_t worker_get_rate(const struct worker *worker, const struct connection *connection) {
+    uint64_t age_ms = worker->now_ms - connection->large_ms;
+    if (connection->large_ms == 0 || age_ms < WORKER_RELIEF_MS) {
+        return UINT64_MAX;
+    }
+    return UINT64_C(1000) * connection->received_bytes / age_ms;
+}
+
+/* As connection_loan.relieve: whoever sends a large request of the same pool the most slowly gives
+ * way to one that comes faster. So clients that hold memory for long keep none from those that use
+ * it shortly. */
+static bool worker_relieve(void *context, const struct connection *needy) {
+    struct worker *worker = context;
+    struct connection *slowest = NULL;
+    uint64_t least = worker_get_rate(worker, needy);
+    for (struct list *link = worker->waited.next; link != &worker->waited; link = link->next) {
+        struct connection *connection = list_entry(link, struct connection, waited);
+        uint64_t rate = worker_get_rate(worker, connection);
+        if (rate < least && connection != needy &&
+            connection->proto.service == needy->proto.service &&
+            worker_get_next(connection) == CONNECTION_PARTIAL) {
+            slowest = connection;
+            least = rate;
+        }
+    }
+    if (slowest == NULL) {
+        return false;
+    }
+    budget_count_refused(&worker->options->server->memory, PROTO_MEMORY_INPUT);
+    log_debug("closing a connection whose client sends a large request slowly: others need the "
+              "memory");
+    worker_close(worker, slowest, "error");
+    return true;
 }
 
 /* Takes what the acceptor has given. */
@@ -160,6 +228,7 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
     uint64_t work_before = worker->store.work_bytes;
     enum connection_next next = connection_serve(connection, &worker->loan, &progress);
     worker_note_work(connection, worker->store.work_bytes - work_before);
+    worker_note_large(worker, connection);
     if (next == CONNECTION_END ||
         !worker_watch_output(worker, connection, next == CONNECTION_STALLED)) {
         worker_close(worker, connection, connection->failed ? "error" : "normal");
@@ -260,13 +329,14 @@ static void worker_serve_ready(struct worker *worker) {
     }
 }
 
-static void worker_log_deadline(enum connection_next last) {
-    if (last == CONNECTION_STALLED) {
+static void worker_log_deadline(const struct connection *connection) {
+    enum connection_next last = worker_get_next(connection);
+    if (!proto_is_admitted(&connection->proto)) {
+        log_debug("closing a connection whose client does not log in");
+    } else if (last == CONNECTION_STALLED) {
         log_debug("closing a connection whose client takes no replies");
     } else if (last == CONNECTION_PARTIAL) {
         log_debug("closing a connection whose client does not send the rest of its request");
-    } else if (last == CONNECTION_IDLE) {
-        log_debug("closing a connection whose client does not log in");
     }
 }
 
@@ -284,7 +354,11 @@ static void worker_check_deadlines(struct worker *worker) {
             continue;
         }
         enum connection_next last = worker_get_next(connection);
-        if (worker_get_patience_ms(worker, connection, last) == 0) {
+        if (last == CONNECTION_JUDGED) {
+            continue; /* once the verdict is there */
+        }
+        bool for_login = last != CONNECTION_PARTIAL && worker_get_patience_ms(worker, last) == 0;
+        if (for_login && proto_is_admitted(&connection->proto)) {
             list_remove(&connection->waited); /* it has logged in meanwhile */
             continue;
         }
@@ -295,7 +369,7 @@ static void worker_check_deadlines(struct worker *worker) {
             worker_make_ready(worker, connection);
             continue;
         }
-        worker_log_deadline(last);
+        worker_log_deadline(connection);
         worker_close(worker, connection, "error");
     }
 }
@@ -334,9 +408,9 @@ static void worker_check_idle(struct worker *worker) {
 
 /* Closes the connections whose client's certificate has ended. */
 static void worker_check_ends(struct worker *worker) {
-    uint64_t now_s = worker->store.now_s;
+    uint32_t now_s = worker->store.now_s;
     struct list *next;
-    worker->end_s = UINT64_MAX;
+    worker->end_s = UINT32_MAX;
     for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
         struct connection *connection = list_entry(link, struct connection, all);
         next = link->next;
@@ -467,11 +541,11 @@ static int worker_get_timeout_ms(const struct worker *worker) {
     if (worker->options->server->connection_idle_s > 0 && !list_is_empty(&worker->connections)) {
         return WORKER_IDLE_SCAN_MS;
     }
-    if (worker->end_s == UINT64_MAX) {
+    if (worker->end_s == UINT32_MAX) {
         return -1;
     }
-    uint64_t now_s = clock_unix_s();
-    uint64_t left_ms = worker->end_s > now_s ? 1000 * (worker->end_s - now_s) : 0;
+    uint32_t now_s = clock_unix_s();
+    uint64_t left_ms = worker->end_s > now_s ? UINT64_C(1000) * (worker->end_s - now_s) : 0;
     return left_ms < WORKER_END_SCAN_MS ? (int)left_ms : WORKER_END_SCAN_MS;
 }
 
@@ -506,7 +580,7 @@ struct worker *worker_create(const struct worker_options *options, unsigned inde
         return NULL;
     }
     worker->options = options;
-    worker->end_s = UINT64_MAX;
+    worker->end_s = UINT32_MAX;
     list_init(&worker->connections);
     list_init(&worker->ready);
     list_init(&worker->heavy);
@@ -524,6 +598,8 @@ struct worker *worker_create(const struct worker_options *options, unsigned inde
     bool has_inbox = inbox_init(&worker->given);
     auth_mailbox_init(&worker->mailbox, worker->given.wake_fd);
     worker->loan.mailbox = &worker->mailbox;
+    worker->loan.relieve = worker_relieve;
+    worker->loan.relieve_context = worker;
     struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
     if (worker->loan.input == NULL || worker->epoll_fd < 0 || !has_inbox ||
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->given.wake_fd, &event) != 0) {

@@ -32,8 +32,8 @@ struct worker_options {
     struct proto_server *server;
     const struct listener *listeners; /* all that connections may come from */
     unsigned listener_count;
-    /* A client is dropped that for so long takes none of its replies, sends no more of a large
-     * request, or does not log in where it must. */
+    /* A client is dropped that for so long takes none of its replies, has not sent the rest of a
+     * large request and does not send it at a least rate, or has not logged in where it must. */
     uint32_t send_timeout_ms;
 };
 

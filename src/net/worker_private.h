@@ -33,7 +33,7 @@ struct worker {
     struct store_thread store;
     uint64_t now_ms;       /* on the monotonic clock, when this batch began */
     uint64_t idle_scan_ms; /* no connection can have been idle for too long before */
-    uint64_t end_s;        /* before that no client's certificate ends; UINT64_MAX: there is none */
+    uint32_t end_s;        /* before that no client's certificate ends; UINT32_MAX: there is none */
     struct list ready;     /* to be served in this batch */
     struct list heavy;     /* to be served behind those, some in each batch */
     struct list waited;   /* whose clients have a deadline: stalled, lingering, not logged in ... */

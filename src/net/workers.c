@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/share.h"
 #include "net/tls.h"
 
 #include <errno.h>
@@ -146,7 +147,7 @@ bool workers_give(struct workers *workers, int fd, const union peer *peer,
     if (connection == NULL) {
         log_warning("closing a new connection: no memory");
         tls_session_destroy(tls);
-        atomic_fetch_sub(&workers->options.server->connections, 1);
+        share_give(&workers->options.server->connections, &listener->service->connections, 1);
         close(fd);
         return false;
     }

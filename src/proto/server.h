@@ -11,13 +11,28 @@
 struct pool;
 struct proto_service;
 
+/* Something that the clients of all pools have together, and what those of one pool have of it.
+ * net/share.h counts. */
+struct proto_whole {
+    uint64_t limit;
+    uint64_t part;           /* of it, kept for each pool */
+    uint64_t common;         /* of it, kept for none */
+    _Atomic uint64_t used;   /* by all pools */
+    _Atomic uint64_t beyond; /* of that, beyond what is kept for each */
+};
+
+struct proto_share {
+    uint64_t kept;
+    uint64_t most;
+    _Atomic uint64_t used;
+};
+
 /* What connections own of requests that have not wholly arrived and of replies that their clients
  * have not taken. net/budget.h keeps it. */
 enum { PROTO_MEMORY_INPUT, PROTO_MEMORY_OUTPUT, PROTO_MEMORY_KINDS };
 
 struct proto_memory {
-    uint64_t limit_bytes; /* of all kinds and connections */
-    _Atomic uint64_t used_bytes;
+    struct proto_whole bytes;   /* of all kinds and connections */
     _Atomic uint64_t warned_ms; /* when the log last told of a refusal; 0: never */
     struct {
         _Atomic uint64_t bytes;
@@ -64,8 +79,7 @@ struct proto_reload {
 struct proto_server {
     uint32_t started_s; /* unix seconds */
     unsigned threads;
-    unsigned max_connections;
-    _Atomic uint64_t connections; /* open now */
+    struct proto_whole connections; /* open now */
     _Atomic uint64_t connections_total;
     _Atomic uint64_t connections_rejected;
     _Atomic uint64_t bytes_read;
@@ -121,6 +135,9 @@ struct proto_service {
     struct pool *pool;
     struct proto_server *server;
     enum proto_allowed protocols;
+    struct proto_share connections; /* of the server's; net/ counts */
+    struct proto_share memory;      /* the same */
+    _Atomic uint64_t rejected_ms;   /* when a client was turned away last, monotonic; 0: never */
     bool login_required; /* nothing is done for a connection before its login (proto.h) */
     enum proto_admin admin_commands;
 

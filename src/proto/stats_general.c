@@ -25,11 +25,11 @@ static void stats_put_process(struct stats_listing *listing) {
               (long)usage.ru_utime.tv_usec);
     stats_put(sink, "rusage_system", "%ld.%06ld", (long)usage.ru_stime.tv_sec,
               (long)usage.ru_stime.tv_usec);
-    stats_put_u64(sink, "max_connections", server->max_connections);
-    stats_put_u64(sink, "curr_connections", stats_load(&server->connections));
+    stats_put_u64(sink, "max_connections", server->connections.limit);
+    stats_put_u64(sink, "curr_connections", stats_load(&server->connections.used));
     stats_put_u64(sink, "total_connections", stats_load(&server->connections_total));
     stats_put_u64(sink, "rejected_connections", stats_load(&server->connections_rejected));
-    stats_put_u64(sink, "connection_structures", stats_load(&server->connections));
+    stats_put_u64(sink, "connection_structures", stats_load(&server->connections.used));
     stats_put_u64(sink, "bytes_read", stats_load(&server->bytes_read));
     stats_put_u64(sink, "bytes_written", stats_load(&server->bytes_written));
     stats_put_u64(sink, "threads", server->threads);
@@ -61,10 +61,10 @@ static void stats_put_memory(struct stats_sink *sink, const struct proto_memory 
                   stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].bytes));
     stats_put_u64(sink, "read_buf_count",
                   replies + stats_load(&memory->kinds[PROTO_MEMORY_INPUT].buffers));
-    stats_put_u64(sink, "read_buf_bytes", stats_load(&memory->used_bytes));
+    stats_put_u64(sink, "read_buf_bytes", stats_load(&memory->bytes.used));
     stats_put_u64(sink, "read_buf_bytes_free", 0);
     stats_put_u64(sink, "read_buf_oom", stats_load(&memory->kinds[PROTO_MEMORY_INPUT].refused));
-    stats_put_u64(sink, "connection_memory", memory->limit_bytes); /* ours */
+    stats_put_u64(sink, "connection_memory", memory->bytes.limit); /* ours */
 }
 
 static void stats_put_counters(struct stats_sink *sink, const struct pool_stats *stats) {

@@ -87,7 +87,7 @@ static void settings_put_server(struct stats_sink *sink, const struct proto_serv
     stats_put_u64(sink, "lru_crawler_tocrawl", atomic_load(&service->crawler_limit));
     stats_put_bool(sink, "track_sizes", atomic_load(&service->sizes_tracked));
     stats_put_u64(sink, "watcher_logbuf_size", WATCH_QUEUE_BYTES);
-    stats_put_u64(sink, "read_buf_mem_limit", server->memory.limit_bytes >> 20);
+    stats_put_u64(sink, "read_buf_mem_limit", server->memory.bytes.limit >> 20);
 }
 
 void stats_put_settings(struct stats_listing *listing) {
@@ -99,7 +99,7 @@ void stats_put_settings(struct stats_listing *listing) {
     const struct proto_service *service = listing->connection->service;
     const struct pool_options *options = pool_get_options(listing->connection->pool);
     stats_put_u64(sink, "maxbytes", pool_get_memory_limit(listing->connection->pool));
-    stats_put_u64(sink, "maxconns", service->server->max_connections);
+    stats_put_u64(sink, "maxconns", service->server->connections.limit);
     settings_put_listeners(listing);
     stats_put(sink, "evictions", "%s", options->evict ? "on" : "off");
     stats_put_bool(sink, "cas_enabled", true);

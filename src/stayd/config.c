@@ -245,6 +245,12 @@ void config_check(const struct config *config, struct faults *faults) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         const struct config_pool *pool = &config->pools[i];
         config_check_pool(pool, faults);
+        if (pool->max_connections > config->max_connections) {
+            faults_add(faults, pool->max_connections_line,
+                       "max_connections = %u: those of all pools together are %u; raise "
+                       "max_connections in [server]",
+                       pool->max_connections, config->max_connections);
+        }
         for (unsigned j = 0; j < pool->listen_count; j++) {
             config_check_unique(&pool->listens[j], seen, &seen_count, faults);
         }

@@ -41,8 +41,10 @@ struct config_pool {
     char tls_cert[PATH_MAX];  /* the certificate of its TCP listeners (net/tls.h); empty: plain text
                                */
     char tls_key[PATH_MAX];
-    char tls_ca[PATH_MAX]; /* the CA of the clients' certificates; empty: clients need none */
-    unsigned tls_line;     /* of the first of these three keys */
+    char tls_ca[PATH_MAX];    /* the CA of the clients' certificates; empty: clients need none */
+    unsigned tls_line;        /* of the first of these three keys */
+    unsigned max_connections; /* of its clients; 0: as many as there are for all pools */
+    unsigned max_connections_line;
     enum proto_allowed protocols; /* the protocols that clients may use */
     enum proto_admin admin_commands;
     bool insecure; /* other machines may connect, without authentication */

@@ -246,6 +246,12 @@ static void set_admin_commands(struct config_parser *parser, const char *key, co
     fault("%s = %s: write yes, no or local", key, value);
 }
 
+static void set_pool_max_connections(struct config_parser *parser, const char *key,
+                                     const char *value) {
+    parser->pool->max_connections_line = parser->line;
+    parse_whole(parser, key, value, CONFIG_CONNECTIONS_MAX, &parser->pool->max_connections);
+}
+
 static void set_insecure(struct config_parser *parser, const char *key, const char *value) {
     parse_yes_no(parser, key, value, &parser->pool->insecure);
 }
@@ -314,6 +320,7 @@ const struct config_key config_pool_keys[] = {
     {"persist", set_persist},
     {"fsync", set_fsync},
     {"insecure", set_insecure},
+    {"max_connections", set_pool_max_connections},
     {"idle_timeout", set_idle_timeout},
     {"max_lifetime", set_max_lifetime},
     {"socket_mode", set_socket_mode},

@@ -97,6 +97,7 @@ void config_values_of_pool(const struct config_pool *pool, struct config_values 
     add_yes_no(values, "persist", options->persist);
     add(values, "fsync", "%s", fsync[options->fsync]);
     add_yes_no(values, "insecure", pool->insecure);
+    add(values, "max_connections", "%u", pool->max_connections);
     add_duration(values, "idle_timeout", options->idle_timeout_s);
     add_duration(values, "max_lifetime", options->max_lifetime_s);
     add(values, "socket_mode", "%04o", pool->socket_mode);

@@ -7,6 +7,7 @@
 #include "net/auth.h"
 #include "net/greeter.h"
 #include "net/listener.h"
+#include "net/share.h"
 #include "net/worker.h"
 #include "stayd/certificates.h"
 #include "stayd/daemonize.h"
@@ -86,10 +87,11 @@ static bool daemon_make_folders(const struct config *config) {
 /* Each connection needs a file descriptor. If the limit of open files is lower than max_connections
  * needs, max_connections is lowered, so that accept does not fail later. */
 static bool daemon_raise_files_limit(struct daemon *daemon) {
-    unsigned wanted = daemon->config->max_connections;
+    const struct config *config = daemon->config;
+    unsigned wanted = config->max_connections;
     rlim_t needed = (rlim_t)wanted + DAEMON_FILES_RESERVED;
     struct rlimit limit;
-    daemon->server.max_connections = wanted;
+    share_divide(&daemon->server.connections, wanted, config->pool_count);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) {
         return true;
     }
@@ -107,11 +109,11 @@ static bool daemon_raise_files_limit(struct daemon *daemon) {
                   (unsigned long long)limit.rlim_cur, wanted, (unsigned long long)needed);
         return false;
     }
-    daemon->server.max_connections = (unsigned)(limit.rlim_cur - DAEMON_FILES_RESERVED);
+    unsigned allowed = (unsigned)(limit.rlim_cur - DAEMON_FILES_RESERVED);
+    share_divide(&daemon->server.connections, allowed, config->pool_count);
     log_warning("max_connections is lowered from %u to %u: the limit of open files is %llu; raise "
                 "it to %llu (LimitNOFILE= in the systemd unit, or ulimit -n)",
-                wanted, daemon->server.max_connections, (unsigned long long)limit.rlim_cur,
-                (unsigned long long)needed);
+                wanted, allowed, (unsigned long long)limit.rlim_cur, (unsigned long long)needed);
     return true;
 }
 
@@ -239,6 +241,9 @@ static bool daemon_open_pools(struct daemon *daemon) {
         daemon->services[i].protocols = config->pools[i].protocols;
         daemon->services[i].admin_commands = config->pools[i].admin_commands;
         daemon->server.has_logins |= daemon->services[i].login_required;
+        share_keep(&daemon->server.connections, &daemon->services[i].connections,
+                   config->pools[i].max_connections);
+        share_keep(&daemon->server.memory.bytes, &daemon->services[i].memory, 0);
         for (unsigned j = 0; j < config->pools[i].listen_count; j++, listener++) {
             listener->service = &daemon->services[i];
             bool plain = config->pools[i].listens[j].plain || address_is_unix(&listener->address);
@@ -277,7 +282,7 @@ static bool daemon_start_threads(struct daemon *daemon) {
             .timeout_ms = workers.send_timeout_ms < DAEMON_HANDSHAKE_MAX_MS
                               ? workers.send_timeout_ms
                               : DAEMON_HANDSHAKE_MAX_MS,
-            .most = 1 + daemon->server.max_connections / 4,
+            .most = 1 + (unsigned)daemon->server.connections.limit / 4,
         };
         daemon->greeter = greeter_start(&greeter);
         if (daemon->greeter == NULL) {
@@ -294,6 +299,7 @@ static bool daemon_start_threads(struct daemon *daemon) {
             .pools = daemon->pools,
             .pool_count = daemon->pool_count,
             .server = &daemon->server,
+            .services = daemon->services,
             .host_names = config->admin_hosts,
         };
         daemon->admin = admin_start(&admin, &daemon->admin_listener);
@@ -333,7 +339,7 @@ static void daemon_log_start(const struct daemon *daemon) {
         log_info("admin: http://%s/", config->admin.address.text);
     }
     log_info("ready: stayd " STAYD_VERSION ", %u thread%s, up to %u connections", config->threads,
-             config->threads == 1 ? "" : "s", daemon->server.max_connections);
+             config->threads == 1 ? "" : "s", (unsigned)daemon->server.connections.limit);
 }
 
 /* On SIGHUP: reloads certificates and auth_files, and logs which other changes need a restart. */
@@ -457,7 +463,7 @@ bool daemon_run(const struct daemon_options *options) {
     daemon->server.shut_down = daemon_shut_down;
     daemon->server.requests_per_turn = config->requests_per_turn;
     daemon->server.connection_idle_s = config->connection_idle_s;
-    daemon->server.memory.limit_bytes = config->connection_memory_bytes;
+    share_divide(&daemon->server.memory.bytes, config->connection_memory_bytes, config->pool_count);
     daemon->signal_fd = -1;
     bool well = daemon_start(daemon) && daemon_announce(daemon, options->daemonize);
     if (well) {

@@ -173,7 +173,7 @@ def is_reachable_by_all(path):
 @pytest.mark.skipif(is_sanitized(), reason="a sanitizer's memory says nothing")
 def test_an_idle_connection_costs_less_than_a_kilobyte():
     count = 3000
-    with Stayd(server={"max_connections": count + 10}) as stayd:
+    with Stayd(server={"max_connections": 2 * count}) as stayd:
         first = stayd.connect("cache")
         first.set(b"k", b"v" * 10_000)
         first.ask(b"get k\r\n", b"VALUE k 0 10000\r\n%b\r\nEND\r\n" % (b"v" * 10_000))

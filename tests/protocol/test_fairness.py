@@ -108,36 +108,32 @@ def test_a_client_that_takes_no_replies_is_not_idle():
 
 
 def test_large_requests_beyond_the_limit_are_refused_and_the_others_are_unharmed():
-    value = b"x" * 1_000_000
-    head = b"set k%d 0 0 1000000\r\n"
-    with Stayd(server={"connection_memory": "3M"}) as stayd:
+    """Either the one that finds no more is refused, or one that has stopped gives way to it."""
+    with Stayd(server={"connection_memory": "4M"}) as stayd:  # of which 1M is the other pool's
         witness = stayd.connect("cache")
         clients = [stayd.connect("cache") for _ in range(6)]
-        taken = []
         for number, client in enumerate(clients):
             try:
-                client.send(head % number + value[:-1])
+                client.send(b"set k%d 0 0 1000000\r\n" % number + b"x" * 999_999)
             except OSError:
                 pass  # refused before all was sent
-            wait_until(lambda: stat(witness, "read_buf_oom") + len(taken) + 1 > number
-                       and (stat(witness, "read_buf_bytes") >= 1_000_000 * (len(taken) + 1)
-                            or stat(witness, "read_buf_oom") > number - len(taken)))
-            if stat(witness, "read_buf_oom") <= number - len(taken):
-                taken.append((number, client))
+            wait_until(lambda: stat(witness, "read_buf_oom") == max(0, number - 2)
+                       and stat(witness, "read_buf_bytes") >= 1_000_000 * min(number + 1, 3))
             assert stat(witness, "read_buf_bytes") <= 3 << 20
             witness.expect_in_step()
             assert witness.set(b"small", b"y" * 10_000) == b"STORED"
-        assert len(taken) == 3
-        assert stat(witness, "read_buf_oom") == 3
-        for number, client in taken:
-            client.ask(b"x\r\n", b"STORED\r\n")
-            assert witness.get(b"k%d" % number) == value
-        for client in clients:
-            if client not in [one for _, one in taken]:
-                assert client.read_to_end() == OUT_OF_MEMORY
+        stored = 0
+        for number, client in enumerate(clients):
+            try:
+                client.ask(b"x\r\n", b"STORED\r\n")
+                stored += 1
+                assert witness.get(b"k%d" % number) == b"x" * 1_000_000
+            except (AssertionError, OSError):
+                assert bytes(client.buffer) in (b"", OUT_OF_MEMORY)
+        assert stored == 3
         for name in ("read_buf_bytes", "read_buf_count"):  # are freed behind the reply
             wait_until(lambda name=name: stat(witness, name) == 0)
-        assert stayd.log.count("closing connections: no memory for the 10000") == 1
+        assert stayd.log.count("closing connections: no memory for the 10000") <= 1
 
 
 def test_replies_that_nobody_takes_are_bounded_in_all():

@@ -17,6 +17,7 @@
 
 #include "net/budget.h"
 #include "net/connection.h"
+#include "net/share.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -168,12 +169,18 @@ static struct proto_server server;
 static struct proto_service service = {.server = &server};
 static struct listener listener = {.service = &service};
 
+/* That all connections may have together: there is one pool. */
+static void limit_memory(uint64_t bytes) {
+    share_divide(&server.memory.bytes, bytes, 1);
+    share_keep(&server.memory.bytes, &service.memory, 0);
+}
+
 static void open_pair_of(int type) {
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds), 0);
     memset(&pair, 0, sizeof pair);
     server.requests_per_turn = 100000;
-    server.memory.limit_bytes = 64 << 20;
+    limit_memory(64 << 20);
     pair.connection = connection_create(fds[0], &listener, NULL);
     assert_non_null(pair.connection);
     pair.client = fds[1];
@@ -196,7 +203,7 @@ static int open_pair(void **state) {
 static int close_pair(void **state) {
     (void)state;
     connection_destroy(pair.connection);
-    assert_int_equal(server.memory.used_bytes, 0); /* all that was counted is given back */
+    assert_int_equal(server.memory.bytes.used, 0); /* all that was counted is given back */
     buffer_finish(&pair.loan.replies);
     if (pair.client >= 0) {
         close(pair.client);
@@ -557,38 +564,38 @@ static void what_a_connection_owns_is_counted_exactly(void **state) {
     assert_int_equal(memory->kinds[PROTO_MEMORY_INPUT].bytes, 0);
     assert_int_equal(memory->kinds[PROTO_MEMORY_OUTPUT].bytes, pair.connection->output.capacity);
     assert_int_equal(memory->kinds[PROTO_MEMORY_OUTPUT].buffers, 1);
-    assert_int_equal(memory->used_bytes, pair.connection->output.capacity);
+    assert_int_equal(memory->bytes.used, pair.connection->output.capacity);
     client_take();
     while (serve_all() == CONNECTION_STALLED) {
         client_take();
     }
-    assert_int_equal(memory->used_bytes, 0);
+    assert_int_equal(memory->bytes.used, 0);
 }
 
 static void memory_is_counted_as_bytes_come_not_as_they_are_announced(void **state) {
     (void)state;
     client_send_string("v1000000\n");
     assert_int_equal(serve_all(), CONNECTION_IDLE);
-    assert_true(server.memory.used_bytes <= 2 * LOAN_BYTES);
+    assert_true(server.memory.bytes.used <= 2 * LOAN_BYTES);
 }
 
 static void a_large_request_beyond_the_limit_is_refused_with_a_word(void **state) {
     (void)state;
-    server.memory.limit_bytes = 300000;
+    limit_memory(300000);
     client_send_string("e5\nv1000000\n");
     static char piece[10000];
     enum connection_next next = CONNECTION_IDLE;
     for (int i = 0; i < 100 && (next == CONNECTION_IDLE || next == CONNECTION_PARTIAL); i++) {
         client_send(piece, sizeof piece);
         next = serve_all();
-        assert_true(server.memory.used_bytes <= 300000);
+        assert_true(server.memory.bytes.used <= 300000);
     }
     assert_int_equal(next, CONNECTION_LINGER);
     const char *said = "xxxxxSERVER_ERROR out of memory reading request\r\n";
     char data[100];
     assert_int_equal(recv(pair.client, data, sizeof data, 0), strlen(said));
     assert_memory_equal(data, said, strlen(said));
-    assert_int_equal(server.memory.used_bytes, 0);
+    assert_int_equal(server.memory.bytes.used, 0);
     assert_int_equal(server.memory.kinds[PROTO_MEMORY_INPUT].refused, 1);
 }
 
@@ -596,7 +603,7 @@ static void what_comes_behind_a_refused_pipeline_is_not_run(void **state) {
     (void)state;
     static char pipeline[20000] = "l\n";
     memset(pipeline + 2, 'e', sizeof pipeline - 2);
-    server.memory.limit_bytes = 1000;
+    limit_memory(1000);
     client_send(pipeline, sizeof pipeline);
     assert_int_equal(serve_all(), CONNECTION_JUDGED);
     client_send_string("1\ne5\n"); /* the end of what was thrown away */
@@ -611,8 +618,8 @@ static void what_comes_behind_a_refused_pipeline_is_not_run(void **state) {
 
 static void small_requests_go_on_although_the_limit_is_reached(void **state) {
     (void)state;
-    server.memory.limit_bytes = 1000;
-    server.memory.used_bytes = 1000;
+    limit_memory(1000);
+    share_take(&server.memory.bytes, &service.memory, 1000, true);
     static char value[10000];
     client_send_string("v10000\n");
     assert_int_equal(serve_all(), CONNECTION_IDLE);
@@ -621,16 +628,16 @@ static void small_requests_go_on_although_the_limit_is_reached(void **state) {
     client_send(value, 1);
     assert_int_equal(serve_all(), CONNECTION_IDLE);
     assert_int_equal(client_take(), 1);
-    server.memory.used_bytes -= 1000;
+    share_give(&server.memory.bytes, &service.memory, 1000);
 }
 
 static void replies_that_wait_for_their_client_count_and_end_it_beyond_the_limit(void **state) {
     (void)state;
-    server.memory.limit_bytes = 100000;
+    limit_memory(100000);
     client_send_string("e1000000\n");
     assert_int_equal(serve_all(), CONNECTION_END);
     assert_int_equal(server.memory.kinds[PROTO_MEMORY_OUTPUT].refused, 1);
-    assert_int_equal(server.memory.used_bytes, 0);
+    assert_int_equal(server.memory.bytes.used, 0);
 }
 
 static void a_client_that_is_gone_ends_the_connection(void **state) {
@@ -693,7 +700,7 @@ static void a_large_request_is_parked_at_its_own_cost(void **state) {
     static char pipeline[20000] = "p\n";
     memset(pipeline + 2, 'e', sizeof pipeline - 3);
     pipeline[sizeof pipeline - 1] = '\n';
-    server.memory.limit_bytes = 1000;
+    limit_memory(1000);
     client_send(pipeline, sizeof pipeline);
     assert_int_equal(serve_all(), CONNECTION_LINGER); /* there is no memory to park it in */
 }
