@@ -83,8 +83,8 @@ struct proto_connection {
     bool evict;
     bool admitted;     /* logged in, or no login is needed */
     bool login_is_out; /* a verdict is awaited */
-    uint64_t reload;   /* the number of the reload whose end is awaited; 0: none is */
     bool needs_room;   /* the request that begins the input has been parked */
+    uint64_t reload;   /* the number of the reload whose end is awaited; 0: none is */
     struct proto_progress {
         enum proto_protocol {
             PROTO_UNDECIDED, /* nothing has come yet */
