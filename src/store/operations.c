@@ -87,18 +87,28 @@ static void count_get(struct pool *pool, struct store_thread *thread, bool visib
     }
 }
 
+/* Looks up what a reply is going to say: every read begins here. Whether a client may see it. */
+static inline bool find_to_tell(struct pool *pool, struct store_thread *thread, struct bytes key,
+                                struct lookup_hit *hit, bool *found) {
+    *found = find(pool, key, hit);
+    bool visible = *found && pool_visible(pool, &hit->record, thread->now_s);
+    if (*found) {
+        pool_note_rest(pool, thread, hit->record.sequence);
+    }
+    if (!visible) {
+        pool_note_missing(pool, thread);
+    }
+    return visible;
+}
+
 static enum status get_item(struct pool *pool, struct store_thread *thread, struct bytes key,
                             bool unnoticed, struct item *item) {
     struct lookup_hit hit;
     store_thread_charge(thread, STORE_LOOKUP_BYTES);
-    bool found = find(pool, key, &hit);
-    bool visible = found && pool_visible(pool, &hit.record, thread->now_s);
+    bool found;
+    bool visible = find_to_tell(pool, thread, key, &hit, &found);
     count_get(pool, thread, visible, found, &hit.record);
-    if (found) {
-        pool_note_rest(pool, thread, hit.record.sequence);
-    }
     if (!visible) {
-        pool_note_missing(pool, thread);
         return STATUS_NOT_FOUND;
     }
     item_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
@@ -222,8 +232,7 @@ static bool fetch_unchanged(struct pool *pool, struct store_thread *thread, stru
                             struct fetch_plan *fetch, enum status *status) {
     const struct pool_fetch *request = fetch->request;
     struct lookup_hit *hit = &fetch->before;
-    fetch->found = find(pool, key, hit);
-    bool visible = fetch->found && pool_visible(pool, &hit->record, thread->now_s);
+    bool visible = find_to_tell(pool, thread, key, hit, &fetch->found);
     if (!fetch_changes_nothing(request, hit, visible, thread->now_s)) {
         return false;
     }

@@ -15,6 +15,8 @@ enum {
     SYNC_INTERVAL_MS = 1000, /* from the begin of one to that of the next */
     SYNC_GATHER_SHARE = 2,   /* of the time that a sync took: so long the next one waits at most */
     SYNC_GATHER_MAX_MS = 100,
+    SYNC_SETTLE_NAPS = 10, /* that a sync waits at most for threads in the middle of a batch, */
+    SYNC_SETTLE_NAP_NS = 20000,
     SYNC_UNASKED = 16, /* syncs, after it has waited in vain */
 };
 
@@ -112,11 +114,14 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
 
 /* Finds the sequence up to which all records are whole. A thread takes a sequence before it writes
  * the record, but has written the record by its next quiescent point. Usually no thread is in the
- * middle of a batch; otherwise the result is that of an earlier sync. */
+ * middle of a batch for long; otherwise the result is that of an earlier sync. */
 static void sync_find_complete(struct pool *pool) {
     struct sync *sync = &pool->sync;
     uint64_t sequence = atomic_load(&pool->view.index->sequence);
     uint64_t period = grace_begin(pool->grace);
+    for (int naps = 0; naps < SYNC_SETTLE_NAPS && !grace_has_passed(pool->grace, period); naps++) {
+        nanosleep(&(struct timespec){.tv_nsec = SYNC_SETTLE_NAP_NS}, NULL);
+    }
     if (grace_has_passed(pool->grace, period)) {
         sync->complete_sequence = sequence;
         sync->pending_period = 0;

@@ -72,10 +72,10 @@ def test_with_always_no_reply_rests_on_what_is_not_on_the_disk(start):
     for request, reader in readers.items():
         reader.send(request)
     other.ask(b"mn\r\n", b"MN\r\n")  # all have been read before that
-    for reader in readers.values():
+    for request, reader in readers.items():
         reader.socket.settimeout(0.05)
         with pytest.raises(TimeoutError):
-            reader.socket.recv(1)
+            pytest.fail(f"{request}: {reader.socket.recv(9)}")
         reader.socket.settimeout(20)
     gate.open()
     writer.expect(b"DELETED\r\nSTORED\r\n")
