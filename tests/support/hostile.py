@@ -99,8 +99,9 @@ def certificates(connection, turn):
     """The certificates are read again and again."""
     while True:
         connection.sendall(b"refresh_certs\r\n" * 500 + b"mn\r\n")
-        read_end(connection, b"MN\r\n")
+        connection.recv(1)
         turn()
+        read_end(connection, b"MN\r\n")
 
 
 def drip(connection, turn):
