@@ -2,11 +2,11 @@
 
 #include "proto/binary_reply.h"
 #include "proto/expiry.h"
-#include "proto/storage.h"
+#include "proto/value.h"
 
 static enum request_end binary_refuse_value(struct binary_request *binary) {
     if (binary->variant == POOL_SET) {
-        storage_forget(binary->request, binary->key);
+        value_drop_old(binary->request, binary->key);
     }
     binary->request->progress->skip_bytes = binary->value_size;
     if (binary->value_size > VALUE_BYTES_MAX || binary->value_size == 0) {
@@ -44,7 +44,7 @@ enum request_end binary_storage_run(struct binary_request *binary) {
     struct request *request = binary->request;
     enum pool_store_mode mode = binary->variant;
     enum event_command command = binary_event_of(mode, binary->header.cas);
-    if (!storage_fits(request, binary->key, binary->value_size, command)) {
+    if (!value_fits(request, binary->key, binary->value_size, command)) {
         return binary_refuse_value(binary);
     }
     if ((size_t)(request->end - request->next) < binary->value_size) {
@@ -77,7 +77,7 @@ enum request_end binary_storage_run(struct binary_request *binary) {
         return REQUEST_DONE;
     }
     if (mode == POOL_SET && (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY)) {
-        storage_forget(request, binary->key);
+        value_drop_old(request, binary->key);
     }
     binary_reply_error(binary, binary_storage_status(status, mode));
     return REQUEST_DONE;

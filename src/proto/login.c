@@ -1,7 +1,7 @@
 #include "proto/login.h"
 
 #include "proto/reply.h"
-#include "proto/storage.h"
+#include "proto/value.h"
 
 /* A name, a space before and behind it, a password. */
 enum { LOGIN_VALUE_MAX = PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2 };
@@ -9,19 +9,19 @@ enum { LOGIN_VALUE_MAX = PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2 };
 /* memcached's words, here and below. */
 #define LOGIN_BAD_FORMAT "CLIENT_ERROR bad authentication token format\r\n"
 
-/* The length of the value: STORAGE_LENGTH_UNKNOWN unless the line is one of a set. What key, flags
+/* The length of the value: VALUE_LENGTH_UNKNOWN unless the line is one of a set. What key, flags
  * and exptime are does not matter. */
 static uint32_t login_read_line(struct request *request) {
     struct bytes word;
     uint32_t length;
     for (unsigned i = 0; i < 3; i++) {
         if (!line_next(&request->line, &word)) {
-            return STORAGE_LENGTH_UNKNOWN;
+            return VALUE_LENGTH_UNKNOWN;
         }
     }
     if (!line_next(&request->line, &word) || !word_length(word, &length) ||
         !request_read_rest(request, word)) {
-        return STORAGE_LENGTH_UNKNOWN;
+        return VALUE_LENGTH_UNKNOWN;
     }
     request->noreply = false; /* a login is always answered */
     return length;
@@ -43,22 +43,23 @@ static bool login_read_value(struct bytes value, struct proto_login *login) {
            login->password.size <= PROTO_LOGIN_PASSWORD_MAX;
 }
 
-enum request_end login_run(struct request *request) {
+enum request_end login_run(struct request *request, unsigned variant) {
+    (void)variant;
     uint32_t length = login_read_line(request);
-    if (length == STORAGE_LENGTH_UNKNOWN) {
-        return storage_refuse(request, REPLY_UNAUTHENTICATED, length);
+    if (length == VALUE_LENGTH_UNKNOWN) {
+        return value_refuse(request, REPLY_UNAUTHENTICATED, length);
     }
     if (length > LOGIN_VALUE_MAX) {
-        return storage_refuse(request, LOGIN_BAD_FORMAT, length);
+        return value_refuse(request, LOGIN_BAD_FORMAT, length);
     }
     struct bytes value;
-    switch (storage_take_value(request, length, &value)) {
-    case STORAGE_VALUE_WAITS:
+    switch (value_take(request, length, &value)) {
+    case VALUE_WAITS:
         return REQUEST_WAITS;
-    case STORAGE_VALUE_BAD:
+    case VALUE_BAD:
         reply_text(request, "CLIENT_ERROR bad command line termination\r\n");
         return REQUEST_DONE;
-    case STORAGE_VALUE_WHOLE:
+    case VALUE_WHOLE:
         break;
     }
     if (!login_read_value(value, &request->connection->login)) {

@@ -12,7 +12,7 @@
 #include "proto/request.h"
 
 /* Takes a set before the login: REQUEST_LOGIN with the connection's `login`, unless it is none. */
-enum request_end login_run(struct request *request);
+request_handler login_run;
 
 /* Room for it has been reserved. */
 void login_reply(struct buffer *replies, bool admitted);

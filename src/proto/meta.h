@@ -20,7 +20,7 @@ request_handler meta_noop_run;
 request_handler meta_debug_run;
 
 /* ms before the login: refused, whatever it says, and its value passed over. */
-enum request_end meta_set_run_unadmitted(struct request *request);
+request_handler meta_set_run_unadmitted;
 
 /* Below: for the files of the meta commands. */
 

@@ -1,14 +1,14 @@
 /* ms: store a value, in one of five modes. */
 #include "proto/meta.h"
 #include "proto/reply.h"
-#include "proto/storage.h"
+#include "proto/value.h"
 
 enum { META_SET_FLAGS_LIMIT = 16 }; /* memcached: 20 words in all, one of them the end */
 
 /* What stands before the flags. `*length` may be known although there is a fault. */
 static const char *meta_set_read_length(struct request *request, struct meta *meta,
                                         uint32_t *length) {
-    *length = STORAGE_LENGTH_UNKNOWN;
+    *length = VALUE_LENGTH_UNKNOWN;
     struct bytes word;
     const char *fault = meta_read_key(request, meta);
     bool has_length = line_next(&request->line, &word) && word_length(word, length);
@@ -141,7 +141,7 @@ static enum request_end meta_set_store(struct request *request, const struct met
     if (code == NULL) {
         reply_text(request, reply_of_failure(status));
         if (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY) {
-            storage_forget(request, meta->key);
+            value_drop_old(request, meta->key);
         }
     } else if (status != STATUS_OK) {
         meta_set_reply(request, meta, code, 0);
@@ -162,19 +162,19 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
     }
     if (fault != NULL) {
         bool doubtful = meta_set_has_number(meta.flags);
-        return storage_refuse(request, fault, doubtful ? STORAGE_LENGTH_UNKNOWN : length);
+        return value_refuse(request, fault, doubtful ? VALUE_LENGTH_UNKNOWN : length);
     }
-    if (!storage_fits(request, meta.key, length, meta_set_command(&meta, &store))) {
-        storage_forget(request, meta.key);
-        return storage_refuse_value(request, length);
+    if (!value_fits(request, meta.key, length, meta_set_command(&meta, &store))) {
+        value_drop_old(request, meta.key);
+        return value_refuse_behind(request, length);
     }
-    switch (storage_take_value(request, length, &store.value)) {
-    case STORAGE_VALUE_WAITS:
+    switch (value_take(request, length, &store.value)) {
+    case VALUE_WAITS:
         return REQUEST_WAITS;
-    case STORAGE_VALUE_BAD:
+    case VALUE_BAD:
         reply_text(request, REPLY_BAD_CHUNK);
         break;
-    case STORAGE_VALUE_WHOLE:
+    case VALUE_WHOLE:
         if (meta_set_store(request, &meta, &store) == REQUEST_NEEDS_ROOM) {
             return REQUEST_NEEDS_ROOM;
         }
@@ -184,11 +184,11 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
     return REQUEST_DONE;
 }
 
-enum request_end meta_set_run_unadmitted(struct request *request) {
+enum request_end meta_set_run_unadmitted(struct request *request, unsigned variant) {
+    (void)variant;
     struct meta meta;
     uint32_t length;
     meta_set_read_length(request, &meta, &length);
     bool doubtful = meta_set_has_number(meta.flags);
-    return storage_refuse(request, REPLY_UNAUTHENTICATED,
-                          doubtful ? STORAGE_LENGTH_UNKNOWN : length);
+    return value_refuse(request, REPLY_UNAUTHENTICATED, doubtful ? VALUE_LENGTH_UNKNOWN : length);
 }

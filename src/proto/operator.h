@@ -15,9 +15,8 @@
 
 enum operator_scope { OPERATOR_POOL, OPERATOR_DAEMON };
 
-#define REPLY_NOT_ALLOWED                                                                          \
-    "CLIENT_ERROR not allowed: see admin_commands of the pool\r\n" /* ours                         \
-                                                                    */
+/* stayd's own words: memcached has no such reply. */
+#define REPLY_NOT_ALLOWED "CLIENT_ERROR not allowed: see admin_commands of the pool\r\n"
 
 bool operator_allows(const struct proto_connection *connection, enum operator_scope scope);
 

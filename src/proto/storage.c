@@ -1,56 +1,12 @@
 #include "proto/storage.h"
 
 #include "proto/reply.h"
-
-bool storage_fits(struct request *request, struct bytes key, uint32_t length,
-                  enum event_command command) {
-    if ((uint64_t)key.size + length <= request->connection->item_max_bytes) {
-        return true;
-    }
-    pool_count(request->pool, request->thread, POOL_STORE_TOO_LARGE);
-    event_refuse_store(request->connection, key, command, length);
-    return false;
-}
-
-enum request_end storage_refuse(struct request *request, const char *reply, uint32_t length) {
-    reply_text(request, reply);
-    if (length == STORAGE_LENGTH_UNKNOWN) {
-        return REQUEST_CLOSES;
-    }
-    request->progress->skip_bytes = (uint64_t)length + 2;
-    return REQUEST_DONE;
-}
-
-enum request_end storage_refuse_value(struct request *request, uint32_t length) {
-    request->progress->refusal.is_due = !request->noreply;
-    request->progress->skip_bytes = (uint64_t)length + 2;
-    return REQUEST_DONE;
-}
-
-enum storage_value storage_take_value(struct request *request, uint32_t length,
-                                      struct bytes *value) {
-    size_t needed = (size_t)length + 2;
-    if ((size_t)(request->end - request->next) < needed) {
-        request->wanted = (size_t)(request->next - request->start) + needed;
-        return STORAGE_VALUE_WAITS;
-    }
-    *value = bytes_from(request->next, length);
-    request->next += needed;
-    bool ended = value->data[length] == '\r' && value->data[length + 1] == '\n';
-    return ended ? STORAGE_VALUE_WHOLE : STORAGE_VALUE_BAD;
-}
-
-void storage_forget(struct request *request, struct bytes key) {
-    static const struct pool_delete replaced = {.uncounted = true};
-    if (request->connection->evict) {
-        pool_delete(request->pool, request->thread, key, &replaced);
-    }
-}
+#include "proto/value.h"
 
 /* A storage line, as far as it is the same for all six. */
 struct storage_line {
     struct bytes key;
-    uint32_t length; /* or STORAGE_LENGTH_UNKNOWN */
+    uint32_t length; /* or VALUE_LENGTH_UNKNOWN */
     struct pool_store store;
 };
 
@@ -67,7 +23,7 @@ static const char *storage_read_line(struct request *request, unsigned variant,
     struct bytes length;
     struct bytes cas = {0};
     enum line_key kind = line_next_key(line, &parsed->key);
-    parsed->length = STORAGE_LENGTH_UNKNOWN;
+    parsed->length = VALUE_LENGTH_UNKNOWN;
     if (!line_next(line, &flags) || !line_next(line, &expiry) || !line_next(line, &length) ||
         (variant == STORAGE_CAS && !line_next(line, &cas))) {
         return REPLY_ERROR;
@@ -87,7 +43,7 @@ static const char *storage_read_line(struct request *request, unsigned variant,
         return NULL;
     }
     if (more && !request->noreply) {
-        parsed->length = STORAGE_LENGTH_UNKNOWN;
+        parsed->length = VALUE_LENGTH_UNKNOWN;
     }
     return REPLY_BAD_LINE;
 }
@@ -126,26 +82,22 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     };
     struct storage_line parsed = {.store.mode = modes[variant]};
     const char *fault = storage_read_line(request, variant, &parsed);
-    if (!request->connection->admitted) {
-        request->noreply = false; /* a client that does not read this would wait in vain for more */
-        return storage_refuse(request, REPLY_UNAUTHENTICATED, parsed.length);
-    }
     if (fault != NULL) {
-        return storage_refuse(request, fault, parsed.length);
+        return value_refuse(request, fault, parsed.length);
     }
-    if (!storage_fits(request, parsed.key, parsed.length, commands[variant])) {
+    if (!value_fits(request, parsed.key, parsed.length, commands[variant])) {
         if (variant == STORAGE_SET) {
-            storage_forget(request, parsed.key);
+            value_drop_old(request, parsed.key);
         }
-        return storage_refuse_value(request, parsed.length);
+        return value_refuse_behind(request, parsed.length);
     }
-    switch (storage_take_value(request, parsed.length, &parsed.store.value)) {
-    case STORAGE_VALUE_WAITS:
+    switch (value_take(request, parsed.length, &parsed.store.value)) {
+    case VALUE_WAITS:
         return REQUEST_WAITS;
-    case STORAGE_VALUE_BAD:
+    case VALUE_BAD:
         reply_text(request, REPLY_BAD_CHUNK);
         return REQUEST_DONE;
-    case STORAGE_VALUE_WHOLE:
+    case VALUE_WHOLE:
         break;
     }
     enum status status = event_store(request->connection, request->thread, parsed.key,
@@ -154,8 +106,15 @@ enum request_end storage_run(struct request *request, unsigned variant) {
         return REQUEST_NEEDS_ROOM;
     }
     if (variant == STORAGE_SET && (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY)) {
-        storage_forget(request, parsed.key);
+        value_drop_old(request, parsed.key);
     }
     reply_text(request, storage_reply_of(status, variant));
     return REQUEST_DONE;
+}
+
+enum request_end storage_run_unadmitted(struct request *request, unsigned variant) {
+    struct storage_line parsed = {0};
+    storage_read_line(request, variant, &parsed);
+    request->noreply = false; /* a client that does not read this would wait in vain for more */
+    return value_refuse(request, REPLY_UNAUTHENTICATED, parsed.length);
 }

@@ -1,0 +1,171 @@
+#include "proto/text.h"
+
+#include "proto/arithmetic.h"
+#include "proto/dump.h"
+#include "proto/general.h"
+#include "proto/hold.h"
+#include "proto/lifetime.h"
+#include "proto/login.h"
+#include "proto/meta.h"
+#include "proto/reply.h"
+#include "proto/retrieval.h"
+#include "proto/stats_text.h"
+#include "proto/storage.h"
+#include "proto/tuning.h"
+#include "proto/watch.h"
+
+struct command {
+    const char *name;
+    size_t size;
+    request_handler *run;
+    unsigned variant;
+    request_handler *before_login; /* in place of `run`; NULL: the command is refused */
+};
+
+#define COMMAND(name, run, variant, before_login)                                                  \
+    { name, sizeof(name) - 1, run, variant, before_login }
+
+/* The busiest first. Before a login nothing is done but the login itself; the commands that have a
+ * value behind their line see to it that the value is thrown away. */
+static const struct command commands[] = {
+    COMMAND("get", retrieval_run, 0, NULL),
+    COMMAND("set", storage_run, STORAGE_SET, login_run),
+    COMMAND("mg", meta_get_run, 0, NULL),
+    COMMAND("ms", meta_set_run, 0, meta_set_run_unadmitted),
+    COMMAND("md", meta_delete_run, 0, NULL),
+    COMMAND("ma", meta_arithmetic_run, 0, NULL),
+    COMMAND("mn", meta_noop_run, 0, NULL),
+    COMMAND("gets", retrieval_run, RETRIEVAL_CAS, NULL),
+    COMMAND("gat", retrieval_run, RETRIEVAL_TOUCH, NULL),
+    COMMAND("gats", retrieval_run, RETRIEVAL_CAS | RETRIEVAL_TOUCH, NULL),
+    COMMAND("touch", touch_run, 0, NULL),
+    COMMAND("delete", delete_run, 0, NULL),
+    COMMAND("incr", arithmetic_run, ARITHMETIC_INCREMENT, NULL),
+    COMMAND("decr", arithmetic_run, ARITHMETIC_DECREMENT, NULL),
+    COMMAND("add", storage_run, STORAGE_ADD, storage_run_unadmitted),
+    COMMAND("replace", storage_run, STORAGE_REPLACE, storage_run_unadmitted),
+    COMMAND("cas", storage_run, STORAGE_CAS, storage_run_unadmitted),
+    COMMAND("append", storage_run, STORAGE_APPEND, storage_run_unadmitted),
+    COMMAND("prepend", storage_run, STORAGE_PREPEND, storage_run_unadmitted),
+    COMMAND("flush_all", flush_run, 0, NULL),
+    COMMAND("stats", stats_run, 0, NULL),
+    COMMAND("version", version_run, 0, NULL),
+    COMMAND("verbosity", verbosity_run, 0, NULL),
+    COMMAND("quit", quit_run, 0, NULL),
+    COMMAND("refresh_certs", refresh_certs_run, 0, NULL),
+    COMMAND("bget", retrieval_run, 0, NULL),
+    COMMAND("lru_crawler", crawler_run, 0, NULL),
+    COMMAND("hold", hold_run, 0, NULL),
+    COMMAND("me", meta_debug_run, 0, NULL),
+    COMMAND("slabs", slabs_run, 0, NULL),
+    COMMAND("lru", lru_run, 0, NULL),
+    COMMAND("shutdown", shutdown_run, 0, NULL),
+    COMMAND("cache_memlimit", memory_limit_run, 0, NULL),
+    COMMAND("watch", watch_run, 0, NULL),
+};
+
+static const struct command *command_find(struct bytes name) {
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        const struct command *command = &commands[i];
+        if (command->size == name.size && memcmp(command->name, name.data, name.size) == 0) {
+            return command;
+        }
+    }
+    return NULL;
+}
+
+/* No command of ours. Something that speaks HTTP is cut off, as memcached does: a browser that was
+ * lured into posting here must not have the body of its request taken for commands. */
+static enum request_end text_refuse_command(struct request *request, const char *reply) {
+    struct bytes word;
+    struct bytes last = {0};
+    while (line_next(&request->line, &word)) {
+        last = word;
+    }
+    if (last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0) {
+        return REQUEST_CLOSES;
+    }
+    reply_text(request, reply);
+    return REQUEST_DONE;
+}
+
+static enum request_end text_run_before_login(struct request *request,
+                                              const struct command *command) {
+    if (command == NULL) {
+        return text_refuse_command(request, REPLY_UNAUTHENTICATED);
+    }
+    if (command->before_login == NULL) {
+        reply_text(request, REPLY_UNAUTHENTICATED);
+        return REQUEST_DONE;
+    }
+    return command->before_login(request, command->variant);
+}
+
+/* The line has no end within the limit. A retrieval is answered key by key; else the client is
+ * lost. */
+static enum request_end text_run_long_line(struct request *request) {
+    request->line = (struct line){request->start, request->start + REQUEST_LINE_MAX};
+    struct bytes name;
+    const struct command *command = NULL;
+    if (line_next(&request->line, &name)) {
+        command = command_find(name);
+    }
+    if (command == NULL || command->run != retrieval_run || !request->connection->admitted) {
+        reply_text(request, REPLY_LINE_TOO_LONG);
+        return REQUEST_CLOSES;
+    }
+    return retrieval_run_long(request, command->variant);
+}
+
+static enum request_end text_run_line(struct request *request) {
+    size_t available = (size_t)(request->end - request->start);
+    bool over_limit = available >= REQUEST_LINE_MAX + 2; /* and the line end */
+    const char *newline =
+        memchr(request->start, '\n', over_limit ? REQUEST_LINE_MAX + 2 : available);
+    if (newline == NULL) {
+        request->wanted = available + 1;
+        return over_limit ? text_run_long_line(request) : REQUEST_WAITS;
+    }
+    request->next = newline + 1;
+    request->line.at = request->start;
+    request->line.end = newline - (newline > request->start && newline[-1] == '\r');
+
+    struct bytes name;
+    if (!line_next(&request->line, &name)) {
+        reply_text(request, request->connection->admitted ? REPLY_ERROR : REPLY_UNAUTHENTICATED);
+        return REQUEST_DONE;
+    }
+    const struct command *command = command_find(name);
+    if (!request->connection->admitted) {
+        return text_run_before_login(request, command);
+    }
+    if (command == NULL) {
+        return text_refuse_command(request, REPLY_ERROR);
+    }
+    return command->run(request, command->variant);
+}
+
+static enum request_end text_skip_line(struct request *request) {
+    const char *newline = memchr(request->start, '\n', (size_t)(request->end - request->start));
+    if (newline == NULL) {
+        request->next = request->end;
+    } else {
+        request->next = newline + 1;
+        request->progress->phase = PROTO_PHASE_LINE;
+    }
+    return REQUEST_DONE;
+}
+
+enum request_end text_run(struct request *request) {
+    switch (request->progress->phase) {
+    case PROTO_PHASE_KEYS:
+        return retrieval_resume(request);
+    case PROTO_PHASE_SKIP_LINE:
+        return text_skip_line(request);
+    case PROTO_PHASE_DUMP:
+        return dump_resume(request);
+    case PROTO_PHASE_LINE:
+        break;
+    }
+    return text_run_line(request);
+}
