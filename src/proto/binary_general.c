@@ -1,9 +1,9 @@
 #include "proto/binary_general.h"
 
 #include "proto/binary_reply.h"
-#include "proto/event.h"
 #include "proto/expiry.h"
 #include "proto/general.h"
+#include "proto/lifetime.h"
 #include "proto/operator.h"
 
 enum request_end binary_delete_run(struct binary_request *binary) {
@@ -12,8 +12,7 @@ enum request_end binary_delete_run(struct binary_request *binary) {
         .compare_cas = binary->header.cas != 0,
         .cas = binary->header.cas,
     };
-    enum status status =
-        event_delete(request->connection, request->thread, binary->key, &wish, false);
+    enum status status = lifetime_delete(request, binary->key, &wish, false);
     return binary_finish(binary, status, 0);
 }
 

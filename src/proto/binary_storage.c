@@ -67,8 +67,8 @@ enum request_end binary_storage_run(struct binary_request *binary) {
         }
     }
     struct item item;
-    enum status status =
-        event_store(request->connection, request->thread, binary->key, &store, command, &item);
+    enum status status = pool_store(request->pool, request->thread, binary->key, &store, &item);
+    event_store(request->connection, request->thread, binary->key, &store, command, status, &item);
     if (status == STATUS_NEEDS_ROOM) {
         return REQUEST_NEEDS_ROOM;
     }

@@ -110,15 +110,12 @@ void event_note_change(struct proto_connection *connection, struct store_thread 
     }
 }
 
-enum status event_note_store(struct proto_connection *connection, struct store_thread *thread,
-                             struct bytes key, const struct pool_store *store,
-                             enum event_command command, struct item *result) {
+void event_note_store(struct proto_connection *connection, const struct store_thread *thread,
+                      struct bytes key, const struct pool_store *store, enum event_command command,
+                      enum status status, const struct item *stored) {
     struct proto_service *service = connection->service;
-    struct item item = {0};
-    struct item *stored = result != NULL ? result : &item;
-    enum status status = pool_store(connection->pool, thread, key, store, stored);
     if (status == STATUS_NEEDS_ROOM) {
-        return status; /* to be told when it is done */
+        return; /* the command has not ended: it is run again */
     }
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count(service->prefixes, key, PREFIX_SETS);
@@ -127,7 +124,6 @@ enum status event_note_store(struct proto_connection *connection, struct store_t
         event_tell_store(connection, key, command, event_status(status, command), store,
                          status == STATUS_OK ? stored : NULL, thread->now_s);
     }
-    return status;
 }
 
 void event_refuse_store(struct proto_connection *connection, struct bytes key,
@@ -142,19 +138,22 @@ void event_refuse_store(struct proto_connection *connection, struct bytes key,
     }
 }
 
-enum status event_delete(struct proto_connection *connection, struct store_thread *thread,
-                         struct bytes key, const struct pool_delete *delete, bool meta) {
-    struct proto_service *service = connection->service;
-    if (!event_wanted(service, EVENT_PREFIXES | EVENT_DELETIONS)) {
-        return pool_delete(connection->pool, thread, key, delete);
-    }
+void event_look_before_delete(struct proto_connection *connection, struct store_thread *thread,
+                              struct bytes key, struct event_deletion *deletion) {
     struct pool_scanned before = {.ttl_class = POOL_TTL_CLASSES};
     pool_peek(connection->pool, thread, key, &before);
-    size_t size = before.item.value.size; /* the item itself is not valid after a write */
-    unsigned class = before.ttl_class < POOL_TTL_CLASSES ? before.ttl_class + 1 : 0;
-    enum status status = pool_delete(connection->pool, thread, key, delete);
+    *deletion = (struct event_deletion){
+        .value_bytes = before.item.value.size,
+        .class_number = before.ttl_class < POOL_TTL_CLASSES ? before.ttl_class + 1 : 0,
+    };
+}
+
+void event_note_delete(struct proto_connection *connection, struct bytes key,
+                       const struct pool_delete *delete, bool meta, enum status status,
+                       const struct event_deletion *deletion) {
+    struct proto_service *service = connection->service;
     if (status == STATUS_NEEDS_ROOM) {
-        return status;
+        return; /* the command has not ended: it is run again */
     }
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count(service->prefixes, key, PREFIX_DELETES);
@@ -163,9 +162,9 @@ enum status event_delete(struct proto_connection *connection, struct store_threa
     if (deleted && event_wanted(service, EVENT_DELETIONS)) {
         struct event_key encoded;
         event_tell(service, EVENT_DELETIONS, "type=deleted key=%s cmd=%s clsid=%u size=%zu",
-                   event_encode(&encoded, key), meta ? "md" : "delete", class, size);
+                   event_encode(&encoded, key), meta ? "md" : "delete", deletion->class_number,
+                   deletion->value_bytes);
     }
-    return status;
 }
 
 void event_eviction(void *context, const struct pool_scanned *evicted, uint32_t now_s) {

@@ -55,29 +55,47 @@ static inline void event_change(struct proto_connection *connection, struct stor
     }
 }
 
-/* pool_store, and tells of it under the name of `command`. */
-enum status event_note_store(struct proto_connection *connection, struct store_thread *thread,
-                             struct bytes key, const struct pool_store *store,
-                             enum event_command command, struct item *result);
+void event_note_store(struct proto_connection *connection, const struct store_thread *thread,
+                      struct bytes key, const struct pool_store *store, enum event_command command,
+                      enum status status, const struct item *stored);
 
-/* The same, if somebody wants to know. */
-static inline enum status event_store(struct proto_connection *connection,
-                                      struct store_thread *thread, struct bytes key,
-                                      const struct pool_store *store, enum event_command command,
-                                      struct item *result) {
-    if (event_wanted(connection->service, EVENT_PREFIXES | EVENT_MUTATIONS)) {
-        return event_note_store(connection, thread, key, store, command, result);
+static inline bool event_wants_stores(const struct proto_connection *connection) {
+    return event_wanted(connection->service, EVENT_PREFIXES | EVENT_MUTATIONS);
+}
+
+/* Behind pool_store: the command `command` has ended with `status`. `stored`: the item, after
+ * STATUS_OK; it may be NULL unless event_wants_stores. */
+static inline void event_store(struct proto_connection *connection,
+                               const struct store_thread *thread, struct bytes key,
+                               const struct pool_store *store, enum event_command command,
+                               enum status status, const struct item *stored) {
+    if (event_wants_stores(connection)) {
+        event_note_store(connection, thread, key, store, command, status, stored);
     }
-    return pool_store(connection->pool, thread, key, store, result);
 }
 
 /* A value of so many bytes is not even read, because no item may be so large: told as a store. */
 void event_refuse_store(struct proto_connection *connection, struct bytes key,
                         enum event_command command, size_t size);
 
-/* pool_delete, and tells of it; `meta`: it is an md. */
-enum status event_delete(struct proto_connection *connection, struct store_thread *thread,
-                         struct bytes key, const struct pool_delete *delete, bool meta);
+/* What is told of an item that is deleted: it can be looked up only before that. */
+struct event_deletion {
+    size_t value_bytes;
+    unsigned class_number; /* memcached's; 0: there was no item */
+};
+
+static inline bool event_wants_deletes(const struct proto_connection *connection) {
+    return event_wanted(connection->service, EVENT_PREFIXES | EVENT_DELETIONS);
+}
+
+/* Before pool_delete, if event_wants_deletes. */
+void event_look_before_delete(struct proto_connection *connection, struct store_thread *thread,
+                              struct bytes key, struct event_deletion *deletion);
+
+/* Behind pool_delete: it has ended with `status`. `meta`: the command is md. */
+void event_note_delete(struct proto_connection *connection, struct bytes key,
+                       const struct pool_delete *delete, bool meta, enum status status,
+                       const struct event_deletion *deletion);
 
 /* What a service tells its pool to call (scan.h). */
 pool_eviction_notify event_eviction;

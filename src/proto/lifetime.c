@@ -32,6 +32,20 @@ enum request_end touch_run(struct request *request, unsigned variant) {
 }
 
 /* delete <key> [0] [noreply]: the 0 is a time to wait that memcached once had. */
+enum status lifetime_delete(const struct request *request, struct bytes key,
+                            const struct pool_delete *delete, bool meta) {
+    bool watched = event_wants_deletes(request->connection);
+    struct event_deletion deletion;
+    if (watched) {
+        event_look_before_delete(request->connection, request->thread, key, &deletion);
+    }
+    enum status status = pool_delete(request->pool, request->thread, key, delete);
+    if (watched) {
+        event_note_delete(request->connection, key, delete, meta, status, &deletion);
+    }
+    return status;
+}
+
 enum request_end delete_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes key;
@@ -63,7 +77,7 @@ enum request_end delete_run(struct request *request, unsigned variant) {
         reply_text(request, REPLY_BAD_LINE);
         return REQUEST_DONE;
     }
-    enum status status = event_delete(request->connection, request->thread, key, NULL, false);
+    enum status status = lifetime_delete(request, key, NULL, false);
     if (status == STATUS_NEEDS_ROOM) {
         return REQUEST_NEEDS_ROOM;
     }

@@ -8,4 +8,9 @@ request_handler touch_run;
 request_handler delete_run;
 request_handler flush_run;
 
+/* pool_delete for the delete command of each protocol, and what watchers are told of it. `meta`:
+ * the command is md. */
+enum status lifetime_delete(const struct request *request, struct bytes key,
+                            const struct pool_delete *delete, bool meta);
+
 #endif

@@ -1,5 +1,5 @@
 /* md: delete, or keep and mark stale. */
-#include "proto/event.h"
+#include "proto/lifetime.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 
@@ -36,8 +36,7 @@ static enum request_end meta_delete_answer(struct request *request) {
         .set_cas = invalidate && meta_has(&meta, 'E'),
         .new_cas = meta.new_cas,
     };
-    enum status status =
-        event_delete(request->connection, request->thread, meta.key, &delete, true);
+    enum status status = lifetime_delete(request, meta.key, &delete, true);
     switch (status) {
     case STATUS_NEEDS_ROOM:
         return REQUEST_NEEDS_ROOM;

@@ -132,8 +132,9 @@ static enum event_command meta_set_command(const struct meta *meta,
 static enum request_end meta_set_store(struct request *request, const struct meta *meta,
                                        const struct pool_store *store) {
     struct item item = {0};
-    enum status status = event_store(request->connection, request->thread, meta->key, store,
-                                     meta_set_command(meta, store), &item);
+    enum status status = pool_store(request->pool, request->thread, meta->key, store, &item);
+    event_store(request->connection, request->thread, meta->key, store,
+                meta_set_command(meta, store), status, &item);
     if (status == STATUS_NEEDS_ROOM) {
         return REQUEST_NEEDS_ROOM;
     }

@@ -100,8 +100,12 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     case VALUE_WHOLE:
         break;
     }
-    enum status status = event_store(request->connection, request->thread, parsed.key,
-                                     &parsed.store, commands[variant], NULL);
+    struct item item;
+    struct item *stored = event_wants_stores(request->connection) ? &item : NULL;
+    enum status status =
+        pool_store(request->pool, request->thread, parsed.key, &parsed.store, stored);
+    event_store(request->connection, request->thread, parsed.key, &parsed.store, commands[variant],
+                status, stored);
     if (status == STATUS_NEEDS_ROOM) {
         return REQUEST_NEEDS_ROOM;
     }
