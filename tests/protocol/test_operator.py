@@ -131,7 +131,7 @@ def test_three_thousand_reloads_of_certificates_make_nobody_wait(tmp_path):
                 client.expect(b"OK\r\n" * 2)
             spent = time.monotonic() - began
         other.expect_undisturbed(idle)
-        reloads = stayd.log.count("certificates: those of 4 pools")
+        reloads = stayd.log.count("certificates of 4 pools reloaded")
         assert 2 <= reloads <= 3 + spent / 0.1  # they share them, and there is a pause between
         for client in clients:
             client.close()
