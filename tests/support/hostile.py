@@ -25,6 +25,7 @@ class Attack:
         self._command = [sys.executable, "-E", __file__, kind, f"127.0.0.1:{port}"]
         self._lines = []
         self._process = None
+        self._reader = None
 
     def __enter__(self):
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
@@ -32,7 +33,8 @@ class Attack:
             if line == "ready\n":
                 break
             self._lines.append(line.strip())
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
         return self
 
     def _read(self):
@@ -47,6 +49,7 @@ class Attack:
     def __exit__(self, *_):
         self._process.kill()
         self._process.wait()
+        self._reader.join()  # before the close: a file is no thing for two threads
         self._process.stdout.close()
 
 
