@@ -316,7 +316,8 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     }
     change_commit(attempt, place, sequence, result);
     room_end_claim(&pool->room, attempt->thread);
-    pool_note_write(pool, attempt->thread); /* after it is written: for the next sync */
+    pool_note_write(pool, attempt->thread,
+                    attempt->size); /* after it is written: for the next sync */
     return attempt->missed ? STATUS_NOT_FOUND : STATUS_OK;
 }
 

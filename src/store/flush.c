@@ -90,7 +90,7 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
         atomic_store(&pool->view.index->flush_due_sequence, flush_write(pool, due_s, place));
         atomic_store(&pool->view.index->flush_due_s, due_s);
     }
-    pool_note_write(pool, thread);
+    pool_note_write(pool, thread, LAYOUT_ALIGN);
     pthread_mutex_unlock(&pool->flush_lock);
     room_wake(&pool->room);
     return STATUS_OK;

@@ -23,8 +23,10 @@
 struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
     _Atomic uint64_t class_counters[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
-    bool unsynced; /* the thread has written what its next ticket is for; its own */
-    bool rests;    /* it has read what may not be on the disk yet; its own, too */
+    bool unsynced;          /* the thread has written what its next ticket is for; its own */
+    bool rests;             /* it has read what may not be on the disk yet; its own, too */
+    uint64_t written_bytes; /* since the sync below has begun; its own */
+    uint64_t written_sync;  /* the number of that */
 };
 
 /* Evictions and expirations in the segments of one TTL class: counted by the janitor. */
@@ -177,7 +179,7 @@ static inline void pool_note_removal(struct pool *pool, uint64_t sequence) {
 bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit);
 
 /* A client's write has been written by this thread: in a persistent pool it is to be synced. */
-void pool_note_write(struct pool *pool, struct store_thread *thread);
+void pool_note_write(struct pool *pool, struct store_thread *thread, size_t size);
 
 /* Takes no writes from now on; says why in the log. */
 void pool_set_read_only(struct pool *pool, const char *why);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     SYNC_INTERVAL_MS = 1000, /* from the begin of one to that of the next */
@@ -17,6 +18,9 @@ enum {
     SYNC_GATHER_MAX_MS = 100,
     SYNC_SETTLE_NAPS = 10, /* that a sync waits at most for threads in the middle of a batch, */
     SYNC_SETTLE_NAP_NS = 20000,
+    SYNC_AHEAD_SHARE = 32,
+    SYNC_AHEAD_MAX_BYTES = 512 << 20,
+    SYNC_AHEAD_MIN_BYTES = 4 << 20,
     SYNC_UNASKED = 16, /* syncs, after it has waited in vain */
 };
 
@@ -185,9 +189,20 @@ static void *sync_main(void *argument) {
     return NULL;
 }
 
+/* What one of so many threads may write between two syncs: a small part of what the system lets a
+ * process have in its cache (a fifth of the memory, by default). */
+static uint64_t sync_ahead_bytes(unsigned threads) {
+    uint64_t memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t all_bytes = memory_bytes / SYNC_AHEAD_SHARE;
+    all_bytes = all_bytes < SYNC_AHEAD_MAX_BYTES ? all_bytes : SYNC_AHEAD_MAX_BYTES;
+    uint64_t bytes = all_bytes / threads;
+    return bytes > SYNC_AHEAD_MIN_BYTES ? bytes : SYNC_AHEAD_MIN_BYTES;
+}
+
 bool sync_start(struct pool *pool) {
     struct sync *sync = &pool->sync;
     atomic_store(&sync->clean_ms, clock_monotonic_ms());
+    sync->ahead_bytes = sync_ahead_bytes(grace_threads(pool->grace));
     bool always = pool->options.persist && pool->options.fsync == POOL_FSYNC_ALWAYS;
     sync->complete_sequence = atomic_load(&pool->view.index->sequence); /* pool_begin synced it */
     atomic_store(&pool->durable_sequence, always ? sync->complete_sequence : UINT64_MAX);
@@ -290,11 +305,25 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
     return atomic_load(&pool->read_only) ? STATUS_IO : STATUS_PENDING;
 }
 
-void pool_note_write(struct pool *pool, struct store_thread *thread) {
+/* Whether the thread, with these bytes, has written enough for one sync. */
+static bool sync_is_far_ahead(const struct sync *sync, struct pool_shard *shard, size_t size) {
+    /* relaxed: it only says when to count anew */
+    uint64_t begun = atomic_load_explicit(&sync->begun, memory_order_relaxed);
+    if (shard->written_sync != begun) {
+        shard->written_sync = begun;
+        shard->written_bytes = 0;
+    }
+    shard->written_bytes += size;
+    return sync->running && shard->written_bytes > sync->ahead_bytes;
+}
+
+void pool_note_write(struct pool *pool, struct store_thread *thread, size_t size) {
     if (pool->header != NULL) {
+        struct pool_shard *shard = &pool->shards[thread->index];
         sync_note_write(&pool->sync);
-        if (pool->options.fsync == POOL_FSYNC_ALWAYS || sync_is_behind(&pool->sync)) {
-            pool->shards[thread->index].unsynced = true;
+        if (pool->options.fsync == POOL_FSYNC_ALWAYS || sync_is_behind(&pool->sync) ||
+            sync_is_far_ahead(&pool->sync, shard, size)) {
+            shard->unsynced = true;
         }
     }
 }

@@ -20,7 +20,10 @@
  * read-only nothing becomes durable any more, and it goes on to serve what it has.
  *
  * With everysec replies go at once, unless the disk is so slow that more than SYNC_LAG_MAX_S would
- * be at stake: then they wait as with always, until it has caught up.
+ * be at stake: then they wait as with always, until it has caught up. They wait as well, for a sync
+ * that begins at once, after a thread has written `ahead_bytes` since the last one began: a process
+ * that writes without bound into the system's cache is stopped by the system where it writes, and
+ * with it every client that its thread serves.
  */
 #ifndef STAYD_STORE_SYNC_H
 #define STAYD_STORE_SYNC_H
@@ -38,6 +41,7 @@ struct sync {
     /* private */
     pthread_t thread;
     bool running;
+    uint64_t ahead_bytes; /* that a thread may write between two syncs, with everysec */
     pthread_mutex_t lock;
     pthread_cond_t wake;        /* somebody waits, all have come that are expected, or stop */
     bool stop;                  /* under lock */

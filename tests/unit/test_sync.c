@@ -344,6 +344,23 @@ static void with_everysec_no_more_than_two_seconds_are_at_stake(void **state) {
     EXPECT(write_once(0) == 0); /* it has caught up */
 }
 
+static void with_everysec_no_thread_writes_without_bound_between_two_syncs(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_EVERYSEC);
+    EXPECT(store.pool->sync.ahead_bytes >= 4 << 20);
+    disk_shut(true);
+    store.pool->sync.ahead_bytes = 10000;
+    uint64_t ticket = 0;
+    unsigned writes = 0;
+    while ((ticket = write_once(0)) == 0) {
+        EXPECT(++writes < 10000);
+    }
+    disk_await_begin(1); /* at once, and not after a second */
+    disk_shut(false);
+    await_ticket(ticket);
+    EXPECT(write_once(0) == 0); /* it may write as much again */
+}
+
 #define TEST(test) cmocka_unit_test_teardown(test, finish)
 
 int main(void) {
@@ -355,6 +372,7 @@ int main(void) {
         TEST(those_whom_a_sync_releases_share_the_next),
         TEST(with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake),
         TEST(with_everysec_no_more_than_two_seconds_are_at_stake),
+        TEST(with_everysec_no_thread_writes_without_bound_between_two_syncs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
