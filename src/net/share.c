@@ -23,7 +23,7 @@ void share_divide(struct proto_whole *whole, uint64_t limit, unsigned shares) {
 
 void share_keep(const struct proto_whole *whole, struct proto_share *share, uint64_t most) {
     share->kept = whole->part;
-    share->most = most > 0 ? most : UINT64_MAX;
+    share->most = most;
 }
 
 bool share_take(struct proto_whole *whole, struct proto_share *share, uint64_t amount,
@@ -32,7 +32,8 @@ bool share_take(struct proto_whole *whole, struct proto_share *share, uint64_t a
     uint64_t used = share_add(&share->used, amount);
     uint64_t beyond = share_beyond(share, used) - share_beyond(share, used - amount);
     uint64_t all_beyond = share_add(&whole->beyond, beyond);
-    if (forced || (used <= share->most && (beyond == 0 || all_beyond <= whole->common))) {
+    bool allowed = share->most == 0 || used <= share->most;
+    if (forced || (allowed && (beyond == 0 || all_beyond <= whole->common))) {
         return true;
     }
     share_give(whole, share, amount);

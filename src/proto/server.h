@@ -23,7 +23,7 @@ struct proto_whole {
 
 struct proto_share {
     uint64_t kept;
-    uint64_t most;
+    uint64_t most; /* 0: as much as there is */
     _Atomic uint64_t used;
 };
 
