@@ -1,7 +1,9 @@
 """Libraries that are preloaded into the daemon, to stand in front of the system's own."""
 
+import atexit
 import functools
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -29,7 +31,9 @@ def has_sanitizer():
 def _make(source):
     if has_sanitizer():
         return None
-    made = pathlib.Path(tempfile.mkdtemp(prefix="stayd-preload-")) / "library.so"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="stayd-preload-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = folder / "library.so"
     subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", made,
                     ROOT / "tests" / source], check=True)
     return made
