@@ -100,7 +100,7 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     case VALUE_WHOLE:
         break;
     }
-    struct item item;
+    struct item item = {0};
     struct item *stored = event_wants_stores(request->connection) ? &item : NULL;
     enum status status =
         pool_store(request->pool, request->thread, parsed.key, &parsed.store, stored);
