@@ -3,10 +3,10 @@ does and however full the pool is (store/room.h)."""
 
 import contextlib
 import threading
-import time
 
 import pytest
 
+from support.bystander import Bystander, longest_wait
 from support.gate import gated
 from support.servers import Stayd, wait_until
 
@@ -14,48 +14,13 @@ FULL = b"SERVER_ERROR out of memory storing object"
 SMALL = {"memory": "4M", "item_max": "16K", "fsync": "everysec"}
 
 
-class Bystander:
-    """A client that gets one key again and again, and how long it waited at the most."""
-
-    def __init__(self, stayd, pool):
-        self._connection = stayd.connect(pool)
-        self._connection.set(b"bystander", b"v")
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.longest = 0.0
-        self.answered = 0
-
-    def _run(self):
-        while not self._stopped.is_set():
-            began = time.monotonic()
-            assert self._connection.get(b"bystander") == b"v"
-            self.longest = max(self.longest, time.monotonic() - began)
-            self.answered += 1
-            time.sleep(0.001)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopped.set()
-        self._thread.join()
-
-
 def longest_wait_while(stayd, work, pools=("cache", "sessions")):
     """Does the work, and returns the longest wait of a bystander in one of the pools meanwhile."""
-    bystanders = [Bystander(stayd, pool) for pool in pools]
-    for bystander in bystanders:
-        bystander.__enter__()
-    try:
-        work()
-        seen = [bystander.answered for bystander in bystanders]
-        wait_until(lambda: all(bystander.answered > count
-                               for bystander, count in zip(bystanders, seen)),
-                   what="an answer to each bystander")
-    finally:
+    bystanders = [Bystander(stayd.socket(pool), b"k0") for pool in pools]
+    with contextlib.ExitStack() as stack:
         for bystander in bystanders:
-            bystander.__exit__()
+            stack.enter_context(bystander)
+        work()
     return max(bystander.longest for bystander in bystanders)
 
 
@@ -64,7 +29,7 @@ def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):
     done: what else runs on this machine may make one wait now and then."""
     longest = []
     for _ in range(4):
-        limit = 0.05 + 3 * longest_wait_while(stayd, lambda: time.sleep(0.2), pools)
+        limit = 0.05 + 3 * max(longest_wait(stayd.socket(pool), key=b"k0") for pool in pools)
         longest.append(longest_wait_while(stayd, work, pools))
         if longest[-1] < limit:
             return

@@ -86,8 +86,8 @@ class Bystander:
         )
 
 
-def longest_wait(path, seconds=0.3):
+def longest_wait(path, seconds=0.3, key=None):
     """The longest that a bystander at this Unix socket waits while nothing else is asked."""
-    with Bystander(path) as alone:
+    with Bystander(path, key) as alone:
         time.sleep(seconds)  # the time to measure, not one to wait for something
     return alone.longest

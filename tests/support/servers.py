@@ -277,8 +277,8 @@ def _short(data):
 class Server:
     """What both servers have: a directory, a process, a log, and an end."""
 
-    def __init__(self):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="stayd-test-"))
+    def __init__(self, parent=None):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="stayd-test-", dir=parent))
         self.process = None
         self._log_path = self.directory / "stderr.log"
         self._connections = []
@@ -449,8 +449,9 @@ class Stayd(Server):
     """
 
     def __init__(self, sessions=None, cache=None, server=None, pools=None, config=None, binary=None,
-                 environment=None):
-        super().__init__()
+                 environment=None, parent=None):
+        """`parent`: the folder that the server's own folder is made in; the system's, if None."""
+        super().__init__(parent)
         self.binary = binary or stayd_binary()
         self.data_dir = self.directory / "data"
         self.run_dir = self.directory / "run"
