@@ -21,9 +21,7 @@ static inline int setup_volatile(void **state) {
 
 static inline int setup_persistent(void **state) {
     struct store *store = malloc(sizeof *store);
-    struct pool_options options = store_options(16);
-    options.persist = true;
-    store_begin(store, options);
+    store_begin_persistent(store, 16);
     *state = store;
     return 0;
 }

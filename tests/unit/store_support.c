@@ -176,6 +176,12 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
+void store_begin_persistent(struct store *store, unsigned segments) {
+    struct pool_options options = store_options(segments);
+    options.persist = true;
+    store_begin(store, options);
+}
+
 void store_end(struct store *store) {
     if (store->pool != NULL) {
         store_close(store);

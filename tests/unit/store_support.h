@@ -66,6 +66,8 @@ struct pool_options store_options(unsigned segments);
 
 /* Makes the folder, opens the pool for one thread and the main thread's store_thread. */
 void store_begin(struct store *store, struct pool_options options);
+/* The same, of a pool of so many segments that has a file. */
+void store_begin_persistent(struct store *store, unsigned segments);
 void store_begin_threads(struct store *store, struct pool_options options, unsigned threads);
 void store_end(struct store *store);
 

@@ -20,9 +20,7 @@ static int setup_volatile(void **state) {
 
 static int setup_persistent(void **state) {
     (void)state;
-    struct pool_options options = store_options(64);
-    options.persist = true;
-    store_begin(&store, options);
+    store_begin_persistent(&store, 64);
     return 0;
 }
 

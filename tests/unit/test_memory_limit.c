@@ -163,9 +163,7 @@ static void where_nothing_may_be_forgotten_a_lower_limit_compacts_down_to_it(voi
 
 static void a_persistent_pool_keeps_its_size(void **state) {
     (void)state;
-    struct pool_options options = store_options(SEGMENTS);
-    options.persist = true;
-    store_begin(&store, options);
+    store_begin_persistent(&store, SEGMENTS);
     assert_int_equal(limit_to(32), STATUS_INVALID);
     assert_int_equal(limit_to(SEGMENTS), STATUS_OK);
     assert_int_equal(limit_to(SEGMENTS + 1), STATUS_INVALID);

@@ -77,9 +77,7 @@ static void bytes_are_accounted_for(void **state) {
 static void after_a_failed_sync_the_pool_serves_and_takes_no_more_writes(void **state) {
     (void)state;
     struct store store;
-    struct pool_options options = store_options(16);
-    options.persist = true;
-    store_begin(&store, options);
+    store_begin_persistent(&store, 16);
     assert_int_equal(store_set(&store, "k", "1", 0), STATUS_OK);
     fault_fail_syncs(true);
     assert_false(pool_sync(store.pool));

@@ -21,9 +21,7 @@ int flock(int file, int operation) {
 
 static int setup(void **state) {
     (void)state;
-    struct pool_options options = store_options(32);
-    options.persist = true;
-    store_begin(&store, options);
+    store_begin_persistent(&store, 32);
     return 0;
 }
 

@@ -16,17 +16,13 @@ static struct store store;
 
 static int setup(void **state) {
     (void)state;
-    struct pool_options options = store_options(32);
-    options.persist = true;
-    store_begin(&store, options);
+    store_begin_persistent(&store, 32);
     return 0;
 }
 
 static int setup_small(void **state) {
     (void)state;
-    struct pool_options options = store_options(12);
-    options.persist = true;
-    store_begin(&store, options);
+    store_begin_persistent(&store, 12);
     return 0;
 }
 
