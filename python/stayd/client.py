@@ -282,6 +282,7 @@ class Client:
                     raise self._explained(_LeftAlone(reason), command)
             connection = connections.take(fresh=tries > 0)
             if connection is None:
+                availability.release_probe()  # it may be this request's
                 raise self._explained(_AllTaken(), command)
             try:
                 if kind is not HARMLESS and (kind is BATCH or not connection.tells_unsent):

@@ -339,6 +339,17 @@ def test_an_interrupted_probe_lets_the_next_request_try(daemon, monkeypatch, clo
         assert client.get("k") is None
 
 
+def test_a_probe_without_a_connection_lets_the_next_request_try(daemon, clock):
+    with stayd.Client(daemon.url("sessions"), max_connections=1) as client:
+        client._connections.availability.failed(clock.now_s, "down", refused=True)
+        clock.now_s += 2
+        taken = client._connections.take()
+        with pytest.raises(stayd.ConnectionError, match="all 1 connections are in use"):
+            client.get("k")
+        client._connections.give_back(taken)
+        assert client.get("k") is None
+
+
 @pytest.mark.parametrize("reply", [b"SERVER_ERROR busy\r\n", b"HTTP/1.1 400\r\n"])
 def test_a_probe_that_is_answered_with_an_error_lets_the_next_request_try(reply, clock):
     with Scripted([reply], [b"END\r\n"]) as server, stayd.Client(server.url) as client:
