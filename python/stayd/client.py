@@ -84,10 +84,9 @@ class Client:
 
     Raises ConnectionError, RequestRefused and ServerError (OutOfMemory, ValueTooLarge).
 
-    A request whose connection breaks is sent again if it surely was not carried out, or if that
-    does no harm at any later time: all reads, and touch. For all others OutcomeUnknown, a
-    ConnectionError, says that they may have been carried out: the caller knows what follows from
-    it.
+    A request whose connection breaks is sent again if it surely was not carried out, or if it
+    changes nothing. For all others OutcomeUnknown, a ConnectionError, says that they may have been
+    carried out: the caller knows what follows from it.
 
     While the daemon is being restarted, requests wait for it, up to `restart_wait_s`. When it is
     away for longer, they fail without a try for a while that doubles, and one of them tries.
@@ -182,18 +181,7 @@ class Client:
 
     def touch(self, key, ttl_s=None):
         """Gives the item a new end; True if there is one."""
-        key = _wire_key(key)
-        if ttl_s is None:
-            return self._call("touch", key, 0, kind=HARMLESS)
-        if ttl_s <= 0:  # removes it
-            return self._call("touch", key, -1, kind=ONCE)
-        end_s = time.monotonic() + ttl_s
-
-        def same_end():
-            left_s = end_s - time.monotonic()
-            return (key, _expire(left_s)) if left_s > 0 else None
-
-        return self._call("touch", key, _expire(ttl_s), kind=HARMLESS, next_arguments=same_end)
+        return self._call("touch", _wire_key(key), _expire(ttl_s), kind=ONCE)
 
     def delete(self, key):
         """Removes the item; True if there was one."""
@@ -267,9 +255,8 @@ class Client:
             connections.abandon()
         return winner
 
-    def _call(self, command, *arguments, kind, next_arguments=None):
-        """Calls the connection's `command`, again where stayd.repetition allows it. For a second
-        time `next_arguments`, if given, says with what (None: it is too late for that)."""
+    def _call(self, command, *arguments, kind):
+        """Calls the connection's `command`, again where stayd.repetition allows it."""
         connections = self._connections
         if connections.pid != _get_pid():
             connections = self._connections_here()
@@ -296,9 +283,6 @@ class Client:
                 if isinstance(failure, Broken):
                     tries += 1
                     goes_again = tries < TRIES and may_repeat(kind, failure.sent)
-                if goes_again and next_arguments is not None:
-                    arguments = next_arguments()
-                    goes_again = arguments is not None
                 if not goes_again:
                     explained = self._explained(failure, command, kind)
                     if explained is None:

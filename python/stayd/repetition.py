@@ -2,9 +2,9 @@
 
 Between the first time and the second, another client may have written. A `set` that was carried out
 and is sent again then overwrites what is newer, or brings back what was deleted; a `delete` or a
-`flush` removes what came since. So a request goes again only if it surely was not carried out, or
-if it does no harm whenever it is done. What else breaks is an error (stayd.OutcomeUnknown), and who
-sent it decides.
+`flush` removes what came since; a `touch`, even to the same date, gives an item that came since an
+end that nobody meant for it. So a request goes again only if it surely was not carried out, or if
+it only reads. What else breaks is an error (stayd.OutcomeUnknown), and who sent it decides.
 """
 
 import enum
@@ -19,7 +19,7 @@ class Kind(enum.Enum):
     """What a request may do when it is carried out a second time."""
 
     HARMLESS = enum.auto()
-    """Nothing: it reads, or it gives an item the end that the first time gave it."""
+    """Nothing: it only reads."""
 
     ONCE = enum.auto()
     """Harm: it changes something. It is one command, which counts once its last byte has
