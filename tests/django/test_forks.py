@@ -108,8 +108,8 @@ def ask(url):
 
 
 def pids_of(command, port, daemon, tmp_path):
-    """Runs a server of `forkedsite`, asks it many times, 8 at a time; the process ids that answered
-    (an answer that something was wrong is an error)."""
+    """Runs a server of `forkedsite` and asks it many times, 8 at a time, until two processes have
+    answered; their ids (an answer that something was wrong is an error)."""
     url = f"http://127.0.0.1:{port}/"
     log = tmp_path / "server.log"
     environment = {
@@ -133,8 +133,15 @@ def pids_of(command, port, daemon, tmp_path):
                 raise
 
         wait_until(answers, timeout=60, what="the server's start")
+        pids = set()
         with ThreadPoolExecutor(8) as threads:
-            return set(threads.map(lambda _: ask(url), range(40)))
+
+            def two_have_answered():
+                pids.update(threads.map(lambda _: ask(url), range(40)))
+                return len(pids) > 1
+
+            wait_until(two_have_answered, timeout=60, what="answers from two processes")
+        return pids
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{error}: {error.read()!r}\n{log.read_text()}") from error
     finally:
@@ -184,7 +191,7 @@ def needs(module):
 )
 def test_gunicorn_forks_the_application_it_has_loaded(daemon, tmp_path, arguments):
     port = free_port()
-    assert pids_of(gunicorn(port, "--preload", *arguments), port, daemon, tmp_path)
+    assert len(pids_of(gunicorn(port, "--preload", *arguments), port, daemon, tmp_path)) > 1
 
 
 GREEN = """
