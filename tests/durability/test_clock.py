@@ -1,69 +1,33 @@
 """A wall clock that is wrong hides sessions until it is put right, and takes none away.
 
-clock.c, preloaded, is the clock that somebody sets while the daemon runs; libfaketime, where the
+support/clock.c, preloaded, is the clock that somebody sets while the daemon runs; libfaketime, where the
 system has it, is another that knows nothing of stayd. When memory may be freed, to the second,
 tests/unit/test_expiry_clock.c proves.
 """
 
 import pathlib
-import struct
-import subprocess
 import time
 
 import pytest
 
-from support.servers import ROOT, Stayd, stayd_binary, wait_until
+from support import preload
+from support.clock import Clock, let_the_janitor_pass
+from support.servers import Stayd, wait_until
 
+NO_PRELOAD = "a sanitizer's library must be the first to be loaded"
 DAY = 86400
 AHEAD = 40 * DAY
 SESSIONS = 500
 TTL = 14 * DAY
 
 
-class Clock:
-    """The clocks of one daemon: how many seconds they are ahead of the system's."""
-
-    def __init__(self, path):
-        self._path = path
-        self.wall = self.boot = 0
-        path.write_bytes(bytes(4096))
-
-    def step(self, seconds):
-        """Somebody sets the wall clock."""
-        self.wall += seconds
-        self._write()
-
-    def sleep(self, seconds):
-        """The system is suspended for so long."""
-        self.wall += seconds
-        self.boot += seconds
-        self._write()
-
-    def _write(self):
-        with open(self._path, "r+b") as file:
-            file.write(struct.pack("<qq", self.wall, self.boot))
-
-
-def skip_under_a_sanitizer():
-    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
-    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
-        pytest.skip("a sanitizer's library must be the first to be loaded")
-
-
-@pytest.fixture(scope="module")
-def clock_library(tmp_path_factory):
-    skip_under_a_sanitizer()
-    library = tmp_path_factory.mktemp("clock") / "clock.so"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
-                    ROOT / "tests" / "durability" / "clock.c"], check=True)
-    return library
-
-
 @pytest.fixture
-def machine(clock_library, tmp_path):
+def machine(tmp_path):
     """A daemon and its clock."""
     clock = Clock(tmp_path / "clock")
-    environment = {"LD_PRELOAD": str(clock_library), "STAYD_CLOCK": str(tmp_path / "clock")}
+    environment = clock.environment()
+    if environment is None:
+        pytest.skip(NO_PRELOAD)
     with Stayd(sessions={"memory": "16M", "item_max": "64K"}, server={"threads": 1},
                environment=environment) as stayd:
         yield stayd, clock
@@ -78,14 +42,6 @@ def count_there(stayd):
     connection = stayd.connect("sessions")
     connection.send(b"get %b\r\n" % b" ".join(b"s%d" % number for number in range(SESSIONS)))
     return connection.read_until(b"END\r\n").count(b"VALUE ")
-
-
-def let_the_janitor_pass(stayd, step):
-    """Waits for two whole passes: each begins with a look at the clock, and logs a step of it."""
-    for seconds in (10, 20, 30):
-        before = stayd.log.count("sessions: the system's clock has stepped")
-        step(seconds)
-        wait_until(lambda: stayd.log.count("sessions: the system's clock has stepped") > before)
 
 
 def test_a_clock_that_jumps_ahead_and_back_takes_no_session_away(machine):
@@ -147,7 +103,8 @@ def test_a_system_that_was_suspended_frees_what_expired_meanwhile(machine):
 
 
 def test_libfaketime_takes_no_session_away(tmp_path):
-    skip_under_a_sanitizer()
+    if preload.has_sanitizer():
+        pytest.skip(NO_PRELOAD)
     found = list(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
         pytest.skip("this system has no libfaketime (package faketime)")

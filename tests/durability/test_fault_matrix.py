@@ -9,15 +9,14 @@ import os
 import pathlib
 import random
 import resource
-import struct
 import subprocess
-import time
 
 import pytest
 
 from support import preload
-from support.fault_matrix import (COLUMNS, ITEMS, Fault, Impossible, expect_agreement, mount,
-                                  own_mounts, preloaded, table, try_rows)
+from support.clock import Clock, let_the_janitor_pass
+from support.fault_matrix import (COLUMNS, ITEMS, NO_PRELOAD, Fault, Impossible, expect_agreement,
+                                  mount, own_mounts, preloaded, table, try_rows)
 from support.gate import Gate
 from support.servers import wait_until
 
@@ -307,13 +306,11 @@ class WrongClock(Fault):
     jump_s = 0
 
     def environment(self):
-        self.clock = self.folder / "clock"
-        self._set(0)
-        return {"LD_PRELOAD": preloaded("support/clock.c"), "STAYD_CLOCK": str(self.clock)}
-
-    def _set(self, seconds):
-        with open(self.clock, "r+b" if self.clock.exists() else "wb") as file:
-            file.write(struct.pack("<q", seconds))
+        self.clock = Clock(self.folder / "clock")
+        environment = self.clock.environment()
+        if environment is None:
+            raise Impossible(NO_PRELOAD)
+        return environment
 
     def prepare(self):
         with self.stayd.connect("sessions") as connection:
@@ -321,12 +318,14 @@ class WrongClock(Fault):
                 assert connection.set(key, self.value, expiry=20 * 86400) == b"STORED"
 
     def inject(self):
-        self._set(self.jump_s)
-        # Three passes of the janitor, which has ten a second.
-        time.sleep(0.3)
+        self.clock.step(self.jump_s)
+        let_the_janitor_pass(self.stayd, self.clock.step)
+
+    def inject_for_start(self):
+        self.clock.step(self.jump_s)
 
     def lift(self):
-        self._set(0)
+        self.clock.step(-self.clock.wall)
 
 
 class ClockForward(WrongClock):

@@ -8,25 +8,22 @@ the file as it was when the last completed fdatasync began, and after SIGKILL th
 import os
 import random
 import shutil
-import subprocess
 import time
 
 import pytest
 
-from support.servers import ROOT, Stayd, stayd_binary
+from support import preload
+from support.servers import Stayd
 from support.workload import Workload
 
 ROUNDS = int(os.environ.get("STAYD_POWER_CUT_ROUNDS", "4"))
 
 
 @pytest.fixture(scope="module")
-def durable_library(tmp_path_factory):
-    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
-    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
+def durable_library():
+    library = preload.library("durability/durable.c")
+    if library is None:
         pytest.skip("a sanitizer's library must be the first to be loaded")
-    library = tmp_path_factory.mktemp("durable") / "durable.so"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library,
-                    ROOT / "tests" / "durability" / "durable.c"], check=True)
     return library
 
 

@@ -2,11 +2,11 @@
 
 import os
 import socket
-import subprocess
 
 import pytest
 
-from support.servers import Memcached, Raw, Stayd, stayd_binary, wait_until
+from support import preload
+from support.servers import Memcached, Raw, Stayd, wait_until
 
 REFUSED = b"ERROR Too many open connections\r\n"
 
@@ -44,26 +44,11 @@ def test_connections_beyond_the_limit_are_refused_with_a_message():
             again.expect_in_step()
 
 
-SLOW_CLOSE = """
-#include <dlfcn.h>
-#include <unistd.h>
-int close(int fd) {
-    int (*system_close)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
-    int result = system_close(fd);
-    usleep(5000);
-    return result;
-}
-"""
-
-
-def test_a_client_that_sees_its_connection_closed_finds_room_for_the_next(tmp_path):
+def test_a_client_that_sees_its_connection_closed_finds_room_for_the_next():
     """Also when the thread that closed it is not run for a while."""
-    linked = subprocess.run(["ldd", stayd_binary()], capture_output=True, text=True, check=True)
-    if "libasan" in linked.stdout or "libtsan" in linked.stdout:
+    library = preload.library("protocol/slow_close.c")
+    if library is None:
         pytest.skip("a sanitizer's library must be the first to be loaded")
-    library = tmp_path / "slow_close.so"
-    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, "-xc", "-"],
-                   input=SLOW_CLOSE, text=True, check=True)
     environment = {"LD_PRELOAD": str(library)}
     with Stayd(server={"max_connections": 1}, environment=environment) as stayd:
         for connect in (stayd.connect, stayd.connect_socket) * 3:

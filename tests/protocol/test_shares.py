@@ -89,7 +89,7 @@ class Drip:
         for thread in self.threads:
             thread.start()
         for _ in range(self.count // 2):
-            self.connected.acquire(timeout=20)
+            assert self.connected.acquire(timeout=20), "a client that drips has not come in"
         return self
 
     def __exit__(self, *_):
@@ -112,7 +112,8 @@ def test_clients_that_send_a_byte_now_and_then_keep_no_memory_from_others(pool):
     """Of the same pool and of another: more of them than there is memory for."""
     with Stayd(server={"connection_memory": "8M", "threads": 1}) as stayd:
         with Drip(stayd, "cache", 16, every=0.5):
-            time.sleep(0.3)  # what a client that has just begun may have before it gives way
+            # What has just begun gives way only after a moment.
+            wait_until(lambda: try_set(stayd, pool, 300_000), what="an honest value to be stored")
             stored = sum(try_set(stayd, pool, 300_000) for _ in range(20))
     assert stored >= (20 if pool == "sessions" else 15)
 

@@ -1,5 +1,5 @@
-/* Preloaded into the daemon: at each moment the wall clock is off by as many seconds as the 8 bytes
- * of the file STAYD_CLOCK say. Clocks that nobody sets are left alone. */
+/* Preloaded into the daemon (support/clock.py): at each moment its clocks are the system's and so
+ * many seconds, as the file STAYD_CLOCK says. CLOCK_MONOTONIC stays real: timers go by it. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -9,21 +9,26 @@
 #include <time.h>
 #include <unistd.h>
 
-static const volatile int64_t *offset_s;
+struct offsets {
+    int64_t wall_s;
+    int64_t boot_s;
+};
+
+static const volatile struct offsets *offsets;
 
 /* Other libraries ask for the time before a constructor of this one would run. */
-static int64_t clock_offset_s(void) {
-    if (offset_s == NULL) {
+static const volatile struct offsets *clock_offsets(void) {
+    if (offsets == NULL) {
         const char *path = getenv("STAYD_CLOCK");
         int file = open(path != NULL ? path : "", O_RDONLY | O_CLOEXEC);
-        void *mapped = mmap(NULL, sizeof *offset_s, PROT_READ, MAP_SHARED, file, 0);
+        void *mapped = mmap(NULL, sizeof *offsets, PROT_READ, MAP_SHARED, file, 0);
         if (file < 0 || mapped == MAP_FAILED) {
             abort();
         }
         close(file);
-        offset_s = mapped;
+        offsets = mapped;
     }
-    return *offset_s;
+    return offsets;
 }
 
 int clock_gettime(clockid_t which, struct timespec *now) {
@@ -34,7 +39,9 @@ int clock_gettime(clockid_t which, struct timespec *now) {
     }
     int result = system_clock_gettime(which, now);
     if (result == 0 && (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE)) {
-        now->tv_sec += clock_offset_s();
+        now->tv_sec += clock_offsets()->wall_s;
+    } else if (result == 0 && which == CLOCK_BOOTTIME) {
+        now->tv_sec += clock_offsets()->boot_s;
     }
     return result;
 }

@@ -139,11 +139,14 @@ def mount(*arguments):
         raise Impossible(f"cannot mount here: {done.stderr.strip()}")
 
 
+NO_PRELOAD = "a sanitizer's library must be the first to be loaded"
+
+
 def preloaded(source):
     """The path of a library made of this file under tests/, to be preloaded into the daemon."""
     library = preload.library(source)
     if library is None:
-        raise Impossible("a sanitizer's library must be the first to be loaded")
+        raise Impossible(NO_PRELOAD)
     return str(library)
 
 
