@@ -8,10 +8,9 @@ import _socket
 import builtins
 import contextlib
 import importlib.util
-import math
+import os
 import socket
 import ssl
-import struct
 import sys
 import time
 
@@ -23,9 +22,6 @@ from stayd.repetition import Sent
 
 QUEUE_PAUSE_S = 0.005
 """Between two tries to connect to a Unix socket whose queue of connections is full."""
-
-FIRST_WAIT_S = 0.02
-"""For the answer to a request; few take longer."""
 
 _TURNED_AWAY = b"ERROR Too many open connections"
 _LOGIN_REFUSALS = (
@@ -79,16 +75,16 @@ def _system_poll():
 
 
 _poll, _POLLIN = _system_poll()
+_write = os.write
 
 
 class _Wire:
-    """A socket, as the library uses it."""
+    """A socket, as the library uses it. Waits are the socket's own, and so are their limits."""
 
-    __slots__ = ("close", "_send_all")
+    __slots__ = ("close", "recv", "_send_all")
 
     def __init__(self, sock):
-        self.close = sock.close
-        self._send_all = sock.sendall
+        self.close, self.recv, self._send_all = sock.close, sock.recv, sock.sendall
 
     def sendall(self, data):
         """As the socket's, but a connection that is found to have ended is a _NotSent."""
@@ -98,39 +94,26 @@ class _Wire:
             raise _NotSent from error
 
 
-class _OwnTimedWire(_Wire):
-    """A socket that knows its own limit."""
+class _PlainWire(_Wire):
+    """One of Python's own sockets. Python asks the system before each write whether there is room,
+    and there is: so a request is written at once, and only what finds no room waits."""
 
-    __slots__ = ("recv",)
+    __slots__ = ("_fileno",)
 
     def __init__(self, sock):
         super().__init__(sock)
-        self.recv = sock.recv
+        self._fileno = sock.fileno
 
-
-class _KernelTimedWire(_Wire):
-    """A socket whose waits the kernel limits (_limit_waits).
-
-    Python begins a read again that a signal has interrupted, and the kernel its limit: with a
-    signal now and then nothing would ever time out. So the limit is short, and what takes longer is
-    a poll's.
-    """
-
-    __slots__ = ("_receive", "_readable", "_rest_ms")
-
-    def __init__(self, sock, readable, rest_ms):
-        """`readable`: a poll object; `rest_ms`: what is left of the limit after FIRST_WAIT_S."""
-        super().__init__(sock)
-        self._receive, self._readable, self._rest_ms = sock.recv, readable, rest_ms
-
-    def recv(self, size):
-        """As the socket's."""
+    def sendall(self, data):
+        """As _Wire's."""
         try:
-            return self._receive(size)
+            sent = _write(self._fileno(), data)
         except BlockingIOError:
-            if not self._readable.poll(self._rest_ms):
-                raise
-        return self._receive(size)
+            sent = 0
+        except builtins.ConnectionError as error:
+            raise _NotSent from error
+        if sent < len(data):
+            super().sendall(memoryview(data)[sent:])
 
 
 class _PairSerde:
@@ -248,12 +231,9 @@ class Connection(LibraryClient):
             raise ConnectFailed(error.strerror or str(error), self._is_refusal(error)) from error
         poll = _poll()
         poll.register(sock, _POLLIN)
-        if self._tls_context is None and _is_plain(sock):
-            rest_ms = _limit_waits(sock, self.timeout)
-            self.sock = _KernelTimedWire(sock, poll, rest_ms)
-        else:
-            sock.settimeout(self.timeout)  # ssl and green threads know of no other limit
-            self.sock = _OwnTimedWire(sock)
+        sock.settimeout(self.timeout)
+        is_plain = self._tls_context is None and _is_plain(sock)
+        self.sock = _PlainWire(sock) if is_plain else _Wire(sock)
         self._poll = poll
         if self._login is not None:
             self._log_in()
@@ -318,25 +298,5 @@ class Connection(LibraryClient):
 
 
 def _is_plain(sock):
-    """True for Python's own sockets, and not for those of gevent and the like, on Linux."""
-    return type(sock).recv is _socket.socket.recv and sys.platform == "linux"
-
-
-def _limit_waits(sock, timeout_s):
-    """Lets no write on a connected socket wait for longer, and no read for longer than
-    FIRST_WAIT_S; returns the milliseconds that a read may wait after that.
-
-    By the kernel's own limits: Python's cost a poll before each read and each write, a twelfth of
-    the time that a session's load takes.
-    """
-    first_s = min(FIRST_WAIT_S, timeout_s)
-    sock.settimeout(None)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(first_s))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
-    return math.ceil((timeout_s - first_s) * 1000)
-
-
-def _timeval(time_s):
-    """A struct timeval."""
-    seconds, part = divmod(math.ceil(time_s * 1_000_000), 1_000_000)
-    return struct.pack("@ll", seconds, part)
+    """True for Python's own sockets, and not for those of gevent and the like."""
+    return type(sock).recv is _socket.socket.recv and os.name == "posix"

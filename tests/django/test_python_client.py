@@ -301,19 +301,22 @@ def test_no_read_and_no_write_waits_for_longer_than_its_limit(monkeypatch, kind,
             assert 0.1 <= time.monotonic() - begun < 5
 
 
-def test_signals_do_not_lengthen_a_wait():
-    """Python goes on with a read that a signal interrupts, and the kernel's limit begins anew."""
+@pytest.mark.parametrize("interval_s", [0.005, 0.05])
+@pytest.mark.parametrize("request_name", ["get", "set"])
+def test_signals_do_not_lengthen_a_wait(request_name, interval_s):
+    """Python goes on with a read or a write that a signal interrupts; a limit of the kernel's would
+    begin anew. The listener's queue takes the connection, and nobody reads what is sent on it."""
     ends = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=0.5"
         before = signal.signal(signal.SIGALRM, lambda *_: ends.append(time.monotonic()))
-        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        signal.setitimer(signal.ITIMER_REAL, interval_s, interval_s)
         stopper = threading.Timer(20, signal.setitimer, (signal.ITIMER_REAL, 0))
         stopper.start()
         try:
             with stayd.Client(url) as client, pytest.raises(stayd.ConnectionError, match="within"):
                 begun = time.monotonic()
-                client.get("k")
+                client.get("k") if request_name == "get" else client.set("k", b"v" * (32 << 20))
             assert time.monotonic() - begun < 10
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
