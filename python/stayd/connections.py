@@ -6,15 +6,17 @@ for too long; no thread is needed for that.
 """
 
 import collections
+import contextlib
 import os
 import threading
 from time import monotonic
 
 
 class Connections:
-    """Any thread may take and give back. The lists need no lock: each step on them is one operation
-    of a deque or a set, which no other thread sees half done; and after a fork no lock may be taken
-    that a thread of the parent may have held."""
+    """Any thread may take and give back. Without a limit the lists need no lock: each step on them
+    is one operation of a deque or a set, which no other thread sees half done. With a limit, those
+    that are open, idle or taken, are counted and changed under one. After a fork no lock may be
+    taken that a thread of the parent may have held: Client makes a new object there."""
 
     def __init__(self, new_connection, availability, max_connections, idle_timeout_s):
         """`max_connections` None: as many as there are requests at a time."""
@@ -40,6 +42,45 @@ class Connections:
     def take(self, fresh=False):
         """A connection for one request, to be given back or dropped; None if the limit is reached.
         `fresh`: one that no request has used yet."""
+        if self._max_connections is None:
+            return self._take(fresh)
+        with self._counting:
+            if len(self._taken) >= self._max_connections:
+                return None
+            if fresh and len(self._taken) + len(self._idle) >= self._max_connections:
+                with contextlib.suppress(IndexError):  # `close` needs no lock
+                    self._idle.popleft().close()
+            return self._take(fresh)
+
+    def give_back(self, connection):
+        """After a request that was answered."""
+        now_s = self.answered_s = connection.idle_since_s = monotonic()
+        if self._max_connections is None:
+            self._give_back(connection, now_s)
+        else:
+            with self._counting:
+                self._give_back(connection, now_s)
+
+    def drop(self, connection):
+        """Closes a connection on which something went wrong."""
+        try:
+            connection.close()
+        finally:
+            self._taken.discard(connection)
+
+    def close(self):
+        """Closes those that are not in use."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def abandon(self):
+        """In a child: closes this process's ends of the parent's connections, and says nothing on
+        them."""
+        for connection in [*self._idle, *self._taken]:
+            connection.abandon()
+
+    def _take(self, fresh):
         now_s = monotonic()
         connection = None
         while not fresh and connection is None:
@@ -53,19 +94,10 @@ class Connections:
         if connection is None:
             connection = self._new_connection()
         connection.taken_s = now_s
-        if self._max_connections is None:
-            self._taken.add(connection)
-            return connection
-        with self._counting:
-            if len(self._taken) < self._max_connections:
-                self._taken.add(connection)
-                return connection
-        connection.close()
-        return None
+        self._taken.add(connection)
+        return connection
 
-    def give_back(self, connection):
-        """After a request that was answered."""
-        now_s = self.answered_s = connection.idle_since_s = monotonic()
+    def _give_back(self, connection, now_s):
         self._taken.discard(connection)
         self._idle.append(connection)
         try:
@@ -73,21 +105,6 @@ class Connections:
                 self._close_idle(now_s)
         except IndexError:
             pass  # other threads have taken all
-
-    def drop(self, connection):
-        """Closes a connection on which something went wrong."""
-        self._taken.discard(connection)
-        connection.close()
-
-    def close(self):
-        """Closes those that are not in use."""
-        self._close_idle(float("inf"))
-
-    def abandon(self):
-        """In a child: closes this process's ends of the parent's connections, and says nothing on
-        them."""
-        for connection in [*self._idle, *self._taken]:
-            connection.abandon()
 
     def _close_idle(self, now_s):
         while self._idle:

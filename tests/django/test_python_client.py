@@ -1,5 +1,6 @@
 """stayd.Client against the real daemon, and against servers that misbehave."""
 
+import collections
 import os
 import pickle
 import signal
@@ -342,6 +343,37 @@ def test_connections_above_the_limit_are_an_error_that_names_it(daemon):
             client.get("k")
         client._connections.give_back(taken)
         assert client.get("k") is None
+
+
+def test_the_limit_holds_for_a_request_that_comes_while_another_ends(daemon):
+    takers = []
+
+    class Slow(collections.deque):
+        """Lets another thread come between a connection's return and its place here."""
+
+        def append(self, connection):
+            takers.append(threading.Thread(target=connections.take))
+            takers[-1].start()
+            takers[-1].join(0.2)
+            super().append(connection)
+
+    with stayd.Client(daemon.url("sessions"), max_connections=1) as client:
+        connections = client._connections
+        connections._idle = Slow()
+        client.version()
+        takers[0].join(10)
+        assert len(connections._taken) + connections.idle_count == 1
+
+
+def test_a_fresh_connection_takes_the_place_of_an_idle_one(daemon):
+    """A request that is sent a second time gets one that no request has used."""
+    with stayd.Client(daemon.url("sessions"), max_connections=2) as client:
+        connections = client._connections
+        both = [connections.take(), connections.take()]
+        for connection in both:
+            connections.give_back(connection)
+        assert connections.take(fresh=True) not in both
+        assert len(connections._taken) + connections.idle_count == 2
 
 
 @pytest.mark.parametrize("url_of", [Stayd.url, Stayd.unix_url])
