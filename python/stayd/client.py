@@ -361,10 +361,12 @@ class Client:
             hint = ""
         if kind is HARMLESS:
             return ConnectionError(f"{what}. Look at the daemon's log. {hint}".rstrip())
-        return OutcomeUnknown(
+        unknown = OutcomeUnknown(
             f"{what}, so whether that was carried out is not known. It was not sent again, as that "
             f"could undo what others did meanwhile. Look at the daemon's log. {hint}".rstrip()
         )
+        unknown.timed_out = isinstance(error, TimedOut)
+        return unknown
 
     def _why_refused(self):
         if self._login is None:

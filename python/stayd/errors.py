@@ -31,6 +31,10 @@ class OutcomeUnknown(ConnectionError):
     """A request that changes something was sent and not answered: it may have been carried out, and
     was not sent again (stayd.repetition says why)."""
 
+    timed_out = False
+    """True if no answer came in time, False if the connection ended: whether to ask again at once
+    costs another wait."""
+
 
 class RequestRefused(Error):
     """The daemon calls the request itself wrong, or its answer is not one of this protocol."""

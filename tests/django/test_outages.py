@@ -15,9 +15,9 @@ from django.test.utils import override_settings
 from scripted import Scripted
 from stayd import availability, connections
 from stayd.availability import Availability
-from stayd.connection import Connection
+from stayd.connection import Connection, TimedOut
 from stayd.django.cache import StaydCache
-from stayd.django.session_backend import SessionStore
+from stayd.django.session_backend import SessionStore, SessionsUnreachable
 from support import certificates
 from support.servers import Stayd, free_port, together, wait_until
 
@@ -312,6 +312,36 @@ def test_a_daemon_that_hangs_is_left_alone_and_found_again(own_daemon, long_paus
         client._connections.availability.outage.until_s = 0  # the pause is over
         assert client.get("k") == b"1"
         assert client._connections.availability.outage is None
+
+
+def create(session):
+    SessionStore().create()
+
+
+@pytest.mark.parametrize("change", [SessionStore.save, SessionStore.delete, create])
+def test_a_session_waits_for_a_pool_that_hangs_twice_at_most(own_daemon, monkeypatch, change):
+    """Other requests are answered, so that the daemon counts as up: a pool's disk hangs."""
+    monkeypatch.setattr(availability, "SILENCES", 100)
+    failures = []
+    why_failed = Connection.why_failed
+
+    def noted(self, error):
+        failures.append(why_failed(self, error))
+        return failures[-1]
+
+    monkeypatch.setattr(Connection, "why_failed", noted)
+    with override_settings(SESSION_CACHE=own_daemon.url("sessions") + "?timeout=0.1"):
+        session = SessionStore()
+        session.create()
+        session = SessionStore(session.session_key)
+        session["visits"] = 1
+        stop(own_daemon.pid)
+        try:
+            with pytest.raises(SessionsUnreachable, match="within 0.1 s"):
+                change(session)
+        finally:
+            os.kill(own_daemon.pid, signal.SIGCONT)
+    assert [type(failure) for failure in failures] == [TimedOut, TimedOut]
 
 
 def test_one_request_without_an_answer_is_no_outage_while_others_have_theirs(clock):

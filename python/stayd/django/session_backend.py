@@ -99,18 +99,19 @@ class SessionStore(SessionBase):
 
     def create(self):
         """A new session under a new key, stored once before this returns."""
-        unknown = 0
+        unknown, timed_out = 0, False
         for _ in range(CREATE_TRIES):
             self._session_key = self._get_new_session_key()
             try:
                 self.save(must_create=True)
             except CreateError:
                 continue
-            except SessionOutcomeUnknown:
+            except SessionOutcomeUnknown as error:
                 # Nobody has been told the key: a session that lies there is nobody's, and expires.
                 unknown += 1
-                if unknown == TRIES:
+                if unknown == TRIES or timed_out:
                     raise
+                timed_out = error.timed_out
                 continue
             self.modified = True
             return
@@ -192,7 +193,9 @@ class SessionStore(SessionBase):
         often it is sent. `error` is raised if another version is there that is not this save's.
         """
         if number and number != b"0":  # 0: a memcached with -C, which keeps no numbers
-            stored = self._ask_again(self._cache.cas, key, data, number, age_s)
+            stored = self._ask_again(
+                self._cache.cas, key, data, number, age_s, timed_out=error.timed_out
+            )
             if stored is not False:
                 return bool(stored)
         found = self._ask(self._cache.get, key)
@@ -200,14 +203,18 @@ class SessionStore(SessionBase):
             raise error
         return found is not None
 
-    def _ask_again(self, request, session_key, *arguments):
-        """As `_ask`, for what does a session no harm when it is done twice."""
-        for _ in range(TRIES - 1):
+    def _ask_again(self, request, session_key, *arguments, timed_out=False):
+        """As `_ask`, for what does a session no harm when it is done twice: up to TRIES times, but
+        once after a request that timed out (`timed_out`: one before this has)."""
+        tries = 0
+        while True:
             try:
                 return self._ask(request, session_key, *arguments)
-            except SessionOutcomeUnknown:
-                continue
-        return self._ask(request, session_key, *arguments)
+            except SessionOutcomeUnknown as error:
+                tries += 1
+                if tries == TRIES or timed_out:
+                    raise
+                timed_out = error.timed_out
 
     def _ask(self, request, session_key, *arguments):
         """What the Client's method returns for this session, None if no such key can exist (the
@@ -217,7 +224,9 @@ class SessionStore(SessionBase):
         except InvalidKey:
             return None
         except OutcomeUnknown as error:
-            raise SessionOutcomeUnknown(str(error)) from error
+            unknown = SessionOutcomeUnknown(str(error))
+            unknown.timed_out = error.timed_out
+            raise unknown from error
         except ConnectionError as error:
             raise SessionsUnreachable(str(error)) from error
         except OutOfMemory as error:
