@@ -167,6 +167,18 @@ def checked_login(username, password):
     return {"username": username, "password": password}
 
 
+def checked_time_s(name, value):
+    """The time as a float; ValueError if it is none that `name`, of those in a URL, may have."""
+    try:
+        time_s = float(value)
+    except (TypeError, ValueError):
+        time_s = math.nan
+    least = "seconds from 0" if name == "restart_wait" else "seconds above 0"
+    if not (math.isfinite(time_s) and (time_s > 0 or (time_s == 0 and name == "restart_wait"))):
+        raise ValueError(f"{name} as {value!r}: give {least}, like 0.5.")
+    return time_s
+
+
 def _options(shown, parts):
     """What stands in a URL's query, and what its scheme means, by Address's names."""
     names = {name: f"{name}_s" for name in _TIMES}
@@ -182,13 +194,9 @@ def _options(shown, parts):
             known = ", ".join((*names, *files))
             raise InvalidURL(f"{shown} has an unknown option {name!r}: there are {known}.")
         try:
-            value = float(text)
-        except ValueError:
-            value = -1
-        may_be_0 = name == "restart_wait"
-        if not (math.isfinite(value) and (value > 0 or (value == 0 and may_be_0))):
-            raise InvalidURL(f"{shown} gives {name} as {text!r}: give seconds above 0, like 0.5.")
-        options[names[name]] = value
+            options[names[name]] = checked_time_s(name, text)
+        except ValueError as error:
+            raise InvalidURL(f"{shown} gives {error}") from None
     if "key" in paths and "cert" not in paths:
         raise InvalidURL(f"{shown} gives a key without its certificate: add cert=PATH.")
     if parts.scheme == "memcacheds":

@@ -16,7 +16,7 @@ import weakref
 
 from pymemcache import exceptions as library
 
-from stayd.address import Address, checked_login, parse_url
+from stayd.address import Address, checked_login, checked_time_s, parse_url
 from stayd.availability import Availability
 from stayd.connection import (
     Broken,
@@ -96,17 +96,17 @@ class Client:
                  restart_wait_s=None, idle_timeout_s=None, max_connections=None, username=None,
                  password=None):
         """`url` is a text as in stayd.address (else InvalidURL) or an Address. Connects to nothing
-        before the first request. Times, user and password given here win over those in the
-        URL."""
+        before the first request. Times, user and password given here win over those in the URL;
+        ValueError for what could not stand there."""
         self.address = url if isinstance(url, Address) else parse_url(url)
         self.url = self.address.url
         self._serde = serde
-        self._connect_timeout_s = (
-            connect_timeout_s or self.address.connect_timeout_s or CONNECT_TIMEOUT_S
+        self._connect_timeout_s = self._time_s(
+            "connect_timeout", connect_timeout_s, CONNECT_TIMEOUT_S
         )
-        self._timeout_s = timeout_s or self.address.timeout_s or TIMEOUT_S
-        self._restart_wait_s = _first(restart_wait_s, self.address.restart_wait_s, RESTART_WAIT_S)
-        self._idle_timeout_s = idle_timeout_s or self.address.idle_timeout_s or IDLE_TIMEOUT_S
+        self._timeout_s = self._time_s("timeout", timeout_s, TIMEOUT_S)
+        self._restart_wait_s = self._time_s("restart_wait", restart_wait_s, RESTART_WAIT_S)
+        self._idle_timeout_s = self._time_s("idle_timeout", idle_timeout_s, IDLE_TIMEOUT_S)
         self._max_connections = max_connections
         self._tls_context = self.address.tls.new_context() if self.address.tls else None
         self._login = _login_request(self.address, username, password)
@@ -215,6 +215,12 @@ class Client:
     def close(self):
         """Closes all connections that are not in use. The next request opens one again."""
         self._connections_here().close()
+
+    def _time_s(self, name, given_s, default_s):
+        """The time that was given, else the URL's, else the default."""
+        if given_s is None:
+            given_s = getattr(self.address, f"{name}_s")
+        return default_s if given_s is None else checked_time_s(name, given_s)
 
     def _store(self, command, key, value, ttl_s):
         pair = self._serde.serialize(key, value)
@@ -447,11 +453,6 @@ def _batches(items, count_bytes=lambda item: 0):
         size_bytes += item_bytes
     if batch:
         yield batch
-
-
-def _first(*values):
-    """The first that is not None."""
-    return next(value for value in values if value is not None)
 
 
 def _text(value):

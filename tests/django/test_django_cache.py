@@ -398,6 +398,13 @@ def test_an_unknown_option_is_improperly_configured():
         StaydCache("127.0.0.1:11211", {"OPTIONS": {"retry_attempts": 3}})
 
 
+@pytest.mark.parametrize("value", [0, float("inf"), "soon"])
+@pytest.mark.parametrize("name", ["pool_idle_timeout", "timeout", "connect_timeout"])
+def test_a_time_that_no_url_may_have_is_improperly_configured(name, value):
+    with pytest.raises(ImproperlyConfigured, match=f"{name} as .*seconds above 0"):
+        StaydCache("127.0.0.1:11211", {"OPTIONS": {name: value}})
+
+
 def test_options_that_hold_anyway_may_stay():
     StaydCache("127.0.0.1:11211", {"OPTIONS": {"no_delay": True, "use_pooling": True}})
     with pytest.raises(ImproperlyConfigured, match="no_delay"):

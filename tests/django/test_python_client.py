@@ -345,6 +345,30 @@ def test_connections_above_the_limit_are_an_error_that_names_it(daemon):
         assert client.get("k") is None
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        {name: value}
+        for name in ("timeout_s", "connect_timeout_s", "idle_timeout_s")
+        for value in (0, -1, float("inf"), float("nan"), "soon")
+    ]
+    + [{"restart_wait_s": value} for value in (-1, float("inf"))],
+    ids=str,
+)
+def test_a_time_that_no_url_may_have_is_refused_as_an_argument_too(times):
+    with pytest.raises(ValueError, match="give seconds"):
+        stayd.Client("memcached://127.0.0.1/", **times)
+
+
+def test_close_closes_every_connection_that_is_not_in_use(daemon):
+    with stayd.Client(daemon.url("sessions")) as client:
+        client.version()
+        client._connections._idle_timeout_s = float("inf")
+        assert client._connections.idle_count == 1
+        client.close()
+        assert client._connections.idle_count == 0
+
+
 def test_the_limit_holds_for_a_request_that_comes_while_another_ends(daemon):
     takers = []
 

@@ -38,7 +38,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from pymemcache.client.rendezvous import RendezvousHash
 
-from stayd.address import checked_login, parse_location, split_location
+from stayd.address import checked_login, checked_time_s, parse_location, split_location
 from stayd.django import checks  # noqa: F401  (importing it registers the checks)
 from stayd.django.clients import shared_client
 from stayd.errors import ConnectionError, InvalidURL, OutOfMemory, ValueTooLarge
@@ -54,6 +54,8 @@ _OPTIONS = {
     "password": "password",
 }
 """Names in OPTIONS, which are pymemcache's, and in Client."""
+
+_TIMES = {"timeout", "connect_timeout", "restart_wait", "pool_idle_timeout"}
 
 OUTAGE_REPORT_S = 10.0
 
@@ -223,11 +225,14 @@ def _client_options(options):
                 f"CACHES, OPTIONS of StaydCache: {name!r}: {value!r} has no meaning here. There "
                 f"are {known}."
             )
-    if "username" in result or "password" in result:
-        try:
+    try:
+        for name in _TIMES & options.keys():
+            if options[name] is not None:
+                result[_OPTIONS[name]] = checked_time_s(name, options[name])
+        if "username" in result or "password" in result:
             result.update(checked_login(result.get("username"), result.get("password")))
-        except ValueError as error:
-            raise ImproperlyConfigured(f"CACHES, OPTIONS of StaydCache: {error}") from error
+    except ValueError as error:
+        raise ImproperlyConfigured(f"CACHES, OPTIONS of StaydCache: {error}") from error
     serde = result.get("serde", "pymemcache.serde.pickle_serde")
     if isinstance(serde, str):
         serde = import_string(serde)
