@@ -1,5 +1,6 @@
 """Whether a daemon can be reached, as one process has found out: an outage costs the patience of
-one request and not that of every request.
+one request, or of two where the daemon is silent, and not that of every request. (Those that are
+under way at the same time know nothing of each other, and each pays.)
 
     up --- refused ---> waiting for a restart --- restart_wait_s over ---> down
     up --- no connection, or twice no answer ---> down
