@@ -4,10 +4,13 @@
 #include "proto/expiry.h"
 #include "proto/value.h"
 
-static enum request_end binary_refuse_value(struct binary_request *binary) {
-    if (binary->variant == POOL_SET) {
-        value_drop_old(binary->request, binary->key);
+static enum request_end binary_refuse_value(struct binary_request *binary,
+                                            enum event_command command) {
+    if (binary->variant == POOL_SET &&
+        value_drop_old(binary->request, binary->key) == STATUS_NEEDS_ROOM) {
+        return REQUEST_NEEDS_ROOM;
     }
+    value_note_too_large(binary->request, binary->key, binary->value_size, command);
     binary->request->progress->skip_bytes = binary->value_size;
     if (binary->value_size > VALUE_BYTES_MAX || binary->value_size == 0) {
         binary_reply_error(binary, BINARY_TOO_LARGE); /* nobody sends so much, or there is none */
@@ -44,8 +47,8 @@ enum request_end binary_storage_run(struct binary_request *binary) {
     struct request *request = binary->request;
     enum pool_store_mode mode = binary->variant;
     enum event_command command = binary_event_of(mode, binary->header.cas);
-    if (!value_fits(request, binary->key, binary->value_size, command)) {
-        return binary_refuse_value(binary);
+    if (!value_fits(request, binary->key, binary->value_size)) {
+        return binary_refuse_value(binary, command);
     }
     if ((size_t)(request->end - request->next) < binary->value_size) {
         request->wanted = (size_t)(request->next - request->start) + binary->value_size;
@@ -68,10 +71,10 @@ enum request_end binary_storage_run(struct binary_request *binary) {
     }
     struct item item;
     enum status status = pool_store(request->pool, request->thread, binary->key, &store, &item);
-    event_store(request->connection, request->thread, binary->key, &store, command, status, &item);
     if (status == STATUS_NEEDS_ROOM) {
         return REQUEST_NEEDS_ROOM;
     }
+    event_store(request->connection, request->thread, binary->key, &store, command, status, &item);
     if (status == STATUS_OK) {
         binary_reply_ok(binary, item.cas);
         return REQUEST_DONE;

@@ -114,9 +114,6 @@ void event_note_store(struct proto_connection *connection, const struct store_th
                       struct bytes key, const struct pool_store *store, enum event_command command,
                       enum status status, const struct item *stored) {
     struct proto_service *service = connection->service;
-    if (status == STATUS_NEEDS_ROOM) {
-        return; /* the command has not ended: it is run again */
-    }
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count(service->prefixes, key, PREFIX_SETS);
     }
@@ -152,9 +149,6 @@ void event_note_delete(struct proto_connection *connection, struct bytes key,
                        const struct pool_delete *delete, bool meta, enum status status,
                        const struct event_deletion *deletion) {
     struct proto_service *service = connection->service;
-    if (status == STATUS_NEEDS_ROOM) {
-        return; /* the command has not ended: it is run again */
-    }
     if (event_wanted(service, EVENT_PREFIXES)) {
         prefixes_count(service->prefixes, key, PREFIX_DELETES);
     }

@@ -40,7 +40,7 @@ enum status lifetime_delete(const struct request *request, struct bytes key,
         event_look_before_delete(request->connection, request->thread, key, &deletion);
     }
     enum status status = pool_delete(request->pool, request->thread, key, delete);
-    if (watched) {
+    if (watched && status != STATUS_NEEDS_ROOM) {
         event_note_delete(request->connection, key, delete, meta, status, &deletion);
     }
     return status;

@@ -133,11 +133,11 @@ static enum request_end meta_set_store(struct request *request, const struct met
                                        const struct pool_store *store) {
     struct item item = {0};
     enum status status = pool_store(request->pool, request->thread, meta->key, store, &item);
-    event_store(request->connection, request->thread, meta->key, store,
-                meta_set_command(meta, store), status, &item);
     if (status == STATUS_NEEDS_ROOM) {
         return REQUEST_NEEDS_ROOM;
     }
+    event_store(request->connection, request->thread, meta->key, store,
+                meta_set_command(meta, store), status, &item);
     const char *code = meta_set_code(status, store);
     if (code == NULL) {
         reply_text(request, reply_of_failure(status));
@@ -165,8 +165,11 @@ enum request_end meta_set_run(struct request *request, unsigned variant) {
         bool doubtful = meta_set_has_number(meta.flags);
         return value_refuse(request, fault, doubtful ? VALUE_LENGTH_UNKNOWN : length);
     }
-    if (!value_fits(request, meta.key, length, meta_set_command(&meta, &store))) {
-        value_drop_old(request, meta.key);
+    if (!value_fits(request, meta.key, length)) {
+        if (value_drop_old(request, meta.key) == STATUS_NEEDS_ROOM) {
+            return REQUEST_NEEDS_ROOM;
+        }
+        value_note_too_large(request, meta.key, length, meta_set_command(&meta, &store));
         return value_refuse_behind(request, length);
     }
     switch (value_take(request, length, &store.value)) {

@@ -85,10 +85,11 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     if (fault != NULL) {
         return value_refuse(request, fault, parsed.length);
     }
-    if (!value_fits(request, parsed.key, parsed.length, commands[variant])) {
-        if (variant == STORAGE_SET) {
-            value_drop_old(request, parsed.key);
+    if (!value_fits(request, parsed.key, parsed.length)) {
+        if (variant == STORAGE_SET && value_drop_old(request, parsed.key) == STATUS_NEEDS_ROOM) {
+            return REQUEST_NEEDS_ROOM;
         }
+        value_note_too_large(request, parsed.key, parsed.length, commands[variant]);
         return value_refuse_behind(request, parsed.length);
     }
     switch (value_take(request, parsed.length, &parsed.store.value)) {
@@ -104,11 +105,11 @@ enum request_end storage_run(struct request *request, unsigned variant) {
     struct item *stored = event_wants_stores(request->connection) ? &item : NULL;
     enum status status =
         pool_store(request->pool, request->thread, parsed.key, &parsed.store, stored);
-    event_store(request->connection, request->thread, parsed.key, &parsed.store, commands[variant],
-                status, stored);
     if (status == STATUS_NEEDS_ROOM) {
         return REQUEST_NEEDS_ROOM;
     }
+    event_store(request->connection, request->thread, parsed.key, &parsed.store, commands[variant],
+                status, stored);
     if (variant == STORAGE_SET && (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY)) {
         value_drop_old(request, parsed.key);
     }

@@ -3,14 +3,14 @@
 #include "proto/binary_reply.h"
 #include "proto/reply.h"
 
-bool value_fits(struct request *request, struct bytes key, uint32_t length,
-                enum event_command command) {
-    if ((uint64_t)key.size + length <= request->connection->item_max_bytes) {
-        return true;
-    }
+bool value_fits(const struct request *request, struct bytes key, uint32_t length) {
+    return (uint64_t)key.size + length <= request->connection->item_max_bytes;
+}
+
+void value_note_too_large(struct request *request, struct bytes key, uint32_t length,
+                          enum event_command command) {
     pool_count(request->pool, request->thread, POOL_STORE_TOO_LARGE);
     event_refuse_store(request->connection, key, command, length);
-    return false;
 }
 
 enum request_end value_refuse(struct request *request, const char *reply, uint32_t length) {
@@ -57,9 +57,8 @@ enum request_end value_skip(struct request *request) {
     return REQUEST_DONE;
 }
 
-void value_drop_old(struct request *request, struct bytes key) {
+enum status value_drop_old(struct request *request, struct bytes key) {
     static const struct pool_delete replaced = {.uncounted = true};
-    if (request->connection->evict) {
-        pool_delete(request->pool, request->thread, key, &replaced);
-    }
+    return request->connection->evict ? pool_delete(request->pool, request->thread, key, &replaced)
+                                      : STATUS_OK;
 }

@@ -30,14 +30,18 @@ enum request_end value_refuse_behind(struct request *request, uint32_t length);
 /* Throws away what has come of a value that was refused (progress->skip_bytes). */
 enum request_end value_skip(struct request *request);
 
-/* Whether an item with this key and value may be as large as that. If not, counts it, and tells
- * watchers. */
-bool value_fits(struct request *request, struct bytes key, uint32_t length,
-                enum event_command command);
+/* Whether an item with this key and value may be as large as that. */
+bool value_fits(const struct request *request, struct bytes key, uint32_t length);
 
-/* After a store failed. A pool that evicts deletes the old item, so that what the client meant to
+/* It may not: counts that, and tells watchers. */
+void value_note_too_large(struct request *request, struct bytes key, uint32_t length,
+                          enum event_command command);
+
+/* For a store that fails. A pool that evicts deletes the old item, so that what the client meant to
  * replace is not served (memcached's rule). A pool that does not evict keeps it: a user stays
- * logged in although an update did not fit. */
-void value_drop_old(struct request *request, struct bytes key);
+ * logged in although an update did not fit. STATUS_NEEDS_ROOM, with nothing done: the tombstone of
+ * the old item has no room yet. After a store that found no room, there is none for a tombstone
+ * either: then the old item stays. */
+enum status value_drop_old(struct request *request, struct bytes key);
 
 #endif

@@ -57,14 +57,21 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
 
 enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_store *request, struct item *result) {
-    (void)thread, (void)key, (void)request, (void)result;
+    (void)thread, (void)key, (void)request;
+    if (result != NULL) {
+        *result = (struct item){0};
+    }
     return pool->status;
 }
 
 enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
                             const struct pool_arithmetic *request, uint64_t *number,
                             struct pool_fetched *result) {
-    (void)thread, (void)key, (void)request, (void)number, (void)result;
+    (void)thread, (void)key, (void)request;
+    *number = 7;
+    if (result != NULL) {
+        *result = (struct pool_fetched){0};
+    }
     return pool->status;
 }
 
@@ -169,6 +176,133 @@ static void expect(struct pool *pool, const char *request, const char *expected)
     buffer_finish(&replies);
     proto_connection_finish(&connection);
     proto_service_finish(&service);
+}
+
+/* Two calls on one connection: the pool has no room at the first, and has at the second. Nothing is
+ * answered or counted at the first but what stands before the request. */
+static void expect_parked(struct bytes request, size_t answered_bytes, struct bytes expected) {
+    struct pool pool = make_pool(STATUS_NEEDS_ROOM, true);
+    struct proto_server server = {0};
+    struct proto_service service;
+    assert_true(proto_service_init(&service, &pool, &server));
+    struct proto_connection connection;
+    struct store_thread thread = {.now_s = 4000000000};
+    struct buffer replies = {0};
+    size_t consumed;
+    size_t wanted;
+    proto_connection_init(&connection, &service);
+    for (unsigned i = 0; i < 3; i++) { /* there may be none at the next try either */
+        replies.size = 0;
+        assert_int_equal(proto_process(&connection, &thread, request, &consumed, &wanted, &replies),
+                         PROTO_NEEDS_ROOM);
+        assert_int_equal(consumed, i == 0 ? answered_bytes : 0);
+        assert_int_equal(replies.size > 0, i == 0 && answered_bytes > 0);
+        request = bytes_from(request.data + consumed, request.size - consumed);
+    }
+    for (unsigned counter = 0; counter < POOL_COUNTERS; counter++) {
+        bool is_mn = counter == POOL_CMD_META && answered_bytes > 0;
+        assert_int_equal(pool.counters[counter], is_mn ? 1 : 0);
+    }
+    pool.status = STATUS_OK;
+    replies.size = 0;
+    assert_int_equal(proto_process(&connection, &thread, request, &consumed, &wanted, &replies),
+                     PROTO_READ);
+    assert_int_equal(consumed, request.size);
+    if (replies.size != expected.size ||
+        (expected.size > 0 && memcmp(replies.data, expected.data, expected.size) != 0)) {
+        fail_msg("%.*s\nexpected %.*s\nsaid %.*s", (int)request.size, request.data,
+                 (int)expected.size, expected.data, (int)replies.size, replies.data);
+    }
+    buffer_finish(&replies);
+    proto_connection_finish(&connection);
+    proto_service_finish(&service);
+}
+
+static void a_text_request_that_needs_room_is_run_again_and_answered_once(void **state) {
+    (void)state;
+    static const struct {
+        const char *request;
+        const char *expected;
+    } cases[] = {
+        {"set k 0 0 1\r\nv\r\nmn\r\n", "STORED\r\nMN\r\n"},
+        {"set k 0 0 1 noreply\r\nv\r\nmn\r\n", "MN\r\n"},
+        {"add k 0 0 1\r\nv\r\nmn\r\n", "STORED\r\nMN\r\n"},
+        {"replace k 0 0 1\r\nv\r\nmn\r\n", "STORED\r\nMN\r\n"},
+        {"append k 0 0 1\r\nv\r\nmn\r\n", "STORED\r\nMN\r\n"},
+        {"prepend k 0 0 1\r\nv\r\nmn\r\n", "STORED\r\nMN\r\n"},
+        {"cas k 0 0 1 5\r\nv\r\nmn\r\n", "STORED\r\nMN\r\n"},
+        {"incr k 1\r\nmn\r\n", "7\r\nMN\r\n"},
+        {"decr k 1 noreply\r\nmn\r\n", "MN\r\n"},
+        {"touch k 9\r\nmn\r\n", "TOUCHED\r\nMN\r\n"},
+        {"delete k\r\nmn\r\n", "DELETED\r\nMN\r\n"},
+        {"flush_all\r\nmn\r\n", "OK\r\nMN\r\n"},
+        {"flush_all 0 noreply\r\nmn\r\n", "MN\r\n"},
+        {"ms k 1\r\nv\r\nmn\r\n", "HD\r\nMN\r\n"},
+        {"ms k 1 q O1\r\nv\r\nmn\r\n", "MN\r\n"},
+        {"ms aw== 1 b I C5\r\nv\r\nmn\r\n", "HD\r\nMN\r\n"},
+        {"ms k 1 MA N9\r\nv\r\nmn\r\n", "HD\r\nMN\r\n"},
+        {"mg k T9\r\nmn\r\n", "HD\r\nMN\r\n"},
+        {"md k\r\nmn\r\n", "HD\r\nMN\r\n"},
+        {"md k I T9\r\nmn\r\n", "HD\r\nMN\r\n"},
+        {"ma k N9 J3 v\r\nmn\r\n", "VA 1\r\n7\r\nMN\r\n"},
+        /* The old item of a value that is too large goes, and that needs room as well. */
+        {"set k 0 0 5000\r\n" FIVE_THOUSAND "\r\nmn\r\n", TOO_LARGE "MN\r\n"},
+        {"ms k 5000\r\n" FIVE_THOUSAND "\r\nmn\r\n", TOO_LARGE "MN\r\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char request[6000];
+        expect_parked(bytes_from_string(cases[i].request), 0, bytes_from_string(cases[i].expected));
+        /* What stands before the request is answered at once. */
+        snprintf(request, sizeof request, "mn\r\n%s", cases[i].request);
+        expect_parked(bytes_from_string(request), 4, bytes_from_string(cases[i].expected));
+    }
+}
+
+/* A binary request with the key "k", zeros as extras, and "v" as its value if it has one. */
+static size_t put_packet(char *at, uint8_t opcode, size_t extras, size_t key, size_t value) {
+    memset(at, 0, 24 + extras);
+    at[0] = (char)0x80;
+    at[1] = (char)opcode;
+    at[3] = (char)key;
+    at[4] = (char)extras;
+    at[11] = (char)(extras + key + value);
+    memcpy(at + 24 + extras, "kv", key);
+    memset(at + 24 + extras + key, 'v', value);
+    return 24 + extras + key + value;
+}
+
+static void a_binary_request_that_needs_room_is_run_again_and_answered_once(void **state) {
+    (void)state;
+    enum { NOOP = 0x0a };
+    static const struct {
+        uint8_t opcode;
+        uint8_t extras;
+        uint8_t value;
+        bool quiet;
+    } cases[] = {
+        {0x01, 8, 1, false}, {0x11, 8, 1, true}, /* set */
+        {0x02, 8, 1, false}, {0x12, 8, 1, true}, /* add */
+        {0x03, 8, 1, false}, {0x13, 8, 1, true}, /* replace */
+        {0x0e, 0, 1, false}, {0x19, 0, 1, true}, /* append */
+        {0x0f, 0, 1, false}, {0x1a, 0, 1, true}, /* prepend */
+        {0x04, 0, 0, false}, {0x14, 0, 0, true}, /* delete */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char request[100];
+        char expected[48];
+        size_t size = put_packet(request, cases[i].opcode, cases[i].extras, 1, cases[i].value);
+        size += put_packet(request + size, NOOP, 0, 0, 0);
+        size_t reply = 0;
+        memset(expected, 0, sizeof expected);
+        if (!cases[i].quiet) {
+            expected[0] = (char)0x81;
+            expected[1] = (char)cases[i].opcode;
+            reply = 24;
+        }
+        expected[reply] = (char)0x81;
+        expected[reply + 1] = NOOP;
+        expect_parked(bytes_from(request, size), 0, bytes_from(expected, reply + 24));
+    }
 }
 
 struct exchange {
@@ -398,6 +532,8 @@ int main(void) {
         cmocka_unit_test(an_append_to_nothing_is_not_stored_whatever_cas_it_names),
         cmocka_unit_test(a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten),
         cmocka_unit_test(the_binary_protocol_says_so_too),
+        cmocka_unit_test(a_text_request_that_needs_room_is_run_again_and_answered_once),
+        cmocka_unit_test(a_binary_request_that_needs_room_is_run_again_and_answered_once),
         cmocka_unit_test(item_max_counts_key_and_value),
         cmocka_unit_test(a_hold_is_begun_extended_and_ended),
         cmocka_unit_test(a_hold_of_no_length_or_of_too_great_length_is_refused),
