@@ -277,6 +277,10 @@ static bool connection_keep_input(struct connection *connection, struct connecti
         buffer_consume(own, (size_t)(input.data - own->data));
         return true;
     }
+    if (own->capacity > BUDGET_SMALL_BYTES) {
+        connection_release_input(
+            connection); /* a large request has ended; its memory goes with it */
+    }
     own->size = 0;
     return connection_reserve_input(connection, loan, input.size) &&
            buffer_append(own, input.data, input.size);
@@ -291,6 +295,10 @@ static enum connection_next connection_await_verdict(const struct connection *co
 /* The same of what another thread does for it. */
 static enum connection_next connection_await_wake(const struct connection *connection) {
     return connection->broken ? CONNECTION_END : CONNECTION_WAITS;
+}
+
+bool connection_needs_room(const struct connection *connection) {
+    return proto_needs_room(&connection->proto) && !connection->closing;
 }
 
 bool connection_may_have_room(const struct connection *connection) {
@@ -309,10 +317,10 @@ static enum connection_next connection_rest(struct connection *connection) {
     if (connection->check != NULL) {
         return connection_await_verdict(connection);
     }
-    if (connection->waits) {
+    if (connection->waits && !connection->woken) {
         return connection_await_wake(connection);
     }
-    if (connection->needs_room && !connection->proto.refuses_room &&
+    if (connection_needs_room(connection) && !connection->proto.refuses_room &&
         !connection_may_have_room(connection)) {
         return CONNECTION_PARKED;
     }
@@ -390,7 +398,6 @@ static enum connection_next connection_refuse_input(struct connection *connectio
     }
     connection_release_input(connection);
     connection->input_runnable = false;
-    connection->needs_room = false;
     connection->waits = false;
     connection->closing = true;
     struct buffer *replies = &loan->replies;
@@ -451,8 +458,7 @@ static enum proto_next connection_process(struct connection *connection,
                                          &connection->input_wanted, &loan->replies);
     assert(consumed <= input->size);
     connection->waits = next == PROTO_WAITS;
-    connection->needs_room = next == PROTO_NEEDS_ROOM;
-    if (connection->needs_room) {
+    if (next == PROTO_NEEDS_ROOM) {
         connection->room_turn = loan->store->room_turn;
     }
     *advanced = *advanced || consumed > 0;

@@ -125,7 +125,6 @@ struct connection {
     struct auth_check *check;  /* a verdict is awaited; NULL: none */
     enum auth_verdict verdict; /* is there, and its login not yet answered */
     bool waits;                /* proto waits until it is woken (PROTO_WAITS) */
-    bool needs_room;           /* what is in `input` begins with a request that is parked */
     uint64_t room_turn;        /* of the pool when it was (pool.h) */
     uint64_t ticket;           /* the output must not go before this is done (pool.h); 0: it may */
 };
@@ -137,6 +136,9 @@ struct connection *connection_create(int fd, const struct listener *listener,
 
 /* The verdict that was awaited is there. */
 void connection_take_verdict(struct connection *connection, enum auth_verdict verdict);
+
+/* Whether the request that begins its input waits for room in the pool. */
+bool connection_needs_room(const struct connection *connection);
 
 /* Whether the pool has told since the connection was parked. */
 bool connection_may_have_room(const struct connection *connection);

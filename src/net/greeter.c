@@ -58,6 +58,7 @@ static void guest_destroy(struct greeter *greeter, struct guest *guest) {
 static void greeter_forget(struct greeter *greeter, struct guest *guest) {
     list_remove(&guest->link);
     greeter->guest_count--;
+    guest->listener->service->handshakes--;
 }
 
 /* Says why, now and then, and closes. */
@@ -128,6 +129,29 @@ static void greeter_serve(struct greeter *greeter, struct guest *guest) {
     free(guest);
 }
 
+/* How many connections of a pool may be at their handshake: half of what the pool can have at this
+ * moment, so that clients that never finish do not keep out those that would. */
+static unsigned greeter_most_of(const struct greeter *greeter,
+                                const struct proto_service *service) {
+    return 1 + (unsigned)(share_get_reach(&greeter->options.server->connections,
+                                          &service->connections) /
+                          2);
+}
+
+/* Drops the first who came to a pool at which too many are. */
+static void greeter_bound(struct greeter *greeter, const struct proto_service *service) {
+    struct list *next;
+    for (struct list *link = greeter->guests.next;
+         link != &greeter->guests && service->handshakes > greeter_most_of(greeter, service);
+         link = next) {
+        struct guest *guest = list_entry(link, struct guest, link);
+        next = link->next;
+        if (guest->listener->service == service) {
+            greeter_refuse(greeter, guest, "too many others have begun theirs since");
+        }
+    }
+}
+
 static void greeter_take_given(struct greeter *greeter) {
     struct list given;
     inbox_take(&greeter->given, &given);
@@ -137,9 +161,12 @@ static void greeter_take_given(struct greeter *greeter) {
         list_remove(&guest->link);
         list_append(&greeter->guests, &guest->link);
         greeter->guest_count++;
+        guest->listener->service->handshakes++;
         if (epoll_ctl(greeter->epoll_fd, EPOLL_CTL_ADD, guest->fd, &event) != 0) {
             greeter_refuse(greeter, guest, "epoll does not take it");
+            continue;
         }
+        greeter_bound(greeter, guest->listener->service);
     }
 }
 

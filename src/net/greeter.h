@@ -5,9 +5,9 @@
  *
  * A handshake costs as much as thousands of requests. On a thread of its own, which gives way to
  * the workers, a flood of them slows other new TLS clients alone. A client has as long as
- * timeout_ms for all of it, and when more than `most` are at it the one that came first is dropped,
- * so that clients that never finish keep nobody out. One that does not speak TLS at all is told by
- * its first byte.
+ * timeout_ms for all of it, and when more than `most` are at it, or of one pool more than half of
+ * the connections that are kept for it, the one that came first is dropped, so that clients that
+ * never finish keep nobody out. One that does not speak TLS at all is told by its first byte.
  *
  * Started and stopped by the main thread; any thread may give. */
 #ifndef STAYD_NET_GREETER_H

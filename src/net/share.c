@@ -45,3 +45,11 @@ void share_give(struct proto_whole *whole, struct proto_share *share, uint64_t a
     share_subtract(&whole->beyond, share_beyond(share, used + amount) - share_beyond(share, used));
     share_subtract(&whole->used, amount);
 }
+
+uint64_t share_get_reach(const struct proto_whole *whole, const struct proto_share *share) {
+    uint64_t own = share_beyond(share, atomic_load_explicit(&share->used, memory_order_relaxed));
+    uint64_t all = atomic_load_explicit(&whole->beyond, memory_order_relaxed);
+    uint64_t others = all > own ? all - own : 0; /* the two are not of the same moment */
+    uint64_t reach = share->kept + (whole->common > others ? whole->common - others : 0);
+    return share->most != 0 && share->most < reach ? share->most : reach;
+}

@@ -20,6 +20,10 @@ void share_keep(const struct proto_whole *whole, struct proto_share *share, uint
 /* Takes so much, in any case if `forced`; false if there is none, and nothing is taken. */
 bool share_take(struct proto_whole *whole, struct proto_share *share, uint64_t amount, bool forced);
 
+/* How much the share can have in all at this moment, what it has included: its own part, and what
+ * others have not taken of the common one. */
+uint64_t share_get_reach(const struct proto_whole *whole, const struct proto_share *share);
+
 /* Gives back what was taken. */
 void share_give(struct proto_whole *whole, struct proto_share *share, uint64_t amount);
 

@@ -110,6 +110,12 @@ static uint64_t worker_get_large_end_ms(const struct worker *worker,
     return connection->large_ms + worker->options->send_timeout_ms + bytes / WORKER_LEAST_RATE;
 }
 
+/* Whether the connection goes on with what it waited for before. */
+static bool worker_waits_on(const struct connection *connection, enum connection_next next) {
+    enum connection_next last = worker_get_next(connection);
+    return last == next || (next == CONNECTION_PARKED && last == CONNECTION_READY);
+}
+
 /* Until when the connection may be like this; UINT64_MAX: for ever. A client that takes some of its
  * replies, or whose requests find room, has the whole time again. One that has to log in has
  * send_timeout for that from the beginning, whatever it does. */
@@ -118,11 +124,15 @@ static uint64_t worker_get_deadline_ms(const struct worker *worker,
                                        enum connection_next next, bool progress) {
     uint32_t patience_ms = worker_get_patience_ms(worker, next);
     uint64_t deadline_ms = UINT64_MAX;
+    if (next == CONNECTION_READY && connection_needs_room(connection) &&
+        !list_is_empty(&connection->waited)) {
+        return connection->deadline_ms; /* it tries again; its time runs on */
+    }
     if (next == CONNECTION_PARTIAL) {
         deadline_ms = worker_get_large_end_ms(worker, connection);
     } else if (patience_ms > 0) {
         bool moves = progress && next != CONNECTION_LINGER;
-        bool goes_on = worker_get_next(connection) == next && !list_is_empty(&connection->waited);
+        bool goes_on = worker_waits_on(connection, next) && !list_is_empty(&connection->waited);
         deadline_ms = goes_on && !moves ? connection->deadline_ms : worker->now_ms + patience_ms;
     }
     if (!proto_is_admitted(&connection->proto)) {
@@ -357,16 +367,17 @@ static void worker_check_deadlines(struct worker *worker) {
         if (last == CONNECTION_JUDGED) {
             continue; /* once the verdict is there */
         }
-        bool for_login = last != CONNECTION_PARTIAL && worker_get_patience_ms(worker, last) == 0;
-        if (for_login && proto_is_admitted(&connection->proto)) {
-            list_remove(&connection->waited); /* it has logged in meanwhile */
-            continue;
-        }
-        if (last == CONNECTION_PARKED) {
+        if (last == CONNECTION_PARKED ||
+            (last == CONNECTION_READY && connection_needs_room(connection))) {
             connection_refuse_room(connection);
             list_remove(&connection->waited);
             list_remove(&connection->ready);
             worker_make_ready(worker, connection);
+            continue;
+        }
+        bool for_login = last != CONNECTION_PARTIAL && worker_get_patience_ms(worker, last) == 0;
+        if (for_login && proto_is_admitted(&connection->proto)) {
+            list_remove(&connection->waited); /* it has logged in meanwhile */
             continue;
         }
         worker_log_deadline(connection);

@@ -16,9 +16,21 @@ static void hold_reply(struct request *request, enum status status, uint64_t num
     replies->size = (size_t)(at - replies->data);
 }
 
+/* Open, so it is nobody else's until hold_abandon. */
+static uint64_t hold_asker(const struct proto_connection *connection) {
+    return (uint64_t)connection->fd + 1;
+}
+
+void hold_abandon(const struct proto_connection *connection) {
+    if (connection->asked_hold) {
+        pool_end_hold_asker(connection->pool, hold_asker(connection));
+    }
+}
+
 static void hold_begin(struct request *request, uint32_t lease_ms) {
     uint64_t number = 0;
-    uint64_t asker = (uint64_t)request->connection->fd + 1; /* open, so it is nobody else's */
+    uint64_t asker = hold_asker(request->connection);
+    request->connection->asked_hold = true;
     enum status status = pool_hold(request->pool, asker, lease_ms, &number);
     if (status == STATUS_BUSY) {
         reply_text(request, "BUSY\r\n");

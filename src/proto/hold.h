@@ -13,4 +13,7 @@ enum { HOLD_LEASE_MAX_S = 30 };
  * hold 0 <number>             OK, or NOT_FOUND */
 request_handler hold_run;
 
+/* The connection ends: what it asked for is nobody's. */
+void hold_abandon(const struct proto_connection *connection);
+
 #endif

@@ -5,6 +5,7 @@
 #include "proto/binary_sasl.h"
 #include "proto/dump.h"
 #include "proto/general.h"
+#include "proto/hold.h"
 #include "proto/login.h"
 #include "proto/lookahead.h"
 #include "proto/reply.h"
@@ -32,6 +33,7 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
 
 void proto_connection_finish(struct proto_connection *connection) {
     dump_abandon(connection);
+    hold_abandon(connection);
     watch_leave(connection->watcher);
     connection->watcher = NULL;
 }
@@ -203,6 +205,10 @@ bool proto_finish_login(struct proto_connection *connection, struct store_thread
         login_reply(replies, admitted);
     }
     return true;
+}
+
+bool proto_needs_room(const struct proto_connection *connection) {
+    return connection->needs_room;
 }
 
 bool proto_is_admitted(const struct proto_connection *connection) {

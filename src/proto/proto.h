@@ -65,6 +65,7 @@ struct proto_connection {
     struct pool *pool;  /* the service's */
     uint32_t turn_left; /* requests that may still be answered before others have their turn */
     bool refuses_room; /* the caller's to set after PROTO_NEEDS_ROOM: the request waits no longer */
+    bool asked_hold;   /* private to proto/: of its pool (hold.h), under its fd */
     uint64_t turn_work;       /* the thread's work_bytes (grace.h) at which they have it as well */
     struct proto_login login; /* after PROTO_LOGIN: in the consumed input, until it is gone */
 
@@ -163,6 +164,9 @@ enum proto_next {
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies);
+
+/* Whether the request that begins the input waits for room (PROTO_NEEDS_ROOM). */
+bool proto_needs_room(const struct proto_connection *connection);
 
 /* Whether the client is logged in, or need not be. */
 bool proto_is_admitted(const struct proto_connection *connection);

@@ -137,8 +137,9 @@ struct proto_service {
     enum proto_allowed protocols;
     struct proto_share connections; /* of the server's; net/ counts */
     struct proto_share memory;      /* the same */
-    _Atomic uint64_t rejected_ms;   /* when a client was turned away last, monotonic; 0: never */
-    bool login_required; /* nothing is done for a connection before its login (proto.h) */
+    unsigned handshakes; /* of those connections, at their TLS handshake; that thread's alone */
+    _Atomic uint64_t rejected_ms; /* when a client was turned away last, monotonic; 0: never */
+    bool login_required;          /* nothing is done for a connection before its login (proto.h) */
     enum proto_admin admin_commands;
 
     /* private to proto/ */

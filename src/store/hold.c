@@ -85,6 +85,16 @@ static void hold_wake(struct room *room) {
     pthread_cond_signal(&room->wake);
 }
 
+void pool_end_hold_asker(struct pool *pool, uint64_t asker) {
+    struct hold *hold = &pool->hold;
+    pthread_mutex_lock(&pool->room.lock);
+    if (hold->asker == asker && !hold->taken) {
+        hold->asker = 0;
+        hold->asked_ms = 0;
+    }
+    pthread_mutex_unlock(&pool->room.lock);
+}
+
 enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence) {
     if (pool->header == NULL) {
         return STATUS_INVALID;

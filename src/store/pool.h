@@ -221,6 +221,9 @@ void pool_set_room_notify(struct pool *pool, void (*notify)(void *context), void
  * caller's that is nobody else's, not 0. */
 enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence);
 
+/* The asker with this number has gone: its number may be another's from now on. */
+void pool_end_hold_asker(struct pool *pool, uint64_t asker);
+
 /* The hold with this number lasts for `lease_ms` from now on; 0: it ends. END: it has ended
  * before, and what was copied under it is worth nothing. */
 enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms);

@@ -121,7 +121,14 @@ enum status room_ask(struct pool *pool, struct store_thread *thread, enum segmen
     if (thread->patience == STORE_REFUSES) {
         atomic_store(&room->given_up, given_up);
     }
-    if (atomic_load(&room->of_no_use[purpose]) || atomic_load(&room->given_up) == given_up) {
+    if (atomic_load(&room->of_no_use[purpose])) {
+        return room_refuse(pool);
+    }
+    if (atomic_load(&room->given_up) == given_up) {
+        /* Nobody may be parked any more: the pass that this asks for ends the turn all the same. */
+        atomic_store(&room->asked[purpose], true);
+        atomic_store(&room->parked, true);
+        room_wake(room);
         return room_refuse(pool);
     }
     return thread->patience == STORE_WAITS ? room_await(pool, thread, purpose)

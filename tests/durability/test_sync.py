@@ -10,6 +10,7 @@ import urllib.request
 
 import pytest
 
+from support import certificates
 from support.gate import gated
 from support.servers import wait_until
 
@@ -150,3 +151,14 @@ def test_a_disk_that_fails_makes_the_pool_read_only_and_loud(start, fsync):
     assert connection.get(b"k") in (b"acknowledged", b"x")
     assert connection.set(b"k", b"z") == b"STORED"
     assert "written again" in stayd.log
+
+
+def test_a_reload_that_ends_before_a_write_is_on_the_disk_is_answered_all_the_same(tmp_path):
+    """The write before it says nothing (noreply), and nobody else wakes the worker."""
+    made = certificates.make(tmp_path)
+    with gated(sessions={"memory": "16M", "item_max": "64K", "fsync": "always"},
+               cache={"tls_cert": made["server.pem"], "tls_key": made["server.key"]},
+               server={"threads": 1}) as (stayd, gate):
+        connection = stayd.connect("sessions")
+        gate.slow(300)
+        connection.ask(b"set k 0 0 1 noreply\r\nv\r\nrefresh_certs\r\n", b"OK\r\n")

@@ -1,5 +1,7 @@
 """No pool's clients keep those of another out: not from connections, and not from memory."""
 
+import contextlib
+import socket
 import subprocess
 import threading
 import time
@@ -8,6 +10,7 @@ import urllib.request
 
 import pytest
 
+from support import certificates
 from support.servers import Stayd, stayd_binary, wait_until
 
 
@@ -44,6 +47,28 @@ def test_sixty_idle_clients_of_one_pool_leave_places_for_those_of_another():
         assert not well
         assert "pool cache turned clients away" in text and "sessions" not in text
         assert "refusing connections to pool cache" in stayd.log
+
+
+def test_clients_that_never_finish_their_handshake_keep_no_place_from_others(tmp_path):
+    """Also where the other pools have taken all that is for whoever comes first."""
+    made = certificates.make(tmp_path)
+    tls = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]}
+    with Stayd(cache=tls, server={"max_connections": 50}) as stayd:
+        crowd(stayd, "sessions", 60)
+        host, port = stayd.address("cache").rsplit(":", 1)
+        silent = [socket.create_connection((host, int(port)), 10) for _ in range(40)]
+        context = certificates.context(made)
+
+        def shakes_hands():
+            with contextlib.suppress(OSError):
+                with socket.create_connection((host, int(port)), 5) as plain:
+                    with context.wrap_socket(plain, server_hostname="127.0.0.1"):
+                        return True
+            return False
+
+        wait_until(shakes_hands, 5, what="a client to finish its handshake")
+        for connection in silent:
+            connection.close()
 
 
 def test_a_pool_has_no_more_clients_than_its_own_limit():

@@ -246,6 +246,38 @@ static void a_read_is_noted_though_the_item_moves_at_that_moment(void **state) {
 
 #define TEST(test) cmocka_unit_test_teardown(test, finish)
 
+/* Whether a sequence was taken for the asker. */
+static bool hold_waits_for(uint64_t asker) {
+    pthread_mutex_lock(&store.pool->room.lock);
+    bool waits = store.pool->hold.asker == asker;
+    pthread_mutex_unlock(&store.pool->room.lock);
+    return waits;
+}
+
+/* The number of a connection that has ended is soon another's. */
+static void a_hold_is_not_given_to_another_who_asks_under_the_same_number(void **state) {
+    (void)state;
+    uint64_t sequence;
+    struct pool_options options = store_options(12);
+    options.persist = true;
+    store_begin_threads(&store, options, 2);
+    store_thread_leave(&store.thread);
+    while (!hold_waits_for(7)) {
+        EXPECT(pool_hold(store.pool, 7, LEASE_MS, &sequence) == STATUS_BUSY);
+        sched_yield();
+    }
+    pool_end_hold_asker(store.pool, 7);
+    store_thread_refresh(&store.thread);
+    EXPECT(store_set(&store, "written", "later", 0) == STATUS_OK);
+    uint64_t written = atomic_load(&store.pool->view.index->sequence);
+    store_thread_leave(&store.thread);
+    while (pool_hold(store.pool, 7, LEASE_MS, &sequence) != STATUS_OK) {
+        sched_yield();
+    }
+    store_thread_refresh(&store.thread);
+    assert_true(sequence > written);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(no_segment_is_walked_while_a_thread_may_be_writing_into_it),
@@ -254,6 +286,7 @@ int main(void) {
         TEST(what_finds_no_room_to_move_to_stays_where_it_is),
         TEST(moving_an_item_keeps_when_and_that_it_was_read),
         TEST(a_read_is_noted_though_the_item_moves_at_that_moment),
+        TEST(a_hold_is_not_given_to_another_who_asks_under_the_same_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,10 @@ bool pool_has_told(const struct pool *pool, uint64_t room_turn) {
     return room.turn != room_turn;
 }
 
+bool proto_needs_room(const struct proto_connection *connection) {
+    return connection->needs_room;
+}
+
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies) {
@@ -76,11 +80,13 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         }
         if (request[0] == 'p' && !room.there && !connection->refuses_room) {
             thread->room_turn = room.turn;
+            connection->needs_room = true;
             return PROTO_NEEDS_ROOM;
         }
         if (request[0] == 'p') {
             buffer_append(replies, connection->refuses_room ? "n" : "y", 1);
             connection->refuses_room = false;
+            connection->needs_room = false;
         }
         if (request[0] == 'l') {
             *consumed += line;

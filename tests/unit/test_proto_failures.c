@@ -94,6 +94,10 @@ enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint
     return pool->status;
 }
 
+void pool_end_hold_asker(struct pool *pool, uint64_t asker) {
+    (void)pool, (void)asker;
+}
+
 enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms) {
     (void)lease_ms;
     return sequence == 77 ? pool->status : STATUS_END;

@@ -4,6 +4,7 @@
 
 #include "store/pool_private.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 enum { KEYS_MAX = 20000, REFUSED_ENOUGH = 200 };
@@ -121,9 +122,32 @@ static void no_update_and_no_delete_is_refused(void **state) {
     }
 }
 
+/* A request that waited too long is refused while nobody is parked: for the others the turn in
+ * which nobody waits ends all the same. */
+static void a_turn_in_which_a_request_gave_up_ends(void **state) {
+    (void)state;
+    struct pool_options options = store_options(16);
+    options.persist = true;
+    store_begin(&store, options);
+    uint64_t turn = atomic_load(&store.pool->room.turn);
+    EXPECT(!atomic_load(&store.pool->room.parked));
+    store.thread.patience = STORE_REFUSES;
+    EXPECT(room_ask(store.pool, &store.thread, SEGMENT_FOR_UPDATE) == STATUS_NO_MEMORY);
+    store_thread_leave(&store.thread);
+    while (!pool_has_told(store.pool, turn)) {
+        sched_yield();
+    }
+    store_thread_refresh(&store.thread);
+    store.thread.patience = STORE_PARKS;
+    EXPECT(room_ask(store.pool, &store.thread, SEGMENT_FOR_UPDATE) == STATUS_NEEDS_ROOM);
+    store.thread.patience = STORE_WAITS;
+    store_end(&store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_update_and_no_delete_is_refused),
+        cmocka_unit_test(a_turn_in_which_a_request_gave_up_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
