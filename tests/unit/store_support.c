@@ -351,8 +351,24 @@ bool store_has_number(struct store *store, unsigned number, unsigned version, si
            bytes_equal(item.value, bytes_from(value, size));
 }
 
+unsigned store_fill(struct store *store, unsigned number, size_t size, uint32_t expiry_s) {
+    enum status status;
+    while ((status = store_set_number(store, number, 0, size, expiry_s)) == STATUS_OK) {
+        number++;
+        EXPECT(number < 1000000);
+    }
+    EXPECT(status == STATUS_NO_MEMORY);
+    return number;
+}
+
 void store_stats(struct store *store, struct pool_stats *stats) {
     pool_get_stats(store->pool, stats);
+}
+
+struct pool_stats store_stats_now(struct store *store) {
+    struct pool_stats stats;
+    store_stats(store, &stats);
+    return stats;
 }
 
 uint64_t store_tombstone_bytes(struct store *store) {

@@ -111,7 +111,12 @@ enum status store_set_number(struct store *store, unsigned number, unsigned vers
 enum status store_delete_number(struct store *store, unsigned number);
 bool store_has_number(struct store *store, unsigned number, unsigned version, size_t size);
 
+/* Stores items from `number` on until the pool has no room for one; returns the number of that one.
+ */
+unsigned store_fill(struct store *store, unsigned number, size_t size, uint32_t expiry_s);
+
 void store_stats(struct store *store, struct pool_stats *stats);
+struct pool_stats store_stats_now(struct store *store);
 
 /* Bytes of tombstones and flushes in the data that have not been dropped. */
 uint64_t store_tombstone_bytes(struct store *store);

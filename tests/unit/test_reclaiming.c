@@ -1,0 +1,286 @@
+/* A full pool (evict = no): how the room of deleted, expired and replaced items comes back, and
+ * that moving the items beside them changes nothing else. */
+#include "store_support.h"
+
+static struct store store;
+
+static void begin(unsigned segments, bool evict, bool persist) {
+    struct pool_options options = store_options(segments);
+    options.evict = evict;
+    options.persist = persist;
+    store_begin(&store, options);
+}
+
+static int setup_volatile(void **state) {
+    (void)state;
+    begin(32, false, false);
+    return 0;
+}
+
+static int setup_persistent(void **state) {
+    (void)state;
+    begin(32, false, true);
+    return 0;
+}
+
+static int setup_small_volatile(void **state) {
+    (void)state;
+    begin(8, false, false);
+    return 0;
+}
+
+static int setup_small_persistent(void **state) {
+    (void)state;
+    begin(8, false, true);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    store_end(&store);
+    return 0;
+}
+
+static void room_comes_back_when_items_are_deleted(void **state) {
+    (void)state;
+    enum { SIZE = 400 };
+    unsigned stored = store_fill(&store, 0, SIZE, 0);
+    for (unsigned number = 0; number < stored; number += 2) {
+        EXPECT(store_delete_number(&store, number) == STATUS_OK);
+    }
+    unsigned taken = store_fill(&store, stored, SIZE, 0) - stored;
+    assert_true(taken > stored / 5); /* of a small pool; of a large one, nearly half */
+    for (unsigned number = 0; number < stored + taken; number++) {
+        EXPECT(store_has_number(&store, number, 0, SIZE) == (number >= stored || number % 2 == 1));
+    }
+}
+
+static void room_comes_back_when_items_expire_among_living_ones(void **state) {
+    (void)state;
+    enum { SIZE = 400, ONE_IN = 8 };
+    unsigned number = 0;
+    /* Every eighth expires: too few of each segment for the janitor to act unasked. */
+    while (store_set_number(&store, number, 0, SIZE,
+                            CLOCK_START_S + (number % ONE_IN ? 20 : 10) * 86400) == STATUS_OK) {
+        number++;
+    }
+    unsigned stored = number;
+    EXPECT(store_set_number(&store, stored, 0, SIZE, CLOCK_START_S + 86400) == STATUS_NO_MEMORY);
+    clock_advance_s(10 * 86400);
+    store_run_janitor(&store, 1); /* a second later, say */
+    unsigned taken = store_fill(&store, stored, SIZE, clock_now_s() + 86400) - stored;
+    assert_true(taken > stored / ONE_IN / 2);
+    for (number = 0; number < stored; number++) {
+        EXPECT(store_has_number(&store, number, 0, SIZE) == (number % ONE_IN != 0));
+    }
+}
+
+static void room_comes_back_when_items_in_open_segments_expire(void **state) {
+    (void)state;
+    /* In a small pool the open segments are most of it: each class has one. */
+    static const uint32_t ttls_s[] = {200, 2000, 20000, 80000, 500000, 2000000};
+    enum { TTLS = 6, SIZE = 1000 };
+    unsigned number = 0;
+    while (store_set_number(&store, number, 0, SIZE,
+                            CLOCK_START_S + ttls_s[number % TTLS] / (number < 2 * TTLS ? 1 : 2)) ==
+           STATUS_OK) {
+        number++;
+    }
+    unsigned stored = number;
+    assert_true(stored > 100);
+    clock_advance_s(ttls_s[TTLS - 1] / 2); /* all but a few of the first twelve have expired */
+    store_run_janitor(&store, 1);
+    unsigned taken = store_fill(&store, stored, SIZE, clock_now_s() + 500) - stored;
+    assert_true(taken > stored / 2);
+}
+
+static void moving_an_item_changes_nothing_that_a_client_sees(void **state) {
+    (void)state;
+    enum { KEPT = 50, SIZE = 300 };
+    struct item before[KEPT];
+    char key[POOL_KEY_MAX];
+    unsigned stored = store_fill(&store, 0, SIZE, 0);
+    for (unsigned i = 0; i < KEPT; i++) {
+        /* Spread over all segments, with everything that an item can have. */
+        size_t key_size = number_key(key, i * (stored / KEPT));
+        char value[SIZE];
+        struct pool_store request = {
+            .value = bytes_from(value, sizeof value),
+            .client_flags = i % 2 ? 0xffffffff - i : 0,
+            .expiry_s = i % 3 ? CLOCK_START_S + 100000 + i : 0,
+            .set_cas = i % 5 == 0,
+            .new_cas = UINT64_MAX - i,
+        };
+        number_value(value, sizeof value, i * (stored / KEPT), 1);
+        store_thread_refresh(&store.thread);
+        EXPECT(pool_store(store.pool, &store.thread, bytes_from(key, key_size), &request, NULL) ==
+               STATUS_OK);
+        if (i % 4 == 1) {
+            struct pool_delete invalidation = {.invalidate = true};
+            EXPECT(pool_delete(store.pool, &store.thread, bytes_from(key, key_size),
+                               &invalidation) == STATUS_OK);
+            struct pool_fetched fetched;
+            struct pool_fetch won = {.win_stale = true};
+            EXPECT(i % 8 == 1 || pool_fetch(store.pool, &store.thread, bytes_from(key, key_size),
+                                            &won, &fetched) == STATUS_OK);
+        }
+        EXPECT(i % 7 != 0 || store_get(&store, key, &before[i]) == STATUS_OK); /* fetched */
+        EXPECT(store_get(&store, key, &before[i]) == STATUS_OK);
+        before[i].fetched = true; /* by this */
+    }
+    clock_advance_s(10);
+    uint64_t moved = store_stats_now(&store).counters[POOL_BYTES_MOVED];
+    for (unsigned number = 0; number < stored; number++) {
+        if (number % (stored / KEPT) != 0 || number / (stored / KEPT) >= KEPT) {
+            EXPECT(store_delete_number(&store, number) == STATUS_OK);
+        }
+    }
+    store_fill(&store, stored, SIZE, 0); /* over everything that was there */
+    assert_true(store_stats_now(&store).counters[POOL_BYTES_MOVED] >= moved + KEPT * SIZE);
+    for (unsigned i = 0; i < KEPT; i++) {
+        struct item after;
+        unsigned number = i * (stored / KEPT);
+        number_key(key, number);
+        EXPECT(store_has_number(&store, number, 1, SIZE));
+        EXPECT(store_get(&store, key, &after) == STATUS_OK);
+        assert_int_equal(after.client_flags, before[i].client_flags);
+        assert_int_equal(after.expiry_s, before[i].expiry_s);
+        assert_true(after.cas == before[i].cas);
+        assert_int_equal(after.stale, before[i].stale);
+        assert_int_equal(after.token_sent, before[i].token_sent);
+        assert_int_equal(after.fetched, before[i].fetched);
+    }
+}
+
+static void a_mix_of_sizes_does_not_wear_the_pool_out(void **state) {
+    (void)state;
+    enum { KEYS = 400 };
+    uint64_t random = 8;
+    size_t sizes[KEYS] = {0};
+    unsigned versions[KEYS] = {0};
+    uint64_t live = 0;
+    uint64_t limit = store_stats_now(&store).capacity_bytes * 6 / 10;
+    unsigned refused = 0;
+    for (unsigned round = 1; round < scaled(20000); round++) {
+        unsigned number = random_below(&random, KEYS);
+        size_t size = random_below(&random, 4) == 0 ? random_below(&random, 14000)
+                                                    : random_below(&random, 400);
+        if (versions[number] != 0 && (live > limit || random_below(&random, 4) == 0)) {
+            EXPECT(store_delete_number(&store, number) == STATUS_OK);
+            live -= sizes[number];
+            versions[number] = 0;
+        } else if (live + size < limit) {
+            uint32_t expiry_s = random_below(&random, 3) == 0
+                                    ? 0
+                                    : clock_now_s() + 100 + random_below(&random, 3000000);
+            enum status status = store_set_number(&store, number, round, size, expiry_s);
+            EXPECT(status == STATUS_OK || status == STATUS_NO_MEMORY);
+            if (status != STATUS_OK) {
+                refused++; /* live bytes are far from the limit: this must be rare */
+                continue;
+            }
+            live -= versions[number] != 0 ? sizes[number] : 0;
+            live += size;
+            sizes[number] = size;
+            versions[number] = round;
+        }
+    }
+    assert_int_equal(refused, 0);
+    for (unsigned number = 0; number < KEYS; number++) {
+        EXPECT(versions[number] == 0 ||
+               store_has_number(&store, number, versions[number], sizes[number]));
+    }
+}
+
+/* Records of a little more than half a segment: moving them gains nothing, and the janitor must
+ * see that. */
+static void a_fragmented_pool_comes_to_rest(void **state) {
+    (void)state;
+    struct pool_options options = store_options(32);
+    options.item_max_bytes = 60 << 10;
+    options.persist = *(bool *)*state;
+    store_begin(&store, options);
+    unsigned stored = store_fill(&store, 0, STORE_SEGMENT * 6 / 10, 0);
+    assert_true(stored >= 16);
+    for (unsigned number = stored; number < stored + 10; number++) {
+        EXPECT(store_set_number(&store, number, 0, 100, 0) == STATUS_OK ||
+               store_stats_now(&store).full); /* small ones may find room beside them */
+    }
+    uint64_t before = store_stats_now(&store).counters[POOL_BYTES_MOVED];
+    store_run_janitor(&store, 20);
+    uint64_t moved = store_stats_now(&store).counters[POOL_BYTES_MOVED] - before;
+    assert_true(moved <= store_stats_now(&store).capacity_bytes); /* once through, and no more */
+    for (unsigned number = 0; number < stored; number++) {
+        EXPECT(store_has_number(&store, number, 0, STORE_SEGMENT * 6 / 10));
+    }
+    for (unsigned number = 0; number < stored; number++) {
+        EXPECT(store_delete_number(&store, number) == STATUS_OK);
+    }
+    assert_true(store_fill(&store, 0, 100, 0) > 10000);
+    store_end(&store);
+}
+
+static void tombstones_do_not_pile_up_beside_an_item_that_stays(void **state) {
+    (void)state;
+    /* It stays, in the oldest segment, and never expires: all tombstones are younger. */
+    assert_int_equal(store_set(&store, "stays", "v", 0), STATUS_OK);
+    uint64_t most = 0;
+    for (unsigned number = 0; number < scaled(40000); number++) {
+        EXPECT(store_set_number(&store, number, 0, 30, 0) == STATUS_OK);
+        EXPECT(store_delete_number(&store, number) == STATUS_OK);
+        uint64_t bytes = store_tombstone_bytes(&store);
+        most = bytes > most ? bytes : most;
+    }
+    assert_true(most < store_stats_now(&store).capacity_bytes / 2);
+    expect_there(&store, "stays", "v");
+}
+
+static void tombstones_do_not_pile_up_beside_a_segment_that_stays_open(void **state) {
+    (void)state;
+    /* Alone in its class: its segment is never full. */
+    assert_int_equal(store_set(&store, "stays", "v", CLOCK_START_S + 80000), STATUS_OK);
+    for (unsigned number = 0; number < scaled(40000); number++) {
+        EXPECT(store_set_number(&store, number, 0, 30, 0) == STATUS_OK);
+        EXPECT(store_delete_number(&store, number) == STATUS_OK);
+    }
+    expect_there(&store, "stays", "v");
+}
+
+static void updates_with_sooner_expiries_do_not_pile_tombstones_up(void **state) {
+    (void)state;
+    char key[POOL_KEY_MAX];
+    for (unsigned number = 0; number < 100; number++) {
+        store_set_number(&store, number, 0, 100, 0);
+    }
+    for (unsigned round = 0; round < scaled(60000); round++) {
+        number_key(key, round % 100);
+        /* Never, then in two days, then never again: every second one writes a tombstone. */
+        EXPECT(store_touch(&store, key, round / 100 % 2 ? 0 : CLOCK_START_S + 170000) == STATUS_OK);
+    }
+    for (unsigned number = 0; number < 100; number++) {
+        EXPECT(store_has_number(&store, number, 0, 100));
+    }
+}
+
+#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define BOTH(test) WITH(setup_volatile, test), WITH(setup_persistent, test)
+#define SMALL(test) WITH(setup_small_volatile, test), WITH(setup_small_persistent, test)
+
+int main(void) {
+    static bool volatile_pool = false;
+    static bool persistent_pool = true;
+    const struct CMUnitTest tests[] = {
+        BOTH(room_comes_back_when_items_are_deleted),
+        SMALL(room_comes_back_when_items_are_deleted),
+        BOTH(room_comes_back_when_items_expire_among_living_ones),
+        SMALL(room_comes_back_when_items_in_open_segments_expire),
+        BOTH(moving_an_item_changes_nothing_that_a_client_sees),
+        BOTH(a_mix_of_sizes_does_not_wear_the_pool_out),
+        cmocka_unit_test_prestate(a_fragmented_pool_comes_to_rest, &volatile_pool),
+        cmocka_unit_test_prestate(a_fragmented_pool_comes_to_rest, &persistent_pool),
+        SMALL(tombstones_do_not_pile_up_beside_an_item_that_stays),
+        SMALL(tombstones_do_not_pile_up_beside_a_segment_that_stays_open),
+        SMALL(updates_with_sooner_expiries_do_not_pile_tombstones_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
