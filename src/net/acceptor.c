@@ -17,7 +17,7 @@ enum {
     ACCEPTOR_LOG_MS = 10000 /* between two lines about refused clients */
 };
 
-/* Whether it is time for another line about the same thing. */
+/* Whether a warning may be logged: one per ACCEPTOR_LOG_MS. */
 static bool acceptor_may_log(struct acceptor *acceptor, uint64_t now_ms) {
     if (acceptor->rejected_logged_ms != 0 &&
         now_ms - acceptor->rejected_logged_ms < ACCEPTOR_LOG_MS) {
@@ -33,9 +33,10 @@ static void acceptor_reject(struct acceptor *acceptor, int fd, const struct list
     const char *pool = pool_get_options(listener->service->pool)->name;
     atomic_fetch_add(&acceptor->server->connections_rejected, 1);
     atomic_store(&listener->service->rejected_ms, now_ms);
-    if (listener->tls == NULL) { /* to TLS it would be noise */
+    if (listener->tls == NULL) { /* a TLS client could not read it */
         ssize_t ignored = send(fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
-        (void)ignored; /* a client that is told nothing still finds the connection closed */
+        (void)ignored; /* if the reply cannot be sent, the client only sees that the connection is
+                          closed */
     }
     close(fd);
     if (acceptor_may_log(acceptor, now_ms)) {
@@ -46,8 +47,8 @@ static void acceptor_reject(struct acceptor *acceptor, int fd, const struct list
     }
 }
 
-/* Says what the failed accept means for the listeners: false to pause. */
-static bool acceptor_survive(struct acceptor *acceptor, int error_number) {
+/* Handles a failed accept. False if accepting has to pause. */
+static bool acceptor_handle_error(struct acceptor *acceptor, int error_number) {
     switch (error_number) {
     case EMFILE:
     case ENFILE:
@@ -61,32 +62,33 @@ static bool acceptor_survive(struct acceptor *acceptor, int error_number) {
         }
         return false;
     default:
-        return true; /* the client has gone, or nobody is waiting */
+        return true; /* the client has closed its connection, or no client is waiting */
     }
 }
 
-/* From here on whoever has it counts it out when it closes it. */
-static void acceptor_give(struct acceptor *acceptor, int fd, const union peer *peer,
-                          const struct listener *listener) {
+/* Passes the connection on. The new owner decrements the connection count when it closes the
+ * connection. */
+static void acceptor_pass_on(struct acceptor *acceptor, int fd, const union peer *peer,
+                             const struct listener *listener) {
     atomic_fetch_add(&acceptor->server->connections_total, 1);
     if (listener->tls != NULL) {
-        greeter_give(acceptor->greeter, fd, peer, listener);
+        handshakes_add(acceptor->handshakes, fd, peer, listener);
     } else {
-        workers_give(acceptor->workers, fd, peer, listener, NULL);
+        workers_add(acceptor->workers, fd, peer, listener, NULL);
     }
 }
 
-/* Accepts what waits; false if accepting has to pause. */
+/* Accepts the waiting connections, up to ACCEPTOR_TURN. False if accepting has to pause. */
 static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) {
     for (unsigned i = 0; i < ACCEPTOR_TURN; i++) {
         union peer peer = {0};
         socklen_t size = sizeof peer;
         int fd = accept4(listener->fd, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            return acceptor_survive(acceptor, errno);
+            return acceptor_handle_error(acceptor, errno);
         }
         if (share_take(&acceptor->server->connections, &listener->service->connections, 1, false)) {
-            acceptor_give(acceptor, fd, &peer, listener);
+            acceptor_pass_on(acceptor, fd, &peer, listener);
         } else {
             acceptor_reject(acceptor, fd, listener);
         }
@@ -94,7 +96,7 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
     return true;
 }
 
-/* Waits for clients or for wake_fd; -1 with errno if that fails. */
+/* Waits for connections or for wake_fd. -1 with errno if that fails. */
 static int acceptor_wait(struct acceptor *acceptor, struct pollfd *polled) {
     unsigned count = acceptor->listener_count;
     uint64_t now_ms = clock_monotonic_ms();

@@ -289,7 +289,7 @@ static bool connection_keep_input(struct connection *connection, struct connecti
 /* A client that is known to have gone needs no verdict, and the time that it takes is for others.
  */
 static enum connection_next connection_await_verdict(const struct connection *connection) {
-    return connection->broken ? CONNECTION_END : CONNECTION_JUDGED;
+    return connection->broken ? CONNECTION_END : CONNECTION_LOGIN_PENDING;
 }
 
 /* The same of what another thread does for it. */
@@ -310,7 +310,7 @@ void connection_refuse_room(struct connection *connection) {
 }
 
 /* Says what comes next, once nothing is left to do in this turn. */
-static enum connection_next connection_rest(struct connection *connection) {
+static enum connection_next connection_get_next(struct connection *connection) {
     if (connection_has_output(connection) || connection->read_waits_to_write) {
         return CONNECTION_STALLED;
     }
@@ -414,7 +414,7 @@ static enum connection_next connection_refuse_input(struct connection *connectio
         return CONNECTION_END;
     }
     return connection->ticket != 0 ? connection_check_ticket(connection)
-                                   : connection_rest(connection);
+                                   : connection_get_next(connection);
 }
 
 /* Answers the login that the verdict is on. */
@@ -495,7 +495,7 @@ static enum connection_next connection_answer(struct connection *connection,
         return connection_refuse_input(connection, loan, progress);
     }
     return connection->ticket != 0 ? connection_check_ticket(connection)
-                                   : connection_rest(connection);
+                                   : connection_get_next(connection);
 }
 
 /* Reads once, and answers if a whole request may be there now. */
@@ -522,7 +522,7 @@ static enum connection_next connection_read(struct connection *connection,
         return connection_refuse_input(connection, loan, progress);
     }
     connection->closing = connection->input_ended; /* half a request remains half */
-    return connection_rest(connection);
+    return connection_get_next(connection);
 }
 
 /* What TLS waited for may have come. */
@@ -553,7 +553,7 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         }
         connection->writable = true;              /* nothing has been sent since it was known */
         if (!connection_has_output(connection)) { /* nothing but noreply */
-            return connection_rest(connection);
+            return connection_get_next(connection);
         }
     }
     if (connection_has_output(connection)) {
@@ -561,7 +561,7 @@ enum connection_next connection_serve(struct connection *connection, struct conn
             return CONNECTION_END;
         }
         if (connection_has_output(connection) || connection->closing) {
-            return connection_rest(connection);
+            return connection_get_next(connection);
         }
     }
     if (connection->check != NULL) {
@@ -586,7 +586,7 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         return connection->readable ? connection_drain(connection, loan) : CONNECTION_LINGER;
     }
     if (!connection->readable || connection->closing) {
-        return connection_rest(connection);
+        return connection_get_next(connection);
     }
     return connection_read(connection, loan, progress);
 }

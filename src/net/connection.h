@@ -74,9 +74,9 @@ enum connection_next {
     CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
     CONNECTION_PARKED,  /* its next request waits for room in the pool: serve again when that has
                          * told,  or once connection_refuse_room has been called */
-    CONNECTION_WAITS,  /* another thread does what its client has asked for: serve again when it has
-                        * woken the worker */
-    CONNECTION_JUDGED, /* a verdict on its login is awaited: serve again when it is there */
+    CONNECTION_WAITS, /* another thread does what its client has asked for: serve again when it has
+                       * woken the worker */
+    CONNECTION_LOGIN_PENDING, /* a verdict on its login is awaited: serve again when it is there */
     CONNECTION_LINGER, /* all is said: serve again when readable, until the client closes too */
     CONNECTION_END     /* destroy it */
 };
@@ -88,7 +88,7 @@ struct connection {
     struct list watching;              /* in worker.watching: its client watches */
     struct list waited;                /* in worker.waited: until deadline_ms */
     uint64_t deadline_ms;              /* on the monotonic clock */
-    uint64_t given_ms;                 /* when it came to the worker, on the same */
+    uint64_t added_ms;                 /* when it came to the worker, on the same */
     _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
     _Atomic uint32_t served_s;         /* when it was served last, on the monotonic clock */
     bool watches_output;               /* epoll tells when the socket takes more */

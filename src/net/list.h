@@ -55,4 +55,10 @@ static inline void list_move_all(struct list *to, struct list *from) {
     list_init(from);
 }
 
+/* Moves all links of `from`, in order, to the head of `to`. */
+static inline void list_prepend_all(struct list *to, struct list *from) {
+    list_move_all(from, to);
+    list_move_all(to, from);
+}
+
 #endif

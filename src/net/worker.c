@@ -1,4 +1,4 @@
-#include "net/worker_private.h"
+#include "net/worker.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,18 +12,17 @@
 
 enum {
     WORKER_INPUT_BYTES = 64 << 10,
-    WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a replies buffer that has grown beyond is freed */
-    WORKER_SCAN_MS = 500,                /* between two looks at the deadlines */
+    WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a larger replies buffer is freed after the batch */
+    WORKER_SCAN_MS = 500,                /* the interval of checks for passed deadlines */
     WORKER_LINGER_MS = 2000,
-    WORKER_ROOM_MS =
-        3000, /* that a request may wait for room: less than clients wait for replies */
-    WORKER_LEAST_RATE = 16,       /* of a large request, in bytes a millisecond */
-    WORKER_RELIEF_MS = 200,       /* that a large request has before it may have to give way */
-    WORKER_LIGHT_WORK = 64 << 10, /* of a usual turn, in bytes: beyond it a connection is heavy */
+    WORKER_ROOM_MS = 3000,  /* of a wait for room: less than clients wait for replies */
+    WORKER_LEAST_RATE = 16, /* the minimum rate of a large request, in bytes per millisecond */
+    WORKER_RELIEF_MS = 200, /* the minimum age of a large request that may be closed for another */
+    WORKER_LIGHT_WORK = 64 << 10, /* in bytes; a connection with more in a usual turn is heavy */
     WORKER_USUAL_TURNS = 8,
-    WORKER_HEAVY_WORK = 2 << 20, /* of heavy connections in a batch, and a turn */
-    WORKER_IDLE_SCAN_MS = 1000,  /* between two looks for idle connections, at least */
-    WORKER_END_SCAN_MS = 5000,   /* between two looks at the clock, where a certificate may end */
+    WORKER_HEAVY_WORK = 2 << 20, /* in bytes: of heavy connections in a batch, and one more turn */
+    WORKER_IDLE_SCAN_MS = 1000,  /* the minimum interval of scans for idle connections */
+    WORKER_END_SCAN_MS = 5000, /* the interval of checks whether a client's certificate has ended */
     WORKER_STOP_MS = 2000
 };
 
@@ -31,15 +30,9 @@ static uint32_t worker_wanted_events(bool output) {
     return EPOLLIN | EPOLLRDHUP | EPOLLET | (output ? EPOLLOUT : 0U);
 }
 
-/* What connection_serve said last. Relaxed: this thread alone writes it, and for others it is
- * something to look at. */
-static void worker_set_next(struct connection *connection, enum connection_next next) {
-    atomic_store_explicit(&connection->next, next, memory_order_relaxed);
-}
-
 static void worker_note_served(const struct worker *worker, struct connection *connection) {
     atomic_store_explicit(&connection->served_s, (uint32_t)(worker->now_ms / 1000),
-                          memory_order_relaxed); /* as above */
+                          memory_order_relaxed); /* as in worker_set_next */
 }
 
 void worker_tell(const struct connection *connection, const char *reason) {
@@ -51,8 +44,9 @@ void worker_tell(const struct connection *connection, const char *reason) {
     }
 }
 
-/* `reason`: as memcached calls it. Counted out when its memory is free and before its socket is
- * closed: a client that sees the end of its connection finds room for the next one. */
+/* `reason` is in memcached's words. The connection count is decremented after the memory is freed
+ * and before the socket is closed: so a client that sees its connection closed can open the next
+ * one. */
 static void worker_close(struct worker *worker, struct connection *connection, const char *reason) {
     struct proto_service *service = connection->proto.service;
     worker_tell(connection, reason);
@@ -75,7 +69,7 @@ static void worker_make_ready(struct worker *worker, struct connection *connecti
     }
 }
 
-/* An average over some turns, so that a light one in between makes no heavy connection a light one.
+/* A moving average over some turns, so that one light turn does not make a heavy connection light.
  */
 static void worker_note_work(struct connection *connection, uint64_t work_bytes) {
     connection->usual_work -= connection->usual_work / WORKER_USUAL_TURNS;
@@ -88,8 +82,8 @@ static bool worker_has_ready(const struct worker *worker) {
     return !list_is_empty(&worker->ready) || !list_is_empty(&worker->heavy);
 }
 
-/* How long the client may leave its connection like this without going on; 0: for ever. */
-static uint32_t worker_get_patience_ms(const struct worker *worker, enum connection_next next) {
+/* The time that a connection may stay in this state without progress; 0: no limit. */
+static uint32_t worker_get_limit_ms(const struct worker *worker, enum connection_next next) {
     switch (next) {
     case CONNECTION_STALLED:
         return worker->options->send_timeout_ms;
@@ -102,27 +96,28 @@ static uint32_t worker_get_patience_ms(const struct worker *worker, enum connect
     }
 }
 
-/* Until when a large request has to be there: its client has send_timeout, and longer only as far
- * as it sends at a least rate. */
+/* The time by which a large request must be complete: send_timeout, and more time only while the
+ * client sends at the minimum rate. */
 static uint64_t worker_get_large_end_ms(const struct worker *worker,
                                         const struct connection *connection) {
     uint64_t bytes = connection->received_bytes;
     return connection->large_ms + worker->options->send_timeout_ms + bytes / WORKER_LEAST_RATE;
 }
 
-/* Whether the connection goes on with what it waited for before. */
+/* Whether the connection still waits for the same thing as after its last turn. A parked connection
+ * that tries again is ready in between. */
 static bool worker_waits_on(const struct connection *connection, enum connection_next next) {
     enum connection_next last = worker_get_next(connection);
     return last == next || (next == CONNECTION_PARKED && last == CONNECTION_READY);
 }
 
-/* Until when the connection may be like this; UINT64_MAX: for ever. A client that takes some of its
- * replies, or whose requests find room, has the whole time again. One that has to log in has
- * send_timeout for that from the beginning, whatever it does. */
+/* The deadline of the connection in this state; UINT64_MAX: none. Each progress (some replies were
+ * sent, or a request found room) starts the time again. A login must be complete within
+ * send_timeout from the start of the connection; no progress extends that. */
 static uint64_t worker_get_deadline_ms(const struct worker *worker,
                                        const struct connection *connection,
                                        enum connection_next next, bool progress) {
-    uint32_t patience_ms = worker_get_patience_ms(worker, next);
+    uint32_t limit_ms = worker_get_limit_ms(worker, next);
     uint64_t deadline_ms = UINT64_MAX;
     if (next == CONNECTION_READY && connection_needs_room(connection) &&
         !list_is_empty(&connection->waited)) {
@@ -130,19 +125,19 @@ static uint64_t worker_get_deadline_ms(const struct worker *worker,
     }
     if (next == CONNECTION_PARTIAL) {
         deadline_ms = worker_get_large_end_ms(worker, connection);
-    } else if (patience_ms > 0) {
+    } else if (limit_ms > 0) {
         bool moves = progress && next != CONNECTION_LINGER;
         bool goes_on = worker_waits_on(connection, next) && !list_is_empty(&connection->waited);
-        deadline_ms = goes_on && !moves ? connection->deadline_ms : worker->now_ms + patience_ms;
+        deadline_ms = goes_on && !moves ? connection->deadline_ms : worker->now_ms + limit_ms;
     }
     if (!proto_is_admitted(&connection->proto)) {
-        uint64_t login_ms = connection->given_ms + worker->options->send_timeout_ms;
+        uint64_t login_ms = connection->added_ms + worker->options->send_timeout_ms;
         return login_ms < deadline_ms ? login_ms : deadline_ms;
     }
     return deadline_ms;
 }
 
-/* Puts the connection under a deadline, or takes it out. */
+/* Sets the deadline of the connection, or clears it. */
 static void worker_set_deadline(struct worker *worker, struct connection *connection,
                                 enum connection_next next, bool progress) {
     connection->deadline_ms = worker_get_deadline_ms(worker, connection, next, progress);
@@ -153,7 +148,7 @@ static void worker_set_deadline(struct worker *worker, struct connection *connec
     }
 }
 
-/* Notes since when the connection owns a part of a large request. */
+/* Stores the time since when the connection owns a part of a large request. */
 static void worker_note_large(const struct worker *worker, struct connection *connection) {
     if (connection->input.capacity <= BUDGET_SMALL_BYTES) {
         connection->large_ms = 0;
@@ -163,7 +158,7 @@ static void worker_note_large(const struct worker *worker, struct connection *co
     }
 }
 
-/* How fast a large request comes, in bytes a second; UINT64_MAX: that cannot be told yet. */
+/* The rate of a large request, in bytes per second; UINT64_MAX: not known yet. */
 static uint64_t worker_get_rate(const struct worker *worker, const struct connection *connection) {
     uint64_t age_ms = worker->now_ms - connection->large_ms;
     if (connection->large_ms == 0 || age_ms < WORKER_RELIEF_MS) {
@@ -172,9 +167,9 @@ static uint64_t worker_get_rate(const struct worker *worker, const struct connec
     return UINT64_C(1000) * connection->received_bytes / age_ms;
 }
 
-/* As connection_loan.relieve: whoever sends a large request of the same pool the most slowly gives
- * way to one that comes faster. So clients that hold memory for long keep none from those that use
- * it shortly. */
+/* The function of connection_loan.relieve: closes the connection that sends a large request to the
+ * same pool at the lowest rate, if that rate is below the rate of `needy`. So slow clients, which
+ * keep memory for long, cannot block fast ones. */
 static bool worker_relieve(void *context, const struct connection *needy) {
     struct worker *worker = context;
     struct connection *slowest = NULL;
@@ -193,37 +188,38 @@ static bool worker_relieve(void *context, const struct connection *needy) {
         return false;
     }
     budget_count_refused(&worker->options->server->memory, PROTO_MEMORY_INPUT);
-    log_debug("closing a connection whose client sends a large request slowly: others need the "
-              "memory");
+    log_debug("closing a connection that sends a large request slowly: other connections need "
+              "its memory");
     worker_close(worker, slowest, "error");
     return true;
 }
 
-/* Takes what the acceptor has given. */
-static void worker_take_given(struct worker *worker) {
-    struct list given;
-    inbox_take(&worker->given, &given);
-    while (!list_is_empty(&given)) {
-        struct connection *connection = list_entry(given.next, struct connection, all);
+/* Takes the new connections from the inbox. */
+static void worker_take_incoming(struct worker *worker) {
+    struct list incoming;
+    inbox_take(&worker->incoming, &incoming);
+    while (!list_is_empty(&incoming)) {
+        struct connection *connection = list_entry(incoming.next, struct connection, all);
         struct epoll_event event = {worker_wanted_events(false), {.ptr = connection}};
         list_remove(&connection->all);
         worker_note_served(worker, connection);
-        connection->given_ms = worker->now_ms;
+        connection->added_ms = worker->now_ms;
         worker->end_s = connection->end_s < worker->end_s ? connection->end_s : worker->end_s;
         worker_set_deadline(worker, connection, CONNECTION_IDLE, false);
         pthread_mutex_lock(&worker->connections_lock);
         list_append(&worker->connections, &connection->all);
         pthread_mutex_unlock(&worker->connections_lock);
         if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
-            log_warning("closing a new connection: epoll does not take it: %m");
+            log_warning("closing a new connection: epoll_ctl failed: %m");
             worker_close(worker, connection, "error");
-        } else if (connection->readable) { /* TLS may hold bytes that epoll knows nothing of */
+        } else if (connection->readable) { /* TLS may have read bytes already, which epoll does not
+                                              report */
             worker_make_ready(worker, connection);
         }
     }
 }
 
-/* Makes epoll tell, or not tell, when the socket takes more. */
+/* Enables or disables the epoll event for a writable socket. */
 static bool worker_watch_output(struct worker *worker, struct connection *connection, bool output) {
     if (connection->watches_output == output) {
         return true;
@@ -268,7 +264,7 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
     }
 }
 
-/* A pool has synced: what waits for that may go on. */
+/* A pool has synced: connections that wait for a sync are served again. */
 static void worker_release_held(struct worker *worker) {
     while (!list_is_empty(&worker->held)) {
         struct connection *connection = list_entry(worker->held.next, struct connection, ready);
@@ -277,14 +273,8 @@ static void worker_release_held(struct worker *worker) {
     }
 }
 
-/* Puts the connections of `first`, in order, to the head of `list`. */
-static void worker_put_first(struct list *list, struct list *first) {
-    list_move_all(first, list);
-    list_move_all(list, first);
-}
-
-/* A pool has told that there may be room: those who wait for it come before all others of their
- * kind. */
+/* A pool may have room again: the connections that wait for room are served before all other light,
+ * or heavy, connections. */
 static void worker_release_parked(struct worker *worker) {
     struct list light;
     struct list heavy;
@@ -299,11 +289,11 @@ static void worker_release_parked(struct worker *worker) {
             list_append(worker_is_heavy(connection) ? &heavy : &light, &connection->ready);
         }
     }
-    worker_put_first(&worker->ready, &light);
-    worker_put_first(&worker->heavy, &heavy);
+    list_prepend_all(&worker->ready, &light);
+    list_prepend_all(&worker->heavy, &heavy);
 }
 
-/* Logins have been judged. */
+/* Takes the verdicts on logins, and lets their connections be served. */
 static void worker_take_verdicts(struct worker *worker) {
     void *owner;
     enum auth_verdict verdict;
@@ -315,8 +305,8 @@ static void worker_take_verdicts(struct worker *worker) {
     }
 }
 
-/* Serves the connections of this list, each once, up to so much work. Those that are left stay at
- * its head. */
+/* Serves the connections of `list`, each once, until `work_bytes` of work are done. The remaining
+ * connections stay at the head of the list. */
 static void worker_serve_list(struct worker *worker, struct list *list, uint64_t work_bytes) {
     uint64_t end_bytes = worker->store.work_bytes + work_bytes;
     struct list turn;
@@ -327,10 +317,10 @@ static void worker_serve_list(struct worker *worker, struct list *list, uint64_t
         list_remove(&connection->ready);
         worker_serve(worker, connection);
     }
-    worker_put_first(list, &turn);
+    list_prepend_all(list, &turn);
 }
 
-/* Serves every ready connection once, and of the heavy ones some. */
+/* Serves every ready connection once, and some of the heavy ones. */
 static void worker_serve_ready(struct worker *worker) {
     worker_serve_list(worker, &worker->ready, UINT64_MAX / 2);
     worker_serve_list(worker, &worker->heavy, WORKER_HEAVY_WORK);
@@ -342,11 +332,11 @@ static void worker_serve_ready(struct worker *worker) {
 static void worker_log_deadline(const struct connection *connection) {
     enum connection_next last = worker_get_next(connection);
     if (!proto_is_admitted(&connection->proto)) {
-        log_debug("closing a connection whose client does not log in");
+        log_debug("closing a connection: its client did not log in in time");
     } else if (last == CONNECTION_STALLED) {
-        log_debug("closing a connection whose client takes no replies");
+        log_debug("closing a connection: its client does not read its replies");
     } else if (last == CONNECTION_PARTIAL) {
-        log_debug("closing a connection whose client does not send the rest of its request");
+        log_debug("closing a connection: its client did not complete a request in time");
     }
 }
 
@@ -364,7 +354,7 @@ static void worker_check_deadlines(struct worker *worker) {
             continue;
         }
         enum connection_next last = worker_get_next(connection);
-        if (last == CONNECTION_JUDGED) {
+        if (last == CONNECTION_LOGIN_PENDING) {
             continue; /* once the verdict is there */
         }
         if (last == CONNECTION_PARKED ||
@@ -375,7 +365,7 @@ static void worker_check_deadlines(struct worker *worker) {
             worker_make_ready(worker, connection);
             continue;
         }
-        bool for_login = last != CONNECTION_PARTIAL && worker_get_patience_ms(worker, last) == 0;
+        bool for_login = last != CONNECTION_PARTIAL && worker_get_limit_ms(worker, last) == 0;
         if (for_login && proto_is_admitted(&connection->proto)) {
             list_remove(&connection->waited); /* it has logged in meanwhile */
             continue;
@@ -446,7 +436,7 @@ static void worker_serve_watchers(struct worker *worker) {
 static void worker_note_event(struct worker *worker, const struct epoll_event *event) {
     struct connection *connection = event->data.ptr;
     if (connection == NULL) {
-        worker_take_given(worker);
+        worker_take_incoming(worker);
         worker_release_held(worker);
         worker_release_parked(worker);
         worker_take_verdicts(worker);
@@ -469,7 +459,7 @@ static void worker_publish_counters(struct worker *worker) {
     if (loan->bytes_read > 0) {
         atomic_fetch_add_explicit(&server->bytes_read, loan->bytes_read, memory_order_relaxed);
     }
-    if (loan->bytes_written > 0) { /* all relaxed: counters order nothing */
+    if (loan->bytes_written > 0) { /* relaxed: counters do not order other memory */
         atomic_fetch_add_explicit(&server->bytes_written, loan->bytes_written,
                                   memory_order_relaxed);
     }
@@ -481,7 +471,7 @@ static void worker_publish_counters(struct worker *worker) {
     loan->bytes_written = 0;
 }
 
-/* Waits for at most `timeout_ms` (-1: for ever), then serves one batch. */
+/* Waits for at most `timeout_ms` (-1: without a limit), then serves one batch. */
 static void worker_run_batch(struct worker *worker, int timeout_ms) {
     if (timeout_ms != 0) {
         store_thread_leave(&worker->store);
@@ -508,9 +498,10 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
     }
 }
 
-/* Answers what has been received so far, and closes every connection that has its replies. */
+/* Answers the requests that have been received, and closes each connection when its replies are
+ * sent. */
 static void worker_finish_connections(struct worker *worker) {
-    worker_take_given(worker);
+    worker_take_incoming(worker);
     worker_release_held(worker); /* the wake-up may have been a sync's */
     worker_release_parked(worker);
     worker_take_verdicts(worker);
@@ -541,7 +532,7 @@ static void worker_finish_connections(struct worker *worker) {
     }
 }
 
-/* How long to wait for clients, at most; -1: for ever. */
+/* The timeout of epoll_wait; -1: none. */
 static int worker_get_timeout_ms(const struct worker *worker) {
     if (worker_has_ready(worker)) {
         return 0;
@@ -577,7 +568,7 @@ void worker_destroy(struct worker *worker) {
     if (worker->epoll_fd >= 0) {
         close(worker->epoll_fd);
     }
-    inbox_finish(&worker->given);
+    inbox_finish(&worker->incoming);
     auth_mailbox_finish(&worker->mailbox);
     pthread_mutex_destroy(&worker->connections_lock);
     buffer_finish(&worker->loan.replies);
@@ -585,7 +576,7 @@ void worker_destroy(struct worker *worker) {
     free(worker);
 }
 
-struct worker *worker_create(const struct worker_options *options, unsigned index) {
+struct worker *worker_create(const struct workers_options *options, unsigned index) {
     struct worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL) {
         return NULL;
@@ -606,14 +597,14 @@ struct worker *worker_create(const struct worker_options *options, unsigned inde
     worker->loan.input_bytes = WORKER_INPUT_BYTES;
     worker->loan.input = malloc(WORKER_INPUT_BYTES);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    bool has_inbox = inbox_init(&worker->given);
-    auth_mailbox_init(&worker->mailbox, worker->given.wake_fd);
+    bool has_inbox = inbox_init(&worker->incoming);
+    auth_mailbox_init(&worker->mailbox, worker->incoming.wake_fd);
     worker->loan.mailbox = &worker->mailbox;
     worker->loan.relieve = worker_relieve;
     worker->loan.relieve_context = worker;
     struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
     if (worker->loan.input == NULL || worker->epoll_fd < 0 || !has_inbox ||
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->given.wake_fd, &event) != 0) {
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->incoming.wake_fd, &event) != 0) {
         worker_destroy(worker);
         return NULL;
     }

@@ -1,59 +1,72 @@
-/* The threads that serve connections: each an event loop over its own connections, with its own
- * buffers and its own store_thread. Any connection, of whatever pool, may be on any thread, and
- * stays there.
- *
- *     acceptor --workers_give--> queue --eventfd--> worker: epoll_wait -> batch -> epoll_wait ...
- *
- * A batch is all that one epoll_wait found, and each connection in it is served once: read,
- * answered, sent. One that has more to do comes again in the next batch. Connections whose
- * turns are heavy (worker.c) are served behind the others, in the order in which they came, and
- * only so many in a batch that the others are looked at again soon. So a client with ordinary
- * requests waits for one batch: the light turns of others, and WORKER_HEAVY_WORK. While a worker
- * waits it is offline for the store.
- *
- * workers_start and workers_stop are the main thread's. */
+/* One worker thread. worker.c has what the thread does; workers.c starts and stops all workers and
+ * passes connections to them (workers.h). Only these two files include this header. */
 #ifndef STAYD_NET_WORKER_H
 #define STAYD_NET_WORKER_H
 
-#include "net/listener.h"
-#include "proto/server.h"
-#include "store/pool.h"
+#include "net/connection.h"
+#include "net/inbox.h"
+#include "net/workers.h"
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
 
-enum { WORKER_ERROR_MAX = 256 /* bytes of a message in an out parameter, with its zero */ };
+enum { WORKER_EVENTS = 256 };
 
-struct worker_options {
-    unsigned threads;
-    struct grace *grace; /* made for at least so many threads */
-    struct pool *const *pools;
-    unsigned pool_count;
-    struct proto_server *server;
-    const struct listener *listeners; /* all that connections may come from */
-    unsigned listener_count;
-    /* A client is dropped that for so long takes none of its replies, has not sent the rest of a
-     * large request and does not send it at a least rate, or has not logged in where it must. */
-    uint32_t send_timeout_ms;
+struct worker {
+    const struct workers_options *options;
+    pthread_t thread;
+    int epoll_fd;
+    _Atomic bool stopping;
+    _Atomic unsigned connection_count; /* connections that were added and are not closed */
+
+    /* New connections. A wake-up may also mean: a verdict in `mailbox`, a pool's sync, room in a
+     * pool, lines for a watcher, the end of a reload, or `stopping`. */
+    struct inbox incoming;
+    struct auth_mailbox mailbox; /* verdicts on logins of `connections` */
+
+    /* The list is written only by the worker, under the lock. The worker may read it without the
+     * lock; other threads must take the lock. Connections are freed under the lock. */
+    pthread_mutex_t connections_lock;
+    struct list connections;
+
+    /* used by the thread only */
+    struct store_thread store;
+    uint64_t now_ms;       /* on the monotonic clock, when this batch began */
+    uint64_t idle_scan_ms; /* the next scan for idle connections */
+    uint32_t end_s;        /* no client's certificate ends before; UINT32_MAX: no client has one */
+    struct list ready;     /* to be served in this batch */
+    struct list heavy;     /* to be served after `ready`, some in each batch */
+    struct list waited;    /* connections with a deadline: stalled, lingering, not logged in ... */
+    struct list held;      /* connections that wait for a sync */
+    struct list parked;    /* connections with a request that waits for room, oldest first */
+    struct list watching;  /* connections to be woken: their clients watch, or wait for the work of
+                            * another thread; they may also be in the other lists */
+    uint64_t scanned_ms;
+    struct connection_loan loan;
+    struct epoll_event events[WORKER_EVENTS];
 };
 
-struct tls_session;
-struct workers;
-union peer;
+/* NULL if memory or file descriptors are short. `options` lives longer. */
+struct worker *worker_create(const struct workers_options *options, unsigned index);
 
-/* The server's visit_peers works from now on. `options`, and what they point to, live longer than
- * the workers. NULL with the reason in `error`. */
-struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]);
+/* Accepts NULL, and a partly created worker. Its thread has ended. */
+void worker_destroy(struct worker *worker);
 
-/* Hands the socket, which the listener has accepted from `peer`, and what is spoken over it (NULL:
- * plain text) to the worker with the fewest connections, which counts it out of server.connections
- * when it closes it. False, all of that done at once, if memory is short. Any thread may call it.
- */
-bool workers_give(struct workers *workers, int fd, const union peer *peer,
-                  const struct listener *listener, struct tls_session *tls);
+/* The thread's main function: runs until worker->stopping is set. */
+void *worker_main(void *argument);
 
-/* Answers what has been received, gives clients two seconds to take their replies, closes all
- * connections and ends the threads. Accepts NULL. */
-void workers_stop(struct workers *workers);
+/* Reports to watchers that a connection begins (`reason` NULL) or ends (`reason` in memcached's
+ * words). */
+void worker_tell(const struct connection *connection, const char *reason);
+
+/* The last result of connection_serve. Relaxed: only the connection's thread writes it. */
+static inline enum connection_next worker_get_next(const struct connection *connection) {
+    return atomic_load_explicit(&connection->next, memory_order_relaxed);
+}
+
+static inline void worker_set_next(struct connection *connection, enum connection_next next) {
+    atomic_store_explicit(&connection->next, next, memory_order_relaxed); /* as above */
+}
 
 #endif

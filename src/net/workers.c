@@ -1,4 +1,4 @@
-#include "net/worker_private.h"
+#include "net/worker.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,23 +12,23 @@
 #include <unistd.h>
 
 struct workers {
-    struct worker_options options;
-    unsigned count; /* of those that run */
+    struct workers_options options;
+    unsigned count; /* threads that have been started */
     struct worker *workers[];
 };
 
-/* As proto_connection.wake. */
+/* The function of proto_connection.wake. */
 static void worker_wake_watchers(void *context) {
     struct worker *worker = context;
-    inbox_wake(&worker->given);
+    inbox_wake(&worker->incoming);
 }
 
-/* Called by the pools' own threads, as there may have been a sync, or room; and as
- * proto_server.wake_workers. */
+/* Wakes every worker. The pools' threads call it after a sync and when there is room again; it is
+ * also the function of proto_server.wake_workers. */
 static void workers_wake(void *context) {
     struct workers *workers = context;
     for (unsigned i = 0; i < workers->count; i++) {
-        inbox_wake(&workers->workers[i]->given);
+        inbox_wake(&workers->workers[i]->incoming);
     }
 }
 
@@ -53,7 +53,7 @@ static const char *worker_describe_state(enum connection_next next) {
     case CONNECTION_HELD:
     case CONNECTION_PARKED:
     case CONNECTION_WAITS:
-    case CONNECTION_JUDGED:
+    case CONNECTION_LOGIN_PENDING:
         return "conn_io_queue";
     case CONNECTION_LINGER:
     case CONNECTION_END:
@@ -87,7 +87,7 @@ static void worker_visit_peers(struct worker *worker, proto_peer_visitor *visit,
     pthread_mutex_unlock(&worker->connections_lock);
 }
 
-/* As proto_server.visit_peers. */
+/* The function of proto_server.visit_peers. */
 static void workers_visit_peers(void *network, proto_peer_visitor *visit, void *context) {
     struct workers *workers = network;
     char address[ADDRESS_TEXT_MAX];
@@ -108,11 +108,12 @@ static void workers_visit_peers(void *network, proto_peer_visitor *visit, void *
     }
 }
 
-struct workers *workers_start(const struct worker_options *options, char error[WORKER_ERROR_MAX]) {
+struct workers *workers_start(const struct workers_options *options,
+                              char error[WORKERS_ERROR_MAX]) {
     struct workers *workers =
         calloc(1, sizeof *workers + options->threads * sizeof workers->workers[0]);
     if (workers == NULL) {
-        snprintf(error, WORKER_ERROR_MAX, "cannot start worker threads: %m");
+        snprintf(error, WORKERS_ERROR_MAX, "cannot start worker threads: %m");
         return NULL;
     }
     workers->options = *options;
@@ -126,7 +127,7 @@ struct workers *workers_start(const struct worker_options *options, char error[W
             result = pthread_create(&worker->thread, NULL, worker_main, worker);
         }
         if (result != 0) {
-            snprintf(error, WORKER_ERROR_MAX, "cannot start worker thread %u of %u: %s", i + 1,
+            snprintf(error, WORKERS_ERROR_MAX, "cannot start worker thread %u of %u: %s", i + 1,
                      options->threads, strerror(result));
             worker_destroy(worker);
             workers_stop(workers);
@@ -141,8 +142,8 @@ struct workers *workers_start(const struct worker_options *options, char error[W
     return workers;
 }
 
-bool workers_give(struct workers *workers, int fd, const union peer *peer,
-                  const struct listener *listener, struct tls_session *tls) {
+bool workers_add(struct workers *workers, int fd, const union peer *peer,
+                 const struct listener *listener, struct tls_session *tls) {
     struct connection *connection = connection_create(fd, listener, tls);
     if (connection == NULL) {
         log_warning("closing a new connection: no memory");
@@ -164,7 +165,7 @@ bool workers_give(struct workers *workers, int fd, const union peer *peer,
     connection->proto.wake_context = least;
     worker_tell(connection, NULL);
     atomic_fetch_add(&least->connection_count, 1);
-    inbox_put(&least->given, &connection->all);
+    inbox_put(&least->incoming, &connection->all);
     return true;
 }
 
@@ -174,12 +175,13 @@ void workers_stop(struct workers *workers) {
     }
     for (unsigned i = 0; i < workers->count; i++) {
         atomic_store(&workers->workers[i]->stopping, true);
-        inbox_wake(&workers->workers[i]->given);
+        inbox_wake(&workers->workers[i]->incoming);
     }
     for (unsigned i = 0; i < workers->count; i++) {
         pthread_join(workers->workers[i]->thread, NULL);
     }
-    workers_watch_pools(workers, false); /* only now: replies were waiting for them */
+    workers_watch_pools(workers,
+                        false); /* after the workers have ended: their replies waited for syncs */
     for (unsigned i = 0; i < workers->count; i++) {
         worker_destroy(workers->workers[i]);
     }

@@ -5,10 +5,10 @@
 #include "base/log.h"
 #include "net/acceptor.h"
 #include "net/auth.h"
-#include "net/greeter.h"
+#include "net/handshakes.h"
 #include "net/listener.h"
 #include "net/share.h"
-#include "net/worker.h"
+#include "net/workers.h"
 #include "stayd/certificates.h"
 #include "stayd/daemonize.h"
 #include "stayd/directories.h"
@@ -45,7 +45,7 @@ struct daemon {
     unsigned pool_count;
     struct auth *auth; /* NULL: no pool requires a login */
     struct workers *workers;
-    struct greeter *greeter; /* NULL: no pool has TLS */
+    struct handshakes *handshakes; /* NULL: no pool has TLS */
     struct certificates certificates;
     struct refresher *refresher; /* NULL: no pool has TLS */
     struct admin *admin;
@@ -255,12 +255,12 @@ static bool daemon_open_pools(struct daemon *daemon) {
 
 static bool daemon_start_threads(struct daemon *daemon) {
     const struct config *config = daemon->config;
-    char error[WORKER_ERROR_MAX];
+    char error[WORKERS_ERROR_MAX];
     if (daemon->auth != NULL && !auth_start(daemon->auth)) {
         log_error("cannot start the thread that checks passwords: %m");
         return false;
     }
-    const struct worker_options workers = {
+    const struct workers_options workers = {
         .threads = config->threads,
         .grace = daemon->grace,
         .pools = daemon->pools,
@@ -276,7 +276,7 @@ static bool daemon_start_threads(struct daemon *daemon) {
         return false;
     }
     if (daemon->server.tls.is_enabled) {
-        const struct greeter_options greeter = {
+        const struct handshakes_options handshakes = {
             .workers = daemon->workers,
             .server = &daemon->server,
             .timeout_ms = workers.send_timeout_ms < DAEMON_HANDSHAKE_MAX_MS
@@ -284,8 +284,8 @@ static bool daemon_start_threads(struct daemon *daemon) {
                               : DAEMON_HANDSHAKE_MAX_MS,
             .most = 1 + (unsigned)daemon->server.connections.limit / 4,
         };
-        daemon->greeter = greeter_start(&greeter);
-        if (daemon->greeter == NULL) {
+        daemon->handshakes = handshakes_start(&handshakes);
+        if (daemon->handshakes == NULL) {
             log_error("cannot start the thread for TLS handshakes: %m");
             return false;
         }
@@ -364,7 +364,7 @@ static bool daemon_serve(struct daemon *daemon) {
         .listeners = daemon->listeners,
         .listener_count = daemon->listener_count,
         .workers = daemon->workers,
-        .greeter = daemon->greeter,
+        .handshakes = daemon->handshakes,
         .server = &daemon->server,
     };
     while (acceptor_run(&acceptor, daemon->signal_fd)) {
@@ -391,7 +391,7 @@ static void daemon_stop(struct daemon *daemon) {
     auth_stop(daemon->auth); /* before the workers: the auth thread wakes workers */
     listener_close(&daemon->admin_listener);
     refresher_stop(daemon->refresher); /* before the workers, for the same reason */
-    greeter_stop(daemon->greeter);
+    handshakes_stop(daemon->handshakes);
     workers_stop(daemon->workers);
     auth_destroy(daemon->auth);
     refresher_destroy(daemon->refresher);

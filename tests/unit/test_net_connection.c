@@ -611,9 +611,9 @@ static void what_comes_behind_a_refused_pipeline_is_not_run(void **state) {
     memset(pipeline + 2, 'e', sizeof pipeline - 2);
     limit_memory(1000);
     client_send(pipeline, sizeof pipeline);
-    assert_int_equal(serve_all(), CONNECTION_JUDGED);
+    assert_int_equal(serve_all(), CONNECTION_LOGIN_PENDING);
     client_send_string("1\ne5\n"); /* the end of what was thrown away */
-    assert_int_equal(serve_all(), CONNECTION_JUDGED);
+    assert_int_equal(serve_all(), CONNECTION_LOGIN_PENDING);
     connection_take_verdict(pair.connection, AUTH_ADMITTED);
     assert_int_equal(serve_all(), CONNECTION_LINGER);
     const char *said = "SERVER_ERROR out of memory reading request\r\n";
