@@ -47,11 +47,31 @@ static uint64_t age_limits_end_segment(struct pool *pool, uint32_t segment, bool
     return ended;
 }
 
+/* Goes on with the limits that the header notes, where those of the options are longer. */
+static void age_limits_keep(struct pool *pool) {
+    const struct layout_data_header *header = pool->header;
+    struct pool_options *options = &pool->options;
+    if (age_limits_are_longer(header->idle_timeout_s, options->idle_timeout_s)) {
+        options->idle_timeout_s = header->idle_timeout_s;
+    }
+    if (age_limits_are_longer(header->max_lifetime_s, options->max_lifetime_s)) {
+        options->max_lifetime_s = header->max_lifetime_s;
+    }
+    log_warning("pool %s: its limits on age are longer than before, but the system's clock is in "
+                "doubt after a boot or a step: idle_timeout = %lu s and max_lifetime = %lu s stay "
+                "in force until stayd is restarted with a clock that is believed",
+                options->name, (unsigned long)options->idle_timeout_s,
+                (unsigned long)options->max_lifetime_s);
+}
+
 bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
     struct layout_data_header *header = pool->header;
     const struct pool_options *options = &pool->options;
-    if (age_limits_are_longer(header->idle_timeout_s, options->idle_timeout_s) ||
-        age_limits_are_longer(header->max_lifetime_s, options->max_lifetime_s)) {
+    bool longer = age_limits_are_longer(header->idle_timeout_s, options->idle_timeout_s) ||
+                  age_limits_are_longer(header->max_lifetime_s, options->max_lifetime_s);
+    if (longer && !expiry_clock_is_believed(&pool->expiry_clock)) {
+        age_limits_keep(pool);
+    } else if (longer) {
         uint64_t ended = 0;
         pool->segments.view = &pool->view; /* as much as walking needs */
         pool->segments.header = header;

@@ -231,6 +231,12 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
         /* Consecutive numbers tell recovery that the two are a pair (segment_tombstone_counts). */
         place = change_write_tombstone(attempt, place, sequence - 1);
     }
+    if (!attempt->removes) {
+        record_write(place.at, record, place.crc_seed);
+    }
+    /* After the records are written, so that the next sync covers them; before the slot changes, so
+     * that a reader who sees the change finds it noted (pool_take_ticket). */
+    pool_note_write(pool, attempt->thread, attempt->size);
     if (attempt->removes) {
         if (result != NULL) {
             change_report(attempt, record, result);
@@ -242,7 +248,6 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
         change_count_old_dead(attempt);
         return;
     }
-    record_write(place.at, record, place.crc_seed);
     attempt->thread->ttl_class = pool_ttl_class(pool, place.location);
     size_t size = record_stored_size(place.at);
     segments_note_due(&pool->segments, place.location, pool_due_s(pool, record));
@@ -316,8 +321,6 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     }
     change_commit(attempt, place, sequence, result);
     room_end_claim(&pool->room, attempt->thread);
-    pool_note_write(pool, attempt->thread,
-                    attempt->size); /* after it is written: for the next sync */
     return attempt->missed ? STATUS_NOT_FOUND : STATUS_OK;
 }
 

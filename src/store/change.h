@@ -6,8 +6,8 @@
  *
  *     lock -> find -> plan -> room? --no--> unlock, ask for room (room.h), again
  *                              |yes
- *                              +-> write record, take sequence, publish slot, count old dead ->
- * unlock
+ *                              +-> take sequence, write record, note it for the next sync,
+ *                                  publish slot, count old dead, unlock
  */
 #ifndef STAYD_STORE_CHANGE_H
 #define STAYD_STORE_CHANGE_H

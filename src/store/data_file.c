@@ -193,7 +193,8 @@ static int data_file_create_temporary(const char *temporary) {
     for (;;) {
         int file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         bool created = file >= 0;
-        if (!created && errno == EEXIST) {
+        bool exists = !created && errno == EEXIST;
+        if (exists) {
             file = open(temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         }
         bool locked = file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0;
@@ -206,8 +207,9 @@ static int data_file_create_temporary(const char *temporary) {
         if (file >= 0) {
             close(file);
         }
-        /* Locked and not in place: another daemon has just removed it. */
-        bool again = removed || (locked && !in_place) || (file < 0 && error_number == ENOENT);
+        /* Another daemon may have just removed it. */
+        bool vanished = (locked && !in_place) || (exists && file < 0 && error_number == ENOENT);
+        bool again = removed || vanished;
         if (!again) {
             errno = error_number;
             return -1;

@@ -44,9 +44,6 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
     if (place.at != NULL) {
         memset(place.at, 0, sizeof *place.at); /* faults the page in before others wait */
     }
-    if (pool->header != NULL) {
-        sync_note_write(&pool->sync); /* what nobody sees from here on is not on the disk yet */
-    }
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
     uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) +
                      atomic_load(&index->waste_bytes);
@@ -61,6 +58,11 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
     atomic_store(&index->flush_due_s, 0);
     /* Off by what changes that are under way count: the janitor corrects it (janitor_end_flush). */
     atomic_store(&index->flushed_bytes, ended);
+    if (pool->header != NULL) {
+        /* After the record is written and before its effect is told (invariant 8): until then,
+         * readers wait (find_to_tell). */
+        sync_note_write(&pool->sync);
+    }
     atomic_store(&index->flush_sequence, sequence);
     room_note_death(&pool->room);
 }
@@ -103,21 +105,21 @@ static bool flush_is_due(const struct pool *pool, uint32_t due_s, uint32_t now_s
             due_s <= expiry_clock_free_s(&pool->expiry_clock));
 }
 
-void pool_flush_due(struct pool *pool, uint32_t now_s) {
+bool pool_flush_due(struct pool *pool, uint32_t now_s) {
     struct layout_index_header *index = pool->view.index;
     if (!flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) ||
         atomic_load(&pool->read_only)) {
-        return;
+        return false;
     }
     struct segment_place place = {0};
+    bool performed = false;
     pthread_mutex_lock(&pool->flush_lock);
     /* Without room the flush stays due, and is tried again before the next request. */
     if (flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) &&
         flush_reserve(pool, SEGMENT_FOR_JANITOR, now_s, 0, &place)) {
         flush_perform(pool, place);
-        if (pool->header != NULL) {
-            sync_note_write(&pool->sync);
-        }
+        performed = true;
     }
     pthread_mutex_unlock(&pool->flush_lock);
+    return performed;
 }

@@ -87,11 +87,17 @@ static void count_get(struct pool *pool, struct store_thread *thread, bool visib
     }
 }
 
-/* Looks up what a reply is going to say: every read begins here. Whether a client may see it. */
+/* Looks up what a reply is going to say: every read begins here. Whether a client may see it. While
+ * a flush is under way, items are hidden by a record that may not be written yet: waits for its
+ * end, which takes a moment. */
 static inline bool find_to_tell(struct pool *pool, struct store_thread *thread, struct bytes key,
                                 struct lookup_hit *hit, bool *found) {
+    store_thread_charge(thread, STORE_LOOKUP_BYTES);
     *found = find(pool, key, hit);
     bool visible = *found && pool_visible(pool, &hit->record, thread->now_s);
+    while (*found && !visible && pool_flush_sequence(pool) == LAYOUT_FLUSHING) {
+        sched_yield();
+    }
     if (*found) {
         pool_note_rest(pool, thread, hit->record.sequence);
     }
@@ -101,10 +107,9 @@ static inline bool find_to_tell(struct pool *pool, struct store_thread *thread, 
     return visible;
 }
 
-static enum status get_item(struct pool *pool, struct store_thread *thread, struct bytes key,
-                            bool unnoticed, struct item *item) {
+enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
+                     struct item *item) {
     struct lookup_hit hit;
-    store_thread_charge(thread, STORE_LOOKUP_BYTES);
     bool found;
     bool visible = find_to_tell(pool, thread, key, &hit, &found);
     count_get(pool, thread, visible, found, &hit.record);
@@ -112,16 +117,9 @@ static enum status get_item(struct pool *pool, struct store_thread *thread, stru
         return STATUS_NOT_FOUND;
     }
     item_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
-    if (!unnoticed) {
-        note_access(pool, thread, &hit);
-        note_read(pool, thread, &hit);
-    }
+    note_access(pool, thread, &hit);
+    note_read(pool, thread, &hit);
     return STATUS_OK;
-}
-
-enum status pool_get(struct pool *pool, struct store_thread *thread, struct bytes key,
-                     struct item *item) {
-    return get_item(pool, thread, key, false, item);
 }
 
 /* Asks for the cache lines of one record. */
@@ -265,8 +263,8 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
     struct item item = {0};
     status = change_run(pool, thread, key, plan_fetch, &fetch, &item);
     result->item = item;
-    if (status == STATUS_NEEDS_ROOM) {
-        return status;
+    if (status == STATUS_NEEDS_ROOM || status == STATUS_READ_ONLY) {
+        return status; /* the item was not looked up */
     }
     if (!request->touch) {
         count_get(pool, thread, fetch.hit, fetch.found, &fetch.before.record);

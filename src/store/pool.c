@@ -94,6 +94,11 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
 }
 
 static bool pool_fail_begin(const struct pool *pool, char *error) {
+    if (pool_is_stopping(pool)) {
+        snprintf(error, POOL_ERROR_MAX, "cannot open pool %s: the start was ended",
+                 pool->options.name);
+        return false;
+    }
     snprintf(error, POOL_ERROR_MAX, "cannot write %s/%s.pool to the disk", pool->options.data_dir,
              pool->options.name);
     return false;
@@ -132,9 +137,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         indexed = pool_begin_index(pool, attached, created);
     }
     if (!indexed && pool_is_stopping(pool)) {
-        snprintf(error, POOL_ERROR_MAX, "cannot make the index of pool %s: the start was ended",
-                 pool->options.name);
-        return false;
+        return pool_fail_begin(pool, error);
     }
     if (!indexed) {
         snprintf(error, POOL_ERROR_MAX,
@@ -156,7 +159,11 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         return false;
     }
     memory_limit_init(pool);
-    pool_flush_due(pool, clock_unix_s()); /* the flush may have fallen due while no daemon ran */
+    /* A flush may have fallen due while no daemon ran. sync_start takes all that is written before
+     * it for durable. */
+    if (pool_flush_due(pool, clock_unix_s()) && pool->header != NULL && !pool_sync(pool)) {
+        return pool_fail_begin(pool, error);
+    }
     return true;
 }
 

@@ -187,8 +187,8 @@ void pool_set_read_only(struct pool *pool, const char *why);
 /* Writes the data of a persistent pool to the disk. False: it failed, the pool is read-only now. */
 bool pool_sync(struct pool *pool);
 
-/* Performs the flush that has fallen due, if one has. Any thread, holding no lock. */
-void pool_flush_due(struct pool *pool, uint32_t now_s);
+/* Performs the flush that has fallen due, if one has. True: it did. Any thread, holding no lock. */
+bool pool_flush_due(struct pool *pool, uint32_t now_s);
 
 /* Whether the start that opens the pool is to end. */
 static inline bool pool_is_stopping(const struct pool *pool) {

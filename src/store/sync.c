@@ -235,8 +235,8 @@ void sync_stop(struct pool *pool) {
 }
 
 uint64_t sync_lag_ms(const struct sync *sync) {
-    if (!atomic_load(&sync->dirty) && atomic_load(&sync->began_ms) == 0) {
-        return 0;
+    if (!sync->running || (!atomic_load(&sync->dirty) && atomic_load(&sync->began_ms) == 0)) {
+        return 0; /* with fsync = no, nothing is owed */
     }
     uint64_t clean_ms = atomic_load(&sync->clean_ms);
     uint64_t now_ms = clock_monotonic_ms();
@@ -273,8 +273,8 @@ uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
         if (atomic_load(&pool->read_only)) {
             return 0;
         }
-        /* In this order: what was read had been noted in `dirty` before (under the bucket's lock),
-         * so if that is clear, a sync up to `begun` covers it. */
+        /* In this order: what was read had been noted in `dirty` before it could be read
+         * (change_commit, flush_perform), so if that is clear, a sync up to `begun` covers it. */
         if (!atomic_load(&sync->dirty)) {
             uint64_t begun = atomic_load(&sync->begun);
             return atomic_load(&sync->ended) >= begun ? 0 : begun;

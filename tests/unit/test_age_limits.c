@@ -143,6 +143,27 @@ static void a_failed_sync_leaves_the_old_limit_noted(void **state) {
     store_end(&store);
 }
 
+/* As after a boot with a wrong clock: it may end no item for good, and nothing that has ended may
+ * come back. */
+static void a_clock_in_doubt_leaves_the_shorter_limit_in_force(void **state) {
+    (void)state;
+    begin(IDLE, LIMIT_S);
+    fill(&store, NULL);
+    store_close(&store);
+    set_limit(IDLE, LONGER_S);
+    clock_step_s(10 * LONGER_S);
+    store_open(&store);
+    assert_int_equal(pool_get_options(store.pool)->idle_timeout_s, LIMIT_S);
+    expect_gone(&store, "young");
+    store_close(&store);
+    clock_step_s(-10 * LONGER_S);
+    clock_advance_s(30);
+    store_open(&store);
+    assert_int_equal(pool_get_options(store.pool)->idle_timeout_s, LONGER_S);
+    expect_old_gone();
+    store_end(&store);
+}
+
 static void the_memory_of_what_had_ended_comes_back(void **state) {
     (void)state;
     struct pool_stats stats;
@@ -167,6 +188,7 @@ int main(void) {
         cmocka_unit_test(a_shorter_limit_is_noted_too),
         cmocka_unit_test(a_start_with_a_longer_limit_may_die_at_any_sync),
         cmocka_unit_test(a_failed_sync_leaves_the_old_limit_noted),
+        cmocka_unit_test(a_clock_in_doubt_leaves_the_shorter_limit_in_force),
         cmocka_unit_test(the_memory_of_what_had_ended_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,12 +64,23 @@ static void more_memory_than_there_can_be_is_refused(void **state) {
     }
 }
 
+static void a_data_dir_that_does_not_exist_is_an_error(void **state) {
+    (void)state;
+    store_close(&store);
+    const char *folder = store.options.data_dir;
+    store.options.data_dir = "/nowhere/at/all";
+    EXPECT(strstr(store_open_error(&store), "No such file or directory") != NULL);
+    store.options.data_dir = folder;
+    store_open(&store);
+}
+
 #define POOL_OPEN_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         POOL_OPEN_TEST(a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used),
         POOL_OPEN_TEST(more_memory_than_there_can_be_is_refused),
+        POOL_OPEN_TEST(a_data_dir_that_does_not_exist_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -318,6 +318,16 @@ static void with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake(voi
     EXPECT(stats.sync_lag_ms == 0);
 }
 
+static void without_syncs_nothing_is_owed(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_NO);
+    struct pool_stats stats;
+    EXPECT(write_once(0) == 0);
+    pause_ms(20);
+    store_stats(&store, &stats);
+    EXPECT(stats.sync_lag_ms == 0);
+}
+
 static void with_everysec_no_more_than_two_seconds_are_at_stake(void **state) {
     (void)state;
     begin(POOL_FSYNC_EVERYSEC);
@@ -371,6 +381,7 @@ int main(void) {
         TEST(a_reply_waits_if_it_rests_on_what_is_not_on_the_disk),
         TEST(those_whom_a_sync_releases_share_the_next),
         TEST(with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake),
+        TEST(without_syncs_nothing_is_owed),
         TEST(with_everysec_no_more_than_two_seconds_are_at_stake),
         TEST(with_everysec_no_thread_writes_without_bound_between_two_syncs),
     };
