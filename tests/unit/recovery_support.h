@@ -1,0 +1,41 @@
+/* What the tests of recovery share: what a child process does before it is killed, and the bytes of
+ * a pool's files. */
+#ifndef STAYD_TESTS_RECOVERY_SUPPORT_H
+#define STAYD_TESTS_RECOVERY_SUPPORT_H
+
+#include "store_support.h"
+
+/* ---- for store_crash and store_survive ---- */
+
+void do_nothing(struct store *child, void *argument);
+
+/* Stores the items 0 to `*(unsigned *)argument` - 1; store_has_number(store, number, number % 7,
+ * number % 900) finds them. */
+void store_many(struct store *child, void *argument);
+
+/* The same, and deletes the items whose number 3 divides. */
+void delete_one_in_three(struct store *child, void *argument);
+
+/* Stores "a", "b" and "c" with "first-value", "second-value" and "third-value". */
+void store_three(struct store *child, void *argument);
+
+/* Gives every segment that was written so far a reason to be compacted, and time for it, in
+ * `*(unsigned *)argument` rounds. */
+void run_churn(struct store *child, void *argument);
+
+void flush(struct store *store, uint32_t when_s);
+
+/* ---- what is in the files; the pool is closed ---- */
+
+struct image {
+    char *bytes; /* to be freed by the caller */
+    size_t size;
+};
+
+struct image read_image(const char *path);
+void write_bytes(const char *path, const void *bytes, size_t size, size_t offset);
+
+/* Overwrites a byte of the record whose value is this text, as a write that the crash tore. */
+void tear(const struct store *store, const char *value);
+
+#endif
