@@ -1,0 +1,36 @@
+/* A system in front of the disk (disk.h) that refuses one call: the store's n-th sync, allocation,
+ * write, truncation or mapping from now on. */
+#ifndef STAYD_TESTS_FAILING_SYSTEM_H
+#define STAYD_TESTS_FAILING_SYSTEM_H
+
+#include "exam.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum call { CALL_SYNC, CALL_ALLOCATE, CALL_WRITE, CALL_TRUNCATE, CALL_MAP, CALLS };
+
+extern const char *const call_names[CALLS];
+
+/* Which call fails, and how. */
+struct fault {
+    enum call call;
+    unsigned number; /* from 1 on; 0: none */
+    int error;       /* 0: it does a part of its work (write) */
+};
+
+struct failing_system {
+    struct exam *exam;
+    struct fault planned;
+    _Atomic unsigned made[CALLS];
+    _Atomic bool happened;
+    _Atomic unsigned syncs_since; /* that were made since it happened */
+};
+
+extern struct failing_system system_state;
+
+void plan_fault(struct exam *exam, struct fault fault);
+void mend_system(void);
+bool fault_happened(void);
+
+#endif
