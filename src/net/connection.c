@@ -302,7 +302,7 @@ bool connection_needs_room(const struct connection *connection) {
 }
 
 bool connection_may_have_room(const struct connection *connection) {
-    return pool_has_told(connection->proto.pool, connection->room_turn);
+    return pool_should_retry(connection->proto.pool, connection->room_turn);
 }
 
 void connection_refuse_room(struct connection *connection) {

@@ -592,7 +592,7 @@ struct worker *worker_create(const struct workers_options *options, unsigned ind
     list_init(&worker->watching);
     pthread_mutex_init(&worker->connections_lock, NULL);
     store_thread_init(&worker->store, options->grace, index);
-    worker->store.patience = STORE_PARKS;
+    worker->store.room_policy = STORE_PARKS;
     worker->loan.store = &worker->store;
     worker->loan.input_bytes = WORKER_INPUT_BYTES;
     worker->loan.input = malloc(WORKER_INPUT_BYTES);

@@ -4,7 +4,7 @@
 #include "store/pool.h"
 
 /* For each byte of `word` that is below 33 or is 127, sets the byte's high bit. What stands above
- * the lowest such byte may be marked too: only the lowest mark is to be believed. */
+ * the lowest such byte may be marked too: only the lowest mark is reliable. */
 static uint64_t line_mark_stops(uint64_t word) {
     const uint64_t ones = UINT64_C(0x0101010101010101);
     const uint64_t highs = UINT64_C(0x8080808080808080);

@@ -94,8 +94,8 @@ static unsigned proto_begin_requests(const struct request *request) {
 static void proto_end_wait(struct request *request) {
     request->connection->needs_room = false;
     request->connection->refuses_room = false;
-    if (request->thread->patience != STORE_WAITS) {
-        request->thread->patience = STORE_PARKS;
+    if (request->thread->room_policy != STORE_WAITS) {
+        request->thread->room_policy = STORE_PARKS;
     }
 }
 
@@ -175,11 +175,11 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         .end = input.data + input.size,
     };
     if (connection->needs_room) {
-        thread->patience = connection->refuses_room ? STORE_REFUSES : STORE_PARKS_AGAIN;
+        thread->room_policy = connection->refuses_room ? STORE_REFUSES : STORE_PARKS_AGAIN;
     }
     enum proto_next next = proto_run(&request);
-    if (thread->patience != STORE_WAITS) {
-        thread->patience = STORE_PARKS;
+    if (thread->room_policy != STORE_WAITS) {
+        thread->room_policy = STORE_PARKS;
     }
     *consumed = (size_t)(request.next - input.data);
     *wanted = request.wanted;

@@ -149,8 +149,8 @@ enum proto_next {
     PROTO_LOGIN, /* find out whether `login` is right, say so to proto_finish_login, then call
                   * again, without more input if need be; the replies so far may go out before */
     PROTO_NEEDS_ROOM, /* the next request has to wait until its pool has room: call again, without
-                       * more input if need be, once pool_has_told since the thread's room_turn, or
-                       * with `refuses_room` set; the replies so far may go out before */
+                       * more input if need be, once pool_should_retry since the thread's room_turn,
+                       * or with `refuses_room` set; the replies so far may go out before */
     PROTO_WAITS,      /* another thread does what the client has asked for: call again, without more
                        * input if need be, when the workers have been woken; the replies so far may
                        * go out before */

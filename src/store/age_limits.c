@@ -59,7 +59,7 @@ static void age_limits_keep(struct pool *pool) {
     }
     log_warning("pool %s: its limits on age are longer than before, but the system's clock is in "
                 "doubt after a boot or a step: idle_timeout = %lu s and max_lifetime = %lu s stay "
-                "in force until stayd is restarted with a clock that is believed",
+                "in force until stayd is restarted with a clock that is trusted",
                 options->name, (unsigned long)options->idle_timeout_s,
                 (unsigned long)options->max_lifetime_s);
 }
@@ -69,7 +69,7 @@ bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
     const struct pool_options *options = &pool->options;
     bool longer = age_limits_are_longer(header->idle_timeout_s, options->idle_timeout_s) ||
                   age_limits_are_longer(header->max_lifetime_s, options->max_lifetime_s);
-    if (longer && !expiry_clock_is_believed(&pool->expiry_clock)) {
+    if (longer && !expiry_clock_is_trusted(&pool->expiry_clock)) {
         age_limits_keep(pool);
     } else if (longer) {
         uint64_t ended = 0;

@@ -187,7 +187,7 @@ static void change_count_old_dead(struct change_attempt *attempt) {
         segments_count_dead(&pool->segments, layout_slot_location(attempt->hit.slot_value),
                             record_stored_size(attempt->hit.at),
                             attempt->hit.record.sequence <= attempt->flushed);
-        room_note_death(&pool->room);
+        room_note_dead_record(&pool->room);
     }
 }
 

@@ -196,7 +196,7 @@ static enum compaction_outcome compaction_handle(struct pool *pool,
     enum compaction_outcome outcome = compaction_decide(pool, cursor, bucket, rule, &fetched);
     index_unlock(bucket);
     if (outcome == COMPACTION_EXPIRED) {
-        room_note_death(&pool->room);
+        room_note_dead_record(&pool->room);
         compaction_count_reclaimed(pool, cursor, fetched);
     } else if (outcome == COMPACTION_EVICTED) {
         compaction_count_evicted(pool, cursor, fetched, rule->now_s);
@@ -366,7 +366,7 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
         segments_free(&pool->segments, segments[i]);
         pool_add(pool, pool_janitor_shard(pool), POOL_SEGMENTS_COMPACTED, 1);
     }
-    room_tell(&pool->room);
+    room_wake_parked(&pool->room);
     return true;
 }
 

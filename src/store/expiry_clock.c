@@ -16,14 +16,14 @@ static int64_t expiry_clock_slack_s(uint64_t elapsed_s) {
            (int64_t)(drift_s < EXPIRY_CLOCK_GAP_S ? drift_s : EXPIRY_CLOCK_GAP_S);
 }
 
-static void expiry_clock_believe(struct expiry_clock *clock) {
-    if (!clock->believed) {
-        log_info("pool %s: the system's clock is believed: memory is freed for what it says has "
-                 "expired",
+static void expiry_clock_trust(struct expiry_clock *clock) {
+    if (!clock->trusted) {
+        log_info("pool %s: the system's clock is trusted: memory is freed for what has expired by "
+                 "it",
                  clock->name);
     }
-    clock->believed = true;
-    atomic_store(&clock->believed_offset_s, clock->offset_s);
+    clock->trusted = true;
+    atomic_store(&clock->trusted_offset_s, clock->offset_s);
 }
 
 static bool expiry_clock_is_near(int64_t offset_s, int64_t other_s) {
@@ -41,19 +41,19 @@ void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t bo
         .seen_boot_s = boot_s,
         .since_boot_s = boot_s,
     };
-    int64_t believed_s = clock->offset_s;
-    clock->believed = true;
+    int64_t trusted_s = clock->offset_s;
+    clock->trusted = true;
     if (note != NULL) {
         bool same_run = note->clock_boot_id != 0 && note->clock_boot_id == boot_id;
-        believed_s = (int64_t)note->clock_s - (int64_t)(same_run ? note->clock_boot_s : boot_s);
-        clock->believed = same_run && expiry_clock_is_near(clock->offset_s, believed_s);
+        trusted_s = (int64_t)note->clock_s - (int64_t)(same_run ? note->clock_boot_s : boot_s);
+        clock->trusted = same_run && expiry_clock_is_near(clock->offset_s, trusted_s);
     }
-    atomic_store(&clock->believed_offset_s, believed_s);
+    atomic_store(&clock->trusted_offset_s, trusted_s);
     if (note != NULL && unix_s + EXPIRY_CLOCK_STEP_S < note->clock_s) {
         log_warning("pool %s: the system's clock is %lu s behind what it was at the last look: "
                     "sessions live longer until it is put right",
                     name, (unsigned long)(note->clock_s - unix_s));
-    } else if (!clock->believed) {
+    } else if (!clock->trusted) {
         log_info("pool %s: no memory is freed for what has expired until the system's clock has "
                  "kept its time for %d s",
                  name, EXPIRY_CLOCK_TRUST_S);
@@ -64,7 +64,7 @@ static void expiry_clock_take_step(struct expiry_clock *clock, int64_t step_s) {
     log_warning("pool %s: the system's clock has stepped by %lld s: what has expired by it is "
                 "hidden, but its memory is not freed before the clock has kept its time for %d s",
                 clock->name, (long long)step_s, EXPIRY_CLOCK_TRUST_S);
-    clock->believed = false;
+    clock->trusted = false;
     clock->since_boot_s = clock->seen_boot_s;
 }
 
@@ -76,54 +76,54 @@ void expiry_clock_observe(struct expiry_clock *clock) {
     int64_t step_s = offset_s - clock->offset_s;
     clock->offset_s = offset_s;
     clock->seen_boot_s = boot_s;
-    bool near = expiry_clock_is_near(offset_s, atomic_load(&clock->believed_offset_s));
+    bool near = expiry_clock_is_near(offset_s, atomic_load(&clock->trusted_offset_s));
     if (llabs(step_s) > expiry_clock_slack_s(elapsed_s)) {
         if (!near) {
             expiry_clock_take_step(clock, step_s);
         }
-    } else if (!clock->believed && elapsed_s > EXPIRY_CLOCK_GAP_S) {
+    } else if (!clock->trusted && elapsed_s > EXPIRY_CLOCK_GAP_S) {
         clock->since_boot_s = boot_s; /* nobody could put it right meanwhile: a suspended system */
     }
-    if (clock->believed || near || boot_s >= clock->since_boot_s + EXPIRY_CLOCK_TRUST_S) {
-        expiry_clock_believe(clock);
+    if (clock->trusted || near || boot_s >= clock->since_boot_s + EXPIRY_CLOCK_TRUST_S) {
+        expiry_clock_trust(clock);
     }
 }
 
-/* The second that is believed; may be before 1970. */
-static int64_t expiry_clock_believed_s(const struct expiry_clock *clock) {
-    return (int64_t)clock_boot_s() + atomic_load(&clock->believed_offset_s);
+/* The current time by the trusted offset; may be before 1970. */
+static int64_t expiry_clock_trusted_s(const struct expiry_clock *clock) {
+    return (int64_t)clock_boot_s() + atomic_load(&clock->trusted_offset_s);
 }
 
 uint32_t expiry_clock_free_s(const struct expiry_clock *clock) {
     int64_t unix_s = clock_unix_s();
-    int64_t believed_s = expiry_clock_believed_s(clock);
-    if (expiry_clock_is_near(unix_s, believed_s) || unix_s < believed_s) {
+    int64_t trusted_s = expiry_clock_trusted_s(clock);
+    if (expiry_clock_is_near(unix_s, trusted_s) || unix_s < trusted_s) {
         return (uint32_t)unix_s;
     }
-    return believed_s > 0 ? (uint32_t)believed_s : 0;
+    return trusted_s > 0 ? (uint32_t)trusted_s : 0;
 }
 
-bool expiry_clock_is_believed(const struct expiry_clock *clock) {
-    return expiry_clock_is_near(clock_unix_s(), expiry_clock_believed_s(clock));
+bool expiry_clock_is_trusted(const struct expiry_clock *clock) {
+    return expiry_clock_is_near(clock_unix_s(), expiry_clock_trusted_s(clock));
 }
 
 bool expiry_clock_note(const struct expiry_clock *clock, struct layout_data_header *header,
                        uint32_t least_age_s) {
-    if (!clock->believed) {
+    if (!clock->trusted) {
         return false;
     }
-    uint32_t believed_s = (uint32_t)((int64_t)clock->seen_boot_s + clock->offset_s);
+    uint32_t trusted_s = (uint32_t)((int64_t)clock->seen_boot_s + clock->offset_s);
     uint64_t boot_id = atomic_load(&header->clock_boot_id);
     int64_t noted_offset_s = (int64_t)header->clock_s - (int64_t)header->clock_boot_s;
     bool same = boot_id == clock->boot_id && expiry_clock_is_near(noted_offset_s, clock->offset_s);
-    uint32_t age_s = believed_s > header->clock_s ? believed_s - header->clock_s : 0;
+    uint32_t age_s = trusted_s > header->clock_s ? trusted_s - header->clock_s : 0;
     if (same && age_s < least_age_s) {
         return false;
     }
     /* The page may reach the disk between two stores: a note without its run claims less. */
     atomic_store(&header->clock_boot_id, 0);
     header->clock_boot_s = (uint32_t)clock->seen_boot_s;
-    header->clock_s = believed_s;
+    header->clock_s = trusted_s;
     atomic_store(&header->clock_boot_id, clock->boot_id);
     return true;
 }

@@ -1,26 +1,26 @@
-/* May memory be freed for what has expired? Answers with the latest second for which the clock is
- * believed.
+/* The time up to which the memory of expired items may be freed.
  *
- * Clients see an item by the wall clock alone. A wall clock that is wrong can be put right, and
- * then every item is to be there again; memory that was freed stays freed. So memory is freed for
- * expiry's sake only while the wall clock and CLOCK_BOOTTIME, which nobody sets and which runs on
- * while the system is suspended, agree:
+ * Clients see an item by the wall clock alone. If the wall clock is wrong and is set right, every
+ * item that it hid must be visible again; but memory that was freed stays freed. So the memory of
+ * expired items is freed only while the wall clock agrees with CLOCK_BOOTTIME, which cannot be set
+ * and goes on while the system is suspended:
  *
  *     offset = wall clock - CLOCK_BOOTTIME
  *
  *     wall clock   ____________/~~~~~~~~~~~~~~~~~~~~~~     steps ahead
- *     believed     _________________________/~~~~~~~~~     follows after EXPIRY_CLOCK_TRUST_S
+ *     trusted      _________________________/~~~~~~~~~     follows after EXPIRY_CLOCK_TRUST_S
  *
- * After a step the believed offset stays what it was until the new one has lasted for
- * EXPIRY_CLOCK_TRUST_S; a clock that steps back to the believed offset is believed at once. Small
- * changes, as NTP makes them, are followed. Nothing is ever freed that the wall clock shows.
+ * After a step the trusted offset stays what it was until the new offset has lasted for
+ * EXPIRY_CLOCK_TRUST_S. A clock that steps back to the trusted offset is trusted at once. The
+ * trusted offset follows small changes, as NTP makes them. An item that clients can see is never
+ * freed.
  *
- * A persistent pool notes in its file's header what was believed last (layout.h). A start in the
- * same run of the system goes on from there. A start after a reboot believes the time of the note
- * and no more, until the clock has lasted.
+ * A persistent pool notes the last trusted time in its file's header (layout.h). A start in the
+ * same boot goes on from that note. A start after a reboot trusts the noted time and nothing later,
+ * until the clock has lasted.
  *
- * One thread observes and notes: the janitor's, and the one that opens and closes the pool. Any
- * thread may ask expiry_clock_free_s, which sees a step at once, observed or not.
+ * expiry_clock_init, _observe and _note: one thread at a time, which is the janitor's while the
+ * pool is open. Any thread may call the other functions; they see a step at once, observed or not.
  */
 #ifndef STAYD_STORE_EXPIRY_CLOCK_H
 #define STAYD_STORE_EXPIRY_CLOCK_H
@@ -31,40 +31,41 @@
 #include <stdint.h>
 
 enum {
-    EXPIRY_CLOCK_TRUST_S = 600, /* a new time is believed when it has lasted for so long */
-    EXPIRY_CLOCK_STEP_S = 5,    /* a change of the offset by no more than this is no step */
-    EXPIRY_CLOCK_GAP_S = 60, /* without a look at the clock for so long, its time has not lasted */
+    EXPIRY_CLOCK_TRUST_S = 600, /* a new offset is trusted when it has lasted for so long */
+    EXPIRY_CLOCK_STEP_S = 5,    /* a larger change of the offset is a step */
+    EXPIRY_CLOCK_GAP_S = 60,    /* a new offset must be observed this often to last */
 };
 
 struct expiry_clock {
     /* private */
     const char *name; /* the pool's, for the log */
-    uint64_t boot_id; /* the number of this run of the system */
-    _Atomic int64_t believed_offset_s;
-    int64_t offset_s;      /* as seen last, */
-    uint64_t seen_boot_s;  /* at this CLOCK_BOOTTIME */
-    uint64_t since_boot_s; /* the offset has lasted since then */
-    bool believed;         /* the believed offset is the clock's */
+    uint64_t boot_id; /* of this boot of the system */
+    _Atomic int64_t trusted_offset_s;
+    int64_t offset_s;      /* when last observed */
+    uint64_t seen_boot_s;  /* CLOCK_BOOTTIME when last observed */
+    uint64_t since_boot_s; /* CLOCK_BOOTTIME since when the offset has lasted */
+    bool trusted;          /* the observed offset is the trusted one */
 };
 
-/* `note`: the header of a persistent pool whose file was there before; NULL: the pool is new, there
- * is nothing yet that a wrong clock could take. `boot_id`: see index_file_boot_id. */
+/* `note`: the header of a persistent pool whose file existed before. NULL: the pool is new, so a
+ * wrong clock cannot take anything. `boot_id`: see index_file_boot_id. */
 void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t boot_id,
                        const struct layout_data_header *note);
 
-/* Looks whether the clock has stepped, or has kept its time for long enough. At least every
- * EXPIRY_CLOCK_GAP_S. */
+/* Checks whether the clock has stepped, and whether a new offset has lasted for long enough. Called
+ * at least every EXPIRY_CLOCK_GAP_S. */
 void expiry_clock_observe(struct expiry_clock *clock);
 
-/* What has expired by this second may be freed; what expires later may not, even if the wall clock
- * hides it. Never later than the wall clock; the wall clock's own second while it is believed. */
+/* Items that have expired by this second may be freed. Items that expire later may not, even if
+ * clients do not see them any more. Never later than the wall clock; equal to the wall clock while
+ * that is trusted. */
 uint32_t expiry_clock_free_s(const struct expiry_clock *clock);
 
-/* Whether the wall clock is believed at this moment. */
-bool expiry_clock_is_believed(const struct expiry_clock *clock);
+/* Whether the wall clock is trusted at this moment. */
+bool expiry_clock_is_trusted(const struct expiry_clock *clock);
 
-/* Notes in the header what is believed, if it is the clock's time. A note that is younger than
- * `least_age_s` is left as it is while it is still right. True: it was written. */
+/* Notes the time in the header, if the clock is trusted. Leaves a note alone that is right and
+ * younger than `least_age_s`. True: the note was written. */
 bool expiry_clock_note(const struct expiry_clock *clock, struct layout_data_header *header,
                        uint32_t least_age_s);
 

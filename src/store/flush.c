@@ -64,7 +64,7 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
         sync_note_write(&pool->sync);
     }
     atomic_store(&index->flush_sequence, sequence);
-    room_note_death(&pool->room);
+    room_note_dead_record(&pool->room);
 }
 
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
@@ -98,10 +98,10 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     return STATUS_OK;
 }
 
-/* A flush cannot be undone: while the clock is not believed, no flush falls due. */
+/* A flush cannot be undone: while the clock is not trusted, no flush falls due. */
 static bool flush_is_due(const struct pool *pool, uint32_t due_s, uint32_t now_s) {
     return due_s != 0 && due_s <= now_s &&
-           (expiry_clock_is_believed(&pool->expiry_clock) ||
+           (expiry_clock_is_trusted(&pool->expiry_clock) ||
             due_s <= expiry_clock_free_s(&pool->expiry_clock));
 }
 

@@ -65,7 +65,7 @@ void store_thread_refresh(struct store_thread *thread) {
                           memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
     thread->now_s = clock_unix_s();
-    serving = thread->patience != STORE_WAITS;
+    serving = thread->room_policy != STORE_WAITS;
 }
 
 void store_thread_leave(struct store_thread *thread) {

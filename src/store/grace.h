@@ -17,24 +17,24 @@
 
 struct grace;
 
-/* What becomes of a change that finds no room in a pool. */
-enum store_patience {
-    STORE_WAITS,       /* the thread waits: it serves nobody else */
-    STORE_PARKS,       /* the thread must not wait: STATUS_NEEDS_ROOM */
-    STORE_PARKS_AGAIN, /* as STORE_PARKS, and the request was parked before: it gets room first */
-    STORE_REFUSES,     /* the request has been parked long enough: STATUS_NO_MEMORY */
+/* What a change does when the pool has no room for it. */
+enum store_room_policy {
+    STORE_WAITS,       /* waits: the thread serves no other client */
+    STORE_PARKS,       /* returns STATUS_NEEDS_ROOM: the thread must not wait */
+    STORE_PARKS_AGAIN, /* as STORE_PARKS; the request was parked before, and gets room first */
+    STORE_REFUSES,     /* returns STATUS_NO_MEMORY: the request was parked for too long */
 };
 
-/* What a thread that calls the store carries along: one for each thread, owned by that thread. */
+/* The state of a thread that calls the store. Each thread has its own. */
 struct store_thread {
     struct grace *grace;
     unsigned index;     /* 0 up to the number of threads, exclusive */
     uint32_t now_s;     /* unix seconds, as of the last refresh: all requests of a batch share it */
-    uint32_t reads;     /* a running number, private to the store */
-    uint32_t ttl_class; /* of the item that was changed or found last in a change; likewise */
-    enum store_patience patience; /* STORE_WAITS at first; the thread's own to set */
-    uint64_t room_turn;           /* after STATUS_NEEDS_ROOM: for pool_has_told */
-    uint64_t work_bytes;          /* see store_thread_charge */
+    uint32_t reads;     /* private to the store: a running number */
+    uint32_t ttl_class; /* private to the store: of the item that the last change wrote or found */
+    enum store_room_policy room_policy; /* STORE_WAITS at first; set by the thread */
+    uint64_t room_turn;                 /* after STATUS_NEEDS_ROOM: for pool_should_retry */
+    uint64_t work_bytes;                /* see store_thread_charge */
 };
 
 /* NULL if memory is short. `threads`: how many store_threads there will be, at most. */
@@ -45,10 +45,10 @@ unsigned grace_threads(const struct grace *grace);
 /* Begins offline. Each index may be used by one thread at a time. */
 void store_thread_init(struct store_thread *thread, struct grace *grace, unsigned index);
 
-/* What is charged for other work: it takes as long as to copy so many bytes. */
+/* What is charged for work other than copying: as many bytes as can be copied in the same time. */
 enum {
     STORE_LOOKUP_BYTES = 256,        /* a look-up */
-    STORE_OVERVIEW_BYTES = 32 << 10, /* counting something over all threads and segments */
+    STORE_OVERVIEW_BYTES = 32 << 10, /* a sum over all threads and segments */
 };
 
 /* Charges work that was done for a client, in bytes that were copied, written or searched. Code
@@ -65,16 +65,17 @@ void store_thread_refresh(struct store_thread *thread);
 /* The thread is about to block, or to end: it holds no pointer into any pool. */
 void store_thread_leave(struct store_thread *thread);
 
-/* Fails in a thread that serves clients and has a batch of requests under way: it must not wait
- * for the disk, for the janitor or for another thread. Called by all in the store that does. */
+/* Aborts if the thread serves clients and is in a batch of requests: such a thread must not wait
+ * for the disk, for the janitor or for another thread. Every function of the store that waits calls
+ * this first. */
 void store_assert_may_wait(void);
 
-/* Returns once every thread that was online has passed a quiescent point. Blocks for as long as
- * a batch of requests takes; never called by a thread that is online. */
+/* Returns when every thread that was online has passed a quiescent point. Blocks for as long as
+ * a batch of requests takes. An online thread must not call it. */
 void grace_wait(struct grace *grace);
 
-/* The same without waiting: begins a period, and says later whether every thread that was online
- * then has passed a quiescent point. Any thread. */
+/* The same without waiting. grace_begin begins a period; grace_has_passed says whether every thread
+ * that was online at that time has passed a quiescent point since. Any thread. */
 uint64_t grace_begin(struct grace *grace);
 bool grace_has_passed(struct grace *grace, uint64_t period);
 

@@ -7,21 +7,22 @@
 
 enum {
     HOLD_TICK_MS = 100,
-    HOLD_ASKER_MS = 1000,   /* then another asker may take the hold over */
-    HOLD_PATIENCE_MS = 250, /* that writes may wait for room because of a backup */
-    HOLD_FREE_SHARE = 4,    /* 1/4 of the segments should be free when a hold begins, */
-    HOLD_GAIN = 25,         /* if emptying others gains this percentage of each */
+    HOLD_ASKER_MS = 1000,         /* then another asker may take the hold over */
+    HOLD_WRITE_WAIT_MAX_MS = 250, /* a hold ends when writes have waited for room for so long */
+    HOLD_FREE_SHARE = 4,          /* 1/4 of the segments should be free when a hold begins, */
+    HOLD_GAIN = 25,               /* if emptying others gains this percentage of each */
 };
 
-/* Notes whether any write waits, and says whether one has for too long. */
-static bool hold_is_pressed(struct pool *pool, uint64_t now_ms) {
+/* Notes since when a write waits for room, and returns whether that is too long. */
+static bool hold_delays_writes(struct pool *pool, uint64_t now_ms) {
     struct hold *hold = &pool->hold;
     if (!room_is_asked_for(&pool->room)) {
-        hold->pressed_ms = 0;
-    } else if (hold->pressed_ms == 0) {
-        hold->pressed_ms = now_ms;
+        hold->write_waits_since_ms = 0;
+    } else if (hold->write_waits_since_ms == 0) {
+        hold->write_waits_since_ms = now_ms;
     }
-    return hold->pressed_ms != 0 && now_ms - hold->pressed_ms >= HOLD_PATIENCE_MS;
+    return hold->write_waits_since_ms != 0 &&
+           now_ms - hold->write_waits_since_ms >= HOLD_WRITE_WAIT_MAX_MS;
 }
 
 static bool hold_is_over(struct pool *pool) {
@@ -30,7 +31,7 @@ static bool hold_is_over(struct pool *pool) {
     if (pool->room.stop || hold->state != HOLD_STILL || now_ms >= hold->until_ms) {
         return true;
     }
-    if (hold_is_pressed(pool, now_ms)) {
+    if (hold_delays_writes(pool, now_ms)) {
         log_warning("pool %s: a backup has to begin again, because writes had to wait for room",
                     pool->options.name);
         return true;

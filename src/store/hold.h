@@ -34,10 +34,10 @@ struct hold {
     uint64_t asker;    /* for whom the sequence was taken; 0: nobody yet */
     uint64_t asked_ms; /* monotonic: when */
     uint64_t sequence;
-    bool writes_ended;   /* all writes with lower numbers are whole */
-    bool taken;          /* the asker has it */
-    uint64_t until_ms;   /* monotonic: when its lease is over */
-    uint64_t pressed_ms; /* since when writes wait for room; 0: none does */
+    bool writes_ended;             /* all writes with lower numbers are whole */
+    bool taken;                    /* the asker has the hold */
+    uint64_t until_ms;             /* monotonic: when the lease ends */
+    uint64_t write_waits_since_ms; /* monotonic; 0: no write waits for room */
 };
 
 /* Frees segments for what will be written during a hold that was asked for. By the janitor's thread

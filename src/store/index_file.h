@@ -13,7 +13,7 @@ bool index_file_attach(struct mapping *mapping, const struct pool_options *optio
                        const struct layout_data_header *data,
                        const struct layout_index_header *wanted);
 
-/* Says in an index, if the file is one, that it is not to be believed any more (invariant 6). */
+/* Marks the file, if it is an index, as superseded, so that no process uses it (invariant 6). */
 void index_file_supersede(int file);
 
 /* A new run_dir/NAME.index, all zero, in place of any other. NO_MEMORY: run_dir has no room. */

@@ -1,5 +1,5 @@
 /* A pool's file as the tools see it: looked at without changing it, by another process than the
- * daemon. Nothing in it is believed before it has been checked.
+ * daemon. Nothing in the file is used before it has been checked.
  *
  *     check     inspect_verify each segment, then inspect_index and inspect_count_items
  *     dump      inspect_index, then inspect_next until it has no more

@@ -243,7 +243,7 @@ static void janitor_note_use(struct pool *pool, const bool waited_for[SEGMENT_PU
     }
     /* The pass may have missed records that became dead during it. A record that becomes dead after
      * this load clears the flags that were stored above. */
-    if (atomic_load(&room->died)) {
+    if (atomic_load(&room->has_new_dead)) {
         for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
             atomic_store(&room->of_no_use[purpose], false);
         }
@@ -312,7 +312,7 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     expiry_clock_observe(&pool->expiry_clock);
     uint32_t now_s = expiry_clock_free_s(&pool->expiry_clock);
     uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
-    atomic_store(&pool->room.died, false);
+    atomic_store(&pool->room.has_new_dead, false);
     if (atomic_load(&pool->read_only)) {
         /* Freeing needs a sync, which fails: moving or evicting records would be useless. */
         janitor_note_use(pool, waited_for, true, 0);
@@ -389,7 +389,7 @@ static void *janitor_main(void *argument) {
         if (hold_asked) {
             hold_prepare(pool);
         }
-        room_tell(room);
+        room_wake_parked(room);
         pthread_mutex_lock(&room->lock);
         room->ended = room->begun;
         pthread_cond_broadcast(&room->done);

@@ -49,7 +49,7 @@ enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {
         status = STATUS_NO_MEMORY;
     } else {
         memory_limit_set(pool, bytes, (uint32_t)count);
-        room_note_death(&pool->room); /* a change that was refused may find room now */
+        room_note_dead_record(&pool->room); /* a change that was refused may find room now */
     }
     pthread_mutex_unlock(&pool->room.lock);
     if (status == STATUS_OK) {

@@ -204,14 +204,13 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket);
  * not block, nor call the pool. NULL: no longer; it is not running any more when this returns. */
 void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context);
 
-/* A thread that serves clients must not wait for room (store_thread.patience). Its change then ends
- * with NEEDS_ROOM, nothing has been done, and the request is to be run again once pool_has_told,
- * given the thread's room_turn, says true. */
-bool pool_has_told(const struct pool *pool, uint64_t room_turn);
+/* A thread that serves clients must not wait for room (store_thread.room_policy). A change that
+ * finds no room returns NEEDS_ROOM and does nothing. Run the request again when pool_should_retry
+ * is true for the thread's room_turn. */
+bool pool_should_retry(const struct pool *pool, uint64_t room_turn);
 
-/* `notify` is called by a thread of the pool's own when pool_has_told may say something else. It
- * must not block, nor call the pool. NULL: no longer; it is not running any more when this returns.
- */
+/* A thread of the pool calls `notify` when pool_should_retry may have become true. `notify` must
+ * not block or call the pool. NULL: no more calls, and none is running when this returns. */
 void pool_set_room_notify(struct pool *pool, void (*notify)(void *context), void *context);
 
 /* For a copy of a persistent pool's file while it is in use (hold.h): after OK nothing is freed or

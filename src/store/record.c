@@ -116,7 +116,7 @@ bool record_read(const struct layout_record *at, size_t room, struct record *rec
 
 bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_seed,
                    struct record *record) {
-    if (!record_read(at, room, record) || record->sequence > LAYOUT_SEQUENCE_CREDIBLE) {
+    if (!record_read(at, room, record) || record->sequence > LAYOUT_SEQUENCE_FILE_MAX) {
         return false;
     }
     size_t size = (size_t)(record->value.data + record->value.size - (const char *)at);
@@ -125,7 +125,7 @@ bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_see
 
 bool record_verify_range(const struct layout_record *at, size_t room, uint32_t crc_seed,
                          const struct crc_ranges *ranges, size_t offset, struct record *record) {
-    if (!record_read(at, room, record) || record->sequence > LAYOUT_SEQUENCE_CREDIBLE) {
+    if (!record_read(at, room, record) || record->sequence > LAYOUT_SEQUENCE_FILE_MAX) {
         return false;
     }
     size_t size = (size_t)(record->value.data + record->value.size - (const char *)at);

@@ -407,7 +407,7 @@ static void recovery_restore_numbers(struct recovery *recovery) {
     /* Higher than any that was given out, though the records that bore them may be gone
      * (header_notes_begin). */
     uint64_t given_out = atomic_load(&pool->header->opened_sequence);
-    if (given_out > LAYOUT_SEQUENCE_CREDIBLE) { /* no checksum covers it */
+    if (given_out > LAYOUT_SEQUENCE_FILE_MAX) { /* no checksum covers it */
         log_warning(
             "pool %s: its file's header is damaged where it counts writes; what the records "
             "say counts instead",

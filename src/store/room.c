@@ -35,7 +35,7 @@ void room_wake(struct room *room) {
     }
 }
 
-void room_tell(struct room *room) {
+void room_wake_parked(struct room *room) {
     if (!atomic_exchange(&room->parked, false)) {
         return;
     }
@@ -76,7 +76,7 @@ static enum status room_park(struct pool *pool, struct store_thread *thread,
     thread->room_turn = atomic_load(&room->turn);
     atomic_store(&room->asked[purpose], true);
     atomic_store(&room->parked, true);
-    if (thread->patience == STORE_PARKS_AGAIN) {
+    if (thread->room_policy == STORE_PARKS_AGAIN) {
         room_make_claim(room, thread);
     }
     room_wake(room);
@@ -118,7 +118,7 @@ static enum status room_await(struct pool *pool, struct store_thread *thread,
 enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose) {
     struct room *room = &pool->room;
     uint64_t given_up = atomic_load(&room->turn) + 1;
-    if (thread->patience == STORE_REFUSES) {
+    if (thread->room_policy == STORE_REFUSES) {
         atomic_store(&room->given_up, given_up);
     }
     if (atomic_load(&room->of_no_use[purpose])) {
@@ -131,8 +131,8 @@ enum status room_ask(struct pool *pool, struct store_thread *thread, enum segmen
         room_wake(room);
         return room_refuse(pool);
     }
-    return thread->patience == STORE_WAITS ? room_await(pool, thread, purpose)
-                                           : room_park(pool, thread, purpose);
+    return thread->room_policy == STORE_WAITS ? room_await(pool, thread, purpose)
+                                              : room_park(pool, thread, purpose);
 }
 
 void room_note_full(struct pool *pool) {
@@ -146,7 +146,7 @@ void room_note_full(struct pool *pool) {
     }
 }
 
-bool pool_has_told(const struct pool *pool, uint64_t room_turn) {
+bool pool_should_retry(const struct pool *pool, uint64_t room_turn) {
     return atomic_load(&pool->room.turn) != room_turn;
 }
 

@@ -2,18 +2,19 @@
  *
  *     change: no room --room_ask--> asked, by purpose --janitor's pass--> freed, or no help
  *        ^                                                                      |
- *        '-------------- the request is run again <----- room_tell -------------'
+ *        '----------- the request is run again <----- room_wake_parked ---------'
  *
- * A thread that serves clients (store_thread.patience) never waits here: its change ends with
- * STATUS_NEEDS_ROOM and nothing done, the connection is parked, and the request is run again when
- * the pool tells. The pool keeps no list of parked requests, so a parked connection may end at any
- * time: each pass of the janitor clears the `asked` flags and tells all parked connections to try
- * again; a request that still finds no room asks again.
+ * A thread that serves clients (store_thread.room_policy) never waits here: its change does nothing
+ * and ends with STATUS_NEEDS_ROOM, and the connection is parked. The pool keeps no list of parked
+ * requests, so a parked connection may end at any time: each pass of the janitor clears the `asked`
+ * flags and wakes all parked connections; each runs its request again, and a request that still
+ * finds no room asks again.
  *
- *     no wake-up is lost    the turn is read before room is asked for, and raised before the pool
- *                           tells; a connection is parked only while its turn is the pool's
- *     no starvation       a request that finds no room a second time claims what is freed next
- *                           for its thread; the claim ends with its use, or after a second
+ *     no wake-up is lost    a thread reads the turn before it asks for room, and the pool raises
+ *                           the turn before it wakes connections; a connection stays parked only
+ *                           while its turn is the pool's
+ *     no starvation         a request that finds no room a second time claims the next freed
+ *                           segment for its thread; the claim ends with its use, or after a second
  *
  * Any thread may call, unless said otherwise.
  */
@@ -44,12 +45,12 @@ struct room {
     _Atomic bool wanted;           /* a pass was asked for since the last pass began */
     _Atomic bool
         asked[SEGMENT_PURPOSES]; /* by purpose: room was asked for since the last pass began */
-    _Atomic bool parked;         /* connections wait to be told */
-    _Atomic uint64_t turn;       /* raised when parked connections are told */
+    _Atomic bool parked;         /* connections are parked */
+    _Atomic uint64_t turn;       /* raised when parked connections are woken */
     _Atomic uint64_t given_up; /* 1 + the turn in which a request waited too long: no other request
                                   waits in that turn; 0: none */
     _Atomic uint64_t claim;    /* end of the claim in monotonic ms, and thread + 1; 0: none */
-    _Atomic bool died;         /* a record became dead since the last pass began */
+    _Atomic bool has_new_dead; /* a record became dead since the last pass began */
     _Atomic bool of_no_use[SEGMENT_PURPOSES]; /* by purpose: waiting cannot help, because no record
                                                  became dead since a pass failed */
     _Atomic bool full;                        /* new keys are refused, or were a second ago */
@@ -60,8 +61,8 @@ void room_init(struct room *room);
 void room_finish(struct room *room);
 
 /* A change has found no free segment for this purpose. OK: try again; NEEDS_ROOM: run the request
- * again when the pool tells; NO_MEMORY: the pool is full; READ_ONLY. A thread with STORE_WAITS
- * waits here, and passes a quiescent point. */
+ * again when pool_should_retry is true; NO_MEMORY: the pool is full; READ_ONLY. A thread with
+ * STORE_WAITS waits here, and passes a quiescent point. */
 enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose);
 
 /* Whether the free segments are claimed by another thread, whose request has waited longer. */
@@ -79,17 +80,18 @@ static inline void room_end_claim(struct room *room, const struct store_thread *
 /* Asks for a pass of the janitor. */
 void room_wake(struct room *room);
 
-/* Tells all parked connections to try again. Called by the janitor's thread. */
-void room_tell(struct room *room);
+/* Wakes all parked connections, so that they try again. Called by the janitor's thread. */
+void room_wake_parked(struct room *room);
 
 /* Logs that new keys are refused because the pool is full: once, until there is room again.
  */
 void room_note_full(struct pool *pool);
 
 /* A record became dead: a change that was refused for lack of memory may now find room. */
-static inline void room_note_death(struct room *room) {
-    if (!atomic_load_explicit(&room->died, memory_order_relaxed)) {
-        atomic_store(&room->died, true); /* before `of_no_use` is read: see janitor_note_use */
+static inline void room_note_dead_record(struct room *room) {
+    if (!atomic_load_explicit(&room->has_new_dead, memory_order_relaxed)) {
+        atomic_store(&room->has_new_dead,
+                     true); /* before `of_no_use` is read: see janitor_note_use */
     }
     for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
         /* relaxed: a hint; read before it is written, so that the line stays shared */

@@ -208,7 +208,7 @@ static uint32_t segment_header_crc(const struct layout_segment_header *header) {
 bool segment_header_valid(const struct layout_segment_header *header) {
     return header->magic == LAYOUT_SEGMENT_MAGIC &&
            header->header_crc == segment_header_crc(header) &&
-           header->opened_sequence <= LAYOUT_SEQUENCE_CREDIBLE;
+           header->opened_sequence <= LAYOUT_SEQUENCE_FILE_MAX;
 }
 
 void segments_note_sequence(struct segments *segments, uint64_t sequence) {

@@ -16,8 +16,8 @@ enum {
     SYNC_INTERVAL_MS = 1000, /* from the begin of one to that of the next */
     SYNC_GATHER_SHARE = 2,   /* of the time that a sync took: so long the next one waits at most */
     SYNC_GATHER_MAX_MS = 100,
-    SYNC_SETTLE_NAPS = 10, /* that a sync waits at most for threads in the middle of a batch, */
-    SYNC_SETTLE_NAP_NS = 20000,
+    SYNC_GRACE_POLLS = 10, /* that a sync waits at most for threads in the middle of a batch, */
+    SYNC_GRACE_POLL_NS = 20000,
     SYNC_AHEAD_SHARE = 32,
     SYNC_AHEAD_MAX_BYTES = 512 << 20,
     SYNC_AHEAD_MIN_BYTES = 4 << 20,
@@ -94,10 +94,10 @@ static void sync_gather(struct sync *sync) {
     }
     uint64_t now_ns = clock_monotonic_ns();
     unsigned expected = sync->left + sync->released;
-    if (now_ns >= sync->patient_until_ns || atomic_load(&sync->waiting) >= expected) {
+    if (now_ns >= sync->gather_until_ns || atomic_load(&sync->waiting) >= expected) {
         return;
     }
-    struct timespec until = clock_deadline(sync->patient_until_ns - now_ns);
+    struct timespec until = clock_deadline(sync->gather_until_ns - now_ns);
     atomic_store(&sync->gather_at, expected);
     while (!sync->stop && atomic_load(&sync->waiting) < expected &&
            pthread_cond_timedwait(&sync->wake, &sync->lock, &until) != ETIMEDOUT) {
@@ -111,9 +111,9 @@ static void sync_gather(struct sync *sync) {
  * waits for their next writes. */
 static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
     uint64_t most_ns = SYNC_GATHER_MAX_MS * UINT64_C(1000000);
-    uint64_t patience_ns = took_ns / SYNC_GATHER_SHARE;
+    uint64_t gather_ns = took_ns / SYNC_GATHER_SHARE;
     sync->left = atomic_load(&sync->waiting);
-    sync->patient_until_ns = clock_monotonic_ns() + (patience_ns < most_ns ? patience_ns : most_ns);
+    sync->gather_until_ns = clock_monotonic_ns() + (gather_ns < most_ns ? gather_ns : most_ns);
 }
 
 /* Finds the sequence up to which all records are whole. A thread takes a sequence before it writes
@@ -123,8 +123,8 @@ static void sync_find_complete(struct pool *pool) {
     struct sync *sync = &pool->sync;
     uint64_t sequence = atomic_load(&pool->view.index->sequence);
     uint64_t period = grace_begin(pool->grace);
-    for (int naps = 0; naps < SYNC_SETTLE_NAPS && !grace_has_passed(pool->grace, period); naps++) {
-        nanosleep(&(struct timespec){.tv_nsec = SYNC_SETTLE_NAP_NS}, NULL);
+    for (int naps = 0; naps < SYNC_GRACE_POLLS && !grace_has_passed(pool->grace, period); naps++) {
+        nanosleep(&(struct timespec){.tv_nsec = SYNC_GRACE_POLL_NS}, NULL);
     }
     if (grace_has_passed(pool->grace, period)) {
         sync->complete_sequence = sequence;

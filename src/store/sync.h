@@ -63,8 +63,8 @@ struct sync {
     uint64_t pending_period;    /* 0: none is pending */
     unsigned released;          /* tickets that the last sync covered, */
     unsigned left;              /* and tickets that came too late for it */
-    uint64_t patient_until_ns;  /* monotonic: until then the next sync waits for the clients that
-                                   were released */
+    uint64_t gather_until_ns;   /* monotonic: until then the next sync waits for the clients that
+                                    were released */
     unsigned unasked;           /* so many syncs begin without waiting for them */
 };
 

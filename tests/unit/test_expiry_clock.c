@@ -106,7 +106,7 @@ static void it_does_not_when_the_daemon_is_killed_or_stopped_meanwhile(void **st
     EXPECT(count_there() == ITEMS);
 }
 
-static void a_clock_that_has_kept_its_time_for_minutes_is_believed(void **state) {
+static void a_clock_that_has_kept_its_time_for_minutes_is_trusted(void **state) {
     (void)state;
     fill();
     clock_step_s(AHEAD_S);
@@ -324,7 +324,7 @@ int main(void) {
         EXPIRY_CLOCK_TEST(a_clock_that_jumps_ahead_takes_nothing_away, setup_persistent),
         EXPIRY_CLOCK_TEST(it_does_not_when_the_daemon_is_killed_or_stopped_meanwhile,
                           setup_persistent),
-        EXPIRY_CLOCK_TEST(a_clock_that_has_kept_its_time_for_minutes_is_believed, setup_volatile),
+        EXPIRY_CLOCK_TEST(a_clock_that_has_kept_its_time_for_minutes_is_trusted, setup_volatile),
         EXPIRY_CLOCK_TEST(a_system_that_slept_has_a_clock_that_is_right, setup_volatile),
         EXPIRY_CLOCK_TEST(small_steps_are_followed, setup_volatile),
         EXPIRY_CLOCK_TEST(a_step_back_takes_nothing_away, setup_volatile),

@@ -46,7 +46,7 @@ static struct {
     uint64_t turn;
 } room;
 
-bool pool_has_told(const struct pool *pool, uint64_t room_turn) {
+bool pool_should_retry(const struct pool *pool, uint64_t room_turn) {
     (void)pool;
     return room.turn != room_turn;
 }

@@ -64,7 +64,7 @@ static struct record random_record(uint64_t *state, char *bytes) {
         .expiry_s = random_below(state, 2) ? (uint32_t)random_next(state) : 0,
         .accessed_s = (uint32_t)random_next(state),
         .created_s = random_below(state, 2) ? (uint32_t)random_next(state) : 0,
-        .sequence = random_next(state) % (LAYOUT_SEQUENCE_CREDIBLE + 1),
+        .sequence = random_next(state) % (LAYOUT_SEQUENCE_FILE_MAX + 1),
         .cas = random_below(state, 2) ? random_next(state) : 0,
     };
     for (size_t i = 0; i < 1024; i++) {
@@ -232,11 +232,11 @@ static void a_record_with_a_number_that_no_pool_has_lived_to_give_does_not_pass(
     (void)state;
     struct record record = example_record();
     struct record read;
-    record.sequence = LAYOUT_SEQUENCE_CREDIBLE;
+    record.sequence = LAYOUT_SEQUENCE_FILE_MAX;
     struct layout_record *at = write_record(&record, SEED);
     assert_true(record_verify(at, record_size(&record), SEED, &read));
     free(at);
-    record.sequence = LAYOUT_SEQUENCE_CREDIBLE + 1;
+    record.sequence = LAYOUT_SEQUENCE_FILE_MAX + 1;
     at = write_record(&record, SEED);
     assert_false(record_verify(at, record_size(&record), SEED, &read));
     free(at);

@@ -131,16 +131,16 @@ static void a_turn_in_which_a_request_gave_up_ends(void **state) {
     store_begin(&store, options);
     uint64_t turn = atomic_load(&store.pool->room.turn);
     EXPECT(!atomic_load(&store.pool->room.parked));
-    store.thread.patience = STORE_REFUSES;
+    store.thread.room_policy = STORE_REFUSES;
     EXPECT(room_ask(store.pool, &store.thread, SEGMENT_FOR_UPDATE) == STATUS_NO_MEMORY);
     store_thread_leave(&store.thread);
-    while (!pool_has_told(store.pool, turn)) {
+    while (!pool_should_retry(store.pool, turn)) {
         sched_yield();
     }
     store_thread_refresh(&store.thread);
-    store.thread.patience = STORE_PARKS;
+    store.thread.room_policy = STORE_PARKS;
     EXPECT(room_ask(store.pool, &store.thread, SEGMENT_FOR_UPDATE) == STATUS_NEEDS_ROOM);
-    store.thread.patience = STORE_WAITS;
+    store.thread.room_policy = STORE_WAITS;
     store_end(&store);
 }
 
