@@ -36,7 +36,7 @@ static void acceptor_reject(struct acceptor *acceptor, int fd, const struct list
     if (listener->tls == NULL) { /* a TLS client could not read it */
         ssize_t ignored = send(fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)ignored; /* if the reply cannot be sent, the client only sees that the connection is
-                          closed */
+                        * closed */
     }
     close(fd);
     if (acceptor_may_log(acceptor, now_ms)) {

@@ -126,7 +126,7 @@ bool address_is_local(const struct address *address) {
     }
 }
 
-/* IPv6 listeners take no IPv4 connections (listener.c). */
+/* IPv6 listeners do not accept IPv4 connections (listener.c). */
 static bool address_is_any(const struct address *address) {
     if (address->socket.ss_family == AF_INET) {
         return ((const struct sockaddr_in *)&address->socket)->sin_addr.s_addr == INADDR_ANY;
@@ -140,7 +140,8 @@ static in_port_t address_port(const struct address *address) {
                : ((const struct sockaddr_in6 *)&address->socket)->sin6_port;
 }
 
-/* Whether two paths are one file: the folder is looked up, the socket need not be there yet. */
+/* Whether two paths name the same file. Compares the folders by device and inode, because the
+ * socket file need not exist yet. */
 static bool address_same_file(const char *path, const char *other) {
     const char *name = strrchr(path, '/') + 1;
     const char *other_name = strrchr(other, '/') + 1;
@@ -176,7 +177,7 @@ bool address_overlaps(const struct address *address, const struct address *other
 void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]) {
     const char *prefix = "tcp:";
     if (address_is_unix(address)) {
-        prefix = ""; /* is in the text */
+        prefix = ""; /* the text has its own prefix */
     } else if (address->socket.ss_family == AF_INET6) {
         prefix = "tcp6:";
     }

@@ -1,4 +1,4 @@
-/* Where something listens, as people write it in the configuration:
+/* The address of a listener, as it is written in the configuration:
  *
  *     127.0.0.1:11211        IPv4 address and port
  *     [::1]:11211            IPv6 address and port
@@ -6,8 +6,8 @@
  *     unix:/run/x/y.sock     a Unix socket
  *     unix:y.sock            the same, relative to the run_dir
  *
- * Host names are not looked up: what a daemon listens on must not depend on the name service.
- * Values; any thread may call. */
+ * Host names are not resolved: what a daemon listens on must not depend on the name service. Plain
+ * values; any thread may call. */
 #ifndef STAYD_NET_ADDRESS_H
 #define STAYD_NET_ADDRESS_H
 
@@ -24,14 +24,15 @@ enum {
 struct address {
     struct sockaddr_storage socket;
     socklen_t size;
-    char text[ADDRESS_TEXT_MAX]; /* in one spelling, with an absolute path */
+    char text[ADDRESS_TEXT_MAX]; /* normalised; a path is absolute */
 };
 
 /* False with the reason, and what to write instead, in `error`. */
 bool address_parse(const char *text, const char *run_dir, struct address *address,
                    char error[ADDRESS_ERROR_MAX]);
 
-/* IPv4 or IPv6 in digits, or localhost, without brackets; and a port from 1 to 65535. */
+/* `host` is an IPv4 or IPv6 address in digits without brackets, or localhost; `port` is 1 to 65535.
+ */
 bool address_parse_host(const char *host, unsigned port, struct address *address,
                         char error[ADDRESS_ERROR_MAX]);
 
@@ -41,8 +42,9 @@ bool address_is_local(const struct address *address);
 /* As memcached shows addresses: tcp:127.0.0.1:11211, tcp6:[::1]:11211, unix:/run/x/y.sock. */
 void address_describe(const struct address *address, char text[ADDRESS_TEXT_MAX]);
 
-/* A connection's other end, as accept tells it. Kept, because nobody tells any more once the client
- * has reset the connection. A client of a Unix socket has a family and no more. */
+/* The client's address, as accept4 returned it. The connection keeps it, because getpeername fails
+ * once the client has reset the connection. For a client of a Unix socket only the family is set.
+ */
 union peer {
     struct sockaddr any;
     struct sockaddr_in ipv4;
@@ -52,11 +54,11 @@ union peer {
 /* Whether the client is on this machine: on a loopback address or a Unix socket. */
 bool address_peer_is_local(const union peer *peer);
 
-/* As address_describe; unix:<AF 1> for a client of a Unix socket. */
+/* The same format as address_describe. A client of a Unix socket is unix:<AF 1>. */
 void address_describe_peer(const union peer *peer, char text[ADDRESS_TEXT_MAX]);
 
-/* Whether no two sockets can listen on both: the same address, the same port of every address and
- * of one, or the same file of Unix sockets under two names. */
+/* Whether the two addresses cannot both be bound: they are equal, or they have the same port and
+ * one of them is the wildcard address, or they are two names of one socket file. */
 bool address_overlaps(const struct address *address, const struct address *other);
 
 bool address_is_unix(const struct address *address);

@@ -19,12 +19,13 @@
 
 enum {
     AUTH_POOLS_MAX = 64,
-    AUTH_QUEUE_MAX = 4096, /* checks that cost a hash; an address has at most LOGIN_LIMIT_BURST */
-    AUTH_STRANGERS_MAX = 3072, /* no more for addresses that are not trusted: some room is kept */
-    AUTH_CHAINS = 256,         /* of checks under way, by their address */
-    AUTH_NICENESS = 5,         /* of the thread */
-    AUTH_LOG_MS = 100,         /* between two lines, about whichever addresses */
-    AUTH_SLOW_MS = 1000        /* a hash that takes more of a processor is worth a line */
+    AUTH_QUEUE_MAX = 4096, /* checks that need a hash; each address has at most LOGIN_LIMIT_BURST */
+    /* the limit for untrusted addresses; the rest is reserved for trusted ones */
+    AUTH_STRANGERS_MAX = 3072,
+    AUTH_CHAINS = 256,  /* hash chains of pending leaders, by address */
+    AUTH_NICENESS = 5,  /* of the thread */
+    AUTH_LOG_MS = 100,  /* the minimum interval of log lines, over all addresses */
+    AUTH_SLOW_MS = 1000 /* the CPU time of one hash above which a warning is logged */
 };
 
 struct auth_pool {
@@ -35,18 +36,19 @@ struct auth_pool {
 };
 
 struct auth_check {
-    /* In a queue or in its leader's followers, under auth's lock; then in the mailbox, under its
-     * own. */
+    /* In a queue or in the leader's `followers`, under auth's lock; later in the mailbox, under the
+     * mailbox's lock. */
     struct list link;
-    struct list under_way;     /* of a leader: in a chain, under auth's lock */
-    struct list followers;     /* of a leader: who waits for the same answer, under auth's lock */
+    struct list under_way; /* of a leader: in a chain, under auth's lock */
+    /* of a leader: the checks that wait for its verdict, under auth's lock */
+    struct list followers;
     struct auth_check *leader; /* of a follower, until there is a verdict, under auth's lock */
     struct auth_pool *pool;
     struct credentials *credentials; /* held */
     struct login_source source;
     struct auth_mailbox *mailbox;
-    void *owner;            /* the worker's alone */
-    _Atomic bool abandoned; /* a hint: nobody waits for this */
+    void *owner;            /* used by the worker only */
+    _Atomic bool abandoned; /* a hint: no connection waits for the verdict */
     enum auth_verdict verdict;
     size_t user_size;
     size_t password_size;
@@ -63,11 +65,12 @@ struct auth {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t work;
     bool stopping;
-    struct list trusted; /* checks from trusted addresses: these first */
+    struct list trusted; /* checks from trusted addresses, served first */
     struct list others;
-    struct list under_way[AUTH_CHAINS]; /* leaders whose verdict is not there yet */
+    struct list under_way[AUTH_CHAINS]; /* leaders whose verdict is pending */
     uint64_t seed;                      /* of the chains' hash */
-    unsigned queued;                    /* without followers: those cost no hash */
+    /* checks in the two queues; followers are in none, because they need no hash */
+    unsigned queued;
     struct login_limit *limit;
     uint64_t logged_ms;
 };
@@ -109,8 +112,8 @@ void auth_mailbox_finish(struct auth_mailbox *mailbox) {
     pthread_mutex_destroy(&mailbox->lock);
 }
 
-/* A follower is freed at once. So there are no more of them than connections, and nobody has to
- * count them, whoever connects, sends a wrong password and leaves, over and over. */
+/* A follower is freed at once. So there are never more followers than connections, and no limit is
+ * needed against clients that connect, send a wrong password and leave, over and over. */
 void auth_abandon(struct auth_check *check) {
     struct auth *auth = check->pool->auth;
     pthread_mutex_lock(&auth->lock);
@@ -139,8 +142,9 @@ static void auth_deliver(struct auth_check *check, enum auth_verdict verdict) {
     (void)ignored; /* fails only if the worker is awake already, 2^64 times over */
 }
 
-/* Counts a refused login, and says so in the log unless it has just been said. Names that are not
- * in the file are not shown: passwords get there by mistake, and values that were to be stored. */
+/* Counts a refused login, and logs it unless a line has just been logged. Names that are not in the
+ * file are not logged: by mistake clients send passwords there, or values that were to be stored.
+ */
 static void auth_note_refusal(struct auth_pool *pool, struct credentials *credentials,
                               const struct login_source *source, struct bytes user,
                               enum auth_verdict verdict) {
@@ -174,8 +178,8 @@ static struct list *auth_chain(struct auth *auth, const struct login_source *sou
     return &auth->under_way[hash_key(auth->seed, address) % AUTH_CHAINS];
 }
 
-/* The check under way of the same login from the same address. When a daemon restarts, all workers
- * of a web server log in at once: that is one guess, and one hash. NULL: there is none. */
+/* Finds the pending check of the same login from the same address; NULL: there is none. When a
+ * daemon restarts, all workers of a web server log in at once: that is one guess, and one hash. */
 static struct auth_check *auth_find_leader(struct auth *auth, const struct auth_check *check) {
     struct list *chain = auth_chain(auth, &check->source);
     for (struct list *link = chain->next; link != chain; link = link->next) {
@@ -192,8 +196,8 @@ static struct auth_check *auth_find_leader(struct auth *auth, const struct auth_
     return NULL;
 }
 
-/* What is known without computing anything; AUTH_NONE if a hash has to tell. `has_leader`: that
- * hash is being computed for another one, so this login takes no place in the queue. */
+/* The verdict, as far as it is known without a hash; AUTH_NONE if a hash is needed. `has_leader`:
+ * another check computes the same hash, so this login takes no place in the queue. */
 static enum auth_verdict auth_judge(struct auth *auth, const struct login_source *source,
                                     enum credentials_answer answer, bool has_leader) {
     uint64_t now_ms = clock_monotonic_ms();
@@ -238,7 +242,7 @@ static struct auth_check *auth_check_create(struct auth_pool *pool, struct crede
     return check;
 }
 
-/* Puts the check behind its leader, or in its queue. */
+/* Adds the check to the followers of its leader, or to a queue. */
 static void auth_submit(struct auth *auth, struct auth_check *check, struct auth_check *leader) {
     if (leader != NULL) {
         check->leader = leader;
@@ -273,7 +277,7 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
     struct auth_check *leader = check != NULL ? auth_find_leader(auth, check) : NULL;
     enum auth_verdict verdict = auth_judge(auth, &source, answer, leader != NULL);
     if (verdict == AUTH_NONE && check == NULL) {
-        verdict = AUTH_REFUSED; /* no memory, or longer than anything in the file */
+        verdict = AUTH_REFUSED; /* no memory, or longer than any user or password in the file */
     }
     if (verdict == AUTH_NONE) {
         check->mailbox = mailbox;
@@ -292,14 +296,14 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
     return verdict;
 }
 
-/* The processor's time that this thread has had. */
+/* The CPU time of this thread. */
 static uint64_t auth_spent_ms(void) {
     struct timespec spent;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
     return (uint64_t)spent.tv_sec * 1000U + (uint64_t)spent.tv_nsec / 1000000U;
 }
 
-/* Computes what the check asks for. */
+/* Computes the hash for the check. */
 static enum auth_verdict auth_compute(struct auth_check *check) {
     struct auth *auth = check->pool->auth;
     struct bytes user = bytes_from(check->user, check->user_size);
@@ -321,8 +325,8 @@ static enum auth_verdict auth_compute(struct auth_check *check) {
     return AUTH_ADMITTED;
 }
 
-/* The next check, waited for; NULL once the queues are empty and all ends. `*is_wanted`: somebody
- * waits for its verdict, and the daemon goes on. */
+/* Waits for the next check. NULL once auth is stopping and the queues are empty. `*is_wanted`: a
+ * connection waits for the verdict, and the daemon is not stopping. */
 static struct auth_check *auth_next(struct auth *auth, bool *is_wanted) {
     struct auth_check *check = NULL;
     pthread_mutex_lock(&auth->lock);
@@ -337,7 +341,7 @@ static struct auth_check *auth_next(struct auth *auth, bool *is_wanted) {
             atomic_load_explicit(&check->abandoned, memory_order_relaxed); /* a hint, no more */
         *is_wanted = !auth->stopping && (!is_abandoned || !list_is_empty(&check->followers));
         if (!*is_wanted) {
-            list_remove(&check->under_way); /* nobody may follow it now */
+            list_remove(&check->under_way); /* no check may become its follower now */
         }
     }
     pthread_mutex_unlock(&auth->lock);
@@ -352,7 +356,7 @@ static void auth_answer(struct auth_check *check, enum auth_verdict verdict) {
     auth_deliver(check, verdict);
 }
 
-/* Gives the verdict to all who wait for it. */
+/* Delivers the verdict to the check's connection and to its followers'. */
 static void auth_finish(struct auth *auth, struct auth_check *check, enum auth_verdict verdict) {
     struct list followers;
     list_init(&followers);
@@ -374,7 +378,7 @@ static void auth_finish(struct auth *auth, struct auth_check *check, enum auth_v
 
 static void *auth_main(void *argument) {
     struct auth *auth = argument;
-    setpriority(PRIO_PROCESS, (id_t)gettid(), AUTH_NICENESS); /* of this thread alone, in Linux */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), AUTH_NICENESS); /* on Linux: of this thread only */
     struct auth_check *check;
     bool is_wanted;
     while ((check = auth_next(auth, &is_wanted)) != NULL) {

@@ -1,22 +1,22 @@
-/* Logins: which of them are right, decided without holding anybody up.
+/* Checks logins without blocking the workers.
  *
  *     worker: auth_begin --known password, or too many wrong ones--> verdict at once
  *                |
  *                +--> queue --> the auth thread computes a hash --> worker's mailbox: verdict
  *
- * One thread a daemon computes the hashes, at a lower priority than the workers, so a flood of
- * logins costs other clients nothing but a share of one core. Who logs in from a trusted address
- * (login_limit.h) goes first. Logins with the same words from the same address, at the same time,
- * are one guess: the first is the leader, and the others, its followers, wait for its verdict. They
- * take no place in the queue, which is for hashes.
+ * One thread per daemon computes the password hashes. It has a lower priority than the workers, so
+ * a flood of logins costs other clients only a share of one core. Logins from trusted addresses
+ * (login_limit.h) are checked first. Logins with the same user and password from the same address
+ * at the same time count as one guess: the first is the leader, and the others, its followers, wait
+ * for its verdict. Followers take no place in the queue, because they need no hash.
  *
- * A login under way is a `struct auth_check`. It is made by auth_begin, and comes back through
- * the mailbox, however long its connection has been gone: only then is it freed. A follower whose
- * connection goes is freed at once.
+ * A `struct auth_check` is a login whose verdict is pending. auth_begin creates it. It returns
+ * through the mailbox even if its connection has been closed, and is freed then. A follower whose
+ * connection is closed is freed at once.
  *
- * Order: auth_create, auth_add_pool for each pool, auth_start; the workers; auth_stop, then the
- * workers end, then auth_destroy. These are the main thread's, and auth_reload is; auth_begin is
- * for the workers. */
+ * Call order: auth_create, auth_add_pool for each pool, auth_start; start the workers; auth_stop;
+ * stop the workers; auth_destroy. The main thread calls these and auth_reload. The workers call
+ * auth_begin. */
 #ifndef STAYD_NET_AUTH_H
 #define STAYD_NET_AUTH_H
 
@@ -31,14 +31,14 @@ struct auth_pool; /* the users of one pool */
 struct auth_check;
 
 enum auth_verdict {
-    AUTH_NONE, /* none is there yet */
+    AUTH_NONE, /* no verdict yet */
     AUTH_ADMITTED,
     AUTH_REFUSED,
-    AUTH_UNHEARD /* refused without a look: the connection is to end */
+    AUTH_UNHEARD /* refused without a check: close the connection */
 };
 
-/* Where verdicts come back to a worker. The worker initialises it, and takes `lock` to empty
- * `checks`; `wake_fd` is an eventfd that is written when something is put there. */
+/* The queue through which verdicts return to a worker. The worker initialises it, and takes `lock`
+ * to empty `checks`. `wake_fd` is an eventfd; auth writes to it after it has added a check. */
 struct auth_mailbox {
     pthread_mutex_t lock;
     struct list checks; /* under lock */
@@ -51,34 +51,36 @@ void auth_mailbox_finish(struct auth_mailbox *mailbox);
 /* NULL if memory is short. */
 struct auth *auth_create(void);
 
-/* Reads the file, and logs what is wrong with it: then NULL. `name` is the pool's; both texts live
- * longer than this. */
+/* Reads the file. NULL if the file has faults, which are logged. `name` is the pool's name. Both
+ * texts outlive the auth. */
 struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path);
 
-/* False, with errno, if there is no thread to be had. */
+/* False with errno if the thread cannot be created. */
 bool auth_start(struct auth *auth);
 
-/* Reads the files again. A file with a fault changes nothing, and is logged. Who is logged in stays
- * so. */
+/* Reads the files again. If a file has a fault, the fault is logged and the users read before stay
+ * valid. Clients that are logged in stay logged in. */
 void auth_reload(struct auth *auth);
 
-/* Ends the thread; what is queued, and what still comes, is refused. Accepts NULL. */
+/* Ends the thread. Queued and later logins are refused. Accepts NULL. */
 void auth_stop(struct auth *auth);
 
 /* Accepts NULL. */
 void auth_destroy(struct auth *auth);
 
-/* Judges a login that came over the socket. AUTH_NONE: it will be known later, and `*check` stands
- * for it; `owner` is told with the verdict. Copies what it keeps. */
+/* Checks a login that arrived on the socket `fd`. AUTH_NONE: the verdict comes later. Then `*check`
+ * identifies the login, and auth_mailbox_take returns `owner` with the verdict. Copies user and
+ * password. */
 enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
                              struct bytes password, struct auth_mailbox *mailbox, void *owner,
                              struct auth_check **check);
 
-/* The owner has gone: nobody wants the verdict. For the worker whose mailbox it is. */
+/* The owner no longer exists; the verdict is dropped. Only the worker that owns the mailbox may
+ * call. */
 void auth_abandon(struct auth_check *check);
 
-/* Takes the next verdict out of the mailbox. False if there is none. `*owner` is NULL if it has
- * gone; the check is freed. */
+/* Takes the next verdict from the mailbox and frees its check. False if there is none. `*owner` is
+ * NULL if the check was abandoned. */
 bool auth_mailbox_take(struct auth_mailbox *mailbox, void **owner, enum auth_verdict *verdict);
 
 #endif

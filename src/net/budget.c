@@ -5,7 +5,7 @@
 
 enum { BUDGET_WARN_MS = 10000 };
 
-/* All relaxed: numbers that order nothing. */
+/* All relaxed: counters do not order other memory. */
 static void budget_add(_Atomic uint64_t *counter, uint64_t bytes) {
     atomic_fetch_add_explicit(counter, bytes, memory_order_relaxed);
 }

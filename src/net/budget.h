@@ -1,13 +1,12 @@
-/* What all connections together may own of memory: the requests that have not wholly arrived, and
- * the replies that their clients have not taken. Every byte of a connection's own buffers is taken
- * from here and given back here, so the figures in `stats` are exact.
+/* Limits the memory that all connections together own: requests that have not arrived completely,
+ * and replies that clients have not read. Every byte of a connection's own buffers is taken and
+ * given back here, so the figures in `stats` are exact.
  *
- * Beyond the limit, of which a part is kept for each pool (net/share.h), whoever asks for a large
- * piece is refused, and no one else is harmed: up to
- * BUDGET_SMALL_BYTES a connection always gets (if the system has it), so ordinary requests go on
- * while a few clients fill the budget with large ones.
+ * A part of the limit is reserved for each pool (net/share.h). Beyond the limit only large buffers
+ * are refused: a connection always gets up to BUDGET_SMALL_BYTES, if the system has the memory. So
+ * ordinary requests go on while a few clients fill the budget with large ones.
  *
- * Any thread may call, each for buffers of its own. */
+ * Any thread may call, for its own buffers. */
 #ifndef STAYD_NET_BUDGET_H
 #define STAYD_NET_BUDGET_H
 
@@ -16,11 +15,11 @@
 
 enum { BUDGET_SMALL_BYTES = 16 << 10 };
 
-/* Counts a connection that is closed because there was no more. */
+/* Counts a connection that is closed because it got no more memory. */
 void budget_count_refused(struct proto_memory *memory, unsigned kind);
 
-/* Makes room for `more` bytes in the buffer; false if there is none. The
- * kind is PROTO_MEMORY_INPUT or PROTO_MEMORY_OUTPUT, and always the same for one buffer. */
+/* Makes room for `more` bytes in the buffer. False if the budget or the system has no memory.
+ * `kind` is PROTO_MEMORY_INPUT or PROTO_MEMORY_OUTPUT, always the same for one buffer. */
 bool budget_reserve(struct proto_service *service, unsigned kind, struct buffer *buffer,
                     size_t more);
 
@@ -28,8 +27,7 @@ bool budget_reserve(struct proto_service *service, unsigned kind, struct buffer 
 bool budget_append(struct proto_service *service, unsigned kind, struct buffer *buffer,
                    const void *data, size_t size);
 
-/* Whether a line in the log may tell of a refusal now: one does in ten seconds, however many there
- * are. */
+/* Whether a refusal may be logged now: at most one in ten seconds, however many there are. */
 bool budget_may_warn(struct proto_memory *memory);
 
 /* Frees the buffer. Accepts an empty one. */

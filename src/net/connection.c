@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNECTION_READ_BYTES = 1 << 20 /* of a large request, at a time */ };
+enum { CONNECTION_READ_BYTES = 1 << 20 /* of a large request, read at a time */ };
 
 static struct proto_memory *connection_memory(const struct connection *connection) {
     return &connection->proto.service->server->memory;
@@ -19,7 +19,7 @@ static struct proto_memory *connection_memory(const struct connection *connectio
 
 static void connection_release_input(struct connection *connection) {
     if (connection->listener->auth != NULL && connection->input.capacity > 0) {
-        /* It may hold a login that did not come in one piece. */
+        /* It may contain a login that arrived in pieces. */
         explicit_bzero(connection->input.data, connection->input.capacity);
     }
     budget_release(connection->proto.service, PROTO_MEMORY_INPUT, &connection->input);
@@ -30,7 +30,7 @@ static void connection_release_output(struct connection *connection) {
     connection->output_sent = 0;
 }
 
-/* False, and logged, if there is no memory for more of what the client does not take. */
+/* Appends to the output. False, with a line in the log, if there is no memory. */
 static bool connection_add_output(struct connection *connection, const char *data, size_t size) {
     if (budget_append(connection->proto.service, PROTO_MEMORY_OUTPUT, &connection->output, data,
                       size)) {
@@ -62,7 +62,7 @@ struct connection *connection_create(int fd, const struct listener *listener,
     connection->proto.fd = fd;
     connection->tls = tls;
     connection->end_s = tls != NULL ? tls_get_end_s(tls) : UINT32_MAX;
-    connection->readable = tls != NULL; /* the first request may have come with the handshake */
+    connection->readable = tls != NULL; /* the first request may have arrived with the handshake */
     connection->writable = true;
     return connection;
 }
@@ -99,7 +99,7 @@ static bool connection_send_tls(struct connection *connection, struct connection
     return result != TLS_BROKEN && result != TLS_ENDED;
 }
 
-/* Sends what the socket takes at once; false if the connection is broken. */
+/* Sends as much as the socket accepts. False if the connection is broken. */
 static bool connection_send(struct connection *connection, struct connection_loan *loan,
                             const char *data, size_t size, size_t *sent) {
     if (connection->tls != NULL) {
@@ -120,7 +120,7 @@ static bool connection_send(struct connection *connection, struct connection_loa
     return true;
 }
 
-/* Sends of the output what the socket takes; frees it once it is all gone. */
+/* Sends as much of the output as the socket accepts. Frees the output when all of it is sent. */
 static bool connection_send_output(struct connection *connection, struct connection_loan *loan,
                                    bool *progress) {
     struct buffer *output = &connection->output;
@@ -138,7 +138,7 @@ static bool connection_send_output(struct connection *connection, struct connect
     return true;
 }
 
-/* Sends the thread's replies; what the socket does not take becomes the connection's output. */
+/* Sends the worker's replies. What the socket does not accept becomes the connection's output. */
 static bool connection_send_replies(struct connection *connection, struct connection_loan *loan,
                                     bool *progress) {
     struct buffer *replies = &loan->replies;
@@ -165,8 +165,8 @@ enum connection_input {
     CONNECTION_INPUT_BROKEN,
 };
 
-/* TLS may hold bytes back that the socket will not tell of again, so it is asked until it has none.
- */
+/* OpenSSL may hold bytes that epoll does not report again, so the connection stays readable until
+ * tls_read finds none. */
 static bool connection_receive_tls(struct connection *connection, struct connection_loan *loan,
                                    char *data, size_t room, size_t *received) {
     enum tls_result result = tls_read(connection->tls, data, room, received);
@@ -204,13 +204,13 @@ static bool connection_receive(struct connection *connection, struct connection_
     loan->bytes_read += *received;
     connection->received_bytes += (uint32_t)*received;
     store_thread_charge(loan->store, *received);
-    /* A short read took everything, and what comes later is a new event; but no new event tells
-     * of an end that was there already. */
+    /* A short read has taken all bytes, and epoll reports later ones. But epoll does not report
+     * again an end of the stream that it has reported before. */
     connection->readable = *received == room || connection->input_ending;
     return true;
 }
 
-/* Room for so many bytes more of a request, for which others may have to give way. */
+/* Reserves memory for `more` bytes of a request. Other connections may be closed for it. */
 static bool connection_reserve_input(struct connection *connection, struct connection_loan *loan,
                                      size_t more) {
     while (
@@ -223,9 +223,9 @@ static bool connection_reserve_input(struct connection *connection, struct conne
     return true;
 }
 
-/* Reads the rest of a request that is larger than the thread's buffer, to where it lies. Room is
- * made as the bytes come, not as they are announced: memory that is counted has been paid for by
- * sending half of it. */
+/* Reads more of a request that is larger than the worker's buffer, into the connection's own
+ * buffer. The buffer grows as bytes arrive, not by the announced length: a client can make the
+ * daemon reserve memory only by sending half as much. */
 static enum connection_input connection_read_own(struct connection *connection,
                                                  struct connection_loan *loan, struct bytes *input,
                                                  size_t *received) {
@@ -249,7 +249,7 @@ static enum connection_input connection_read_own(struct connection *connection,
     return CONNECTION_INPUT_TAKEN;
 }
 
-/* Reads into the thread's buffer, behind a copy of what was there before. */
+/* Reads into the worker's buffer, behind a copy of the connection's input. */
 static enum connection_input connection_read_loan(struct connection *connection,
                                                   struct connection_loan *loan, struct bytes *input,
                                                   size_t *received) {
@@ -278,21 +278,20 @@ static bool connection_keep_input(struct connection *connection, struct connecti
         return true;
     }
     if (own->capacity > BUDGET_SMALL_BYTES) {
-        connection_release_input(
-            connection); /* a large request has ended; its memory goes with it */
+        connection_release_input(connection); /* a large request has ended: free its memory */
     }
     own->size = 0;
     return connection_reserve_input(connection, loan, input.size) &&
            buffer_append(own, input.data, input.size);
 }
 
-/* A client that is known to have gone needs no verdict, and the time that it takes is for others.
- */
+/* A client that has disconnected needs no verdict: the connection ends, and the auth thread has
+ * time for others. */
 static enum connection_next connection_await_verdict(const struct connection *connection) {
     return connection->broken ? CONNECTION_END : CONNECTION_LOGIN_PENDING;
 }
 
-/* The same of what another thread does for it. */
+/* The same for the work of another thread. */
 static enum connection_next connection_await_wake(const struct connection *connection) {
     return connection->broken ? CONNECTION_END : CONNECTION_WAITS;
 }
@@ -309,7 +308,7 @@ void connection_refuse_room(struct connection *connection) {
     connection->proto.refuses_room = true;
 }
 
-/* Says what comes next, once nothing is left to do in this turn. */
+/* The result of connection_serve when nothing is left to do in this turn. */
 static enum connection_next connection_get_next(struct connection *connection) {
     if (connection_has_output(connection) || connection->read_waits_to_write) {
         return CONNECTION_STALLED;
@@ -334,8 +333,8 @@ static enum connection_next connection_get_next(struct connection *connection) {
     if (connection->input_ended) {
         return CONNECTION_END;
     }
-    /* To close while bytes arrive would reset the connection, and the last replies with it. What
-     * they say does not matter any more, so they are not deciphered. */
+    /* Closing while bytes arrive would reset the connection, and the last replies would be lost.
+     * The bytes that arrive are not used, so they are not decrypted. */
     if (connection->tls != NULL) {
         tls_session_destroy(connection->tls);
         connection->tls = NULL;
@@ -357,8 +356,8 @@ static enum connection_next connection_drain(struct connection *connection,
     return CONNECTION_LINGER;
 }
 
-/* Keeps the replies back if they acknowledge writes that are not on the disk yet. False if memory
- * is short: the connection ends without them, as if the daemon had been killed. */
+/* Holds the replies back if they acknowledge writes that are not on the disk yet. False if memory
+ * is short: the connection ends without sending them, as if the daemon had been killed. */
 static bool connection_hold_replies(struct connection *connection, struct connection_loan *loan) {
     connection->ticket = pool_take_ticket(connection->proto.pool, loan->store);
     if (connection->ticket == 0) {
@@ -377,7 +376,7 @@ static enum connection_next connection_check_ticket(struct connection *connectio
     switch (pool_check_ticket(connection->proto.pool, connection->ticket)) {
     case STATUS_OK:
         connection->ticket = 0;
-        return CONNECTION_STALLED; /* if it has output, it may go */
+        return CONNECTION_STALLED; /* the output may be sent */
     case STATUS_PENDING:
         return CONNECTION_HELD;
     default:
@@ -387,8 +386,8 @@ static enum connection_next connection_check_ticket(struct connection *connectio
     }
 }
 
-/* There is no memory for what the client has begun to send: says so behind the replies to all that
- * was whole, as memcached does, and closes. */
+/* There is no memory for the request that the client has begun to send: as memcached, replies so
+ * after the replies to all complete requests, and closes. */
 static enum connection_next connection_refuse_input(struct connection *connection,
                                                     struct connection_loan *loan, bool *progress) {
     if (budget_may_warn(connection_memory(connection))) {
@@ -404,7 +403,8 @@ static enum connection_next connection_refuse_input(struct connection *connectio
     if (!proto_refuse_input(&connection->proto, replies)) {
         return CONNECTION_END;
     }
-    if (connection_has_output(connection) || connection->ticket != 0) { /* stays behind that */
+    if (connection_has_output(connection) ||
+        connection->ticket != 0) { /* keeps the order of replies */
         bool added = connection_add_output(connection, replies->data, replies->size);
         replies->size = 0;
         if (!added) {
@@ -436,17 +436,17 @@ static enum proto_next connection_begin_login(struct connection *connection,
     enum auth_verdict verdict =
         auth_begin(connection->listener->auth, connection->fd, login.user, login.password,
                    loan->mailbox, connection, &connection->check);
-    /* It lies in a buffer of the thread's or of the connection's, which others will use. */
+    /* The buffer that contains it will be used for others. */
     explicit_bzero((char *)login.password.data, login.password.size);
     return verdict == AUTH_NONE ? PROTO_LOGIN : connection_finish_login(connection, loan, verdict);
 }
 
 void connection_take_verdict(struct connection *connection, enum auth_verdict verdict) {
-    connection->check = NULL; /* it has been freed */
+    connection->check = NULL; /* auth has freed it */
     connection->verdict = verdict;
 }
 
-/* One step of connection_answer: `input` is what is left of it. */
+/* One step of connection_answer. Advances `input` past the bytes that were consumed. */
 static enum proto_next connection_process(struct connection *connection,
                                           struct connection_loan *loan, struct bytes *input,
                                           bool *advanced) {
@@ -466,7 +466,7 @@ static enum proto_next connection_process(struct connection *connection,
     return next == PROTO_LOGIN ? connection_begin_login(connection, loan) : next;
 }
 
-/* Answers what is whole in `input`, until there is much to send or the turn is over. */
+/* Answers the complete requests in `input`, until there is much to send or the turn is over. */
 static enum connection_next connection_answer(struct connection *connection,
                                               struct connection_loan *loan, struct bytes input,
                                               bool *progress) {
@@ -498,7 +498,7 @@ static enum connection_next connection_answer(struct connection *connection,
                                    : connection_get_next(connection);
 }
 
-/* Reads once, and answers if a whole request may be there now. */
+/* Reads once, and answers if a request may be complete now. */
 static enum connection_next connection_read(struct connection *connection,
                                             struct connection_loan *loan, bool *progress) {
     struct bytes input;
@@ -521,11 +521,11 @@ static enum connection_next connection_read(struct connection *connection,
     if (received > 0 && !connection_keep_input(connection, loan, input)) {
         return connection_refuse_input(connection, loan, progress);
     }
-    connection->closing = connection->input_ended; /* half a request remains half */
+    connection->closing = connection->input_ended; /* a request that is incomplete now stays so */
     return connection_get_next(connection);
 }
 
-/* What TLS waited for may have come. */
+/* Ends the waits of TLS for the socket that are over. */
 static void connection_resume_tls(struct connection *connection) {
     if (connection->read_waits_to_write && connection->writable) {
         connection->read_waits_to_write = false;
@@ -551,8 +551,8 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         if (next != CONNECTION_STALLED) {
             return next;
         }
-        connection->writable = true;              /* nothing has been sent since it was known */
-        if (!connection_has_output(connection)) { /* nothing but noreply */
+        connection->writable = true;              /* nothing has been sent since it was last so */
+        if (!connection_has_output(connection)) { /* all requests were noreply */
             return connection_get_next(connection);
         }
     }

@@ -1,5 +1,5 @@
-/* One client's connection: what it has sent and not been answered yet, and what it has been
- * answered and not taken yet. Belongs to one worker thread.
+/* One client's connection: requests that have not been answered, and replies that the client has
+ * not read. Belongs to one worker thread.
  *
  *     socket --read--> thread's buffer --proto--> thread's replies --send--> socket
  *                        |       ^                   |        ^
@@ -8,30 +8,32 @@
  *                     input (own)                    v        |
  *                                                  output (own)
  *
- * Requests are read into and answered from buffers that the thread lends, so that an idle
- * connection owns none. Its own buffers hold the rest only, and are freed when they are empty.
+ * Requests are read into, and answered from, buffers that the worker lends, so an idle connection
+ * owns no buffer. The connection's own buffers hold only what is left over, and are freed when they
+ * are empty.
  *
- * A turn is as long as the work that is done in it: bytes read, copied, written to the store,
- * searched and sent (grace.h), up to CONNECTION_TURN_WORK and one request.
+ * A turn is limited by its work: bytes read, copied, written to the store, searched and sent
+ * (grace.h), up to CONNECTION_TURN_WORK and one request more.
  *
- * With `fsync = always` the replies to a batch that wrote something are output too, until the pool
- * says that it is on the disk. Meanwhile nothing is read, so replies stay in order.
+ * With `fsync = always` the replies to a batch that wrote something become output too, and are sent
+ * when the pool reports that the writes are on the disk. Until then nothing is read, so replies
+ * stay in order.
  *
  * A request that finds no room in a full pool is parked: it stays in the input, the replies before
- * it go out, nothing is read, and it is run again when the pool tells (store/room.h).
+ * it are sent, nothing is read, and it runs again when the pool reports room (store/room.h).
  *
- * While another thread does what a client has asked for (a reload of certificates), the same holds
- * of what follows.
+ * While another thread carries out a request (a reload of certificates), the requests behind it
+ * stay in the input, the replies before it are sent, and nothing is read.
  *
- * While a verdict on a login is awaited (auth.h), what follows the login stays in the input, and
- * nothing is read.
+ * While the verdict on a login is pending (auth.h), the requests behind the login stay in the
+ * input, and nothing is read.
  *
- * While a client does not take its replies, nothing is read from it: a connection never owns more
- * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. What all of
- * them own together is bounded by the server's memory (net/budget.h); one that gets no more is told
- * so and closed, unless another gives way that sends a large request more slowly. A client that
- * stops in the middle of a large request, or hardly goes on, is not waited for for ever.
- */
+ * While a client does not read its replies, nothing is read from it: a connection never owns more
+ * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. The memory
+ * of all connections together is limited (net/budget.h). A connection that gets no more memory gets
+ * an error reply and is closed, unless another connection that sends a large request more slowly
+ * can be closed for it. A client that stops in the middle of a large request, or sends it very
+ * slowly, is closed after a time. */
 #ifndef STAYD_NET_CONNECTION_H
 #define STAYD_NET_CONNECTION_H
 
@@ -48,112 +50,118 @@
 
 struct connection;
 
-/* What a thread lends to the connection that it serves. Owned by the worker. */
+/* What a worker lends to the connection that it serves. Owned by the worker. */
 struct connection_loan {
     struct store_thread *store;
-    char *input; /* read into */
+    char *input; /* requests are read into this buffer */
     size_t input_bytes;
     struct buffer replies;        /* empty between two connections */
-    struct auth_mailbox *mailbox; /* where verdicts on logins come back */
-    /* Makes other connections give up memory for this one's request; false if there is none to be
-     * had. NULL: there is none in any case. */
+    struct auth_mailbox *mailbox; /* receives the verdicts on logins */
+    /* Closes another connection to free memory for the request of `needy`. False if none can be
+     * closed. NULL: there is no such function. */
     bool (*relieve)(void *context, const struct connection *needy);
     void *relieve_context;
-    uint64_t bytes_read; /* counted up */
+    uint64_t bytes_read; /* added to; the worker resets these */
     uint64_t bytes_written;
     uint64_t yields;
 };
 
-enum { CONNECTION_TURN_WORK = 1 << 20 /* in bytes: what less than a millisecond is enough for */ };
+enum { CONNECTION_TURN_WORK = 1 << 20 /* in bytes; less than a millisecond of work */ };
 
 enum connection_next {
     CONNECTION_IDLE,    /* serve again when the socket is readable */
-    CONNECTION_PARTIAL, /* the same, and it owns half a large request: not for ever */
-    CONNECTION_READY,   /* there is more to do: serve again after the others */
+    CONNECTION_PARTIAL, /* the same, but it owns a part of a large request, which has a deadline */
+    CONNECTION_READY,   /* it has more work: serve again after the others */
     CONNECTION_STALLED, /* serve again when the socket is writable */
     CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
-    CONNECTION_PARKED,  /* its next request waits for room in the pool: serve again when that has
-                         * told,  or once connection_refuse_room has been called */
-    CONNECTION_WAITS, /* another thread does what its client has asked for: serve again when it has
-                       * woken the worker */
-    CONNECTION_LOGIN_PENDING, /* a verdict on its login is awaited: serve again when it is there */
-    CONNECTION_LINGER, /* all is said: serve again when readable, until the client closes too */
+    CONNECTION_PARKED,  /* its next request waits for room in the pool: serve again when the pool
+                         * reports room, or after connection_refuse_room */
+    CONNECTION_WAITS,   /* another thread carries out its request: serve again when that thread has
+                         * woken the worker */
+    CONNECTION_LOGIN_PENDING, /* the verdict on its login is pending: serve again when it arrives */
+    CONNECTION_LINGER, /* all replies are sent: serve again when readable, until the client closes
+                        * too */
     CONNECTION_END     /* destroy it */
 };
 
 struct connection {
-    /* of the worker */
-    struct list all;                   /* in worker.connections */
-    struct list ready;                 /* in worker.ready */
-    struct list watching;              /* in worker.watching: its client watches */
-    struct list waited;                /* in worker.waited: until deadline_ms */
-    uint64_t deadline_ms;              /* on the monotonic clock */
-    uint64_t added_ms;                 /* when it came to the worker, on the same */
-    _Atomic enum connection_next next; /* as connection_serve said last; others look at it */
-    _Atomic uint32_t served_s;         /* when it was served last, on the monotonic clock */
-    bool watches_output;               /* epoll tells when the socket takes more */
-    uint64_t large_ms;   /* since when it owns a part of a large request; 0: not now */
-    uint32_t usual_work; /* of its last turns, in bytes (grace.h) */
-    union peer peer;     /* the client; zeroed: not known */
+    /* used by the worker */
+    struct list all;   /* in worker.connections */
+    struct list ready; /* in worker.ready, heavy, held or parked */
+    /* in worker.watching: its client watches, or it waits for another thread */
+    struct list watching;
+    struct list waited;   /* in worker.waited, if it has a deadline */
+    uint64_t deadline_ms; /* on the monotonic clock */
+    uint64_t added_ms;    /* when the worker took it, on the monotonic clock */
+    /* the last result of connection_serve; other threads read it */
+    _Atomic enum connection_next next;
+    _Atomic uint32_t served_s; /* when it was served last, on the monotonic clock */
+    bool watches_output;       /* epoll reports when the socket is writable */
+    uint64_t large_ms;         /* since when it owns a part of a large request; 0: it owns none */
+    uint32_t usual_work;       /* moving average of the work of its turns, in bytes (grace.h) */
+    union peer peer;           /* the client's address; zeroed: not known */
 
-    /* what epoll told, set by the worker, and connection_serve found out since */
-    bool woken;              /* there may be something for its watcher */
-    bool readable;           /* there may be bytes, the end, or an error */
-    bool input_ending;       /* the client has shut its side down: the end follows the bytes */
+    /* state of the socket: the worker sets it from epoll's events, connection_serve updates it */
+    bool woken; /* another thread has woken it: there are lines for its watcher, or the work that it
+                 * waits for has ended */
+    bool readable;           /* there may be bytes, the end of the stream, or an error */
+    bool input_ending;       /* the client has shut its side down: the end follows the bytes
+                              */
     bool writable;           /* as far as is known */
-    uint32_t received_bytes; /* since the worker has set it to 0 */
-    bool broken;             /* it takes nothing more, and nothing comes */
-    bool failed;             /* and that was not how its client, or the protocol, ends it */
+    uint32_t received_bytes; /* since the worker has last set this to 0 */
+    bool broken;             /* nothing can be sent, and nothing arrives */
+    bool failed;             /* it ends by an error, not by its client or the protocol */
 
-    uint32_t end_s; /* when the client's certificate ends, in unix seconds; UINT32_MAX: never */
+    uint32_t end_s; /* when the client's certificate expires, in unix seconds; UINT32_MAX: never */
 
     /* private to connection.c */
     bool input_ended;
-    bool input_runnable; /* proto can go on with what is in `input`, before more is read */
-    bool closing;        /* nothing more is answered: send the output, then close */
-    bool draining;       /* all is sent; what still arrives is thrown away */
-    int fd;              /* to the end; others may ask who is behind it */
-    const struct listener *listener; /* that accepted it */
-    struct tls_session *tls;         /* owned; NULL: the client speaks in the clear */
-    bool read_waits_to_write;        /* TLS has something of its own to say before it reads on */
-    bool write_waits_to_read;        /* ... and the other way round */
+    bool input_runnable; /* proto can continue with `input` before more is read */
+    bool closing;        /* no more requests are answered: send the output, then close */
+    bool draining;       /* all is sent; bytes that still arrive are discarded */
+    int fd;              /* constant; other threads may ask for its peer */
+    const struct listener *listener; /* the listener that accepted it */
+    struct tls_session *tls;         /* owned; NULL: plain text */
+    bool read_waits_to_write;        /* TLS must send something before it can read on */
+    bool write_waits_to_read;        /* TLS must read something before it can write on */
     struct proto_connection proto;
     struct buffer input;
-    size_t input_wanted; /* the request in `input` is of no use until it has so many bytes */
+    size_t input_wanted; /* the request in `input` cannot be continued with fewer bytes */
     struct buffer output;
-    size_t output_sent;        /* of output's bytes */
-    struct auth_check *check;  /* a verdict is awaited; NULL: none */
-    enum auth_verdict verdict; /* is there, and its login not yet answered */
+    size_t output_sent;        /* bytes of `output` that have been sent */
+    struct auth_check *check;  /* the login whose verdict is pending; NULL: none */
+    enum auth_verdict verdict; /* the verdict on a login that has not been answered yet */
     bool waits;                /* proto waits until it is woken (PROTO_WAITS) */
-    uint64_t room_turn;        /* of the pool when it was (pool.h) */
-    uint64_t ticket;           /* the output must not go before this is done (pool.h); 0: it may */
+    uint64_t room_turn;        /* the pool's turn when the request was parked (pool.h) */
+    uint64_t ticket; /* the output may be sent when this ticket is done (pool.h); 0: at once */
 };
 
-/* Takes the socket, which does not block and which the listener has accepted, and what is spoken
- * over it (its handshake done; NULL: plain text). NULL if memory is short. */
+/* Takes ownership of the non-blocking socket that the listener has accepted, and of its TLS session
+ * (handshake done; NULL: plain text). NULL if memory is short; then the caller keeps both. */
 struct connection *connection_create(int fd, const struct listener *listener,
                                      struct tls_session *tls);
 
-/* The verdict that was awaited is there. */
+/* Takes the verdict that the connection waits for. */
 void connection_take_verdict(struct connection *connection, enum auth_verdict verdict);
 
-/* Whether the request that begins its input waits for room in the pool. */
+/* Whether the first request of its input waits for room in the pool. */
 bool connection_needs_room(const struct connection *connection);
 
-/* Whether the pool has told since the connection was parked. */
+/* Whether the pool has reported room since the connection was parked. */
 bool connection_may_have_room(const struct connection *connection);
 
-/* The request that is parked has waited for long enough: it is refused when it is served next. */
+/* The parked request has waited too long: it is refused when the connection is served next. */
 void connection_refuse_room(struct connection *connection);
 
-/* Frees all but the socket, which it returns for the caller to close. In no list any more. */
+/* Removes the connection from all lists and frees it. Returns the socket, which the caller closes.
+ */
 int connection_release(struct connection *connection);
 
-/* Frees all and closes the socket. Accepts NULL. */
+/* Frees the connection and closes the socket. Accepts NULL. */
 void connection_destroy(struct connection *connection);
 
-/* Reads once at most, answers what is whole, and sends the replies: a bounded amount of work.
- * `*progress` says whether bytes were sent or received. */
+/* Reads at most once, answers the complete requests, and sends the replies: a bounded amount of
+ * work. `*progress` says whether bytes were sent or received. */
 enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
                                       bool *progress);
 

@@ -38,7 +38,7 @@ struct credentials {
     pthread_mutex_t lock;
     struct credential *users;
     size_t count;
-    size_t hashed_count; /* these come first, once all are read */
+    size_t hashed_count; /* users with a hash; they come first in `users` */
 };
 
 /* A file that is being read. */
@@ -76,7 +76,8 @@ static bool digest_equal(const struct digest *a, const struct digest *b) {
     return CRYPTO_memcmp(a->bytes, b->bytes, DIGEST_BYTES) == 0;
 }
 
-/* NULL if there is no such user. Looks at all of them, so that the time tells nothing. */
+/* NULL if there is no such user. Compares with every user, so the time does not depend on the user.
+ */
 static struct credential *credentials_find(const struct credentials *credentials,
                                            const struct digest *user) {
     struct credential *found = NULL;
@@ -88,7 +89,7 @@ static struct credential *credentials_find(const struct credentials *credentials
     return found;
 }
 
-/* What is too short has been cut off, and could never be right. */
+/* A hash that is too short was cut off, and no password can match it. */
 static bool hash_is_whole(const char *hash) {
     static const struct {
         const char *prefix;
@@ -105,7 +106,7 @@ static bool hash_is_whole(const char *hash) {
     return true;
 }
 
-/* A password that begins with '$' is meant to be a hash, and one that is none is a slip. */
+/* A password that begins with '$' must be a valid hash. If it is not, the line is a mistake. */
 static bool reader_check_hash(struct reader *reader, unsigned line, const char *hash) {
     int kind = crypt_checksalt(hash);
     if ((kind != CRYPT_SALT_OK && kind != CRYPT_SALT_METHOD_LEGACY) || !hash_is_whole(hash)) {
@@ -152,7 +153,7 @@ static void reader_add(struct reader *reader, unsigned line, struct bytes user, 
     credentials->users[credentials->count++] = credential;
 }
 
-/* `text` ends with a zero, and may hold others. */
+/* `text` is terminated by a zero byte. A further zero byte in it is a fault. */
 static void reader_take_line(struct reader *reader, unsigned line, char *text, size_t size) {
     if (memchr(text, '\0', size) != NULL) {
         reader_fault(reader, line, "a zero byte; this is no text");
@@ -193,7 +194,7 @@ static void reader_take_lines(struct reader *reader, char *text, size_t size) {
     while (text < end && !(reader->failed && line >= 4 * CREDENTIALS_USERS_MAX)) {
         char *newline = memchr(text, '\n', (size_t)(end - text));
         char *stop = newline != NULL ? newline : end;
-        *stop = '\0'; /* there is room for one behind the file */
+        *stop = '\0'; /* the buffer has room for it behind the file */
         reader_take_line(reader, ++line, text, (size_t)(stop - text));
         text = stop + 1;
     }
@@ -212,7 +213,7 @@ static void reader_take_lines(struct reader *reader, char *text, size_t size) {
     }
 }
 
-/* Whether the file is one that only those know who may. */
+/* Whether the file's type, access rights, owner and size are as required. */
 static bool reader_check_file(struct reader *reader, const struct stat *file,
                               enum credentials_owner owner) {
     if (!S_ISREG(file->st_mode)) {
@@ -265,7 +266,8 @@ static const char *reader_advice(int error_number) {
 }
 
 static void reader_run(struct reader *reader, const char *path, enum credentials_owner owner) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not block */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK |
+                            O_NOCTTY); /* O_NONBLOCK: a FIFO would block */
     if (fd < 0) {
         reader_fault(reader, 0, "cannot read it: %s%s", strerror(errno), reader_advice(errno));
         return;
@@ -344,7 +346,8 @@ void credentials_release(struct credentials *credentials) {
     free(credentials);
 }
 
-/* Whether this is the password, as far as it is known. `credential` may be NULL. */
+/* Whether the password equals the known one of the user. `credential` may be NULL, which takes the
+ * same time. */
 static bool credentials_compare(struct credentials *credentials,
                                 const struct credential *credential,
                                 const struct digest *password) {
@@ -379,7 +382,8 @@ bool credentials_know(struct credentials *credentials, struct bytes user) {
            credentials_find(credentials, &digest) != NULL;
 }
 
-/* Whether `hash` is the password's. crypt(3) takes no zero bytes, and nothing longer. */
+/* Whether `hash` is the hash of the password. crypt(3) accepts neither zero bytes nor longer
+ * passwords. */
 static bool hash_matches(const char *hash, struct bytes password) {
     if (password.size > CREDENTIALS_PASSWORD_MAX ||
         memchr(password.data, '\0', password.size) != NULL) {
@@ -410,12 +414,13 @@ bool credentials_verify(struct credentials *credentials, struct bytes user, stru
     }
     struct credential *credential = credentials_find(credentials, &user_digest);
     if (credentials_compare(credentials, credential, &password_digest)) {
-        return true; /* learnt since this one was put off */
+        return true; /* another check has learnt it meanwhile */
     }
     if (credentials->hashed_count == 0) {
         return false;
     }
-    /* For one who has no hash, somebody's; always the same, as it would be for one who has. */
+    /* A user without a hash is checked against the hash of another user, always of the same one, so
+     * that the time does not tell whether the user exists. */
     uint64_t number;
     memcpy(&number, user_digest.bytes, sizeof number);
     const struct credential *other = &credentials->users[number % credentials->hashed_count];

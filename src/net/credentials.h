@@ -1,19 +1,20 @@
-/* Who may log in to a pool, as an auth_file says:
+/* The users of a pool, read from its auth_file:
  *
  *     # a comment
  *     web:$y$j9T$...      a user, and a password hashed by crypt(5), as mkpasswd(1) prints it
  *     cron:s3cret         a user, and the password itself: taken, with a warning
  *
- * The file must be one that nobody but its owner can read, and the owner this user or root.
+ * Only the file's owner may have access to the file, and the owner must be the daemon's user or
+ * root.
  *
- * Two ways to judge a password. credentials_judge takes microseconds: it knows each password that
- * was plain, and each that has been right since the file was read, as an HMAC under a random key of
- * this set. credentials_verify computes the hash, which takes from milliseconds to a second, as
- * hashes are meant to; and as long for a user who is not there, with the hash of one who is.
- * Neither tells by its time which users there are, or how much of a password is right.
+ * There are two ways to check a password. credentials_judge takes microseconds: it knows each plain
+ * password, and each password that has been right since the file was read, as an HMAC under a
+ * random key of this set. credentials_verify computes the hash, which by design takes from
+ * milliseconds to a second. For an unknown user it computes the hash of another user, which takes
+ * as long. So the time of neither tells which users exist, or how much of a password is right.
  *
- * A set does not change but for what credentials_verify learns, under its own lock: any thread may
- * call. What is freed is wiped. */
+ * A set does not change, except for the passwords that credentials_verify learns, under a lock. Any
+ * thread may call. Memory is wiped before it is freed. */
 #ifndef STAYD_NET_CREDENTIALS_H
 #define STAYD_NET_CREDENTIALS_H
 
@@ -30,23 +31,23 @@ enum {
 
 struct credentials;
 
-/* Is told what is wrong with a file; `line` is 0 for what is wrong with the whole. A warning is no
- * fault. `text` is gone when this returns. */
+/* Receives a fault of a file. `line` is 0 if the fault concerns the whole file. A warning is not a
+ * fault. `text` is valid during the call only. */
 typedef void credentials_report(void *context, unsigned line, bool is_warning, const char *text);
 
 enum credentials_owner {
     CREDENTIALS_OWN,     /* the file must belong to this user or to root */
-    CREDENTIALS_ANYBODYS /* it may belong to whoever the daemon will run as */
+    CREDENTIALS_ANYBODYS /* not checked: the daemon will run as another user */
 };
 
-/* NULL if there was a fault; all of them have been reported then. Held once. */
+/* NULL if the file has faults, all of which have been reported. The caller is the first holder. */
 struct credentials *credentials_read(const char *path, enum credentials_owner owner,
                                      credentials_report *report, void *context);
 
-/* One holder more; returns it. */
+/* Adds a holder. Returns the set. */
 struct credentials *credentials_hold(struct credentials *credentials);
 
-/* One holder less; freed with the last. Accepts NULL. */
+/* Removes a holder; the last one frees the set. Accepts NULL. */
 void credentials_release(struct credentials *credentials);
 
 /* Whether there is such a user. */
@@ -61,7 +62,7 @@ enum credentials_answer {
 enum credentials_answer credentials_judge(struct credentials *credentials, struct bytes user,
                                           struct bytes password);
 
-/* Computes the hash: never on a thread that somebody waits for. */
+/* Computes the hash, which may take a second: never call it on a worker. */
 bool credentials_verify(struct credentials *credentials, struct bytes user, struct bytes password);
 
 #endif

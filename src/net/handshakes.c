@@ -194,8 +194,7 @@ static void handshakes_drop(struct handshakes *handshakes) {
 static void *handshakes_main(void *argument) {
     struct handshakes *handshakes = argument;
     struct epoll_event events[HANDSHAKES_EVENTS];
-    setpriority(PRIO_PROCESS, 0,
-                HANDSHAKES_NICE); /* on Linux this applies to the calling thread only */
+    setpriority(PRIO_PROCESS, 0, HANDSHAKES_NICE); /* on Linux: of this thread only */
     while (!atomic_load(&handshakes->stopping)) {
         int timeout_ms = list_is_empty(&handshakes->active) ? -1 : HANDSHAKES_SCAN_MS;
         int count = epoll_wait(handshakes->epoll_fd, events, HANDSHAKES_EVENTS, timeout_ms);

@@ -28,7 +28,7 @@ void inbox_put(struct inbox *inbox, struct list *link) {
 void inbox_wake(struct inbox *inbox) {
     const uint64_t one = 1;
     ssize_t result = write(inbox->wake_fd, &one, sizeof one);
-    (void)result; /* fails only if it is awake already, 2^64 times over */
+    (void)result; /* fails only if the counter is full, and then the thread is awake */
 }
 
 void inbox_take(struct inbox *inbox, struct list *taken) {

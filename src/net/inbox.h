@@ -1,8 +1,10 @@
-/* What other threads leave for one that waits in epoll: a list, and an eventfd that wakes it.
+/* A queue from other threads to one that waits in epoll: a list, and an eventfd that wakes the
+ * thread.
  *
  *     any thread --inbox_put--> items, wake_fd --epoll--> its thread: inbox_take
  *
- * Its thread watches wake_fd for input. What is in the list is the owner's to free. */
+ * The receiving thread adds wake_fd to its epoll set. The owner frees the entries that are still in
+ * the list. */
 #ifndef STAYD_NET_INBOX_H
 #define STAYD_NET_INBOX_H
 
@@ -19,19 +21,19 @@ struct inbox {
     struct list items; /* under the lock */
 };
 
-/* False if there is no file descriptor; inbox_finish may be called all the same. */
+/* False if there is no file descriptor; inbox_finish may be called even then. */
 bool inbox_init(struct inbox *inbox);
 
 void inbox_finish(struct inbox *inbox);
 
-/* Puts the link in and wakes the thread. Any thread. */
+/* Appends the link and wakes the thread. Any thread may call. */
 void inbox_put(struct inbox *inbox, struct list *link);
 
-/* Wakes the thread for another reason. Any thread. */
+/* Wakes the thread for another reason. Any thread may call. */
 void inbox_wake(struct inbox *inbox);
 
-/* Moves all that is there to `taken`, which is initialised here, in the order in which it came. The
- * wake-ups so far are done with. */
+/* Moves all entries, oldest first, to `taken`, which is initialised here. Resets the wake-ups so
+ * far. */
 void inbox_take(struct inbox *inbox, struct list *taken);
 
 #endif

@@ -1,5 +1,5 @@
-/* A ring of intrusive links: a structure that stands in a list holds the link itself, so that
- * joining and leaving allocate nothing and take constant time.
+/* A doubly linked ring of intrusive links: the structure contains the link, so adding to a list and
+ * removing from it allocate nothing and take constant time.
  *
  *     struct list head --> link of A --> link of B --+
  *            ^---------------------------------------+

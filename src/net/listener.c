@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* What to do about a failed call, for a person. */
+/* Advice for the operator about a failed call. */
 static const char *listener_advice(int error_number) {
     switch (error_number) {
     case EADDRINUSE:
@@ -38,7 +38,7 @@ static bool listener_fail(struct listener *listener, const char *what,
     return false;
 }
 
-/* Whether somebody listens on this path. */
+/* Finds out whether a server answers on this path. False with errno if that is not known. */
 static bool listener_is_answered(const struct address *address, bool *answered) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -53,7 +53,7 @@ static bool listener_is_answered(const struct address *address, bool *answered) 
     return stale || *answered;
 }
 
-/* Makes the path free to bind to. */
+/* Removes a stale socket file, so that the path can be bound. */
 static bool listener_clear_path(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
     const char *path = address_path(&listener->address);
     struct stat file;
@@ -81,7 +81,8 @@ static bool listener_clear_path(struct listener *listener, char error[LISTENER_E
     return true;
 }
 
-/* The socket file is made with the rights of the socket under the umask, and widened after. */
+/* bind creates the socket file with the mode of the socket less the umask. So the file is private
+ * until chmod sets its mode. */
 static bool listener_bind_unix(struct listener *listener, unsigned mode,
                                char error[LISTENER_ERROR_MAX]) {
     const char *path = address_path(&listener->address);
@@ -101,7 +102,7 @@ static bool listener_bind_unix(struct listener *listener, unsigned mode,
     return true;
 }
 
-/* What accepted sockets inherit is set here once, and not for each of them. */
+/* Accepted sockets inherit these options, so they are set here once. */
 static bool listener_bind_tcp(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
     const struct sockaddr *socket = (const struct sockaddr *)&listener->address.socket;
     const int on = 1;
@@ -143,7 +144,8 @@ void listener_close(struct listener *listener) {
     if (!listener->is_open) {
         return;
     }
-    /* The file goes first: a daemon that starts now finds either this one alive or no file. */
+    /* The file is removed before the socket is closed: a daemon that starts now finds either a live
+     * socket or no file. */
     if (listener->file_inode != 0) {
         const char *path = address_path(&listener->address);
         struct stat file;

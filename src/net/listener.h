@@ -1,5 +1,5 @@
-/* A socket that listens: TCP over IPv4 or IPv6, or a Unix socket. What it accepts is given one
- * service. Opened and closed by the main thread; the acceptor reads `fd`. */
+/* A socket that listens: TCP over IPv4 or IPv6, or a Unix socket. All its connections belong to one
+ * service. The main thread opens and closes it; the acceptor reads `fd`. */
 #ifndef STAYD_NET_LISTENER_H
 #define STAYD_NET_LISTENER_H
 
@@ -22,7 +22,8 @@ struct listener {
     struct tls *tls;               /* the same; NULL: plain text */
     struct auth_pool *auth;        /* the same; NULL if no login is required */
 
-    /* private: the socket file that this listener made, so that it removes no other */
+    /* private: identify the socket file that this listener created, so that it removes no other
+     * file */
     dev_t file_device;
     ino_t file_inode;
 };
@@ -32,13 +33,13 @@ struct listener_options {
     unsigned socket_mode; /* access rights of a socket file */
 };
 
-/* Binds and listens: from now on the system queues connections, which are served as soon as the
- * acceptor runs. A socket file that a killed daemon left behind is replaced; one on which somebody
- * answers is an error. False with a sentence in `error`; nothing is left open then. */
+/* Binds and listens. From now on the kernel queues connections, and the acceptor takes them once it
+ * runs. A stale socket file of a killed daemon is replaced. A socket file on which a server answers
+ * is an error. False with a sentence in `error`; nothing is left open then. */
 bool listener_open(struct listener *listener, const struct address *address,
                    const struct listener_options *options, char error[LISTENER_ERROR_MAX]);
 
-/* Stops listening and removes the socket file. Accepts a closed and a zeroed one. */
+/* Stops listening and removes the socket file. Accepts a closed or zeroed listener. */
 void listener_close(struct listener *listener);
 
 #endif

@@ -17,10 +17,10 @@ enum source_kind { SOURCE_IPV4, SOURCE_IPV6, SOURCE_USER };
 struct login_bucket {
     bool in_use;
     struct login_source source;
-    uint64_t debt_ms; /* what was taken: LOGIN_LIMIT_TOKEN_MS a token, less the time since */
+    uint64_t debt_ms; /* LOGIN_LIMIT_TOKEN_MS for each token taken, less the time since */
     uint64_t updated_ms;
     uint64_t trusted_until_ms;
-    uint64_t refused; /* since the last line */
+    uint64_t refused; /* logins refused since the last log line */
     uint64_t logged_ms;
 };
 
@@ -99,7 +99,7 @@ static bool bucket_is_of(const struct login_bucket *bucket, const struct login_s
     return bucket->in_use && login_source_equal(&bucket->source, source);
 }
 
-/* Whether `a` is to make room rather than `b`. */
+/* Whether `a` is replaced rather than `b`. */
 static bool bucket_goes_before(const struct login_bucket *a, const struct login_bucket *b,
                                uint64_t now_ms) {
     if (a->in_use != b->in_use) {
@@ -113,7 +113,7 @@ static bool bucket_goes_before(const struct login_bucket *a, const struct login_
     return a->updated_ms < b->updated_ms;
 }
 
-/* The bucket of the address as it is now; a full one if it is new. */
+/* The bucket of the address, brought up to date; a full one if the address is new. */
 static struct login_bucket *login_limit_find(struct login_limit *limit,
                                              const struct login_source *source, uint64_t now_ms) {
     char key[1 + sizeof source->bytes] = {(char)source->kind};

@@ -16,14 +16,15 @@
 #include <string.h>
 #include <unistd.h>
 
-/* TLS 1.2: forward secrecy and authenticated encryption only. Those of 1.3 are all of that kind. */
+/* For TLS 1.2: only ciphers with forward secrecy and authenticated encryption. All ciphers of TLS
+ * 1.3 have both. */
 static const char ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 enum {
-    TLS_READ_WIRE_BYTES = 128 << 10, /* of one tls_read: more than fill a worker's buffer */
-    TLS_READ_RECORDS = 256,          /* of one tls_read; usual ones are of 16 KiB */
-    TLS_MESSAGES_TOLERATED = 32,     /* without data: KeyUpdates, alerts ... */
-    TLS_BYTES_A_MESSAGE = 1 << 20    /* of data, for which one more is */
+    TLS_READ_WIRE_BYTES = 128 << 10, /* per tls_read; more than a worker's buffer holds */
+    TLS_READ_RECORDS = 256,          /* per tls_read; a full record has 16 KiB */
+    TLS_MESSAGES_TOLERATED = 32,     /* without data: KeyUpdate, alerts ... */
+    TLS_BYTES_A_MESSAGE = 1 << 20    /* of data allow one more message */
 };
 
 struct tls {
@@ -31,7 +32,7 @@ struct tls {
     struct proto_tls *counters;
     struct tls_tickets tickets;
     pthread_mutex_t lock;
-    SSL_CTX *context; /* under lock; sessions hold theirs */
+    SSL_CTX *context; /* under the lock; each session has a reference to its own */
 };
 
 struct tls_session {
@@ -43,7 +44,7 @@ struct tls_session {
     struct tls_wire wire;
 };
 
-/* Why OpenSSL refused, in its own words. */
+/* OpenSSL's message about the last error. */
 static const char *tls_last_reason(void) {
     unsigned long code = ERR_peek_last_error();
     const char *reason = ERR_reason_error_string(code);
@@ -61,7 +62,7 @@ static bool tls_fail(const struct tls_options *options, const char *what, const 
     return false;
 }
 
-/* OpenSSL's own messages about files it cannot open do not say why. */
+/* OpenSSL does not say why it cannot open a file, so this checks first. */
 static bool tls_check_file(const struct tls_options *options, const char *what, const char *path,
                            char error[TLS_ERROR_MAX]) {
     if (access(path, R_OK) == 0) {
@@ -72,7 +73,7 @@ static bool tls_check_file(const struct tls_options *options, const char *what, 
     return false;
 }
 
-/* A key with a password would be asked for on the terminal. */
+/* Without this, OpenSSL would ask for the password of a key on the terminal. */
 static int tls_refuse_password(char *text, int size, int writing, void *context) {
     (void)text;
     (void)size;
@@ -149,13 +150,13 @@ static SSL_CTX *tls_load(struct tls *tls, char error[TLS_ERROR_MAX]) {
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
                                      SSL_OP_IGNORE_UNEXPECTED_EOF);
-    /* A write that stopped half way goes on from another place, and a record at a time; an idle
-     * connection owns no buffers. */
+    /* A partial write continues from another buffer, and record by record. An idle connection keeps
+     * no buffers. */
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY); /* tls_read counts what carries no data */
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets need none */
-    SSL_CTX_set_read_ahead(context, 1); /* a record, or several, with one call of the system */
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY); /* tls_read counts the records without data */
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets need no cache */
+    SSL_CTX_set_read_ahead(context, 1); /* one recv reads a record or several */
     if (!tls_load_certificate(context, options, error) || !tls_load_ca(context, options, error)) {
         SSL_CTX_free(context);
         return NULL;
@@ -238,12 +239,13 @@ struct tls_session *tls_session_create(struct tls *tls, int fd) {
         return NULL;
     }
     pthread_mutex_lock(&tls->lock);
-    session->ssl = SSL_new(tls->context); /* holds the context */
+    session->ssl = SSL_new(tls->context); /* takes a reference to the context */
     pthread_mutex_unlock(&tls->lock);
     session->counters = tls->counters;
     session->end_s = TLS_CLIENT_ENDS_NEVER;
     session->wire.fd = fd;
-    session->wire.tolerated = UINT64_MAX; /* a handshake has a deadline, and a thread of its own */
+    session->wire.tolerated =
+        UINT64_MAX; /* no limit: a handshake has a deadline, and its own thread */
     if (session->ssl == NULL || !tls_wire_use(&session->wire, session->ssl)) {
         ERR_clear_error();
         tls_session_destroy(session);
@@ -262,7 +264,7 @@ void tls_session_destroy(struct tls_session *session) {
     free(session);
 }
 
-/* What a call that did not succeed means. */
+/* The result of an OpenSSL call that has failed. */
 static enum tls_result tls_judge(struct tls_session *session, int returned) {
     switch (SSL_get_error(session->ssl, returned)) {
     case SSL_ERROR_WANT_READ:
@@ -272,7 +274,7 @@ static enum tls_result tls_judge(struct tls_session *session, int returned) {
     case SSL_ERROR_ZERO_RETURN:
         return TLS_ENDED;
     default:
-        session->is_open = false; /* not even a goodbye is in order now */
+        session->is_open = false; /* close_notify must not be sent after this */
         return TLS_BROKEN;
     }
 }
@@ -335,12 +337,13 @@ enum tls_result tls_read(struct tls_session *session, char *data, size_t room, s
         }
         enum tls_result result = tls_judge(session, returned);
         if (result == TLS_WANTS_INPUT && wire->records != records && !wire->is_paused) {
-            continue; /* a record without data: others may lie behind it */
+            continue; /* a record without data; more may follow it */
         }
         if (result == TLS_WANTS_INPUT) {
             return wire->is_paused ? TLS_DONE : TLS_WANTS_INPUT;
         }
-        /* What was read before counts; an end or a failure is met again by the next call. */
+        /* Bytes that were read before are returned first. The next call meets the end or the
+         * failure again. */
         return *received > 0 ? TLS_DONE : result;
     }
     return TLS_DONE;

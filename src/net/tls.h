@@ -1,18 +1,18 @@
-/* TLS, from 1.2 on, by OpenSSL: what a pool's TCP listeners speak if it has a certificate.
+/* TLS 1.2 and later, by OpenSSL, for the TCP listeners of a pool that has a certificate.
  *
  *     struct tls             of a pool: certificate, key, who may connect; can be read anew while
  *                            running: connections that are open keep what they began with
  *     struct tls_session     of a connection: one end of an encrypted stream over its socket
  *
- * With client certificates (ca_path) only clients that have one signed by that CA get through the
- * handshake, and no longer than their certificate lasts (net/tls_client.h). Sessions are resumed
- * with tickets (net/tls_tickets.h). There is no renegotiation and no compression. A peer that sends
- * much beside data is cut off (net/tls_wire.h).
+ * If the pool has a ca_path, a client must show a certificate that is signed by that CA, and is
+ * disconnected when the certificate expires (net/tls_client.h). Sessions are resumed with tickets
+ * (net/tls_tickets.h). There is no renegotiation and no compression. A peer that sends many records
+ * without data is disconnected (net/tls_wire.h).
  *
- * A stream that ends without TLS's own goodbye ends all the same: a request that was cut off is
- * never done, so whoever can cut the stream gains no more than with TCP.
+ * The end of the TCP stream ends the session, also without close_notify. A request that was cut off
+ * is never run, so an attacker who can cut the stream gains no more than with plain TCP.
  *
- * A tls: any thread may call. A session is used by one thread at a time. */
+ * Any thread may use a struct tls. One thread at a time may use a session. */
 #ifndef STAYD_NET_TLS_H
 #define STAYD_NET_TLS_H
 
@@ -38,46 +38,47 @@ enum tls_result {
     TLS_DONE,
     TLS_WANTS_INPUT,  /* call again when the socket is readable */
     TLS_WANTS_OUTPUT, /* call again when the socket is writable */
-    TLS_ENDED,        /* the peer has said all that it will say */
+    TLS_ENDED,        /* the peer has closed its side */
     TLS_BROKEN
 };
 
-/* Reads the files. The texts of `options` live as long as the tls; what happens is counted in
- * `counters`. NULL with a sentence in `error`: which file, what is wrong with it, what to do. */
+/* Reads the files. The texts of `options` outlive the tls. Handshakes are counted in `counters`.
+ * NULL with a sentence in `error`: which file, what is wrong with it, what to do. */
 struct tls *tls_create(const struct tls_options *options, struct proto_tls *counters,
                        char error[TLS_ERROR_MAX]);
 
-/* Accepts NULL. No session is left. */
+/* All sessions have been destroyed. Accepts NULL. */
 void tls_destroy(struct tls *tls);
 
-/* Reads the files again, for the handshakes from now on. False, with a sentence, and as before if
- * they are not right. With a ca_path sessions begun before are not resumed: their client may not be
- * welcome any more. */
+/* Reads the files again; later handshakes use them. False with a sentence in `error` if a file is
+ * wrong; then nothing changes. With a ca_path, sessions that began before are not resumed: the new
+ * CA may not accept their clients. */
 bool tls_reload(struct tls *tls, char error[TLS_ERROR_MAX]);
 
-/* What is not wrong and yet to be told: false, or true and a sentence in `warning`. */
+/* Whether the certificate has expired or is not valid yet. If so, writes a sentence for the log to
+ * `warning`. */
 bool tls_get_warning(struct tls *tls, char warning[TLS_ERROR_MAX]);
 
-/* The server's end on a socket that does not block. NULL if memory is short. */
+/* Creates the server's side of a session on a non-blocking socket. NULL if memory is short. */
 struct tls_session *tls_session_create(struct tls *tls, int fd);
 
-/* Says goodbye if that is in order. Accepts NULL. The socket remains. */
+/* Sends close_notify if the session is intact. Does not close the socket. Accepts NULL. */
 void tls_session_destroy(struct tls_session *session);
 
-/* Goes on with the handshake. After TLS_BROKEN `*reason` is a few words. */
+/* Continues the handshake. After TLS_BROKEN `*reason` says why, in a few words. */
 enum tls_result tls_handshake(struct tls_session *session, const char **reason);
 
-/* Reads as much as is there or has room, and is a bounded amount of work: `*received` bytes, which
- * may be none. With TLS_DONE there may be more, or an end that the next call tells of; with
- * TLS_WANTS_INPUT there is no more at the moment. */
+/* Reads what has arrived, at most `room` bytes and with a bounded amount of work. `*received` may
+ * be 0. TLS_DONE: more bytes or the end of the stream may follow, so call again. TLS_WANTS_INPUT:
+ * nothing more has arrived. */
 enum tls_result tls_read(struct tls_session *session, char *data, size_t room, size_t *received);
 
-/* Writes as much as the socket takes, `*sent` bytes: all of them with TLS_DONE alone. A call after
- * one that was not done begins with the byte behind those that were sent. */
+/* Writes as much as the socket accepts: `*sent` bytes, which are all of them after TLS_DONE only.
+ * After another result the next call must begin with the byte behind those. */
 enum tls_result tls_write(struct tls_session *session, const char *data, size_t size, size_t *sent);
 
-/* When the certificate that the client showed ends, in unix seconds, once the handshake is done;
- * UINT32_MAX if it showed none. */
+/* When the client's certificate expires, in unix seconds, once the handshake is done; UINT32_MAX if
+ * the client showed none. */
 uint32_t tls_get_end_s(const struct tls_session *session);
 
 /* Says that nothing more will be sent, as far as that can be done at once. */

@@ -10,7 +10,7 @@
 static uint32_t tls_client_end_of(const X509 *certificate) {
     struct tm end;
     if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1) {
-        return 0; /* it has been verified, so this does not happen */
+        return 0; /* cannot happen: the certificate has been verified */
     }
     time_t end_s = timegm(&end);
     if (end_s < 0) {
@@ -19,7 +19,7 @@ static uint32_t tls_client_end_of(const X509 *certificate) {
     return end_s < TLS_CLIENT_ENDS_NEVER ? (uint32_t)end_s : TLS_CLIENT_ENDS_NEVER;
 }
 
-/* What was written into the ticket that began the session. */
+/* The time in the ticket from which the session was resumed. */
 static uint32_t tls_client_read_ticket(SSL_SESSION *session) {
     uint32_t ends_s = 0;
     void *data = NULL;
@@ -53,7 +53,7 @@ static int tls_client_seal(SSL *ssl, void *context) {
     return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &ends_s, sizeof ends_s);
 }
 
-/* As OpenSSL calls it with a ticket that it could read, or could not. */
+/* OpenSSL calls this with each ticket, also with one that it could not decrypt. */
 static SSL_TICKET_RETURN tls_client_open(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
                                          size_t name_size, SSL_TICKET_STATUS status,
                                          void *context) {

@@ -1,9 +1,9 @@
-/* Until when a client that showed a certificate may be here: the first moment at which one of the
- * chain that was verified ends. It travels in the session's ticket, because a session that is
- * resumed verifies nothing: a ticket whose certificates have ended is not taken, and a full
- * handshake follows, which the client's certificate does not pass any more.
+/* How long a client with a certificate may stay connected: until the first certificate of its
+ * verified chain expires. The time is stored in the session's ticket, because a resumed session
+ * verifies no certificates. A ticket whose certificates have expired is ignored. The full handshake
+ * that follows rejects the expired certificate.
  *
- * Any thread may call, for a session that it has. */
+ * Any thread may call, for its own sessions. */
 #ifndef STAYD_NET_TLS_CLIENT_H
 #define STAYD_NET_TLS_CLIENT_H
 
@@ -14,11 +14,11 @@
 
 #define TLS_CLIENT_ENDS_NEVER UINT32_MAX
 
-/* Makes the context write that time into its tickets, and look at it. False if memory is short. */
+/* Makes the context store that time in its tickets and check it. False if memory is short. */
 bool tls_client_limit_tickets(SSL_CTX *context);
 
-/* In unix seconds, once the handshake is done; TLS_CLIENT_ENDS_NEVER of a client without a
- * certificate. */
+/* That time in unix seconds, once the handshake is done; TLS_CLIENT_ENDS_NEVER for a client without
+ * a certificate. */
 uint32_t tls_client_ends_s(SSL *ssl);
 
 #endif

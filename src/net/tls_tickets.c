@@ -39,7 +39,7 @@ bool tls_tickets_forget(struct tls_tickets *tickets) {
     return true;
 }
 
-/* The key for a new ticket. Without randomness the old one has to do a little longer. */
+/* The key for a new ticket. Without random numbers the old key stays in use. */
 static struct tls_ticket_key tls_tickets_get_current(struct tls_tickets *tickets) {
     struct tls_ticket_key made;
     uint64_t now_ms = clock_monotonic_ms();
@@ -55,7 +55,7 @@ static struct tls_ticket_key tls_tickets_get_current(struct tls_tickets *tickets
     return key;
 }
 
-/* The key with this name; not a valid one if there is none. */
+/* The key with this name; is_valid is false if there is none. */
 static struct tls_ticket_key tls_tickets_find(struct tls_tickets *tickets,
                                               const unsigned char name[16]) {
     struct tls_ticket_key key = {0};
@@ -95,8 +95,8 @@ static int tls_tickets_seal(struct tls_tickets *tickets, unsigned char name[16],
     return sealed ? 1 : -1;
 }
 
-/* 2: good, and to be replaced by a new one, so that a client that comes again and again never needs
- * a full handshake. 0: unknown, so a full handshake follows. */
+/* Returns 2 for a valid ticket that is to be renewed, so that a client that comes back often never
+ * needs a full handshake; 0 for an unknown key, after which a full handshake follows. */
 static int tls_tickets_open(struct tls_tickets *tickets, const unsigned char name[16],
                             const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac) {
     struct tls_ticket_key key = tls_tickets_find(tickets, name);
@@ -110,7 +110,7 @@ static int tls_tickets_open(struct tls_tickets *tickets, const unsigned char nam
     return result;
 }
 
-/* As OpenSSL calls it; the answers are its own. */
+/* OpenSSL calls this, and defines the results. */
 static int tls_tickets_callback(SSL *ssl, unsigned char *name, unsigned char *iv,
                                 EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int sealing) {
     struct tls_tickets *tickets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));

@@ -1,9 +1,9 @@
 /* The keys of session tickets. With a ticket a client resumes its session without the costly part
- * of a handshake; the daemon keeps nothing for it, as all of the session is in the ticket, sealed
- * with these keys. They belong to a pool, so that a ticket is good on any thread and after the
- * certificate has been replaced, and they are made anew every TLS_TICKETS_LIFETIME_S; the one
- * before still opens. A key never leaves the process: a restart makes every client shake hands in
- * full.
+ * of a handshake. The daemon stores nothing for it: the ticket contains the whole session,
+ * encrypted with these keys. The keys belong to a pool, so a ticket is valid on any thread, and
+ * after the certificate has been replaced. New keys are made every TLS_TICKETS_LIFETIME_S; the
+ * previous ones can still decrypt. No key leaves the process: after a restart every client does a
+ * full handshake.
  *
  * Any thread may call. */
 #ifndef STAYD_NET_TLS_TICKETS_H
@@ -26,20 +26,20 @@ struct tls_ticket_key {
 
 struct tls_tickets {
     pthread_mutex_t lock;
-    struct tls_ticket_key current; /* under lock, all of them */
+    struct tls_ticket_key current; /* under the lock, and the two below */
     struct tls_ticket_key previous;
-    uint64_t made_ms; /* when `current` was, on the monotonic clock */
+    uint64_t made_ms; /* when `current` was made, on the monotonic clock */
 };
 
-/* False if there is no randomness to be had. */
+/* False if the system gives no random numbers. */
 bool tls_tickets_init(struct tls_tickets *tickets);
 void tls_tickets_finish(struct tls_tickets *tickets);
 
-/* No ticket given out so far is good any more. False, and all is as before, if there is no
- * randomness to be had. */
+/* Invalidates all tickets given out so far. False, and nothing changes, if the system gives no
+ * random numbers. */
 bool tls_tickets_forget(struct tls_tickets *tickets);
 
-/* Makes the context seal and open its tickets with these, which live longer than it. */
+/* Makes the context encrypt and decrypt its tickets with these keys, which outlive the context. */
 bool tls_tickets_use(struct tls_tickets *tickets, SSL_CTX *context);
 
 #endif

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-static BIO_METHOD *tls_wire_method; /* made once, and kept */
+static BIO_METHOD *tls_wire_method; /* created once, never freed */
 
 static int tls_wire_write(BIO *bio, const char *data, int size) {
     const struct tls_wire *wire = BIO_get_data(bio);
@@ -72,7 +72,7 @@ static void tls_wire_make_method(void) {
     }
 }
 
-/* As OpenSSL calls it for each record and each message. */
+/* OpenSSL calls this for each record and each message. */
 static void tls_wire_note(int written, int version, int type, const void *data, size_t size,
                           SSL *ssl, void *context) {
     (void)version;

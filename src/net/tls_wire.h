@@ -1,12 +1,12 @@
-/* What lies between OpenSSL and the socket: it counts what a peer sends that is not data, and how
- * much is read for one call, because OpenSSL itself goes on for as long as the peer sends.
+/* The BIO between OpenSSL and the socket. It counts the messages without data that a peer sends,
+ * and limits how much one call reads, because OpenSSL itself reads for as long as the peer sends.
  *
  *     SSL_read --BIO--> tls_wire --recv--> socket      so many bytes, then "there is no more"
  *
- * A peer needs messages that are no data when it shakes hands, and hardly any later: a KeyUpdate
- * after terabytes, one alert at the end. Each costs the other end many times what data does.
+ * A peer sends messages without data during the handshake, and few later: a KeyUpdate after
+ * terabytes, one alert at the end. Each of them costs the other side many times what data costs.
  *
- * Used by the thread that has the session. */
+ * Used by the thread that owns the session. */
 #ifndef STAYD_NET_TLS_WIRE_H
 #define STAYD_NET_TLS_WIRE_H
 
@@ -18,22 +18,22 @@
 
 struct tls_wire {
     int fd;
-    bool is_paused;     /* more was asked for than the call may read */
+    bool is_paused;     /* the call has read as much as it may */
     bool ended;         /* the peer has closed its side */
     size_t left;        /* bytes that the call may still read */
-    uint64_t records;   /* that the peer has begun to send */
-    uint64_t messages;  /* that were no data, from the peer and in answer to it */
-    uint64_t tolerated; /* so many messages are; beyond them nothing more is read */
+    uint64_t records;   /* records that the peer has begun to send */
+    uint64_t messages;  /* without data, from the peer and in answer to it */
+    uint64_t tolerated; /* the maximum of `messages`; beyond it nothing more is read */
 };
 
-/* Makes the session read and write through `wire`, whose `fd` is set and which lives as long as it.
- * False if memory is short. */
+/* Makes the session read and write through `wire`, which outlives the session and whose `fd` is
+ * set. False if memory is short. */
 bool tls_wire_use(struct tls_wire *wire, SSL *ssl);
 
-/* A call begins that may read so many bytes. */
+/* Begins a call that may read at most `bytes`. */
 void tls_wire_begin(struct tls_wire *wire, size_t bytes);
 
-/* The peer has sent more than is tolerated: the session is to end. */
+/* Whether the peer has sent more messages than are tolerated: end the session. */
 bool tls_wire_is_flooded(const struct tls_wire *wire);
 
 #endif

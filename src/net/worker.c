@@ -213,7 +213,7 @@ static void worker_take_incoming(struct worker *worker) {
             log_warning("closing a new connection: epoll_ctl failed: %m");
             worker_close(worker, connection, "error");
         } else if (connection->readable) { /* TLS may have read bytes already, which epoll does not
-                                              report */
+                                            * report */
             worker_make_ready(worker, connection);
         }
     }

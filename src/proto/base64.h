@@ -1,5 +1,5 @@
-/* Base64 of keys in meta commands (flag b), read as leniently as memcached reads it: bytes outside
- * the alphabet are passed over, and what follows the padding is not looked at. */
+/* Base64 of keys in meta commands (flag b). As lenient as memcached: bytes outside the alphabet are
+ * skipped, and what follows the padding is ignored. */
 #ifndef STAYD_PROTO_BASE64_H
 #define STAYD_PROTO_BASE64_H
 
@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/* Writes at most text.size / 4 * 3 bytes; returns how many. 0: it is no base64. */
+/* Writes at most text.size / 4 * 3 bytes. Returns how many; 0: the text is not base64. */
 size_t base64_decode(struct bytes text, char *data);
 
 static inline size_t base64_encoded_size(size_t size) {

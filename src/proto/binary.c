@@ -8,14 +8,14 @@
 #include "proto/binary_stats.h"
 #include "proto/binary_storage.h"
 
-/* What the body of a request must have beside the extras. */
+/* What the body of a request must contain beside the extras. */
 enum binary_shape {
     BINARY_KEY = 1,
     BINARY_KEY_OPTIONAL = 2,
     BINARY_VALUE = 4,
-    BINARY_VALUE_DROPPED = 8, /* not looked for by memcached, and thrown away here */
+    BINARY_VALUE_DROPPED = 8, /* memcached does not expect a value here; it is discarded */
     BINARY_EXTRAS_OPTIONAL = 16,
-    BINARY_QUIET = 32, /* none of the body's business, but of the table's */
+    BINARY_QUIET = 32, /* says nothing about the body: the opcode is a quiet one */
 };
 
 struct binary_command {
@@ -101,7 +101,7 @@ static bool binary_needs_login(uint8_t opcode) {
            opcode != BINARY_SASL_STEP;
 }
 
-/* Whether the sizes in the header are such as this opcode has. */
+/* Whether the sizes in the header are those that this opcode needs. */
 static bool binary_fits(const struct binary_command *command, const struct binary_header *header,
                         uint32_t value_size) {
     bool extras_left_out = header->extras_size == 0 && (command->shape & BINARY_EXTRAS_OPTIONAL);
@@ -124,7 +124,7 @@ enum request_end binary_run(struct request *request) {
     const char *start = request->start;
     size_t available = (size_t)(request->end - start);
     if ((unsigned char)*start != BINARY_REQUEST_MAGIC) {
-        return REQUEST_CLOSES; /* out of step: nothing that could be said would be understood */
+        return REQUEST_CLOSES; /* out of step: the client could not read a reply */
     }
     if (available < BINARY_HEADER_BYTES) {
         request->wanted = BINARY_HEADER_BYTES;
@@ -167,7 +167,7 @@ enum request_end binary_run(struct request *request) {
     }
     enum request_end end = command->run(&binary);
     if (end == REQUEST_NEEDS_ROOM) {
-        request->progress->skip_bytes = 0; /* it begins again at its header */
+        request->progress->skip_bytes = 0; /* the request runs again from its header */
     }
     return end;
 }

@@ -1,4 +1,4 @@
-/* memcached's binary protocol. A connection whose first byte is 0x80 speaks it to its end.
+/* memcached's binary protocol. A connection whose first byte is 0x80 uses it until it closes.
  *
  *      0      1       2          4        5          6         8         12      16
  *     +------+-------+----------+--------+----------+---------+---------+-------+--------
@@ -7,17 +7,17 @@
  *     +------+-------+----------+--------+----------+---------+---------+-------+--------
  *     | extras | key | value |                                                      the body
  *
- * Numbers are big-endian. A response is laid out alike, begins with 0x81, has a status in place of
- * the vbucket, and repeats opcode and opaque. Datatype and vbucket of a request are not looked at.
- * A quiet opcode says nothing of a success, or for a get, of a miss; errors it does say.
+ * Numbers are big-endian. A response has the same layout, begins with 0x81, has a status in place
+ * of the vbucket, and repeats opcode and opaque. The datatype and vbucket of a request are ignored.
+ * A quiet opcode does not answer a success or, for a get, a miss; it does answer errors.
  *
- * One table in binary.c says of each opcode what its body must have, and all of that is checked
- * before a handler runs: on the header alone, so a request that lies is never waited for. Where it
- * cannot be known where the next request begins, the connection closes, as memcached's does.
+ * One table in binary.c says what the body of each opcode must contain. All of that is checked
+ * before a handler runs, on the header alone, so a request with wrong sizes is never waited for.
+ * Where the start of the next request cannot be known, the connection closes, as memcached's does.
  *
- * What is otherwise than with memcached 1.6.18, which in each case reads a part of the body as the
- * next requests: a value behind touch, gat or stat, a value of 2 GiB and more, and the body of an
- * opcode that is not known are thrown away. And verbosity works, which memcached does not know. */
+ * Differences from memcached 1.6.18, which in each of these cases reads a part of the body as the
+ * next requests: a value after touch, gat or stat, a value of 2 GiB and more, and the body of an
+ * unknown opcode are discarded. And verbosity works, which memcached does not know. */
 #ifndef STAYD_PROTO_BINARY_H
 #define STAYD_PROTO_BINARY_H
 
@@ -75,12 +75,12 @@ struct binary_header {
     uint8_t extras_size;
     uint16_t key_size;
     uint32_t body_size;
-    uint32_t opaque; /* as it came: only ever repeated */
+    uint32_t opaque; /* in the byte order of the request; the response repeats it */
     uint64_t cas;
 };
 
-/* A request whose header, extras and key are there and in order. `request.next` stands where the
- * value begins, if the opcode takes one; else where the next request does. */
+/* A request whose header, extras and key are complete and valid. `request.next` is where the value
+ * begins, if the opcode has one; otherwise where the next request begins. */
 struct binary_request {
     struct request *request;
     struct binary_header header;
@@ -91,7 +91,7 @@ struct binary_request {
     bool quiet;
 };
 
-/* Tells the opcodes apart that share a handler by `variant`. */
+/* `variant` distinguishes the opcodes that share a handler. */
 typedef enum request_end binary_handler(struct binary_request *binary);
 
 /* Answers the request at request->start, or waits for more of it. */
@@ -128,7 +128,7 @@ static inline struct binary_header binary_read_header(const char *at) {
     return header;
 }
 
-/* Whether what stands before the value is no more than the body. */
+/* Whether extras and key are no larger than the body. */
 static inline bool binary_header_adds_up(const struct binary_header *header) {
     return (uint32_t)header->key_size + header->extras_size <= header->body_size;
 }

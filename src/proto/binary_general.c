@@ -16,7 +16,7 @@ enum request_end binary_delete_run(struct binary_request *binary) {
     return binary_finish(binary, status, 0);
 }
 
-/* At once, or from the time on that the extras say. */
+/* Flushes now, or at the time in the extras. */
 enum request_end binary_flush_run(struct binary_request *binary) {
     const struct request *request = binary->request;
     uint32_t now_s = request->thread->now_s;

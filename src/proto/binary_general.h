@@ -1,4 +1,5 @@
-/* The opcodes of the binary protocol that end items or are about no item, but for stat. */
+/* The opcodes of the binary protocol that delete items, or that are not about items (except stat).
+ */
 #ifndef STAYD_PROTO_BINARY_GENERAL_H
 #define STAYD_PROTO_BINARY_GENERAL_H
 

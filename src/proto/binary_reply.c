@@ -52,9 +52,9 @@ static const char *binary_text_of(enum binary_status status) {
     case BINARY_NO_MEMORY:
         return "Out of memory";
     case BINARY_INTERNAL_ERROR:
-        return "Pool is read-only"; /* ours, and the only reason for it */
+        return "Pool is read-only"; /* stayd's own text; no other failure has this status */
     case BINARY_TEMPORARY_FAILURE:
-        return "No room for the index in run_dir"; /* likewise */
+        return "No room for the index in run_dir"; /* stayd's own text too */
     }
     return "";
 }

@@ -1,5 +1,5 @@
-/* Writing responses of the binary protocol. As with text (reply.h), there is room for REPLY_ROOM
- * bytes before each request, so that all but items and statistics are written without asking. */
+/* Writes responses of the binary protocol. As in text (reply.h), REPLY_ROOM bytes are reserved
+ * before each request, so that only items and statistics have to reserve more. */
 #ifndef STAYD_PROTO_BINARY_REPLY_H
 #define STAYD_PROTO_BINARY_REPLY_H
 
@@ -19,8 +19,8 @@ enum binary_status {
     BINARY_AUTH_CONTINUE = 0x21,
     BINARY_UNKNOWN_COMMAND = 0x81,
     BINARY_NO_MEMORY = 0x82,
-    BINARY_INTERNAL_ERROR = 0x84,    /* for a pool that is read-only: memcached has no such state */
-    BINARY_TEMPORARY_FAILURE = 0x86, /* for one whose index run_dir has no room for: likewise */
+    BINARY_INTERNAL_ERROR = 0x84,    /* the pool is read-only; memcached has no such state */
+    BINARY_TEMPORARY_FAILURE = 0x86, /* run_dir has no room for the pool's index; likewise */
 };
 
 struct binary_response {
@@ -33,7 +33,7 @@ struct binary_response {
     uint64_t cas;
 };
 
-/* Writes BINARY_HEADER_BYTES; returns where the body goes. */
+/* Writes BINARY_HEADER_BYTES. Returns where the body begins. */
 static inline char *binary_put_header(char *at, const struct binary_response *response) {
     uint16_t key_size = htobe16(response->key_size);
     uint16_t status = htobe16(response->status);
@@ -52,25 +52,25 @@ static inline char *binary_put_header(char *at, const struct binary_response *re
     return at + BINARY_HEADER_BYTES;
 }
 
-/* Here and below: the room has been reserved. */
+/* For this and the functions below the caller has reserved the room. */
 void binary_reply(struct binary_request *binary, struct bytes value, uint64_t cas);
 
 /* A success without a body, unless the opcode is a quiet one. */
 void binary_reply_ok(struct binary_request *binary, uint64_t cas);
 
-/* With memcached's words for it in the body. Quiet opcodes say errors too. */
+/* An error, with memcached's text in the body. Quiet opcodes answer errors too. */
 void binary_reply_error(struct binary_request *binary, enum binary_status status);
 
-/* The same, once the value that is thrown away (skip_bytes) has come. */
+/* The same error, but after the discarded value (skip_bytes) has arrived. */
 void binary_reply_behind_value(struct binary_request *binary, enum binary_status status);
 
-/* It has come. */
+/* Writes that error: the value has arrived. */
 void binary_reply_refusal(struct request *request);
 
-/* What the store says, where it means the same for all opcodes. */
+/* The response status for a status of the store that means the same for all opcodes. */
 enum binary_status binary_status_of(enum status status);
 
-/* The opcode, done: a success with this CAS, or an error. */
+/* Ends the request: a success with this CAS, or an error. */
 enum request_end binary_finish(struct binary_request *binary, enum status status, uint64_t cas);
 
 #endif

@@ -3,9 +3,10 @@
 #include "proto/binary_reply.h"
 
 enum {
-    /* Who the user wants to be, who it is, the password, and the zeros between. */
+    /* authzid, user and password, and the two zero bytes between them. */
     SASL_VALUE_MAX = 2 * PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2,
-    SASL_MECHANISM_MAX = 32, /* memcached's: a longer name is no bad login, but invalid */
+    /* memcached's limit: a longer name is an invalid request, not a failed login */
+    SASL_MECHANISM_MAX = 32,
 };
 
 #define SASL_MECHANISM "PLAIN"
@@ -19,8 +20,8 @@ enum request_end binary_sasl_list_run(struct binary_request *binary) {
     return REQUEST_DONE;
 }
 
-/* Splits authzid \0 user \0 password. Whoever logs in is nobody else: an authzid must be the user.
- */
+/* Splits authzid \0 user \0 password. The authzid must be empty or the user: no user may act for
+ * another one. */
 static bool sasl_read_plain(struct bytes value, struct proto_login *login) {
     const char *end = value.data + value.size;
     const char *first = memchr(value.data, 0, value.size);
@@ -50,14 +51,14 @@ static enum request_end sasl_refuse(struct binary_request *binary) {
     return REQUEST_DONE;
 }
 
-/* Answers without having looked at the value, which is thrown away. */
+/* Answers without reading the value, which is discarded. */
 static enum request_end sasl_skip(struct binary_request *binary, enum binary_status status) {
     binary->request->progress->skip_bytes = binary->value_size;
     binary_reply_error(binary, status);
     return REQUEST_DONE;
 }
 
-/* An auth or a step with its value. */
+/* Runs an auth or a step whose value is complete. */
 static enum request_end sasl_take(struct binary_request *binary, struct bytes value) {
     struct proto_connection *connection = binary->request->connection;
     struct proto_sasl *sasl = &connection->progress.sasl;

@@ -5,8 +5,8 @@
  *     auth      key: PLAIN, no value                            ->  0x21: the value in a step
  *     step      key: PLAIN, value as with auth
  *
- * Before the login all opcodes but these and version are refused, and close the connection. Where
- * no login is asked for, these are unknown. Both as memcached has it. */
+ * Before the login all opcodes except these and version are refused, and the connection closes. In
+ * a pool without logins these opcodes are unknown. Both are as in memcached. */
 #ifndef STAYD_PROTO_BINARY_SASL_H
 #define STAYD_PROTO_BINARY_SASL_H
 
@@ -15,7 +15,7 @@
 binary_handler binary_sasl_list_run;
 binary_handler binary_sasl_auth_run; /* and step */
 
-/* The response to the login that is out. Room for it has been reserved. */
+/* The response to the login whose verdict was pending. The room has been reserved. */
 void binary_sasl_reply(struct proto_connection *connection, struct buffer *replies, bool admitted);
 
 #endif

@@ -27,7 +27,7 @@ static void binary_write_stat(struct stats_sink *sink, struct bytes name, struct
     replies->size = (size_t)(at - replies->data);
 }
 
-/* memcached looks at the front alone for these, and at the whole key for other groups. */
+/* For these groups memcached compares the beginning of the key, for other groups the whole key. */
 static bool binary_key_begins_with(const struct binary_request *binary, const char *front) {
     size_t size = strlen(front);
     return binary->key.size >= size && memcmp(binary->key.data, front, size) == 0;
@@ -37,7 +37,7 @@ static struct bytes binary_buffer_bytes(const struct buffer *buffer) {
     return bytes_from(buffer->data, buffer->size);
 }
 
-/* detail on|off|dump: the dump is one pair, whose value has the lines of the text protocol. */
+/* detail on|off|dump. The dump is one pair whose value contains the lines of the text protocol. */
 static bool binary_stats_detail(struct binary_request *binary, struct stats_sink *sink) {
     struct proto_service *service = binary->request->connection->service;
     if (binary_key_begins_with(binary, "detail on") ||

@@ -1,4 +1,4 @@
-/* stat of the binary protocol: a response for each pair, then one with nothing in it. */
+/* stat of the binary protocol: a response for each pair, then an empty one. */
 #ifndef STAYD_PROTO_BINARY_STATS_H
 #define STAYD_PROTO_BINARY_STATS_H
 

@@ -13,17 +13,18 @@ static enum request_end binary_refuse_value(struct binary_request *binary,
     value_note_too_large(binary->request, binary->key, binary->value_size, command);
     binary->request->progress->skip_bytes = binary->value_size;
     if (binary->value_size > VALUE_BYTES_MAX || binary->value_size == 0) {
-        binary_reply_error(binary, BINARY_TOO_LARGE); /* nobody sends so much, or there is none */
+        /* memcached does not wait for so much, or there is no value to wait for */
+        binary_reply_error(binary, BINARY_TOO_LARGE);
     } else {
         binary_reply_behind_value(binary, BINARY_TOO_LARGE);
     }
     return REQUEST_DONE;
 }
 
-/* Of a condition that does not hold, the binary protocol says which. */
+/* The binary protocol says which condition did not hold. */
 static enum binary_status binary_storage_status(enum status status, enum pool_store_mode mode) {
     bool joins = mode == POOL_APPEND || mode == POOL_PREPEND;
-    if (joins && status == STATUS_TOO_LARGE) { /* the sum of both, as with text */
+    if (joins && status == STATUS_TOO_LARGE) { /* the sum of both values, as in text */
         return BINARY_NOT_STORED;
     }
     if (status == STATUS_NOT_STORED && !joins) {
@@ -32,7 +33,7 @@ static enum binary_status binary_storage_status(enum status status, enum pool_st
     return binary_status_of(status);
 }
 
-/* As whom the store is told of. */
+/* The command's name for watchers. */
 static enum event_command binary_event_of(enum pool_store_mode mode, uint64_t cas) {
     static const enum event_command commands[] = {
         [POOL_SET] = EVENT_SET,         [POOL_ADD] = EVENT_ADD,
@@ -66,7 +67,7 @@ enum request_end binary_storage_run(struct binary_request *binary) {
         store.expiry_s =
             expiry_of_exptime(binary_read_u32(binary->extras + 4), request->thread->now_s);
         if (store.compare_cas) {
-            store.mode = POOL_SET; /* whatever else was asked, a CAS makes it cas: memcached's */
+            store.mode = POOL_SET; /* memcached: a CAS turns add and replace into cas */
         }
     }
     struct item item;

@@ -10,13 +10,13 @@
 #include <stdlib.h>
 
 enum {
-    DUMP_BUCKETS = 512,          /* of one step: some 2500 items */
-    DUMP_STEP_BYTES = 64 << 10,  /* of replies, after which a step ends */
-    DUMP_LINE_MAX = 1024,        /* a key in which each byte takes three, and seven numbers */
+    DUMP_BUCKETS = 512,          /* buckets of one step: some 2500 items */
+    DUMP_STEP_BYTES = 64 << 10,  /* bytes of replies after which a step ends */
+    DUMP_LINE_MAX = 1024,        /* a key with three characters for each byte, and seven numbers */
     DUMP_CLASS_MAX = 63,         /* memcached's largest class of slabs */
     DUMP_SIZE_STEP = 32,         /* bytes of `stats sizes` */
-    DUMP_HISTOGRAMS_MAX = 8,     /* of one pool at once: each takes a quarter of item_max */
-    DUMP_STALLED_MS = 2000,      /* without a step, after which a dump gives way to another */
+    DUMP_HISTOGRAMS_MAX = 8,     /* of one pool at a time: each takes a quarter of item_max */
+    DUMP_STALLED_MS = 2000,      /* without a step; then another dump may replace it */
     DUMP_SLEEP_MAX_US = 1000000, /* memcached's */
 };
 
@@ -24,7 +24,7 @@ _Static_assert(DUMP_LINE_MAX > URI_KEY_MAX + 7 * NUMBER_DIGITS_MAX + 64, "a line
 
 #define REPLY_DUMP_RUNS "BUSY currently processing crawler request\r\n" /* memcached's */
 
-/* What a step writes to. */
+/* One step of a dump. */
 struct dump_step {
     struct request *request;
     bool failed; /* no memory for a line */
@@ -51,11 +51,11 @@ static void dump_put_metadata(struct dump_step *step, const struct pool_scanned 
     at = reply_put_number(reply_put_text(at, " cls="), scanned->ttl_class + 1);
     at = reply_put_number(reply_put_text(at, " size="), scanned->record_bytes);
     at = reply_put_number(reply_put_text(at, " flags="), item->client_flags);
-    at = reply_put_text(at, "\n"); /* memcached's end of such a line */
+    at = reply_put_text(at, "\n"); /* memcached ends these lines with \n alone */
     replies->size = (size_t)(at - replies->data);
 }
 
-/* Whether a key can stand in a request as it is. */
+/* Whether a key can be written in a text request without encoding. */
 static bool dump_key_is_text(struct bytes key) {
     for (size_t i = 0; i < key.size; i++) {
         unsigned char byte = (unsigned char)key.data[i];
@@ -84,7 +84,7 @@ static void dump_put_key(struct dump_step *step, const struct pool_scanned *scan
     replies->size = (size_t)(at - replies->data);
 }
 
-/* A key that is no text is left out: in such a line, nobody could tell where it ends. */
+/* A key that is not text is left out: a reader could not tell where it ends. */
 static void dump_put_item(struct dump_step *step, const struct pool_scanned *scanned) {
     struct buffer *replies = step->request->replies;
     struct proto_dump *dump = &step->request->progress->dump;
@@ -128,7 +128,7 @@ static void dump_visit(void *context, const struct pool_scanned *scanned) {
     }
 }
 
-/* NULL: memory is short, or as many histograms are under way as one pool may have. */
+/* NULL: memory is short, or the pool has its maximum of histograms. */
 static uint64_t *dump_create_sizes(struct proto_service *service, size_t count) {
     uint64_t *sizes = NULL;
     if (atomic_fetch_add(&service->histograms, 1) < DUMP_HISTOGRAMS_MAX) {
@@ -148,9 +148,9 @@ static void dump_destroy_sizes(struct proto_service *service, struct proto_dump 
     }
 }
 
-/* A pool has one dump at a time, as memcached has: two hundred clients that ask for one must not
- * take all the time that there is. One whose client takes nothing gives way, or it would keep the
- * others out. Returns the new one's number; 0: there is one. */
+/* A pool has one dump at a time, as in memcached: otherwise two hundred clients that ask for one
+ * could take all CPU time. A dump whose client does not read gives way, or it would block the
+ * others. Returns the number of the new dump; 0: another one is running. */
 static uint64_t dump_take_turn(struct proto_service *service) {
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t running = atomic_load(&service->dump);
@@ -163,7 +163,8 @@ static uint64_t dump_take_turn(struct proto_service *service) {
 }
 
 static void dump_leave_turn(struct proto_service *service, uint64_t number) {
-    atomic_compare_exchange_strong(&service->dump, &number, 0); /* fails if it has given way */
+    atomic_compare_exchange_strong(&service->dump, &number,
+                                   0); /* fails if another dump has replaced it */
 }
 
 static enum request_end dump_begin(struct request *request, enum proto_dump_kind kind,
@@ -177,7 +178,7 @@ static enum request_end dump_begin(struct request *request, enum proto_dump_kind
     }
     *dump = (struct proto_dump){.kind = kind, .classes = classes, .number = number};
     if (kind == PROTO_DUMP_SIZES) {
-        /* Every size that a record can have, rounded up: item_max and less than 100 bytes. */
+        /* One counter for each size of a record: item_max and less than 100 bytes more. */
         dump->sizes_count = request->connection->item_max_bytes / DUMP_SIZE_STEP + 4;
         dump->sizes = dump_create_sizes(service, dump->sizes_count);
         if (dump->sizes == NULL) {
@@ -203,8 +204,8 @@ void dump_abandon(struct proto_connection *connection) {
     dump_destroy_sizes(connection->service, dump);
 }
 
-/* All items have been visited. The histogram is told from here on, as much as fits a step; true:
- * that was all. */
+/* All items have been visited. Writes as much of the histogram as fits a step. True: all of it is
+ * written. */
 static bool dump_finish(struct request *request) {
     struct proto_dump *dump = &request->progress->dump;
     for (; dump->sizes_told < dump->sizes_count; dump->sizes_told++) {
@@ -227,9 +228,10 @@ enum request_end dump_resume(struct request *request) {
     struct proto_service *service = request->connection->service;
     struct proto_dump *dump = &request->progress->dump;
     struct dump_step step = {.request = request};
-    request->next = request->start; /* what the client has sent meanwhile waits */
+    request->next = request->start; /* later requests wait */
     if (atomic_load(&service->dump) != dump->number) {
-        return REQUEST_CLOSES; /* it has given way: half a dump must not look like a whole one */
+        return REQUEST_CLOSES; /* another dump has replaced it: a part of a dump must not look like
+                                * a whole one */
     }
     atomic_store(&service->dump_stepped_ms, clock_monotonic_ms());
     for (unsigned i = 0; i < DUMP_BUCKETS && !dump->scanned; i++) {
@@ -244,7 +246,8 @@ enum request_end dump_resume(struct request *request) {
         }
     }
     if (!dump->scanned || !dump_finish(request)) {
-        request->connection->turn_left = 0; /* others have waited for this step */
+        request->connection->turn_left =
+            0; /* ends the turn: other connections have waited for this step */
         return REQUEST_PAUSED;
     }
     if (!reply_reserve(request->replies, 0)) {
@@ -256,7 +259,7 @@ enum request_end dump_resume(struct request *request) {
     return REQUEST_DONE;
 }
 
-/* memcached has 63 classes: one for which there is none here has no items. */
+/* memcached has 63 classes. One that does not exist here has no items. */
 static uint32_t dump_class_bit(uint64_t class) {
     return class >= 1 && class <= POOL_TTL_CLASSES ? 1U << (class - 1) : 0;
 }
@@ -275,7 +278,7 @@ enum request_end dump_run_cachedump(struct request *request) {
     } else if (class > DUMP_CLASS_MAX) {
         reply_text(request, "CLIENT_ERROR Illegal slab id\r\n");
     } else if (dump_class_bit(class) == 0) {
-        reply_text(request, "END\r\n"); /* without a walk: memcdump asks for every number */
+        reply_text(request, "END\r\n"); /* no walk: memcdump asks for every class */
     } else {
         enum request_end end = dump_begin(request, PROTO_DUMP_ITEMS, dump_class_bit(class));
         request->progress->dump.left = limit > 0 ? limit : UINT64_MAX;
@@ -287,8 +290,8 @@ enum request_end dump_run_cachedump(struct request *request) {
 #define CRAWLER_BAD_CLASS "BADCLASS invalid class id\r\n"
 #define CRAWLER_DISABLED "CLIENT_ERROR lru crawler disabled\r\n"
 
-/* "all", "hash", or a list of classes like 1,3,8; as with memcached, a place in it may be empty.
- * NULL, or the reply to what is none. */
+/* "all", "hash", or a list of classes like 1,3,8. As in memcached, an entry of the list may be
+ * empty. Returns NULL, or the reply to a list that is wrong. */
 static const char *crawler_read_classes(struct bytes word, bool hash, uint32_t *classes) {
     if (word_is(word, "all") || (hash && word_is(word, "hash"))) {
         *classes = UINT32_MAX;
@@ -306,7 +309,7 @@ static const char *crawler_read_classes(struct bytes word, bool hash, uint32_t *
         if (number.size == 0) {
             continue;
         }
-        /* memcached has 63 classes: a number for which there is none here has no items */
+        /* memcached has 63 classes; a number that does not exist here has no items */
         if (!word_u64(number, &class) || class < 1 || class > 63) {
             return CRAWLER_BAD_CLASS;
         }

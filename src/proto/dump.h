@@ -1,14 +1,14 @@
-/* Walks through all items on behalf of a client: lru_crawler metadump and mgdump, stats
- * cachedump, stats sizes.
+/* Walks through all items for a client: lru_crawler metadump and mgdump, stats cachedump, stats
+ * sizes.
  *
  *     lru_crawler metadump all\r\n  ->  key=a exp=-1 la=1795546384 cas=4 fetch=yes cls=8 size=32\n
  *                                       ... a line for each item, in no order
  *                                       END\r\n
  *
- * It goes in steps of a bounded number of items: between two of them the replies are sent and other
- * connections have their turn. What that means while items change: scan.h. There is no crawler
- * thread as in memcached, since expired items are freed by the janitor without one; so the commands
- * that set one up say what memcached's say, and matter to dumps alone. */
+ * A walk is done in steps of a bounded number of items. Between two steps the replies are sent and
+ * other connections have their turn. scan.h says what a walk sees of items that change meanwhile.
+ * There is no crawler thread as in memcached, because the janitor frees expired items. So the
+ * commands that configure the crawler answer as memcached's, and affect dumps only. */
 #ifndef STAYD_PROTO_DUMP_H
 #define STAYD_PROTO_DUMP_H
 
@@ -16,16 +16,16 @@
 
 request_handler crawler_run;
 
-/* stats cachedump <class> <limit>: the older dump, which libmemcached's memcdump asks for. */
+/* stats cachedump <class> <limit>: the older dump, which libmemcached's memcdump uses. */
 enum request_end dump_run_cachedump(struct request *request);
 
-/* Begins the histogram of `stats sizes`: items in steps of 32 bytes. */
+/* Begins the histogram of `stats sizes`: the number of items for each size in steps of 32 bytes. */
 enum request_end dump_begin_sizes(struct request *request);
 
-/* The next step of what is under way. */
+/* Runs the next step of the current dump. */
 enum request_end dump_resume(struct request *request);
 
-/* The connection ends, whatever is under way. */
+/* Ends the current dump, if any: the connection closes. */
 void dump_abandon(struct proto_connection *connection);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* memcached's number of a class; 0 for none. */
+/* memcached's number of the item's class; 0: no item or no class. */
 static unsigned event_class(const struct proto_connection *connection, const struct item *item) {
     if (item == NULL) {
         return 0;
@@ -68,7 +68,7 @@ static const char *event_status(enum status status, enum event_command command) 
     case STATUS_NOT_FOUND:
         return "not_found";
     case STATUS_TOO_LARGE:
-        return joins ? "not_stored" : "too_large"; /* of a sum, clients hear the same */
+        return joins ? "not_stored" : "too_large"; /* append and prepend reply the same */
     case STATUS_NO_MEMORY:
     case STATUS_INDEX_FULL:
         return "no_memory";
@@ -176,7 +176,7 @@ void event_eviction(void *context, const struct pool_scanned *evicted, uint32_t 
                item->value.size);
 }
 
-/* `address` reads tcp:127.0.0.1:4711, tcp6:[::1]:4711 or unix:...; memcached says no brackets. */
+/* `address` is tcp:127.0.0.1:4711, tcp6:[::1]:4711 or unix:...; memcached writes no brackets. */
 void event_note_connection(struct proto_service *service, int fd, const char *address,
                            const char *reason) {
     bool local = strncmp(address, "tcp", 3) != 0;

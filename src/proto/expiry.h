@@ -1,5 +1,5 @@
-/* How clients say when an item expires, in both protocols: up to 30 days it counts from now, what
- * is more is a date. */
+/* Clients' exptimes, in both protocols: up to 30 days an exptime is relative to now, above that it
+ * is a date. */
 #ifndef STAYD_PROTO_EXPIRY_H
 #define STAYD_PROTO_EXPIRY_H
 
@@ -7,8 +7,8 @@
 
 enum { EXPIRY_RELATIVE_MAX_S = 60 * 60 * 24 * 30 };
 
-/* As unix seconds, 0 for never. A date beyond 2106, where 32 bits end, becomes the last one that
- * fits. */
+/* The expiry in unix seconds; 0: never. A date after 2106, where 32 bits end, becomes the last one
+ * that fits. */
 static inline uint32_t expiry_of_exptime(uint64_t exptime, uint32_t now_s) {
     if (exptime == 0) {
         return 0;

@@ -33,7 +33,8 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     return REQUEST_DONE;
 }
 
-/* memcached replies with the reason alone if it fails; clients would not know that for an error. */
+/* If a reload fails, memcached replies with the reason alone, which clients do not recognise as an
+ * error. */
 bool refresh_certs_resume(struct request *request) {
     const struct proto_reload *reload = &request->connection->service->server->reload;
     char reason[512];
@@ -73,7 +74,7 @@ enum request_end refresh_certs_run(struct request *request, unsigned variant) {
     }
     request->connection->reload = number;
     return refresh_certs_resume(request) ? REQUEST_DONE
-                                         : REQUEST_RELOADS; /* all have, at the end */
+                                         : REQUEST_RELOADS; /* noreply was read above */
 }
 
 enum request_end quit_run(struct request *request, unsigned variant) {
@@ -82,7 +83,7 @@ enum request_end quit_run(struct request *request, unsigned variant) {
     return REQUEST_CLOSES;
 }
 
-/* memcached says nothing when it obeys: the connection ends, and so does the daemon. */
+/* Like memcached, a shutdown that is allowed has no reply: the connection closes. */
 enum request_end shutdown_run(struct request *request, unsigned variant) {
     (void)variant;
     struct proto_server *server = request->connection->service->server;

@@ -1,4 +1,4 @@
-/* The commands that are about the daemon and not about items, but for stats. */
+/* The commands about the daemon rather than items, except stats. */
 #ifndef STAYD_PROTO_GENERAL_H
 #define STAYD_PROTO_GENERAL_H
 
@@ -7,13 +7,13 @@
 request_handler version_run;
 request_handler verbosity_run;
 
-/* Any level above 0 makes the log more talkative: there is one such level here. */
+/* Any level above 0 enables debug lines in the log: stayd has one such level. */
 void verbosity_set(struct proto_server *server, uint32_t level);
 
 request_handler quit_run;
 request_handler refresh_certs_run;
 
-/* Answers refresh_certs, for which there is room in the replies, if its reload has ended. */
+/* Answers refresh_certs if its reload has ended. The caller has reserved room for the reply. */
 bool refresh_certs_resume(struct request *request);
 
 request_handler shutdown_run;

@@ -16,7 +16,8 @@ static void hold_reply(struct request *request, enum status status, uint64_t num
     replies->size = (size_t)(at - replies->data);
 }
 
-/* Open, so it is nobody else's until hold_abandon. */
+/* The number under which the connection asks for a hold: no other connection has it until
+ * hold_abandon, because the socket is open. */
 static uint64_t hold_asker(const struct proto_connection *connection) {
     return (uint64_t)connection->fd + 1;
 }

@@ -5,7 +5,7 @@
 
 #include "proto/request.h"
 
-/* A client that vanishes must not stop compaction for longer. */
+/* A client that disappears must not stop compaction for longer. */
 enum { HOLD_LEASE_MAX_S = 30 };
 
 /* hold <seconds>              HOLD <number>, or BUSY: ask again
@@ -13,7 +13,7 @@ enum { HOLD_LEASE_MAX_S = 30 };
  * hold 0 <number>             OK, or NOT_FOUND */
 request_handler hold_run;
 
-/* The connection ends: what it asked for is nobody's. */
+/* Ends what the connection has asked for: it closes. */
 void hold_abandon(const struct proto_connection *connection);
 
 #endif

@@ -31,7 +31,7 @@ enum request_end touch_run(struct request *request, unsigned variant) {
     return REQUEST_DONE;
 }
 
-/* delete <key> [0] [noreply]: the 0 is a time to wait that memcached once had. */
+/* The delete commands of all protocols. */
 enum status lifetime_delete(const struct request *request, struct bytes key,
                             const struct pool_delete *delete, bool meta) {
     bool watched = event_wants_deletes(request->connection);

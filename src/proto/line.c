@@ -3,8 +3,8 @@
 #include "proto/expiry.h"
 #include "store/pool.h"
 
-/* For each byte of `word` that is below 33 or is 127, sets the byte's high bit. What stands above
- * the lowest such byte may be marked too: only the lowest mark is reliable. */
+/* For each byte of `word` that is below 33 or is 127, sets the byte's high bit. Bytes above the
+ * lowest such byte may be marked wrongly, so only the lowest mark is valid. */
 static uint64_t line_mark_stops(uint64_t word) {
     const uint64_t ones = UINT64_C(0x0101010101010101);
     const uint64_t highs = UINT64_C(0x8080808080808080);
@@ -12,7 +12,7 @@ static uint64_t line_mark_stops(uint64_t word) {
     return (((word - ones * 33) & ~word) | ((deletes - ones) & ~deletes)) & highs;
 }
 
-/* The first byte at or behind `at` that no key may hold; `end` if there is none. */
+/* The first byte from `at` on that is not allowed in a key; `end` if there is none. */
 static const char *line_find_stop(const char *at, const char *end) {
     while (end - at >= 8) {
         uint64_t word;
@@ -22,7 +22,7 @@ static const char *line_find_stop(const char *at, const char *end) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
             return at + __builtin_ctzll(marks) / 8;
 #else
-            break; /* the lowest mark is not the first byte: byte by byte */
+            break; /* the lowest mark is not the first byte, so search byte by byte */
 #endif
         }
         at += 8;
@@ -52,8 +52,8 @@ enum line_key line_next_key(struct line *line, struct bytes *key) {
     return clean && key->size <= POOL_KEY_MAX ? LINE_KEY_GOOD : LINE_KEY_BAD;
 }
 
-/* What isspace has beside the space: at the front and behind the digits memcached's strtol and its
- * callers pass over them. */
+/* The characters of isspace other than the space. memcached's strtol and its callers skip them
+ * before and after the digits. */
 static bool word_is_space(char byte) {
     return byte >= '\t' && byte <= '\r';
 }
@@ -114,7 +114,7 @@ bool word_expiry(struct bytes word, uint32_t now_s, uint32_t *expiry_s) {
     if (!word_number(word, &negative, &number) || number > (uint64_t)INT64_MAX + negative) {
         return false;
     }
-    /* a negative one: 1970, which has passed, and not "never" */
+    /* negative: 1970, which is in the past, and not 0, which means never */
     *expiry_s = negative && number > 0 ? 1 : expiry_of_exptime(number, now_s);
     return true;
 }

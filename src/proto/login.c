@@ -3,14 +3,14 @@
 #include "proto/reply.h"
 #include "proto/value.h"
 
-/* A name, a space before and behind it, a password. */
+/* A user's name, a space before and after it, and a password. */
 enum { LOGIN_VALUE_MAX = PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2 };
 
-/* memcached's words, here and below. */
+/* This reply and those below are memcached's. */
 #define LOGIN_BAD_FORMAT "CLIENT_ERROR bad authentication token format\r\n"
 
-/* The length of the value: VALUE_LENGTH_UNKNOWN unless the line is one of a set. What key, flags
- * and exptime are does not matter. */
+/* The length of the value; VALUE_LENGTH_UNKNOWN unless the line is a valid set. Key, flags and
+ * exptime do not matter. */
 static uint32_t login_read_line(struct request *request) {
     struct bytes word;
     uint32_t length;

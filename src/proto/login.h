@@ -1,20 +1,21 @@
-/* The login over the text protocol, as memcached -Y has it: the first command of a connection is a
- * set, with any key, whose value is a user's name and password.
+/* The login of the text protocol, as with memcached -Y: the first command of a connection is a set
+ * with any key, whose value is a user's name and password.
  *
  *     set <any key> <flags> <exptime> <bytes>\r\n
  *     <user> <password>\r\n
  *
- * The password is all that stands behind the first space, so it may hold spaces; memcached looks at
- * no more than its first word. */
+ * The password is everything after the first space, so it may contain spaces; memcached reads only
+ * its first word. */
 #ifndef STAYD_PROTO_LOGIN_H
 #define STAYD_PROTO_LOGIN_H
 
 #include "proto/request.h"
 
-/* Takes a set before the login: REQUEST_LOGIN with the connection's `login`, unless it is none. */
+/* Runs a set before the login: sets the connection's `login` and returns REQUEST_LOGIN, unless the
+ * value is not a login. */
 request_handler login_run;
 
-/* Room for it has been reserved. */
+/* The room has been reserved. */
 void login_reply(struct buffer *replies, bool admitted);
 
 #endif

@@ -9,7 +9,7 @@ struct lookahead_keys {
     unsigned count;
 };
 
-/* Takes the words of a line from `at` on as keys: all of them, or the first. */
+/* Collects the words of a line from `at` on as keys: all of them, or the first one. */
 static void lookahead_take(struct lookahead_keys *found, const char *at, const char *end,
                            bool all) {
     while (at < end && found->count < POOL_PREFETCH_MAX) {
@@ -27,7 +27,7 @@ static void lookahead_take(struct lookahead_keys *found, const char *at, const c
     }
 }
 
-/* Each returns over how many requests it has looked. */
+/* This function and the next return the number of requests that they have looked at. */
 static unsigned lookahead_lines(const struct request *request, struct lookahead_keys *found) {
     unsigned lines = 0;
     const char *at = request->next;

@@ -3,7 +3,7 @@
 #include "proto/base64.h"
 #include "proto/reply.h"
 
-enum { META_OPAQUE_MAX = 32 }; /* its letter included */
+enum { META_OPAQUE_MAX = 32 }; /* including its letter */
 
 #define META_BAD_TOKEN "CLIENT_ERROR bad token in command line format\r\n"
 
@@ -33,7 +33,7 @@ const char *meta_read_key(struct request *request, struct meta *meta) {
 
 bool meta_has_too_many(const struct request *request, size_t limit) {
     struct line line = request->line;
-    if ((size_t)(line.end - line.at) <= limit * 2) { /* a space and a letter each */
+    if ((size_t)(line.end - line.at) <= limit * 2) { /* each flag takes a space and a letter */
         return false;
     }
     struct bytes word;
@@ -69,7 +69,7 @@ static const char *meta_read_number(struct bytes token, uint64_t *number, const 
     return word_u64(token, number) ? NULL : fault;
 }
 
-/* One flag and its token. */
+/* Reads one flag and its token. */
 static const char *meta_read_flag(struct request *request, struct meta *meta, char letter,
                                   struct bytes token) {
     switch (letter) {
@@ -84,7 +84,7 @@ static const char *meta_read_flag(struct request *request, struct meta *meta, ch
     case 'R':
         meta->recache_before_touch = !meta_has(meta, 'T');
         return meta_read_expiry(request, token, &meta->recache_until_s);
-    case 'F': /* memcached has no message of its own for this one */
+    case 'F': /* memcached has no specific message for this flag */
         return word_flags(token, &meta->client_flags) ? NULL : REPLY_BAD_LINE;
     case 'C':
         return meta_read_number(token, &meta->cas, META_BAD_TOKEN);
@@ -119,7 +119,7 @@ const char *meta_read_flags(struct request *request, struct meta *meta) {
     while (line_next(&request->line, &word)) {
         char letter = word.data[0];
         if ((unsigned char)letter >= 127) {
-            return "CLIENT_ERROR duplicate flag\r\n"; /* memcached's word for these, too */
+            return "CLIENT_ERROR duplicate flag\r\n"; /* memcached's reply for these too */
         }
         if (letter < 'A' || letter > 'z' || (known & META_FLAG(letter)) == 0) {
             return "CLIENT_ERROR invalid flag\r\n";
@@ -130,7 +130,7 @@ const char *meta_read_flags(struct request *request, struct meta *meta) {
         const char *found =
             meta_read_flag(request, meta, letter, bytes_from(word.data + 1, word.size - 1));
         meta->seen |= META_FLAG(letter);
-        /* of several faults memcached names the last */
+        /* of several faults memcached reports the last */
         fault = found != NULL && !(letter == 'F' && fault != NULL) ? found : fault;
     }
     return fault;
@@ -156,7 +156,7 @@ static char *meta_put_key(char *at, const struct meta *meta) {
     return reply_put_text(at + base64_encoded_size(meta->key.size), " b");
 }
 
-/* The remaining time: -1 for ever. */
+/* Writes the remaining time; -1: no expiry. */
 static char *meta_put_ttl(char *at, uint32_t expiry_s, uint32_t now_s) {
     if (expiry_s == 0) {
         return reply_put_text(at, "-1");

@@ -1,4 +1,4 @@
-/* ma: add to or subtract from a number, and perhaps create it. */
+/* ma: adds to or subtracts from a number, and may create it. */
 #include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
@@ -63,7 +63,9 @@ static void meta_arithmetic_reply(struct request *request, const struct meta *me
                                   const struct pool_fetched *result) {
     switch (status) {
     case STATUS_OK:
-        if (result->created || !meta_has(meta, 'q')) { /* memcached: q does not hide a creation */
+        if (result->created ||
+            !meta_has(meta,
+                      'q')) { /* as in memcached, q does not suppress the reply to a creation */
             struct meta_shown shown = meta_show_item(&result->item, request->thread->now_s);
             shown.created = result->created;
             shown.expiry_s = result->created ? 0 : result->expiry_before_s;
@@ -105,7 +107,7 @@ static enum request_end meta_arithmetic_answer(struct request *request) {
         .create_expiry_s = touch_creates ? meta.touch_expiry_s : meta.create_expiry_s,
         .touch = meta_has(&meta, 'T'),
         .touch_expiry_s = meta.touch_expiry_s,
-        .compare_cas = meta.cas != 0, /* memcached: 0 is none */
+        .compare_cas = meta.cas != 0, /* as in memcached, 0 means no CAS */
         .cas = meta.cas,
         .set_cas = meta_has(&meta, 'E'),
         .new_cas = meta.new_cas,

@@ -1,4 +1,4 @@
-/* me: all that is known of an item but its value. Leaves no trace in it. */
+/* me: shows an item's metadata. Does not change the item. */
 #include "proto/base64.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
@@ -10,7 +10,8 @@ static char *meta_debug_put(char *at, const struct pool_scanned *scanned, uint32
     if (item->expiry_s == 0) {
         at = reply_put_text(at, "-1");
     } else {
-        at = reply_put_number(at, item->expiry_s - now_s); /* it is there, so that is above 0 */
+        at = reply_put_number(at, item->expiry_s -
+                                      now_s); /* above 0, because the item has not expired */
     }
     at = reply_put_number(reply_put_text(at, " la="),
                           now_s > item->accessed_s ? now_s - item->accessed_s : 0);

@@ -1,4 +1,4 @@
-/* md: delete, or keep and mark stale. */
+/* md: deletes an item, or marks it stale. */
 #include "proto/lifetime.h"
 #include "proto/meta.h"
 #include "proto/reply.h"

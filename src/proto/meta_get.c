@@ -1,9 +1,9 @@
-/* mg: look up, and perhaps touch, create or win. */
+/* mg: looks an item up, and may touch, create or win it. */
 #include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
 
-enum { META_GET_FLAGS_LIMIT = 17 }; /* memcached: 20 words in all, one of them the end */
+enum { META_GET_FLAGS_LIMIT = 17 }; /* memcached accepts 20 words, one of which is the end */
 
 static const char *meta_get_read(struct request *request, struct meta *meta) {
     const char *fault = meta_read_key(request, meta);

@@ -1,11 +1,11 @@
-/* ms: store a value, in one of five modes. */
+/* ms: stores a value, in one of five modes. */
 #include "proto/meta.h"
 #include "proto/reply.h"
 #include "proto/value.h"
 
-enum { META_SET_FLAGS_LIMIT = 16 }; /* memcached: 20 words in all, one of them the end */
+enum { META_SET_FLAGS_LIMIT = 16 }; /* memcached accepts 20 words, one of which is the end */
 
-/* What stands before the flags. `*length` may be known although there is a fault. */
+/* Reads the words before the flags. `*length` may be known even if there is a fault. */
 static const char *meta_set_read_length(struct request *request, struct meta *meta,
                                         uint32_t *length) {
     *length = VALUE_LENGTH_UNKNOWN;
@@ -22,8 +22,9 @@ static const char *meta_set_read_length(struct request *request, struct meta *me
     return has_length ? NULL : REPLY_BAD_LINE;
 }
 
-/* Whether one of the flags is a number. None can be: it may be the length, and what stands in the
- * length's place be a part of the key: in "ms a 1 5" the key was to be "a 1". */
+/* Whether one of the flags is a number, which no flag can be. Then that number may be the length,
+ * and the word in the length's place a part of the key: in "ms a 1 5" the key was meant to be "a
+ * 1". */
 static bool meta_set_has_number(struct line flags) {
     struct bytes word;
     while (line_next(&flags, &word)) {
@@ -34,7 +35,7 @@ static bool meta_set_has_number(struct line flags) {
     return false;
 }
 
-/* Flag M, and what C and I mean in that mode. */
+/* Sets the mode by flag M, and what C and I mean in that mode. */
 static bool meta_set_choose_mode(const struct meta *meta, struct pool_store *store) {
     switch (meta->mode) {
     case 0:
@@ -43,17 +44,17 @@ static bool meta_set_choose_mode(const struct meta *meta, struct pool_store *sto
         break;
     case 'E':
         store->mode = POOL_ADD;
-        return true; /* add does not look at C */
+        return true; /* add ignores C */
     case 'A':
         store->mode = POOL_APPEND;
-        store->compare_cas = meta->cas != 0; /* memcached: 0 is none, here alone */
+        store->compare_cas = meta->cas != 0; /* as in memcached, 0 means no CAS in this mode only */
         return true;
     case 'P':
         store->mode = POOL_PREPEND;
         store->compare_cas = meta->cas != 0;
         return true;
     case 'R':
-        store->mode = meta_has(meta, 'C') ? POOL_SET : POOL_REPLACE; /* with C both are cas */
+        store->mode = meta_has(meta, 'C') ? POOL_SET : POOL_REPLACE; /* with C both modes are cas */
         break;
     default:
         return false;
@@ -89,7 +90,7 @@ static bool meta_set_appends(const struct pool_store *store) {
     return store->mode == POOL_APPEND || store->mode == POOL_PREPEND;
 }
 
-/* NULL for the pool's failures. */
+/* The code of the reply; NULL if the reply is an error. */
 static const char *meta_set_code(enum status status, const struct pool_store *store) {
     switch (status) {
     case STATUS_OK:
@@ -107,7 +108,7 @@ static const char *meta_set_code(enum status status, const struct pool_store *st
     }
 }
 
-/* The CAS number shown is 0 if nothing was stored. */
+/* `cas` is 0 if nothing was stored. */
 static void meta_set_reply(struct request *request, const struct meta *meta, const char *code,
                            uint64_t cas) {
     struct buffer *replies = request->replies;
@@ -118,7 +119,7 @@ static void meta_set_reply(struct request *request, const struct meta *meta, con
     replies->size = (size_t)(at - replies->data);
 }
 
-/* What `watch` calls it. */
+/* The command's name for watchers. */
 static enum event_command meta_set_command(const struct meta *meta,
                                            const struct pool_store *store) {
     static const enum event_command commands[] = {

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { PREFIXES_TABLE = 2048 /* places, a power of two; half of them stay empty */ };
+enum { PREFIXES_TABLE = 2048 /* slots, a power of two; half of them stay empty */ };
 
 _Static_assert(REPLY_ROOM > URI_KEY_MAX + PREFIX_COUNTERS * (NUMBER_DIGITS_MAX + 8) + 16,
                "a line fits");
@@ -20,10 +20,10 @@ struct prefix {
 
 struct prefixes {
     char delimiter;
-    pthread_mutex_t lock; /* all that follows */
+    pthread_mutex_t lock; /* protects all that follows */
     unsigned count;
-    struct prefix *prefixes;         /* PREFIXES_MAX, in the order in which they came; or NULL */
-    uint16_t places[PREFIXES_TABLE]; /* 1 and more: the prefix with that number less one */
+    struct prefix *prefixes;         /* PREFIXES_MAX entries, in order of arrival; or NULL */
+    uint16_t places[PREFIXES_TABLE]; /* 0: empty; else one more than the index of a prefix */
 };
 
 struct prefixes *prefixes_create(char delimiter) {
@@ -43,7 +43,7 @@ void prefixes_destroy(struct prefixes *prefixes) {
     }
 }
 
-/* Under the lock; NULL: there is no room for another. */
+/* The caller has the lock. NULL: there is no room for another prefix. */
 static struct prefix *prefixes_find(struct prefixes *prefixes, struct bytes text) {
     if (prefixes->prefixes == NULL) {
         prefixes->prefixes = calloc(PREFIXES_MAX, sizeof *prefixes->prefixes);
@@ -102,8 +102,8 @@ void prefixes_clear(struct prefixes *prefixes) {
     pthread_mutex_unlock(&prefixes->lock);
 }
 
-/* As memcached has it, but for what would end the word or the line: a client chooses its keys, and
- * must not choose what others read as statistics. */
+/* As memcached writes it, except that characters that would end the word or the line are encoded:
+ * clients choose keys, and must not be able to forge statistics. */
 static char *prefix_put_text(char *at, const struct prefix *prefix) {
     for (unsigned i = 0; i < prefix->size; i++) {
         struct bytes byte = bytes_from(&prefix->text[i], 1);
@@ -130,7 +130,7 @@ bool prefixes_dump(struct prefixes *prefixes, struct buffer *replies) {
     pthread_mutex_lock(&prefixes->lock);
     bool whole = true;
     for (unsigned i = 0; i < prefixes->count && whole; i++) {
-        whole = reply_reserve(replies, 0); /* REPLY_ROOM: more than a line takes */
+        whole = reply_reserve(replies, 0); /* reserves REPLY_ROOM, which is more than a line */
         if (whole) {
             prefix_put(&prefixes->prefixes[i], replies);
         }

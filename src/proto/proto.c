@@ -14,8 +14,8 @@
 #include "proto/watch.h"
 
 enum {
-    TLS_HANDSHAKE_BYTE = 0x16, /* the first that a TLS client sends */
-    PROTO_LOG_S = 10           /* between two lines about such clients */
+    TLS_HANDSHAKE_BYTE = 0x16, /* the first byte that a TLS client sends */
+    PROTO_LOG_S = 10           /* the minimum interval of log lines about such clients */
 };
 
 void proto_connection_init(struct proto_connection *connection, struct proto_service *service) {
@@ -47,8 +47,8 @@ static enum request_end proto_step(struct request *request) {
     return request->progress->protocol == PROTO_BINARY ? binary_run(request) : text_run(request);
 }
 
-/* Says now and then that a client tries TLS where there is none; such a client itself shows its
- * user no more than that something went wrong. */
+/* Logs at intervals that a client tries TLS on a plain address: the client itself shows its user
+ * only that something went wrong. */
 static void proto_log_tls(const struct request *request) {
     static _Atomic uint32_t logged_s;
     uint32_t now_s = request->thread->now_s;
@@ -61,7 +61,7 @@ static void proto_log_tls(const struct request *request) {
     }
 }
 
-/* The first byte that comes says which protocol it is. False: none that there is here. */
+/* Chooses the protocol by the first byte. False: a protocol that is not allowed here. */
 static bool proto_decide(struct request *request) {
     if (request->progress->protocol != PROTO_UNDECIDED || request->next == request->end) {
         return true;
@@ -77,7 +77,7 @@ static bool proto_decide(struct request *request) {
            (binary ? PROTO_ALLOWED_TEXT : PROTO_ALLOWED_BINARY);
 }
 
-/* How many requests to go on with now; 0: the turn is over. */
+/* How many requests may run before the next call; 0: the turn is over. */
 static unsigned proto_begin_requests(const struct request *request) {
     uint32_t *turn_left = &request->connection->turn_left;
     if (*turn_left == 0) {
@@ -90,7 +90,7 @@ static unsigned proto_begin_requests(const struct request *request) {
     return requests;
 }
 
-/* The request that was parked is done with; those behind it have not waited. */
+/* The parked request has ended. The requests behind it have not waited yet. */
 static void proto_end_wait(struct request *request) {
     request->connection->needs_room = false;
     request->connection->refuses_room = false;
@@ -99,7 +99,7 @@ static void proto_end_wait(struct request *request) {
     }
 }
 
-/* After PROTO_READ, what is consumed ends at request->next, or at request->start if that waits. */
+/* Runs the requests. After PROTO_READ the input is consumed up to request->next. */
 static enum proto_next proto_run(struct request *request) {
     unsigned requests_ahead = 0;
     if (request->connection->watcher != NULL) {

@@ -21,13 +21,13 @@
  *   - Meta: E and, for ms in append mode, N work as in later versions (1.6.18 refuses or ignores
  *     them), and k returns the key in the encoding of the request.
  *
- * Where the service asks for a login, nothing else is done for a connection before it. proto reads
- * user and password; whoever calls it says whether they are right, when it knows:
+ * If the service requires a login, no other command is run for a connection before it. proto reads
+ * user and password; the caller says whether they are right, once it knows:
  *
  *     proto_process -> PROTO_LOGIN ... as long as it takes ... proto_finish_login -> proto_process
  *
- * A connection belongs to one pool (the listener decides) and is used by one thread at a time.
- */
+ * A connection belongs to one pool, which the listener decides, and is used by one thread at a
+ * time. */
 #ifndef STAYD_PROTO_PROTO_H
 #define STAYD_PROTO_PROTO_H
 
@@ -36,18 +36,18 @@
 #include "proto/server.h"
 #include "store/pool.h"
 
-/* What `version` says, in both protocols and in `stats`: the memcached whose replies these are.
- * Clients read major.minor.patch and enable what that memcached can do. Three numbers and nothing
- * behind them, as protocol.txt has it: npm's `memcached` throws at anything else, and PHP's and
- * Elasticache clients have been broken by a word behind the numbers. stayd's own version is
- * `stayd_version` in `stats`. */
+/* The reply to `version` in both protocols, and the `version` of `stats`: the memcached whose
+ * behaviour stayd has. Clients read major.minor.patch and enable what that memcached can do. It
+ * must be three numbers and nothing more, as protocol.txt says: npm's `memcached` throws an error
+ * at anything else, and a word after the numbers has broken PHP's and Elasticache's clients.
+ * stayd's own version is `stayd_version` in `stats`. */
 #define PROTO_VERSION "1.6.18"
 
-/* Replies beyond this are sent before the next key is looked up, so that a client that asks for
+/* Replies above this size are sent before the next key is looked up, so that a client that requests
  * much and reads little costs a bounded amount of memory (this, and one item). */
 enum { PROTO_REPLY_BATCH = 256 << 10 };
 
-/* What a login says of itself, as it came. */
+/* User and password of a login, as the client sent them. */
 struct proto_login {
     struct bytes user;     /* 1 to PROTO_LOGIN_USER_MAX bytes */
     struct bytes password; /* 1 to PROTO_LOGIN_PASSWORD_MAX bytes */
@@ -63,59 +63,62 @@ struct watcher;
 struct proto_connection {
     struct proto_service *service;
     struct pool *pool;  /* the service's */
-    uint32_t turn_left; /* requests that may still be answered before others have their turn */
-    bool refuses_room; /* the caller's to set after PROTO_NEEDS_ROOM: the request waits no longer */
-    bool asked_hold;   /* private to proto/: of its pool (hold.h), under its fd */
-    uint64_t turn_work;       /* the thread's work_bytes (grace.h) at which they have it as well */
-    struct proto_login login; /* after PROTO_LOGIN: in the consumed input, until it is gone */
+    uint32_t turn_left; /* requests that may still be answered in this turn */
+    bool refuses_room;  /* the caller sets it after PROTO_NEEDS_ROOM: the request must not wait any
+                         * longer */
+    bool asked_hold;    /* private to proto/: it has asked for a hold (hold.h) */
+    uint64_t turn_work; /* the turn ends when the thread's work_bytes (grace.h) reach this */
+    struct proto_login login; /* after PROTO_LOGIN; points into the consumed input */
 
-    /* The caller's to set before the first request, for `watch`; may be left out. `fd`: the
-     * connection's number in the lines that tell of it. `wake`: there is something for the watcher,
-     * call proto_process again, without input if need be. Called by any thread, and not after
-     * proto_connection_finish; must not block. */
+    /* The caller may set these before the first request, for `watch`. `fd`: the connection's number
+     * in the lines about it. `wake`: there are lines for the watcher; call proto_process again,
+     * with or without input. Any thread may call `wake`, but not after proto_connection_finish; it
+     * must not block. */
     int fd;
-    bool is_local; /* the caller's to set as well: the client is on this machine */
+    bool is_local; /* the caller sets it too: the client is on this machine */
     void (*wake)(void *context);
     void *wake_context;
-    struct watcher *watcher; /* private to proto/; not NULL: the client only listens from now on */
+    struct watcher *
+        watcher; /* private to proto/; not NULL: the client watches, and its requests are ignored */
 
-    /* private to proto/: what the pool allows, and what is under way between two calls */
+    /* private to proto/: the pool's settings, and the state between two calls */
     uint32_t item_max_bytes;
     bool evict;
-    bool admitted;     /* logged in, or no login is needed */
-    bool login_is_out; /* a verdict is awaited */
-    bool needs_room;   /* the request that begins the input has been parked */
-    uint64_t reload;   /* the number of the reload whose end is awaited; 0: none is */
+    bool admitted;     /* the client is logged in, or needs no login */
+    bool login_is_out; /* the verdict on a login is pending */
+    bool needs_room;   /* the first request of the input is parked */
+    uint64_t reload;   /* the number of the reload that a request waits for; 0: none */
     struct proto_progress {
         enum proto_protocol {
-            PROTO_UNDECIDED, /* nothing has come yet */
+            PROTO_UNDECIDED, /* nothing has arrived yet */
             PROTO_TEXT,
             PROTO_BINARY,
         } protocol;
         struct proto_sasl {
-            bool awaits_step; /* an auth without a value has come */
-            uint8_t opcode;   /* of the login that is out, and below */
+            bool awaits_step; /* an auth without a value has arrived */
+            uint8_t opcode;   /* of the login whose verdict is pending, and below */
             uint32_t opaque;
         } sasl;
-        uint64_t skip_bytes; /* of a refused value, still to be thrown away */
-        /* A value that is too large: said once it has come, because a proxy, and a client that
-         * reads before it has sent all, would be out of step with an earlier reply. */
+        uint64_t skip_bytes; /* bytes of a refused value that are still to be discarded */
+        /* The refusal of a value that is too large. The reply is sent after the value has arrived,
+         * because a proxy, or a client that reads only after it has sent everything, would be out
+         * of step with an earlier reply. */
         struct proto_refusal {
             bool is_due;
-            uint8_t opcode; /* of the binary protocol, and below */
+            uint8_t opcode; /* of the request in the binary protocol, and below */
             uint16_t status;
             uint32_t opaque;
         } refusal;
         enum proto_phase {
-            PROTO_PHASE_LINE,      /* a request begins */
-            PROTO_PHASE_KEYS,      /* the next word is a key of the retrieval below */
-            PROTO_PHASE_SKIP_LINE, /* the rest of a line is still to be thrown away */
-            PROTO_PHASE_DUMP,      /* the walk through all items below */
+            PROTO_PHASE_LINE,      /* at the start of a request */
+            PROTO_PHASE_KEYS,      /* the next word is a key of `retrieval` */
+            PROTO_PHASE_SKIP_LINE, /* the rest of a line is to be discarded */
+            PROTO_PHASE_DUMP,      /* `dump` is running */
         } phase;
         struct proto_retrieval {
             bool with_cas;
             bool touch;
-            bool any; /* a key has been read */
+            bool any; /* at least one key has been read */
             uint32_t expiry_s;
         } retrieval;
         struct proto_dump {
@@ -125,12 +128,12 @@ struct proto_connection {
                 PROTO_DUMP_ITEMS,
                 PROTO_DUMP_SIZES
             } kind;
-            uint64_t number;  /* proto_service.dump while this is the one that runs */
+            uint64_t number;  /* equals proto_service.dump while this dump runs */
             bool scanned;     /* all items have been visited */
-            uint32_t classes; /* a bit for each TTL class whose items are asked for */
+            uint32_t classes; /* a bit for each TTL class whose items are listed */
             uint64_t next_bucket;
-            uint64_t left;   /* of PROTO_DUMP_ITEMS: so many more are told */
-            uint64_t *sizes; /* of PROTO_DUMP_SIZES: how many items of each size; else NULL */
+            uint64_t left;   /* PROTO_DUMP_ITEMS: how many more items may be listed */
+            uint64_t *sizes; /* PROTO_DUMP_SIZES: the number of items of each size; else NULL */
             size_t sizes_count;
             size_t sizes_told;
         } dump;
@@ -143,41 +146,40 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
 void proto_connection_finish(struct proto_connection *connection);
 
 enum proto_next {
-    PROTO_READ,  /* all that is whole has been answered: call again with more input */
-    PROTO_FLUSH, /* the replies are many, or the turn is over: send them, then call again, without
-                  * more input if need be */
-    PROTO_LOGIN, /* find out whether `login` is right, say so to proto_finish_login, then call
-                  * again, without more input if need be; the replies so far may go out before */
-    PROTO_NEEDS_ROOM, /* the next request has to wait until its pool has room: call again, without
-                       * more input if need be, once pool_should_retry since the thread's room_turn,
-                       * or with `refuses_room` set; the replies so far may go out before */
-    PROTO_WAITS,      /* another thread does what the client has asked for: call again, without more
-                       * input if need be, when the workers have been woken; the replies so far may
-                       * go out before */
-    PROTO_CLOSE,      /* send the replies, then close the connection */
+    PROTO_READ,  /* all complete requests have been answered: call again with more input */
+    PROTO_FLUSH, /* there are many replies, or the turn is over: send the replies, then call again,
+                  * with or without more input */
+    PROTO_LOGIN, /* check `login`, pass the verdict to proto_finish_login, then call again, with or
+                  * without more input; the replies so far may be sent before */
+    PROTO_NEEDS_ROOM, /* the next request has to wait until its pool has room: call again, with or
+                       * without more input, once pool_should_retry since the thread's room_turn, or
+                       * with `refuses_room` set; the replies so far may be sent before */
+    PROTO_WAITS, /* another thread carries out a request: call again, with or without more input,
+                  * when the workers have been woken; the replies so far may be sent before */
+    PROTO_CLOSE, /* send the replies, then close the connection */
 };
 
-/* Answers the requests at the front of `input`; the replies are appended to `replies`. `*consumed`
- * says how many bytes of input are done with. After PROTO_READ, `*wanted` says how many bytes the
- * unconsumed request needs in all before another call can get on with it: at least one more than
+/* Answers the requests at the front of `input` and appends the replies to `replies`. `*consumed` is
+ * the number of bytes of input that are no longer needed. After PROTO_READ, `*wanted` is the number
+ * of bytes that the unconsumed request needs in all before another call can continue it: more than
  * are there, at most item_max and a request line. Allocates nothing but room in `replies`. */
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies);
 
-/* Whether the request that begins the input waits for room (PROTO_NEEDS_ROOM). */
+/* Whether the first request of the input waits for room (PROTO_NEEDS_ROOM). */
 bool proto_needs_room(const struct proto_connection *connection);
 
-/* Whether the client is logged in, or need not be. */
+/* Whether the client is logged in or needs no login. */
 bool proto_is_admitted(const struct proto_connection *connection);
 
-/* There is no memory for the request that has begun to come: says so, in the text protocol; a
- * binary reply would have to know which request it was. The caller closes. False: no memory for
- * that. */
+/* There is no memory for the request that has begun to arrive: appends an error, in the text
+ * protocol only, because a binary reply has to name the request. The caller closes the connection.
+ * False: no memory for the reply. */
 bool proto_refuse_input(const struct proto_connection *connection, struct buffer *replies);
 
-/* The verdict on the login that PROTO_LOGIN asked about: appends its reply. Not admitted, a client
- * may try again; the caller may as well close the connection. The verdicts are counted in the pool
+/* Takes the verdict on the login of PROTO_LOGIN and appends its reply. A client that is not
+ * admitted may try again, unless the caller closes the connection. Verdicts are counted in the pool
  * (auth_cmds, auth_errors). False: no memory for the reply; nothing has changed. */
 bool proto_finish_login(struct proto_connection *connection, struct store_thread *thread,
                         bool admitted, struct buffer *replies);

@@ -1,5 +1,5 @@
-/* Writing replies. Before each request there is room for REPLY_ROOM bytes, so that all replies but
- * items and statistics are written without asking for room. */
+/* Writes replies. REPLY_ROOM bytes are reserved before each request, so that only items and
+ * statistics have to reserve more. */
 #ifndef STAYD_PROTO_REPLY_H
 #define STAYD_PROTO_REPLY_H
 
@@ -12,35 +12,36 @@ enum { REPLY_ROOM = 1024 };
 
 #define REPLY_ERROR "ERROR\r\n"
 #define REPLY_BAD_LINE "CLIENT_ERROR bad command line format\r\n"
-#define REPLY_LINE_TOO_LONG "CLIENT_ERROR line too long\r\n" /* ours: memcached says nothing */
+#define REPLY_LINE_TOO_LONG                                                                        \
+    "CLIENT_ERROR line too long\r\n" /* stayd's own: memcached sends nothing */
 #define REPLY_BAD_CHUNK "CLIENT_ERROR bad data chunk\r\n"
 #define REPLY_BAD_EXPTIME "CLIENT_ERROR invalid exptime argument\r\n"
 #define REPLY_NON_NUMERIC "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
 #define REPLY_TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
 #define REPLY_NO_MEMORY "SERVER_ERROR out of memory storing object\r\n"
 #define REPLY_NO_MEMORY_READING "SERVER_ERROR out of memory reading request\r\n"
-#define REPLY_NO_MEMORY_TO_COUNT "SERVER_ERROR out of memory\r\n" /* memcached's words for incr */
-/* Ours: memcached has no such state. A pool takes no writes once its file has failed. */
+#define REPLY_NO_MEMORY_TO_COUNT "SERVER_ERROR out of memory\r\n" /* memcached's reply for incr */
+/* stayd's own: memcached has no such state. A pool refuses writes once its file has failed. */
 #define REPLY_READ_ONLY "SERVER_ERROR pool is read-only\r\n"
-/* Ours too: a persistent pool keeps its index in run_dir. */
+/* stayd's own too: a persistent pool keeps its index in run_dir. */
 #define REPLY_INDEX_FULL "SERVER_ERROR no room for the index in run_dir\r\n"
 #define REPLY_NOT_FOUND "NOT_FOUND\r\n"
 #define REPLY_UNAUTHENTICATED "CLIENT_ERROR unauthenticated\r\n"
 
-/* Room for `more` bytes and, behind them, again for REPLY_ROOM. False when memory is short. */
+/* Reserves `more` bytes and REPLY_ROOM after them. False if memory is short. */
 static inline bool reply_reserve(struct buffer *replies, size_t more) {
     size_t needed = more + REPLY_ROOM;
     return replies->capacity - replies->size >= needed || buffer_reserve(replies, needed);
 }
 
-/* The room has been reserved, here and below. */
+/* For this and the functions below the room has been reserved. */
 static inline void reply_bytes(struct buffer *replies, const void *data, size_t size) {
     assert(replies->capacity - replies->size >= size);
     memcpy(replies->data + replies->size, data, size);
     replies->size += size;
 }
 
-/* A whole reply with its line end, unless the request asked for none. */
+/* Appends a complete reply with its line end, unless the request has noreply. */
 static inline void reply_text(struct request *request, const char *text) {
     if (!request->noreply) {
         reply_bytes(request->replies, text, strlen(text));
@@ -74,7 +75,7 @@ static inline char *reply_put_number(char *at, uint64_t number) {
     return at + number_format_u64(number, at);
 }
 
-/* The reply to a change that failed for a reason that is the pool's, the same for all commands. */
+/* The reply to a change that has failed for a reason of the pool, the same for all commands. */
 static inline const char *reply_of_failure(enum status status) {
     switch (status) {
     case STATUS_TOO_LARGE:

@@ -8,7 +8,7 @@ enum {
     RETRIEVAL_HEAD_MAX = 6 + 1 + 10 + 1 + 10 + 1 + NUMBER_DIGITS_MAX + 4
 };
 
-/* Reads what stands before the keys. False: the reply says what is wrong. */
+/* Reads the words before the keys. False: the reply says what is wrong. */
 static bool retrieval_begin(struct request *request, unsigned variant) {
     struct proto_retrieval *retrieval = &request->progress->retrieval;
     *retrieval = (struct proto_retrieval){
@@ -54,7 +54,7 @@ static bool retrieval_reply_item(struct request *request, struct bytes key,
     return true;
 }
 
-/* Looks one key up and replies with its item, if there is one. STATUS_IO: no memory for the reply.
+/* Looks up one key and replies with its item, if there is one. STATUS_IO: no memory for the reply.
  */
 static enum status retrieval_answer_key(struct request *request, struct bytes key) {
     const struct proto_retrieval *retrieval = &request->progress->retrieval;
@@ -83,9 +83,9 @@ static enum status retrieval_answer_key(struct request *request, struct bytes ke
 }
 
 enum retrieval_end {
-    RETRIEVAL_ANSWERED,   /* every key of the line as far as it is there */
-    RETRIEVAL_PAUSED,     /* the replies are many; line.at stands behind the last key answered */
-    RETRIEVAL_NEEDS_ROOM, /* the key at line.at does; those before it are answered */
+    RETRIEVAL_ANSWERED,   /* every key that has arrived is answered */
+    RETRIEVAL_PAUSED,     /* there are many replies; line.at is behind the last key answered */
+    RETRIEVAL_NEEDS_ROOM, /* the key at line.at needs room; the keys before it are answered */
     RETRIEVAL_BAD_KEY,
     RETRIEVAL_FAILED, /* `status` says why */
 };
@@ -112,11 +112,11 @@ static enum retrieval_end retrieval_answer_keys(struct request *request, enum st
     return kind == LINE_KEY_BAD ? RETRIEVAL_BAD_KEY : RETRIEVAL_ANSWERED;
 }
 
-/* The line's end has been read. */
+/* The end of the line has been read. */
 static enum request_end retrieval_finish(struct request *request) {
     const struct proto_retrieval *retrieval = &request->progress->retrieval;
     request->progress->phase = PROTO_PHASE_LINE;
-    /* memcached wants a key in "get", and takes "gat 0" for a request with none */
+    /* memcached requires a key in "get", but accepts "gat 0" without one */
     reply_text(request, retrieval->any || retrieval->touch ? "END\r\n" : REPLY_ERROR);
     return REQUEST_DONE;
 }
@@ -148,7 +148,8 @@ enum request_end retrieval_run(struct request *request, unsigned variant) {
     enum retrieval_end end = retrieval_answer_keys(request, &status);
     if ((end == RETRIEVAL_PAUSED || end == RETRIEVAL_NEEDS_ROOM) &&
         !retrieval_keys_are_good(request->line)) {
-        end = RETRIEVAL_BAD_KEY; /* now: once the items are sent they cannot be taken back */
+        end = RETRIEVAL_BAD_KEY; /* checked now, because items that have been sent cannot be taken
+                                  * back */
     }
     switch (end) {
     case RETRIEVAL_ANSWERED:
@@ -172,7 +173,7 @@ enum request_end retrieval_run(struct request *request, unsigned variant) {
 enum request_end retrieval_run_long(struct request *request, unsigned variant) {
     size_t mark = request->replies->size;
     bool begun = retrieval_begin(request, variant);
-    if (request->line.at == request->line.end) { /* the last word may go on behind the limit */
+    if (request->line.at == request->line.end) { /* the last word may continue behind the limit */
         request->replies->size = mark;
         reply_text(request, REPLY_LINE_TOO_LONG);
         return REQUEST_CLOSES;
@@ -186,7 +187,7 @@ enum request_end retrieval_resume(struct request *request) {
     size_t available = (size_t)(request->end - request->start);
     const char *newline = memchr(request->start, '\n', available);
     const char *stop = newline != NULL ? newline : memrchr(request->start, ' ', available);
-    if (stop == NULL && available <= POOL_KEY_MAX + 1) { /* a key and '\r' may still come of it */
+    if (stop == NULL && available <= POOL_KEY_MAX + 1) { /* it may still become a key and '\r' */
         request->wanted = available + 1;
         return REQUEST_WAITS;
     }

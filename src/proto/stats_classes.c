@@ -1,10 +1,10 @@
 /* stats items and stats slabs, in the shape that memcached's tools read.
  *
- * memcached keeps items of about one size together, in a slab class; here items that expire at
- * about the same time lie together, in a TTL class. So the class is the TTL class, from 1 to 8; a
- * page is a segment; and a chunk is the unit that records are measured in, so that chunks times
- * chunk_size are bytes, as tools reckon. Only classes that have a segment are listed.
- */
+ * memcached stores items of about the same size together, in a slab class. stayd stores items that
+ * expire at about the same time together, in a TTL class. So the class here is the TTL class, from
+ * 1 to 8; a page is a segment; and a chunk is the unit in which records are measured, so that
+ * chunks times chunk_size are bytes, as tools calculate. Only classes that have a segment are
+ * listed. */
 #include "proto/stats_groups.h"
 
 #include <inttypes.h>
@@ -100,7 +100,7 @@ void stats_put_slabs(struct stats_listing *listing) {
     stats_put_u64(listing->sink, "total_malloced", segments * of_pool.segment_bytes);
 }
 
-/* The histogram itself takes many steps and is the text protocol's (dump.h). */
+/* The histogram takes many steps, and only the text protocol has it (dump.h). */
 void stats_put_sizes(struct stats_listing *listing) {
     if (!atomic_load(&listing->connection->service->sizes_tracked)) {
         stats_put(listing->sink, "sizes_status", "disabled");

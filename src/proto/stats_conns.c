@@ -1,6 +1,6 @@
-/* stats conns: every listener and every open connection of the pool. memcached shows the whole
- * daemon's; here each pool is a memcached of its own, and tells nobody who the others' clients are.
- */
+/* stats conns: every listener and every open connection of the pool. memcached shows those of the
+ * whole daemon. Here each pool is like a memcached of its own, and does not show the clients of
+ * other pools. */
 #include "proto/stats_groups.h"
 
 #include <stdio.h>
@@ -34,5 +34,6 @@ void stats_put_conns(struct stats_listing *listing) {
     if (server->visit_peers != NULL) {
         server->visit_peers(server->network, conns_put_peer, listing);
     }
-    listing->connection->turn_left = 0; /* there may be thousands: others have waited for this */
+    listing->connection->turn_left =
+        0; /* ends the turn: there may be thousands, and other connections have waited */
 }

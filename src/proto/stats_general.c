@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 static uint64_t stats_load(const _Atomic uint64_t *counter) {
-    return atomic_load_explicit(counter, memory_order_relaxed); /* a number to look at */
+    /* relaxed: counters do not order other memory */
+    return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
 static void stats_put_process(struct stats_listing *listing) {
@@ -50,8 +51,8 @@ static void stats_put_tls(struct stats_listing *listing) {
                   listing->thread->now_s - atomic_load(&tls->loaded_s));
 }
 
-/* memcached keeps input and replies in one pool of buffers, of which the replies are a part. Ours
- * are freed when they are empty, so there are none to reuse. */
+/* memcached keeps input and replies in one pool of buffers, of which the replies are a part. stayd
+ * frees buffers when they are empty, so there are none to reuse. */
 static void stats_put_memory(struct stats_sink *sink, const struct proto_memory *memory) {
     uint64_t replies = stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].buffers);
     stats_put_u64(sink, "response_obj_oom",
@@ -118,7 +119,7 @@ static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
     stats_put_u64(sink, "limit_maxbytes", pool_get_memory_limit(pool));
     stats_put_u64(sink, "hash_bytes", stats->index_bytes);
     stats_put_u64(sink, "hash_power_level", stats->index_power);
-    stats_put_u64(sink, "hash_is_expanding", 0); /* it grows by a bucket at a time */
+    stats_put_u64(sink, "hash_is_expanding", 0); /* it grows one bucket at a time */
     stats_put_u64(sink, "total_malloced",
                   (uint64_t)stats->segment_bytes * (stats->segments - stats->segments_free));
     stats_put_u64(sink, "slab_global_page_pool", stats->segments_free);

@@ -1,4 +1,5 @@
-/* stats settings: what was configured, under memcached's names where it has the same thing. */
+/* stats settings: the configuration, under memcached's names where memcached has the same setting.
+ */
 #include "proto/event.h"
 #include "proto/prefixes.h"
 #include "proto/stats_groups.h"
@@ -10,7 +11,7 @@
 
 enum { SETTINGS_ADDRESS_MAX = 200 };
 
-/* Where this pool's clients connect to: its first TCP listener and its first Unix socket. */
+/* The addresses of this pool: its first TCP listener and its first Unix socket. */
 struct settings_listeners {
     const struct proto_service *service;
     unsigned port;
@@ -24,7 +25,7 @@ static void settings_copy(char to[SETTINGS_ADDRESS_MAX], const char *from, size_
     to[size] = 0;
 }
 
-/* Listeners read tcp:127.0.0.1:11211, tcp6:[::1]:11211 or unix:/run/stayd/cache.sock. */
+/* The address is tcp:127.0.0.1:11211, tcp6:[::1]:11211 or unix:/run/stayd/cache.sock. */
 static void settings_note_listener(void *context, const struct proto_peer *peer) {
     struct settings_listeners *found = context;
     if (!peer->is_listener || peer->service != found->service) {

@@ -1,9 +1,8 @@
-/* Where a group of statistics goes: pairs of a name and a value, which the protocol of the
- * connection frames. What lists statistics knows no more of the protocol than this.
+/* Receives a group of statistics as pairs of a name and a value, and writes them in the
+ * connection's protocol. The code that lists statistics knows nothing else about the protocol.
  *
  *     text:   STAT <name> <value>\r\n
- *     binary: a response for each, with the name as its key
- */
+ *     binary: a response for each, with the name as its key */
 #ifndef STAYD_PROTO_STATS_SINK_H
 #define STAYD_PROTO_STATS_SINK_H
 
@@ -14,14 +13,14 @@
 #include <stdint.h>
 
 struct stats_sink {
-    /* Frames one pair, with reply_reserve for all of it; sets `failed` when memory is short. */
+    /* Writes one pair, and reserves the room for it. Sets `failed` if memory is short. */
     void (*write)(struct stats_sink *sink, struct bytes name, struct bytes value);
     struct buffer *replies;
-    uint32_t opaque; /* binary: of the request, repeated in each response */
-    bool failed;     /* a pair is missing: the connection is to be closed */
+    uint32_t opaque; /* binary: the request's opaque, repeated in each response */
+    bool failed;     /* a pair is missing: close the connection */
 };
 
-/* Any bytes, of any length. */
+/* `value` may be any bytes of any length. */
 void stats_put_bytes(struct stats_sink *sink, struct bytes name, struct bytes value);
 
 /* Values of at most 255 bytes. */

@@ -40,7 +40,7 @@ static enum request_end stats_run_detail(struct request *request) {
     return REQUEST_DONE;
 }
 
-/* stats sizes_enable and sizes_disable: one line, and as with memcached no END behind it. */
+/* stats sizes_enable and sizes_disable: the reply is one line without END, as in memcached. */
 static enum request_end stats_track_sizes(struct request *request, bool track) {
     atomic_store(&request->connection->service->sizes_tracked, track);
     reply_text(request, track ? "STAT sizes_status enabled\r\n" : "STAT sizes_status disabled\r\n");

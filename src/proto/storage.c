@@ -3,18 +3,18 @@
 #include "proto/reply.h"
 #include "proto/value.h"
 
-/* A storage line, as far as it is the same for all six. */
+/* A storage line: the part that all six commands have. */
 struct storage_line {
     struct bytes key;
     uint32_t length; /* or VALUE_LENGTH_UNKNOWN */
     struct pool_store store;
 };
 
-/* Reads the words. Returns what is wrong with them as a reply, or NULL. The order of the checks is
- * memcached's: first how many words there are, then what they are.
+/* Reads the words. Returns NULL, or the reply that says what is wrong. The order of the checks is
+ * memcached's: first the number of words, then each word.
  *
- * If there is a word too few or too many, what stands in the length's place may be another number:
- * in "set a b 0 300 5" the key was to be "a b", and 300 is no length. */
+ * If there is a word too few or too many, the word in the length's place may be another number: in
+ * "set a b 0 300 5" the key was meant to be "a b", and 300 is not a length. */
 static const char *storage_read_line(struct request *request, unsigned variant,
                                      struct storage_line *parsed) {
     struct line *line = &request->line;
@@ -58,8 +58,8 @@ static const char *storage_reply_of(enum status status, unsigned variant) {
         return "EXISTS\r\n";
     case STATUS_NOT_FOUND:
         return REPLY_NOT_FOUND;
-    case STATUS_TOO_LARGE: /* memcached: a sum that does not fit is a condition that does not hold
-                            */
+    case STATUS_TOO_LARGE: /* as in memcached, a sum that does not fit is a condition that does not
+                            * hold */
         if (variant == STORAGE_APPEND || variant == STORAGE_PREPEND) {
             return "NOT_STORED\r\n";
         }
@@ -120,6 +120,6 @@ enum request_end storage_run(struct request *request, unsigned variant) {
 enum request_end storage_run_unadmitted(struct request *request, unsigned variant) {
     struct storage_line parsed = {0};
     storage_read_line(request, variant, &parsed);
-    request->noreply = false; /* a client that does not read this would wait in vain for more */
+    request->noreply = false; /* a client that gets no reply would wait for one */
     return value_refuse(request, REPLY_UNAUTHENTICATED, parsed.length);
 }

@@ -15,7 +15,7 @@ enum storage_variant {
 
 request_handler storage_run;
 
-/* Before a login: refuses the command, whatever it says, and throws its value away. */
+/* Before a login: refuses the command and discards its value. */
 request_handler storage_run_unadmitted;
 
 #endif

@@ -19,14 +19,14 @@ struct command {
     size_t size;
     request_handler *run;
     unsigned variant;
-    request_handler *before_login; /* in place of `run`; NULL: the command is refused */
+    request_handler *before_login; /* runs instead of `run`; NULL: the command is refused */
 };
 
 #define COMMAND(name, run, variant, before_login)                                                  \
     { name, sizeof(name) - 1, run, variant, before_login }
 
-/* The busiest first. Before a login nothing is done but the login itself; the commands that have a
- * value behind their line see to it that the value is thrown away. */
+/* The busiest commands come first. Before a login only the login itself is run. Commands with a
+ * value after their line discard it. */
 static const struct command commands[] = {
     COMMAND("get", retrieval_run, 0, NULL),
     COMMAND("set", storage_run, STORAGE_SET, login_run),
@@ -74,8 +74,8 @@ static const struct command *command_find(struct bytes name) {
     return NULL;
 }
 
-/* No command of ours. Something that speaks HTTP is cut off, as memcached does: a browser that was
- * lured into posting here must not have the body of its request taken for commands. */
+/* The command is unknown. An HTTP client is disconnected, as by memcached: if a browser has been
+ * tricked into posting here, the body of its request must not be run as commands. */
 static enum request_end text_refuse_command(struct request *request, const char *reply) {
     struct bytes word;
     struct bytes last = {0};
@@ -101,8 +101,8 @@ static enum request_end text_run_before_login(struct request *request,
     return command->before_login(request, command->variant);
 }
 
-/* The line has no end within the limit. A retrieval is answered key by key; else the client is
- * lost. */
+/* The line has no end within the limit. A retrieval is answered key by key; otherwise the
+ * connection closes. */
 static enum request_end text_run_long_line(struct request *request) {
     request->line = (struct line){request->start, request->start + REQUEST_LINE_MAX};
     struct bytes name;
@@ -119,7 +119,7 @@ static enum request_end text_run_long_line(struct request *request) {
 
 static enum request_end text_run_line(struct request *request) {
     size_t available = (size_t)(request->end - request->start);
-    bool over_limit = available >= REQUEST_LINE_MAX + 2; /* and the line end */
+    bool over_limit = available >= REQUEST_LINE_MAX + 2; /* with the line end */
     const char *newline =
         memchr(request->start, '\n', over_limit ? REQUEST_LINE_MAX + 2 : available);
     if (newline == NULL) {

@@ -7,10 +7,10 @@
 enum {
     TUNING_WORDS_MAX = 6,
     TUNING_CLASS_MAX = 63,   /* memcached's last slab class */
-    TUNING_LRU_PERCENT = 80, /* memcached's limit for its hot and warm parts together */
+    TUNING_LRU_PERCENT = 80, /* memcached's limit for the hot and warm parts together */
 };
 
-/* The words behind the command's name. */
+/* Reads the words after the command's name. */
 static unsigned tuning_read(struct request *request, struct bytes words[TUNING_WORDS_MAX]) {
     unsigned count = 0;
     while (count < TUNING_WORDS_MAX && line_next(&request->line, &words[count])) {
@@ -19,7 +19,7 @@ static unsigned tuning_read(struct request *request, struct bytes words[TUNING_W
     return count;
 }
 
-/* A last word that is "noreply" silences the command, and is one of its words. */
+/* A last word "noreply" suppresses the reply; it counts as a word. */
 static void tuning_read_noreply(struct request *request, const struct bytes *words,
                                 unsigned count) {
     request->noreply = count > 0 && word_is(words[count - 1], "noreply");

@@ -1,6 +1,6 @@
-/* memcached's commands that tune its slabs and its LRU. There are none here: what is right in form
- * is answered as by a memcached that has nothing to move, and changes nothing; what is wrong, in
- * memcached's words. */
+/* memcached's commands that tune its slabs and its LRU. stayd has neither: a valid command is
+ * answered as by a memcached that has nothing to move, and changes nothing; an invalid one gets
+ * memcached's error. */
 #ifndef STAYD_PROTO_TUNING_H
 #define STAYD_PROTO_TUNING_H
 

@@ -1,6 +1,6 @@
 #include "proto/uri.h"
 
-/* Whether a byte stands for itself in a line of key=value pairs. */
+/* Whether a byte is written unchanged in a line of key=value pairs. */
 static bool uri_is_plain(unsigned char byte) {
     return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
            (byte >= '0' && byte <= '9') || byte == '-' || byte == '.' || byte == '_' || byte == '~';

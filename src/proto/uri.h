@@ -1,5 +1,5 @@
 /* Keys in lines of key=value pairs: bytes other than letters, digits and -._~ become %NN, as in RFC
- * 3986 and as memcached has it. */
+ * 3986 and in memcached. */
 #ifndef STAYD_PROTO_URI_H
 #define STAYD_PROTO_URI_H
 
@@ -7,7 +7,7 @@
 
 enum { URI_KEY_MAX = POOL_KEY_MAX * 3 };
 
-/* Writes at most key.size * 3 bytes; returns where they end. */
+/* Writes at most key.size * 3 bytes. Returns where they end. */
 char *uri_put(char *at, struct bytes key);
 
 #endif

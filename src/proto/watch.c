@@ -22,17 +22,17 @@ struct watcher {
     unsigned kinds;
     void (*wake)(void *context);
     void *wake_context;
-    uint64_t skipped; /* lines since the last one that fitted */
-    size_t first;     /* where the oldest byte is in `queue` */
+    uint64_t skipped; /* lines left out since the last one that fitted */
+    size_t first;     /* the place of the oldest byte in `queue` */
     size_t size;
     char queue[WATCH_QUEUE_BYTES];
 };
 
 struct watch {
-    pthread_mutex_t lock; /* all that follows, and the watchers' queues */
+    pthread_mutex_t lock; /* protects all that follows, and the watchers' queues */
     struct watcher *watchers[WATCH_MAX];
     struct watch_stats stats;
-    uint64_t lines; /* told so far: memcached's gid */
+    uint64_t lines; /* lines reported so far: memcached's gid */
 };
 
 struct watch *watch_create(void) {
@@ -50,7 +50,7 @@ void watch_destroy(struct watch *watch) {
     }
 }
 
-/* Under the lock: lets the threads know what somebody wants to know of. */
+/* The caller has the lock. Publishes the kinds of events that some client watches. */
 static void watch_publish_kinds(struct proto_service *service) {
     unsigned kinds = 0;
     for (unsigned i = 0; i < WATCH_MAX; i++) {
@@ -108,7 +108,7 @@ void watch_leave(struct watcher *watcher) {
     free(watcher);
 }
 
-/* Under the lock; there is room. */
+/* The caller has the lock, and has checked that there is room. */
 static void watcher_push(struct watcher *watcher, const char *data, size_t size) {
     size_t at = (watcher->first + watcher->size) % WATCH_QUEUE_BYTES;
     size_t front = WATCH_QUEUE_BYTES - at < size ? WATCH_QUEUE_BYTES - at : size;
@@ -146,7 +146,7 @@ void watch_tell(struct proto_service *service, unsigned kind, struct bytes text)
     assert(text.size < WATCH_LINE_MAX);
     clock_gettime(CLOCK_REALTIME, &now);
     pthread_mutex_lock(&watch->lock);
-    /* The microseconds are not padded, as memcached has it. */
+    /* As in memcached, the microseconds are not padded. */
     int head = snprintf(line, WATCH_HEAD_MAX, "ts=%lld.%ld gid=%" PRIu64 " ", (long long)now.tv_sec,
                         now.tv_nsec / 1000, ++watch->lines);
     size_t size = (size_t)head;
@@ -168,8 +168,9 @@ struct watch_stats watch_get_stats(struct watch *watch) {
     return stats;
 }
 
-/* fetchers mutations evictions connevents deletions; none: fetchers. What a proxy and the crawler
- * thread tell is accepted, and there is nothing to tell. False: an unknown word. */
+/* Reads the kinds: fetchers, mutations, evictions, connevents, deletions; none means fetchers.
+ * memcached's kinds of its proxy and its crawler thread are accepted, and have no lines. False: an
+ * unknown word. */
 static bool watch_read_kinds(struct request *request, unsigned *kinds) {
     static const struct {
         const char *name;
@@ -200,7 +201,8 @@ static bool watch_read_kinds(struct request *request, unsigned *kinds) {
             while (line_next(&request->line, &word)) {
                 last = word;
             }
-            request->noreply = word_is(last, "noreply"); /* memcached: silent, but refused */
+            request->noreply =
+                word_is(last, "noreply"); /* as in memcached, no reply, but refused */
             return false;
         }
         *kinds |= names[i].kind;
@@ -232,7 +234,7 @@ enum request_end watch_run(struct request *request, unsigned variant) {
         reply_text(request, "WATCHER_TOO_MANY log watcher limit reached\r\n");
         return REQUEST_DONE;
     }
-    reply_text(request, "OK\r\n"); /* what it hears lies in its queue until watch_resume */
+    reply_text(request, "OK\r\n"); /* its lines stay in the queue until watch_resume */
     return REQUEST_WATCHES;
 }
 
