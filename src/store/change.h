@@ -1,8 +1,9 @@
 /* One change of one key: look up, decide, write, publish, under the lock of the key's bucket.
  *
  * Set, touch and delete differ in their *planner*: a function that receives the current item and
- * decides the change. The planner may be called more than once, because the thread waits for room
- * without the lock; so a planner changes nothing but its `change` argument and its own request.
+ * decides the change. The planner may be called more than once, because the lock is released while
+ * the change waits for room; so a planner changes nothing but its `change` argument and its own
+ * request.
  *
  *     lock -> find -> plan -> room? --no--> unlock, ask for room (room.h), again
  *                              |yes
@@ -18,26 +19,26 @@ enum change_action { CHANGE_NOTHING, CHANGE_WRITE, CHANGE_REMOVE };
 
 struct change {
     enum change_action action;
-    bool keep_reads;      /* the item stays the same one: its read count is kept */
-    bool reads;           /* the change is itself a read of the item */
-    struct record record; /* CHANGE_WRITE: key, sequence, kind and accessed_s are filled in */
+    bool keep_reads;      /* keep the old item's read count, as a touch does */
+    bool reads;           /* the change is also a read of the item */
+    struct record record; /* CHANGE_WRITE; change_run fills in key, sequence, kind, accessed_s */
 };
 
 /* `old`: the item that a client can see, or NULL. A status other than OK ends the change, and
- * nothing is done; but with NOT_FOUND and CHANGE_REMOVE, a version that is hidden by a clock that
- * may yet be put right (expiry_clock.h) is removed. */
+ * nothing is written. One exception: with NOT_FOUND and CHANGE_REMOVE, change_run removes a version
+ * that is hidden only by a clock that is not trusted (expiry_clock.h). */
 typedef enum status (*change_planner)(void *request, const struct record *old, uint32_t now_s,
                                       struct change *change);
 
-/* Runs a change. After OK, `result` (may be NULL) is the item after the change, also if the item
- * has expired at once. Its read count and access time are those from before the change if the item
- * stays the same one. If there is no item, `result` is not written. */
+/* Runs a change. After OK, `result` (may be NULL) is the item after the change, even if the item
+ * expires at once. With keep_reads, its read count and access time are those from before the
+ * change. If there is no item, `result` is not written. */
 enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,
                        change_planner planner, void *request, struct item *result);
 
 enum {
     CHANGE_READS_SURE = 8,  /* up to this count, every read is counted */
-    CHANGE_READS_STEP = 16, /* above it, one read of so many is counted */
+    CHANGE_READS_STEP = 16, /* above that count, one read in 16 is counted */
 };
 
 /* The read count after one more read; eviction keeps the items with high counts. A pool with evict

@@ -1,5 +1,5 @@
-/* Holding a pool still, for a backup: while clients go on to read and write, nothing is freed and
- * nothing moves, so that a copy of the file can be made segment by segment (inspect.h).
+/* Holds a pool for a backup: clients go on to read and write, but no segment is freed and no record
+ * is moved, so that the file can be copied segment by segment (inspect.h).
  *
  *     client     hold: not yet ... hold: S --- copy what is numbered up to S --- extend(S, 0)
  *     janitor    --pass--| still ............................................... |--pass--
@@ -40,13 +40,13 @@ struct hold {
     uint64_t write_waits_since_ms; /* monotonic; 0: no write waits for room */
 };
 
-/* Frees segments for what will be written during a hold that was asked for. By the janitor's thread
- * alone, as a part of its pass. */
+/* Frees segments for the writes during a hold that was asked for. Called by the janitor's thread
+ * only, as a part of its pass. */
 void hold_prepare(struct pool *pool);
 
-/* Frees and moves nothing until the hold is over. By the janitor's thread alone, between two
- * passes, with its lock held. (A flush that falls due is performed before the next request, as
- * ever.) */
+/* Returns when the hold is over; until then the janitor frees and moves nothing. Called by the
+ * janitor's thread only, between two passes, with the room's lock held. (A flush that falls due
+ * during a hold is performed before the next request, as usual.) */
 void hold_keep(struct pool *pool);
 
 #endif

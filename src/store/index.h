@@ -2,13 +2,14 @@
  * growth.
  *
  * A bucket's lock is its version: odd while held. The holder may change the slots of the bucket and
- * of its overflow chain, and nothing else. Held for some hundred nanoseconds, and never while the
- * store waits for anything; no thread holds two, but the one that splits a bucket. The system may
- * stop the holder all the same: a record is written into the mapped file under the lock, and the
- * first write to a page since it was last written to the disk is a page fault. That one can last as
- * long as the disk hangs (a full journal, too many dirty pages, a file system that lets nobody
- * write to a page under way to the disk). Then that thread's clients wait, and so do all threads
- * that read a key of that bucket. Any thread of the daemon may call.
+ * of its overflow chain, and nothing else. The lock is held for some hundred nanoseconds, and never
+ * while the store waits for anything. No thread holds two locks, except the thread that splits a
+ * bucket. The kernel may still stop the holder: a record is written into the mapped file under the
+ * lock, and the first write to a page since the page was last written to the disk is a page fault.
+ * Such a fault can last as long as the disk hangs (a full journal, too many dirty pages, a file
+ * system that blocks writes to a page that is being written to the disk). Then that thread's
+ * clients wait, and so do all threads that read a key of that bucket. Any thread of the daemon may
+ * call.
  */
 #ifndef STAYD_STORE_INDEX_H
 #define STAYD_STORE_INDEX_H
@@ -30,18 +31,18 @@ struct index {
     uint64_t buckets_ready;        /* under grow_lock: buckets whose memory is allocated */
     pthread_mutex_t overflow_lock; /* the free overflow buckets; taken inside a bucket's lock */
     uint64_t overflow_ready;       /* under overflow_lock: likewise */
-    _Atomic uint64_t retry_ms;     /* monotonic: memory was refused; not to be asked for before */
-    _Atomic bool full;             /* new keys are being refused for want of it */
+    _Atomic uint64_t retry_ms;     /* monotonic: memory was refused; do not ask again before this */
+    _Atomic bool full;             /* new keys are refused because memory was refused */
 };
 
 /* The bytes of the three parts for a pool of this geometry, written into `header`. */
 void index_plan(struct layout_index_header *header, uint64_t data_bytes);
 
-/* The whole mapping, in bytes; most of it is never touched. */
+/* The size of the whole mapping in bytes. Most of the mapping is never touched. */
 uint64_t index_size(const struct layout_index_header *header);
 
-/* `file` is that of the mapping: memory is allocated in it before it is touched. `fresh`: begins
- * empty, with room for about `items`. False if there is not as much. */
+/* `file` is the mapping's file: memory is allocated in it before it is touched. `fresh`: the index
+ * begins empty, with room for about `items`. False if there is not enough memory. */
 bool index_init(struct index *index, struct lookup_view *view, int file, bool fresh,
                 uint64_t items);
 void index_finish(struct index *index);
@@ -53,7 +54,8 @@ void index_prefetch(const struct index *index, uint64_t hash);
 struct layout_bucket *index_lock(struct index *index, uint64_t hash);
 void index_unlock(struct layout_bucket *bucket);
 
-/* Under the lock: the slot of this key, expired or flushed or not; false if there is none. */
+/* Under the lock: finds the slot of this key, even if its item has expired or was flushed. False if
+ * there is none. */
 bool index_find(struct index *index, struct layout_bucket *bucket, uint64_t hash, struct bytes key,
                 struct lookup_hit *hit);
 
@@ -61,26 +63,27 @@ bool index_find(struct index *index, struct layout_bucket *bucket, uint64_t hash
 _Atomic uint64_t *index_find_location(struct index *index, struct layout_bucket *bucket,
                                       uint64_t location);
 
-/* Under the lock: an empty slot of this bucket's chain, which gets longer for it if it must. NULL
- * if the index can not grow. */
+/* Under the lock: an empty slot of this bucket's chain; appends an overflow bucket to the chain if
+ * all are full. NULL if the index cannot grow. */
 _Atomic uint64_t *index_free_slot(struct index *index, struct layout_bucket *bucket);
 
 /* Under the lock: fills a slot that index_free_slot has found. */
 void index_fill_slot(struct index *index, _Atomic uint64_t *free_slot, uint64_t slot);
 
-/* Under the lock: adds a slot. False if the index can not grow. */
+/* Under the lock: adds a slot. False if the index cannot grow. */
 bool index_insert(struct index *index, struct layout_bucket *bucket, uint64_t slot);
 
 /* Under the lock: empties a slot of this bucket's chain. */
 void index_remove(struct index *index, struct layout_bucket *bucket, _Atomic uint64_t *slot);
 
-/* Splits buckets until the load is right again. Called after inserts, without a lock. */
+/* Splits buckets until the average is at most INDEX_LOAD (index.c) items per bucket. Called after
+ * inserts, without a lock. */
 void index_grow(struct index *index);
 
-/* A new key of this pool was refused: said once in the log, until there is room again. */
+/* Logs that a new key was refused: once, until there is room again. */
 void index_note_refused(struct index *index, const struct pool_options *options);
 
-/* If new keys are being refused: looks whether there is room again. Called by the janitor. */
+/* If new keys are being refused: checks whether there is room again. Called by the janitor. */
 void index_look_for_room(struct index *index, const struct pool_options *options);
 
 static inline bool index_is_full(const struct index *index) {

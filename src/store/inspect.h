@@ -1,10 +1,10 @@
-/* A pool's file as the tools see it: looked at without changing it, by another process than the
- * daemon. Nothing in the file is used before it has been checked.
+/* Reads a pool's file for stayctl, in another process than the daemon's, and never changes it.
+ * Everything in the file is checked before it is used.
  *
- *     check     inspect_verify each segment, then inspect_index and inspect_count_items
- *     dump      inspect_index, then inspect_next until it has no more
- *     copies    inspect_read each piece: what it returns, at the offsets that it says, is a pool
- *               file of the same size
+ *     check     inspect_verify for each segment, then inspect_index and inspect_count_items
+ *     dump      inspect_index, then inspect_next until it returns false
+ *     copies    inspect_read for each piece; written at their offsets, the pieces are a pool file
+ *               of the same size
  *
  * One thread at a time.
  */
@@ -16,20 +16,20 @@
 struct inspect;
 
 enum inspect_use {
-    INSPECT_UNUSED, /* no daemon may have the file, or come to have it meanwhile */
-    INSPECT_IN_USE, /* a daemon must have it, and hold it still (hold.h): for inspect_read alone */
+    INSPECT_UNUSED, /* no daemon uses the file; it is locked, so that none can start with it */
+    INSPECT_IN_USE, /* a daemon uses the file, and the pool is held (hold.h); for inspect_read */
 };
 
 /* What the file's header says. */
 struct inspect_about {
-    char name[POOL_NAME_MAX + 1]; /* of the pool that it was made for */
+    char name[POOL_NAME_MAX + 1]; /* of the pool that made the file */
     uint64_t file_bytes;          /* of header and segments */
     uint32_t segment_count;
     uint32_t segment_bytes;
     uint32_t item_max_bytes;
 };
 
-/* NULL with the reason in `error`: it is no pool file, or can not be used as one. */
+/* NULL with the reason in `error`: the file is not a pool file, or cannot be used like this. */
 struct inspect *inspect_open(const char *path, enum inspect_use use, char error[POOL_ERROR_MAX]);
 
 /* Accepts NULL. */
@@ -40,27 +40,28 @@ const struct inspect_about *inspect_about(const struct inspect *inspect);
 struct inspect_counts {
     uint32_t segments_used;
     uint32_t segments_free;
-    uint64_t values; /* records: of all versions of all items */
+    uint64_t values; /* records with a value, including older versions */
     uint64_t tombstones;
     uint64_t flushes;
-    uint64_t torn_bytes;  /* where records should be, and are not whole */
-    uint64_t stale_bytes; /* behind the last record: what an earlier use of the segment has left */
-    uint64_t faults;      /* reported */
+    uint64_t torn_bytes;  /* between records, and not part of a whole record */
+    uint64_t stale_bytes; /* behind the last record, left by an earlier use of the segment */
+    uint64_t faults;      /* reported faults */
 };
 
-/* Called for each fault; `offset`: in the file, in bytes. */
+/* Called for each fault; `offset` is its place in the file, in bytes. */
 typedef void inspect_report(void *context, uint32_t segment, uint64_t offset, const char *what);
 
-/* Verifies one segment and adds to the counts. False: it can not be read, as was reported. */
+/* Verifies one segment and adds to the counts. False: the segment could not be read, and this was
+ * reported. */
 bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_counts *counts,
                     inspect_report *report, void *context);
 
-/* Finds out which record of each key is the current one, as the daemon does at its start. Takes
- * some 15 bytes of memory an item. False with the reason. */
+/* Finds the current record of each key, as the daemon does at its start. Needs some 15 bytes of
+ * memory for each item. False with the reason. */
 bool inspect_index(struct inspect *inspect, char error[POOL_ERROR_MAX]);
 
-/* After inspect_index: items that are there at this moment, and such as have expired. The pool's
- * idle_timeout is not known to the file. */
+/* After inspect_index: counts the items that have not expired at `now_s`, and those that have. The
+ * pool's idle_timeout is not applied. */
 void inspect_count_items(struct inspect *inspect, uint32_t now_s, uint64_t *live,
                          uint64_t *expired);
 
@@ -69,21 +70,22 @@ struct inspect_item {
     struct bytes value;
     uint32_t client_flags;
     uint32_t expiry_s;   /* 0: never */
-    uint32_t accessed_s; /* as good as the pool tracks it */
-    uint32_t created_s;  /* 0: not known */
+    uint32_t accessed_s; /* of the last read or store; pools without idle_timeout do not note reads
+                          * in their file */
+    uint32_t created_s;  /* 0: unknown */
     uint64_t cas;
 };
 
-/* After inspect_index: the next item that has not expired. False: there are no more. */
+/* After inspect_index: returns the next item that has not expired. False: there are no more. */
 bool inspect_next(struct inspect *inspect, uint32_t now_s, struct inspect_item *item);
 
-/* The segment that inspect_next is in: how far it has come. */
+/* The segment that inspect_next has reached, to show progress. */
 uint32_t inspect_position(const struct inspect *inspect);
 
-/* After the last item: bytes between records that hold no whole one. */
+/* After the last item: the bytes between records that are not part of a whole record. */
 uint64_t inspect_torn_bytes(const struct inspect *inspect);
 
-/* What a copy has at `offset`; all that no piece covers is zero. */
+/* Bytes of a copy at `offset`. Bytes that no piece covers are zero. */
 struct inspect_piece {
     uint64_t offset;
     const char *data; /* valid until the next piece */
@@ -95,13 +97,13 @@ struct inspect_piece {
 bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
                   struct inspect_piece *result, char error[POOL_ERROR_MAX]);
 
-/* Whether a pool with these options can use a file like this; `*segment_count`: how many segments
- * the daemon will let it have. False with the reason. */
+/* Whether a pool with these options can use the file; sets `*segment_count` to the segments that
+ * the pool will have. False with the reason. */
 bool inspect_fits(const struct inspect *inspect, const struct pool_options *options,
                   uint32_t *segment_count, char error[POOL_ERROR_MAX]);
 
-/* Removes run_dir/NAME.index, which does not go with a file that is about to be replaced; processes
- * that have it mapped stop believing it. False with the reason. */
+/* Marks run_dir/NAME.index as superseded and removes it, before the pool's file is replaced.
+ * Processes that have the index mapped see the mark and stop using it. False with the reason. */
 bool inspect_discard_index(const struct pool_options *options, char error[POOL_ERROR_MAX]);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the two halves of inspect.h share. */
+/* Shared by inspect.c (files and segments) and inspect_items.c (items). */
 #ifndef STAYD_STORE_INSPECT_PRIVATE_H
 #define STAYD_STORE_INSPECT_PRIVATE_H
 
@@ -7,22 +7,23 @@
 
 struct inspect {
     int file;
-    struct layout_data_header header; /* as it was when the file was opened, checked */
+    struct layout_data_header header; /* a copy from when the file was opened, checked */
     struct inspect_about about;
 
-    /* One segment at a time, behind an unused page: walked as the only segment of a pool. */
+    /* An unused page and one segment, so that the segment can be walked as the only one of a
+     * pool. */
     char *buffer;
     struct lookup_view buffer_view;
     struct segments buffer_segments;
 
     /* After inspect_index. */
-    struct pool *pool;            /* without threads; its data is a private mapping; else NULL */
+    struct pool *pool;            /* has no threads; its data is a private mapping. Else NULL */
     struct segment_cursor cursor; /* of inspect_next, in the segment before `next_segment` */
     uint32_t next_segment;
-    uint64_t torn_bytes; /* in the segments before it */
+    uint64_t torn_bytes; /* in the segments before the cursor's */
 };
 
-/* Accepts one without an index. */
+/* Accepts an `inspect` without an index. */
 void inspect_items_finish(struct inspect *inspect);
 
 #endif

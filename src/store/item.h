@@ -1,6 +1,6 @@
-/* What a record is to a client: whether it can be seen, when it falls due, how it is described. On
- * the look-up's view and the pool's options alone, so that a process that only maps a pool can use
- * it too. */
+/* A record as an item for clients: whether clients can see it, when it expires, how it is
+ * described. These functions need only the look-up's view and the pool's options, so that a process
+ * that only maps a pool can use them too. */
 #ifndef STAYD_STORE_ITEM_H
 #define STAYD_STORE_ITEM_H
 
@@ -8,10 +8,10 @@
 #include "store/pool.h"
 #include "store/record.h"
 
-/* What a client is told of a record. */
+/* Fills in the item that clients see from a record. */
 void item_describe(const struct record *record, unsigned frequency, struct item *item);
 
-/* The sequence of the last flush: no client sees a record that is not numbered above it. */
+/* The sequence of the last flush. Clients see only records with a higher sequence. */
 static inline uint64_t item_flush_sequence(const struct lookup_view *view) {
     /* seq_cst, as the stores in flush.c: see change_take_sequence. */
     return atomic_load(&view->index->flush_sequence);
@@ -27,7 +27,7 @@ static inline bool item_expired(const struct pool_options *options, const struct
             (uint64_t)record->created_s + options->max_lifetime_s <= now_s);
 }
 
-/* When an item is worth a look whether it has expired; LAYOUT_NEVER. */
+/* When the janitor should check whether an item has expired; LAYOUT_NEVER. */
 static inline uint32_t item_due_s(const struct pool_options *options, const struct record *record) {
     uint32_t due_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
     if (options->idle_timeout_s != 0) {

@@ -1,5 +1,5 @@
-/* The look-up: from a key to its record, on the mappings as layout.h has them. The one function
- * that the daemon and every process that maps a pool use.
+/* The look-up: from a key to its record, on the mappings that layout.h describes. The daemon and
+ * every other process that maps a pool use the same function.
  *
  * Buckets are found by linear hashing: with `bucket_count` buckets in use, and 2^L the largest
  * power of two up to it, a key's bucket is its hash modulo 2^(L+1), or, if there is no such bucket
@@ -22,7 +22,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Two mappings, and the numbers that say what is where: copied once, when they were checked. */
+/* The two mappings of a pool, and their sizes and offsets, which are copied once, when they are
+ * checked. */
 struct lookup_view {
     char *data;
     struct layout_index_header *index;
@@ -49,7 +50,7 @@ struct lookup_hit {
 enum lookup_outcome {
     LOOKUP_FOUND,
     LOOKUP_MISSING,
-    LOOKUP_BUSY, /* a writer was at it: try again */
+    LOOKUP_BUSY, /* a writer changed the bucket: try again */
 };
 
 static inline uint64_t lookup_bucket_number(uint64_t hash, uint64_t bucket_count) {
@@ -75,8 +76,8 @@ static inline char *lookup_segment(const struct lookup_view *view, uint32_t segm
     return view->data + LAYOUT_PAGE + (uint64_t)segment * view->segment_bytes;
 }
 
-/* The record at a location, and the room up to its segment's end; NULL if there is no such place.
- */
+/* The record at a location, and the bytes up to its segment's end; NULL if the location is outside
+ * the mapping. */
 static inline struct layout_record *lookup_record(const struct lookup_view *view, uint64_t location,
                                                   size_t *room) {
     uint32_t segment = lookup_location_segment(view, location);
@@ -88,19 +89,20 @@ static inline struct layout_record *lookup_record(const struct lookup_view *view
     return (struct layout_record *)(void *)(lookup_segment(view, segment) + offset);
 }
 
-/* The next bucket of a chain; NULL at its end, and for a link that leads nowhere. */
+/* The next bucket of a chain; NULL at its end, and for a link outside the mapping. */
 static inline struct layout_bucket *lookup_next_bucket(const struct lookup_view *view,
                                                        uint64_t word) {
     uint32_t link = layout_word_link(word);
     return link == 0 || link > view->overflow_max ? NULL : &view->overflow[link - 1];
 }
 
-/* One attempt. `hit` is filled in after LOOKUP_FOUND; whether the record has expired or was
- * flushed is for the caller to see. */
+/* One attempt. `hit` is filled in after LOOKUP_FOUND. The caller checks whether the record has
+ * expired or was flushed. */
 enum lookup_outcome lookup_find(const struct lookup_view *view, uint64_t hash, struct bytes key,
                                 struct lookup_hit *hit);
 
-/* Whether all that was read since lookup_find is still what it found. */
+/* Whether the bucket has not changed since lookup_find, so that what was copied from the record is
+ * valid. */
 bool lookup_unchanged(const struct lookup_hit *hit);
 
 #endif

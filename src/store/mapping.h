@@ -1,5 +1,5 @@
-/* A mapping of memory or of a file, as long as the pool that has it. data_file.h and index_file.h
- * make those of files. */
+/* A mapping of memory or of a file, which lives as long as its pool. data_file.h and index_file.h
+ * map files. */
 #ifndef STAYD_STORE_MAPPING_H
 #define STAYD_STORE_MAPPING_H
 
@@ -20,28 +20,28 @@ struct mapping {
 /* Unmaps and closes; accepts MAPPING_NONE. */
 void mapping_finish(struct mapping *mapping);
 
-/* Memory that no name leads to, all zero. */
+/* Maps anonymous memory (memfd), all zero. `name` is for /proc and messages. */
 enum status mapping_create_memory(struct mapping *mapping, const char *name, uint64_t size_bytes,
                                   char error[POOL_ERROR_MAX]);
 
-/* Gives the memory of a part back to the system: it reads as zero, and costs nothing until it is
- * written. Of a mapping made by mapping_create_memory. */
+/* Gives the memory of a part back to the system: the part then reads as zero, and takes no memory
+ * until it is written. Only for a mapping made by mapping_create_memory. */
 void mapping_return_memory(const struct mapping *mapping, uint64_t offset, uint64_t size_bytes);
 
 /* Maps mapping->file, shared. False and errno if the system refuses. */
 bool mapping_map(struct mapping *mapping, uint64_t size_bytes);
 
-/* Tells the kernel that the mapping is read here and there. */
+/* Tells the kernel that the mapping is read at random places (MADV_RANDOM). */
 void mapping_advise(const struct mapping *mapping);
 
-/* Writes a message into `error`: a whole sentence for the person who starts the daemon. A path that
- * is longer than the message may be is cut off at its end. */
+/* Writes a message into `error`: a whole sentence for the person who starts the daemon. A message
+ * that is too long is cut off. */
 __attribute__((format(printf, 2, 3))) void mapping_explain(char *error, const char *format, ...);
 
-/* What a person can do about a failed call, to follow its message; or an empty string. */
+/* Advice on a failed call, to be appended to its message; or an empty string. */
 const char *mapping_advice(int error_number);
 
-/* A call has failed with errno: writes the message, finishes the mapping, returns STATUS_IO. */
+/* After a call failed with errno: writes the message, finishes the mapping, returns STATUS_IO. */
 enum status mapping_fail(struct mapping *mapping, char *error, const char *what, const char *path);
 
 /* Finishes the mapping, returns STATUS_INVALID. */

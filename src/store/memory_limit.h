@@ -3,30 +3,30 @@
  *     segments   | in use | free |          spare           |
  *                '--- the limit --'  no memory, only addresses
  *
- * A pool is mapped with more addresses than it may use; what the limit does not allow is spare, and
- * has given its memory back to the system. Lowering the limit takes effect in the janitor: free
- * segments become spare, and it evicts or compacts until enough of them have. Raising it makes
- * spare ones free again.
+ * A pool is mapped with more addresses than it may use. Segments beyond the limit are spare: their
+ * memory has been given back to the system. When the limit is lowered, the janitor makes free
+ * segments spare, and evicts or compacts until enough segments are spare. When the limit is raised,
+ * spare segments become free again.
  */
 #ifndef STAYD_STORE_MEMORY_LIMIT_H
 #define STAYD_STORE_MEMORY_LIMIT_H
 
 #include "store/pool_private.h"
 
-/* How many segments a pool that is planned like this is mapped with: so many that its memory can be
- * raised to four times what it begins with, as far as a location can tell them apart. */
+/* How many segments a pool with this planned header is mapped with: enough to raise its memory to
+ * four times what it begins with, but no more than a location can address. */
 uint32_t memory_limit_reserve(const struct pool_options *options,
                               const struct layout_data_header *planned);
 
 /* Sets the limit that the pool begins with. */
 void memory_limit_init(struct pool *pool);
 
-/* The janitor's, before and after it frees segments: moves segments between free and spare, and
- * gives the memory of spare ones back. At least `keep` stay free while there are too many in use.
+/* Called by the janitor before and after it frees segments: makes segments free or spare, and gives
+ * the memory of spare segments back. At least `keep` segments stay free while too many are in use.
  */
 void memory_limit_follow(struct pool *pool, uint32_t keep);
 
-/* Whether more segments are in use than the limit allows. The janitor's. */
+/* Whether more segments are in use than the limit allows. Called by the janitor. */
 bool memory_limit_exceeded(struct pool *pool);
 
 #endif

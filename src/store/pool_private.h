@@ -1,4 +1,4 @@
-/* What the files of the store share about a pool. Nothing outside store/ includes this. */
+/* The pool as the files of the store see it. Nothing outside store/ includes this header. */
 #ifndef STAYD_STORE_POOL_PRIVATE_H
 #define STAYD_STORE_POOL_PRIVATE_H
 
@@ -23,10 +23,11 @@
 struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
     _Atomic uint64_t class_counters[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
-    bool unsynced;          /* the thread has written what its next ticket is for; its own */
-    bool rests;             /* it has read what may not be on the disk yet; its own, too */
-    uint64_t written_bytes; /* since the sync below has begun; its own */
-    uint64_t written_sync;  /* the number of that */
+    /* used by the shard's own thread only */
+    bool unsynced;          /* the thread has written since its last ticket */
+    bool rests;             /* the thread has read what may not be on the disk yet */
+    uint64_t written_bytes; /* since the sync `written_sync` began */
+    uint64_t written_sync;
 };
 
 /* Evictions and expirations in the segments of one TTL class: counted by the janitor. */
@@ -44,7 +45,7 @@ struct pool {
     struct grace *grace;
     struct mapping data_mapping;
     struct mapping index_mapping;
-    bool index_is_anonymous;           /* a persistent pool's that run_dir has no room for */
+    bool index_is_anonymous; /* a persistent pool's index, if run_dir has no room for it */
     struct layout_data_header *header; /* the data mapping's first page; NULL in volatile pools */
     struct lookup_view view;
     struct index index;
@@ -54,22 +55,22 @@ struct pool {
     struct janitor janitor;
     struct sync sync;
     struct expiry_clock expiry_clock;
-    uint64_t noted_sequence; /* when the header's note of the clock was made; the janitor's */
-    _Atomic uint64_t memory_limit_bytes; /* written, as the next, under the room's lock */
-    _Atomic uint64_t live_limit_bytes;   /* evict = no: with more, new keys are refused */
+    uint64_t noted_sequence; /* when the clock was noted in the header; janitor's thread only */
+    _Atomic uint64_t memory_limit_bytes; /* written under the room's lock */
+    _Atomic uint64_t live_limit_bytes;   /* evict = no: with more live bytes, new keys are refused;
+                                          * written under the room's lock */
     _Atomic bool read_only;
-    /* fsync = always: records up to this one are on the disk; else UINT64_MAX. And the last one
-     * that took an item away, or later. */
-    _Atomic uint64_t durable_sequence;
-    _Atomic uint64_t removed_sequence;
-    pthread_mutex_t flush_lock; /* one flush at a time; taken before any other lock */
-    pthread_mutex_t sync_lock;  /* one sync at a time; taken after any other lock */
-    struct pool_shard *shards;  /* one a thread, and the last is the janitor's */
+    _Atomic uint64_t durable_sequence; /* fsync = always: records up to this one are on the disk;
+                                        * else UINT64_MAX */
+    _Atomic uint64_t removed_sequence; /* fsync = always: no item was removed by a later record */
+    pthread_mutex_t flush_lock;        /* one flush at a time; taken before any other lock */
+    pthread_mutex_t sync_lock;         /* one sync at a time; taken after any other lock */
+    struct pool_shard *shards;         /* one for each thread, then the janitor's */
     pool_eviction_notify *_Atomic eviction_notify;
-    void *eviction_context; /* set before it */
+    void *eviction_context; /* set before eviction_notify */
     struct pool_evictions evictions[SEGMENT_CLASSES];
     _Atomic uint64_t class_counters_base[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
-    _Atomic uint64_t counters_base[POOL_COUNTERS]; /* what they were at the last reset */
+    _Atomic uint64_t counters_base[POOL_COUNTERS]; /* the counters at the last reset */
 };
 
 static inline unsigned pool_janitor_shard(const struct pool *pool) {
@@ -87,7 +88,7 @@ static inline void pool_add(struct pool *pool, unsigned shard, enum pool_counter
     pool_add_to(&pool->shards[shard].counters[counter], count);
 }
 
-/* Counts for the class of the item that the thread has changed last. */
+/* Adds 1 to a counter of the TTL class of the item that the thread changed last. */
 static inline void pool_count_class(struct pool *pool, const struct store_thread *thread,
                                     enum pool_class_counter counter) {
     pool_add_to(&pool->shards[thread->index].class_counters[thread->ttl_class][counter], 1);
@@ -103,8 +104,9 @@ static inline uint64_t pool_flush_sequence(const struct pool *pool) {
     return item_flush_sequence(&pool->view);
 }
 
-/* What must stay: the records that clients may see, tombstones and flushes, and what their sizes
- * leave unused at segments' ends (segment.h). A flush counts at once. Relaxed: counts. */
+/* The bytes that compaction cannot free: the records that clients may see, tombstones and flush
+ * records, and the expected waste at the ends of segments (segment.h). A flush reduces it at once.
+ * Relaxed: counts. */
 static inline uint64_t pool_needed_bytes(const struct pool *pool) {
     const struct layout_index_header *index = pool->view.index;
     int64_t flushed = (int64_t)atomic_load_explicit(&index->flushed_bytes, memory_order_relaxed);
@@ -128,13 +130,13 @@ static inline bool pool_visible(const struct pool *pool, const struct record *re
     return item_visible(&pool->view, &pool->options, record, now_s);
 }
 
-/* Whether an item that no client may see at `now_s` is hidden by a clock that may yet be put right:
- * it has neither been flushed nor expired for sure. */
+/* Whether an item that clients do not see may be visible again when a wrong clock is set right: it
+ * was not flushed, and has not expired by the trusted time. */
 static inline bool pool_may_return(const struct pool *pool, const struct record *record) {
     return pool_visible(pool, record, expiry_clock_free_s(&pool->expiry_clock));
 }
 
-/* Takes `count` sequence numbers in a row; returns the first. */
+/* Takes `count` consecutive sequences; returns the first. */
 static inline uint64_t pool_next_sequences(struct pool *pool, unsigned count) {
     uint64_t before = atomic_fetch_add(&pool->view.index->sequence, count);
     if (before / LAYOUT_SEQUENCE_STEP != (before + count) / LAYOUT_SEQUENCE_STEP) {
@@ -147,8 +149,8 @@ static inline uint64_t pool_next_sequence(struct pool *pool) {
     return pool_next_sequences(pool, 1);
 }
 
-/* The thread's next reply says what the record with this sequence says: with fsync = always it
- * waits until that is on the disk, as the reply to the write does (invariant 8). */
+/* The thread's next reply shows the record with this sequence. With fsync = always the reply waits
+ * until the record is on the disk, as the reply to the write does (invariant 8). */
 static inline void pool_note_rest(struct pool *pool, const struct store_thread *thread,
                                   uint64_t sequence) {
     /* relaxed: an earlier value makes the reply wait when it need not */
@@ -157,14 +159,14 @@ static inline void pool_note_rest(struct pool *pool, const struct store_thread *
     }
 }
 
-/* The thread's next reply says that there is no item; what had been there may just have gone. */
+/* The thread's next reply says that there is no item. The item may have been removed just now. */
 static inline void pool_note_missing(struct pool *pool, const struct store_thread *thread) {
-    /* relaxed: whoever finds a slot gone is behind the lock under which that was noted */
+    /* relaxed: the removal was noted under the bucket's lock, before the slot was removed */
     pool_note_rest(pool, thread,
                    atomic_load_explicit(&pool->removed_sequence, memory_order_relaxed));
 }
 
-/* An item is about to be gone, by the record with this sequence. Under its bucket's lock. */
+/* Called before the record with this sequence removes an item, under its bucket's lock. */
 static inline void pool_note_removal(struct pool *pool, uint64_t sequence) {
     if (pool->options.fsync != POOL_FSYNC_ALWAYS) {
         return;
@@ -175,28 +177,28 @@ static inline void pool_note_removal(struct pool *pool, uint64_t sequence) {
     }
 }
 
-/* Looks a key up without a lock; whether or not a client may see it. */
+/* Looks up a key without a lock. Finds also items that clients may not see. */
 bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit);
 
-/* A client's write has been written by this thread: in a persistent pool it is to be synced. */
+/* This thread has written `size` bytes for a client: in a persistent pool they must be synced. */
 void pool_note_write(struct pool *pool, struct store_thread *thread, size_t size);
 
-/* Takes no writes from now on; says why in the log. */
+/* Makes the pool read-only, and logs why. */
 void pool_set_read_only(struct pool *pool, const char *why);
 
 /* Writes the data of a persistent pool to the disk. False: it failed, the pool is read-only now. */
 bool pool_sync(struct pool *pool);
 
-/* Performs the flush that has fallen due, if one has. True: it did. Any thread, holding no lock. */
+/* Performs a delayed flush that has fallen due. True: it did. Any thread, holding no lock. */
 bool pool_flush_due(struct pool *pool, uint32_t now_s);
 
-/* Whether the start that opens the pool is to end. */
+/* Whether the daemon is to stop while the pool is being opened. */
 static inline bool pool_is_stopping(const struct pool *pool) {
     return pool->options.is_stopping != NULL && pool->options.is_stopping();
 }
 
-/* Makes the index again from the data (recovery.c). False if memory is short, or the start is to
- * end: then the data is whole, and the index is not. */
+/* Makes the index again from the data (recovery.c). False if memory is short, or the daemon is to
+ * stop: then the data is whole, and the index is not. */
 bool recovery_run(struct pool *pool, uint32_t now_s);
 
 #endif

@@ -1,7 +1,7 @@
-/* One record of a segment: its size, its parts, how it is written and how it is proved.
+/* One record of a segment: computes its size, reads, writes and verifies it.
  *
  * Pure functions on bytes; any thread may call. Another process or a power cut may have damaged a
- * mapping, so all sizes that are read from it are checked against the room there is.
+ * mapping, so every size that is read is checked against the bytes up to the segment's end.
  */
 #ifndef STAYD_STORE_RECORD_H
 #define STAYD_STORE_RECORD_H
@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a record says. For writing, `value_tail` follows `value`, and is spaces if it has no data;
- * reading leaves it empty. */
+/* The contents of a record. When a record is written, `value_tail` follows `value`; a `value_tail`
+ * without data is written as spaces. Reading leaves `value_tail` empty. */
 struct record {
     enum layout_kind kind;
     bool stale;
@@ -24,16 +24,16 @@ struct record {
     uint32_t client_flags;
     uint32_t expiry_s;
     uint32_t accessed_s;
-    uint32_t created_s; /* 0: not known */
+    uint32_t created_s; /* 0: unknown */
     uint64_t sequence;
-    uint64_t cas; /* 0 when writing: the sequence */
+    uint64_t cas; /* when writing, 0 means: the same as the sequence */
     struct bytes key;
     struct bytes value;
     struct bytes value_tail;
 };
 
-/* The bytes from one record to the next, for these parts. At most 2^32 - 1: callers bound the
- * value by item_max first. */
+/* The bytes that this record takes in a segment, padding included. At most 2^32 - 1: callers check
+ * the value's size against item_max first. */
 size_t record_size(const struct record *record);
 
 /* Writes at `at`, which has room for record_size(record) bytes. `crc_seed` 0: no CRC. */
@@ -43,26 +43,29 @@ void record_write(struct layout_record *at, const struct record *record, uint32_
  * A torn read gives false or nonsense, but never a pointer beyond the room. */
 bool record_read(const struct layout_record *at, size_t room, struct record *record);
 
-/* As record_read, and the CRC must be right, and the sequence credible. */
+/* As record_read; also checks the CRC, and that the sequence is at most LAYOUT_SEQUENCE_FILE_MAX.
+ */
 bool record_verify(const struct layout_record *at, size_t room, uint32_t crc_seed,
                    struct record *record);
 
-/* The same for a record at `offset` of the memory that `ranges` is of, in a time that does not
- * depend on its size. */
+/* The same for a record at `offset` of the memory that `ranges` describes, in a time that does not
+ * depend on the record's size. */
 bool record_verify_range(const struct layout_record *at, size_t room, uint32_t crc_seed,
                          const struct crc_ranges *ranges, size_t offset, struct record *record);
 
-/* Writes, or recognises, the mark behind the last record of a segment, at this offset of it. */
+/* Writes, or recognises, the end mark (layout.h) at `offset` of a segment. */
 void record_write_end(struct layout_record *at, uint32_t offset, uint32_t crc_seed);
 bool record_is_end(const struct layout_record *at, uint32_t offset, uint32_t crc_seed);
 
-/* Copies a whole record, no longer paired, and gives it the CRC of the segment it comes to. */
+/* Copies a whole record, clears LAYOUT_PAIRED, and computes the CRC for the new segment. */
 void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed);
 
-/* Lets a record end at another time. While nobody else writes, and nobody may be shown it. */
+/* Changes the expiry of a record. Only while no other thread writes, and no client may see the
+ * record. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed);
 
-/* Never 0. Records that an earlier use of the same segment left behind do not pass with it. */
+/* The CRC seed for this use of a segment; never 0. With this seed, records of an earlier use of the
+ * segment have a wrong CRC. */
 uint32_t record_crc_seed(uint32_t pool_crc_seed, const struct layout_segment_header *header);
 
 static inline uint64_t record_sequence(const struct layout_record *at) {

@@ -1,16 +1,17 @@
-/* A walk through all items of a pool, in steps, while everything changes: for dumps and histograms.
+/* A walk through all items of a pool, in steps, while other threads write: for dumps and
+ * histograms.
  *
  *     buckets:  | 0 | 1 | 2 | 3 | ... | count - 1 | <- a split adds one here
  *                 ->  next_bucket
  *
- * A bucket is taken as a whole, under one version of it. The index only grows, one bucket at a
- * time, and what a split moves goes from a bucket to a new one with a higher number. So a scan in
- * ascending order misses no item that is there all the time: it meets it where it is, or later in
- * the new bucket. It may meet an item twice, if its bucket was split after the scan had passed. An
- * item that comes or goes meanwhile may be met or not.
+ * A step reads one whole bucket, at one version. The index only grows, one bucket at a time, and a
+ * split moves items only to the new bucket, which has the highest number. So a scan in ascending
+ * order misses no item that exists during the whole scan: it finds the item in its bucket, or later
+ * in the new bucket. A scan may visit an item twice, if the item's bucket was split after the scan
+ * had passed it. An item that is stored or deleted during the scan may be visited or not.
  *
- * Any thread with a store_thread may scan; nothing is locked, and between two steps nothing is
- * held.
+ * Any thread with a store_thread may scan. A scan takes no lock, and keeps no pointers between two
+ * steps.
  */
 #ifndef STAYD_STORE_SCAN_H
 #define STAYD_STORE_SCAN_H
@@ -19,31 +20,31 @@
 
 struct pool_scanned {
     struct item item;
-    uint32_t record_bytes; /* all that it takes in its segment */
+    uint32_t record_bytes; /* what the item takes in its segment */
     unsigned ttl_class;    /* below POOL_TTL_CLASSES */
 };
 
-/* The class of an item that was looked up, while it is valid; POOL_TTL_CLASSES: it is not stored.
- */
+/* The TTL class of an item that was looked up, while the item is valid. POOL_TTL_CLASSES: the item
+ * is not stored. */
 unsigned pool_get_item_class(const struct pool *pool, const struct item *item);
 
 typedef void pool_scan_visitor(void *context, const struct pool_scanned *scanned);
 
-/* Visits the items of one bucket that a client can see; some 5 as a rule. `*next_bucket` begins at
- * 0. OK: there may be more; END: that was all; NO_MEMORY: a chain was too long, nothing was
- * visited. Leaves no trace in the items. */
+/* Visits the items of one bucket that a client can see, usually about 5. `*next_bucket` begins at
+ * 0. OK: there may be more; END: that was the last bucket; NO_MEMORY: no memory for a long overflow
+ * chain, no item was visited. Does not count as a read of the items. */
 enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
                       pool_scan_visitor *visit, void *context);
 
-/* `notify` is called for each item that is evicted, by the pool's janitor, which holds no lock; the
- * item is valid while it runs. It must not block, nor call the pool. Once a pool, and for as long
- * as it is open. */
+/* The pool's janitor calls `notify` for each item that it evicts. The janitor holds no lock, and
+ * the item is valid until `notify` returns. `notify` must not block or call the pool. Set once for
+ * each pool, until the pool is closed. */
 typedef void pool_eviction_notify(void *context, const struct pool_scanned *evicted,
                                   uint32_t now_s);
 void pool_set_eviction_notify(struct pool *pool, pool_eviction_notify *notify, void *context);
 
-/* Looks one item up as pool_get does, and leaves no trace: not in it, nor in the counters. OK or
- * NOT_FOUND. */
+/* Looks up an item as pool_get does, but does not count as a read, neither in the item nor in the
+ * pool's counters. OK or NOT_FOUND. */
 enum status pool_peek(struct pool *pool, struct store_thread *thread, struct bytes key,
                       struct pool_scanned *scanned);
 
