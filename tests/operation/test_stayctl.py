@@ -1,22 +1,18 @@
 """stayctl, as an operator types it."""
 
-import pathlib
 import re
 import socket
-import subprocess
 
 import pytest
 
 from support import certificates
-from support.servers import Memcached, Stayd, free_port, stayd_binary, wait_until
-
-STAYCTL = pathlib.Path(stayd_binary()).with_name("stayctl")
+from support.servers import Memcached, Stayd, free_port, wait_until
+from support.stayctl import run
 
 
 def stayctl(*arguments):
-    """Runs it to its end."""
-    command = [STAYCTL, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    """Runs it to its end; what it says is text."""
+    return run(*arguments, text=True)
 
 
 @pytest.fixture(scope="module")

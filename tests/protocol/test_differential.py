@@ -1,7 +1,7 @@
 """stayd and Debian's memcached answer thousands of random command sequences alike.
 
 STAYD_DIFF_SEQUENCES says how many for each pool (default: what takes some seconds),
-STAYD_DIFF_SEED which ones. support/differential.py has the generator and the comparison.
+STAYD_DIFF_SEED which ones. support/differential_text.py has the generator, differential.py the comparison.
 
 What stayd does otherwise on purpose, and the generator therefore leaves out; each has a test of its
 own, named here:
@@ -10,7 +10,7 @@ own, named here:
   - The value behind a storage line that is refused is thrown away, and where its length is not
     known the connection ends (test_limits.py); memcached runs it as requests, the hole through
     which a key too long commands the server. So memcached gets no value there, and stayd one that
-    is made of requests, of which it must answer none (`refused` in support/differential.py).
+    is made of requests, of which it must answer none (`refused` in differential_text.py).
   - A request line of more than 2048 bytes other than a multi-get is refused (test_limits.py);
     memcached's limit depends on how the line arrived.
   - item_max counts key and value, memcached's -I also its own header and slab sizes
@@ -48,11 +48,9 @@ import os
 import pytest
 
 from support import binary, differential_binary
-from support.differential import (
-    ADMINISTRATION, REFUSED_MARK, SYNC_MARK, Executor, Generator, compare, difference, find_difference, normalise,
-    shrink,
-)
+from support.differential import Executor, compare, difference, find_difference, normalise, shrink
 from support.differential_binary import BinaryExecutor, BinaryGenerator
+from support.differential_text import ADMINISTRATION, REFUSED_MARK, SYNC_MARK, Generator
 from support.servers import Memcached, Stayd
 
 OPTIONS = ["-t", "1", "-o", "no_lru_maintainer,no_lru_crawler"]

@@ -1,5 +1,5 @@
-"""Sequences of the binary protocol for the differential test: what support/differential.py does
-for text, whose `find_difference` and `shrink` these go through.
+"""Sequences of the binary protocol for the differential test: what differential_text.py is
+for text, and differential.py, whose `find_difference` and `shrink` these go through.
 
 A step is the bytes of one request; with a `Step.cas_of` its header gets the CAS number of that
 key's item, plus an offset, on the server that is asked. Responses are compared byte for byte, but
@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from support import binary
 from support.binary import count, request, seconds, store
-from support.differential import DAY_S, FUTURE_DATE_S, PAST_DATE_S, TOO_LARGE, Executor
+from support.differential import Executor
+from support.differential_text import DAY_S, FUTURE_DATE_S, PAST_DATE_S, TOO_LARGE
 from support.servers import Raw
 
 KEYS = [b"a", b"b", b"c", b"with space\r\n", b"\x80\0\xff", b"k" * 250]
