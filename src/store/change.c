@@ -297,16 +297,14 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
             room_note_full(pool);
             return STATUS_NO_MEMORY;
         }
-        if (room_is_claimed(&pool->room, attempt->thread)) {
-            *outcome = CHANGE_WITHOUT_ROOM;
-            return STATUS_NO_MEMORY;
-        }
         uint32_t useful_until_s = attempt->removes ? 0 : attempt->change.record.expiry_s;
         if (attempt->tombstone) {
             useful_until_s = attempt->ended->expiry_s; /* the later of the two */
         }
-        if (!segments_reserve(&pool->segments, attempt->purpose, attempt->thread->now_s,
-                              useful_until_s, attempt->size, &place)) {
+        bool may_open = !room_is_claimed(&pool->room, attempt->thread);
+        if (!(may_open ? segments_reserve : segments_append)(&pool->segments, attempt->purpose,
+                                                             attempt->thread->now_s, useful_until_s,
+                                                             attempt->size, &place)) {
             *outcome = CHANGE_WITHOUT_ROOM;
             return STATUS_NO_MEMORY;
         }

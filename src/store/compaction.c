@@ -456,7 +456,8 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
 unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) {
     uint32_t capacity = segment_capacity(&pool->segments);
     /* Clients may take the other free segments during the compaction. */
-    uint64_t room = (uint64_t)capacity * pool->segments.reserve[SEGMENT_FOR_REMOVAL];
+    uint64_t room =
+        (uint64_t)capacity * segments_reserved_from(&pool->segments, SEGMENT_FOR_REMOVAL);
     uint32_t chosen[COMPACTION_BATCH];
     unsigned count = 0;
     while (count < COMPACTION_BATCH) {

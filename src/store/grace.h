@@ -19,7 +19,7 @@ struct grace;
 
 /* What a change does when the pool has no room for it. */
 enum store_room_policy {
-    STORE_WAITS,       /* waits: the thread serves no other client */
+    STORE_WAITS,       /* waits. For tests and fuzzers: no thread of the daemon does */
     STORE_PARKS,       /* returns STATUS_NEEDS_ROOM: the thread must not wait */
     STORE_PARKS_AGAIN, /* as STORE_PARKS; the request was parked before, and gets room first */
     STORE_REFUSES,     /* returns STATUS_NO_MEMORY: the request was parked for too long */

@@ -48,7 +48,8 @@ void hold_prepare(struct pool *pool) {
     uint32_t wanted = pool->view.segment_count / HOLD_FREE_SHARE;
     uint32_t rounds = 0;
     uint64_t moved_bytes = pool->janitor.moved_bytes; /* counts only moving that writes caused */
-    while (atomic_load(&pool->segments.free_count) < wanted && rounds++ < wanted &&
+    while (segments_free_count(&pool->segments) < wanted && rounds++ < wanted &&
+           !room_is_stopping(&pool->room) &&
            compaction_run(pool, HOLD_GAIN, expiry_clock_free_s(&pool->expiry_clock)) > 0) {
     }
     pool->janitor.moved_bytes = moved_bytes;

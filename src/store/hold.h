@@ -41,7 +41,7 @@ struct hold {
 };
 
 /* Frees segments for the writes during a hold that was asked for. Called by the janitor's thread
- * only, as a part of its pass. */
+ * only, as a part of its pass. Ends early when the janitor is to stop. */
 void hold_prepare(struct pool *pool);
 
 /* Returns when the hold is over; until then the janitor frees and moves nothing. Called by the

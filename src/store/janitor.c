@@ -17,7 +17,7 @@ enum {
     JANITOR_LOOK = 8192, /* segments that a pass looks at, in turn, while there is no hurry */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
-    JANITOR_TOMBSTONE_SHARE = 32, /* 1/32 1/32 of the pool in tombstones is too much */
+    JANITOR_TOMBSTONE_SHARE = 32, /* 1/32 of the pool in tombstones is too much */
     JANITOR_BACKOFF_AFTER = 2,    /* pools' worth moved without gaining a segment */
     JANITOR_GAIN_CACHE = 50, /* percent of a segment that compaction must gain before evicting */
 };
@@ -265,9 +265,10 @@ static void janitor_note_room(struct pool *pool) {
  * the pool is still too large. If nothing more can be freed, the segments kept for new keys become
  * spare too. */
 static void janitor_note_limit(struct pool *pool, bool too_large, unsigned freed) {
-    memory_limit_follow(pool, freed > 0 || !too_large
-                                  ? segments_low_water(&pool->segments)
-                                  : atomic_load(&pool->segments.reserve[SEGMENT_FOR_UPDATE]) + 1);
+    memory_limit_follow(pool,
+                        freed > 0 || !too_large
+                            ? segments_low_water(&pool->segments)
+                            : segments_reserved_from(&pool->segments, SEGMENT_FOR_UPDATE) + 1);
     if (freed > 0 && memory_limit_exceeded(pool)) {
         atomic_store(&pool->room.wanted, true);
     }

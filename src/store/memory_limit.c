@@ -29,8 +29,7 @@ void memory_limit_init(struct pool *pool) {
                      pool->header != NULL || count > pool->view.segment_count
                          ? pool->view.segment_count
                          : (uint32_t)count);
-    segments_adjust_spare(&pool->segments, 0);
-    pool->segments.spare_clear = atomic_load(&pool->segments.spare_count); /* never written */
+    segments_begin_spare(&pool->segments);
 }
 
 enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {

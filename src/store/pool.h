@@ -191,9 +191,11 @@ enum status pool_delete(struct pool *pool, struct store_thread *thread, struct b
  * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY, NEEDS_ROOM. */
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
 
-/* With `fsync = always`, and with `everysec` on a disk that is too slow for it, a reply must not go
- * out before the write that it acknowledges is on the disk. After a batch of requests: the ticket
- * of the thread's writes to this pool since it asked last; 0 if replies may go at once. */
+/* With `fsync = always` no reply may go out before what it says is on the disk, be that the
+ * client's own write or what another client wrote (invariant 8). With `everysec` the replies to
+ * writes wait only while the disk is too slow, or after the thread has written much (sync.h). After
+ * a batch of requests: the ticket that the thread's replies must wait for; 0 if they may go at
+ * once. */
 uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread);
 
 /* OK: all writes under this ticket are on the disk. PENDING: not yet. IO: they may never be, the

@@ -28,7 +28,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
     const struct layout_index_header *index = pool->view.index;
     uint32_t capacity = segment_capacity(&pool->segments);
     uint32_t segments = segments_allowed(&pool->segments);
-    uint32_t free_count = atomic_load(&pool->segments.free_count);
+    uint32_t free_count = segments_free_count(&pool->segments);
     *stats = (struct pool_stats){
         .items = atomic_load(&index->items),
         .live_bytes = atomic_load(&index->live_bytes),
@@ -101,7 +101,7 @@ void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_
         if (state == LAYOUT_SEGMENT_OPEN) {
             of_class->unused_bytes += view->segment_bytes - atomic_load(&info->fill);
         }
-        uint32_t opened_s = atomic_load(&pool->segments.opened_s[segment]);
+        uint32_t opened_s = segments_opened_s(&pool->segments, segment);
         uint32_t age_s = now_s > opened_s ? now_s - opened_s : 0;
         of_class->age_s = age_s > of_class->age_s ? age_s : of_class->age_s;
     }

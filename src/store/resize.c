@@ -26,7 +26,7 @@ static bool resize_refuse(const struct pool *pool, char *error) {
 
 /* Makes sure that a segment can be emptied: one must be free for what moves. */
 static bool resize_make_room(struct pool *pool, uint32_t now_s) {
-    while (atomic_load(&pool->segments.free_count) < 2) {
+    while (segments_free_count(&pool->segments) < 2) {
         uint64_t moved_before = pool->janitor.moved_bytes;
         uint64_t capacity = (uint64_t)segment_capacity(&pool->segments) * pool->view.segment_count;
         if (compaction_run(pool, RESIZE_GAIN, now_s) == 0 || moved_before > 2 * capacity) {

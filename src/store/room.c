@@ -8,7 +8,6 @@ enum {
     ROOM_ROUNDS_NEW = 100,  /* passes that a new key may wait for, evict = no */
     ROOM_ROUNDS_MAX = 1000, /* passes that any wait of a thread may take */
     ROOM_CLAIM_MS = 1000,
-    ROOM_CLAIM_BITS = 16, /* of the thread's number in a claim */
 };
 
 void room_init(struct room *room) {
@@ -35,6 +34,13 @@ void room_wake(struct room *room) {
     }
 }
 
+bool room_is_stopping(struct room *room) {
+    pthread_mutex_lock(&room->lock);
+    bool stop = room->stop;
+    pthread_mutex_unlock(&room->lock);
+    return stop;
+}
+
 void room_wake_parked(struct room *room) {
     if (!atomic_exchange(&room->parked, false)) {
         return;
@@ -51,8 +57,8 @@ bool room_is_claimed(const struct room *room, const struct store_thread *thread)
     /* relaxed: a thread that does not see the claim takes the segment, and the other thread claims
      * the next one */
     uint64_t claim = atomic_load_explicit(&room->claim, memory_order_relaxed);
-    return claim != 0 && (claim & UINT16_MAX) != thread->index + 1U &&
-           clock_monotonic_ms() < claim >> ROOM_CLAIM_BITS;
+    return claim != 0 && !room_claim_is_of(claim, thread) &&
+           clock_monotonic_ms() < room_claim_end_ms(claim);
 }
 
 /* Other requests took the room that the thread's request waited for: claims the segment that is
@@ -60,9 +66,9 @@ bool room_is_claimed(const struct room *room, const struct store_thread *thread)
 static void room_make_claim(struct room *room, const struct store_thread *thread) {
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t claim = atomic_load(&room->claim);
-    if (claim == 0 || now_ms >= claim >> ROOM_CLAIM_BITS) {
-        uint64_t own = (now_ms + ROOM_CLAIM_MS) << ROOM_CLAIM_BITS | (thread->index + 1U);
-        atomic_compare_exchange_strong(&room->claim, &claim, own);
+    if (claim == 0 || now_ms >= room_claim_end_ms(claim)) {
+        atomic_compare_exchange_strong(&room->claim, &claim,
+                                       room_claim(now_ms + ROOM_CLAIM_MS, thread));
     }
 }
 
@@ -120,6 +126,11 @@ enum status room_ask(struct pool *pool, struct store_thread *thread, enum segmen
     uint64_t given_up = atomic_load(&room->turn) + 1;
     if (thread->room_policy == STORE_REFUSES) {
         atomic_store(&room->given_up, given_up);
+    }
+    /* A free segment that is another thread's: the claim ends soon, whatever the janitor found. */
+    bool claimed = segments_available(&pool->segments, purpose) && room_is_claimed(room, thread);
+    if (claimed && thread->room_policy != STORE_REFUSES && thread->room_policy != STORE_WAITS) {
+        return room_park(pool, thread, purpose);
     }
     if (atomic_load(&room->of_no_use[purpose])) {
         return room_refuse(pool);

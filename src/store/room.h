@@ -49,7 +49,7 @@ struct room {
     _Atomic uint64_t turn;       /* raised when parked connections are woken */
     _Atomic uint64_t given_up; /* 1 + the turn in which a request waited too long: no other request
                                   waits in that turn; 0: none */
-    _Atomic uint64_t claim;    /* end of the claim in monotonic ms, and thread + 1; 0: none */
+    _Atomic uint64_t claim;    /* see room_claim; 0: none */
     _Atomic bool has_new_dead; /* a record became dead since the last pass began */
     _Atomic bool of_no_use[SEGMENT_PURPOSES]; /* by purpose: waiting cannot help, because no record
                                                  became dead since a pass failed */
@@ -60,19 +60,36 @@ struct room {
 void room_init(struct room *room);
 void room_finish(struct room *room);
 
-/* A change has found no free segment for this purpose. OK: try again; NEEDS_ROOM: run the request
- * again when pool_should_retry is true; NO_MEMORY: the pool is full; READ_ONLY. A thread with
- * STORE_WAITS waits here, and passes a quiescent point. */
+/* A change has found no free segment for this purpose. NEEDS_ROOM: run the request again when
+ * pool_should_retry is true; NO_MEMORY: the pool is full; READ_ONLY. A thread with STORE_WAITS,
+ * which the daemon does not have, waits here instead and passes a quiescent point; then OK: try
+ * again. */
 enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose);
 
-/* Whether the free segments are claimed by another thread, whose request has waited longer. */
+/* A claim says until when it lasts and whose it is:   | end, monotonic ms | thread + 1 | */
+enum { ROOM_CLAIM_THREAD_BITS = 16 };
+
+static inline uint64_t room_claim(uint64_t end_ms, const struct store_thread *thread) {
+    return end_ms << ROOM_CLAIM_THREAD_BITS | (thread->index + 1U);
+}
+
+static inline uint64_t room_claim_end_ms(uint64_t claim) {
+    return claim >> ROOM_CLAIM_THREAD_BITS;
+}
+
+static inline bool room_claim_is_of(uint64_t claim, const struct store_thread *thread) {
+    return (claim & ((1U << ROOM_CLAIM_THREAD_BITS) - 1)) == thread->index + 1U;
+}
+
+/* Whether the free segments are claimed by another thread, whose request has waited longer: then
+ * this thread must not open one. */
 bool room_is_claimed(const struct room *room, const struct store_thread *thread);
 
 /* Ends the thread's claim, if it has one: its change has found room. */
 static inline void room_end_claim(struct room *room, const struct store_thread *thread) {
     /* relaxed: a hint; no claim as a rule */
     uint64_t claim = atomic_load_explicit(&room->claim, memory_order_relaxed);
-    if (claim != 0 && (claim & UINT16_MAX) == thread->index + 1U) {
+    if (claim != 0 && room_claim_is_of(claim, thread)) {
         atomic_compare_exchange_strong(&room->claim, &claim, 0);
     }
 }
@@ -82,6 +99,9 @@ void room_wake(struct room *room);
 
 /* Wakes all parked connections, so that they try again. Called by the janitor's thread. */
 void room_wake_parked(struct room *room);
+
+/* Whether the janitor is to end. Not under the lock. */
+bool room_is_stopping(struct room *room);
 
 /* Logs that new keys are refused because the pool is full: once, until there is room again.
  */

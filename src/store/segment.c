@@ -316,8 +316,8 @@ static bool segment_head_append(struct segments *segments, struct segment_head *
 
 /* Looks for room in the open segments of all classes: it is better to mix expiry times than to find
  * no room. Clients do not use the janitor's segments, or compaction would run out of room. */
-static bool segments_reserve_anywhere(struct segments *segments, uint32_t expiry_s, size_t bytes,
-                                      enum segment_purpose purpose, struct segment_place *place) {
+static bool segments_append_anywhere(struct segments *segments, uint32_t expiry_s, size_t bytes,
+                                     enum segment_purpose purpose, struct segment_place *place) {
     int first = purpose == SEGMENT_FOR_JANITOR ? SEGMENT_JANITOR : SEGMENT_CLIENTS;
     for (int set = first; set >= SEGMENT_CLIENTS; set--) {
         for (int class = 0; class < SEGMENT_CLASSES; class ++) {
@@ -348,17 +348,44 @@ static bool segments_should_share(struct segments *segments, const struct segmen
     return head->segment == SEGMENT_NONE && free_count <= (few > least ? few : least);
 }
 
+/* Whether no open segment may take so many bytes for this purpose. */
+static bool segments_refuse(struct segments *segments, enum segment_purpose purpose, size_t bytes) {
+    return bytes > segment_capacity(segments) ||
+           /* a new key must not fill a segment that was opened for an update */
+           (purpose == SEGMENT_FOR_NEW && !segments->evict &&
+            !segments_available(segments, SEGMENT_FOR_NEW));
+}
+
+static unsigned segments_choose_class(uint32_t now_s, uint32_t expiry_s) {
+    return segment_class(expiry_s == 0 ? UINT32_MAX : expiry_s > now_s ? expiry_s - now_s : 0);
+}
+
+static struct segment_head *segments_choose_head(struct segments *segments,
+                                                 enum segment_purpose purpose, unsigned class) {
+    int set = purpose == SEGMENT_FOR_JANITOR ? SEGMENT_JANITOR : SEGMENT_CLIENTS;
+    return &segments->heads[set][class];
+}
+
+bool segments_append(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
+                     uint32_t expiry_s, size_t bytes, struct segment_place *place) {
+    if (segments_refuse(segments, purpose, bytes)) {
+        return false;
+    }
+    struct segment_head *head =
+        segments_choose_head(segments, purpose, segments_choose_class(now_s, expiry_s));
+    pthread_mutex_lock(&head->lock);
+    bool found = segment_head_append(segments, head, expiry_s, bytes, place);
+    pthread_mutex_unlock(&head->lock);
+    return found || segments_append_anywhere(segments, expiry_s, bytes, purpose, place);
+}
+
 bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                       uint32_t expiry_s, size_t bytes, struct segment_place *place) {
-    if (bytes > segment_capacity(segments) || (purpose == SEGMENT_FOR_NEW && !segments->evict &&
-                                               !segments_available(segments, SEGMENT_FOR_NEW))) {
-        return false; /* a new key must not fill a segment that was opened for an update */
+    if (segments_refuse(segments, purpose, bytes)) {
+        return false;
     }
-    unsigned class = segment_class(expiry_s == 0      ? UINT32_MAX
-                                   : expiry_s > now_s ? expiry_s - now_s
-                                                      : 0);
-    int set = purpose == SEGMENT_FOR_JANITOR ? SEGMENT_JANITOR : SEGMENT_CLIENTS;
-    struct segment_head *head = &segments->heads[set][class];
+    unsigned class = segments_choose_class(now_s, expiry_s);
+    struct segment_head *head = segments_choose_head(segments, purpose, class);
     pthread_mutex_lock(&head->lock);
     bool found = segment_head_append(segments, head, expiry_s, bytes, place);
     if (!found) {
@@ -368,7 +395,7 @@ bool segments_reserve(struct segments *segments, enum segment_purpose purpose, u
         }
     }
     pthread_mutex_unlock(&head->lock);
-    if (found || segments_reserve_anywhere(segments, expiry_s, bytes, purpose, place)) {
+    if (found || segments_append_anywhere(segments, expiry_s, bytes, purpose, place)) {
         return true;
     }
     pthread_mutex_lock(&head->lock);
@@ -449,6 +476,11 @@ void segments_adjust_spare(struct segments *segments, uint32_t keep) {
     if (segments->spare_clear > spare_count) {
         segments->spare_clear = spare_count;
     }
+}
+
+void segments_begin_spare(struct segments *segments) {
+    segments_adjust_spare(segments, 0);
+    segments->spare_clear = atomic_load(&segments->spare_count);
 }
 
 int64_t segments_next_to_clear(struct segments *segments) {

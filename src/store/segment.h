@@ -85,6 +85,10 @@ uint32_t segment_class_limit_s(unsigned class);
 bool segments_reserve(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                       uint32_t expiry_s, size_t bytes, struct segment_place *place);
 
+/* The same in segments that are open already: takes no free segment. */
+bool segments_append(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
+                     uint32_t expiry_s, size_t bytes, struct segment_place *place);
+
 /* What records of this size leave unused at the end of a segment, as a share of each, at least:
  *
  *     | record | record | record | unused |      among others: half a record for each segment, as
@@ -98,6 +102,20 @@ static inline uint32_t segment_waste_bytes(uint32_t capacity, size_t bytes) {
     uint64_t alone = capacity / (capacity / bytes) - bytes;
     uint64_t among = (uint64_t)bytes * bytes / capacity / 2;
     return (uint32_t)(alone > among ? alone : among);
+}
+
+/* How many segments are free, and how many of these a purpose must leave: snapshots. */
+static inline uint32_t segments_free_count(const struct segments *segments) {
+    return atomic_load_explicit(&segments->free_count, memory_order_relaxed); /* a number */
+}
+static inline uint32_t segments_reserved_from(const struct segments *segments,
+                                              enum segment_purpose purpose) {
+    return atomic_load_explicit(&segments->reserve[purpose], memory_order_relaxed); /* a number */
+}
+
+/* When the segment was opened, in unix seconds; for statistics. */
+static inline uint32_t segments_opened_s(const struct segments *segments, uint32_t segment) {
+    return atomic_load_explicit(&segments->opened_s[segment], memory_order_relaxed); /* a number */
 }
 
 /* How much may be needed (pool_needed_bytes) in so many segments before new keys are refused. */
@@ -145,6 +163,10 @@ static inline uint32_t segments_in_force(const struct segments *segments) {
 /* Makes free segments spare, or spare segments free, until the allowed number is reached. Leaves
  * `keep` free segments. */
 void segments_adjust_spare(struct segments *segments, uint32_t keep);
+
+/* Makes spare what the limit does not allow, in a pool that begins: nothing has been written there,
+ * so there is no memory to give back. */
+void segments_begin_spare(struct segments *segments);
 
 /* The next spare segment whose memory has not been given back yet; SEGMENT_NONE. Returns each one
  * once. */

@@ -144,10 +144,36 @@ static void a_turn_in_which_a_request_gave_up_ends(void **state) {
     store_end(&store);
 }
 
+/* A segment that is claimed is another thread's to open. What fits into segments that are open
+ * already goes on, and what does not waits for the end of the claim: it is not refused. */
+static void a_claim_stops_nobody_who_needs_no_new_segment(void **state) {
+    (void)state;
+    store_begin(&store, store_options(16));
+    struct room *room = &store.pool->room;
+    struct store_thread other = {.index = store.thread.index + 1};
+    EXPECT(store_set_number(&store, 0, 0, 100, 0) == STATUS_OK);
+    atomic_store(&room->claim, room_claim(UINT32_MAX, &other));
+    atomic_store(&room->of_no_use[SEGMENT_FOR_UPDATE], true);
+    store.thread.room_policy = STORE_PARKS;
+    EXPECT(store_set_number(&store, 0, 1, 100, 0) == STATUS_OK);
+    EXPECT(store_set_number(&store, 1, 0, 100, 0) == STATUS_OK);
+    enum status status = STATUS_OK;
+    for (unsigned version = 2; status == STATUS_OK && version < STORE_SEGMENT; version++) {
+        atomic_store(&room->of_no_use[SEGMENT_FOR_UPDATE], true);
+        status = store_set_number(&store, 0, version, 5000, 0);
+    }
+    EXPECT(status == STATUS_NEEDS_ROOM);
+    atomic_store(&room->claim, 0);
+    EXPECT(store_set_number(&store, 0, 0, 5000, 0) == STATUS_OK);
+    store.thread.room_policy = STORE_WAITS;
+    store_end(&store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_update_and_no_delete_is_refused),
         cmocka_unit_test(a_turn_in_which_a_request_gave_up_ends),
+        cmocka_unit_test(a_claim_stops_nobody_who_needs_no_new_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
