@@ -15,7 +15,6 @@ from django.conf import settings
 from relay import Relay
 
 SESSION_KEY_CHARACTERS = string.ascii_lowercase + string.digits  # as SessionBase has them
-SESSION_KEY_LENGTH = 32
 SAMPLES = 500
 BATCH = 500
 STORING = (b"set", b"add", b"replace", b"cas", b"ms")
@@ -44,8 +43,9 @@ def _fill_session(session, number):
     session["visits"] = number % 50
 
 
-def _storing_command(sent, session_key):
-    """The one command in `sent` that stores the session, with its value."""
+def _storing_command(sent, name):
+    """The one command in `sent` that stores the session, with its value. `name`: what its key ends
+    with."""
     found = []
     at = 0
     while at < len(sent):
@@ -53,7 +53,7 @@ def _storing_command(sent, session_key):
         words = sent[at:end].split()
         if words[0] in STORING:
             end += int(words[2] if words[0] == b"ms" else words[4]) + 2
-            if session_key.encode() in words[1]:
+            if words[1].endswith(name):
                 found.append(sent[at:end])
         at = end
     if len(found) != 1:
@@ -61,19 +61,22 @@ def _storing_command(sent, session_key):
     return found[0]
 
 
-def _record(relay, store_class):
-    """Saves sessions with a backend; returns [(before the session key, after it)] of commands."""
+def _record(relay, store_class, name_of):
+    """Saves sessions with a backend; returns [(before the name, its length, after it)] of commands.
+
+    `name_of(session)`: the part of the key that is another one for each session.
+    """
     commands = []
     for number in range(SAMPLES):
         session = store_class()
         _fill_session(session, 1000 + number)
         session.save()
-        key = session.session_key
-        before, found, after = _storing_command(relay.take(), key).partition(key.encode())
-        if not found or key.encode() in after:
-            raise RuntimeError(f"the session key stands elsewhere than in the key: {after!r}")
-        commands.append((before, after))
-        if dict(store_class(key).items()) != dict(session.items()):
+        name = name_of(session).encode()
+        before, found, after = _storing_command(relay.take(), name).partition(name)
+        if not found or name in after:
+            raise RuntimeError(f"the name stands elsewhere than in the key: {after!r}")
+        commands.append((before, len(name), after))
+        if dict(store_class(session.session_key).items()) != dict(session.items()):
             raise RuntimeError(f"{store_class.__module__} does not read back what it saved")
         relay.take()
     return commands
@@ -82,8 +85,8 @@ def _record(relay, store_class):
 def record_sessions(plain_port, stayd_port):
     """Records Django's cache backend on one server and stayd's backend on another.
 
-    Returns their commands as two lists of (before the session key, after it). Once a process:
-    Django can be configured only once.
+    Returns their commands as two lists, as _record does. Once a process: Django can be configured
+    only once.
     """
     with Relay(plain_port) as plain, Relay(stayd_port) as stayd:
         _configure(plain.port, stayd.port)
@@ -92,29 +95,32 @@ def record_sessions(plain_port, stayd_port):
         from django.core.cache import caches
         from stayd.django.session_backend import SessionStore as StaydStore
 
-        recorded = _record(plain, PlainStore), _record(stayd, StaydStore)
+        recorded = (
+            _record(plain, PlainStore, lambda session: session.session_key),
+            _record(stayd, StaydStore, lambda session: session.cache_key),
+        )
         caches["default"].close()
         return recorded
 
 
-def _random_keys(count):
-    random_bytes = secrets.token_bytes(count * SESSION_KEY_LENGTH)
+def _random_names(count, length):
+    random_bytes = secrets.token_bytes(count * length)
     table = (SESSION_KEY_CHARACTERS * 8)[:256].encode()
     text = random_bytes.translate(table)
-    return [text[at : at + SESSION_KEY_LENGTH] for at in range(0, len(text), SESSION_KEY_LENGTH)]
+    return [text[at : at + length] for at in range(0, len(text), length)]
 
 
 def store_sessions(port, commands, count):
-    """Sends `count` storing commands, each with a new session key; every one must be stored."""
+    """Sends `count` storing commands, each with a new name; every one must be stored."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         replies = connection.makefile("rb")
         for first in range(0, count, BATCH):
-            keys = _random_keys(min(BATCH, count - first))
+            names = _random_names(min(BATCH, count - first), commands[0][1])
             batch = []
-            for key, (before, after) in zip(keys, commands * (BATCH // len(commands) + 1)):
-                batch += (before, key, after)
+            for name, (before, _, after) in zip(names, commands * (BATCH // len(commands) + 1)):
+                batch += (before, name, after)
             connection.sendall(b"".join(batch))
-            for _ in keys:
+            for _ in names:
                 reply = replies.readline()
                 if reply not in STORED:
                     raise RuntimeError(f"a session was not stored: {reply!r}")
@@ -123,9 +129,8 @@ def store_sessions(port, commands, count):
 def wire_bytes(commands):
     """Mean bytes of key and value of the recorded commands, as sent."""
     keys = values = 0
-    for before, after in commands:
-        head, _, value = after.partition(b"\r\n")
-        del head
-        keys += len(before.split()[-1]) + SESSION_KEY_LENGTH
-        values += len(value) - 2
+    for before, length, after in commands:
+        words = before.split()
+        keys += length + (len(words[-1]) if len(words) > 1 else 0)
+        values += len(after.partition(b"\r\n")[2]) - 2
     return keys / len(commands), values / len(commands)

@@ -15,10 +15,11 @@ from stayd.errors import (
     OutOfMemory,
     RequestRefused,
     ServerError,
+    UnreadableValue,
     ValueTooLarge,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Client",
@@ -31,5 +32,6 @@ __all__ = [
     "OutOfMemory",
     "RequestRefused",
     "ServerError",
+    "UnreadableValue",
     "ValueTooLarge",
 ]

@@ -54,3 +54,8 @@ class OutOfMemory(ServerError):
 
 class ValueTooLarge(ServerError):
     """The value is larger than the pool's item_max."""
+
+
+class UnreadableValue(Error):
+    """A stored value is whole, and this installation cannot read it: a later version of the package
+    packed it, or zstd did, which is not installed here."""

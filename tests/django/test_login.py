@@ -1,5 +1,6 @@
 """Users of a real site on stayd, through Django's middleware: who is logged in stays so."""
 
+import os
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from django.core.cache import cache
 from django.test import Client as Browser
 from django.test.utils import override_settings
 from stayd.django.session_backend import SessionsPoolFull, SessionStore, SessionsUnreachable
+from stayd.django.session_names import digest_name
 from support.servers import wait_until
 
 COOKIE = settings.SESSION_COOKIE_NAME
@@ -175,7 +177,7 @@ def test_a_full_pool_refuses_new_visitors_and_keeps_those_who_are_logged_in(own_
         with pytest.raises(SessionsPoolFull):
             for _ in range(1000):
                 filler = SessionStore()
-                filler["filler"] = "x" * 50_000
+                filler["filler"] = os.urandom(25_000).hex()
                 filler.save()
         answers = [visitor.get("/count/").status_code for _ in range(20)]
         assert set(answers) <= {200, 500}
@@ -186,7 +188,7 @@ def test_a_full_pool_refuses_new_visitors_and_keeps_those_who_are_logged_in(own_
 def test_a_corrupt_session_is_a_logout_of_its_owner_and_no_error(daemon, user):
     browser = logged_in()
     key = browser.cookies[COOKIE].value
-    daemon.connect("sessions").set(b"1" + key.encode(), b"\x80garbage")
+    daemon.connect("sessions").set(digest_name(key).encode(), b"\x80garbage")
     assert who(browser) == "nobody"
     assert browser.post("/login/", {"username": "anna", "password": "secret"}).status_code == 200
     assert who(browser) == "anna"
@@ -204,7 +206,7 @@ def test_the_cookie_lasts_as_long_as_the_session(daemon, user):
 def test_the_cache_and_the_sessions_of_one_site_are_apart(daemon, user):
     browser = logged_in()
     assert browser.get("/cached/").content == b"made"
-    session_key = b"1" + browser.cookies[COOKIE].value.encode()
+    session_key = digest_name(browser.cookies[COOKIE].value).encode()
     sessions, cached = daemon.connect("sessions"), daemon.connect("cache")
     assert sessions.get(session_key) and not sessions.get(b":1:page")
     assert cached.get(b":1:page") and not cached.get(session_key)

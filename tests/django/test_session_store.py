@@ -8,6 +8,7 @@ import base64
 import importlib
 import json
 import logging
+import os
 import pickle
 import re
 import threading
@@ -28,6 +29,7 @@ from stayd.django.session_backend import (
     SessionsUnreachable,
 )
 from stayd.django.session_cache import cache as session_cache
+from stayd.django.session_names import digest_name
 from support.servers import free_port, wait_until
 
 DJANGOS = "django.contrib.sessions.backends.cache"
@@ -234,10 +236,13 @@ def test_a_save_of_a_session_that_was_deleted_meanwhile_revives_nothing(session,
 def test_a_save_without_a_load_of_a_session_that_is_gone_goes_to_no_other_key(daemon):
     """The load that the save begins with drops the session key; its text is "None" then."""
     connection = daemon.connect("sessions")
-    connection.set(b"1None", b"planted")
+    names = [digest_name("None").encode(), b"1None"]
+    for name in names:
+        connection.set(name, b"planted")
     with pytest.raises(UpdateError):
         SessionStore("eightormore").save()
-    assert connection.get(b"1None") == b"planted"
+    for name in names:
+        assert connection.get(name) == b"planted"
 
 
 @pytest.mark.parametrize("key", ["", "1234567"])
@@ -363,11 +368,10 @@ def test_text_that_is_no_session_is_an_empty_one_and_reported(session, caplog):
     assert "Session data corrupted" in caplog.text
 
 
-def test_the_pool_holds_readable_json_under_a_digit_and_the_session_key(saved, daemon):
-    stored = daemon.connect("sessions").get(b"1" + saved.session_key.encode())
-    assert json.loads(stored) == {"user": "anna"}
+def test_the_pool_holds_readable_json_under_a_digest(saved, daemon):
+    stored = daemon.connect("sessions").get(saved.cache_key.encode())
     assert stored == b'{"user":"anna"}'
-    assert saved.cache_key == "1" + saved.session_key
+    assert re.fullmatch("[A-Za-z0-9_-]{24}", saved.cache_key)
 
 
 def test_a_save_is_one_request_and_a_login_two(saved, daemon):
@@ -377,9 +381,10 @@ def test_a_save_is_one_request_and_a_login_two(saved, daemon):
         stats = connection.stats()
         return int(stats["cmd_get"]), int(stats["cmd_set"])
 
+    session = SessionStore(saved.session_key)
+    session["a"] = 1
     reads, writes = requests()
-    saved["a"] = 1
-    saved.save()
+    session.save()
     assert requests() == (reads, writes + 1)
     SessionStore().create()
     assert requests() == (reads, writes + 2)
@@ -403,7 +408,7 @@ def test_a_save_is_one_request_and_a_login_two(saved, daemon):
 )
 @pytest.mark.parametrize("flags", [0, 1])
 def test_what_is_no_session_is_an_empty_one_with_its_key(saved, daemon, caplog, planted, flags):
-    key = b"1" + saved.session_key.encode()
+    key = saved.cache_key.encode()
     assert daemon.connect("sessions").set(key, planted, flags=flags) == b"STORED"
     session = SessionStore(saved.session_key)
     with caplog.at_level(logging.WARNING, "django.security.SuspiciousSession"):
@@ -434,7 +439,7 @@ def test_a_pickle_planted_in_the_pool_is_never_executed(saved, daemon):
     connection = daemon.connect("sessions")
     for flags in range(64):
         for value in (pickle.dumps(Trap()), base64.b64encode(pickle.dumps(Trap()))):
-            connection.set(b"1" + saved.session_key.encode(), value, flags=flags)
+            connection.set(saved.cache_key.encode(), value, flags=flags)
             session = SessionStore(saved.session_key)
             assert dict(session.items()) == {}
             assert session.exists(saved.session_key)
@@ -542,7 +547,7 @@ def test_a_full_pool_refuses_new_sessions_and_keeps_and_updates_the_old(own_daem
     with pytest.raises(SessionsPoolFull, match="Raise `memory`"):
         for _ in range(1000):
             session = SessionStore()
-            session["filler"] = "x" * 50_000
+            session["filler"] = os.urandom(25_000).hex()
             session.save()
     assert SessionStore(old.session_key)["user"] == "anna"
     old["visits"] = 2

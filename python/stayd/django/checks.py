@@ -7,13 +7,14 @@ daemon too, as a start must not depend on it. With `--tag stayd` only these run.
     stayd.E002  SESSION_CACHE is no address of a pool (unknown scheme, no port, ...)
     stayd.E003  sessions and cache are on one pool: clearing the cache logs everybody out
     stayd.E004  SESSION_SERIALIZER pickles
+    stayd.E005  no zstd is installed, and SESSION_CACHE_COMPRESS is not False
     stayd.W001  (--deploy) the sessions pool cannot be reached, or is no memcached
     stayd.W002  (--deploy) the sessions pool evicts: when it is full, it logs people out
     stayd.W003  (--deploy) the sessions pool does not persist: a restart logs everybody out
 
 Django registers them with "stayd.django" in INSTALLED_APPS. They are registered too when the
 session engine or the cache back end is imported before the checks run; and the engine itself
-refuses, when it is imported, what E001, E002 and E004 name.
+refuses, when it is imported, what E001, E002, E004 and E005 name.
 """
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from stayd import packing
 from stayd.address import parse_location, split_location
 from stayd.client import Client
 from stayd.django import session_cache
@@ -42,10 +44,12 @@ def _concerns_sessions():
 
 @checks.register(TAG)
 def check_settings(app_configs, **kwargs):
-    """E001 to E004, from the settings alone."""
+    """E001 to E005, from the settings alone."""
     if not _concerns_sessions():
         return []
-    return [*_address_errors(), *_shared_pool_errors(), *_serializer_errors()]
+    return [
+        *_address_errors(), *_shared_pool_errors(), *_serializer_errors(), *_packing_errors(),
+    ]
 
 
 @checks.register(TAG, deploy=True)
@@ -89,12 +93,32 @@ def check_sessions_pool(app_configs, **kwargs):
 
 
 def require_valid_session_settings():
-    """ImproperlyConfigured if the sessions cannot work at all: E001, E002, E004.
+    """ImproperlyConfigured if the sessions cannot work: E001, E002, E004, E005.
 
     For the engine's own start, so that a site that lacks the checks does not start either.
     """
     session_cache.address(getattr(settings, "SESSION_CACHE", None))
     require_safe(import_string(settings.SESSION_SERIALIZER))
+    _require_zstd()
+
+
+def _require_zstd():
+    """ImproperlyConfigured if sessions are to be packed and cannot. A process that stored them
+    plain would work until it met one that another process of the site has packed."""
+    if getattr(settings, "SESSION_CACHE_COMPRESS", True) and not packing.can_pack:
+        raise ImproperlyConfigured(
+            f"Sessions are stored packed with zstd, which is not installed. {packing.REMEDY} Or set "
+            f"SESSION_CACHE_COMPRESS = False in all processes of the site: then they are stored as "
+            f"they are."
+        )
+
+
+def _packing_errors():
+    try:
+        _require_zstd()
+    except ImproperlyConfigured as error:
+        return [checks.Error(str(error), id="stayd.E005")]
+    return []
 
 
 def _address_errors():

@@ -1,0 +1,30 @@
+"""The names of a session in the pool: what stands there instead of the session key.
+
+The session key is what the visitor's cookie holds. Whoever reads it from a stolen disk, a backup, a
+log or the pool itself would be logged in as the visitor, so the pool holds a digest of it, which
+leads nobody back to the cookie. A session key has 165 bits of chance, so the digest takes no salt.
+
+Versions of this package before 0.2 had "1" and the session key as the name. While
+settings.SESSION_CACHE_KEY_FALLBACK is not False, such sessions are found too.
+"""
+
+import base64
+import hashlib
+
+DIGEST_BYTES = 18
+NAME_LENGTH = 24
+EARLIER_PREFIX = "1"
+
+
+def digest_name(session_key):
+    """The name of a session: 24 letters, digits, - and _. Any text has one."""
+    digest = hashlib.sha256(session_key.encode("utf-8", "surrogatepass")).digest()
+    return base64.urlsafe_b64encode(digest[:DIGEST_BYTES]).decode()
+
+
+def earlier_name(session_key, prefix=EARLIER_PREFIX):
+    """The name that earlier versions gave; None for a session key of such a length that this could
+    be the digest of another one: whoever had read a digest in the pool could send the rest of it as
+    his cookie."""
+    name = prefix + session_key
+    return None if len(name) == NAME_LENGTH else name

@@ -1,0 +1,212 @@
+"""Sessions in less room: zstd with a dictionary that knows what sessions look like.
+
+    first byte     what follows
+    0              the value as it is, which begins with a byte below 32 itself
+    1              a zstd frame, made with dictionaries/sessions-1.zdict, without its four magic bytes
+    2 to 30        nothing yet: of a later version of this package
+    31             never packed: stayd.django.session_moves marks a session with it that moves
+    32 and above   (the first byte belongs to the value) the value as it is: JSON begins with "{"
+
+`pack` makes 1 where that is shorter than the value as it is. Each form is read for ever: a
+dictionary that was released never changes, and a better one has the next number. The frame says how
+long the value is, without which it is not read, so nothing unpacks to more than UNPACKED_MAX.
+
+zstd is Python's own from 3.14 on, else the package `zstandard`. Without either, values stay as they
+are, and what others have packed is an UnreadableValue: it is no damage, and says what to install.
+"""
+
+import collections
+import pathlib
+
+from stayd.errors import UnreadableValue
+
+UNPACKED_MAX = 1 << 20
+"""Bytes. What is longer is not packed: it is not of the size that this is for."""
+
+LEVEL = 3
+"""On 230-byte sessions, 5 and above take five times as long for one byte in twenty."""
+
+PLAIN, SESSIONS_1, RESERVED, TEXT = 0, 1, 31, 32
+"""First bytes, as above."""
+
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_DICTIONARY = pathlib.Path(__file__).parent / "dictionaries" / "sessions-1.zdict"
+
+_SIZE_FIELDS = {0x20: (1, 0), 0x60: (2, 256), 0xA0: (4, 0)}
+"""By a frame's first byte behind the magic: how many bytes then tell the content's size, and what
+is added to it (RFC 8878, 3.1.1.1). Frames of other forms are not written and not read."""
+
+
+class _PackageFrames:
+    """zstd frames by the package `zstandard`. Its objects are of one thread at a time, so each is
+    taken out for a call; deques need no lock for that, not in a forked child either."""
+
+    def __init__(self, dictionary, library):
+        self._library = library
+        self._dictionary = None
+        if dictionary:
+            self._dictionary = library.ZstdCompressionDict(dictionary)
+            self._dictionary.precompute_compress(level=LEVEL)
+        self._compressors, self._decompressors = collections.deque(), collections.deque()
+
+    def compress(self, data):
+        try:
+            compressor = self._compressors.pop()
+        except IndexError:
+            compressor = self._library.ZstdCompressor(
+                level=LEVEL, dict_data=self._dictionary, write_content_size=True,
+                write_checksum=False, write_dict_id=False,
+            )
+        frame = compressor.compress(data)
+        self._compressors.append(compressor)
+        return frame
+
+    def decompress(self, frame, size):
+        try:
+            decompressor = self._decompressors.pop()
+        except IndexError:
+            decompressor = self._library.ZstdDecompressor(dict_data=self._dictionary)
+        try:
+            return decompressor.decompress(frame)
+        except self._library.ZstdError as error:
+            raise ValueError(str(error)) from None
+        finally:
+            self._decompressors.append(decompressor)
+
+
+class _PythonFrames:
+    """zstd frames by Python's own module `compression.zstd`."""
+
+    def __init__(self, dictionary, library):
+        self._library = library
+        self._dictionary = library.ZstdDict(dictionary) if dictionary else None
+        parameter = library.CompressionParameter
+        self._options = {
+            parameter.compression_level: LEVEL, parameter.content_size_flag: 1,
+            parameter.checksum_flag: 0, parameter.dict_id_flag: 0,
+        }
+        self._compressors = collections.deque()
+
+    def compress(self, data):
+        try:
+            compressor = self._compressors.pop()
+        except IndexError:
+            compressor = self._library.ZstdCompressor(
+                options=self._options, zstd_dict=self._dictionary
+            )
+        frame = compressor.compress(data, compressor.FLUSH_FRAME)
+        self._compressors.append(compressor)
+        return frame
+
+    def decompress(self, frame, size):
+        decompressor = self._library.ZstdDecompressor(self._dictionary)
+        try:
+            data = decompressor.decompress(frame, max_length=size + 1)
+        except self._library.ZstdError as error:
+            raise ValueError(str(error)) from None
+        if not decompressor.eof or decompressor.unused_data:
+            raise ValueError("the frame is not one whole frame")
+        return data
+
+
+def _find_frames():
+    """The class above whose library there is, with it; (None, None) if there is none."""
+    try:
+        from compression import zstd
+
+        return _PythonFrames, zstd
+    except ImportError:
+        pass
+    try:
+        import zstandard
+
+        return _PackageFrames, zstandard
+    except ImportError:
+        return None, None
+
+
+_frames_class, _library = _find_frames()
+
+can_pack = _frames_class is not None
+"""False where no zstd is installed."""
+
+REMEDY = "Install Debian's python3-zstandard, or with pip: zstandard (Python 3.14 has its own)."
+
+
+def new_frames(dictionary=None):
+    """An object with compress(data) and decompress(frame, size), with a dictionary's bytes or
+    none. UnreadableValue if there is no zstd."""
+    if not can_pack:
+        raise UnreadableValue(f"the value is packed with zstd, which is not installed. {REMEDY}")
+    return _frames_class(dictionary, _library)
+
+
+def content_size(frame_head):
+    """The size that a frame names behind its magic bytes, or ValueError."""
+    form = _SIZE_FIELDS.get(frame_head[0] if frame_head else None)
+    if form is None or len(frame_head) < 1 + form[0]:
+        raise ValueError("the frame does not name its size")
+    length, added = form
+    return int.from_bytes(frame_head[1 : 1 + length], "little") + added
+
+
+class Packing:
+    """Values with one dictionary, without the first byte."""
+
+    def __init__(self, dictionary):
+        self._frames = new_frames(dictionary)
+
+    def pack(self, data):
+        """The frame without its magic, or None if it has a form that is not read."""
+        frame = self._frames.compress(data)
+        return frame[4:] if frame[4] in _SIZE_FIELDS else None
+
+    def unpack(self, packed):
+        """The data, or ValueError if `packed` is damaged or names more than UNPACKED_MAX."""
+        size = content_size(packed[:5])
+        if size > UNPACKED_MAX:
+            raise ValueError(f"the value unpacks to {size} bytes, more than {UNPACKED_MAX}")
+        data = self._frames.decompress(_MAGIC + packed, size)
+        if len(data) != size:
+            raise ValueError("the value has another size than it names")
+        return data
+
+
+_sessions_1 = None
+
+
+def _packing():
+    global _sessions_1
+    if _sessions_1 is None:
+        _sessions_1 = Packing(_DICTIONARY.read_bytes())
+    return _sessions_1
+
+
+def pack(data):
+    """The shortest form of `data` (bytes)."""
+    if can_pack and len(data) <= UNPACKED_MAX:
+        packed = _packing().pack(data)
+        if packed is not None and 1 + len(packed) < len(data):
+            return b"\x01" + packed
+    return wrap(data)
+
+
+def wrap(data):
+    """The form of `data` that takes no zstd."""
+    return b"\x00" + data if data and data[0] < TEXT else data
+
+
+def unpack(value):
+    """What was packed. ValueError if that is damaged, UnreadableValue if it takes another version
+    of this package or zstd."""
+    first = value[0] if value else TEXT
+    if first >= TEXT:
+        return value
+    if first == SESSIONS_1:
+        return _packing().unpack(value[1:])
+    if first == PLAIN:
+        return value[1:]
+    raise UnreadableValue(
+        f"the value is packed in form {first}, which this version of the package does not know. "
+        f"Update it to the version that the other processes have."
+    )
