@@ -22,6 +22,7 @@ struct backup {
     uint64_t number; /* of the hold */
     uint64_t extended_ms;
     enum stayd_status status; /* of the last request to the daemon */
+    struct stayd_error error;
 };
 
 static bool backup_begin_hold(struct backup *backup, char *error) {
@@ -29,7 +30,8 @@ static bool backup_begin_hold(struct backup *backup, char *error) {
     do {
         backup->number = 0;
         backup->extended_ms = clock_monotonic_ms();
-        backup->status = stayd_hold(backup->client, BACKUP_LEASE_S, &backup->number);
+        backup->status =
+            stayd_hold(backup->client, 0, BACKUP_LEASE_S, &backup->number, &backup->error);
         if (backup->status != STAYD_BUSY) {
             break;
         }
@@ -42,7 +44,7 @@ static bool backup_begin_hold(struct backup *backup, char *error) {
                  "free memory; "
                  "try again later");
     } else if (backup->status != STAYD_OK) {
-        snprintf(error, POOL_ERROR_MAX, "%s", stayd_error(backup->client));
+        snprintf(error, POOL_ERROR_MAX, "%s", backup->error.message);
     }
     return backup->status == STAYD_OK;
 }
@@ -53,14 +55,15 @@ static bool backup_extend_hold(void *context) {
     uint64_t now_ms = clock_monotonic_ms();
     if (now_ms - backup->extended_ms >= BACKUP_EXTEND_MS) {
         backup->extended_ms = now_ms;
-        backup->status = stayd_hold(backup->client, BACKUP_LEASE_S, &backup->number);
+        backup->status =
+            stayd_hold(backup->client, 0, BACKUP_LEASE_S, &backup->number, &backup->error);
     }
     return backup->status == STAYD_OK;
 }
 
 /* Ends the hold. False if the hold had ended before: then the copy is not consistent. */
 static bool backup_end_hold(struct backup *backup) {
-    backup->status = stayd_hold(backup->client, 0, &backup->number);
+    backup->status = stayd_hold(backup->client, 0, 0, &backup->number, &backup->error);
     return backup->status == STAYD_OK;
 }
 
@@ -76,7 +79,7 @@ static enum copy_end backup_attempt(struct backup *backup, struct inspect *sourc
         end = COPY_STOPPED;
     }
     if (end == COPY_STOPPED && backup->status != STAYD_NOT_FOUND) {
-        snprintf(error, POOL_ERROR_MAX, "%s", stayd_error(backup->client));
+        snprintf(error, POOL_ERROR_MAX, "%s", backup->error.message);
         end = COPY_FAILED;
     }
     return end;
@@ -115,13 +118,12 @@ static bool backup_make(const struct target *target, const struct config_pool *p
                         char error[POOL_ERROR_MAX]) {
     struct backup backup = {.target = target, .pool = pool};
     char path[PATH_MAX];
-    char why[STAYD_ERROR_MAX];
     const char *url;
     snprintf(path, sizeof path, "%s/%s.pool", pool->options.data_dir, pool->options.name);
-    backup.client = target_open(target, &url, why);
+    backup.client = target_open(target, &url, &backup.error);
     if (backup.client == NULL) {
         snprintf(error, POOL_ERROR_MAX, "%.200s. If no stayd runs, %.200s can simply be copied",
-                 why, path);
+                 backup.error.message, path);
         return false;
     }
     struct inspect *source = inspect_open(path, INSPECT_IN_USE, error);

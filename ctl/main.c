@@ -83,17 +83,19 @@ static void print_stat(void *user, const char *name, const char *value) {
 static int run_stats(struct stayd *client, const struct target *target,
                      const struct invocation *invocation) {
     const char *group = invocation->argument_count > 0 ? invocation->arguments[0] : NULL;
-    if (stayd_stats(client, group, print_stat, NULL) != STAYD_OK) {
-        return fail_client(target, stayd_error(client));
+    struct stayd_error error;
+    if (stayd_stats(client, 0, group, print_stat, NULL, &error) != STAYD_OK) {
+        return fail_client(target, error.message);
     }
     return 0;
 }
 
 static int run_flush(struct stayd *client, const struct target *target,
                      const struct invocation *invocation) {
+    struct stayd_error error;
     struct status_pool status;
-    if (status_read(client, &status) != STAYD_OK) {
-        return fail_client(target, stayd_error(client));
+    if (status_read(client, &status, &error) != STAYD_OK) {
+        return fail_client(target, error.message);
     }
     const char *name = status.pool[0] != '\0' ? status.pool : target->name;
     bool needs_yes = strcmp(status.persist, "yes") == 0 || strcmp(status.evict, "no") == 0;
@@ -105,8 +107,8 @@ static int run_flush(struct stayd *client, const struct target *target,
                 name, (unsigned long long)status.items);
         return EXIT_WRONG;
     }
-    if (stayd_flush(client) != STAYD_OK) {
-        return fail_client(target, stayd_error(client));
+    if (stayd_flush_all(client, 0, &error) != STAYD_OK) {
+        return fail_client(target, error.message);
     }
     printf("pool %s is empty (it had %llu items)\n", name, (unsigned long long)status.items);
     return 0;
@@ -116,11 +118,12 @@ static int run_ping(struct stayd *client, const struct target *target,
                     const struct invocation *invocation) {
     (void)invocation;
     char version[64];
+    struct stayd_error error;
     struct timespec begin;
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    if (stayd_version(client, version, sizeof version) != STAYD_OK) {
-        return fail_client(target, stayd_error(client));
+    if (stayd_version(client, 0, version, sizeof version, &error) != STAYD_OK) {
+        return fail_client(target, error.message);
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
     double microseconds =
@@ -133,10 +136,11 @@ static int run_version(struct stayd *client, const struct target *target,
                        const struct invocation *invocation) {
     (void)invocation;
     char version[64];
+    struct stayd_error error;
     struct status_pool status;
-    if (stayd_version(client, version, sizeof version) != STAYD_OK ||
-        status_read(client, &status) != STAYD_OK) {
-        return fail_client(target, stayd_error(client));
+    if (stayd_version(client, 0, version, sizeof version, &error) != STAYD_OK ||
+        status_read(client, &status, &error) != STAYD_OK) {
+        return fail_client(target, error.message);
     }
     if (status.stayd_version[0] != '\0') {
         printf("%-16s stayd %s (to clients: memcached %s)\n", target->name, status.stayd_version,
@@ -164,12 +168,12 @@ static const struct command commands[] = {
 
 static int run_on(const struct command *command, const struct target *target,
                   struct invocation *invocation) {
-    char error[STAYD_ERROR_MAX];
+    struct stayd_error error;
     const char *url;
-    struct stayd *client = target_open(target, &url, error);
+    struct stayd *client = target_open(target, &url, &error);
     if (client == NULL) {
         invocation->unreached = url == NULL;
-        return fail_client(target, error);
+        return fail_client(target, error.message);
     }
     int result = command->run(client, target, invocation);
     stayd_close(client);

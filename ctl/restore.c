@@ -98,12 +98,13 @@ static int restore_check_size(const struct restore *restore) {
 /* Whether a daemon serves this pool. The lock does not show that if the daemon's file was deleted.
  */
 static bool restore_is_served(const struct restore *restore) {
-    char error[STAYD_ERROR_MAX];
+    struct stayd_error error;
     const char *url;
     struct status_pool status = {.pool = ""};
-    struct stayd *client = target_open(restore->target, &url, error);
+    struct stayd *client = target_open(restore->target, &url, &error);
     bool served = url != NULL; /* also if the login failed: then the pool may be served */
-    if (client != NULL && status_read(client, &status) != STAYD_REFUSED) {
+    enum stayd_status answer = client != NULL ? status_read(client, &status, &error) : STAYD_OK;
+    if (client != NULL && answer != STAYD_REFUSED && answer != STAYD_LOGIN_REFUSED) {
         served = strcmp(status.pool, restore->options->name) == 0;
     }
     stayd_close(client);

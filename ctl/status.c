@@ -49,9 +49,10 @@ static void status_take(void *user, const char *name, const char *value) {
     }
 }
 
-enum stayd_status status_read(struct stayd *client, struct status_pool *status) {
+enum stayd_status status_read(struct stayd *client, struct status_pool *status,
+                              struct stayd_error *error) {
     *status = (struct status_pool){0};
-    return stayd_stats(client, NULL, status_take, status);
+    return stayd_stats(client, 0, NULL, status_take, status, error);
 }
 
 static void status_format_bytes(uint64_t bytes, char *text, size_t size) {
@@ -93,7 +94,7 @@ static void status_print_line(const char *name, const char *url, const struct st
 }
 
 bool status_print(const struct target_list *list) {
-    char errors[CONFIG_POOLS_MAX][STAYD_ERROR_MAX] = {0};
+    struct stayd_error errors[CONFIG_POOLS_MAX] = {0};
     bool well = true;
     bool unreached = false;
     printf("%-16s %-10s %10s %16s %7s %10s  %s\n", "POOL", "STATE", "ITEMS", "MEMORY", "HITS",
@@ -102,16 +103,13 @@ bool status_print(const struct target_list *list) {
         const struct target *target = &list->items[i];
         const char *url;
         struct status_pool status;
-        struct stayd *client = target_open(target, &url, errors[i]);
-        if (client != NULL && status_read(client, &status) == STAYD_OK) {
+        struct stayd *client = target_open(target, &url, &errors[i]);
+        if (client != NULL && status_read(client, &status, &errors[i]) == STAYD_OK) {
             const char *name = status.pool[0] != '\0' ? status.pool : target->name;
             status_print_line(name, url, &status);
-            errors[i][0] = '\0'; /* the error of an address that was tried before */
+            errors[i].message[0] = '\0'; /* the error of an address that was tried before */
             well = well && strcmp(status_word(&status), "ok") == 0;
         } else {
-            if (client != NULL) {
-                snprintf(errors[i], STAYD_ERROR_MAX, "%s", stayd_error(client));
-            }
             unreached = unreached || url == NULL;
             printf("%-16s %-10s %10s %16s %7s %10s  %s\n", target->name, "DOWN", "-", "-", "-", "-",
                    target->url_count > 0 ? target->urls[target->url_count - 1] : "-");
@@ -121,8 +119,8 @@ bool status_print(const struct target_list *list) {
     }
     fflush(stdout);
     for (unsigned i = 0; i < list->count; i++) {
-        if (errors[i][0] != '\0') {
-            fprintf(stderr, "stayctl: pool %s: %s\n", list->items[i].name, errors[i]);
+        if (errors[i].message[0] != '\0') {
+            fprintf(stderr, "stayctl: pool %s: %s\n", list->items[i].name, errors[i].message);
         }
     }
     if (unreached) {

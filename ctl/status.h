@@ -24,6 +24,7 @@ struct status_pool {
     uint64_t evictions;
 };
 
-enum stayd_status status_read(struct stayd *client, struct status_pool *status);
+enum stayd_status status_read(struct stayd *client, struct status_pool *status,
+                              struct stayd_error *error);
 
 #endif

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* stayctl does not speak TLS, so the TCP addresses of a pool with TLS are left out. Linux connects
- * to 0.0.0.0 as to loopback, so this address needs no conversion. */
+/* Of a pool with TLS the TCP addresses are left out: whose certificate it has is not said in the
+ * configuration. Linux connects to 0.0.0.0 as to loopback, so this address needs no conversion. */
 static void target_add_urls(struct target *target, const struct config_pool *pool, bool sockets) {
     for (unsigned i = 0; i < pool->listen_count; i++) {
         const struct address *address = &pool->listens[i].address;
@@ -71,26 +71,34 @@ const struct target *target_find(const struct target_list *list, const char *nam
 }
 
 struct stayd *target_open(const struct target *target, const char **url,
-                          char error[STAYD_ERROR_MAX]) {
-    struct stayd *client = NULL;
+                          struct stayd_error *error) {
+    struct stayd_options options;
+    stayd_options_init(&options);
+    options.connect_timeout_ms = TARGET_TIMEOUT_MS;
+    options.timeout_ms = TARGET_TIMEOUT_MS;
+    options.restart_wait_ms = -1;
+    options.user = target->user;
+    options.password = target->password;
     *url = NULL;
     if (target->url_count == 0) {
-        snprintf(error, STAYD_ERROR_MAX,
-                 "it is reachable only with TLS, which stayctl does not speak; add a Unix socket "
-                 "such as unix:%s.sock to its listen",
+        snprintf(error->message, sizeof error->message,
+                 "it is reachable only with TLS; add a Unix socket such as unix:%s.sock to its "
+                 "listen, or name its address with -s memcacheds://HOST:PORT/",
                  target->name);
     }
-    for (unsigned i = 0; i < target->url_count && client == NULL; i++) {
-        client = stayd_open(target->urls[i], TARGET_TIMEOUT_MS, error);
-        if (client != NULL) {
+    for (unsigned i = 0; i < target->url_count; i++) {
+        struct stayd *client = stayd_open(target->urls[i], &options, error);
+        enum stayd_status status = client != NULL ? stayd_connect(client, 0, error) : STAYD_INVALID;
+        if (status == STAYD_OK || status == STAYD_LOGIN_REFUSED) {
             *url = target->urls[i];
         }
-    }
-    if (client != NULL && target->user != NULL &&
-        stayd_login(client, target->user, target->password) != STAYD_OK) {
-        snprintf(error, STAYD_ERROR_MAX, "%s", stayd_error(client));
+        if (status == STAYD_OK) {
+            return client;
+        }
         stayd_close(client);
-        return NULL;
+        if (status == STAYD_LOGIN_REFUSED) {
+            break;
+        }
     }
-    return client;
+    return NULL;
 }

@@ -42,7 +42,6 @@ const struct target *target_find(const struct target_list *list, const char *nam
 /* Connects to the first of the target's addresses that answers, and logs in. Unix sockets are tried
  * first: they do not depend on the network. `*url` is the address. NULL with the reason in `error`:
  * if `*url` is NULL, no address answers; otherwise the login failed. */
-struct stayd *target_open(const struct target *target, const char **url,
-                          char error[STAYD_ERROR_MAX]);
+struct stayd *target_open(const struct target *target, const char **url, struct stayd_error *error);
 
 #endif

@@ -8,9 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -20,185 +18,264 @@
 enum {
     CHANNEL_READ_BYTES = 16 << 10,
     CHANNEL_LINE_MAX = 64 << 10,
-    CHANNEL_HOST_MAX = 128,
-    CHANNEL_QUEUE_PAUSE_NS = 1000000
+    CHANNEL_KEPT_BYTES = 64 << 10, /* of a buffer between two requests */
+    CHANNEL_QUEUE_PAUSE_MS = 1,
+    CHANNEL_QUEUE_PAUSE_MAX_MS = 16
 };
 
-bool channel_break(struct channel *channel, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(channel->error, sizeof channel->error, format, arguments);
-    va_end(arguments);
-    channel_close(channel);
+void channel_init(struct channel *channel, int (*interrupted)(void *user), void *interrupted_user) {
+    *channel = (struct channel){
+        .fd = -1, .interrupted = interrupted, .interrupted_user = interrupted_user};
+}
+
+/* Returns false. */
+static bool channel_fail(struct channel *channel, enum channel_fault fault, int system_error) {
+    if (channel->fault == CHANNEL_WELL) {
+        const char *more = channel->tls != NULL ? tls_session_reason(channel->tls) : "";
+        channel->fault = fault;
+        channel->system_error = system_error;
+        snprintf(channel->reason, sizeof channel->reason, "%s",
+                 more[0] != '\0'     ? more
+                 : system_error != 0 ? strerror(system_error)
+                                     : "it closed the connection");
+    }
     return false;
 }
 
-static bool channel_fail(struct channel *channel, const char *what) {
-    const char *reason = errno == ETIMEDOUT ? "timed out" : strerror(errno);
-    return channel_break(channel, "cannot %s %s: %s", what, channel->name, reason);
-}
-
-void channel_close(struct channel *channel) {
-    if (channel->fd >= 0) {
-        close(channel->fd);
+bool channel_refuse(struct channel *channel, const char *reason) {
+    if (channel->fault == CHANNEL_WELL) {
+        channel->fault = CHANNEL_GARBAGE;
+        snprintf(channel->reason, sizeof channel->reason, "%s", reason);
     }
-    channel->fd = -1;
-    buffer_finish(&channel->input);
-    buffer_finish(&channel->output);
-    channel->taken = 0;
+    return false;
 }
 
-/* Waits until the socket is ready for `events`, at most until the deadline: signals do not extend
- * the wait. False with errno set; ETIMEDOUT if the deadline has passed. */
-static bool channel_wait(int fd, short events, uint64_t deadline_ms) {
+static bool channel_is_interrupted(struct channel *channel) {
+    if (channel->interrupted == NULL || channel->interrupted(channel->interrupted_user) == 0) {
+        return false;
+    }
+    channel_fail(channel, CHANNEL_INTERRUPTED, EINTR);
+    return true;
+}
+
+/* Waits until the socket is ready for `events`. */
+static bool channel_wait(struct channel *channel, short events) {
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();
-        uint64_t left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
-        struct pollfd ready = {.fd = fd, .events = events};
+        uint64_t left_ms = channel->deadline_ms > now_ms ? channel->deadline_ms - now_ms : 0;
+        struct pollfd ready = {.fd = channel->fd, .events = events};
         int count = poll(&ready, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX);
         if (count > 0) {
             return true;
         }
         if (count == 0 && left_ms <= INT_MAX) {
-            errno = ETIMEDOUT;
-            return false;
+            return channel_fail(channel, CHANNEL_TIMED_OUT, ETIMEDOUT);
         }
         if (count < 0 && errno != EINTR) {
+            return channel_fail(channel, CHANNEL_BROKEN, errno);
+        }
+        if (count < 0 && channel_is_interrupted(channel)) {
             return false;
         }
     }
 }
 
-/* Retries while the server's queue of connections is full: connect() on a Unix socket then fails at
- * once with EAGAIN, and no event says when there is room. */
-static bool channel_connect_unix(int fd, const struct sockaddr *address, socklen_t size,
-                                 uint64_t deadline_ms) {
-    const struct timespec pause = {.tv_nsec = CHANNEL_QUEUE_PAUSE_NS};
-    while (connect(fd, address, size) != 0) {
-        if (errno != EAGAIN && errno != EINTR) {
+bool channel_pause(struct channel *channel, unsigned pause_ms) {
+    uint64_t until_ms = clock_monotonic_ms() + pause_ms;
+    until_ms = until_ms < channel->deadline_ms ? until_ms : channel->deadline_ms;
+    for (uint64_t now_ms = clock_monotonic_ms(); now_ms < until_ms; now_ms = clock_monotonic_ms()) {
+        uint64_t left_ms = until_ms - now_ms;
+        const struct timespec left = {.tv_sec = (time_t)(left_ms / 1000),
+                                      .tv_nsec = (long)(left_ms % 1000) * 1000000};
+        if (nanosleep(&left, NULL) != 0 && errno == EINTR && channel_is_interrupted(channel)) {
             return false;
         }
-        if (clock_monotonic_ms() >= deadline_ms) {
-            errno = ETIMEDOUT;
-            return false;
-        }
-        nanosleep(&pause, NULL);
     }
     return true;
+}
+
+/* While the server's queue of connections is full, connect() on a Unix socket fails at once with
+ * EAGAIN, and no event says when there is room. */
+static bool channel_connect_local(struct channel *channel, const struct url *url) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, url->path);
+    for (unsigned pause_ms = CHANNEL_QUEUE_PAUSE_MS;;) {
+        if (connect(channel->fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+            return true;
+        }
+        if (errno != EAGAIN && errno != EINTR) {
+            bool refused = errno == ECONNREFUSED || errno == ENOENT || errno == ECONNRESET;
+            return channel_fail(channel, refused ? CHANNEL_REFUSED : CHANNEL_UNREACHABLE, errno);
+        }
+        if (clock_monotonic_ms() >= channel->deadline_ms) {
+            return channel_fail(channel, CHANNEL_UNREACHABLE, ETIMEDOUT);
+        }
+        if (!channel_pause(channel, pause_ms)) {
+            return false;
+        }
+        pause_ms = pause_ms < CHANNEL_QUEUE_PAUSE_MAX_MS ? 2 * pause_ms : pause_ms;
+    }
 }
 
 /* A connect that a signal interrupts continues in the background; the socket becomes writable when
  * it has ended. */
-static bool channel_connect_tcp(int fd, const struct sockaddr *address, socklen_t size,
-                                uint64_t deadline_ms) {
+static bool channel_connect_tcp(struct channel *channel, const struct addrinfo *place) {
     const int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, address, size) == 0) {
+    setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(channel->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    int error_number = 0;
+    if (connect(channel->fd, place->ai_addr, place->ai_addrlen) != 0) {
+        error_number = errno;
+    }
+    if (error_number == EINPROGRESS || error_number == EINTR) {
+        if (!channel_wait(channel, POLLOUT)) {
+            if (channel->fault == CHANNEL_TIMED_OUT) {
+                channel->fault = CHANNEL_UNREACHABLE;
+            }
+            return false;
+        }
+        socklen_t length = sizeof error_number;
+        if (getsockopt(channel->fd, SOL_SOCKET, SO_ERROR, &error_number, &length) != 0) {
+            error_number = errno;
+        }
+    }
+    if (error_number == 0) {
         return true;
     }
-    if ((errno != EINPROGRESS && errno != EINTR) || !channel_wait(fd, POLLOUT, deadline_ms)) {
-        return false;
-    }
-    int error_number = 0;
-    socklen_t length = sizeof error_number;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_number, &length) != 0) {
-        return false;
-    }
-    errno = error_number;
-    return error_number == 0;
+    bool refused = error_number == ECONNREFUSED || error_number == ECONNRESET;
+    return channel_fail(channel, refused ? CHANNEL_REFUSED : CHANNEL_UNREACHABLE, error_number);
 }
 
-/* False with errno set. */
-static bool channel_connect(struct channel *channel, const struct sockaddr *address,
-                            socklen_t size) {
-    uint64_t deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return false;
-    }
-    bool connected = address->sa_family == AF_UNIX
-                         ? channel_connect_unix(fd, address, size, deadline_ms)
-                         : channel_connect_tcp(fd, address, size, deadline_ms);
-    if (!connected) {
-        int error_number = errno;
+static bool channel_make_socket(struct channel *channel, int family) {
+    channel->fault = CHANNEL_WELL;
+    channel->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return channel->fd >= 0 || channel_fail(channel, CHANNEL_UNREACHABLE, errno);
+}
+
+static void channel_close_socket(struct channel *channel) {
+    /* first the number: a fork in between must not find one that may be another file's */
+    int fd = atomic_exchange(&channel->fd, -1);
+    if (fd >= 0) {
         close(fd);
-        errno = error_number;
-        return false;
     }
-    channel->fd = fd;
-    return true;
 }
 
-static bool channel_open_unix(struct channel *channel, const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) {
-        return channel_break(channel, "cannot connect to %s: the path is too long", channel->name);
-    }
-    strcpy(address.sun_path, path);
-    return channel_connect(channel, (const struct sockaddr *)&address, sizeof address) ||
-           channel_fail(channel, "connect to");
-}
-
-static bool channel_open_tcp(struct channel *channel, const char *host, const char *port) {
+static bool channel_open_tcp(struct channel *channel, const struct url *url) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found;
-    int result = getaddrinfo(host, port, &hints, &found);
+    char port[8];
+    snprintf(port, sizeof port, "%u", url->port);
+    int result = getaddrinfo(url->host, port, &hints, &found);
     if (result != 0) {
-        return channel_break(channel, "cannot connect to %s: %s", channel->name,
-                             gai_strerror(result));
+        channel->fault = CHANNEL_UNREACHABLE;
+        channel->system_error = result == EAI_SYSTEM ? errno : 0;
+        snprintf(channel->reason, sizeof channel->reason, "%s", gai_strerror(result));
+        return false;
     }
     bool connected = false;
     for (struct addrinfo *each = found; each != NULL && !connected; each = each->ai_next) {
-        connected = channel_connect(channel, each->ai_addr, each->ai_addrlen);
+        channel_close_socket(channel);
+        connected =
+            channel_make_socket(channel, each->ai_family) && channel_connect_tcp(channel, each);
+        if (channel->fault == CHANNEL_INTERRUPTED) {
+            break;
+        }
     }
-    int error_number = errno;
     freeaddrinfo(found);
-    errno = error_number;
-    return connected || channel_fail(channel, "connect to");
+    return connected;
 }
 
-/* The rest of the URL behind `scheme`; NULL if the URL does not begin with it. */
-static const char *channel_after(const char *url, const char *scheme) {
-    size_t length = strlen(scheme);
-    return strncmp(url, scheme, length) == 0 ? url + length : NULL;
+static bool channel_shake_hands(struct channel *channel, const struct url *url, struct tls *tls) {
+    channel->tls = tls_session_create(tls, channel->fd, url->host);
+    if (channel->tls == NULL) {
+        return channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
+    }
+    for (;;) {
+        short events = 0;
+        ssize_t result = tls_session_shake_hands(channel->tls, &events);
+        if (result > 0) {
+            return true;
+        }
+        if (result < 0 && errno == EAGAIN) {
+            if (!channel_wait(channel, events)) {
+                break;
+            }
+            continue;
+        }
+        /* A server that is being restarted hangs up; any other end says why. */
+        bool hung_up = result == 0 || errno == ECONNRESET || errno == EPIPE;
+        channel_fail(channel, hung_up ? CHANNEL_REFUSED : CHANNEL_UNREACHABLE,
+                     result == 0 ? 0 : errno);
+        break;
+    }
+    if (channel->fault == CHANNEL_TIMED_OUT) {
+        channel->fault = CHANNEL_UNREACHABLE;
+    }
+    return false;
 }
 
-bool channel_open(struct channel *channel, const char *url, unsigned timeout_ms) {
-    *channel = (struct channel){.fd = -1, .timeout_ms = timeout_ms};
-    snprintf(channel->name, sizeof channel->name, "%s", url);
-    const char *path = channel_after(url, "unix://");
-    path = path != NULL ? path : channel_after(url, "unix:");
-    if (path != NULL) {
-        return channel_open_unix(channel, path);
-    }
-    const char *place = channel_after(url, "memcached://");
-    place = place != NULL ? place : url;
-    char host[CHANNEL_HOST_MAX];
-    size_t length = strcspn(place, "/");
-    if (length >= sizeof host || (place[length] == '/' && place[length + 1] != '\0')) {
-        length = 0;
-    }
-    memcpy(host, place, length);
-    host[length] = '\0';
-    char *colon = strrchr(host, ':');
-    if (colon == NULL || colon == host || colon[1] == '\0') {
-        return channel_break(channel,
-                             "'%s' is not a server address; write memcached://HOST:PORT/ or "
-                             "unix:///PATH",
-                             channel->name);
-    }
-    *colon = '\0';
-    bool bracketed = host[0] == '[' && colon[-1] == ']';
-    if (bracketed) {
-        colon[-1] = '\0';
-    }
-    return channel_open_tcp(channel, host + bracketed, colon + 1);
+bool channel_open(struct channel *channel, const struct url *url, struct tls *tls,
+                  uint64_t deadline_ms) {
+    channel->fault = CHANNEL_WELL;
+    channel->system_error = 0;
+    channel->reason[0] = '\0';
+    channel->deadline_ms = deadline_ms;
+    channel->is_local = url->path[0] != '\0';
+    channel->input.size = 0;
+    channel->taken = 0;
+    bool connected = channel->is_local ? channel_make_socket(channel, AF_UNIX) &&
+                                             channel_connect_local(channel, url)
+                                       : channel_open_tcp(channel, url);
+    return connected && (tls == NULL || channel_shake_hands(channel, url, tls));
 }
 
-/* If memory is short the channel breaks: an incomplete request must not be sent. */
+static void channel_end(struct channel *channel, bool say_so) {
+    tls_session_destroy(channel->tls, say_so && channel->fd >= 0);
+    channel->tls = NULL;
+    channel_close_socket(channel);
+}
+
+void channel_close(struct channel *channel) {
+    channel_end(channel, channel->fault == CHANNEL_WELL);
+}
+
+void channel_abandon(struct channel *channel) {
+    channel_end(channel, false);
+}
+
+void channel_finish(struct channel *channel) {
+    buffer_finish(&channel->output);
+    buffer_finish(&channel->input);
+}
+
+void channel_trim(struct channel *channel) {
+    if (channel->output.capacity > CHANNEL_KEPT_BYTES) {
+        buffer_finish(&channel->output);
+    }
+    if (channel->input.capacity > CHANNEL_KEPT_BYTES) {
+        buffer_finish(&channel->input);
+        channel->taken = 0;
+    }
+}
+
+bool channel_is_readable(const struct channel *channel) {
+    struct pollfd ready = {.fd = channel->fd, .events = POLLIN};
+    return poll(&ready, 1, 0) > 0;
+}
+
+void channel_begin(struct channel *channel, uint64_t deadline_ms) {
+    channel->deadline_ms = deadline_ms;
+    channel->output.size = 0;
+    channel->input.size = 0;
+    channel->taken = 0;
+    channel->sent = 0;
+    channel->stopped = false;
+    channel->was_reset = false;
+}
+
 void channel_put(struct channel *channel, const void *data, size_t size) {
-    if (channel->fd >= 0 && !buffer_append(&channel->output, data, size)) {
-        channel_break(channel, "cannot send %zu bytes: no memory", size);
+    if (!buffer_append(&channel->output, data, size)) {
+        channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
     }
 }
 
@@ -207,99 +284,144 @@ void channel_put_string(struct channel *channel, const char *string) {
 }
 
 void channel_put_number(struct channel *channel, uint64_t number) {
-    char digits[24];
-    channel_put(channel, digits,
-                (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)number));
+    if (!buffer_append_u64(&channel->output, number)) {
+        channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
+    }
 }
 
-bool channel_send(struct channel *channel) {
-    if (channel->fd < 0) {
-        return false;
-    }
-    channel->input.size = 0;
-    channel->taken = 0;
-    size_t sent = 0;
-    uint64_t deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
-    while (sent < channel->output.size) {
-        ssize_t result = send(channel->fd, channel->output.data + sent, channel->output.size - sent,
-                              MSG_NOSIGNAL);
-        if (result >= 0) {
-            sent += (size_t)result;
-            deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
-        } else if (errno == EPIPE || errno == ECONNRESET) {
-            break; /* the server has closed: its last reply, or the end, can still be received */
-        } else if (errno == EAGAIN && !channel_wait(channel->fd, POLLOUT, deadline_ms)) {
-            return channel_fail(channel, "send to");
-        } else if (errno != EAGAIN && errno != EINTR) {
-            return channel_fail(channel, "send to");
+/* Sends without a wait. When the other end has closed, its last words can still be received, so
+ * that is no fault yet. `*events`: what to wait for if there is more to send. */
+static void channel_push(struct channel *channel, short *events) {
+    while (channel->sent < channel->output.size && !channel->stopped) {
+        const char *data = channel->output.data + channel->sent;
+        size_t left = channel->output.size - channel->sent;
+        ssize_t result = channel->tls != NULL ? tls_session_write(channel->tls, data, left, events)
+                                              : send(channel->fd, data, left, MSG_NOSIGNAL);
+        if (result > 0) {
+            channel->sent += (size_t)result;
+        } else if (result < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
+            *events |= channel->tls != NULL ? 0 : POLLOUT;
+            return;
+        } else if (result == 0 || errno != EINTR) {
+            channel->stopped = true;
         }
     }
-    channel->output.size = 0;
-    return true;
 }
 
-static bool channel_receive(struct channel *channel) {
+bool channel_start(struct channel *channel) {
+    short events = 0;
+    if (channel->fault == CHANNEL_WELL) {
+        channel_push(channel, &events);
+    }
+    return channel->fault == CHANNEL_WELL;
+}
+
+/* At least one byte, at most `room`. */
+static bool channel_receive(struct channel *channel, char *to, size_t room, size_t *got) {
+    while (channel->fault == CHANNEL_WELL) {
+        short events = 0;
+        channel_push(channel, &events);
+        ssize_t result = channel->tls != NULL ? tls_session_read(channel->tls, to, room, &events)
+                                              : recv(channel->fd, to, room, 0);
+        if (result > 0) {
+            *got = (size_t)result;
+            return true;
+        }
+        if (result < 0 && errno == EAGAIN) {
+            channel_wait(channel, channel->tls != NULL ? events : (short)(events | POLLIN));
+        } else if (result == 0 || errno != EINTR) {
+            channel->was_reset = result < 0 && errno == ECONNRESET;
+            channel_fail(channel, CHANNEL_BROKEN, result < 0 ? errno : 0);
+        }
+    }
+    return false;
+}
+
+static bool channel_fill(struct channel *channel) {
     struct buffer *input = &channel->input;
-    if (channel->fd < 0) {
-        return false;
+    size_t got;
+    if (channel->taken == input->size) {
+        channel->taken = input->size = 0;
     }
     if (!buffer_reserve(input, CHANNEL_READ_BYTES)) {
-        return channel_break(channel, "cannot receive from %s: no memory", channel->name);
+        return channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
     }
-    uint64_t deadline_ms = clock_monotonic_ms() + channel->timeout_ms;
-    ssize_t result;
-    do {
-        result = recv(channel->fd, input->data + input->size, input->capacity - input->size, 0);
-        if (result < 0 && errno == EAGAIN && channel_wait(channel->fd, POLLIN, deadline_ms)) {
-            errno = EINTR; /* data has arrived: receive again */
-        }
-    } while (result < 0 && errno == EINTR);
-    if (result == 0) {
-        return channel_break(channel, "%s has closed the connection", channel->name);
+    if (!channel_receive(channel, input->data + input->size, input->capacity - input->size, &got)) {
+        return false;
     }
-    if (result < 0) {
-        return channel_fail(channel, "receive from");
-    }
-    input->size += (size_t)result;
+    input->size += got;
     return true;
 }
 
-char *channel_receive_line(struct channel *channel) {
-    for (;;) {
-        size_t length = channel->input.size - channel->taken;
-        char *line = channel->input.data + channel->taken;
-        char *end = length > 0 ? memchr(line, '\n', length) : NULL;
-        if (end != NULL) {
-            channel->taken += (size_t)(end - line) + 1;
-            *end = '\0';
-            if (end > line && end[-1] == '\r') {
-                end[-1] = '\0';
+bool channel_take_line(struct channel *channel, struct bytes *line) {
+    size_t looked = 0;
+    while (channel->fault == CHANNEL_WELL) {
+        size_t size = channel->input.size - channel->taken;
+        if (size > looked) {
+            char *begin = channel->input.data + channel->taken;
+            char *end = memchr(begin + looked, '\n', size - looked);
+            if (end != NULL) {
+                channel->taken += (size_t)(end - begin) + 1;
+                end -= end > begin && end[-1] == '\r';
+                *end = '\0';
+                *line = bytes_from(begin, (size_t)(end - begin));
+                return true;
             }
-            return line;
         }
-        if (length > CHANNEL_LINE_MAX) {
-            channel_break(channel,
-                          "%s is not a memcached server: it sent a line of more than 64 KiB",
-                          channel->name);
+        looked = size;
+        if (size > CHANNEL_LINE_MAX) {
+            return channel_refuse(channel, "a line of more than 64 KiB");
         }
-        if (!channel_receive(channel)) {
-            return NULL;
+        if (!channel_fill(channel)) {
+            return false;
         }
     }
+    return false;
 }
 
-const char *channel_receive_value(struct channel *channel, size_t size) {
-    while (channel->input.size - channel->taken < size + 2) {
-        if (!channel_receive(channel)) {
-            return NULL;
+bool channel_take(struct channel *channel, size_t size, const char **data) {
+    while (channel->input.size - channel->taken < size) {
+        if (!channel_fill(channel)) {
+            return false;
         }
     }
-    const char *value = channel->input.data + channel->taken;
-    if (memcmp(value + size, "\r\n", 2) != 0) {
-        channel_break(channel, "%s sent a value whose length does not match its header",
-                      channel->name);
-        return NULL;
+    *data = channel->input.data + channel->taken;
+    channel->taken += size;
+    return true;
+}
+
+bool channel_copy(struct channel *channel, char *to, size_t size) {
+    for (size_t done = 0; done < size;) {
+        size_t here = channel->input.size - channel->taken;
+        if (here > 0) {
+            here = here < size - done ? here : size - done;
+            if (to != NULL) {
+                memcpy(to + done, channel->input.data + channel->taken, here);
+            }
+            channel->taken += here;
+            done += here;
+        } else if (to != NULL && size - done >= CHANNEL_READ_BYTES) {
+            if (!channel_receive(channel, to + done, size - done, &here)) {
+                return false;
+            }
+            done += here;
+        } else if (!channel_fill(channel)) {
+            return false;
+        }
     }
-    channel->taken += size + 2;
-    return value;
+    return channel->fault == CHANNEL_WELL;
+}
+
+bool channel_is_drained(const struct channel *channel) {
+    return channel->taken == channel->input.size;
+}
+
+enum channel_sent channel_sent(const struct channel *channel) {
+    if (channel->sent == 0) {
+        return CHANNEL_SENT_NOTHING;
+    }
+    /* The kernel resets a Unix socket only if it is closed with something unread. Over TCP a reset
+     * may come from anywhere on the way, at any time. */
+    bool unread = channel->is_local && channel->was_reset;
+    return channel->sent < channel->output.size || unread ? CHANNEL_SENT_PART : CHANNEL_SENT_ALL;
 }

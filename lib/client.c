@@ -1,269 +1,190 @@
-#include "channel.h"
+#include "client.h"
 
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum {
-    KEY_MAX = 250,
-    VALUE_MAX = 1 << 30,
-    TTL_RELATIVE_MAX_S = 30 * 86400 /* the protocol takes a larger number as a unix time */
-};
+enum { CLIENT_KEY_MAX = 250 };
 
-struct stayd {
-    struct channel channel;
-};
+static const char client_separators[] = ",; \t\r\n";
 
-struct stayd *stayd_open(const char *url, unsigned timeout_ms, char error[STAYD_ERROR_MAX]) {
-    struct stayd *client = calloc(1, sizeof *client);
-    if (client == NULL) {
-        snprintf(error, STAYD_ERROR_MAX, "cannot connect to %s: no memory", url);
+enum stayd_status client_refuse(struct stayd_error *error, enum stayd_status status,
+                                const char *format, ...) {
+    if (error != NULL) {
+        va_list arguments;
+        va_start(arguments, format);
+        error->status = status;
+        error->timed_out = 0;
+        error->system_error = 0;
+        error->server = -1;
+        vsnprintf(error->message, sizeof error->message, format, arguments);
+        va_end(arguments);
+    }
+    return status;
+}
+
+/* All fields that the caller's version of the struct has, and no others. */
+static bool client_take_options(struct stayd_options *own, const struct stayd_options *given) {
+    stayd_options_init(own);
+    if (given == NULL) {
+        return true;
+    }
+    if (given->size < offsetof(struct stayd_options, timeout_ms) || given->size > sizeof *own) {
+        return false;
+    }
+    memcpy(own, given, given->size);
+    return true;
+}
+
+/* The next URL of a list; empty at its end. */
+static struct bytes client_next_url(const char **list) {
+    const char *begin = *list + strspn(*list, client_separators);
+    size_t size = strcspn(begin, client_separators);
+    *list = begin + size;
+    return bytes_from(begin, size);
+}
+
+static bool client_add_servers(struct stayd *client, struct url *urls, const char *list,
+                               const struct stayd_options *options, char message[STAYD_ERROR_MAX]) {
+    for (unsigned i = 0; i < client->server_count; i++) {
+        if (!url_parse(&urls[i], client_next_url(&list), message)) {
+            return false;
+        }
+    }
+    if (!ring_init(&client->ring, options->distribution, urls, client->server_count)) {
+        snprintf(message, STAYD_ERROR_MAX, "the client cannot be made: no memory");
+        return false;
+    }
+    for (unsigned i = 0; i < client->server_count; i++) {
+        if (!server_init(&client->servers[i], &urls[i], options, message)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct stayd *stayd_open(const char *servers, const struct stayd_options *options,
+                         struct stayd_error *error) {
+    struct stayd_options own;
+    unsigned count = 0;
+    if (!client_take_options(&own, options)) {
+        client_refuse(error, STAYD_INVALID,
+                      "stayd_options.size is not one that this library knows: call "
+                      "stayd_options_init, and use a library of the header's version or later");
         return NULL;
     }
-    if (!channel_open(&client->channel, url, timeout_ms)) {
-        snprintf(error, STAYD_ERROR_MAX, "%s", client->channel.error);
-        free(client);
+    for (const char *list = servers; client_next_url(&list).size > 0;) {
+        count++;
+    }
+    if (count == 0 || count > CLIENT_SERVERS_MAX || (unsigned)own.distribution > STAYD_MODULA) {
+        client_refuse(error, STAYD_INVALID,
+                      "'%.200s' names %u servers; there can be 1 to %d, and stayd.h has the "
+                      "distributions",
+                      servers, count, CLIENT_SERVERS_MAX);
+        return NULL;
+    }
+    struct stayd *client = calloc(1, sizeof *client);
+    struct url *urls = calloc(count, sizeof *urls);
+    if (client != NULL) {
+        client->servers = calloc(count, sizeof *client->servers);
+    }
+    char message[STAYD_ERROR_MAX];
+    bool made = false;
+    if (client == NULL || urls == NULL || client->servers == NULL ||
+        !process_init(&client->process)) {
+        client_refuse(error, STAYD_NO_MEMORY, "the client cannot be made: no memory");
+    } else {
+        client->server_count = count;
+        client->failover = own.failover != 0;
+        made = client_add_servers(client, urls, servers, &own, message);
+        if (!made) {
+            client_refuse(error, STAYD_INVALID, "%s", message);
+        }
+    }
+    for (unsigned i = 0; i < count && urls != NULL; i++) {
+        url_finish(&urls[i]);
+    }
+    free(urls);
+    if (!made) {
+        stayd_close(client);
         return NULL;
     }
     return client;
 }
 
 void stayd_close(struct stayd *client) {
-    if (client != NULL) {
-        channel_close(&client->channel);
-        free(client);
+    if (client == NULL) {
+        return;
     }
+    if (client->process.word != NULL) {
+        client_enter(client);
+    }
+    for (unsigned i = 0; i < client->server_count; i++) {
+        server_finish(&client->servers[i]);
+    }
+    ring_finish(&client->ring);
+    process_finish(&client->process);
+    free(client->servers);
+    free(client);
 }
 
-const char *stayd_error(const struct stayd *client) {
-    return client->channel.error;
-}
-
-static enum stayd_status client_refuse(struct stayd *client, enum stayd_status status,
-                                       const char *reason) {
-    snprintf(client->channel.error, sizeof client->channel.error, "%s", reason);
-    return status;
-}
-
-static bool client_key_is_valid(const char *key, size_t size) {
-    for (size_t i = 0; i < size; i++) {
-        if ((unsigned char)key[i] <= ' ' || key[i] == 0x7f) {
-            return false;
+void client_renew(struct stayd *client) {
+    if (process_begin_renewal(&client->process)) {
+        for (unsigned i = 0; i < client->server_count; i++) {
+            server_renew(&client->servers[i]);
         }
+        process_end_renewal(&client->process);
     }
-    return size >= 1 && size <= KEY_MAX;
 }
 
-static uint64_t client_expiry(uint32_t ttl_s) {
-    return ttl_s <= TTL_RELATIVE_MAX_S ? ttl_s : (uint64_t)time(NULL) + ttl_s;
+void stayd_disconnect(struct stayd *client) {
+    client_enter(client);
+    for (unsigned i = 0; i < client->server_count; i++) {
+        server_disconnect(&client->servers[i]);
+    }
 }
 
-/* Converts any reply but the expected one to a status, and sets the error. */
-static enum stayd_status client_read_error(struct stayd *client, const char *line) {
-    struct channel *channel = &client->channel;
-    if (strcmp(line, "NOT_FOUND") == 0 || strcmp(line, "END") == 0) {
-        return client_refuse(client, STAYD_NOT_FOUND, "there is no such item");
+struct server *client_find_server(struct stayd *client, struct bytes key) {
+    if (client->server_count == 1) {
+        return &client->servers[0];
     }
-    if (strcmp(line, "CLIENT_ERROR unauthenticated") == 0) {
-        snprintf(channel->error, sizeof channel->error, "%s requires a user and a password",
-                 channel->name);
-        return STAYD_REFUSED;
+    bool left_out[CLIENT_SERVERS_MAX];
+    bool any = false;
+    for (unsigned i = 0; i < client->server_count && client->failover; i++) {
+        left_out[i] = availability_is_down(&client->servers[i].availability);
+        any = any || left_out[i];
     }
-    if (strncmp(line, "ERROR", 5) == 0 || strncmp(line, "CLIENT_ERROR", 12) == 0 ||
-        strncmp(line, "SERVER_ERROR", 12) == 0 || strcmp(line, "NOT_STORED") == 0) {
-        snprintf(channel->error, sizeof channel->error, "%s answers: %.200s", channel->name, line);
-        return STAYD_REFUSED;
-    }
-    channel_break(channel, "%s is not a memcached server: it answers '%.100s'", channel->name,
-                  line);
-    return STAYD_DISCONNECTED;
+    return &client->servers[ring_find(&client->ring, key, any ? left_out : NULL)];
 }
 
-/* Sends the request, and expects this line as the reply. */
-static enum stayd_status client_exchange(struct stayd *client, const char *expected) {
-    if (!channel_send(&client->channel)) {
-        return STAYD_DISCONNECTED;
-    }
-    const char *line = channel_receive_line(&client->channel);
-    if (line == NULL) {
-        return STAYD_DISCONNECTED;
-    }
-    return strcmp(line, expected) == 0 ? STAYD_OK : client_read_error(client, line);
+unsigned client_server_number(const struct stayd *client, const struct server *server) {
+    return (unsigned)(server - client->servers);
 }
 
-/* Appends the command and its key to the request. */
-static enum stayd_status client_begin(struct stayd *client, const char *command, const char *key,
-                                      size_t key_size) {
-    if (!client_key_is_valid(key, key_size)) {
-        return client_refuse(client, STAYD_INVALID,
-                             "a key must be 1 to 250 bytes without spaces and control characters");
+enum stayd_status client_check_key(const char *key, size_t key_size, struct stayd_error *error) {
+    bool valid = key_size >= 1 && key_size <= CLIENT_KEY_MAX;
+    for (size_t i = 0; i < key_size && valid; i++) {
+        valid = (unsigned char)key[i] > ' ' && key[i] != 0x7f;
     }
-    channel_put_string(&client->channel, command);
-    channel_put(&client->channel, key, key_size);
-    return STAYD_OK;
+    return valid ? STAYD_OK
+                 : client_refuse(error, STAYD_INVALID,
+                                 "a key must be 1 to 250 bytes without spaces and control "
+                                 "characters");
 }
 
-enum stayd_status stayd_get(struct stayd *client, const char *key, size_t key_size,
-                            struct stayd_value *value) {
-    struct channel *channel = &client->channel;
-    *value = (struct stayd_value){0};
-    enum stayd_status status = client_begin(client, "get ", key, key_size);
-    if (status != STAYD_OK) {
-        return status;
-    }
-    channel_put_string(channel, "\r\n");
-    const char *line = channel_send(channel) ? channel_receive_line(channel) : NULL;
-    if (line == NULL) {
-        return STAYD_DISCONNECTED;
-    }
-    uint32_t flags;
-    size_t size;
-    if (sscanf(line, "VALUE %*s %" SCNu32 " %zu", &flags, &size) != 2 || size > VALUE_MAX) {
-        return client_read_error(client, line);
-    }
-    /* END is received before the value is returned: each receive may move the buffer. */
-    size_t begin = channel->taken;
-    if (channel_receive_value(channel, size) == NULL ||
-        (line = channel_receive_line(channel)) == NULL) {
-        return STAYD_DISCONNECTED;
-    }
-    if (strcmp(line, "END") != 0) {
-        channel_break(channel, "%s sent more than the value that was asked for", channel->name);
-        return STAYD_DISCONNECTED;
-    }
-    *value = (struct stayd_value){channel->input.data + begin, size, flags};
-    return STAYD_OK;
+unsigned stayd_server_count(const struct stayd *client) {
+    return client->server_count;
 }
 
-enum stayd_status stayd_set(struct stayd *client, const char *key, size_t key_size,
-                            const void *data, size_t size, uint32_t flags, uint32_t ttl_s) {
-    struct channel *channel = &client->channel;
-    enum stayd_status status = client_begin(client, "set ", key, key_size);
-    if (status != STAYD_OK) {
-        return status;
-    }
-    channel_put_string(channel, " ");
-    channel_put_number(channel, flags);
-    channel_put_string(channel, " ");
-    channel_put_number(channel, client_expiry(ttl_s));
-    channel_put_string(channel, " ");
-    channel_put_number(channel, size);
-    channel_put_string(channel, "\r\n");
-    channel_put(channel, data, size);
-    channel_put_string(channel, "\r\n");
-    return client_exchange(client, "STORED");
+const char *stayd_server_url(const struct stayd *client, unsigned server) {
+    return server < client->server_count ? client->servers[server].url.shown : NULL;
 }
 
-enum stayd_status stayd_touch(struct stayd *client, const char *key, size_t key_size,
-                              uint32_t ttl_s) {
-    enum stayd_status status = client_begin(client, "touch ", key, key_size);
-    if (status != STAYD_OK) {
-        return status;
-    }
-    channel_put_string(&client->channel, " ");
-    channel_put_number(&client->channel, client_expiry(ttl_s));
-    channel_put_string(&client->channel, "\r\n");
-    return client_exchange(client, "TOUCHED");
+unsigned stayd_server_of(const struct stayd *client, const char *key, size_t key_size) {
+    return ring_find(&client->ring, bytes_from(key, key_size), NULL);
 }
 
-enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key_size) {
-    enum stayd_status status = client_begin(client, "delete ", key, key_size);
-    if (status != STAYD_OK) {
-        return status;
-    }
-    channel_put_string(&client->channel, "\r\n");
-    return client_exchange(client, "DELETED");
-}
-
-enum stayd_status stayd_login(struct stayd *client, const char *user, const char *password) {
-    struct channel *channel = &client->channel;
-    size_t user_size = strlen(user);
-    if (user_size == 0 || password[0] == '\0' || strcspn(user, " \r\n") != user_size) {
-        return client_refuse(client, STAYD_INVALID,
-                             "a user is one word, and a password is not empty");
-    }
-    channel_put_string(channel, "set login 0 -1 ");
-    channel_put_number(channel, user_size + 1 + strlen(password));
-    channel_put_string(channel, "\r\n");
-    channel_put_string(channel, user);
-    channel_put_string(channel, " ");
-    channel_put_string(channel, password);
-    channel_put_string(channel, "\r\n");
-    return client_exchange(client, "STORED");
-}
-
-enum stayd_status stayd_flush(struct stayd *client) {
-    channel_put_string(&client->channel, "flush_all\r\n");
-    return client_exchange(client, "OK");
-}
-
-enum stayd_status stayd_hold(struct stayd *client, unsigned lease_s, uint64_t *number) {
-    struct channel *channel = &client->channel;
-    channel_put_string(channel, "hold ");
-    channel_put_number(channel, lease_s);
-    if (*number != 0) {
-        channel_put_string(channel, " ");
-        channel_put_number(channel, *number);
-    }
-    channel_put_string(channel, "\r\n");
-    const char *line = channel_send(channel) ? channel_receive_line(channel) : NULL;
-    if (line == NULL) {
-        return STAYD_DISCONNECTED;
-    }
-    if (strcmp(line, "BUSY") == 0) {
-        return client_refuse(client, STAYD_BUSY, "the pool is busy; try again");
-    }
-    if (sscanf(line, "HOLD %" SCNu64, number) == 1 || (lease_s == 0 && strcmp(line, "OK") == 0)) {
-        return STAYD_OK;
-    }
-    return client_read_error(client, line);
-}
-
-enum stayd_status stayd_version(struct stayd *client, char *version, size_t size) {
-    channel_put_string(&client->channel, "version\r\n");
-    const char *line =
-        channel_send(&client->channel) ? channel_receive_line(&client->channel) : NULL;
-    if (line == NULL) {
-        return STAYD_DISCONNECTED;
-    }
-    if (strncmp(line, "VERSION ", 8) != 0) {
-        return client_read_error(client, line);
-    }
-    snprintf(version, size, "%s", line + 8);
-    return STAYD_OK;
-}
-
-enum stayd_status stayd_stats(struct stayd *client, const char *group, stayd_stat *each,
-                              void *user) {
-    struct channel *channel = &client->channel;
-    channel_put_string(channel, "stats");
-    if (group != NULL) {
-        if (!client_key_is_valid(group, strlen(group))) {
-            channel->output.size = 0;
-            return client_refuse(client, STAYD_INVALID, "a group of statistics is one word");
-        }
-        channel_put_string(channel, " ");
-        channel_put_string(channel, group);
-    }
-    channel_put_string(channel, "\r\n");
-    if (!channel_send(channel)) {
-        return STAYD_DISCONNECTED;
-    }
-    for (;;) {
-        char *line = channel_receive_line(channel);
-        if (line == NULL) {
-            return STAYD_DISCONNECTED;
-        }
-        if (strcmp(line, "END") == 0) {
-            return STAYD_OK;
-        }
-        char *value = strncmp(line, "STAT ", 5) == 0 ? strchr(line + 5, ' ') : NULL;
-        if (value == NULL) {
-            return client_read_error(client, line);
-        }
-        *value = '\0';
-        each(user, line + 5, value + 1);
-    }
+const char *stayd_library_version(void) {
+    return STAYD_VERSION;
 }

@@ -1,93 +1,343 @@
-/* libstayd: a client of stayd (and of any memcached) for C programs.
+/* libstayd: a client of stayd, and of any memcached, for C programs on Linux.
  *
- *     char error[STAYD_ERROR_MAX];
- *     struct stayd *client = stayd_open("unix:///run/stayd/sessions.sock", 1000, error);
- *     if (client == NULL) {
- *         fprintf(stderr, "%s\n", error);
- *     } else if (stayd_set(client, "k", 1, "hello", 5, 0, 3600) != STAYD_OK) {
- *         fprintf(stderr, "%s\n", stayd_error(client));
+ *     struct stayd_error error;
+ *     struct stayd *client = stayd_open("unix:///run/stayd/sessions.sock", NULL, &error);
+ *     if (client == NULL ||
+ *         stayd_failed(stayd_set(client, "k", 1, "hello", 5, 0, 3600, &error))) {
+ *         fprintf(stderr, "%s\n", error.message);
  *     }
  *     stayd_close(client);
  *
- * One connection, used by one thread at a time. A call sends one request and waits for its reply.
- * After STAYD_DISCONNECTED the client cannot be used again: close it and open another. */
+ * Threads: any number of threads may use one client at the same time; each request under way has a
+ * connection of its own. Only stayd_close needs the client for itself.
+ *
+ * Forks: a client may be used on both sides of any fork, also of one that the C library does not
+ * see. The child opens its own connections, and writes nothing to its parent's, nor to their TLS
+ * sessions.
+ *
+ * Signals: the library raises none (no SIGPIPE), handles none, and no signal makes a wait longer or
+ * a request fail. It has no global state.
+ *
+ * What is sent again: a request whose connection breaks goes a second time if it only reads, or if
+ * it was surely not carried out. Any other may have been carried out: its status is
+ * STAYD_OUTCOME_UNKNOWN, and the caller decides.
+ *
+ * An outage: while a server refuses connections, requests wait up to `restart_wait_ms` for it to
+ * come back. After that they fail at once, without a try, for a time that doubles with each failed
+ * try; one request at the end of that time tries.
+ *
+ * Keys are 1 to 250 bytes without spaces and control characters, else STAYD_INVALID. They need no
+ * terminating zero. */
 #ifndef STAYD_H
 #define STAYD_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
+/* --- statuses and errors --- */
+
 enum { STAYD_ERROR_MAX = 512 /* bytes of a message, with its zero */ };
 
+/* The numbers never change; later versions may add some. */
 enum stayd_status {
-    STAYD_OK,
-    STAYD_NOT_FOUND,    /* no live item under this key */
-    STAYD_INVALID,      /* the arguments cannot be sent: a key is 1 to 250 bytes without spaces */
-    STAYD_REFUSED,      /* the server refused the request; stayd_error has the reason */
-    STAYD_DISCONNECTED, /* no connection, no reply in time, or an invalid reply */
-    STAYD_BUSY          /* the server is busy: try again */
+    /* Outcomes: what the server says of the item. They write nothing to the stayd_error. */
+    STAYD_OK = 0,
+    STAYD_NOT_FOUND = 1,  /* no live item under this key */
+    STAYD_NOT_STORED = 2, /* add: there is an item; replace, append, prepend: there is none */
+    STAYD_EXISTS = 3,     /* cas: the item has changed since its number was read */
+    STAYD_NOT_MAPPED = 4, /* stayd_get_mapped alone: ask the server */
+
+    /* Failures: each fills in the stayd_error. */
+    STAYD_INVALID = 16,         /* an argument cannot be sent, or a URL or option cannot be used */
+    STAYD_DISCONNECTED = 17,    /* no connection, or no answer; nothing was changed */
+    STAYD_OUTCOME_UNKNOWN = 18, /* no answer to a change that may have been carried out */
+    STAYD_BUSY = 19,            /* too many connections, or (stayd_hold) a busy pool: try again */
+    STAYD_LOGIN_REFUSED = 20,   /* the server wants a login, or another one than it was given */
+    STAYD_REFUSED = 21,         /* the server calls the request wrong, or does not know it */
+    STAYD_FULL = 22,            /* the pool is full, and drops no live item for a new one */
+    STAYD_TOO_LARGE = 23,       /* the value is larger than the server takes */
+    STAYD_SERVER_ERROR = 24,    /* any other failure of the server's own */
+    STAYD_PROTOCOL = 25,        /* the answer is not one of the memcached protocol */
+    STAYD_NO_MEMORY = 26,       /* this process has no memory */
+    STAYD_INTERRUPTED = 27,     /* stayd_options.interrupted said so; a change may have been made */
+    STAYD_UNSUPPORTED = 28      /* not over this connection: meta commands after a SASL login */
 };
+
+static inline int stayd_failed(enum stayd_status status) {
+    return status >= STAYD_INVALID;
+}
+
+/* Where a call says why it failed. The caller owns it; every `error` parameter may be NULL. */
+struct stayd_error {
+    enum stayd_status status;
+    int timed_out;                 /* 1: no answer came in time */
+    int system_error;              /* errno of the system call that failed; 0: none */
+    int server;                    /* which server, from 0; -1: none in particular */
+    char message[STAYD_ERROR_MAX]; /* a sentence: what failed, on what, why, what to do */
+};
+
+/* --- opening and closing --- */
 
 struct stayd;
 
-/* Connects to `memcached://HOST:PORT/`, `unix:///PATH`, and, as in stayd's configuration,
- * `HOST:PORT` or `unix:PATH`. `timeout_ms` limits each wait (to connect, to send, to
- * receive); signals do not extend it. NULL with a sentence in `error`. */
-struct stayd *stayd_open(const char *url, unsigned timeout_ms, char error[STAYD_ERROR_MAX]);
-
-/* Accepts NULL. */
-void stayd_close(struct stayd *client);
-
-/* Logs in to a pool with an `auth_file`, before any other request. `user` has no spaces. Do not
- * call it for a pool without a login: that pool would take the request as a set of an item, which
- * expires at once. STAYD_REFUSED: wrong user or password. */
-enum stayd_status stayd_login(struct stayd *client, const char *user, const char *password);
-
-/* The reason why the last failed call did not return STAYD_OK, as a sentence. */
-const char *stayd_error(const struct stayd *client);
-
-/* A value. `data` belongs to the client and is valid until its next call. */
-struct stayd_value {
-    const char *data;
-    size_t size;
-    uint32_t flags;
+/* Which server has a key. With one server all are the same. */
+enum stayd_distribution {
+    STAYD_KETAMA = 0,          /* libmemcached's MEMCACHED_BEHAVIOR_KETAMA (pylibmc: "ketama") */
+    STAYD_KETAMA_WEIGHTED = 1, /* its MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED (php: LIBKETAMA_COMPATIBLE)
+                                  with MEMCACHED_BEHAVIOR_KETAMA_HASH MD5 */
+    STAYD_RENDEZVOUS = 2,      /* pymemcache's HashClient, and Django's PyMemcacheCache */
+    STAYD_MODULA = 3           /* libmemcached's and pylibmc's default */
 };
 
+enum stayd_login {
+    STAYD_LOGIN_TEXT = 0, /* as for stayd's auth_file and memcached -Y */
+    STAYD_LOGIN_SASL = 1  /* SASL PLAIN, as for memcached -S: binary protocol, no meta commands */
+};
+
+/* In each field 0 (or NULL) means the URL's value, or else the default. Times are milliseconds. */
+struct stayd_options {
+    size_t size; /* sizeof(struct stayd_options): see stayd_options_init */
+
+    int connect_timeout_ms; /* 2000: to connect, shake hands in TLS and log in. Looking up a host
+                               name takes as long as the system's resolver does */
+    int timeout_ms;         /* 5000: from a request's first byte to its reply's last, for one try */
+    int total_timeout_ms;   /* none: for a call as a whole: all tries, connects and waits */
+    int restart_wait_ms;    /* 1000: how long a refused connect is tried again; below 0: not */
+    int idle_timeout_ms;    /* 60000: a connection that was not used for so long is closed */
+    unsigned max_connections; /* none: to one server, in use and idle. Beyond it: STAYD_BUSY */
+
+    enum stayd_distribution distribution;
+    int failover;     /* 1: while a server is left alone, the next in the distribution has its keys.
+                         What is stored meanwhile is not moved back. 0: its keys fail */
+    int sockets_only; /* 1: never read from a server's memory */
+
+    enum stayd_login login;
+    const char *user; /* together with `password`; for all servers, before those of the URLs */
+    const char *password;
+
+    const char *tls_ca;   /* PEM files, for all servers that are memcacheds://: who must have */
+    const char *tls_cert; /* signed the server's certificate, and the client's own with its key. */
+    const char *tls_key;  /* NULL: the system's certificates; none; the key is in tls_cert */
+
+    /* Called when a signal has interrupted a wait. Not 0: the call ends with STAYD_INTERRUPTED. */
+    int (*interrupted)(void *user);
+    void *interrupted_user;
+};
+
+static inline void stayd_options_init(struct stayd_options *options) {
+    memset(options, 0, sizeof *options);
+    options->size = sizeof *options;
+}
+
+/* A client of one server or several. `servers` is one URL or more, with commas, semicolons or
+ * spaces between them:
+ *
+ *     memcached://HOST:PORT/              TCP; without a port: 11211
+ *     memcacheds://HOST:PORT/             TLS; the certificate must be for HOST
+ *     unix:///PATH                        a Unix socket
+ *     memcached://USER:PASSWORD@HOST/     with a login, percent-encoded; the others too
+ *     HOST:PORT, HOST, unix:PATH, /PATH   the same, shorter
+ *
+ * A query gives one server's options: `?timeout=0.5&weight=2`. Times are seconds: timeout,
+ * connect_timeout, total_timeout, restart_wait, idle_timeout. With memcacheds: ca, cert, key,
+ * absolute paths of PEM files. `login=sasl`; `weight`, for STAYD_KETAMA_WEIGHTED.
+ *
+ * `options` may be NULL, and is not used after the call. Connects to nothing yet. NULL with the
+ * reason in `error`. */
+struct stayd *stayd_open(const char *servers, const struct stayd_options *options,
+                         struct stayd_error *error);
+
+/* Closes all connections and frees the client. Accepts NULL. No other thread may be using it. */
+void stayd_close(struct stayd *client);
+
+/* Closes the connections that are not in use. The next request opens one again. */
+void stayd_disconnect(struct stayd *client);
+
+/* Makes sure that there is a connection to the server, logged in. */
+enum stayd_status stayd_connect(struct stayd *client, unsigned server, struct stayd_error *error);
+
+/* Servers are counted from 0, in the order in which stayd_open was given them. */
+unsigned stayd_server_count(const struct stayd *client);
+
+/* The server's URL without user, password and query; valid until stayd_close. NULL if there is no
+ * such server. */
+const char *stayd_server_url(const struct stayd *client, unsigned server);
+
+/* The server that has this key while none is left alone. */
+unsigned stayd_server_of(const struct stayd *client, const char *key, size_t key_size);
+
+/* This library's version, such as "0.1.0". */
+const char *stayd_library_version(void);
+
+/* --- values --- */
+
+/* What a read gives. It begins as all zeros; each read into it may grow `data` by realloc, so that
+ * one that is used again and again stops allocating. stayd_value_free ends it. */
+struct stayd_value {
+    char *data;      /* with a zero behind the value */
+    size_t size;     /* bytes of the value */
+    size_t capacity; /* bytes allocated at `data` */
+    uint64_t cas;    /* the item's number for stayd_cas; 0: was not asked for */
+    uint32_t flags;  /* the number that was stored beside the value */
+};
+
+/* Frees `data` and zeroes the rest. */
+void stayd_value_free(struct stayd_value *value);
+
+/* One of many keys: see stayd_get_many. */
+struct stayd_item {
+    const char *key;
+    size_t key_size;
+    struct stayd_value value;
+    enum stayd_status status; /* a result */
+};
+
+/* Frees the values of `count` items. */
+void stayd_items_free(struct stayd_item *items, size_t count);
+
+/* --- reading --- */
+
+/* STAYD_OK and the value, or STAYD_NOT_FOUND; value->size is 0 unless STAYD_OK. */
 enum stayd_status stayd_get(struct stayd *client, const char *key, size_t key_size,
-                            struct stayd_value *value);
+                            struct stayd_value *value, struct stayd_error *error);
 
-/* `ttl_s`: the time to live in seconds, without a maximum; 0: the item does not expire. */
+/* The same, with the item's number in value->cas. */
+enum stayd_status stayd_gets(struct stayd *client, const char *key, size_t key_size,
+                             struct stayd_value *value, struct stayd_error *error);
+
+/* stayd_get as far as the server's memory is mapped here, without a system call: STAYD_OK, or
+ * STAYD_NOT_MAPPED if only the server can tell. Never waits. */
+enum stayd_status stayd_get_mapped(struct stayd *client, const char *key, size_t key_size,
+                                   struct stayd_value *value);
+
+/* stayd_gets that also gives the item a new time to live. */
+enum stayd_status stayd_gat(struct stayd *client, const char *key, size_t key_size, int64_t ttl_s,
+                            struct stayd_value *value, struct stayd_error *error);
+
+/* Reads all items' keys, in one round trip: to several servers at the same time. Each item's status
+ * is that of a stayd_gets. Returns STAYD_OK if every server has answered, otherwise a failed item's
+ * status, with its reason in `error`; the other items' results stand. Items may begin with
+ * `value` zeroed or from an earlier call. */
+enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items, size_t count,
+                                 struct stayd_error *error);
+
+/* --- writing --- */
+
+/* `ttl_s` is the time to live in seconds, without a maximum; 0: the item does not expire; below 0:
+ * the item ends at once. `flags` is any number, kept with the value. */
+
 enum stayd_status stayd_set(struct stayd *client, const char *key, size_t key_size,
-                            const void *data, size_t size, uint32_t flags, uint32_t ttl_s);
+                            const void *data, size_t size, uint32_t flags, int64_t ttl_s,
+                            struct stayd_error *error);
 
-/* Sets a new time to live. */
-enum stayd_status stayd_touch(struct stayd *client, const char *key, size_t key_size,
-                              uint32_t ttl_s);
+/* STAYD_NOT_STORED if there is an item under this key. */
+enum stayd_status stayd_add(struct stayd *client, const char *key, size_t key_size,
+                            const void *data, size_t size, uint32_t flags, int64_t ttl_s,
+                            struct stayd_error *error);
 
-enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key_size);
+/* STAYD_NOT_STORED if there is none. */
+enum stayd_status stayd_replace(struct stayd *client, const char *key, size_t key_size,
+                                const void *data, size_t size, uint32_t flags, int64_t ttl_s,
+                                struct stayd_error *error);
 
-/* Deletes all items of the pool that this address belongs to. */
-enum stayd_status stayd_flush(struct stayd *client);
+/* Stores if the item is still the one whose number a read gave: STAYD_EXISTS if not,
+ * STAYD_NOT_FOUND if there is none. */
+enum stayd_status stayd_cas(struct stayd *client, const char *key, size_t key_size,
+                            const void *data, size_t size, uint32_t flags, int64_t ttl_s,
+                            uint64_t cas, struct stayd_error *error);
+
+/* Adds the data behind, or before, the value; flags and time to live stay. STAYD_NOT_STORED if
+ * there is none. */
+enum stayd_status stayd_append(struct stayd *client, const char *key, size_t key_size,
+                               const void *data, size_t size, struct stayd_error *error);
+enum stayd_status stayd_prepend(struct stayd *client, const char *key, size_t key_size,
+                                const void *data, size_t size, struct stayd_error *error);
+
+/* Adds to, or subtracts from, a value that is a decimal number; STAYD_REFUSED if it is none. A sum
+ * wraps at 2^64; a difference stops at 0. `*result` is the new number; may be NULL. */
+enum stayd_status stayd_incr(struct stayd *client, const char *key, size_t key_size, uint64_t delta,
+                             uint64_t *result, struct stayd_error *error);
+enum stayd_status stayd_decr(struct stayd *client, const char *key, size_t key_size, uint64_t delta,
+                             uint64_t *result, struct stayd_error *error);
+
+/* Gives the item a new time to live, from now. */
+enum stayd_status stayd_touch(struct stayd *client, const char *key, size_t key_size, int64_t ttl_s,
+                              struct stayd_error *error);
+
+enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key_size,
+                               struct stayd_error *error);
+
+/* Stores all items' values with their flags, in one round trip; returns as stayd_get_many does.
+ * Items that were answered have their own status, also if the connection broke behind them. */
+enum stayd_status stayd_set_many(struct stayd *client, struct stayd_item *items, size_t count,
+                                 int64_t ttl_s, struct stayd_error *error);
+
+/* Deletes all items' keys, in one round trip; returns as stayd_get_many does. */
+enum stayd_status stayd_delete_many(struct stayd *client, struct stayd_item *items, size_t count,
+                                    struct stayd_error *error);
+
+/* Deletes all items of every server's pool, `delay_s` seconds from now. */
+enum stayd_status stayd_flush_all(struct stayd *client, uint32_t delay_s,
+                                  struct stayd_error *error);
+
+/* --- meta commands --- */
+
+enum { STAYD_META_FLAGS_MAX = 512 };
+
+/* The reply to a meta command. `value` as with stayd_get; only the reply VA sets it. */
+struct stayd_meta {
+    char code[4];                     /* "HD", "VA", "EN", "NF", "NS", "EX" */
+    char flags[STAYD_META_FLAGS_MAX]; /* as they came, without the space before the first */
+    struct stayd_value value;
+};
+
+/* mg, ms, md and ma. `flags` are sent as they are, such as "t v c Oopaque"; NULL: none. Not q,
+ * whose reply may be missing, and not S of ms, which is the size. With the flag b the key is in
+ * base64. The status: STAYD_OK for HD and VA, STAYD_NOT_FOUND for EN and NF, STAYD_NOT_STORED for
+ * NS, STAYD_EXISTS for EX. `reply` may be NULL but for stayd_meta_get. An mg with N, R or T counts
+ * as a change; all but mg always do. */
+enum stayd_status stayd_meta_get(struct stayd *client, const char *key, size_t key_size,
+                                 const char *flags, struct stayd_meta *reply,
+                                 struct stayd_error *error);
+enum stayd_status stayd_meta_set(struct stayd *client, const char *key, size_t key_size,
+                                 const void *data, size_t size, const char *flags,
+                                 struct stayd_meta *reply, struct stayd_error *error);
+enum stayd_status stayd_meta_delete(struct stayd *client, const char *key, size_t key_size,
+                                    const char *flags, struct stayd_meta *reply,
+                                    struct stayd_error *error);
+enum stayd_status stayd_meta_arithmetic(struct stayd *client, const char *key, size_t key_size,
+                                        const char *flags, struct stayd_meta *reply,
+                                        struct stayd_error *error);
+
+/* --- of one server --- */
 
 /* Copies the server's version, truncated to `size` bytes including the zero. */
-enum stayd_status stayd_version(struct stayd *client, char *version, size_t size);
+enum stayd_status stayd_version(struct stayd *client, unsigned server, char *version, size_t size,
+                                struct stayd_error *error);
 
-/* A hold, for copying a persistent pool's file (docs/protocol.md, `hold`): while it lasts, nothing
- * in the file is freed or moved. If `*number` is 0, begins a hold and sets its number; STAYD_BUSY:
- * it cannot begin now. Otherwise extends that hold by `lease_s` seconds (0: ends it);
- * STAYD_NOT_FOUND: it has ended already. */
-enum stayd_status stayd_hold(struct stayd *client, unsigned lease_s, uint64_t *number);
-
-/* Called for each line of the statistics; the texts are valid during the call. */
+/* Called for each line of the statistics; the texts are valid during the call. It may use the
+ * client. */
 typedef void stayd_stat(void *user, const char *name, const char *value);
 
 /* `group` is a group of statistics, such as "settings"; NULL: the general statistics. */
-enum stayd_status stayd_stats(struct stayd *client, const char *group, stayd_stat *each,
-                              void *user);
+enum stayd_status stayd_stats(struct stayd *client, unsigned server, const char *group,
+                              stayd_stat *each, void *user, struct stayd_error *error);
+
+/* stayd's own: a hold, for copying a persistent pool's file (docs/protocol.md, `hold`). While it
+ * lasts, nothing in the file is freed or moved. If `*number` is 0, begins a hold and sets its
+ * number; STAYD_BUSY: it cannot begin now. Otherwise extends that hold by `lease_s` seconds (0:
+ * ends it); STAYD_NOT_FOUND: it has ended already. */
+enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lease_s,
+                             uint64_t *number, struct stayd_error *error);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

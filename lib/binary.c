@@ -1,0 +1,404 @@
+#include "binary.h"
+
+#include <stdio.h>
+
+enum {
+    BINARY_REQUEST = 0x80,
+    BINARY_RESPONSE = 0x81,
+    BINARY_HEADER_BYTES = 24,
+    BINARY_EXTRAS_MAX = 20,
+    BINARY_KEY_MAX = 250,
+    BINARY_VALUE_MAX = 1 << 30,
+    BINARY_TEXT_MAX = 256,       /* of a value that is words, or a statistic */
+    BINARY_STAT_MAX = 8 << 10,   /* with its value */
+    BINARY_PAST = 30 * 86400 + 1 /* a date that is over; the protocol has no negative expiry */
+};
+
+/* The first 24 bytes of what a server with too many connections says, as text in both protocols. */
+#define BINARY_TURNED_AWAY "ERROR Too many open conn"
+
+enum binary_opcode {
+    BINARY_GET = 0x00,
+    BINARY_SET = 0x01,
+    BINARY_ADD = 0x02,
+    BINARY_REPLACE = 0x03,
+    BINARY_DELETE = 0x04,
+    BINARY_INCREMENT = 0x05,
+    BINARY_DECREMENT = 0x06,
+    BINARY_FLUSH = 0x08,
+    BINARY_NOOP = 0x0a,
+    BINARY_VERSION = 0x0b,
+    BINARY_GETKQ = 0x0d,
+    BINARY_APPEND = 0x0e,
+    BINARY_PREPEND = 0x0f,
+    BINARY_STAT = 0x10,
+    BINARY_TOUCH = 0x1c,
+    BINARY_GAT = 0x1d,
+    BINARY_SASL_AUTH = 0x21
+};
+
+enum binary_code {
+    BINARY_CODE_OK = 0x00,
+    BINARY_CODE_NOT_FOUND = 0x01,
+    BINARY_CODE_EXISTS = 0x02,
+    BINARY_CODE_TOO_LARGE = 0x03,
+    BINARY_CODE_INVALID = 0x04,
+    BINARY_CODE_NOT_STORED = 0x05,
+    BINARY_CODE_NOT_A_NUMBER = 0x06,
+    BINARY_CODE_LOGIN = 0x20,
+    BINARY_CODE_LOGIN_CONTINUES = 0x21,
+    BINARY_CODE_UNKNOWN = 0x81,
+    BINARY_CODE_FULL = 0x82,
+    BINARY_CODE_NO_ROOM = 0x86 /* stayd: the index has none */
+};
+
+struct binary_reply {
+    unsigned opcode;
+    unsigned code;
+    unsigned key_size;
+    unsigned extras_size;
+    size_t value_size;
+    uint64_t cas;
+    uint8_t extras[BINARY_EXTRAS_MAX];
+    char key[BINARY_KEY_MAX + 1]; /* with a zero */
+};
+
+/* --- requests --- */
+
+static void binary_write(uint8_t *at, uint64_t number, unsigned bytes) {
+    for (unsigned i = 0; i < bytes; i++) {
+        at[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
+    }
+}
+
+static uint64_t binary_parse(const void *at, unsigned bytes) {
+    uint64_t number = 0;
+    for (unsigned i = 0; i < bytes; i++) {
+        number = number << 8 | ((const uint8_t *)at)[i];
+    }
+    return number;
+}
+
+static void binary_put_command(struct channel *channel, enum binary_opcode opcode, uint64_t cas,
+                               const uint8_t *extras, size_t extras_size, struct bytes key,
+                               struct bytes value) {
+    uint8_t header[BINARY_HEADER_BYTES] = {BINARY_REQUEST, (uint8_t)opcode};
+    if (key.size + value.size > INT32_MAX) { /* more than a length in the header can say */
+        channel->fault = CHANNEL_NO_MEMORY;
+        return;
+    }
+    binary_write(header + 2, key.size, 2);
+    binary_write(header + 4, extras_size, 1);
+    binary_write(header + 8, extras_size + key.size + value.size, 4);
+    binary_write(header + 16, cas, 8);
+    channel_put(channel, header, sizeof header);
+    channel_put(channel, extras, extras_size);
+    channel_put(channel, key.data, key.size);
+    channel_put(channel, value.data, value.size);
+}
+
+static void binary_put_store(const struct request *request, enum binary_opcode opcode,
+                             struct bytes key, struct bytes value, uint32_t flags,
+                             struct channel *channel) {
+    uint8_t extras[8];
+    binary_write(extras, flags, 4);
+    binary_write(extras + 4, (uint64_t)request_exptime(request->ttl_s, BINARY_PAST), 4);
+    binary_put_command(channel, opcode, request->verb == VERB_CAS ? request->number : 0, extras,
+                       sizeof extras, key, value);
+}
+
+static void binary_put_many(const struct request *request, struct channel *channel) {
+    const struct bytes none = {0};
+    for (size_t i = 0; i < request->count; i++) {
+        const struct stayd_item *item = request_item(request, i);
+        struct bytes key = bytes_from(item->key, item->key_size);
+        if (request->verb == VERB_SET_MANY) {
+            binary_put_store(request, BINARY_SET, key,
+                             bytes_from(item->value.data, item->value.size), item->value.flags,
+                             channel);
+        } else {
+            binary_put_command(channel,
+                               request->verb == VERB_GET_MANY ? BINARY_GETKQ : BINARY_DELETE, 0,
+                               NULL, 0, key, none);
+        }
+    }
+    if (request->verb == VERB_GET_MANY) {
+        binary_put_command(channel, BINARY_NOOP, 0, NULL, 0, none, none);
+    }
+}
+
+void binary_put(const struct request *request, struct channel *channel) {
+    static const struct {
+        enum binary_opcode opcode;
+        bool stores; /* has flags and expiry */
+    } commands[] = {
+        [VERB_GET] = {BINARY_GET, false},         [VERB_GETS] = {BINARY_GET, false},
+        [VERB_GAT] = {BINARY_GAT, false},         [VERB_SET] = {BINARY_SET, true},
+        [VERB_ADD] = {BINARY_ADD, true},          [VERB_REPLACE] = {BINARY_REPLACE, true},
+        [VERB_APPEND] = {BINARY_APPEND, false},   [VERB_PREPEND] = {BINARY_PREPEND, false},
+        [VERB_CAS] = {BINARY_SET, true},          [VERB_INCR] = {BINARY_INCREMENT, false},
+        [VERB_DECR] = {BINARY_DECREMENT, false},  [VERB_TOUCH] = {BINARY_TOUCH, false},
+        [VERB_DELETE] = {BINARY_DELETE, false},   [VERB_FLUSH] = {BINARY_FLUSH, false},
+        [VERB_VERSION] = {BINARY_VERSION, false}, [VERB_STATS] = {BINARY_STAT, false},
+    };
+    if (request->verb >= VERB_GET_MANY) {
+        binary_put_many(request, channel);
+        return;
+    }
+    enum binary_opcode opcode = commands[request->verb].opcode;
+    if (commands[request->verb].stores) {
+        binary_put_store(request, opcode, request->key, request->data, request->flags, channel);
+        return;
+    }
+    uint8_t extras[BINARY_EXTRAS_MAX] = {0};
+    size_t extras_size = 0;
+    switch (request->verb) {
+    case VERB_INCR:
+    case VERB_DECR:
+        binary_write(extras, request->number, 8);
+        binary_write(extras + 16, UINT32_MAX, 4); /* makes no item */
+        extras_size = 20;
+        break;
+    case VERB_GAT:
+    case VERB_TOUCH:
+        binary_write(extras, (uint64_t)request_exptime(request->ttl_s, BINARY_PAST), 4);
+        extras_size = 4;
+        break;
+    case VERB_FLUSH:
+        binary_write(extras, request->number, 4);
+        extras_size = request->number > 0 ? 4 : 0;
+        break;
+    default:
+        break;
+    }
+    binary_put_command(channel, opcode, 0, extras, extras_size, request->key, request->data);
+}
+
+bool binary_has(enum verb verb) {
+    return verb != VERB_HOLD && !(verb >= VERB_META_GET && verb <= VERB_META_ARITHMETIC);
+}
+
+void binary_put_login(const struct url *url, struct channel *channel) {
+    char token[2 + URL_USER_MAX + URL_PASSWORD_MAX] = "";
+    size_t user = strlen(url->user);
+    size_t password = strlen(url->password);
+    memcpy(token + 1, url->user, user);
+    memcpy(token + 1 + user + 1, url->password, password);
+    binary_put_command(channel, BINARY_SASL_AUTH, 0, NULL, 0, bytes_from_string("PLAIN"),
+                       bytes_from(token, user + password + 2));
+    explicit_bzero(token, sizeof token);
+}
+
+/* --- replies --- */
+
+/* The header, the extras and the key; the value is still to come. */
+static bool binary_read_head(struct channel *channel, struct binary_reply *reply) {
+    const char *head;
+    if (!channel_take(channel, BINARY_HEADER_BYTES, &head)) {
+        return false;
+    }
+    reply->opcode = (uint8_t)head[1];
+    reply->key_size = (unsigned)binary_parse(head + 2, 2);
+    reply->extras_size = (uint8_t)head[4];
+    reply->code = (unsigned)binary_parse(head + 6, 2);
+    reply->cas = binary_parse(head + 16, 8);
+    size_t body = (size_t)binary_parse(head + 8, 4);
+    if ((uint8_t)head[0] != BINARY_RESPONSE || reply->key_size > BINARY_KEY_MAX ||
+        reply->extras_size > BINARY_EXTRAS_MAX || body < reply->key_size + reply->extras_size ||
+        body > BINARY_VALUE_MAX) {
+        bool is_text = memcmp(head, BINARY_TURNED_AWAY, BINARY_HEADER_BYTES) == 0;
+        return channel_refuse(channel, is_text ? "too many open connections"
+                                               : "a header that is none of the binary protocol");
+    }
+    reply->value_size = body - reply->key_size - reply->extras_size;
+    reply->key[reply->key_size] = '\0';
+    return channel_copy(channel, (char *)reply->extras, reply->extras_size) &&
+           channel_copy(channel, reply->key, reply->key_size);
+}
+
+/* A value that is words, with a zero behind it; what is too long for the room is cut off. */
+static bool binary_read_text(struct channel *channel, const struct binary_reply *reply, char *text,
+                             size_t room) {
+    size_t kept = reply->value_size < room ? reply->value_size : room - 1;
+    text[kept] = '\0';
+    return channel_copy(channel, text, kept) &&
+           channel_copy(channel, NULL, reply->value_size - kept);
+}
+
+static enum stayd_status binary_status(const struct request *request, unsigned code) {
+    switch (code) {
+    case BINARY_CODE_OK:
+        return STAYD_OK;
+    case BINARY_CODE_NOT_FOUND:
+        return request->verb == VERB_REPLACE ? STAYD_NOT_STORED : STAYD_NOT_FOUND;
+    case BINARY_CODE_EXISTS:
+        return request->verb == VERB_ADD ? STAYD_NOT_STORED : STAYD_EXISTS;
+    case BINARY_CODE_NOT_STORED:
+        return STAYD_NOT_STORED;
+    case BINARY_CODE_TOO_LARGE:
+        return STAYD_TOO_LARGE;
+    case BINARY_CODE_LOGIN:
+    case BINARY_CODE_LOGIN_CONTINUES:
+        return STAYD_LOGIN_REFUSED;
+    case BINARY_CODE_INVALID:
+    case BINARY_CODE_NOT_A_NUMBER:
+    case BINARY_CODE_UNKNOWN:
+        return STAYD_REFUSED;
+    case BINARY_CODE_FULL:
+    case BINARY_CODE_NO_ROOM:
+        return STAYD_FULL;
+    default:
+        return STAYD_SERVER_ERROR;
+    }
+}
+
+/* Of a reply whose head was read and whose value has nothing in it but words. */
+static enum stayd_status binary_read_outcome(struct request *request, struct channel *channel,
+                                             const struct binary_reply *reply) {
+    char words[BINARY_TEXT_MAX];
+    enum stayd_status status = binary_status(request, reply->code);
+    if (!binary_read_text(channel, reply, words, sizeof words)) {
+        return STAYD_DISCONNECTED;
+    }
+    if (stayd_failed(status)) {
+        request_note(request, words, strlen(words));
+    }
+    return status;
+}
+
+static bool binary_read_value(struct channel *channel, const struct binary_reply *reply,
+                              struct stayd_value *value) {
+    if (reply->extras_size != 4) {
+        return channel_refuse(channel, "a value without flags");
+    }
+    if (!request_reserve(value, reply->value_size)) {
+        channel->fault = CHANNEL_NO_MEMORY;
+        return false;
+    }
+    value->flags = (uint32_t)binary_parse(reply->extras, 4);
+    value->cas = reply->cas;
+    return channel_copy(channel, value->data, reply->value_size);
+}
+
+/* Each item that there is, then the answer to the noop. */
+static enum stayd_status binary_read_items(struct request *request, struct channel *channel) {
+    struct binary_reply reply;
+    request->answered = 0;
+    while (binary_read_head(channel, &reply)) {
+        if (reply.opcode == BINARY_NOOP) {
+            while (request->answered < request->count) {
+                request_answer(request, STAYD_NOT_FOUND);
+            }
+            return binary_read_outcome(request, channel, &reply);
+        }
+        if (reply.code != BINARY_CODE_OK) {
+            return binary_read_outcome(request, channel, &reply);
+        }
+        struct bytes key = bytes_from(reply.key, reply.key_size);
+        struct stayd_item *item = NULL;
+        while (item == NULL && request->answered < request->count) {
+            struct stayd_item *next = request_item(request, request->answered);
+            if (bytes_equal(bytes_from(next->key, next->key_size), key)) {
+                item = next;
+            } else {
+                request_answer(request, STAYD_NOT_FOUND);
+            }
+        }
+        if (item == NULL) {
+            channel_refuse(channel, "a value that was not asked for");
+            break;
+        }
+        if (!binary_read_value(channel, &reply, &item->value)) {
+            break;
+        }
+        request_answer(request, STAYD_OK);
+    }
+    return STAYD_DISCONNECTED;
+}
+
+static enum stayd_status binary_read_outcomes(struct request *request, struct channel *channel) {
+    request->answered = 0;
+    while (request->answered < request->count) {
+        struct binary_reply reply;
+        if (!binary_read_head(channel, &reply)) {
+            return STAYD_DISCONNECTED;
+        }
+        enum stayd_status status = binary_read_outcome(request, channel, &reply);
+        if (channel->fault != CHANNEL_WELL || status == STAYD_LOGIN_REFUSED) {
+            return status;
+        }
+        request_answer(request, status);
+    }
+    return STAYD_OK;
+}
+
+static enum stayd_status binary_read_stats(struct request *request, struct channel *channel) {
+    struct binary_reply reply;
+    while (binary_read_head(channel, &reply)) {
+        if (reply.code != BINARY_CODE_OK || reply.key_size == 0) {
+            return binary_read_outcome(request, channel, &reply);
+        }
+        char value[BINARY_STAT_MAX];
+        if (!binary_read_text(channel, &reply, value, sizeof value)) {
+            break;
+        }
+        request->answered++;
+        request->each(request->user, reply.key, value);
+    }
+    return STAYD_DISCONNECTED;
+}
+
+enum stayd_status binary_read(struct request *request, struct channel *channel) {
+    struct binary_reply reply;
+    switch (request->verb) {
+    case VERB_GET_MANY:
+        return binary_read_items(request, channel);
+    case VERB_SET_MANY:
+    case VERB_DELETE_MANY:
+        return binary_read_outcomes(request, channel);
+    case VERB_STATS:
+        return binary_read_stats(request, channel);
+    default:
+        break;
+    }
+    if (!binary_read_head(channel, &reply)) {
+        return STAYD_DISCONNECTED;
+    }
+    if (reply.code != BINARY_CODE_OK) {
+        return binary_read_outcome(request, channel, &reply);
+    }
+    switch (request->verb) {
+    case VERB_GET:
+    case VERB_GETS:
+    case VERB_GAT:
+        return binary_read_value(channel, &reply, request->value) ? STAYD_OK : STAYD_DISCONNECTED;
+    case VERB_VERSION:
+        return binary_read_text(channel, &reply, request->text, request->text_size)
+                   ? STAYD_OK
+                   : STAYD_DISCONNECTED;
+    case VERB_INCR:
+    case VERB_DECR: {
+        const char *number;
+        if (reply.value_size != 8) {
+            channel_refuse(channel, "a number that is not 8 bytes");
+            return STAYD_PROTOCOL;
+        }
+        if (!channel_take(channel, 8, &number)) {
+            return STAYD_DISCONNECTED;
+        }
+        request->result = binary_parse(number, 8);
+        return STAYD_OK;
+    }
+    default:
+        return binary_read_outcome(request, channel, &reply);
+    }
+}
+
+enum stayd_status binary_read_login(struct request *request, struct channel *channel) {
+    struct binary_reply reply;
+    if (!binary_read_head(channel, &reply)) {
+        return STAYD_DISCONNECTED;
+    }
+    enum stayd_status status = binary_read_outcome(request, channel, &reply);
+    return channel->fault == CHANNEL_WELL && status != STAYD_OK ? STAYD_LOGIN_REFUSED : status;
+}

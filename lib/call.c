@@ -1,0 +1,320 @@
+#include "call.h"
+
+#include "base/clock.h"
+#include "binary.h"
+#include "explain.h"
+#include "text.h"
+
+#include <stdio.h>
+
+/* Of one request, at most. A connection can break twice in one restart of a daemon: the old one,
+ * and one that the daemon took just before it closed its listener. More would feed a daemon that a
+ * request crashes. */
+enum { CALL_TRIES = 3 };
+
+void call_begin(struct call *call, struct stayd *client, struct server *server,
+                struct request *request, struct stayd_error *error) {
+    *call = (struct call){.client = client,
+                          .server = server,
+                          .request = request,
+                          .error = error,
+                          .deadline_ms = UINT64_MAX};
+    call->began_ms = availability_now_ms();
+    if (server->times.total_timeout_ms > 0) {
+        call->deadline_ms = clock_monotonic_ms() + (uint64_t)server->times.total_timeout_ms;
+    }
+}
+
+static uint64_t call_deadline_ms(const struct call *call, int time_ms) {
+    uint64_t own_ms = clock_monotonic_ms() + (uint64_t)time_ms;
+    return own_ms < call->deadline_ms ? own_ms : call->deadline_ms;
+}
+
+static bool call_is_binary(const struct call *call) {
+    return call->server->url.login == STAYD_LOGIN_SASL && call->server->url.user[0] != '\0';
+}
+
+/* Ends the call without a connection. Returns false. */
+static bool call_fail(struct call *call, enum explain_what what, const char *reason) {
+    struct channel *channel = call->connection != NULL ? &call->connection->channel : NULL;
+    const struct explain explain = {.what = what,
+                                    .server = call->server,
+                                    .number = client_server_number(call->client, call->server),
+                                    .request = call->request,
+                                    .reason = reason,
+                                    .system_error = channel != NULL ? channel->system_error : 0};
+    call->status = explain_write(&explain, call->error);
+    if (call->connection != NULL) {
+        server_drop(call->server, call->connection);
+        call->connection = NULL;
+    }
+    return false;
+}
+
+static void call_drop(struct call *call) {
+    server_drop(call->server, call->connection);
+    call->connection = NULL;
+}
+
+/* Without a connection, nothing was sent: waits until it is time to try again. False if the call
+ * has ended. */
+static bool call_retry_connect(struct call *call, bool refused, const char *reason) {
+    struct availability *availability = &call->server->availability;
+    struct channel *channel = &call->connection->channel;
+    int pause_ms = refused ? availability_find_retry_pause(availability, call->began_ms) : -1;
+    if (pause_ms >= 0) {
+        enum channel_fault fault = channel->fault;
+        channel->fault = CHANNEL_WELL;
+        channel->deadline_ms = call->deadline_ms;
+        if (!channel_pause(channel, (unsigned)pause_ms)) {
+            availability_release_probe(availability);
+            return call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+        }
+        channel->fault = fault;
+        if (clock_monotonic_ms() < call->deadline_ms) {
+            call_drop(call);
+            return true;
+        }
+    }
+    availability_failed(availability, call->connection->taken_ms, reason, refused);
+    return call_fail(call, EXPLAIN_UNREACHABLE, reason);
+}
+
+enum call_login { CALL_LOGGED_IN, CALL_TRY_AGAIN, CALL_ENDED };
+
+/* The user and the password, on a connection that has just been opened. */
+static enum call_login call_log_in(struct call *call) {
+    struct channel *channel = &call->connection->channel;
+    struct availability *availability = &call->server->availability;
+    struct request login = {.verb = VERB_SET};
+    bool is_binary = call_is_binary(call);
+    uint64_t deadline_ms = channel->deadline_ms;
+    channel_begin(channel, deadline_ms);
+    if (is_binary) {
+        binary_put_login(&call->server->url, channel);
+    } else {
+        text_put_login(&call->server->url, channel);
+    }
+    enum stayd_status status =
+        is_binary ? binary_read_login(&login, channel) : text_read_login(&login, channel);
+    if (channel->output.data != NULL) {
+        explicit_bzero(channel->output.data, channel->output.size);
+    }
+    switch (channel->fault) {
+    case CHANNEL_WELL:
+        if (status == STAYD_OK) {
+            return CALL_LOGGED_IN;
+        }
+        availability_answered(availability);
+        call_fail(call, status == STAYD_BUSY ? EXPLAIN_TURNED_AWAY : EXPLAIN_LOGIN, login.said);
+        return CALL_ENDED;
+    case CHANNEL_INTERRUPTED:
+        availability_release_probe(availability);
+        call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+        return CALL_ENDED;
+    case CHANNEL_NO_MEMORY:
+        availability_release_probe(availability);
+        call_fail(call, EXPLAIN_NO_MEMORY, NULL);
+        return CALL_ENDED;
+    case CHANNEL_GARBAGE:
+        availability_answered(availability);
+        call_fail(call, EXPLAIN_GARBAGE, channel->reason);
+        return CALL_ENDED;
+    default:
+        return call_retry_connect(call, channel->fault == CHANNEL_BROKEN,
+                                  "it did not answer the login")
+                   ? CALL_TRY_AGAIN
+                   : CALL_ENDED;
+    }
+}
+
+/* Takes a connection that is open. False if the call has ended. */
+static bool call_open(struct call *call) {
+    struct server *server = call->server;
+    for (;;) {
+        char reason[AVAILABILITY_REASON_MAX];
+        bool no_memory;
+        if (!availability_may_try(&server->availability, reason)) {
+            return call_fail(call, EXPLAIN_UNREACHABLE, reason);
+        }
+        call->connection = server_take(server, call->tries > 0, &no_memory);
+        if (call->connection == NULL) {
+            availability_release_probe(&server->availability); /* it may be this request's */
+            return call_fail(call, no_memory ? EXPLAIN_NO_MEMORY : EXPLAIN_ALL_TAKEN, NULL);
+        }
+        struct channel *channel = &call->connection->channel;
+        /* Over TCP the first send after the end goes well; and of a batch, what was sent counts. */
+        bool must_be_alive = call->request->kind == REQUEST_BATCH ||
+                             (call->request->kind == REQUEST_ONCE && server->url.path[0] == '\0');
+        if (channel->fd >= 0 && must_be_alive && channel_is_readable(channel)) {
+            channel_close(channel);
+        }
+        if (channel->fd >= 0) {
+            return true;
+        }
+        if (channel_open(channel, &server->url, server->tls,
+                         call_deadline_ms(call, server->times.connect_timeout_ms))) {
+            enum call_login end = server->url.user[0] == '\0' ? CALL_LOGGED_IN : call_log_in(call);
+            if (end != CALL_TRY_AGAIN) {
+                return end == CALL_LOGGED_IN;
+            }
+        } else if (channel->fault == CHANNEL_INTERRUPTED || channel->fault == CHANNEL_NO_MEMORY) {
+            availability_release_probe(&server->availability);
+            return call_fail(
+                call, channel->fault == CHANNEL_NO_MEMORY ? EXPLAIN_NO_MEMORY : EXPLAIN_INTERRUPTED,
+                NULL);
+        } else if (!call_retry_connect(call, channel->fault == CHANNEL_REFUSED, channel->reason)) {
+            return false;
+        }
+    }
+}
+
+bool call_send(struct call *call) {
+    if (call_is_binary(call) && !binary_has(call->request->verb)) {
+        return call_fail(call, EXPLAIN_UNSUPPORTED, NULL);
+    }
+    if (!call_open(call)) {
+        return false;
+    }
+    struct channel *channel = &call->connection->channel;
+    channel_begin(channel, call_deadline_ms(call, call->server->times.timeout_ms));
+    if (call_is_binary(call)) {
+        binary_put(call->request, channel);
+    } else {
+        text_put(call->request, channel);
+    }
+    if (!channel_start(channel)) {
+        availability_release_probe(&call->server->availability);
+        return call_fail(call, EXPLAIN_NO_MEMORY, NULL);
+    }
+    return true;
+}
+
+/* A connection that broke: true if the request may be sent again. */
+static bool call_may_repeat(const struct call *call, enum channel_sent sent) {
+    switch (call->request->kind) {
+    case REQUEST_HARMLESS:
+        return call->request->verb != VERB_STATS || call->request->answered == 0;
+    case REQUEST_ONCE:
+        return sent != CHANNEL_SENT_ALL;
+    default:
+        return sent == CHANNEL_SENT_NOTHING;
+    }
+}
+
+/* Whether a request that has no answer may have been carried out. */
+static bool call_may_have_changed(const struct call *call, enum channel_sent sent) {
+    return call->request->kind != REQUEST_HARMLESS &&
+           (call->request->kind == REQUEST_ONCE ? sent == CHANNEL_SENT_ALL
+                                                : sent != CHANNEL_SENT_NOTHING);
+}
+
+/* After a fault: true if the request is to be sent again. */
+static bool call_goes_again(struct call *call) {
+    struct availability *availability = &call->server->availability;
+    struct channel *channel = &call->connection->channel;
+    enum channel_sent sent = channel_sent(channel);
+    bool unknown = call_may_have_changed(call, sent);
+    char reason[AVAILABILITY_REASON_MAX];
+    switch (channel->fault) {
+    case CHANNEL_BROKEN:
+        availability_release_probe(availability);
+        call->tries++;
+        if (call->tries < CALL_TRIES && call_may_repeat(call, sent)) {
+            call_drop(call);
+            return true;
+        }
+        return call_fail(call, unknown ? EXPLAIN_BROKEN_UNKNOWN : EXPLAIN_BROKEN, channel->reason);
+    case CHANNEL_TIMED_OUT:
+        snprintf(reason, sizeof reason, "it did not answer within %g s",
+                 call->server->times.timeout_ms / 1e3);
+        availability_note_silence(availability, call->connection->taken_ms,
+                                  call->server->answered_ms, reason);
+        return call_fail(call, unknown ? EXPLAIN_SILENT_UNKNOWN : EXPLAIN_SILENT, NULL);
+    case CHANNEL_INTERRUPTED:
+        availability_release_probe(availability);
+        return call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+    case CHANNEL_NO_MEMORY:
+        availability_answered(availability);
+        return call_fail(call, EXPLAIN_NO_MEMORY, NULL);
+    default:
+        availability_answered(availability);
+        return call_fail(call, EXPLAIN_GARBAGE, channel->reason);
+    }
+}
+
+/* The server has answered: the connection can be used again, unless more came than the answer, or
+ * the server closes it. */
+static void call_finish(struct call *call, enum stayd_status status) {
+    struct channel *channel = &call->connection->channel;
+    availability_answered(&call->server->availability);
+    call->status = status;
+    if (stayd_failed(status)) {
+        const struct explain explain = {.what = EXPLAIN_STATUS,
+                                        .status = status,
+                                        .server = call->server,
+                                        .number = client_server_number(call->client, call->server),
+                                        .request = call->request,
+                                        .reason = call->request->said};
+        explain_write(&explain, call->error);
+    }
+    /* A server that is asked for a hold knows by the connection who asks again. */
+    bool is_ending =
+        status == STAYD_LOGIN_REFUSED || (status == STAYD_BUSY && call->request->verb != VERB_HOLD);
+    if (!channel_is_drained(channel) || is_ending) {
+        server_drop(call->server, call->connection);
+    } else {
+        server_give_back(call->server, call->connection);
+    }
+    call->connection = NULL;
+}
+
+enum stayd_status call_receive(struct call *call) {
+    for (;;) {
+        struct channel *channel = &call->connection->channel;
+        enum stayd_status status = call_is_binary(call) ? binary_read(call->request, channel)
+                                                        : text_read(call->request, channel);
+        if (channel->fault == CHANNEL_WELL) {
+            call_finish(call, status);
+            return status;
+        }
+        if (!call_goes_again(call) || !call_send(call)) {
+            return call->status;
+        }
+    }
+}
+
+enum stayd_status call_run_on(struct stayd *client, struct server *server, struct request *request,
+                              struct stayd_error *error) {
+    struct call call;
+    call_begin(&call, client, server, request, error);
+    return call_send(&call) ? call_receive(&call) : call.status;
+}
+
+enum stayd_status call_run(struct stayd *client, struct request *request,
+                           struct stayd_error *error) {
+    struct server *server = client_find_server(client, request->key);
+    enum stayd_status status = call_run_on(client, server, request, error);
+    for (unsigned i = 1;
+         status == STAYD_DISCONNECTED && client->failover && i < client->server_count; i++) {
+        struct server *next = client_find_server(client, request->key);
+        if (next == server) {
+            break; /* it has answered others: the request is at fault */
+        }
+        server = next;
+        status = call_run_on(client, server, request, error);
+    }
+    return status;
+}
+
+enum stayd_status call_connect(struct stayd *client, struct server *server,
+                               struct stayd_error *error) {
+    struct request request = {.verb = VERB_VERSION, .kind = REQUEST_HARMLESS};
+    struct call call;
+    call_begin(&call, client, server, &request, error);
+    if (!call_open(&call)) {
+        return call.status;
+    }
+    server_give_back(server, call.connection);
+    return STAYD_OK;
+}

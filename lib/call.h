@@ -1,0 +1,50 @@
+/* A request under way: the tries, the waits, and what is said of it when it fails.
+ *
+ *     call_begin --> call_send --> (the server works) --> call_receive --> status
+ *
+ * Between call_send and call_receive, requests to other servers can be sent. */
+#ifndef STAYD_LIB_CALL_H
+#define STAYD_LIB_CALL_H
+
+#include "client.h"
+#include "request.h"
+#include "server.h"
+
+struct call {
+    struct stayd *client;
+    struct server *server;
+    struct request *request;
+    struct stayd_error *error; /* may be NULL */
+    enum stayd_status status;  /* once the call has ended */
+
+    /* private */
+    struct connection *connection; /* NULL: none is taken */
+    unsigned tries;                /* that broke */
+    uint64_t began_ms;
+    uint64_t deadline_ms; /* of the call as a whole */
+};
+
+void call_begin(struct call *call, struct stayd *client, struct server *server,
+                struct request *request, struct stayd_error *error);
+
+/* Sends the request, as far as that needs no wait. False if the call has ended: see its status. */
+bool call_send(struct call *call);
+
+/* After call_send: receives the reply. Sends again if the connection breaks and the request may be
+ * carried out twice. */
+enum stayd_status call_receive(struct call *call);
+
+/* All of it, on the server that has the request's key: with failover, on the next one if that
+ * cannot be reached. */
+enum stayd_status call_run(struct stayd *client, struct request *request,
+                           struct stayd_error *error);
+
+/* The same on this server. */
+enum stayd_status call_run_on(struct stayd *client, struct server *server, struct request *request,
+                              struct stayd_error *error);
+
+/* Opens a connection, if none is idle. */
+enum stayd_status call_connect(struct stayd *client, struct server *server,
+                               struct stayd_error *error);
+
+#endif

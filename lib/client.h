@@ -1,0 +1,46 @@
+/* The client as a whole: its servers, and which of them has a key. */
+#ifndef STAYD_LIB_CLIENT_H
+#define STAYD_LIB_CLIENT_H
+
+#include "process.h"
+#include "ring.h"
+#include "server.h"
+#include "stayd.h"
+
+#include <stdbool.h>
+
+enum { CLIENT_SERVERS_MAX = 1024 };
+
+struct stayd {
+    struct process process;
+    struct server *servers;
+    unsigned server_count;
+    struct ring ring;
+    bool failover;
+};
+
+/* Out of line: see client_enter. */
+void client_renew(struct stayd *client);
+
+/* Each public function begins with this: in a child of a fork it leaves the parent's connections to
+ * the parent. */
+static inline void client_enter(struct stayd *client) {
+    if (!process_is_same(&client->process)) {
+        client_renew(client);
+    }
+}
+
+/* The server that is to be asked for the key: with failover, none that is left alone, if there is
+ * another. */
+struct server *client_find_server(struct stayd *client, struct bytes key);
+
+unsigned client_server_number(const struct stayd *client, const struct server *server);
+
+/* Fill in `error`, which may be NULL, and return the status. */
+__attribute__((format(printf, 3, 4))) enum stayd_status
+client_refuse(struct stayd_error *error, enum stayd_status status, const char *format, ...);
+
+/* Whether the key can be sent; STAYD_INVALID if not. */
+enum stayd_status client_check_key(const char *key, size_t key_size, struct stayd_error *error);
+
+#endif

@@ -1,0 +1,188 @@
+/* stayd.h's functions for many keys: each server gets one request with all of its keys, and all are
+ * sent before the first reply is waited for.
+ *
+ *     items   k0 k1 k2 k3 k4        parts   server 0: places 0 3     server 1: places 1 2 4 */
+#include "call.h"
+#include "explain.h"
+
+#include <stdlib.h>
+
+struct many_part {
+    struct call call;
+    struct request request;
+    struct stayd_error error;
+    size_t *places; /* into many.places */
+    bool is_sent;
+};
+
+struct many {
+    struct many_part *parts; /* one for each server that has keys */
+    unsigned part_count;
+    size_t *places;
+    /* for a single server, which is the rule, one part and no list of servers */
+    struct many_part own_part;
+};
+
+void stayd_items_free(struct stayd_item *items, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        stayd_value_free(&items[i].value);
+    }
+}
+
+static void many_finish(struct many *many) {
+    if (many->parts != &many->own_part) {
+        free(many->parts);
+    }
+    free(many->places);
+}
+
+/* Groups the items by server. False if memory is short. */
+static bool many_init(struct many *many, struct stayd *client, const struct request *request,
+                      struct stayd_item *items, size_t count) {
+    unsigned *owners = NULL;
+    size_t *counts = NULL;
+    *many = (struct many){.parts = &many->own_part};
+    many->places = calloc(count, sizeof *many->places);
+    if (client->server_count > 1) {
+        many->parts = calloc(client->server_count, sizeof *many->parts);
+        owners = calloc(count, sizeof *owners);
+        counts = calloc(client->server_count, sizeof *counts);
+    }
+    bool made = many->places != NULL && many->parts != NULL &&
+                (client->server_count == 1 || (owners != NULL && counts != NULL));
+    for (size_t i = 0; made && owners != NULL && i < count; i++) {
+        struct server *server =
+            client_find_server(client, bytes_from(items[i].key, items[i].key_size));
+        owners[i] = client_server_number(client, server);
+        counts[owners[i]]++;
+    }
+    size_t used = 0;
+    for (unsigned i = 0; made && i < client->server_count; i++) {
+        size_t own = counts != NULL ? counts[i] : count;
+        if (own == 0) {
+            continue;
+        }
+        struct many_part *part = &many->parts[many->part_count++];
+        part->request = *request;
+        part->request.items = items;
+        part->request.places = part->places = many->places + used;
+        part->call.server = &client->servers[i];
+        used += own;
+        if (owners == NULL) {
+            for (size_t j = 0; j < count; j++) {
+                part->places[part->request.count++] = j;
+            }
+        } else {
+            counts[i] = many->part_count - 1; /* from now on: its part */
+        }
+    }
+    for (size_t i = 0; made && owners != NULL && i < count; i++) {
+        struct many_part *part = &many->parts[counts[owners[i]]];
+        part->places[part->request.count++] = i;
+    }
+    free(owners);
+    free(counts);
+    return made;
+}
+
+/* What was not answered has the status of the call. */
+static enum stayd_status many_end_part(struct many_part *part) {
+    enum stayd_status status = part->call.status;
+    if (!stayd_failed(status)) {
+        return part->request.failed;
+    }
+    for (size_t i = part->request.answered; i < part->request.count; i++) {
+        request_item(&part->request, i)->status = status;
+    }
+    return status;
+}
+
+/* One item's failure, that its own words explain. */
+static void many_explain(const struct many_part *part, unsigned number, enum stayd_status status,
+                         struct stayd_error *error) {
+    if (error == NULL) {
+        return;
+    }
+    if (stayd_failed(part->call.status)) {
+        *error = part->error;
+        return;
+    }
+    const struct explain explain = {.what = EXPLAIN_STATUS,
+                                    .status = status,
+                                    .server = part->call.server,
+                                    .number = number,
+                                    .request = &part->request,
+                                    .reason = part->request.said};
+    explain_write(&explain, error);
+}
+
+static enum stayd_status many_run(struct stayd *client, const struct request *request,
+                                  struct stayd_item *items, size_t count,
+                                  struct stayd_error *error) {
+    struct many many;
+    enum stayd_status result = STAYD_OK;
+    client_enter(client);
+    for (size_t i = 0; i < count; i++) {
+        enum stayd_status status = client_check_key(items[i].key, items[i].key_size, error);
+        if (status != STAYD_OK) {
+            return status; /* before anything is sent */
+        }
+    }
+    if (count == 0) {
+        return STAYD_OK;
+    }
+    if (!many_init(&many, client, request, items, count)) {
+        many_finish(&many);
+        return client_refuse(error, STAYD_NO_MEMORY, "this process has no memory for %zu keys",
+                             count);
+    }
+    for (unsigned i = 0; i < many.part_count; i++) {
+        struct many_part *part = &many.parts[i];
+        if (part->request.count == 1 && part->request.kind == REQUEST_BATCH) {
+            part->request.kind = REQUEST_ONCE;
+        }
+        call_begin(&part->call, client, part->call.server, &part->request, &part->error);
+        part->is_sent = call_send(&part->call);
+    }
+    for (unsigned i = 0; i < many.part_count; i++) {
+        struct many_part *part = &many.parts[i];
+        if (part->is_sent) {
+            call_receive(&part->call);
+        }
+        enum stayd_status status = many_end_part(part);
+        if (stayd_failed(status) && result == STAYD_OK) {
+            result = status;
+            many_explain(part, client_server_number(client, part->call.server), status, error);
+        }
+    }
+    many_finish(&many);
+    return result;
+}
+
+enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items, size_t count,
+                                 struct stayd_error *error) {
+    const struct request request = {.verb = VERB_GET_MANY, .kind = REQUEST_HARMLESS};
+    for (size_t i = 0; i < count; i++) {
+        items[i].value.size = 0;
+        items[i].status = STAYD_NOT_FOUND;
+    }
+    enum stayd_status status = many_run(client, &request, items, count, error);
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].status != STAYD_OK) {
+            items[i].value.size = 0; /* of a value that came in part */
+        }
+    }
+    return status;
+}
+
+enum stayd_status stayd_set_many(struct stayd *client, struct stayd_item *items, size_t count,
+                                 int64_t ttl_s, struct stayd_error *error) {
+    const struct request request = {.verb = VERB_SET_MANY, .kind = REQUEST_BATCH, .ttl_s = ttl_s};
+    return many_run(client, &request, items, count, error);
+}
+
+enum stayd_status stayd_delete_many(struct stayd *client, struct stayd_item *items, size_t count,
+                                    struct stayd_error *error) {
+    const struct request request = {.verb = VERB_DELETE_MANY, .kind = REQUEST_BATCH};
+    return many_run(client, &request, items, count, error);
+}

@@ -1,0 +1,41 @@
+/* In which process this is. A child of a fork must not use its parent's connections, and no system
+ * call is to be made for each request: so the answer stands in a page that the kernel empties in
+ * every child, whichever way it was forked (MADV_WIPEONFORK, Linux 4.14). Where that fails, the
+ * page keeps the process id, which each request compares. */
+#ifndef STAYD_LIB_PROCESS_H
+#define STAYD_LIB_PROCESS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct process {
+    _Atomic int *word; /* the page */
+    bool is_wiped;     /* the kernel empties it */
+};
+
+enum { PROCESS_FRESH = 0, PROCESS_READY = 1, PROCESS_RENEWING = 2 };
+
+/* False if memory is short. */
+bool process_init(struct process *process);
+
+/* Accepts a zeroed struct. */
+void process_finish(struct process *process);
+
+/* As process_is_same, without the page. */
+bool process_has_same_id(const struct process *process);
+
+/* True if this is the process that called process_init, or, in a child, process_end_renewal. */
+static inline bool process_is_same(const struct process *process) {
+    /* acquire: pairs with the release in process_end_renewal */
+    return process->is_wiped
+               ? atomic_load_explicit(process->word, memory_order_acquire) == PROCESS_READY
+               : process_has_same_id(process);
+}
+
+/* Of the threads of a child that come here, one gets true: it must renew what its parent had, and
+ * call process_end_renewal. The others wait for that and get false. */
+bool process_begin_renewal(const struct process *process);
+
+void process_end_renewal(const struct process *process);
+
+#endif

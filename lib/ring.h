@@ -1,0 +1,42 @@
+/* Which of several servers has a key, as other clients compute it: the same keys lie on the same
+ * servers. tests/unit/vectors has what libmemcached and pymemcache themselves say.
+ *
+ *     ketama       each server has points on a ring of 2^32; a key belongs to the next point
+ *     rendezvous   each server has a score for the key; the highest has it
+ *     modula       the key's hash modulo the number of servers
+ *
+ * Does not change once made; any thread may ask. */
+#ifndef STAYD_LIB_RING_H
+#define STAYD_LIB_RING_H
+
+#include "base/bytes.h"
+#include "url.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ring_point {
+    uint32_t value;
+    uint32_t server;
+};
+
+struct ring {
+    enum stayd_distribution distribution;
+    unsigned server_count;
+    struct ring_point *points; /* of ketama, by value */
+    size_t point_count;
+    char (*names)[URL_HOST_MAX + 16]; /* of rendezvous: as pymemcache writes the server */
+};
+
+/* False if memory is short; the ring is then finished. */
+bool ring_init(struct ring *ring, enum stayd_distribution distribution, const struct url *urls,
+               unsigned count);
+
+/* Accepts a zeroed ring. */
+void ring_finish(struct ring *ring);
+
+/* The key's server among those for which `left_out` is false; with all left out, as if none was.
+ * `left_out` may be NULL. */
+unsigned ring_find(const struct ring *ring, struct bytes key, const bool *left_out);
+
+#endif

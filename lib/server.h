@@ -1,0 +1,86 @@
+/* One server, and the connections of this process to it, used again from request to request.
+ *
+ * The connection that was used last is taken first, so that those which only a burst needed are
+ * never taken and lie at the other end, the oldest first. Each request that ends closes there what
+ * has been idle for too long; no thread is needed for that.
+ *
+ *     all ---> connection ---> connection ---> ...      grows only: a child of a fork walks along
+ * it newest <--> ... <--> oldest                       those that are idle
+ *
+ * Any thread may call anything but server_init, server_finish and server_renew. */
+#ifndef STAYD_LIB_SERVER_H
+#define STAYD_LIB_SERVER_H
+
+#include "availability.h"
+#include "channel.h"
+#include "tls.h"
+#include "url.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum connection_state {
+    CONNECTION_SPARE, /* closed, and of no request */
+    CONNECTION_IDLE,  /* open, and of no request */
+    CONNECTION_TAKEN  /* of the request that took it */
+};
+
+struct connection {
+    struct channel channel; /* closed until the first request that needs it */
+    uint64_t taken_ms;
+    _Atomic enum connection_state state;
+
+    /* private */
+    struct connection *next; /* of all */
+    struct connection *newer;
+    struct connection *older; /* of the idle ones; of the spare ones: the next */
+    uint64_t idle_since_ms;
+};
+
+struct server {
+    struct url url;
+    struct tls *tls;        /* NULL: in the clear */
+    struct url_times times; /* what counts: of the options, the URL, or the defaults */
+    struct availability availability;
+    _Atomic uint64_t answered_ms; /* when the latest request ended well */
+
+    /* private */
+    _Atomic(struct connection *) all;
+    int (*interrupted)(void *user);
+    void *interrupted_user;
+    unsigned max_connections; /* 0: no limit */
+    pthread_mutex_t lock;     /* of all below */
+    struct connection *newest;
+    struct connection *oldest;
+    struct connection *spare;
+    unsigned open_count; /* taken or idle */
+};
+
+/* Takes over `url`, which is then empty. False with a sentence in `error`; the server is then
+ * finished. */
+bool server_init(struct server *server, struct url *url, const struct stayd_options *options,
+                 char error[STAYD_ERROR_MAX]);
+
+/* Accepts a zeroed server. No connection may be taken. */
+void server_finish(struct server *server);
+
+/* In a child of a fork, before any thread uses the server there: closes this process's ends of the
+ * parent's connections, and says nothing on them. */
+void server_renew(struct server *server);
+
+/* A connection for one request, to be given back or dropped. `fresh`: one that is not open yet.
+ * NULL if the limit is reached, or (`*no_memory`) memory is short. */
+struct connection *server_take(struct server *server, bool fresh, bool *no_memory);
+
+/* After a request that was answered. */
+void server_give_back(struct server *server, struct connection *connection);
+
+/* Closes a connection on which something went wrong. */
+void server_drop(struct server *server, struct connection *connection);
+
+/* Closes those that are not in use. */
+void server_disconnect(struct server *server);
+
+#endif

@@ -1,0 +1,22 @@
+/* memcached's text protocol with its meta commands, as a client speaks it. No state of its own. */
+#ifndef STAYD_LIB_TEXT_H
+#define STAYD_LIB_TEXT_H
+
+#include "channel.h"
+#include "request.h"
+
+/* Appends the request to the channel's output. */
+void text_put(const struct request *request, struct channel *channel);
+
+/* Reads the reply to its end. The status counts if the channel has no fault afterwards. */
+enum stayd_status text_read(struct request *request, struct channel *channel);
+
+/* The login: a set whose value is user and password. Its expiry has passed: a server without logins
+ * takes it for an item, and must not show it to anybody. */
+void text_put_login(const struct url *url, struct channel *channel);
+enum stayd_status text_read_login(struct request *request, struct channel *channel);
+
+/* The line that comes instead of the first reply when the server has too many connections. */
+#define TEXT_TURNED_AWAY "ERROR Too many open connections"
+
+#endif

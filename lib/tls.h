@@ -1,0 +1,50 @@
+/* TLS over a connection's socket, with OpenSSL. It writes with MSG_NOSIGNAL, as OpenSSL's own
+ * sockets do not.
+ *
+ * A struct tls keeps the PEM files' bytes, not an SSL_CTX alone: a child of a fork makes a new
+ * context, as a thread of its parent may have held a lock of the old one, and may no longer have
+ * the right to read the files. */
+#ifndef STAYD_LIB_TLS_H
+#define STAYD_LIB_TLS_H
+
+#include "stayd.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { TLS_REASON_MAX = 160 };
+
+struct tls;
+struct tls_session;
+
+/* Reads the files and makes sure that they can be used; each may be NULL, and `key` is in `cert`
+ * then. NULL with a sentence in `error`. */
+struct tls *tls_create(const char *ca, const char *cert, const char *key,
+                       char error[STAYD_ERROR_MAX]);
+
+/* Accepts NULL. */
+void tls_destroy(struct tls *tls);
+
+/* In a child: forgets the parent's context, without a word to it. */
+void tls_renew(struct tls *tls);
+
+/* A session over the socket, for a server whose certificate must be for `host`. NULL if memory is
+ * short. Any thread may call. */
+struct tls_session *tls_session_create(struct tls *tls, int fd, const char *host);
+
+/* Frees the session. `say_so`: the server is told, if that needs no wait. Accepts NULL. */
+void tls_session_destroy(struct tls_session *session, bool say_so);
+
+/* As read and write on a socket that does not block: bytes, 0 at the end, or below 0 with errno;
+ * with EAGAIN, `*events` is what poll has to wait for. The handshake returns 1. Other failures have
+ * a reason in tls_session_reason. */
+ssize_t tls_session_shake_hands(struct tls_session *session, short *events);
+ssize_t tls_session_read(struct tls_session *session, void *data, size_t size, short *events);
+ssize_t tls_session_write(struct tls_session *session, const void *data, size_t size,
+                          short *events);
+
+/* Why the last call on the session failed; empty if OpenSSL says nothing. */
+const char *tls_session_reason(const struct tls_session *session);
+
+#endif
