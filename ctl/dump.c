@@ -4,6 +4,7 @@
 #include "progress.h"
 #include "proto/base64.h"
 #include "store/inspect.h"
+#include "unpack.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,10 +38,15 @@ static bool dump_bytes(const char *name, struct bytes bytes) {
 
 /* Prints the numbers without jansson, which cannot represent a CAS of 64 bits. */
 static bool dump_item(const struct inspect_item *item) {
+    struct bytes value = item->value;
+    bool packed = unpack_session(item->value, &value);
     putchar('{');
     bool printed = dump_bytes("key", item->key);
     putchar(',');
-    printed = dump_bytes("value", item->value) && printed;
+    printed = dump_bytes("value", value) && printed;
+    if (packed) {
+        printf(",\"packed_bytes\":%zu", item->value.size);
+    }
     printf(",\"flags\":%" PRIu32 ",\"expiry\":%" PRIu32 ",\"cas\":%" PRIu64 ",\"accessed\":%" PRIu32
            ",\"created\":%" PRIu32 "}\n",
            item->client_flags, item->expiry_s, item->cas, item->accessed_s, item->created_s);

@@ -32,10 +32,6 @@ PLAIN, SESSIONS_1, RESERVED, TEXT = 0, 1, 31, 32
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _DICTIONARY = pathlib.Path(__file__).parent / "dictionaries" / "sessions-1.zdict"
 
-_SIZE_FIELDS = {0x20: (1, 0), 0x60: (2, 256), 0xA0: (4, 0)}
-"""By a frame's first byte behind the magic: how many bytes then tell the content's size, and what
-is added to it (RFC 8878, 3.1.1.1). Frames of other forms are not written and not read."""
-
 
 class _PackageFrames:
     """zstd frames by the package `zstandard`. Its objects are of one thread at a time, so each is
@@ -142,30 +138,39 @@ def new_frames(dictionary=None):
 
 
 def content_size(frame_head):
-    """The size that a frame names behind its magic bytes, or ValueError."""
-    form = _SIZE_FIELDS.get(frame_head[0] if frame_head else None)
-    if form is None or len(frame_head) < 1 + form[0]:
+    """The size that a frame names in its first bytes behind the magic, or ValueError (RFC 8878,
+    3.1.1.1)."""
+    form = frame_head[0] if frame_head else 0
+    is_whole = form & 0x20  # then no byte tells a window
+    length = (1 if is_whole else 0, 2, 4, 8)[form >> 6]
+    at = (1 if is_whole else 2) + (0, 1, 2, 4)[form & 3]
+    field = frame_head[at : at + length]
+    if not length or len(field) < length:
         raise ValueError("the frame does not name its size")
-    length, added = form
-    return int.from_bytes(frame_head[1 : 1 + length], "little") + added
+    return int.from_bytes(field, "little") + (256 if length == 2 else 0)
+
+
+HEAD = 14
+"""Bytes of a frame behind its magic that hold all that `content_size` reads."""
 
 
 class Packing:
-    """Values with one dictionary, without the first byte."""
+    """Bytes as zstd frames without their magic number."""
 
-    def __init__(self, dictionary):
+    def __init__(self, dictionary=None, limit=UNPACKED_MAX):
+        """`limit`: of what a frame may unpack to, in bytes."""
         self._frames = new_frames(dictionary)
+        self._limit = limit
 
     def pack(self, data):
-        """The frame without its magic, or None if it has a form that is not read."""
-        frame = self._frames.compress(data)
-        return frame[4:] if frame[4] in _SIZE_FIELDS else None
+        """The packed form of at most `limit` bytes."""
+        return self._frames.compress(data)[len(_MAGIC) :]
 
     def unpack(self, packed):
-        """The data, or ValueError if `packed` is damaged or names more than UNPACKED_MAX."""
-        size = content_size(packed[:5])
-        if size > UNPACKED_MAX:
-            raise ValueError(f"the value unpacks to {size} bytes, more than {UNPACKED_MAX}")
+        """The data, or ValueError if `packed` is damaged or names more than the limit."""
+        size = content_size(packed[:HEAD])
+        if size > self._limit:
+            raise ValueError(f"the value unpacks to {size} bytes, more than {self._limit}")
         data = self._frames.decompress(_MAGIC + packed, size)
         if len(data) != size:
             raise ValueError("the value has another size than it names")
@@ -186,7 +191,7 @@ def pack(data):
     """The shortest form of `data` (bytes)."""
     if can_pack and len(data) <= UNPACKED_MAX:
         packed = _packing().pack(data)
-        if packed is not None and 1 + len(packed) < len(data):
+        if 1 + len(packed) < len(data):
             return b"\x01" + packed
     return wrap(data)
 

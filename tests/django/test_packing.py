@@ -112,7 +112,7 @@ def test_damage_is_a_value_error_and_nothing_else(library):
 @pytest.mark.parametrize("named", [packing.UNPACKED_MAX + 1, 0xFFFFFFFF])
 def test_nothing_unpacks_to_more_than_the_limit(library, named):
     frame = packing.pack(b"x" * 70_000)
-    assert frame[1] == 0xA0
+    assert frame[1] == 0xA0  # the size stands in the next four bytes
     with pytest.raises(ValueError, match="unpacks to"):
         packing.unpack(frame[:2] + named.to_bytes(4, "little") + frame[6:])
     for lie in (100, 69_999, 70_001):

@@ -78,6 +78,36 @@ def test_a_dump_of_bytes_that_are_no_text_is_base64_and_each_line_is_json(tmp_pa
     assert list(second) == ["key", "value", "flags", "expiry", "cas", "accessed", "created"]
 
 
+PACKED = bytes.fromhex("0120ba1501006341031fcde71a5bea93a3e6d5c4740e05fcce22810068ccec8d0c30142b60e76b13")
+"""What the Python package stores for SESSION (tests/django/test_packing.py has the same)."""
+
+SESSION = {
+    "_auth_user_id": "4711",
+    "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
+    "_auth_user_hash": "0123456789abcdef" * 4,
+    "visits": 12,
+}
+
+
+def test_a_dump_shows_a_packed_session_unpacked_and_damage_as_it_is():
+    damaged = [PACKED[:at] for at in range(1, len(PACKED))] + [
+        b"\x01" + b"\xff" * 20, b"\x01\xa0\xff\xff\xff\xff" + PACKED[3:], b"\x02" + PACKED[1:],
+    ]
+    with Stayd(sessions=SMALL) as stayd:
+        connection = stayd.connect("sessions")
+        connection.set(b"packed", PACKED)
+        for number, value in enumerate(damaged):
+            connection.set(b"damaged%d" % number, value)
+        stayd.terminate()
+        items = dump(stayd.data_file("sessions"))
+    assert json.loads(items[b"packed"]["value"]) == SESSION
+    assert items[b"packed"]["packed_bytes"] == len(PACKED)
+    for number, value in enumerate(damaged):
+        item = items[b"damaged%d" % number]
+        assert item["value"] == value
+        assert "packed_bytes" not in item
+
+
 def test_a_dump_tells_when_an_item_was_first_stored_where_the_pool_knows():
     with Stayd(sessions={**SMALL, "max_lifetime": "1h"}) as stayd:
         connection = stayd.connect("sessions")

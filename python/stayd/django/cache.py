@@ -19,12 +19,15 @@ values are the same. It differs in this:
 OPTIONS: `serde` (an object as in stayd.serde, a class of such, or the dotted name of either;
 default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`, `connect_timeout`,
 `restart_wait` (for a refused connect to work again) and `pool_idle_timeout`, `max_pool_size`
-(connections in a process), `username` and `password` (of a pool with an `auth_file`; or in
+(connections in a process), `compress` (True: values of 512 bytes and more are packed with zstd where
+that makes them shorter; other clients do not read those; what is packed is read with False too, but
+by a `serde` of the site's own only with True), `username` and `password` (of a pool with an `auth_file`; or in
 LOCATION's URL), and `ignore_exc`: with True an unreachable daemon is a cache without any items, and
 nothing raises but `clear`. `no_delay` and `use_pooling`, which pymemcache needs told, may stay
 True.
 """
 
+import functools
 import logging
 import time
 
@@ -37,11 +40,20 @@ from django.core.cache.backends.base import (
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from pymemcache.client.rendezvous import RendezvousHash
+from pymemcache.serde import pickle_serde
 
+from stayd import packing
 from stayd.address import checked_login, checked_time_s, parse_location, split_location
 from stayd.django import checks  # noqa: F401  (importing it registers the checks)
 from stayd.django.clients import shared_client
-from stayd.errors import ConnectionError, InvalidURL, OutOfMemory, ValueTooLarge
+from stayd.errors import (
+    ConnectionError,
+    InvalidURL,
+    OutOfMemory,
+    UnreadableValue,
+    ValueTooLarge,
+)
+from stayd.serde import JSONSerde, PackingSerde
 
 _OPTIONS = {
     "serde": "serde",
@@ -52,6 +64,7 @@ _OPTIONS = {
     "max_pool_size": "max_connections",
     "username": "username",
     "password": "password",
+    "compress": "compress",
 }
 """Names in OPTIONS, which are pymemcache's, and in Client."""
 
@@ -236,8 +249,24 @@ def _client_options(options):
     serde = result.get("serde", "pymemcache.serde.pickle_serde")
     if isinstance(serde, str):
         serde = import_string(serde)
-    result["serde"] = _serde_instance(serde) if isinstance(serde, type) else serde
+    serde = _serde_instance(serde) if isinstance(serde, type) else serde
+    packs = bool(result.pop("compress", False))
+    if packs or serde is pickle_serde or type(serde) is JSONSerde:
+        serde = _packing_serde(serde, packs)
+    result["serde"] = serde
     return result
+
+
+@functools.lru_cache(maxsize=None)
+def _packing_serde(serde, packs):
+    """One instance for equal options, as for _serde_instance."""
+    try:
+        return PackingSerde(serde, packs)
+    except UnreadableValue:
+        raise ImproperlyConfigured(
+            f"CACHES, OPTIONS of StaydCache: compress takes zstd, which is not installed. "
+            f"{packing.REMEDY}"
+        ) from None
 
 
 _serde_instances = {}

@@ -1,0 +1,14 @@
+/* Sessions as the Python package packs them (python/stayd/packing.py): one byte with the number of
+ * the dictionary, then a zstd frame without its magic number. */
+#ifndef STAYD_CTL_UNPACK_H
+#define STAYD_CTL_UNPACK_H
+
+#include "base/bytes.h"
+
+enum { UNPACK_MAX = 1 << 20 /* bytes that a value may become */ };
+
+/* True if the value is a packed session. Then `unpacked` refers to what it holds, until the next
+ * call. Of one thread. */
+bool unpack_session(struct bytes value, struct bytes *unpacked);
+
+#endif
