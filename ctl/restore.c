@@ -118,7 +118,7 @@ static int restore_check_place(struct restore *restore) {
     if (restore_is_served(restore)) {
         return restore_refuse(restore, "stayd is running and has it in use. Stop stayd first");
     }
-    restore->replaced = open(restore->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    restore->replaced = open(restore->path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (restore->replaced < 0 && errno == ENOENT) {
         return 0;
     }
@@ -161,7 +161,11 @@ static int restore_copy(struct restore *restore) {
         snprintf(error, sizeof error, "cannot set the owner of its file: %s", strerror(errno));
         done = false;
     }
-    done = done && inspect_discard_index(restore->options, error) && copy_finish(&copy, error);
+    done = done && inspect_discard_index(restore->options, error);
+    if (done && restore->replaced >= 0) {
+        inspect_end_readers(restore->replaced);
+    }
+    done = done && copy_finish(&copy, error);
     copy_abandon(&copy);
     return done ? 0 : restore_refuse(restore, error);
 }

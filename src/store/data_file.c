@@ -44,6 +44,32 @@ bool data_file_write_header(int file, struct layout_data_header *header, uint32_
     return store_io_write_all(file, &resized, offsetof(struct layout_data_header, stop_id), 0) == 0;
 }
 
+void data_file_give_back(int file, const struct layout_data_header *header, uint32_t count) {
+    struct stat status;
+    off_t from = (off_t)data_file_bytes(header, count);
+    if (fstat(file, &status) == 0 && status.st_size > from &&
+        store_io_punch(file, from, status.st_size - from) != 0) {
+        log_warning("pool %s: cannot give %llu bytes behind its last segment back to the file "
+                    "system: %m",
+                    header->name, (unsigned long long)(status.st_size - from));
+    }
+}
+
+/* Turns a file of an earlier version into one of this version; updates `header`. */
+static bool data_file_take_over(int file, struct layout_data_header *header, char *error) {
+    uint32_t before = header->version;
+    header->version = LAYOUT_VERSION;
+    header->header_crc = geometry_header_crc(header);
+    if (!data_file_write_header(file, header, header->segment_count) || store_io_sync(file) != 0) {
+        snprintf(error, POOL_ERROR_MAX, "cannot write the header of pool %s: %m", header->name);
+        data_file_note_failed_sync(file);
+        return false;
+    }
+    log_info("pool %s: its file of format version %u is taken over as version %d", header->name,
+             before, LAYOUT_VERSION);
+    return true;
+}
+
 /* Makes an open, locked, not yet mapped file hold `count` segments, more than it has; updates
  * `header` to what is then on the disk. Out of space: the file is as it was. */
 static bool data_file_grow(int file, struct layout_data_header *header, uint32_t count,
@@ -52,8 +78,7 @@ static bool data_file_grow(int file, struct layout_data_header *header, uint32_t
     uint64_t after = data_file_bytes(header, count);
     int failed = store_io_allocate(file, (off_t)before, (off_t)(after - before));
     if (failed != 0) {
-        int ignored = store_io->truncate(file, (off_t)before); /* a longer file is sound too */
-        (void)ignored;
+        data_file_give_back(file, header, header->segment_count);
         snprintf(error, POOL_ERROR_MAX,
                  "cannot let pool %s grow from %llu to %llu bytes: %s. Free space on that file "
                  "system, or set its memory to what it was",
@@ -86,12 +111,12 @@ static enum status data_file_check(struct mapping *mapping, const char *path,
             path);
         return mapping_refuse(mapping);
     }
-    if (found->version != LAYOUT_VERSION) {
+    if (found->version < LAYOUT_VERSION_FIRST || found->version > LAYOUT_VERSION) {
         mapping_explain(
             error,
-            "%s has format version %u, this stayd reads version %d; it is left as it is. Run "
-            "the stayd that wrote it, or move the file away to begin an empty pool",
-            path, found->version, LAYOUT_VERSION);
+            "%s has format version %u, this stayd reads versions %d to %d; it is left as it is. "
+            "Run the stayd that wrote it, or move the file away to begin an empty pool",
+            path, found->version, LAYOUT_VERSION_FIRST, LAYOUT_VERSION);
         return mapping_refuse(mapping);
     }
     if (found->header_crc != geometry_header_crc(found) || !geometry_is_valid(found)) {
@@ -102,8 +127,7 @@ static enum status data_file_check(struct mapping *mapping, const char *path,
             path);
         return mapping_refuse(mapping);
     }
-    uint64_t header_bytes =
-        LAYOUT_PAGE + (uint64_t)found->segment_count * (uint64_t)found->segment_bytes;
+    uint64_t header_bytes = data_file_bytes(found, found->segment_count);
     if (file_bytes < header_bytes) {
         mapping_explain(
             error,
@@ -157,10 +181,12 @@ static enum status data_file_open_existing(struct mapping *mapping, const char *
     }
     uint32_t count;
     if (!geometry_segment_count(&found, options, &count, error) ||
+        (found.version != LAYOUT_VERSION && !data_file_take_over(mapping->file, &found, error)) ||
         (count > found.segment_count && !data_file_grow(mapping->file, &found, count, error))) {
         return mapping_refuse(mapping);
     }
-    if (!mapping_map(mapping, LAYOUT_PAGE + (uint64_t)found.segment_count * found.segment_bytes)) {
+    data_file_give_back(mapping->file, &found, found.segment_count); /* after a crash */
+    if (!mapping_map(mapping, data_file_bytes(&found, found.segment_count))) {
         return mapping_fail(mapping, error, "map", path);
     }
     mapping_advise(mapping);

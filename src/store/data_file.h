@@ -11,13 +11,20 @@
  * file against a second daemon. A file that is damaged, or cannot serve the options, is refused and
  * not changed.
  *
- * A crash while the file grows leaves a file that is longer than its header says. Such a file is
- * valid. */
+ * A file may be longer than its header says: after a crash while it grew, and after it was shrunk.
+ *
+ * A file of an earlier version of the layout is taken over: its header is written again, in one
+ * write, and synced before anything else is changed. A crash leaves a valid file of the one version
+ * or of the other. */
 enum status data_file_open(struct mapping *mapping, const struct pool_options *options,
                            const struct layout_data_header *wanted, bool *created,
                            char error[POOL_ERROR_MAX]);
 
-/* The length of a file with this header and `count` segments. */
+/* Gives the space behind `count` segments back to the file system. The file keeps its length:
+ * another process may have mapped it, and would be killed (SIGBUS) when it reads behind the end. */
+void data_file_give_back(int file, const struct layout_data_header *header, uint32_t count);
+
+/* The least length of a file with this header and `count` segments. */
 uint64_t data_file_bytes(const struct layout_data_header *header, uint32_t count);
 
 /* Writes the header with another count of segments, in one write: if count and checksum were stored

@@ -22,11 +22,9 @@ uint32_t geometry_header_crc(const struct layout_data_header *header) {
 }
 
 bool geometry_is_valid(const struct layout_data_header *header) {
-    return header->segment_bytes >= LAYOUT_PAGE && header->segment_bytes % LAYOUT_PAGE == 0 &&
-           header->segment_bytes <= 2 * (uint64_t)POOL_ITEM_MAX_LIMIT &&
-           header->segment_count > 0 && header->offset_bits < LAYOUT_LOCATION_BITS &&
-           (UINT64_C(1) << header->offset_bits) * LAYOUT_ALIGN >= header->segment_bytes &&
-           header->segment_count <= UINT64_C(1) << (LAYOUT_LOCATION_BITS - header->offset_bits);
+    return header->segment_bytes <= 2 * (uint64_t)POOL_ITEM_MAX_LIMIT &&
+           lookup_geometry_is_valid(header->segment_bytes, header->segment_count,
+                                    header->offset_bits);
 }
 
 /* Segments are a 256th of the memory, but hold the largest item. */
@@ -99,7 +97,17 @@ void geometry_plan_header(const struct pool_options *options, struct layout_data
     header->hash_seed = random.hash_seed;
     header->pool_id = random.pool_id | 1;
     header->crc_seed = random.crc_seed;
+    geometry_renew_index_id(header);
     header->header_crc = geometry_header_crc(header);
+}
+
+void geometry_renew_index_id(struct layout_data_header *header) {
+    uint64_t index_id;
+    ssize_t length = getrandom(&index_id, sizeof index_id, 0); /* as above */
+    assert(length == (ssize_t)sizeof index_id);
+    (void)length;
+    atomic_store(&header->index_id, index_id | 1);
+    atomic_thread_fence(memory_order_seq_cst); /* all that the caller writes comes after */
 }
 
 void geometry_plan_index(const struct layout_data_header *data,
@@ -112,6 +120,7 @@ void geometry_plan_index(const struct layout_data_header *data,
         .offset_bits = data->offset_bits,
         .hash_seed = data->hash_seed,
         .pool_id = data->pool_id,
+        .index_id = atomic_load(&data->index_id),
     };
     index_plan(header, (uint64_t)data->segment_bytes * data->segment_count);
 }
@@ -129,6 +138,7 @@ void geometry_set_view(struct lookup_view *view, char *data, char *index) {
         .offset_bits = header->offset_bits,
         .bucket_max = header->bucket_max,
         .overflow_max = header->overflow_max,
+        .chain_max = LOOKUP_CHAIN_MAX,
         .hash_seed = header->hash_seed,
     };
 }

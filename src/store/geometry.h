@@ -20,7 +20,11 @@ enum {
 /* The data header of a new pool with these options, which pool_options_check has accepted. */
 void geometry_plan_header(const struct pool_options *options, struct layout_data_header *header);
 
-/* The header of an index for this data. Fills in the geometry only. */
+/* Gives the data another index_id (layout.h). Called before anything else is written to the data.
+ */
+void geometry_renew_index_id(struct layout_data_header *header);
+
+/* The header of an index for this data. Fills in the geometry and the index_id only. */
 void geometry_plan_index(const struct layout_data_header *data, struct layout_index_header *header);
 
 /* Fills in the view of two mappings whose headers have been checked. */

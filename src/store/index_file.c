@@ -29,11 +29,18 @@ static bool index_file_read(int file, struct layout_index_header *found) {
 
 void index_file_supersede(int file) {
     struct layout_index_header found;
+    struct stat status;
     const uint32_t state = LAYOUT_INDEX_SUPERSEDED;
-    if (index_file_read(file, &found)) {
-        ssize_t ignored =
-            pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
-        (void)ignored; /* it can not fail where it could be read */
+    if (!index_file_read(file, &found) || found.version != LAYOUT_VERSION) {
+        return; /* nobody else reads an index of another version */
+    }
+    ssize_t ignored =
+        pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
+    (void)ignored; /* it can not fail where it could be read */
+    if (fstat(file, &status) == 0 && status.st_size > LAYOUT_PAGE) {
+        /* A process that still maps it keeps no memory. Where it cannot be punched, it does. */
+        int punched = store_io_punch(file, LAYOUT_PAGE, status.st_size - LAYOUT_PAGE);
+        (void)punched;
     }
 }
 
@@ -42,8 +49,9 @@ static bool index_file_fits(const struct layout_index_header *found,
                             const struct layout_data_header *data,
                             const struct layout_index_header *wanted) {
     return found->magic == LAYOUT_INDEX_MAGIC && found->version == LAYOUT_VERSION &&
-           found->pool_id == data->pool_id && found->hash_seed == data->hash_seed &&
-           found->segment_bytes == wanted->segment_bytes &&
+           found->pool_id == data->pool_id && atomic_load(&found->index_id) != 0 &&
+           atomic_load(&found->index_id) == atomic_load(&data->index_id) &&
+           found->hash_seed == data->hash_seed && found->segment_bytes == wanted->segment_bytes &&
            found->segment_count == wanted->segment_count &&
            found->offset_bits == wanted->offset_bits &&
            found->segments_offset == wanted->segments_offset &&

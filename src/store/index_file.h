@@ -13,7 +13,8 @@ bool index_file_attach(struct mapping *mapping, const struct pool_options *optio
                        const struct layout_data_header *data,
                        const struct layout_index_header *wanted);
 
-/* Marks the file, if it is an index, as superseded, so that no process uses it (invariant 6). */
+/* Marks the file, if it is an index, as superseded, so that no process uses it (invariant 6), and
+ * gives the memory of all but its header back to the system. */
 void index_file_supersede(int file);
 
 /* Creates run_dir/NAME.index, all zero, and replaces one that exists. NO_MEMORY: run_dir has no

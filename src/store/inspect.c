@@ -65,9 +65,10 @@ static bool inspect_open_file(struct inspect *inspect, const char *path, char *e
     if (status.st_size < LAYOUT_PAGE || header->magic != LAYOUT_DATA_MAGIC) {
         return inspect_explain(error, "%s is not a stayd pool file", path);
     }
-    if (header->version != LAYOUT_VERSION) {
-        return inspect_explain(error, "%s has format version %u, this stayctl reads version %d",
-                               path, header->version, LAYOUT_VERSION);
+    if (header->version < LAYOUT_VERSION_FIRST || header->version > LAYOUT_VERSION) {
+        return inspect_explain(error,
+                               "%s has format version %u, this stayctl reads versions %d to %d",
+                               path, header->version, LAYOUT_VERSION_FIRST, LAYOUT_VERSION);
     }
     if (header->header_crc != geometry_header_crc(header) || !geometry_is_valid(header)) {
         return inspect_explain(
@@ -327,6 +328,7 @@ static bool inspect_read_header(struct inspect *inspect, struct inspect_piece *r
     struct layout_data_header *copy = (void *)inspect->buffer;
     memcpy(copy, &inspect->header, sizeof *copy);
     atomic_store(&copy->stop_id, 0);
+    atomic_store(&copy->index_id, 0);
     atomic_store(&copy->opened_sequence, atomic_load(&now.opened_sequence));
     atomic_store(&copy->items, atomic_load(&now.items));
     *result = (struct inspect_piece){.offset = 0, .data = inspect->buffer, .size = LAYOUT_PAGE};
@@ -362,6 +364,17 @@ bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
 bool inspect_fits(const struct inspect *inspect, const struct pool_options *options,
                   uint32_t *segment_count, char error[POOL_ERROR_MAX]) {
     return geometry_segment_count(&inspect->header, options, segment_count, error);
+}
+
+void inspect_end_readers(int file) {
+    struct layout_data_header found;
+    const uint64_t none = 0;
+    if (inspect_read_at(file, &found, sizeof found, 0) && found.magic == LAYOUT_DATA_MAGIC &&
+        found.version == LAYOUT_VERSION) {
+        ssize_t ignored =
+            pwrite(file, &none, sizeof none, offsetof(struct layout_data_header, index_id));
+        (void)ignored; /* the index is discarded as well, where it still has a name */
+    }
 }
 
 bool inspect_discard_index(const struct pool_options *options, char error[POOL_ERROR_MAX]) {

@@ -102,6 +102,11 @@ bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
 bool inspect_fits(const struct inspect *inspect, const struct pool_options *options,
                   uint32_t *segment_count, char error[POOL_ERROR_MAX]);
 
+/* Clears index_id in a pool file that is about to be replaced: processes that have the file mapped
+ * stop using it, also if the index is no longer in run_dir. `file` is open for writing, and locked.
+ */
+void inspect_end_readers(int file);
+
 /* Marks run_dir/NAME.index as superseded and removes it, before the pool's file is replaced.
  * Processes that have the index mapped see the mark and stop using it. False with the reason. */
 bool inspect_discard_index(const struct pool_options *options, char error[POOL_ERROR_MAX]);

@@ -41,11 +41,15 @@ static int io_allocate(int file, off_t offset, off_t bytes) {
                : posix_fallocate(file, offset, bytes);
 }
 
+static int io_punch(int file, off_t offset, off_t bytes) {
+    return fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
+}
+
 const struct store_io store_io_system = {
     .sync = fdatasync,
     .allocate = io_allocate,
     .write = pwrite,
-    .truncate = ftruncate,
+    .punch = io_punch,
     .map = io_map,
 };
 
@@ -65,6 +69,14 @@ int store_io_allocate(int file, off_t offset, off_t bytes) {
         failed = store_io->allocate(file, offset, bytes);
     } while (failed == EINTR);
     return failed;
+}
+
+int store_io_punch(int file, off_t offset, off_t bytes) {
+    int result;
+    do {
+        result = store_io->punch(file, offset, bytes);
+    } while (result != 0 && errno == EINTR);
+    return result;
 }
 
 int store_io_write_all(int file, const void *data, size_t size, off_t offset) {

@@ -16,8 +16,8 @@ struct store_io {
     int (*allocate)(int file, off_t offset, off_t bytes);
     /* pwrite(2). */
     ssize_t (*write)(int file, const void *data, size_t size, off_t offset);
-    /* ftruncate(2). */
-    int (*truncate)(int file, off_t size);
+    /* fallocate(2): these bytes read as zero and take no space; the file's length stays. */
+    int (*punch)(int file, off_t offset, off_t bytes);
     /* mmap(2), shared, readable and writable; MAP_FAILED. */
     void *(*map)(size_t size, int file);
 };
@@ -31,6 +31,7 @@ extern const struct store_io *store_io;
 /* As the calls of the same name, but repeated when a signal interrupts them. */
 int store_io_sync(int file);
 int store_io_allocate(int file, off_t offset, off_t bytes);
+int store_io_punch(int file, off_t offset, off_t bytes);
 
 /* Writes all bytes, repeating the call after signals and partial writes. 0, or -1 and errno. */
 int store_io_write_all(int file, const void *data, size_t size, off_t offset);

@@ -1,5 +1,7 @@
 #include "store/item.h"
 
+#include "store/pool.h"
+
 void item_describe(const struct record *record, unsigned frequency, struct item *item) {
     *item = (struct item){
         .key = record->key,

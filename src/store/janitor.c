@@ -372,9 +372,13 @@ static void janitor_wait_for_work(struct room *room) {
 static void *janitor_main(void *argument) {
     struct pool *pool = argument;
     struct room *room = &pool->room;
+    if (pool->header == NULL) {
+        heartbeat_begin(&pool->heartbeat, pool->view.index);
+    }
     pthread_mutex_lock(&room->lock);
     for (;;) {
         janitor_wait_for_work(room);
+        heartbeat_beat(&pool->heartbeat);
         if (room->stop) {
             break;
         }

@@ -34,6 +34,13 @@
  * A written record does not change, except for accessed_s, and, while a pool is opened, the expiry
  * of a record that no client may see (recovery.c, age_limits.c). The index can be made again from
  * the data. Only the index says which record of a key is the current one.
+ *
+ * Other processes may map both parts and read them (reader.h), also while no daemon runs. They use
+ * an index as long as its state and its index_id allow it. The data of a volatile pool ends with
+ * the daemon, so there they also check keeper and heartbeat_ms.
+ *
+ * Versions. 1: the data header ended before index_id. When a pool is opened, a file of version 1 is
+ * taken over: its header is written again, in one write (data_file.c). Its index is made again.
  */
 #ifndef STAYD_STORE_LAYOUT_H
 #define STAYD_STORE_LAYOUT_H
@@ -43,7 +50,8 @@
 #include <stdint.h>
 
 enum {
-    LAYOUT_VERSION = 1,
+    LAYOUT_VERSION = 2,
+    LAYOUT_VERSION_FIRST = 1, /* the earliest version that can be taken over */
     LAYOUT_PAGE = 4096,
     LAYOUT_ALIGN = 8, /* alignment of records, and the unit of the offset in a location */
     LAYOUT_SLOTS = 7,
@@ -51,6 +59,7 @@ enum {
     LAYOUT_FREQUENCY_BITS = 8,
     LAYOUT_FREQUENCY_MAX = 255,
     LAYOUT_NAME_BYTES = 40,
+    LAYOUT_HEARTBEAT_MS = 2000, /* a volatile pool with an older heartbeat is not used */
 };
 
 #define LAYOUT_DATA_MAGIC UINT64_C(0x0a31646174617473)  /* "statad1\n" */
@@ -98,6 +107,11 @@ struct layout_data_header {
     uint32_t clock_s;               /* unix seconds */
     _Atomic uint64_t clock_boot_id; /* the boot in which clock_s was noted; 0: unknown */
     uint32_t clock_boot_s;          /* CLOCK_BOOTTIME when clock_s was noted */
+    uint32_t more_reserved;
+    /* A random number that the index of this data also has; 0: there is no index. A daemon that
+     * does not continue with the last index changes it before its first write. Processes that map
+     * the old index then stop using it, even if the index's file has been removed. */
+    _Atomic uint64_t index_id;
 };
 
 struct layout_segment_header {
@@ -178,15 +192,29 @@ struct layout_index_header {
     uint32_t bucket_max; /* how many there is room for, not how many are in use */
     uint32_t overflow_max;
     _Atomic uint64_t stop_id;
-    _Atomic uint32_t state; /* enum layout_index_state */
+    uint64_t boot_id;     /* the boot in which stop_id was written */
+    uint32_t is_volatile; /* 1: the data ends with the daemon */
     uint32_t reserved;
-    uint64_t boot_id; /* the boot in which stop_id was written */
 
     /* Read by every request, seldom changed. */
     _Alignas(64) _Atomic uint64_t bucket_count; /* in use: linear hashing, see lookup.h */
     _Atomic uint64_t flush_sequence;            /* records up to this sequence are flushed */
     _Atomic uint64_t flush_due_sequence;        /* sequence of the delayed flush */
-    _Atomic uint32_t flush_due_s; /* when the delayed flush is due; 0: there is none */
+    _Atomic uint32_t flush_due_s;    /* when the delayed flush is due; 0: there is none */
+    _Atomic uint32_t idle_timeout_s; /* the limits on age in force; 0: no limit */
+    _Atomic uint32_t max_lifetime_s;
+    _Atomic uint32_t report_after_s; /* a process that maps the pool asks the daemon for an item
+                                      * whose noted access is older, so that the daemon notes one;
+                                      * 0: never */
+    _Atomic uint64_t index_id; /* the same as in the data header, while this index is in use */
+    _Atomic uint32_t state;    /* enum layout_index_state */
+    _Atomic uint32_t keeper;   /* volatile: the thread that keeps the index; the kernel sets
+                                * FUTEX_OWNER_DIED when that thread ends (heartbeat.h) */
+
+    /* Changed now and then. */
+    _Alignas(64) _Atomic uint64_t durable_sequence; /* fsync = always: records up to this sequence
+                                                     * are on the disk; else UINT64_MAX */
+    _Atomic uint64_t heartbeat_ms; /* volatile: CLOCK_MONOTONIC of the daemon's last heartbeat */
 
     /* Changed by every write. */
     _Alignas(64) _Atomic uint64_t sequence; /* the last sequence given out */

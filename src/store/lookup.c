@@ -1,7 +1,5 @@
 #include "store/lookup.h"
 
-enum { LOOKUP_CHAIN_MAX = 1 << 16 }; /* a torn chain may be a ring */
-
 /* Compares one slot's record with the key. */
 static bool lookup_match(const struct lookup_view *view, uint64_t slot, struct bytes key,
                          struct lookup_hit *hit) {
@@ -28,7 +26,10 @@ enum lookup_outcome lookup_find(const struct lookup_view *view, uint64_t hash, s
     }
     uint64_t tag = hash >> 48;
     struct layout_bucket *bucket = primary;
-    for (int hops = 0; bucket != NULL && hops < LOOKUP_CHAIN_MAX; hops++) {
+    for (uint32_t hops = 0; bucket != NULL; hops++) {
+        if (hops == view->chain_max) {
+            return LOOKUP_BUSY; /* the key may be in the rest of the chain */
+        }
         for (int i = 0; i < LAYOUT_SLOTS; i++) {
             /* acquire: pairs with the release that published the record */
             uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void mapping_finish(struct mapping *mapping) {
@@ -74,19 +75,28 @@ enum status mapping_fail(struct mapping *mapping, char *error, const char *what,
 enum status mapping_create_memory(struct mapping *mapping, const char *name, uint64_t size_bytes,
                                   char error[POOL_ERROR_MAX]) {
     *mapping = MAPPING_NONE;
-    mapping->file = memfd_create(name, MFD_CLOEXEC);
-    if (mapping->file < 0 || ftruncate(mapping->file, (off_t)size_bytes) != 0 ||
-        !mapping_map(mapping, size_bytes)) {
+    mapping->file = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* Its mode says who may open it anew, through /proc, from a descriptor that is read-only. */
+    if (mapping->file < 0 || fchmod(mapping->file, 0400) != 0 ||
+        ftruncate(mapping->file, (off_t)size_bytes) != 0 || !mapping_map(mapping, size_bytes) ||
+        fcntl(mapping->file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         return mapping_fail(mapping, error, "get memory for", name);
     }
     return STATUS_OK;
 }
 
 void mapping_return_memory(const struct mapping *mapping, uint64_t offset, uint64_t size_bytes) {
-    if (fallocate(mapping->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                  (off_t)size_bytes) != 0) {
+    if (store_io_punch(mapping->file, (off_t)offset, (off_t)size_bytes) != 0) {
         log_warning("cannot give memory back to the system: %m");
     }
+}
+
+int mapping_open_read_only(const struct mapping *mapping) {
+    char path[64];
+    /* Not dup(2): that would share the lock on a file, and the right to write. And not the file's
+     * own path: it may lead to another file by now. */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", mapping->file);
+    return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 enum status mapping_refuse(struct mapping *mapping) {

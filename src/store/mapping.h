@@ -20,13 +20,18 @@ struct mapping {
 /* Unmaps and closes; accepts MAPPING_NONE. */
 void mapping_finish(struct mapping *mapping);
 
-/* Maps anonymous memory (memfd), all zero. `name` is for /proc and messages. */
+/* Maps anonymous memory (memfd), all zero. `name` is for /proc and messages. Its size is sealed,
+ * and only its owner can open it again through /proc. */
 enum status mapping_create_memory(struct mapping *mapping, const char *name, uint64_t size_bytes,
                                   char error[POOL_ERROR_MAX]);
 
 /* Gives the memory of a part back to the system: the part then reads as zero, and takes no memory
  * until it is written. Only for a mapping made by mapping_create_memory. */
 void mapping_return_memory(const struct mapping *mapping, uint64_t offset, uint64_t size_bytes);
+
+/* Opens what is mapped once more, read-only. The caller closes the descriptor. -1 and errno if the
+ * system refuses. */
+int mapping_open_read_only(const struct mapping *mapping);
 
 /* Maps mapping->file, shared. False and errno if the system refuses. */
 bool mapping_map(struct mapping *mapping, uint64_t size_bytes);

@@ -22,6 +22,7 @@ static enum status pool_map_memory(struct pool *pool, struct layout_data_header 
     uint64_t bytes = LAYOUT_PAGE + (uint64_t)planned->segment_bytes * planned->segment_count;
     planned->header_crc = geometry_header_crc(planned);
     geometry_plan_index(planned, planned_index);
+    planned_index->is_volatile = 1;
     enum status status =
         mapping_create_memory(&pool->data_mapping, pool->options.name, bytes, error);
     if (status != STATUS_OK) {
@@ -44,6 +45,7 @@ static enum status pool_map_anonymous_index(struct pool *pool, char *error) {
                 "room",
                 pool->options.name, pool->options.run_dir);
     index_file_remove(&pool->index_mapping, &pool->options);
+    geometry_renew_index_id(pool->header);
     geometry_plan_index(pool->header, &planned);
     enum status status = mapping_create_memory(&pool->index_mapping, pool->options.name,
                                                index_size(&planned), error);
@@ -74,6 +76,8 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
         if (*attached) {
             return STATUS_OK;
         }
+        geometry_renew_index_id(pool->header);
+        geometry_plan_index(pool->header, &planned_index);
         status = index_file_create(&pool->index_mapping, &pool->options, index_size(&planned_index),
                                    error);
         if (status == STATUS_NO_MEMORY) {
@@ -104,15 +108,29 @@ static bool pool_fail_begin(const struct pool *pool, char *error) {
     return false;
 }
 
+/* How old the noted access may be of an item that another process reads by itself: a share of the
+ * limit, so that nobody is logged out for reading without asking. */
+static uint32_t pool_report_after_s(uint32_t idle_timeout_s) {
+    enum { SHARE = 8 };
+    return (idle_timeout_s + SHARE - 1) / SHARE;
+}
+
 /* Takes the index into use, and fills a new one. False if there is no room for it. */
 static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
     if (!index_init(&pool->index, &pool->view, pool->index_mapping.file, !attached, items)) {
         return false;
     }
-    atomic_store(&pool->view.index->stop_id, 0);
-    atomic_store(&pool->view.index->state, LAYOUT_INDEX_LIVE);
-    return created || attached || recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock));
+    struct layout_index_header *index = pool->view.index;
+    atomic_store(&index->stop_id, 0);
+    atomic_store(&index->idle_timeout_s, pool->options.idle_timeout_s);
+    atomic_store(&index->max_lifetime_s, pool->options.max_lifetime_s);
+    atomic_store(&index->report_after_s, pool_report_after_s(pool->options.idle_timeout_s));
+    if (!created && !attached && !recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock))) {
+        return false;
+    }
+    atomic_store(&index->state, LAYOUT_INDEX_LIVE);
+    return true;
 }
 
 /* Takes both files into use: from here on they differ from what the last stop left. */
@@ -252,6 +270,8 @@ void pool_close(struct pool *pool) {
     janitor_stop(pool);
     if (pool->header != NULL) {
         header_notes_stop(pool);
+    } else {
+        atomic_store(&pool->view.index->state, LAYOUT_INDEX_SUPERSEDED);
     }
     pool_release(pool);
 }

@@ -4,6 +4,7 @@
 
 #include "store/expiry_clock.h"
 #include "store/geometry.h"
+#include "store/heartbeat.h"
 #include "store/hold.h"
 #include "store/index.h"
 #include "store/item.h"
@@ -53,6 +54,7 @@ struct pool {
     struct room room;
     struct hold hold; /* under the room's lock */
     struct janitor janitor;
+    struct heartbeat heartbeat; /* of a volatile pool */
     struct sync sync;
     struct expiry_clock expiry_clock;
     uint64_t noted_sequence; /* when the clock was noted in the header; janitor's thread only */
@@ -60,8 +62,6 @@ struct pool {
     _Atomic uint64_t live_limit_bytes;   /* evict = no: with more live bytes, new keys are refused;
                                           * written under the room's lock */
     _Atomic bool read_only;
-    _Atomic uint64_t durable_sequence; /* fsync = always: records up to this one are on the disk;
-                                        * else UINT64_MAX */
     _Atomic uint64_t removed_sequence; /* fsync = always: no item was removed by a later record */
     pthread_mutex_t flush_lock;        /* one flush at a time; taken before any other lock */
     pthread_mutex_t sync_lock;         /* one sync at a time; taken after any other lock */
@@ -118,16 +118,16 @@ static inline uint64_t pool_needed_bytes(const struct pool *pool) {
 
 static inline bool pool_expired(const struct pool *pool, const struct record *record,
                                 uint32_t now_s) {
-    return item_expired(&pool->options, record, now_s);
+    return item_expired(&pool->view, record, now_s);
 }
 
 static inline uint32_t pool_due_s(const struct pool *pool, const struct record *record) {
-    return item_due_s(&pool->options, record);
+    return item_due_s(&pool->view, record);
 }
 
 static inline bool pool_visible(const struct pool *pool, const struct record *record,
                                 uint32_t now_s) {
-    return item_visible(&pool->view, &pool->options, record, now_s);
+    return item_visible(&pool->view, record, now_s);
 }
 
 /* Whether an item that clients do not see may be visible again when a wrong clock is set right: it
@@ -154,7 +154,8 @@ static inline uint64_t pool_next_sequence(struct pool *pool) {
 static inline void pool_note_rest(struct pool *pool, const struct store_thread *thread,
                                   uint64_t sequence) {
     /* relaxed: an earlier value makes the reply wait when it need not */
-    if (sequence > atomic_load_explicit(&pool->durable_sequence, memory_order_relaxed)) {
+    if (sequence >
+        atomic_load_explicit(&pool->view.index->durable_sequence, memory_order_relaxed)) {
         pool->shards[thread->index].rests = true;
     }
 }

@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "store/compaction.h"
 #include "store/data_file.h"
-#include "store/io.h"
 
 #include <stdio.h>
 
@@ -69,13 +68,13 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
     }
     struct layout_data_header *header = pool->header;
     uint32_t before = header->segment_count;
-    /* The header must be durable before the rest of the file is cut. */
-    if (!data_file_write_header(pool->data_mapping.file, header, count) || !pool_sync(pool) ||
-        store_io->truncate(pool->data_mapping.file, (off_t)data_file_bytes(header, count)) != 0) {
+    /* The header must be durable before the rest of the file is given back. */
+    if (!data_file_write_header(pool->data_mapping.file, header, count) || !pool_sync(pool)) {
         snprintf(error, POOL_ERROR_MAX, "cannot shrink the file of pool %s: %m",
                  pool->options.name);
         return false;
     }
+    data_file_give_back(pool->data_mapping.file, header, count);
     log_info("pool %s: shrunk from %u to %u segments of %u bytes", pool->options.name, before,
              count, header->segment_bytes);
     return true;

@@ -161,7 +161,7 @@ static bool sync_once(struct pool *pool) {
     if (synced) {
         atomic_store(&sync->clean_ms, began_ms);
         if (always) {
-            atomic_store(&pool->durable_sequence, sync->complete_sequence);
+            atomic_store(&pool->view.index->durable_sequence, sync->complete_sequence);
         }
         atomic_store(&sync->ended, number);
     }
@@ -205,7 +205,8 @@ bool sync_start(struct pool *pool) {
     sync->ahead_bytes = sync_ahead_bytes(grace_threads(pool->grace));
     bool always = pool->options.persist && pool->options.fsync == POOL_FSYNC_ALWAYS;
     sync->complete_sequence = atomic_load(&pool->view.index->sequence); /* pool_begin synced it */
-    atomic_store(&pool->durable_sequence, always ? sync->complete_sequence : UINT64_MAX);
+    atomic_store(&pool->view.index->durable_sequence,
+                 always ? sync->complete_sequence : UINT64_MAX);
     if (!pool->options.persist || pool->options.fsync == POOL_FSYNC_NO) {
         return true;
     }

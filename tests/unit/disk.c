@@ -287,15 +287,15 @@ static int disk_allocate(int file, off_t offset, off_t bytes) {
     return posix_fallocate(file, offset, bytes);
 }
 
-static int disk_truncate(int file, off_t size) {
-    return ftruncate(file, size);
+static int disk_punch(int file, off_t offset, off_t bytes) {
+    return store_io_system.punch(file, offset, bytes);
 }
 
 const struct store_io disk_io = {
     .sync = disk_sync,
     .allocate = disk_allocate,
     .write = disk_write,
-    .truncate = disk_truncate,
+    .punch = disk_punch,
     .map = disk_map,
 };
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-const char *const call_names[CALLS] = {"sync", "allocate", "write", "truncate", "map"};
+const char *const call_names[CALLS] = {"sync", "allocate", "write", "punch", "map"};
 
 struct failing_system system_state;
 
@@ -47,12 +47,12 @@ static ssize_t failing_write(int file, const void *data, size_t size, off_t offs
     return -1;
 }
 
-static int failing_truncate(int file, off_t size) {
-    if (fails(CALL_TRUNCATE)) {
+static int failing_punch(int file, off_t offset, off_t bytes) {
+    if (fails(CALL_PUNCH)) {
         errno = system_state.planned.error;
         return -1;
     }
-    return disk_io.truncate(file, size);
+    return disk_io.punch(file, offset, bytes);
 }
 
 static void *failing_map(size_t size, int file) {
@@ -67,7 +67,7 @@ static const struct store_io failing_io = {
     .sync = failing_sync,
     .allocate = failing_allocate,
     .write = failing_write,
-    .truncate = failing_truncate,
+    .punch = failing_punch,
     .map = failing_map,
 };
 

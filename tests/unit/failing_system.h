@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum call { CALL_SYNC, CALL_ALLOCATE, CALL_WRITE, CALL_TRUNCATE, CALL_MAP, CALLS };
+enum call { CALL_SYNC, CALL_ALLOCATE, CALL_WRITE, CALL_PUNCH, CALL_MAP, CALLS };
 
 extern const char *const call_names[CALLS];
 

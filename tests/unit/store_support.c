@@ -62,7 +62,7 @@ unsigned scaled(unsigned count) {
 /* ---- the clock; these three stand in front of the C library's own ---- */
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
-    if (clock == CLOCK_REALTIME_COARSE && world != NULL) {
+    if ((clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) && world != NULL) {
         *now = (struct timespec){.tv_sec = world->now_s};
         return 0;
     }

@@ -13,8 +13,10 @@
 #include "failing_system.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SHARED_BY = 11 }; /* calls of let_each_fail */
 
@@ -131,6 +133,18 @@ static void resize(struct exam *exam, unsigned segments) {
     open_somehow(exam);
 }
 
+/* Turns the file of a closed pool into one of the first version of the layout. */
+static void age_file(struct exam *exam) {
+    struct layout_data_header header;
+    int file = open(exam->data_path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(file, &header, sizeof header, 0), sizeof header);
+    header.version = LAYOUT_VERSION_FIRST;
+    atomic_store(&header.index_id, 0);
+    header.header_crc = geometry_header_crc(&header);
+    assert_int_equal(pwrite(file, &header, sizeof header, 0), sizeof header);
+    close(file);
+}
+
 /* A pool's life, with a fault in it. */
 static void live(struct exam *exam) {
     open_somehow(exam);
@@ -140,6 +154,9 @@ static void live(struct exam *exam) {
     }
     work_somehow(exam, 30);
     exam_close(exam);
+    if (exam->seed % 2 == 0) {
+        age_file(exam);
+    }
     open_somehow(exam);
     work_somehow(exam, 30);
     resize(exam, 12);
@@ -200,7 +217,7 @@ static void test_without_space_for_a_file_nothing_is_lost(void **unused) {
     let_each_fail(CALL_ALLOCATE, ENOSPC, 1);
     let_each_fail(CALL_WRITE, ENOSPC, 1);
     let_each_fail(CALL_WRITE, EIO, 1);
-    let_each_fail(CALL_TRUNCATE, EIO, 1);
+    let_each_fail(CALL_PUNCH, EIO, 1);
 }
 
 static void test_without_memory_for_a_mapping_nothing_is_lost(void **unused) {
@@ -212,6 +229,7 @@ static void test_a_signal_or_a_short_write_is_no_failure(void **unused) {
     (void)unused;
     let_each_fail(CALL_SYNC, EINTR, 5);
     let_each_fail(CALL_ALLOCATE, EINTR, 1);
+    let_each_fail(CALL_PUNCH, EINTR, 1);
     let_each_fail(CALL_WRITE, EINTR, 1);
     let_each_fail(CALL_WRITE, 0, 1);
 }

@@ -54,6 +54,7 @@ static void bed_begin(struct bed *bed) {
         .offset_bits = BED_OFFSET_BITS,
         .bucket_max = bed->plan.bucket_max,
         .overflow_max = bed->plan.overflow_max,
+        .chain_max = LOOKUP_CHAIN_MAX,
         .hash_seed = bed->plan.hash_seed,
     };
     EXPECT(bed->view.data != NULL);

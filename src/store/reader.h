@@ -1,0 +1,48 @@
+/* Reading a pool from another process that has both mappings: when it can trust what it reads.
+ *
+ *     state, index_id -> look-up -> copy -> version of the bucket, state, index_id again -> judge
+ *
+ * If the bucket's version is the same after the copy, and the index is still in use, the copy is
+ * one whole record, the current one of the key. A daemon that does not continue with the index
+ * changes the data's index_id before it writes anything else, so the second check finds copies of
+ * what it has written. In all other cases the caller asks over the socket: a reader need not know
+ * the answer, it must only know when it may not have it.
+ *
+ * Writes nothing to the mappings. Reads nothing outside them, whatever they contain, once
+ * lookup_open has accepted them. Any number of threads may read at once. Needs only lookup.c,
+ * lookup_view.c, record_read.c and heartbeat.c of the store: libstayd is built with these.
+ */
+#ifndef STAYD_STORE_READER_H
+#define STAYD_STORE_READER_H
+
+#include "base/bytes.h"
+#include "store/lookup_view.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum reader_outcome {
+    READER_HIT,   /* the value is in the buffer */
+    READER_SMALL, /* as READER_HIT, but the buffer is too small for `value_size` bytes */
+    READER_MISS,  /* there is no such item, or it has expired: confirm that over the socket */
+    READER_ASK,   /* the mappings do not tell: ask over the socket */
+    READER_GONE,  /* these mappings are no longer the pool's: ask over the socket for new ones */
+};
+
+struct reader_item {
+    size_t value_size;
+    uint32_t client_flags;
+    uint32_t expiry_s; /* unix seconds; 0: never */
+    uint32_t accessed_s;
+    uint64_t cas;
+};
+
+/* Looks a key up and copies its value to `buffer`. `item` is filled in after READER_HIT and
+ * READER_SMALL; a value_size is never larger than the pool's segments. */
+enum reader_outcome reader_get(const struct lookup_view *view, struct bytes key, char *buffer,
+                               size_t buffer_size, struct reader_item *item);
+
+/* Whether these mappings are the pool's at this moment. */
+bool reader_is_current(const struct lookup_view *view);
+
+#endif
