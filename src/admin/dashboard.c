@@ -138,8 +138,8 @@ void dashboard_write(const struct admin_options *options, FILE *stream) {
     fputs("<h1>stayd <small>" STAYD_VERSION ", up ", stream);
     dashboard_write_age(stream, clock_unix_s() - server->started_s);
     fprintf(stream, ", %" PRIu64 " of %u connections, %u threads</small></h1>\n",
-            (uint64_t)atomic_load(&server->connections.used), (unsigned)server->connections.limit,
-            server->threads);
+            (uint64_t)atomic_load(&server->limits.connections.used),
+            (unsigned)server->limits.connections.limit, server->threads);
     for (unsigned i = 0; i < options->pool_count; i++) {
         dashboard_write_pool(stream, options->pools[i]);
     }

@@ -169,25 +169,25 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
                          "gauge", server->started_s);
     metrics_write_server(stream, "threads", "Worker threads.", "gauge", server->threads);
     metrics_write_server(stream, "connections", "Connections that are open.", "gauge",
-                         atomic_load(&server->connections.used));
+                         atomic_load(&server->limits.connections.used));
     metrics_write_server(stream, "connections_max", "Limit of open connections.", "gauge",
-                         server->connections.limit);
+                         server->limits.connections.limit);
     metrics_write_server(stream, "connections_total", "Connections accepted.", "counter",
-                         atomic_load(&server->connections_total));
+                         atomic_load(&server->counters.connections_total));
     metrics_write_server(stream, "connections_rejected_total",
                          "Connections refused: too many were open.", "counter",
-                         atomic_load(&server->connections_rejected));
+                         atomic_load(&server->counters.connections_rejected));
     metrics_write_server(stream, "read_bytes_total", "Bytes received from clients.", "counter",
-                         atomic_load(&server->bytes_read));
+                         atomic_load(&server->counters.bytes_read));
     metrics_write_server(stream, "written_bytes_total", "Bytes sent to clients.", "counter",
-                         atomic_load(&server->bytes_written));
+                         atomic_load(&server->counters.bytes_written));
     metrics_write_server(stream, "connections_idle_closed_total",
                          "Connections closed by connection_idle_timeout.", "counter",
-                         atomic_load(&server->idle_kicks));
+                         atomic_load(&server->counters.idle_kicks));
     metrics_write_server(stream, "turns_ended_total",
                          "Times that a connection reached requests_per_turn.", "counter",
-                         atomic_load(&server->yields));
-    metrics_write_memory(&server->memory, stream);
+                         atomic_load(&server->counters.yields));
+    metrics_write_memory(&server->limits.memory, stream);
     if (server->tls.is_enabled) {
         metrics_write_tls(&server->tls, stream);
     }

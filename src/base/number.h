@@ -27,11 +27,7 @@ bool number_parse_size(struct bytes text, uint64_t *size_bytes);
 /* A duration in seconds: digits, then nothing or one of s, m, h, d. */
 bool number_parse_duration(struct bytes text, uint64_t *duration_s);
 
-/* False, and *sum untouched, if a + b does not fit. */
-static inline bool number_add_u64(uint64_t a, uint64_t b, uint64_t *sum) {
-    return !__builtin_add_overflow(a, b, sum);
-}
-
+/* False if the product does not fit. */
 static inline bool number_multiply_u64(uint64_t a, uint64_t b, uint64_t *product) {
     return !__builtin_mul_overflow(a, b, product);
 }

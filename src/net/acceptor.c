@@ -31,7 +31,7 @@ static void acceptor_reject(struct acceptor *acceptor, int fd, const struct list
     static const char reply[] = "ERROR Too many open connections\r\n";
     uint64_t now_ms = clock_monotonic_ms();
     const char *pool = pool_get_options(listener->service->pool)->name;
-    atomic_fetch_add(&acceptor->server->connections_rejected, 1);
+    atomic_fetch_add(&acceptor->server->counters.connections_rejected, 1);
     atomic_store(&listener->service->rejected_ms, now_ms);
     if (listener->tls == NULL) { /* a TLS client could not read it */
         ssize_t ignored = send(fd, reply, strlen(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -39,11 +39,19 @@ static void acceptor_reject(struct acceptor *acceptor, int fd, const struct list
                         * closed */
     }
     close(fd);
-    if (acceptor_may_log(acceptor, now_ms)) {
+    if (!acceptor_may_log(acceptor, now_ms)) {
+        return;
+    }
+    const struct proto_share *share = &listener->service->connections;
+    unsigned long long used = atomic_load(&share->used);
+    if (share->most != 0 && used >= share->most) {
+        log_warning("refusing connections to pool %s: %llu are open, of %llu to this pool; raise "
+                    "the pool's max_connections if it serves more clients than that",
+                    pool, used, (unsigned long long)share->most);
+    } else {
         log_warning("refusing connections to pool %s: %llu are open, of %llu to all pools; raise "
-                    "max_connections if the machine serves more clients than that",
-                    pool, (unsigned long long)atomic_load(&listener->service->connections.used),
-                    (unsigned long long)acceptor->server->connections.limit);
+                    "max_connections in [server] if the machine serves more clients than that",
+                    pool, used, (unsigned long long)acceptor->server->limits.connections.limit);
     }
 }
 
@@ -70,7 +78,7 @@ static bool acceptor_handle_error(struct acceptor *acceptor, int error_number) {
  * connection. */
 static void acceptor_pass_on(struct acceptor *acceptor, int fd, const union peer *peer,
                              const struct listener *listener) {
-    atomic_fetch_add(&acceptor->server->connections_total, 1);
+    atomic_fetch_add(&acceptor->server->counters.connections_total, 1);
     if (listener->tls != NULL) {
         handshakes_add(acceptor->handshakes, fd, peer, listener);
     } else {
@@ -87,7 +95,8 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
         if (fd < 0) {
             return acceptor_handle_error(acceptor, errno);
         }
-        if (share_take(&acceptor->server->connections, &listener->service->connections, 1, false)) {
+        if (share_take(&acceptor->server->limits.connections, &listener->service->connections, 1,
+                       false)) {
             acceptor_pass_on(acceptor, fd, &peer, listener);
         } else {
             acceptor_reject(acceptor, fd, listener);

@@ -16,7 +16,7 @@ static void budget_subtract(_Atomic uint64_t *counter, uint64_t bytes) {
 
 bool budget_reserve(struct proto_service *service, unsigned kind, struct buffer *buffer,
                     size_t more) {
-    struct proto_memory *memory = &service->server->memory;
+    struct proto_memory *memory = &service->server->limits.memory;
     if (more <= buffer->capacity - buffer->size) {
         return true;
     }
@@ -53,7 +53,7 @@ bool budget_may_warn(struct proto_memory *memory) {
 }
 
 void budget_release(struct proto_service *service, unsigned kind, struct buffer *buffer) {
-    struct proto_memory *memory = &service->server->memory;
+    struct proto_memory *memory = &service->server->limits.memory;
     if (buffer->capacity == 0) {
         return;
     }

@@ -14,7 +14,7 @@
 enum { CONNECTION_READ_BYTES = 1 << 20 /* of a large request, read at a time */ };
 
 static struct proto_memory *connection_memory(const struct connection *connection) {
-    return &connection->proto.service->server->memory;
+    return &connection->proto.service->server->limits.memory;
 }
 
 static void connection_release_input(struct connection *connection) {
@@ -296,6 +296,14 @@ static enum connection_next connection_await_wake(const struct connection *conne
     return connection->broken ? CONNECTION_END : CONNECTION_WAITS;
 }
 
+bool connection_waits(const struct connection *connection) {
+    return proto_waits(&connection->proto) && !connection->closing;
+}
+
+bool connection_may_send(const struct connection *connection) {
+    return pool_check_ticket(connection->proto.pool, connection->ticket) != STATUS_PENDING;
+}
+
 bool connection_needs_room(const struct connection *connection) {
     return proto_needs_room(&connection->proto) && !connection->closing;
 }
@@ -316,7 +324,7 @@ static enum connection_next connection_get_next(struct connection *connection) {
     if (connection->check != NULL) {
         return connection_await_verdict(connection);
     }
-    if (connection->waits && !connection->woken) {
+    if (connection_waits(connection) && !connection->woken) {
         return connection_await_wake(connection);
     }
     if (connection_needs_room(connection) && !connection->proto.refuses_room &&
@@ -397,7 +405,6 @@ static enum connection_next connection_refuse_input(struct connection *connectio
     }
     connection_release_input(connection);
     connection->input_runnable = false;
-    connection->waits = false;
     connection->closing = true;
     struct buffer *replies = &loan->replies;
     if (!proto_refuse_input(&connection->proto, replies)) {
@@ -457,7 +464,6 @@ static enum proto_next connection_process(struct connection *connection,
     enum proto_next next = proto_process(&connection->proto, loan->store, *input, &consumed,
                                          &connection->input_wanted, &loan->replies);
     assert(consumed <= input->size);
-    connection->waits = next == PROTO_WAITS;
     if (next == PROTO_NEEDS_ROOM) {
         connection->room_turn = loan->store->room_turn;
     }
@@ -474,7 +480,7 @@ static enum connection_next connection_answer(struct connection *connection,
     struct store_thread *store = loan->store;
     bool advanced = false;
     connection->proto.turn_work = store->work_bytes + CONNECTION_TURN_WORK;
-    connection->proto.turn_left = connection->proto.service->server->requests_per_turn;
+    connection->proto.turn_left = connection->proto.service->server->limits.requests_per_turn;
     do {
         next = connection_process(connection, loan, &input, &advanced);
         store_thread_charge(store, loan->replies.size);
@@ -567,7 +573,7 @@ enum connection_next connection_serve(struct connection *connection, struct conn
     if (connection->check != NULL) {
         return connection_await_verdict(connection);
     }
-    if (connection->waits) {
+    if (connection_waits(connection)) {
         if (!connection->woken) {
             return connection_await_wake(connection);
         }

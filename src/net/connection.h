@@ -131,7 +131,6 @@ struct connection {
     size_t output_sent;        /* bytes of `output` that have been sent */
     struct auth_check *check;  /* the login whose verdict is pending; NULL: none */
     enum auth_verdict verdict; /* the verdict on a login that has not been answered yet */
-    bool waits;                /* proto waits until it is woken (PROTO_WAITS) */
     uint64_t room_turn;        /* the pool's turn when the request was parked (pool.h) */
     uint64_t ticket; /* the output may be sent when this ticket is done (pool.h); 0: at once */
 };
@@ -140,6 +139,13 @@ struct connection {
  * (handshake done; NULL: plain text). NULL if memory is short; then the caller keeps both. */
 struct connection *connection_create(int fd, const struct listener *listener,
                                      struct tls_session *tls);
+
+/* Whether a request waits for the work of another thread (CONNECTION_WAITS). */
+bool connection_waits(const struct connection *connection);
+
+/* Whether the output of a held connection may be sent, or will never be: its pool's sync has ended
+ * or failed. */
+bool connection_may_send(const struct connection *connection);
 
 /* Takes the verdict that the connection waits for. */
 void connection_take_verdict(struct connection *connection, enum auth_verdict verdict);

@@ -50,8 +50,8 @@ struct handshakes {
 /* The caller has removed the handshake from its list. The connection count is decremented before
  * the socket is closed, as in worker_close. */
 static void handshake_destroy(struct handshakes *handshakes, struct handshake *handshake) {
-    share_give(&handshakes->options.server->connections, &handshake->listener->service->connections,
-               1);
+    share_give(&handshakes->options.server->limits.connections,
+               &handshake->listener->service->connections, 1);
     tls_session_destroy(handshake->session);
     close(handshake->fd);
     free(handshake);
@@ -138,7 +138,7 @@ static void handshakes_serve(struct handshakes *handshakes, struct handshake *ha
  * so that clients that never finish do not keep out clients that would. */
 static unsigned handshakes_get_most(const struct handshakes *handshakes,
                                     const struct proto_service *service) {
-    return 1 + (unsigned)(share_get_reach(&handshakes->options.server->connections,
+    return 1 + (unsigned)(share_get_reach(&handshakes->options.server->limits.connections,
                                           &service->connections) /
                           2);
 }
@@ -265,7 +265,8 @@ void handshakes_add(struct handshakes *handshakes, int fd, const union peer *pee
     struct handshake *handshake = malloc(sizeof *handshake);
     if (handshake == NULL) {
         log_warning("closing a new connection: no memory");
-        share_give(&handshakes->options.server->connections, &listener->service->connections, 1);
+        share_give(&handshakes->options.server->limits.connections, &listener->service->connections,
+                   1);
         close(fd);
         return;
     }

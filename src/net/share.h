@@ -1,27 +1,25 @@
-/* Something that the clients of all pools have together, with a part kept for each pool, so that no
- * pool's clients can take what another's need: places for connections, and memory.
+/* A resource that the clients of all pools share: places for connections, or memory. A part of it
+ * is reserved for each pool, so that the clients of one pool cannot use up what another pool needs.
  *
- *     whole:  | kept for cache | kept for sessions | for whoever comes first |
+ *     whole:  | part of cache | part of sessions | common |
  *
- * What a pool has beyond its own part is taken from the last. Any thread may call. */
+ * A pool that uses more than its part takes the rest from the common part. Any thread may call. */
 #ifndef STAYD_NET_SHARE_H
 #define STAYD_NET_SHARE_H
 
-#include "proto/server.h"
+#include "proto/limits.h"
 
 #include <stdbool.h>
 
-/* Divides half of `limit` evenly among so many shares, which are given by share_keep. */
-void share_divide(struct proto_whole *whole, uint64_t limit, unsigned shares);
+/* Reserves half of `limit`, in equal parts for so many pools. */
+void share_divide(struct proto_whole *whole, uint64_t limit, unsigned pools);
 
-/* One of those. `most`: that the share may have in all; 0: as much as there is. */
-void share_keep(const struct proto_whole *whole, struct proto_share *share, uint64_t most);
-
-/* Takes so much, in any case if `forced`; false if there is none, and nothing is taken. */
+/* Takes `amount`. False, and nothing is taken, if there is not so much; `forced`: takes it even
+ * then. */
 bool share_take(struct proto_whole *whole, struct proto_share *share, uint64_t amount, bool forced);
 
-/* How much the share can have in all at this moment, what it has included: its own part, and what
- * others have not taken of the common one. */
+/* How much the pool can have in all at this moment, including what it uses: its part, and what
+ * other pools have not taken of the common part. */
 uint64_t share_get_reach(const struct proto_whole *whole, const struct proto_share *share);
 
 /* Gives back what was taken. */

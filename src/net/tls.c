@@ -255,6 +255,16 @@ struct tls_session *tls_session_create(struct tls *tls, int fd) {
     return session;
 }
 
+/* Sends close_notify, as far as the socket accepts it at once. */
+static void tls_say_end(struct tls_session *session) {
+    if (session->is_open) {
+        session->is_open = false;
+        ERR_clear_error();
+        SSL_shutdown(session->ssl);
+        ERR_clear_error();
+    }
+}
+
 void tls_session_destroy(struct tls_session *session) {
     if (session == NULL) {
         return;
@@ -366,13 +376,4 @@ enum tls_result tls_write(struct tls_session *session, const char *data, size_t 
 
 uint32_t tls_get_end_s(const struct tls_session *session) {
     return session->end_s;
-}
-
-void tls_say_end(struct tls_session *session) {
-    if (session->is_open) {
-        session->is_open = false;
-        ERR_clear_error();
-        SSL_shutdown(session->ssl);
-        ERR_clear_error();
-    }
 }

@@ -81,7 +81,4 @@ enum tls_result tls_write(struct tls_session *session, const char *data, size_t 
  * the client showed none. */
 uint32_t tls_get_end_s(const struct tls_session *session);
 
-/* Says that nothing more will be sent, as far as that can be done at once. */
-void tls_say_end(struct tls_session *session);
-
 #endif

@@ -2,10 +2,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/budget.h"
-#include "net/share.h"
-#include "net/tls.h"
-#include "proto/event.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,16 +9,8 @@
 enum {
     WORKER_INPUT_BYTES = 64 << 10,
     WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a larger replies buffer is freed after the batch */
-    WORKER_SCAN_MS = 500,                /* the interval of checks for passed deadlines */
-    WORKER_LINGER_MS = 2000,
-    WORKER_ROOM_MS = 3000,  /* of a wait for room: less than clients wait for replies */
-    WORKER_LEAST_RATE = 16, /* the minimum rate of a large request, in bytes per millisecond */
-    WORKER_RELIEF_MS = 200, /* the minimum age of a large request that may be closed for another */
-    WORKER_LIGHT_WORK = 64 << 10, /* in bytes; a connection with more in a usual turn is heavy */
     WORKER_USUAL_TURNS = 8,
     WORKER_HEAVY_WORK = 2 << 20, /* in bytes: of heavy connections in a batch, and one more turn */
-    WORKER_IDLE_SCAN_MS = 1000,  /* the minimum interval of scans for idle connections */
-    WORKER_END_SCAN_MS = 5000, /* the interval of checks whether a client's certificate has ended */
     WORKER_STOP_MS = 2000
 };
 
@@ -33,40 +21,6 @@ static uint32_t worker_wanted_events(bool output) {
 static void worker_note_served(const struct worker *worker, struct connection *connection) {
     atomic_store_explicit(&connection->served_s, (uint32_t)(worker->now_ms / 1000),
                           memory_order_relaxed); /* as in worker_set_next */
-}
-
-void worker_tell(const struct connection *connection, const char *reason) {
-    struct proto_service *service = connection->proto.service;
-    if (event_wanted(service, EVENT_CONNECTIONS)) {
-        char address[ADDRESS_TEXT_MAX];
-        address_describe_peer(&connection->peer, address);
-        event_note_connection(service, connection->fd, address, reason);
-    }
-}
-
-/* `reason` is in memcached's words. The connection count is decremented after the memory is freed
- * and before the socket is closed: so a client that sees its connection closed can open the next
- * one. */
-static void worker_close(struct worker *worker, struct connection *connection, const char *reason) {
-    struct proto_service *service = connection->proto.service;
-    worker_tell(connection, reason);
-    pthread_mutex_lock(&worker->connections_lock);
-    int fd = connection_release(connection);
-    pthread_mutex_unlock(&worker->connections_lock);
-    atomic_fetch_sub(&worker->connection_count, 1);
-    share_give(&worker->options->server->connections, &service->connections, 1);
-    close(fd);
-}
-
-static bool worker_is_heavy(const struct connection *connection) {
-    return connection->usual_work > WORKER_LIGHT_WORK;
-}
-
-static void worker_make_ready(struct worker *worker, struct connection *connection) {
-    if (list_is_empty(&connection->ready)) {
-        list_append(worker_is_heavy(connection) ? &worker->heavy : &worker->ready,
-                    &connection->ready);
-    }
 }
 
 /* A moving average over some turns, so that one light turn does not make a heavy connection light.
@@ -80,118 +34,6 @@ static void worker_note_work(struct connection *connection, uint64_t work_bytes)
 
 static bool worker_has_ready(const struct worker *worker) {
     return !list_is_empty(&worker->ready) || !list_is_empty(&worker->heavy);
-}
-
-/* The time that a connection may stay in this state without progress; 0: no limit. */
-static uint32_t worker_get_limit_ms(const struct worker *worker, enum connection_next next) {
-    switch (next) {
-    case CONNECTION_STALLED:
-        return worker->options->send_timeout_ms;
-    case CONNECTION_LINGER:
-        return WORKER_LINGER_MS;
-    case CONNECTION_PARKED:
-        return WORKER_ROOM_MS;
-    default:
-        return 0;
-    }
-}
-
-/* The time by which a large request must be complete: send_timeout, and more time only while the
- * client sends at the minimum rate. */
-static uint64_t worker_get_large_end_ms(const struct worker *worker,
-                                        const struct connection *connection) {
-    uint64_t bytes = connection->received_bytes;
-    return connection->large_ms + worker->options->send_timeout_ms + bytes / WORKER_LEAST_RATE;
-}
-
-/* Whether the connection still waits for the same thing as after its last turn. A parked connection
- * that tries again is ready in between. */
-static bool worker_waits_on(const struct connection *connection, enum connection_next next) {
-    enum connection_next last = worker_get_next(connection);
-    return last == next || (next == CONNECTION_PARKED && last == CONNECTION_READY);
-}
-
-/* The deadline of the connection in this state; UINT64_MAX: none. Each progress (some replies were
- * sent, or a request found room) starts the time again. A login must be complete within
- * send_timeout from the start of the connection; no progress extends that. */
-static uint64_t worker_get_deadline_ms(const struct worker *worker,
-                                       const struct connection *connection,
-                                       enum connection_next next, bool progress) {
-    uint32_t limit_ms = worker_get_limit_ms(worker, next);
-    uint64_t deadline_ms = UINT64_MAX;
-    if (next == CONNECTION_READY && connection_needs_room(connection) &&
-        !list_is_empty(&connection->waited)) {
-        return connection->deadline_ms; /* it tries again; its time runs on */
-    }
-    if (next == CONNECTION_PARTIAL) {
-        deadline_ms = worker_get_large_end_ms(worker, connection);
-    } else if (limit_ms > 0) {
-        bool moves = progress && next != CONNECTION_LINGER;
-        bool goes_on = worker_waits_on(connection, next) && !list_is_empty(&connection->waited);
-        deadline_ms = goes_on && !moves ? connection->deadline_ms : worker->now_ms + limit_ms;
-    }
-    if (!proto_is_admitted(&connection->proto)) {
-        uint64_t login_ms = connection->added_ms + worker->options->send_timeout_ms;
-        return login_ms < deadline_ms ? login_ms : deadline_ms;
-    }
-    return deadline_ms;
-}
-
-/* Sets the deadline of the connection, or clears it. */
-static void worker_set_deadline(struct worker *worker, struct connection *connection,
-                                enum connection_next next, bool progress) {
-    connection->deadline_ms = worker_get_deadline_ms(worker, connection, next, progress);
-    if (connection->deadline_ms == UINT64_MAX) {
-        list_remove(&connection->waited);
-    } else if (list_is_empty(&connection->waited)) {
-        list_append(&worker->waited, &connection->waited);
-    }
-}
-
-/* Stores the time since when the connection owns a part of a large request. */
-static void worker_note_large(const struct worker *worker, struct connection *connection) {
-    if (connection->input.capacity <= BUDGET_SMALL_BYTES) {
-        connection->large_ms = 0;
-    } else if (connection->large_ms == 0) {
-        connection->large_ms = worker->now_ms;
-        connection->received_bytes = 0;
-    }
-}
-
-/* The rate of a large request, in bytes per second; UINT64_MAX: not known yet. */
-static uint64_t worker_get_rate(const struct worker *worker, const struct connection *connection) {
-    uint64_t age_ms = worker->now_ms - connection->large_ms;
-    if (connection->large_ms == 0 || age_ms < WORKER_RELIEF_MS) {
-        return UINT64_MAX;
-    }
-    return UINT64_C(1000) * connection->received_bytes / age_ms;
-}
-
-/* The function of connection_loan.relieve: closes the connection that sends a large request to the
- * same pool at the lowest rate, if that rate is below the rate of `needy`. So slow clients, which
- * keep memory for long, cannot block fast ones. */
-static bool worker_relieve(void *context, const struct connection *needy) {
-    struct worker *worker = context;
-    struct connection *slowest = NULL;
-    uint64_t least = worker_get_rate(worker, needy);
-    for (struct list *link = worker->waited.next; link != &worker->waited; link = link->next) {
-        struct connection *connection = list_entry(link, struct connection, waited);
-        uint64_t rate = worker_get_rate(worker, connection);
-        if (rate < least && connection != needy &&
-            connection->proto.service == needy->proto.service &&
-            worker_get_next(connection) == CONNECTION_PARTIAL) {
-            slowest = connection;
-            least = rate;
-        }
-    }
-    if (slowest == NULL) {
-        return false;
-    }
-    budget_count_refused(&worker->options->server->memory, PROTO_MEMORY_INPUT);
-    log_debug("closing a connection that sends a large request slowly: other connections need "
-              "its memory");
-    worker_close(worker, slowest, "error");
-    return true;
 }
 
 /* Takes the new connections from the inbox. */
@@ -240,7 +82,7 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
         worker_close(worker, connection, connection->failed ? "error" : "normal");
         return;
     }
-    bool is_to_be_woken = connection->proto.watcher != NULL || connection->waits;
+    bool is_to_be_woken = connection->proto.watcher != NULL || connection_waits(connection);
     if (!is_to_be_woken) {
         list_remove(&connection->watching);
     } else if (list_is_empty(&connection->watching)) {
@@ -264,12 +106,16 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
     }
 }
 
-/* A pool has synced: connections that wait for a sync are served again. */
+/* A pool may have synced: the connections whose writes are on the disk are served again. */
 static void worker_release_held(struct worker *worker) {
-    while (!list_is_empty(&worker->held)) {
-        struct connection *connection = list_entry(worker->held.next, struct connection, ready);
-        list_remove(&connection->ready);
-        worker_make_ready(worker, connection);
+    struct list *next;
+    for (struct list *link = worker->held.next; link != &worker->held; link = next) {
+        struct connection *connection = list_entry(link, struct connection, ready);
+        next = link->next;
+        if (connection_may_send(connection)) {
+            list_remove(&connection->ready);
+            worker_make_ready(worker, connection);
+        }
     }
 }
 
@@ -329,101 +175,6 @@ static void worker_serve_ready(struct worker *worker) {
     }
 }
 
-static void worker_log_deadline(const struct connection *connection) {
-    enum connection_next last = worker_get_next(connection);
-    if (!proto_is_admitted(&connection->proto)) {
-        log_debug("closing a connection: its client did not log in in time");
-    } else if (last == CONNECTION_STALLED) {
-        log_debug("closing a connection: its client does not read its replies");
-    } else if (last == CONNECTION_PARTIAL) {
-        log_debug("closing a connection: its client did not complete a request in time");
-    }
-}
-
-/* Closes the connections whose deadline has passed. */
-static void worker_check_deadlines(struct worker *worker) {
-    if (worker->now_ms - worker->scanned_ms < WORKER_SCAN_MS) {
-        return;
-    }
-    worker->scanned_ms = worker->now_ms;
-    struct list *next;
-    for (struct list *link = worker->waited.next; link != &worker->waited; link = next) {
-        struct connection *connection = list_entry(link, struct connection, waited);
-        next = link->next;
-        if (worker->now_ms < connection->deadline_ms) {
-            continue;
-        }
-        enum connection_next last = worker_get_next(connection);
-        if (last == CONNECTION_LOGIN_PENDING) {
-            continue; /* once the verdict is there */
-        }
-        if (last == CONNECTION_PARKED ||
-            (last == CONNECTION_READY && connection_needs_room(connection))) {
-            connection_refuse_room(connection);
-            list_remove(&connection->waited);
-            list_remove(&connection->ready);
-            worker_make_ready(worker, connection);
-            continue;
-        }
-        bool for_login = last != CONNECTION_PARTIAL && worker_get_limit_ms(worker, last) == 0;
-        if (for_login && proto_is_admitted(&connection->proto)) {
-            list_remove(&connection->waited); /* it has logged in meanwhile */
-            continue;
-        }
-        worker_log_deadline(connection);
-        worker_close(worker, connection, "error");
-    }
-}
-
-/* Closes the connections whose client has said nothing for too long. One that waits for something
- * else than its client, the disk for instance, is not idle; stalled ones have their own deadline.
- */
-static void worker_check_idle(struct worker *worker) {
-    struct proto_server *server = worker->options->server;
-    const uint64_t limit_ms =
-        1000 * ((uint64_t)server->connection_idle_s + 1); /* served_s is cut */
-    uint64_t oldest_ms = worker->now_ms;
-    struct list *next;
-    for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
-        struct connection *connection = list_entry(link, struct connection, all);
-        next = link->next;
-        uint64_t served_ms =
-            1000 * (uint64_t)atomic_load_explicit(&connection->served_s, memory_order_relaxed);
-        if (worker_get_next(connection) != CONNECTION_IDLE || connection->proto.watcher != NULL) {
-            continue;
-        }
-        if (worker->now_ms - served_ms >= limit_ms) {
-            atomic_fetch_add(&server->idle_kicks, 1);
-            log_debug("closing a connection: nothing came from its client for %u s",
-                      server->connection_idle_s);
-            worker_close(worker, connection, "idle_timeout");
-        } else if (served_ms < oldest_ms) {
-            oldest_ms = served_ms;
-        }
-    }
-    worker->idle_scan_ms = oldest_ms + limit_ms;
-    if (worker->idle_scan_ms < worker->now_ms + WORKER_IDLE_SCAN_MS) {
-        worker->idle_scan_ms = worker->now_ms + WORKER_IDLE_SCAN_MS;
-    }
-}
-
-/* Closes the connections whose client's certificate has ended. */
-static void worker_check_ends(struct worker *worker) {
-    uint32_t now_s = worker->store.now_s;
-    struct list *next;
-    worker->end_s = UINT32_MAX;
-    for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
-        struct connection *connection = list_entry(link, struct connection, all);
-        next = link->next;
-        if (connection->end_s <= now_s) {
-            log_debug("closing a connection: its client's certificate has ended");
-            worker_close(worker, connection, "error");
-        } else if (connection->end_s < worker->end_s) {
-            worker->end_s = connection->end_s;
-        }
-    }
-}
-
 /* There may be something for each watcher, and an end of what others wait for. */
 static void worker_serve_watchers(struct worker *worker) {
     for (struct list *link = worker->watching.next; link != &worker->watching; link = link->next) {
@@ -457,14 +208,15 @@ static void worker_publish_counters(struct worker *worker) {
     struct connection_loan *loan = &worker->loan;
     struct proto_server *server = worker->options->server;
     if (loan->bytes_read > 0) {
-        atomic_fetch_add_explicit(&server->bytes_read, loan->bytes_read, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->counters.bytes_read, loan->bytes_read,
+                                  memory_order_relaxed);
     }
     if (loan->bytes_written > 0) { /* relaxed: counters do not order other memory */
-        atomic_fetch_add_explicit(&server->bytes_written, loan->bytes_written,
+        atomic_fetch_add_explicit(&server->counters.bytes_written, loan->bytes_written,
                                   memory_order_relaxed);
     }
     if (loan->yields > 0) {
-        atomic_fetch_add_explicit(&server->yields, loan->yields, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->counters.yields, loan->yields, memory_order_relaxed);
     }
     loan->yields = 0;
     loan->bytes_read = 0;
@@ -487,15 +239,7 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
     }
     worker_serve_ready(worker);
     worker_publish_counters(worker);
-    if (!list_is_empty(&worker->waited)) {
-        worker_check_deadlines(worker);
-    }
-    if (worker->store.now_s >= worker->end_s) {
-        worker_check_ends(worker);
-    }
-    if (worker->options->server->connection_idle_s > 0 && worker->now_ms >= worker->idle_scan_ms) {
-        worker_check_idle(worker);
-    }
+    worker_check_deadlines(worker);
 }
 
 /* Answers the requests that have been received, and closes each connection when its replies are
@@ -532,29 +276,10 @@ static void worker_finish_connections(struct worker *worker) {
     }
 }
 
-/* The timeout of epoll_wait; -1: none. */
-static int worker_get_timeout_ms(const struct worker *worker) {
-    if (worker_has_ready(worker)) {
-        return 0;
-    }
-    if (!list_is_empty(&worker->waited)) {
-        return WORKER_SCAN_MS;
-    }
-    if (worker->options->server->connection_idle_s > 0 && !list_is_empty(&worker->connections)) {
-        return WORKER_IDLE_SCAN_MS;
-    }
-    if (worker->end_s == UINT32_MAX) {
-        return -1;
-    }
-    uint32_t now_s = clock_unix_s();
-    uint64_t left_ms = worker->end_s > now_s ? UINT64_C(1000) * (worker->end_s - now_s) : 0;
-    return left_ms < WORKER_END_SCAN_MS ? (int)left_ms : WORKER_END_SCAN_MS;
-}
-
 void *worker_main(void *argument) {
     struct worker *worker = argument;
     while (!atomic_load(&worker->stopping)) {
-        worker_run_batch(worker, worker_get_timeout_ms(worker));
+        worker_run_batch(worker, worker_has_ready(worker) ? 0 : worker_get_check_ms(worker));
     }
     worker_finish_connections(worker);
     store_thread_leave(&worker->store);

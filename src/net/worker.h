@@ -1,5 +1,10 @@
-/* One worker thread. worker.c has what the thread does; workers.c starts and stops all workers and
- * passes connections to them (workers.h). Only these two files include this header. */
+/* One worker thread, for the files of the workers only:
+ *
+ *     workers.c              starts and stops all workers, passes connections to them (workers.h)
+ *     worker.c               what the thread does
+ *     worker_deadlines.c     how long a connection may wait
+ *     worker_connections.c   closes a connection, or makes it ready
+ */
 #ifndef STAYD_NET_WORKER_H
 #define STAYD_NET_WORKER_H
 
@@ -11,7 +16,11 @@
 #include <stdatomic.h>
 #include <sys/epoll.h>
 
-enum { WORKER_EVENTS = 256 };
+enum {
+    WORKER_EVENTS = 256,
+    WORKER_SCAN_MS = 500,         /* the interval of checks for passed deadlines */
+    WORKER_LIGHT_WORK = 64 << 10, /* in bytes; a connection with more in a usual turn is heavy */
+};
 
 struct worker {
     const struct workers_options *options;
@@ -56,9 +65,44 @@ void worker_destroy(struct worker *worker);
 /* The thread's main function: runs until worker->stopping is set. */
 void *worker_main(void *argument);
 
+/* worker_connections.c, below */
+
 /* Reports to watchers that a connection begins (`reason` NULL) or ends (`reason` in memcached's
  * words). */
 void worker_tell(const struct connection *connection, const char *reason);
+
+/* Closes the connection and frees it; `reason` is in memcached's words. The connection count is
+ * decremented after the memory is freed and before the socket is closed: so a client that sees its
+ * connection closed can open the next one. */
+void worker_close(struct worker *worker, struct connection *connection, const char *reason);
+
+/* Has the connection served in this batch, if it is in no list of `ready`. */
+void worker_make_ready(struct worker *worker, struct connection *connection);
+
+static inline bool worker_is_heavy(const struct connection *connection) {
+    return connection->usual_work > WORKER_LIGHT_WORK;
+}
+
+/* worker_deadlines.c, below */
+
+/* Sets the deadline of the connection, or clears it, after a turn that ended with `next`.
+ * `progress`: bytes were sent or received in it. */
+void worker_set_deadline(struct worker *worker, struct connection *connection,
+                         enum connection_next next, bool progress);
+
+/* Stores the time since when the connection owns a part of a large request. */
+void worker_note_large(const struct worker *worker, struct connection *connection);
+
+/* The function of connection_loan.relieve: closes the connection that sends a large request to the
+ * same pool at the lowest rate, if that rate is below the rate of `needy`. So slow clients, which
+ * keep memory for long, cannot block fast ones. */
+bool worker_relieve(void *context, const struct connection *needy);
+
+/* Closes the connections whose time is over. Called once a batch. */
+void worker_check_deadlines(struct worker *worker);
+
+/* The time until worker_check_deadlines has to be called again; -1: no connection needs it. */
+int worker_get_check_ms(const struct worker *worker);
 
 /* The last result of connection_serve. Relaxed: only the connection's thread writes it. */
 static inline enum connection_next worker_get_next(const struct connection *connection) {

@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Room for connections that are added between a count and a copy. */
+enum { WORKERS_VIEWS_MORE = 64 };
+
 struct workers {
     struct workers_options options;
     unsigned count; /* threads that have been started */
@@ -24,7 +27,7 @@ static void worker_wake_watchers(void *context) {
 }
 
 /* Wakes every worker. The pools' threads call it after a sync and when there is room again; it is
- * also the function of proto_server.wake_workers. */
+ * also the function of proto_network.wake_workers. */
 static void workers_wake(void *context) {
     struct workers *workers = context;
     for (unsigned i = 0; i < workers->count; i++) {
@@ -64,48 +67,108 @@ static const char *worker_describe_state(enum connection_next next) {
     return "conn_read";
 }
 
-static void worker_visit_peers(struct worker *worker, proto_peer_visitor *visit, void *context) {
-    char address[ADDRESS_TEXT_MAX];
-    char listen_address[ADDRESS_TEXT_MAX];
-    uint32_t now_s = (uint32_t)(clock_monotonic_ms() / 1000);
+/* What `stats conns` shows of a connection, copied while the connection cannot be freed. */
+struct connection_view {
+    int fd;
+    union peer peer;
+    const struct listener *listener; /* outlives the workers */
+    enum connection_next next;
+    uint32_t served_s;
+};
+
+/* Copies the service's connections of a worker to `views`, at most `most`. Returns how many there
+ * are. Only this is done under the lock, because the worker needs it to open and close connections.
+ */
+static size_t worker_copy_views(struct worker *worker, const struct proto_service *service,
+                                struct connection_view *views, size_t most) {
+    size_t count = 0;
     pthread_mutex_lock(&worker->connections_lock);
     for (struct list *link = worker->connections.next; link != &worker->connections;
          link = link->next) {
         const struct connection *connection = list_entry(link, struct connection, all);
-        address_describe_peer(&connection->peer, address);
-        address_describe(&connection->listener->address, listen_address);
-        const struct proto_peer peer = {
-            .fd = connection->fd,
-            .service = connection->listener->service,
-            .address = address,
-            .listen_address = listen_address,
-            .state = worker_describe_state(worker_get_next(connection)),
-            .idle_s = now_s - atomic_load_explicit(&connection->served_s, memory_order_relaxed),
-        };
-        visit(context, &peer);
+        if (connection->listener->service != service) {
+            continue;
+        }
+        if (count < most) {
+            views[count] = (struct connection_view){
+                .fd = connection->fd,
+                .peer = connection->peer,
+                .listener = connection->listener,
+                .next = worker_get_next(connection),
+                .served_s = atomic_load_explicit(&connection->served_s, memory_order_relaxed),
+            };
+        }
+        count++;
     }
     pthread_mutex_unlock(&worker->connections_lock);
+    return count;
 }
 
-/* The function of proto_server.visit_peers. */
-static void workers_visit_peers(void *network, proto_peer_visitor *visit, void *context) {
-    struct workers *workers = network;
+static void worker_visit_view(const struct connection_view *view, proto_peer_visitor *visit,
+                              void *context) {
     char address[ADDRESS_TEXT_MAX];
+    char listen_address[ADDRESS_TEXT_MAX];
+    address_describe_peer(&view->peer, address);
+    address_describe(&view->listener->address, listen_address);
+    const struct proto_peer peer = {
+        .fd = view->fd,
+        .address = address,
+        .listen_address = listen_address,
+        .state = worker_describe_state(view->next),
+        .idle_s = (uint32_t)(clock_monotonic_ms() / 1000) - view->served_s,
+    };
+    visit(context, &peer);
+}
+
+/* False if memory is short. */
+static bool worker_visit_connections(struct worker *worker, const struct proto_service *service,
+                                     proto_peer_visitor *visit, void *context) {
+    struct connection_view *views = NULL;
+    size_t most = 0;
+    size_t count = atomic_load(&worker->connection_count);
+    do { /* again if connections have been added meanwhile */
+        most = count + WORKERS_VIEWS_MORE;
+        free(views);
+        views = malloc(most * sizeof *views);
+        if (views == NULL) {
+            return false;
+        }
+        count = worker_copy_views(worker, service, views, most);
+    } while (count > most);
+    for (size_t i = 0; i < count; i++) {
+        worker_visit_view(&views[i], visit, context);
+    }
+    free(views);
+    return true;
+}
+
+/* The function of proto_network.visit_listeners. */
+static void workers_visit_listeners(void *network, const struct proto_service *service,
+                                    proto_peer_visitor *visit, void *context) {
+    const struct workers *workers = network;
     for (unsigned i = 0; i < workers->options.listener_count; i++) {
         const struct listener *listener = &workers->options.listeners[i];
+        char address[ADDRESS_TEXT_MAX];
+        if (listener->service != service) {
+            continue;
+        }
         address_describe(&listener->address, address);
         const struct proto_peer peer = {
-            .fd = listener->fd,
-            .service = listener->service,
-            .is_listener = true,
-            .address = address,
-            .state = "conn_listening",
-        };
+            .fd = listener->fd, .address = address, .state = "conn_listening"};
         visit(context, &peer);
     }
+}
+
+/* The function of proto_network.visit_connections. */
+static bool workers_visit_connections(void *network, const struct proto_service *service,
+                                      proto_peer_visitor *visit, void *context) {
+    struct workers *workers = network;
     for (unsigned i = 0; i < workers->count; i++) {
-        worker_visit_peers(workers->workers[i], visit, context);
+        if (!worker_visit_connections(workers->workers[i], service, visit, context)) {
+            return false;
+        }
     }
+    return true;
 }
 
 struct workers *workers_start(const struct workers_options *options,
@@ -117,9 +180,12 @@ struct workers *workers_start(const struct workers_options *options,
         return NULL;
     }
     workers->options = *options;
-    options->server->network = workers;
-    options->server->visit_peers = workers_visit_peers;
-    options->server->wake_workers = workers_wake;
+    options->server->network = (struct proto_network){
+        .network = workers,
+        .visit_listeners = workers_visit_listeners,
+        .visit_connections = workers_visit_connections,
+        .wake_workers = workers_wake,
+    };
     for (unsigned i = 0; i < options->threads; i++) {
         struct worker *worker = worker_create(&workers->options, i);
         int result = worker == NULL ? errno : 0;
@@ -148,7 +214,8 @@ bool workers_add(struct workers *workers, int fd, const union peer *peer,
     if (connection == NULL) {
         log_warning("closing a new connection: no memory");
         tls_session_destroy(tls);
-        share_give(&workers->options.server->connections, &listener->service->connections, 1);
+        share_give(&workers->options.server->limits.connections, &listener->service->connections,
+                   1);
         close(fd);
         return false;
     }

@@ -41,7 +41,7 @@ struct tls_session;
 struct workers;
 union peer;
 
-/* Starts the threads, and sets the server's visit_peers. `options`, and the objects that it points
+/* Starts the threads, and sets the server's `network`. `options`, and the objects that it points
  * to, live longer than the workers. NULL with the reason in `error`. */
 struct workers *workers_start(const struct workers_options *options, char error[WORKERS_ERROR_MAX]);
 

@@ -21,7 +21,7 @@ enum request_end binary_flush_run(struct binary_request *binary) {
     const struct request *request = binary->request;
     uint32_t now_s = request->thread->now_s;
     uint32_t when_s = 0;
-    if (request->connection->service->server->flush_disabled) {
+    if (request->connection->service->server->rights.flush_disabled) {
         binary_reply_error(binary, BINARY_AUTH_ERROR);
         return REQUEST_DONE;
     }

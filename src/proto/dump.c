@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "proto/base64.h"
-#include "proto/operator.h"
 #include "proto/reply.h"
 #include "proto/uri.h"
 #include "store/scan.h"
@@ -269,7 +268,7 @@ enum request_end dump_run_cachedump(struct request *request) {
     struct bytes limit_word;
     uint64_t class;
     uint64_t limit;
-    if (request->connection->service->server->dump_disabled) {
+    if (request->connection->service->server->rights.dump_disabled) {
         reply_text(request, "CLIENT_ERROR stats cachedump not allowed\r\n");
     } else if (!line_next(&request->line, &class_word) || !line_next(&request->line, &limit_word)) {
         reply_text(request, "CLIENT_ERROR bad command line\r\n");
@@ -326,7 +325,7 @@ static enum request_end crawler_dump(struct request *request, struct bytes word,
     const char *fault = crawler_read_classes(word, true, &classes);
     if (atomic_load(&service->crawler_stopped)) {
         reply_text(request, CRAWLER_DISABLED);
-    } else if (service->server->dump_disabled) {
+    } else if (service->server->rights.dump_disabled) {
         reply_text(request, kind == PROTO_DUMP_KEYS ? "ERROR key dump not allowed\r\n"
                                                     : "ERROR metadump not allowed\r\n");
     } else if (fault != NULL) {
@@ -377,9 +376,6 @@ enum request_end crawler_run(struct request *request, unsigned variant) {
     struct proto_service *service = request->connection->service;
     struct bytes words[3];
     unsigned count = 0;
-    if (operator_refuses(request, OPERATOR_POOL)) {
-        return REQUEST_DONE;
-    }
     while (count < 3 && line_next(&request->line, &words[count])) {
         count++;
     }

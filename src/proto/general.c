@@ -1,7 +1,6 @@
 #include "proto/general.h"
 
 #include "base/log.h"
-#include "proto/operator.h"
 #include "proto/reply.h"
 
 enum request_end version_run(struct request *request, unsigned variant) {
@@ -19,9 +18,6 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes word;
     uint32_t level;
-    if (operator_refuses(request, OPERATOR_DAEMON)) {
-        return REQUEST_DONE;
-    }
     if (!line_next(&request->line, &word) || !request_read_rest(request, word)) {
         reply_text(request, REPLY_ERROR);
     } else if (!word_flags(word, &level)) {
@@ -57,9 +53,6 @@ bool refresh_certs_resume(struct request *request) {
 enum request_end refresh_certs_run(struct request *request, unsigned variant) {
     (void)variant;
     struct proto_server *server = request->connection->service->server;
-    if (operator_refuses(request, OPERATOR_DAEMON)) {
-        return REQUEST_DONE;
-    }
     if (!request_read_rest(request, (struct bytes){0})) {
         reply_text(request, REPLY_ERROR);
         return REQUEST_DONE;
@@ -89,12 +82,9 @@ enum request_end shutdown_run(struct request *request, unsigned variant) {
     struct proto_server *server = request->connection->service->server;
     struct bytes mode;
     struct bytes more;
-    if (operator_refuses(request, OPERATOR_DAEMON)) {
-        return REQUEST_DONE;
-    }
     bool has_mode = line_next(&request->line, &mode);
     bool graceful = has_mode && word_is(mode, "graceful");
-    if (!server->shutdown_enabled || server->shut_down == NULL) {
+    if (!server->rights.shutdown_enabled || server->shut_down == NULL) {
         reply_text(request, "ERROR: shutdown not enabled\r\n");
         return REQUEST_DONE;
     }
@@ -113,9 +103,6 @@ enum request_end memory_limit_run(struct request *request, unsigned variant) {
     enum { LEAST_MB = 8, MOST_MB = 1000000000 }; /* memcached's */
     struct bytes word;
     uint64_t megabytes;
-    if (operator_refuses(request, OPERATOR_POOL)) {
-        return REQUEST_DONE;
-    }
     if (!line_next(&request->line, &word) || !request_read_rest(request, word) ||
         !word_u64(word, &megabytes)) {
         reply_text(request, REPLY_ERROR);

@@ -1,6 +1,5 @@
 #include "proto/hold.h"
 
-#include "proto/operator.h"
 #include "proto/reply.h"
 
 static void hold_reply(struct request *request, enum status status, uint64_t number) {
@@ -44,9 +43,6 @@ enum request_end hold_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes words[3];
     size_t count = 0;
-    if (operator_refuses(request, OPERATOR_POOL)) {
-        return REQUEST_DONE;
-    }
     while (count < 3 && line_next(&request->line, &words[count])) {
         count++;
     }

@@ -101,7 +101,7 @@ enum request_end flush_run(struct request *request, unsigned variant) {
             reply_text(request, REPLY_ERROR);
             return REQUEST_DONE;
         }
-        if (request->connection->service->server->flush_disabled) {
+        if (request->connection->service->server->rights.flush_disabled) {
             reply_text(request, LIFETIME_FLUSH_DISABLED);
             return REQUEST_DONE;
         }
@@ -111,7 +111,7 @@ enum request_end flush_run(struct request *request, unsigned variant) {
             return REQUEST_DONE;
         }
     }
-    if (request->connection->service->server->flush_disabled) {
+    if (request->connection->service->server->rights.flush_disabled) {
         reply_text(request, LIFETIME_FLUSH_DISABLED);
         return REQUEST_DONE;
     }

@@ -33,6 +33,14 @@ static const char *line_find_stop(const char *at, const char *end) {
     return at;
 }
 
+struct bytes line_last(struct line *line, struct bytes last) {
+    struct bytes word;
+    while (line_next(line, &word)) {
+        last = word;
+    }
+    return last;
+}
+
 enum line_key line_next_key(struct line *line, struct bytes *key) {
     const char *at = line->at;
     while (at < line->end && *at == ' ') {

@@ -41,6 +41,9 @@ static inline bool line_next(struct line *line, struct bytes *word) {
     return at > start;
 }
 
+/* Reads all further words. Returns the last one; `last` if there is none. */
+struct bytes line_last(struct line *line, struct bytes last);
+
 enum line_key {
     LINE_KEY_NONE, /* no further word */
     LINE_KEY_GOOD,

@@ -13,7 +13,12 @@
 
 #include "proto/request.h"
 
-enum operator_scope { OPERATOR_POOL, OPERATOR_DAEMON };
+/* The scope of a command. The command table of text.c has one for each command. */
+enum operator_scope {
+    OPERATOR_NONE, /* not an operator's command */
+    OPERATOR_POOL,
+    OPERATOR_DAEMON,
+};
 
 /* stayd's own reply: memcached has none like it. */
 #define REPLY_NOT_ALLOWED "CLIENT_ERROR not allowed: see admin_commands of the pool\r\n"

@@ -211,6 +211,10 @@ bool proto_needs_room(const struct proto_connection *connection) {
     return connection->needs_room;
 }
 
+bool proto_waits(const struct proto_connection *connection) {
+    return connection->reload != 0;
+}
+
 bool proto_is_admitted(const struct proto_connection *connection) {
     return connection->admitted;
 }

@@ -170,6 +170,9 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
 /* Whether the first request of the input waits for room (PROTO_NEEDS_ROOM). */
 bool proto_needs_room(const struct proto_connection *connection);
 
+/* Whether a request waits for another thread (PROTO_WAITS). */
+bool proto_waits(const struct proto_connection *connection);
+
 /* Whether the client is logged in or needs no login. */
 bool proto_is_admitted(const struct proto_connection *connection);
 

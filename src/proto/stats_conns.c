@@ -17,11 +17,8 @@ static void conns_put_peer(void *context, const struct proto_peer *peer) {
     const struct stats_listing *listing = context;
     struct stats_sink *sink = listing->sink;
     char seconds[CONNS_NAME_MAX];
-    if (peer->service != listing->connection->service) {
-        return;
-    }
     conns_put(sink, peer->fd, "addr", peer->address);
-    if (!peer->is_listener) {
+    if (peer->listen_address != NULL) {
         conns_put(sink, peer->fd, "listen_addr", peer->listen_address);
     }
     conns_put(sink, peer->fd, "state", peer->state);
@@ -30,10 +27,14 @@ static void conns_put_peer(void *context, const struct proto_peer *peer) {
 }
 
 void stats_put_conns(struct stats_listing *listing) {
-    struct proto_server *server = listing->connection->service->server;
-    if (server->visit_peers != NULL) {
-        server->visit_peers(server->network, conns_put_peer, listing);
+    const struct proto_service *service = listing->connection->service;
+    const struct proto_network *net = &service->server->network;
+    if (net->visit_listeners != NULL) {
+        net->visit_listeners(net->network, service, conns_put_peer, listing);
+        if (!net->visit_connections(net->network, service, conns_put_peer, listing)) {
+            listing->sink->failed = true;
+        }
     }
-    listing->connection->turn_left =
-        0; /* ends the turn: there may be thousands, and other connections have waited */
+    /* ends the turn: there may be thousands, and other connections have waited */
+    listing->connection->turn_left = 0;
 }

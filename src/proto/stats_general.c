@@ -26,16 +26,16 @@ static void stats_put_process(struct stats_listing *listing) {
               (long)usage.ru_utime.tv_usec);
     stats_put(sink, "rusage_system", "%ld.%06ld", (long)usage.ru_stime.tv_sec,
               (long)usage.ru_stime.tv_usec);
-    stats_put_u64(sink, "max_connections", server->connections.limit);
-    stats_put_u64(sink, "curr_connections", stats_load(&server->connections.used));
-    stats_put_u64(sink, "total_connections", stats_load(&server->connections_total));
-    stats_put_u64(sink, "rejected_connections", stats_load(&server->connections_rejected));
-    stats_put_u64(sink, "connection_structures", stats_load(&server->connections.used));
-    stats_put_u64(sink, "bytes_read", stats_load(&server->bytes_read));
-    stats_put_u64(sink, "bytes_written", stats_load(&server->bytes_written));
+    stats_put_u64(sink, "max_connections", server->limits.connections.limit);
+    stats_put_u64(sink, "curr_connections", stats_load(&server->limits.connections.used));
+    stats_put_u64(sink, "total_connections", stats_load(&server->counters.connections_total));
+    stats_put_u64(sink, "rejected_connections", stats_load(&server->counters.connections_rejected));
+    stats_put_u64(sink, "connection_structures", stats_load(&server->limits.connections.used));
+    stats_put_u64(sink, "bytes_read", stats_load(&server->counters.bytes_read));
+    stats_put_u64(sink, "bytes_written", stats_load(&server->counters.bytes_written));
     stats_put_u64(sink, "threads", server->threads);
-    stats_put_u64(sink, "conn_yields", stats_load(&server->yields));
-    stats_put_u64(sink, "idle_kicks", stats_load(&server->idle_kicks));
+    stats_put_u64(sink, "conn_yields", stats_load(&server->counters.yields));
+    stats_put_u64(sink, "idle_kicks", stats_load(&server->counters.idle_kicks));
 }
 
 static void stats_put_tls(struct stats_listing *listing) {
@@ -157,7 +157,7 @@ void stats_put_general(struct stats_listing *listing) {
     pool_get_stats(listing->connection->pool, &stats);
     stats_put_process(listing);
     stats_put_tls(listing);
-    stats_put_memory(listing->sink, &listing->connection->service->server->memory);
+    stats_put_memory(listing->sink, &listing->connection->service->server->limits.memory);
     stats_put_counters(listing->sink, &stats);
     stats_put_pool(listing->sink, listing->connection->pool, &stats);
     const struct proto_service *service = listing->connection->service;

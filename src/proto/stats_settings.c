@@ -13,7 +13,6 @@ enum { SETTINGS_ADDRESS_MAX = 200 };
 
 /* The addresses of this pool: its first TCP listener and its first Unix socket. */
 struct settings_listeners {
-    const struct proto_service *service;
     unsigned port;
     char host[SETTINGS_ADDRESS_MAX];
     char path[SETTINGS_ADDRESS_MAX];
@@ -28,9 +27,6 @@ static void settings_copy(char to[SETTINGS_ADDRESS_MAX], const char *from, size_
 /* The address is tcp:127.0.0.1:11211, tcp6:[::1]:11211 or unix:/run/stayd/cache.sock. */
 static void settings_note_listener(void *context, const struct proto_peer *peer) {
     struct settings_listeners *found = context;
-    if (!peer->is_listener || peer->service != found->service) {
-        return;
-    }
     const char *address = strchr(peer->address, ':');
     if (address == NULL) {
         return;
@@ -50,10 +46,11 @@ static void settings_note_listener(void *context, const struct proto_peer *peer)
 }
 
 static void settings_put_listeners(struct stats_listing *listing) {
-    struct proto_service *service = listing->connection->service;
-    struct settings_listeners found = {.service = service};
-    if (service->server->visit_peers != NULL) {
-        service->server->visit_peers(service->server->network, settings_note_listener, &found);
+    const struct proto_service *service = listing->connection->service;
+    const struct proto_network *net = &service->server->network;
+    struct settings_listeners found = {0};
+    if (net->visit_listeners != NULL) {
+        net->visit_listeners(net->network, service, settings_note_listener, &found);
     }
     stats_put_u64(listing->sink, "tcpport", found.port);
     stats_put_u64(listing->sink, "udpport", 0);
@@ -67,12 +64,12 @@ static void settings_put_server(struct stats_sink *sink, const struct proto_serv
                                             [PROTO_ALLOWED_BINARY] = "binary"};
     const struct proto_server *server = service->server;
     stats_put_u64(sink, "verbosity", atomic_load(&server->verbosity));
-    stats_put_bool(sink, "shutdown_command", server->shutdown_enabled);
+    stats_put_bool(sink, "shutdown_command", server->rights.shutdown_enabled);
     stats_put_u64(sink, "num_threads", server->threads);
     stats_put(sink, "stat_key_prefix", "%c",
               server->prefix_delimiter != 0 ? server->prefix_delimiter : PREFIX_DELIMITER);
     stats_put_bool(sink, "detail_enabled", (atomic_load(&service->observed) & EVENT_PREFIXES) != 0);
-    stats_put_u64(sink, "reqs_per_event", server->requests_per_turn);
+    stats_put_u64(sink, "reqs_per_event", server->limits.requests_per_turn);
     stats_put(sink, "binding_protocol", "%s", protocols[service->protocols]);
     stats_put_bool(sink, "auth_enabled_ascii", service->login_required);
     stats_put_bool(sink, "auth_enabled_sasl", service->login_required);
@@ -80,15 +77,15 @@ static void settings_put_server(struct stats_sink *sink, const struct proto_serv
     if (server->tls.is_enabled) {
         stats_put(sink, "ssl_min_version", "tlsv1.2");
     }
-    stats_put_u64(sink, "idle_timeout", server->connection_idle_s);
-    stats_put_bool(sink, "flush_enabled", !server->flush_disabled);
-    stats_put_bool(sink, "dump_enabled", !server->dump_disabled);
+    stats_put_u64(sink, "idle_timeout", server->limits.connection_idle_s);
+    stats_put_bool(sink, "flush_enabled", !server->rights.flush_disabled);
+    stats_put_bool(sink, "dump_enabled", !server->rights.dump_disabled);
     stats_put_bool(sink, "lru_crawler", !atomic_load(&service->crawler_stopped));
     stats_put_u64(sink, "lru_crawler_sleep", atomic_load(&service->crawler_sleep_us));
     stats_put_u64(sink, "lru_crawler_tocrawl", atomic_load(&service->crawler_limit));
     stats_put_bool(sink, "track_sizes", atomic_load(&service->sizes_tracked));
     stats_put_u64(sink, "watcher_logbuf_size", WATCH_QUEUE_BYTES);
-    stats_put_u64(sink, "read_buf_mem_limit", server->memory.bytes.limit >> 20);
+    stats_put_u64(sink, "read_buf_mem_limit", server->limits.memory.bytes.limit >> 20);
 }
 
 void stats_put_settings(struct stats_listing *listing) {
@@ -100,7 +97,7 @@ void stats_put_settings(struct stats_listing *listing) {
     const struct proto_service *service = listing->connection->service;
     const struct pool_options *options = pool_get_options(listing->connection->pool);
     stats_put_u64(sink, "maxbytes", pool_get_memory_limit(listing->connection->pool));
-    stats_put_u64(sink, "maxconns", service->server->connections.limit);
+    stats_put_u64(sink, "maxconns", service->server->limits.connections.limit);
     settings_put_listeners(listing);
     stats_put(sink, "evictions", "%s", options->evict ? "on" : "off");
     stats_put_bool(sink, "cas_enabled", true);

@@ -7,6 +7,7 @@
 #include "proto/lifetime.h"
 #include "proto/login.h"
 #include "proto/meta.h"
+#include "proto/operator.h"
 #include "proto/reply.h"
 #include "proto/retrieval.h"
 #include "proto/stats_text.h"
@@ -19,49 +20,50 @@ struct command {
     size_t size;
     request_handler *run;
     unsigned variant;
+    enum operator_scope scope;     /* who may use it (operator.h) */
     request_handler *before_login; /* runs instead of `run`; NULL: the command is refused */
 };
 
-#define COMMAND(name, run, variant, before_login)                                                  \
-    { name, sizeof(name) - 1, run, variant, before_login }
+#define COMMAND(name, run, variant, scope, before_login)                                           \
+    { name, sizeof(name) - 1, run, variant, scope, before_login }
 
-/* The busiest commands come first. Before a login only the login itself is run. Commands with a
- * value after their line discard it. */
+/* The busiest commands come first. `stats` checks the scope of its groups itself. Before a login
+ * only the login itself is run. Commands with a value after their line discard it. */
 static const struct command commands[] = {
-    COMMAND("get", retrieval_run, 0, NULL),
-    COMMAND("set", storage_run, STORAGE_SET, login_run),
-    COMMAND("mg", meta_get_run, 0, NULL),
-    COMMAND("ms", meta_set_run, 0, meta_set_run_unadmitted),
-    COMMAND("md", meta_delete_run, 0, NULL),
-    COMMAND("ma", meta_arithmetic_run, 0, NULL),
-    COMMAND("mn", meta_noop_run, 0, NULL),
-    COMMAND("gets", retrieval_run, RETRIEVAL_CAS, NULL),
-    COMMAND("gat", retrieval_run, RETRIEVAL_TOUCH, NULL),
-    COMMAND("gats", retrieval_run, RETRIEVAL_CAS | RETRIEVAL_TOUCH, NULL),
-    COMMAND("touch", touch_run, 0, NULL),
-    COMMAND("delete", delete_run, 0, NULL),
-    COMMAND("incr", arithmetic_run, ARITHMETIC_INCREMENT, NULL),
-    COMMAND("decr", arithmetic_run, ARITHMETIC_DECREMENT, NULL),
-    COMMAND("add", storage_run, STORAGE_ADD, storage_run_unadmitted),
-    COMMAND("replace", storage_run, STORAGE_REPLACE, storage_run_unadmitted),
-    COMMAND("cas", storage_run, STORAGE_CAS, storage_run_unadmitted),
-    COMMAND("append", storage_run, STORAGE_APPEND, storage_run_unadmitted),
-    COMMAND("prepend", storage_run, STORAGE_PREPEND, storage_run_unadmitted),
-    COMMAND("flush_all", flush_run, 0, NULL),
-    COMMAND("stats", stats_run, 0, NULL),
-    COMMAND("version", version_run, 0, NULL),
-    COMMAND("verbosity", verbosity_run, 0, NULL),
-    COMMAND("quit", quit_run, 0, NULL),
-    COMMAND("refresh_certs", refresh_certs_run, 0, NULL),
-    COMMAND("bget", retrieval_run, 0, NULL),
-    COMMAND("lru_crawler", crawler_run, 0, NULL),
-    COMMAND("hold", hold_run, 0, NULL),
-    COMMAND("me", meta_debug_run, 0, NULL),
-    COMMAND("slabs", slabs_run, 0, NULL),
-    COMMAND("lru", lru_run, 0, NULL),
-    COMMAND("shutdown", shutdown_run, 0, NULL),
-    COMMAND("cache_memlimit", memory_limit_run, 0, NULL),
-    COMMAND("watch", watch_run, 0, NULL),
+    COMMAND("get", retrieval_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("set", storage_run, STORAGE_SET, OPERATOR_NONE, login_run),
+    COMMAND("mg", meta_get_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("ms", meta_set_run, 0, OPERATOR_NONE, meta_set_run_unadmitted),
+    COMMAND("md", meta_delete_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("ma", meta_arithmetic_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("mn", meta_noop_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("gets", retrieval_run, RETRIEVAL_CAS, OPERATOR_NONE, NULL),
+    COMMAND("gat", retrieval_run, RETRIEVAL_TOUCH, OPERATOR_NONE, NULL),
+    COMMAND("gats", retrieval_run, RETRIEVAL_CAS | RETRIEVAL_TOUCH, OPERATOR_NONE, NULL),
+    COMMAND("touch", touch_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("delete", delete_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("incr", arithmetic_run, ARITHMETIC_INCREMENT, OPERATOR_NONE, NULL),
+    COMMAND("decr", arithmetic_run, ARITHMETIC_DECREMENT, OPERATOR_NONE, NULL),
+    COMMAND("add", storage_run, STORAGE_ADD, OPERATOR_NONE, storage_run_unadmitted),
+    COMMAND("replace", storage_run, STORAGE_REPLACE, OPERATOR_NONE, storage_run_unadmitted),
+    COMMAND("cas", storage_run, STORAGE_CAS, OPERATOR_NONE, storage_run_unadmitted),
+    COMMAND("append", storage_run, STORAGE_APPEND, OPERATOR_NONE, storage_run_unadmitted),
+    COMMAND("prepend", storage_run, STORAGE_PREPEND, OPERATOR_NONE, storage_run_unadmitted),
+    COMMAND("flush_all", flush_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("stats", stats_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("version", version_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("verbosity", verbosity_run, 0, OPERATOR_DAEMON, NULL),
+    COMMAND("quit", quit_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("refresh_certs", refresh_certs_run, 0, OPERATOR_DAEMON, NULL),
+    COMMAND("bget", retrieval_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("lru_crawler", crawler_run, 0, OPERATOR_POOL, NULL),
+    COMMAND("hold", hold_run, 0, OPERATOR_POOL, NULL),
+    COMMAND("me", meta_debug_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("slabs", slabs_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("lru", lru_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("shutdown", shutdown_run, 0, OPERATOR_DAEMON, NULL),
+    COMMAND("cache_memlimit", memory_limit_run, 0, OPERATOR_POOL, NULL),
+    COMMAND("watch", watch_run, 0, OPERATOR_POOL, NULL),
 };
 
 static const struct command *command_find(struct bytes name) {
@@ -77,11 +79,7 @@ static const struct command *command_find(struct bytes name) {
 /* The command is unknown. An HTTP client is disconnected, as by memcached: if a browser has been
  * tricked into posting here, the body of its request must not be run as commands. */
 static enum request_end text_refuse_command(struct request *request, const char *reply) {
-    struct bytes word;
-    struct bytes last = {0};
-    while (line_next(&request->line, &word)) {
-        last = word;
-    }
+    struct bytes last = line_last(&request->line, (struct bytes){0});
     if (last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0) {
         return REQUEST_CLOSES;
     }
@@ -141,6 +139,9 @@ static enum request_end text_run_line(struct request *request) {
     }
     if (command == NULL) {
         return text_refuse_command(request, REPLY_ERROR);
+    }
+    if (command->scope != OPERATOR_NONE && operator_refuses(request, command->scope)) {
+        return REQUEST_DONE;
     }
     return command->run(request, command->variant);
 }

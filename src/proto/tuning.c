@@ -26,14 +26,7 @@ static void tuning_read_noreply(struct request *request, const struct bytes *wor
 }
 
 static bool tuning_number(struct bytes word, int64_t *number) {
-    bool negative = word.size > 0 && word.data[0] == '-';
-    uint64_t digits;
-    struct bytes rest = negative ? bytes_from(word.data + 1, word.size - 1) : word;
-    if (!number_parse_u64(rest, &digits) || digits > INT32_MAX) {
-        return false;
-    }
-    *number = negative ? -(int64_t)digits : (int64_t)digits;
-    return true;
+    return number_parse_i64(word, number) && *number >= -INT32_MAX && *number <= INT32_MAX;
 }
 
 static const char *slabs_reassign(struct bytes from, struct bytes to) {

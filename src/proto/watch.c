@@ -1,7 +1,6 @@
 #include "proto/watch.h"
 
 #include "proto/event.h"
-#include "proto/operator.h"
 #include "proto/reply.h"
 
 #include <inttypes.h>
@@ -197,12 +196,8 @@ static bool watch_read_kinds(struct request *request, unsigned *kinds) {
             i++;
         }
         if (i == NAMES) {
-            struct bytes last = word;
-            while (line_next(&request->line, &word)) {
-                last = word;
-            }
-            request->noreply =
-                word_is(last, "noreply"); /* as in memcached, no reply, but refused */
+            /* as in memcached, noreply hides this error too */
+            request->noreply = word_is(line_last(&request->line, word), "noreply");
             return false;
         }
         *kinds |= names[i].kind;
@@ -218,10 +213,7 @@ enum request_end watch_run(struct request *request, unsigned variant) {
     (void)variant;
     struct proto_connection *connection = request->connection;
     unsigned kinds;
-    if (operator_refuses(request, OPERATOR_POOL)) {
-        return REQUEST_DONE;
-    }
-    if (connection->service->server->watch_disabled) {
+    if (connection->service->server->rights.watch_disabled) {
         reply_text(request, "CLIENT_ERROR watch commands not allowed\r\n");
         return REQUEST_DONE;
     }

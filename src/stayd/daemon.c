@@ -91,7 +91,7 @@ static bool daemon_raise_files_limit(struct daemon *daemon) {
     unsigned wanted = config->max_connections;
     rlim_t needed = (rlim_t)wanted + DAEMON_FILES_RESERVED;
     struct rlimit limit;
-    share_divide(&daemon->server.connections, wanted, config->pool_count);
+    share_divide(&daemon->server.limits.connections, wanted, config->pool_count);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) {
         return true;
     }
@@ -110,7 +110,7 @@ static bool daemon_raise_files_limit(struct daemon *daemon) {
         return false;
     }
     unsigned allowed = (unsigned)(limit.rlim_cur - DAEMON_FILES_RESERVED);
-    share_divide(&daemon->server.connections, allowed, config->pool_count);
+    share_divide(&daemon->server.limits.connections, allowed, config->pool_count);
     log_warning("max_connections is lowered from %u to %u: the limit of open files is %llu; raise "
                 "it to %llu (LimitNOFILE= in the systemd unit, or ulimit -n)",
                 wanted, allowed, (unsigned long long)limit.rlim_cur, (unsigned long long)needed);
@@ -240,10 +240,8 @@ static bool daemon_open_pools(struct daemon *daemon) {
         daemon->services[i].login_required = config->pools[i].auth_file[0] != '\0';
         daemon->services[i].protocols = config->pools[i].protocols;
         daemon->services[i].admin_commands = config->pools[i].admin_commands;
-        daemon->server.has_logins |= daemon->services[i].login_required;
-        share_keep(&daemon->server.connections, &daemon->services[i].connections,
-                   config->pools[i].max_connections);
-        share_keep(&daemon->server.memory.bytes, &daemon->services[i].memory, 0);
+        daemon->server.rights.has_logins |= daemon->services[i].login_required;
+        daemon->services[i].connections.most = config->pools[i].max_connections;
         for (unsigned j = 0; j < config->pools[i].listen_count; j++, listener++) {
             listener->service = &daemon->services[i];
             bool plain = config->pools[i].listens[j].plain || address_is_unix(&listener->address);
@@ -282,7 +280,7 @@ static bool daemon_start_threads(struct daemon *daemon) {
             .timeout_ms = workers.send_timeout_ms < DAEMON_HANDSHAKE_MAX_MS
                               ? workers.send_timeout_ms
                               : DAEMON_HANDSHAKE_MAX_MS,
-            .most = 1 + (unsigned)daemon->server.connections.limit / 4,
+            .most = 1 + (unsigned)daemon->server.limits.connections.limit / 4,
         };
         daemon->handshakes = handshakes_start(&handshakes);
         if (daemon->handshakes == NULL) {
@@ -339,7 +337,7 @@ static void daemon_log_start(const struct daemon *daemon) {
         log_info("admin: http://%s/", config->admin.address.text);
     }
     log_info("ready: stayd " STAYD_VERSION ", %u thread%s, up to %u connections", config->threads,
-             config->threads == 1 ? "" : "s", (unsigned)daemon->server.connections.limit);
+             config->threads == 1 ? "" : "s", (unsigned)daemon->server.limits.connections.limit);
 }
 
 /* On SIGHUP: reloads certificates and auth_files, and logs which other changes need a restart. */
@@ -454,16 +452,17 @@ bool daemon_run(const struct daemon_options *options) {
     daemon->reload = options->reload;
     daemon->server.started_s = clock_unix_s();
     daemon->server.threads = config->threads;
-    daemon->server.shutdown_enabled = config->shutdown_enabled;
-    daemon->server.flush_disabled = config->flush_disabled;
-    daemon->server.dump_disabled = config->dump_disabled;
-    daemon->server.watch_disabled = config->watch_disabled;
+    daemon->server.rights.shutdown_enabled = config->shutdown_enabled;
+    daemon->server.rights.flush_disabled = config->flush_disabled;
+    daemon->server.rights.dump_disabled = config->dump_disabled;
+    daemon->server.rights.watch_disabled = config->watch_disabled;
     daemon->server.detail_enabled = config->detail_enabled;
     daemon->server.prefix_delimiter = config->prefix_delimiter;
     daemon->server.shut_down = daemon_shut_down;
-    daemon->server.requests_per_turn = config->requests_per_turn;
-    daemon->server.connection_idle_s = config->connection_idle_s;
-    share_divide(&daemon->server.memory.bytes, config->connection_memory_bytes, config->pool_count);
+    daemon->server.limits.requests_per_turn = config->requests_per_turn;
+    daemon->server.limits.connection_idle_s = config->connection_idle_s;
+    share_divide(&daemon->server.limits.memory.bytes, config->connection_memory_bytes,
+                 config->pool_count);
     daemon->signal_fd = -1;
     bool well = daemon_start(daemon) && daemon_announce(daemon, options->daemonize);
     if (well) {

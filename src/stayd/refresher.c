@@ -88,7 +88,7 @@ static void *refresher_main(void *argument) {
         snprintf(refresher->reason, sizeof refresher->reason, "%s", reason);
         pthread_cond_broadcast(&refresher->changed);
         pthread_mutex_unlock(&refresher->lock);
-        refresher->server->wake_workers(refresher->server->network);
+        refresher->server->network.wake_workers(refresher->server->network.network);
         not_before = clock_deadline(REFRESHER_PAUSE_NS);
         pthread_mutex_lock(&refresher->lock);
     }
@@ -142,7 +142,7 @@ void refresher_stop(struct refresher *refresher) {
     pthread_mutex_unlock(&refresher->lock);
     pthread_join(refresher->thread, NULL);
     refresher->started = false;
-    refresher->server->wake_workers(refresher->server->network);
+    refresher->server->network.wake_workers(refresher->server->network.network);
 }
 
 void refresher_destroy(struct refresher *refresher) {

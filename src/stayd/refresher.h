@@ -18,7 +18,8 @@ struct refresher;
 /* Sets server->reload. NULL if memory is short. Both live longer. */
 struct refresher *refresher_create(struct certificates *certificates, struct proto_server *server);
 
-/* The workers run, and server->wake_workers is set. False, with errno, if there is no thread. */
+/* The workers run, and server->network.wake_workers is set. False, with errno, if there is no
+ * thread. */
 bool refresher_start(struct refresher *refresher);
 
 /* Reads them again and waits for that. */

@@ -49,6 +49,13 @@ def test_sixty_idle_clients_of_one_pool_leave_places_for_those_of_another():
         assert "refusing connections to pool cache" in stayd.log
 
 
+def test_the_log_names_the_limit_of_the_pool_where_that_is_the_one():
+    with Stayd(cache={"max_connections": 5}) as stayd:
+        served, refused = crowd(stayd, "cache", 7)
+        assert (len(served), refused) == (5, 2)
+        assert "5 are open, of 5 to this pool" in stayd.log
+
+
 def test_clients_that_never_finish_their_handshake_keep_no_place_from_others(tmp_path):
     """Also where the other pools have taken all that is for whoever comes first."""
     made = certificates.make(tmp_path)

@@ -28,6 +28,10 @@ bool proto_needs_room(const struct proto_connection *connection) {
     return connection->needs_room;
 }
 
+bool proto_waits(const struct proto_connection *connection) {
+    return connection->reload != 0;
+}
+
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies) {
@@ -140,15 +144,14 @@ struct proto_service service = {.server = &server};
 static struct listener listener = {.service = &service};
 
 void limit_memory(uint64_t bytes) {
-    share_divide(&server.memory.bytes, bytes, 1);
-    share_keep(&server.memory.bytes, &service.memory, 0);
+    share_divide(&server.limits.memory.bytes, bytes, 1);
 }
 
 void open_pair_of(int type) {
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds), 0);
     memset(&pair, 0, sizeof pair);
-    server.requests_per_turn = 100000;
+    server.limits.requests_per_turn = 100000;
     limit_memory(64 << 20);
     pair.connection = connection_create(fds[0], &listener, NULL);
     assert_non_null(pair.connection);
@@ -172,7 +175,7 @@ int open_pair(void **state) {
 int close_pair(void **state) {
     (void)state;
     connection_destroy(pair.connection);
-    assert_int_equal(server.memory.bytes.used, 0); /* all that was counted is given back */
+    assert_int_equal(server.limits.memory.bytes.used, 0); /* all that was counted is given back */
     buffer_finish(&pair.loan.replies);
     if (pair.client >= 0) {
         close(pair.client);

@@ -241,7 +241,7 @@ static void a_close_waits_for_replies_that_the_client_has_not_taken(void **state
 
 static void one_turn_answers_a_bounded_number_of_requests(void **state) {
     (void)state;
-    server.requests_per_turn = 20;
+    server.limits.requests_per_turn = 20;
     char requests[3 * 1000];
     for (int i = 0; i < 1000; i++) {
         memcpy(requests + 3 * i, "e1\n", 3);

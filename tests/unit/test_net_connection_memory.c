@@ -6,7 +6,7 @@
 
 static void what_a_connection_owns_is_counted_exactly(void **state) {
     (void)state;
-    struct proto_memory *memory = &server.memory;
+    struct proto_memory *memory = &server.limits.memory;
     client_send_string("v100000\n");
     assert_int_equal(serve_all(), CONNECTION_IDLE);
     assert_int_equal(memory->kinds[PROTO_MEMORY_INPUT].buffers, 1);
@@ -30,7 +30,7 @@ static void memory_is_counted_as_bytes_come_not_as_they_are_announced(void **sta
     (void)state;
     client_send_string("v1000000\n");
     assert_int_equal(serve_all(), CONNECTION_IDLE);
-    assert_true(server.memory.bytes.used <= 2 * LOAN_BYTES);
+    assert_true(server.limits.memory.bytes.used <= 2 * LOAN_BYTES);
 }
 
 static void a_large_request_beyond_the_limit_is_refused_with_a_word(void **state) {
@@ -42,15 +42,15 @@ static void a_large_request_beyond_the_limit_is_refused_with_a_word(void **state
     for (int i = 0; i < 100 && (next == CONNECTION_IDLE || next == CONNECTION_PARTIAL); i++) {
         client_send(piece, sizeof piece);
         next = serve_all();
-        assert_true(server.memory.bytes.used <= 300000);
+        assert_true(server.limits.memory.bytes.used <= 300000);
     }
     assert_int_equal(next, CONNECTION_LINGER);
     const char *said = "xxxxxSERVER_ERROR out of memory reading request\r\n";
     char data[100];
     assert_int_equal(recv(pair.client, data, sizeof data, 0), strlen(said));
     assert_memory_equal(data, said, strlen(said));
-    assert_int_equal(server.memory.bytes.used, 0);
-    assert_int_equal(server.memory.kinds[PROTO_MEMORY_INPUT].refused, 1);
+    assert_int_equal(server.limits.memory.bytes.used, 0);
+    assert_int_equal(server.limits.memory.kinds[PROTO_MEMORY_INPUT].refused, 1);
 }
 
 static void what_comes_behind_a_refused_pipeline_is_not_run(void **state) {
@@ -73,7 +73,7 @@ static void what_comes_behind_a_refused_pipeline_is_not_run(void **state) {
 static void small_requests_go_on_although_the_limit_is_reached(void **state) {
     (void)state;
     limit_memory(1000);
-    share_take(&server.memory.bytes, &service.memory, 1000, true);
+    share_take(&server.limits.memory.bytes, &service.memory, 1000, true);
     static char value[10000];
     client_send_string("v10000\n");
     assert_int_equal(serve_all(), CONNECTION_IDLE);
@@ -82,7 +82,7 @@ static void small_requests_go_on_although_the_limit_is_reached(void **state) {
     client_send(value, 1);
     assert_int_equal(serve_all(), CONNECTION_IDLE);
     assert_int_equal(client_take(), 1);
-    share_give(&server.memory.bytes, &service.memory, 1000);
+    share_give(&server.limits.memory.bytes, &service.memory, 1000);
 }
 
 static void replies_that_wait_for_their_client_count_and_end_it_beyond_the_limit(void **state) {
@@ -90,8 +90,8 @@ static void replies_that_wait_for_their_client_count_and_end_it_beyond_the_limit
     limit_memory(100000);
     client_send_string("e1000000\n");
     assert_int_equal(serve_all(), CONNECTION_END);
-    assert_int_equal(server.memory.kinds[PROTO_MEMORY_OUTPUT].refused, 1);
-    assert_int_equal(server.memory.bytes.used, 0);
+    assert_int_equal(server.limits.memory.kinds[PROTO_MEMORY_OUTPUT].refused, 1);
+    assert_int_equal(server.limits.memory.bytes.used, 0);
 }
 
 static void a_large_request_is_parked_at_its_own_cost(void **state) {

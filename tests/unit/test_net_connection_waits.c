@@ -9,12 +9,14 @@ static void replies_are_held_until_their_writes_are_on_the_disk(void **state) {
     client_send_string("e3\ne4\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     assert_int_equal(client_take(), 0);
+    assert_false(connection_may_send(pair.connection));
     client_send_string("e5\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     assert_int_equal(disk.tickets, 1); /* what comes meanwhile is not read: replies stay in order */
 
     disk.asked_for = false;
     disk.status = STATUS_OK;
+    assert_true(connection_may_send(pair.connection));
     assert_int_equal(serve_all(), CONNECTION_IDLE);
     assert_int_equal(client_take(), 3 + 4 + 5);
 }
@@ -26,6 +28,7 @@ static void writes_that_the_disk_refused_are_not_acknowledged(void **state) {
     client_send_string("e3\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     disk.status = STATUS_IO;
+    assert_true(connection_may_send(pair.connection)); /* not left waiting for ever */
     assert_int_equal(serve_all(), CONNECTION_END);
     assert_int_equal(client_take(), 0);
 }

@@ -182,12 +182,9 @@ static void durations_are_in_seconds_without_a_unit(void **state) {
     }
 }
 
-static void sums_and_products_that_do_not_fit_are_refused(void **state) {
+static void products_that_do_not_fit_are_refused(void **state) {
     (void)state;
     uint64_t result = 0;
-    assert_true(number_add_u64(UINT64_MAX - 1, 1, &result));
-    assert_true(result == UINT64_MAX);
-    assert_false(number_add_u64(UINT64_MAX, 1, &result));
     assert_true(number_multiply_u64(UINT32_MAX, UINT32_MAX, &result));
     assert_true(result == (uint64_t)UINT32_MAX * UINT32_MAX);
     assert_false(number_multiply_u64(UINT64_C(1) << 33, UINT64_C(1) << 31, &result));
@@ -210,7 +207,7 @@ int main(void) {
         cmocka_unit_test(a_formatted_number_parses_to_itself),
         cmocka_unit_test(sizes_take_units_of_1024),
         cmocka_unit_test(durations_are_in_seconds_without_a_unit),
-        cmocka_unit_test(sums_and_products_that_do_not_fit_are_refused),
+        cmocka_unit_test(products_that_do_not_fit_are_refused),
         cmocka_unit_test(rounding_up_reaches_the_next_multiple),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

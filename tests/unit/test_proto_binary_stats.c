@@ -120,7 +120,7 @@ static void stat_sizes_enable_and_disable_say_what_is_so_now(void **state) {
 static void flush_may_be_forbidden(void **state) {
     struct talk *talk = *state;
     packet_ask(talk, &(struct packet){SETQ, KEY, STORED, VALUE("v")}, NULL);
-    talk->server.flush_disabled = true;
+    talk->server.rights.flush_disabled = true;
     static const uint8_t opcodes[] = {FLUSH, FLUSHQ};
     for (size_t i = 0; i < sizeof opcodes; i++) {
         packet_ask(talk, &(struct packet){.opcode = opcodes[i]},

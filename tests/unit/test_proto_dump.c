@@ -319,8 +319,8 @@ static void no_more_prefixes_are_counted_than_there_is_room_for(void **state) {
 static void what_an_operator_has_forbidden_is_refused(void **state) {
     struct talk *talk = *state;
     talk_ask(talk, "set k 0 0 1\r\nv\r\n", "STORED\r\n");
-    talk->server.flush_disabled = true;
-    talk->server.dump_disabled = true;
+    talk->server.rights.flush_disabled = true;
+    talk->server.rights.dump_disabled = true;
     talk_ask(talk, "flush_all\r\nflush_all 0\r\nflush_all x\r\nflush_all noreply\r\n",
              "CLIENT_ERROR flush_all not allowed\r\nCLIENT_ERROR flush_all not allowed\r\n"
              "CLIENT_ERROR flush_all not allowed\r\n");

@@ -76,7 +76,7 @@ static void the_setting_decides_whose_commands_are_done(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++) {
         talk->service.admin_commands = cases[i].admin;
         talk->service.login_required = cases[i].login;
-        talk->server.has_logins = cases[i].other;
+        talk->server.rights.has_logins = cases[i].other;
         expect_refused(talk, pool_commands, COUNT(pool_commands), cases[i].local,
                        cases[i].pool_refused);
         expect_refused(talk, daemon_commands, COUNT(daemon_commands), cases[i].local,

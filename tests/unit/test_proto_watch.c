@@ -212,7 +212,7 @@ static void wrong_watches_are_refused(void **state) {
     struct talk *talk = *state;
     talk_ask(talk, "watch foo\r\nwatch fetchers foo\r\nwatch noreply\r\nmn\r\n",
              "ERROR\r\nERROR\r\nMN\r\n");
-    talk->server.watch_disabled = true;
+    talk->server.rights.watch_disabled = true;
     talk_ask(talk, "watch\r\n", "CLIENT_ERROR watch commands not allowed\r\n");
 }
 
@@ -289,7 +289,7 @@ static void shutdown_is_done_where_it_is_allowed(void **state) {
     talk->server.shut_down = note_shutdown;
     talk_ask(talk, "shutdown\r\nshutdown foo\r\n",
              "ERROR: shutdown not enabled\r\nERROR: shutdown not enabled\r\n");
-    talk->server.shutdown_enabled = true;
+    talk->server.rights.shutdown_enabled = true;
     talk_ask(talk, "shutdown foo\r\nshutdown graceful foo\r\n",
              "CLIENT_ERROR invalid shutdown mode\r\nCLIENT_ERROR invalid shutdown mode\r\n");
     assert_int_equal(shutdowns[0] + shutdowns[1], 0);
