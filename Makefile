@@ -1,6 +1,6 @@
 # What to type. Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build run test test-clients test-matrix test-distributions soak fuzz bench docs fmt lint clean help
+.PHONY: build run test test-clients test-matrix test-distributions soak fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,8 @@ help:
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
 	@echo 'make docs    draw docs/architecture.svg'
-	@echo 'make lint, make fmt   check and mend the layout; clang and cppcheck'
+	@echo 'make lint, make fmt   check and mend the layout; clang, cppcheck, shellcheck, ruff, mypy'
+	@echo 'make lint-tools   fetch ruff and mypy from PyPI into build/, for make lint'
 
 build: build/build.ninja
 	@scripts/compile build
@@ -60,6 +61,10 @@ bench:
 lint:
 	@scripts/setup test
 	@scripts/lint
+
+lint-tools:
+	@python3 -m venv --clear build/lint-tools
+	@build/lint-tools/bin/pip --quiet --disable-pip-version-check install 'ruff~=0.17.0' 'mypy~=2.4.0'
 
 docs: docs/architecture.svg
 

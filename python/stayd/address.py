@@ -80,7 +80,7 @@ class Address:
         """The address as a URL, without user and password and without the query: to be shown."""
         if self.path is not None:
             return f"unix://{self.path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self.host}]" if self.host and ":" in self.host else self.host
         return f"memcached{'s' if self.tls else ''}://{host}:{self.port}/"
 
     @property

@@ -14,6 +14,7 @@ that a machine that does not answer at all is left alone for longer than a port 
 
 import threading
 from time import monotonic
+from typing import Optional
 
 RETRY_MIN_S = 0.005
 RETRY_MAX_S = 0.05
@@ -37,7 +38,8 @@ class _Outage:
     )
 
     def __init__(self):
-        self.began_s = self.restart_by_s = None
+        self.began_s = 0.0
+        self.restart_by_s: Optional[float] = None
         self.failures = self.silences = 0
         self.counted_s = self.until_s = 0.0
         self.reason = ""

@@ -13,6 +13,8 @@ import os
 import re
 import time
 import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Optional, TypeVar, Union
 
 from pymemcache import exceptions as library
 
@@ -62,6 +64,10 @@ _RELATIVE_LIMIT_S = 60 * 60 * 24 * 30
 _KEY = re.compile(rb"[!-~\x80-\xff]{1,250}")
 _MISSING = object()
 
+Key = Union[str, bytes]
+AnyKey = TypeVar("AnyKey", bound=Key)
+"""What comes back is keyed as it was asked for."""
+
 logger = logging.getLogger("stayd")
 _get_pid = os.getpid
 
@@ -92,9 +98,11 @@ class Client:
     away for longer, they fail without a try for a while that doubles, and one of them tries.
     """
 
-    def __init__(self, url, *, serde=bytes_serde, connect_timeout_s=None, timeout_s=None,
-                 restart_wait_s=None, idle_timeout_s=None, max_connections=None, username=None,
-                 password=None):
+    def __init__(self, url: Union[str, Address], *, serde: Any = bytes_serde,
+                 connect_timeout_s: Optional[float] = None, timeout_s: Optional[float] = None,
+                 restart_wait_s: Optional[float] = None, idle_timeout_s: Optional[float] = None,
+                 max_connections: Optional[int] = None, username: Union[str, bytes, None] = None,
+                 password: Union[str, bytes, None] = None) -> None:
         """`url` is a text as in stayd.address (else InvalidURL) or an Address. Connects to nothing
         before the first request. Times, user and password given here win over those in the URL;
         ValueError for what could not stand there."""
@@ -113,43 +121,45 @@ class Client:
         self._connections = self._new_connections()
         _clients.add(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<stayd.Client {self.url}>"
 
-    def __enter__(self):
+    def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def get(self, key, default=None):
+    def get(self, key: Key, default: Any = None) -> Any:
         """The value under `key`, or `default`."""
         key = _wire_key(key)
         pair = self._call("get", key, kind=HARMLESS)
         return default if pair is None else self._decoded(key, pair, default)
 
-    def gets(self, key):
+    def gets(self, key: Key) -> tuple[Any, Optional[bytes]]:
         """(value, number for `cas`), or (None, None)."""
         key = _wire_key(key)
         pair, number = self._call("gets", key, kind=HARMLESS)
         return (None, None) if pair is None else (self._decoded(key, pair, None), number)
 
-    def get_many(self, keys):
+    def get_many(self, keys: Iterable[AnyKey]) -> dict[AnyKey, Any]:
         """A dict of those of `keys` that there are, with their values."""
-        keys = {_wire_key(key): key for key in keys}
+        asked = {_wire_key(key): key for key in keys}
         found = {}
-        for batch in _batches(keys):
+        for batch in _batches(asked):
             for key, pair in self._call("get_many", batch, kind=HARMLESS).items():
                 value = self._decoded(key, pair, _MISSING)
                 if value is not _MISSING:
-                    found[keys[key]] = value
+                    found[asked[key]] = value
         return found
 
-    def set(self, key, value, ttl_s=None):
+    def set(self, key: Key, value: Any, ttl_s: Optional[float] = None) -> None:
         """Stores `value` whatever there was."""
         self._store("set", key, value, ttl_s)
 
-    def set_many(self, values, ttl_s=None):
+    def set_many(
+        self, values: Mapping[AnyKey, Any], ttl_s: Optional[float] = None
+    ) -> list[AnyKey]:
         """Stores a dict of values; returns the keys whose values the pool had no room for."""
         keys = {_wire_key(key): key for key in values}
         expire = _expire(ttl_s)
@@ -165,54 +175,56 @@ class Client:
                 failed.append(keys[key])
         return failed
 
-    def add(self, key, value, ttl_s=None):
+    def add(self, key: Key, value: Any, ttl_s: Optional[float] = None) -> bool:
         """Stores `value` if there is none; True if it did."""
         return self._store("add", key, value, ttl_s)
 
-    def replace(self, key, value, ttl_s=None):
+    def replace(self, key: Key, value: Any, ttl_s: Optional[float] = None) -> bool:
         """Stores `value` if there is one already; True if it did."""
         return self._store("replace", key, value, ttl_s)
 
-    def cas(self, key, value, number, ttl_s=None):
+    def cas(
+        self, key: Key, value: Any, number: Union[bytes, int, str], ttl_s: Optional[float] = None
+    ) -> Optional[bool]:
         """Stores `value` if the item is still the one that `gets` gave with `number`: True if it
         did, False if it has changed, None if it is gone."""
         pair = self._serde.serialize(key, value)
         return self._call("cas", _wire_key(key), pair, number, _expire(ttl_s), kind=ONCE)
 
-    def touch(self, key, ttl_s=None):
+    def touch(self, key: Key, ttl_s: Optional[float] = None) -> bool:
         """Gives the item a new end; True if there is one."""
         return self._call("touch", _wire_key(key), _expire(ttl_s), kind=ONCE)
 
-    def delete(self, key):
+    def delete(self, key: Key) -> bool:
         """Removes the item; True if there was one."""
         return self._call("delete", _wire_key(key), kind=ONCE)
 
-    def delete_many(self, keys):
+    def delete_many(self, keys: Iterable[Key]) -> None:
         """Removes all of `keys` that there are."""
         for batch in _batches([_wire_key(key) for key in keys]):
             kind = BATCH if len(batch) > 1 else ONCE
             self._call("delete_many", batch, kind=kind)
 
-    def incr(self, key, delta=1):
+    def incr(self, key: Key, delta: int = 1) -> Optional[int]:
         """Adds `delta` (also a negative one; not below 0) to a decimal number and returns the new
         one, None if there is no such item."""
         command = "incr" if delta >= 0 else "decr"
         return self._call(command, _wire_key(key), abs(delta), kind=ONCE)
 
-    def flush(self):
+    def flush(self) -> None:
         """Removes every item of this pool, and of no other."""
         self._call("flush_all", kind=ONCE)
 
-    def stats(self, *groups):
+    def stats(self, *groups: str) -> dict[str, Union[str, int]]:
         """The daemon's statistics as a dict of text to text or int."""
         answer = self._call("stats", *groups, kind=HARMLESS)
         return {_text(name): _text(value) for name, value in answer.items()}
 
-    def version(self):
+    def version(self) -> str:
         """The daemon's version, as text."""
         return _text(self._call("version", kind=HARMLESS))
 
-    def close(self):
+    def close(self) -> None:
         """Closes all connections that are not in use. The next request opens one again."""
         self._connections_here().close()
 
@@ -441,9 +453,10 @@ def _expire(ttl_s):
     return math.ceil(ttl_s)
 
 
-def _batches(items, count_bytes=lambda item: 0):
+def _batches(items: Iterable[Any], count_bytes: Any = lambda item: 0) -> Iterator[list[Any]]:
     """Lists of `items` for one request each, bounded by their number and by their bytes."""
-    batch, size_bytes = [], 0
+    batch: list[Any] = []
+    size_bytes = 0
     for item in items:
         item_bytes = count_bytes(item)
         if batch and (len(batch) >= BATCH_KEYS or size_bytes + item_bytes > BATCH_BYTES):
@@ -459,7 +472,7 @@ def _text(value):
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
-_clients = weakref.WeakSet()
+_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
 
 def _after_fork_in_child():

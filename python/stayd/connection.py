@@ -13,6 +13,7 @@ import socket
 import ssl
 import sys
 import time
+from typing import Any
 
 from pymemcache import exceptions as library
 from pymemcache.client.base import Client as LibraryClient
@@ -69,6 +70,7 @@ def _system_poll():
     """select.poll, of which eventlet and gevent leave nothing or one that goes through their loop.
     What is asked here waits for nothing, so the system's own is right there too."""
     spec = importlib.util.find_spec("select")
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.poll, module.POLLIN
@@ -81,7 +83,7 @@ _write = os.write
 class _Wire:
     """A socket, as the library uses it. Waits are the socket's own, and so are their limits."""
 
-    __slots__ = ("close", "recv", "_send_all")
+    __slots__ = ("_send_all", "close", "recv")
 
     def __init__(self, sock):
         self.close, self.recv, self._send_all = sock.close, sock.recv, sock.sendall
@@ -137,7 +139,7 @@ class Connection(LibraryClient):
     taken_s = idle_since_s = 0.0
     """When a request took it, and when the latest one ended: stayd.connections keeps these."""
 
-    _poll = None
+    _poll: Any = None
     _last_words = b""
     """What the other end had said on the connection that was closed last, and nobody had read."""
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 from time import monotonic
+from typing import Any
 
 
 class Connections:
@@ -24,14 +25,14 @@ class Connections:
         self.availability = availability
         self.answered_s = 0.0
         """When the latest request ended well (monotonic)."""
-        self.successors = {}
+        self.successors: dict[int, Connections] = {}
         """By process id: what stands in for this object in a child. See
         Client._connections_here."""
         self._new_connection = new_connection
         self._max_connections = max_connections
         self._idle_timeout_s = idle_timeout_s
-        self._idle = collections.deque()
-        self._taken = set()
+        self._idle: collections.deque[Any] = collections.deque()
+        self._taken: set[Any] = set()
         self._counting = threading.Lock()
 
     @property

@@ -29,7 +29,8 @@ class Kind(enum.Enum):
     """Harm, and it is several commands: of a part that was sent, some may have been carried out."""
 
 
-HARMLESS, ONCE, BATCH = Kind  # a look-up in an Enum costs as much as three in a module
+HARMLESS, ONCE, BATCH = Kind.HARMLESS, Kind.ONCE, Kind.BATCH
+# a look-up in an Enum costs as much as three in a module
 
 
 class Sent(enum.Enum):

@@ -327,8 +327,10 @@ def test_signals_do_not_lengthen_a_wait(request_name, interval_s):
 
 
 def test_threads_share_one_client_without_mixing_their_answers(client):
-    def own_values(number=iter(range(100))):
-        mine = b"%d" % next(number)
+    numbers = iter(range(100))
+
+    def own_values():
+        mine = b"%d" % next(numbers)
         for _ in range(200):
             client.set(mine, mine)
             assert client.get(mine) == mine

@@ -67,7 +67,7 @@ CHANGES = {
 }
 
 WRITES = {
-    "writes": lambda other: other.set_many({name: b"7" for name in ("k", "l", "n", "new")}),
+    "writes": lambda other: other.set_many(dict.fromkeys(("k", "l", "n", "new"), b"7")),
     "deletes": lambda other: other.delete_many(["k", "l", "n", "new"]),
 }
 

@@ -71,7 +71,7 @@ def test_reading_marks_a_session_as_accessed_and_not_as_modified(new_session):
     for read in (
         lambda session: session.get("k"),
         lambda session: "k" in session,
-        lambda session: session.has_key("k"),  # noqa: W601
+        lambda session: session.has_key("k"),
         lambda session: list(session.keys()),
         lambda session: list(session.values()),
         lambda session: list(session.items()),

@@ -401,8 +401,8 @@ class MemoryLimit(Limited):
 
 FAULTS = {fault.name: fault for fault in (
     HungDisk, HungDiskAlways, SlowDisk, SlowDiskAlways, FailingDisk, FullDataDir, SmallDataDir,
-    FullRunDir, FullIndex, ReadOnlyRemount, FullPool, FullTinyPool, FullPoolHungDisk, HugeItem, ClockForward, ClockBack,
-    DescriptorsGone, MemoryLimit) if fault.name in table()}
+    FullRunDir, FullIndex, ReadOnlyRemount, FullPool, FullTinyPool, FullPoolHungDisk, HugeItem,
+    ClockForward, ClockBack, DescriptorsGone, MemoryLimit) if fault.name in table()}
 
 
 @pytest.fixture(scope="module")

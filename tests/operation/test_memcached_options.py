@@ -132,7 +132,8 @@ def test_what_changes_nothing_is_in_the_log():
 
 def test_settings_are_memcacheds():
     """What both are told, both say in `stats settings`."""
-    options = ["-A", "-F", "-X", "-R", "30", "-m", "100", "-c", "77", "-t", "3", "-I", "2m", "-M", "-b", "50", "-D", "/",
+    options = ["-A", "-F", "-X", "-R", "30", "-m", "100", "-c", "77", "-t", "3", "-I", "2m", "-M",
+               "-b", "50", "-D", "/",
                "-B", "ascii"]
     with like_memcached(*options) as stayd, Memcached(options) as memcached:
         settings = [server.connect().stats(b"settings") for server in (stayd, memcached)]

@@ -339,7 +339,7 @@ def test_web_servers_behind_the_address_of_a_guesser_still_log_in(guarded):
 
 def test_refusals_are_counted_and_logged_without_a_flood_of_lines():
     with Guarded() as server:
-        for i in range(500):
+        for _ in range(500):
             with server.connect_from("127.5.5.5") as connection:
                 connection.ask(login("bob", "hunter2"), FAILURE)
         with server.connect_from("127.5.5.6") as connection:

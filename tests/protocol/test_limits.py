@@ -233,7 +233,7 @@ def test_an_endless_line_is_refused_before_it_takes_memory(stayd_target, start):
         connection.expect_in_step()
 
 
-@pytest.mark.parametrize("byte", [*range(0x00, 0x0A), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
+@pytest.mark.parametrize("byte", [*range(0x0A), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
 def test_a_control_byte_in_a_key_is_refused(stayd_connection, byte):
     """protocol.txt: "the key must not include control characters"; memcached lets them through.
 

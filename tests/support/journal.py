@@ -126,7 +126,8 @@ class Churn(threading.Thread):
             number = 0
             while not self.stopping.is_set():
                 batch = []
-                for number in range(number + 1, number + 9):
+                for _ in range(8):
+                    number += 1
                     expiry = 5000 + number % 3 * 100_000
                     batch.append((b"churn-%d" % (number * 7919 % 400), b"c" * 4000, expiry))
                 batch.append((*self.kept[number // 8 * 7 % len(self.kept)], expiry))

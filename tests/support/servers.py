@@ -199,7 +199,8 @@ class Server:
             code = self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill9()
-            raise ServerError(f"it ran on {STOP_TIMEOUT} s after {signal_number!r}:\n{self.log}")
+            raise ServerError(
+                f"it ran on {STOP_TIMEOUT} s after {signal_number!r}:\n{self.log}") from None
         if check:
             self.check_sanitizers()
         return code

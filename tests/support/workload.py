@@ -92,7 +92,7 @@ class Writer(threading.Thread):
         done = 0
         try:
             connection.send(b"".join(request for _, request, _ in commands))
-            for key, request, settle in commands:
+            for key, _, settle in commands:
                 line = connection.read_line()
                 self.allowed[key] = {settle(line, sent, int(time.time()))}
                 done += 1

@@ -30,6 +30,7 @@ True.
 import functools
 import logging
 import time
+from typing import Any
 
 from django.core.cache.backends.base import (
     DEFAULT_TIMEOUT,
@@ -189,7 +190,7 @@ class StaydCache(BaseCache):
 
     def _groups(self, keys):
         """(client, its keys) for each client that any of `keys` belongs to."""
-        groups = {}
+        groups: dict[Any, list] = {}
         for key in keys:
             groups.setdefault(self._client(key), []).append(key)
         return groups.items()
@@ -205,7 +206,7 @@ class StaydCache(BaseCache):
             return unreachable
 
 
-_reported_at = {}
+_reported_at: dict[str, float] = {}
 
 
 def _report_outage(error):
@@ -257,7 +258,7 @@ def _client_options(options):
     return result
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _packing_serde(serde, packs):
     """One instance for equal options, as for _serde_instance."""
     try:
@@ -269,7 +270,7 @@ def _packing_serde(serde, packs):
         ) from None
 
 
-_serde_instances = {}
+_serde_instances: dict[str, Any] = {}
 
 
 def _serde_instance(serde_class):

@@ -9,7 +9,7 @@ import functools
 from stayd.client import Client
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def shared_client(address, **options):
     """The Client of an Address (or URL) with these options, all of which must be hashable."""
     return Client(address, **options)

@@ -45,7 +45,7 @@ def _client(url):
     return _client_of(url)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _client_of(url):
     return shared_client(address(url))
 

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 _PROBE = {"stayd": "probe"}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def require_safe(serializer_class):
     """ImproperlyConfigured if the serializer's name or its output is that of a pickle."""
     classes = getattr(serializer_class, "__mro__", (serializer_class,))
