@@ -17,6 +17,7 @@ are, and what others have packed is an UnreadableValue: it is no damage, and say
 
 import collections
 import pathlib
+from typing import Any
 
 from stayd.errors import UnreadableValue
 
@@ -43,7 +44,8 @@ class _PackageFrames:
         if dictionary:
             self._dictionary = library.ZstdCompressionDict(dictionary)
             self._dictionary.precompute_compress(level=LEVEL)
-        self._compressors, self._decompressors = collections.deque(), collections.deque()
+        self._compressors: collections.deque[Any] = collections.deque()
+        self._decompressors: collections.deque[Any] = collections.deque()
 
     def compress(self, data):
         try:
@@ -81,7 +83,7 @@ class _PythonFrames:
             parameter.compression_level: LEVEL, parameter.content_size_flag: 1,
             parameter.checksum_flag: 0, parameter.dict_id_flag: 0,
         }
-        self._compressors = collections.deque()
+        self._compressors: collections.deque[Any] = collections.deque()
 
     def compress(self, data):
         try:

@@ -6,7 +6,6 @@ Django's own test suite asks of every session back end.
 
 import base64
 import importlib
-import json
 import logging
 import os
 import pickle

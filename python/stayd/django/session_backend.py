@@ -68,7 +68,7 @@ CREATE_TRIES = 100
 checks.require_valid_session_settings()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _items_of(client, prefix):
     """`prefix`: of earlier names, None if they are not read."""
     return SessionItems(client) if prefix is None else MovingSessionItems(client, prefix)
