@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-enum { COMPACTION_GAIN_MIN = 64 }; /* bytes: a segment with less to gain is not compacted */
-
 /* The sequence at which the oldest segment except this one was opened. A tombstone or a flush
  * record is needed only while it is higher than that: an older version can only lie in a segment
  * that was opened before the deletion was written. */
@@ -370,52 +368,61 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
     return true;
 }
 
-static bool compaction_sealed(struct pool *pool, uint32_t segment) {
-    return atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_SEALED;
-}
-
-uint64_t compaction_gain_bytes(struct pool *pool) {
-    uint64_t gain = 0;
-    uint32_t capacity = segment_capacity(&pool->segments);
-    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        uint32_t live = segments_needed_bytes(&pool->segments, segment);
-        if (atomic_load(&pool->view.segments[segment].state) != LAYOUT_SEGMENT_FREE &&
-            live < capacity) {
-            gain += capacity - live;
-        }
-    }
-    return gain;
-}
-
-/* The sealed segment with the fewest live bytes that is not in `chosen`. */
-static int64_t compaction_best(struct pool *pool, const uint32_t *chosen, unsigned count) {
-    int64_t best = SEGMENT_NONE;
-    uint32_t best_live = UINT32_MAX;
-    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        uint32_t live = segments_needed_bytes(&pool->segments, segment);
-        if (!compaction_sealed(pool, segment) || live >= best_live) {
-            continue;
-        }
-        bool taken = false;
-        for (unsigned i = 0; i < count; i++) {
-            taken = taken || chosen[i] == segment;
-        }
-        if (!taken) {
-            best = segment;
-            best_live = live;
-        }
-    }
-    return best;
-}
-
-uint32_t compaction_best_gain_bytes(struct pool *pool) {
-    int64_t best = compaction_best(pool, NULL, 0);
-    if (best == SEGMENT_NONE) {
+/* The bytes that emptying a segment frees. */
+static uint32_t compaction_gain(struct pool *pool, uint32_t segment) {
+    const struct layout_segment *info = &pool->view.segments[segment];
+    uint32_t state = atomic_load(&info->state);
+    uint32_t fill = atomic_load(&info->fill);
+    uint32_t header_bytes = (uint32_t)sizeof(struct layout_segment_header);
+    if (state == LAYOUT_SEGMENT_FREE || fill < header_bytes) {
         return 0;
     }
     uint32_t capacity = segment_capacity(&pool->segments);
-    uint32_t live = segments_needed_bytes(&pool->segments, (uint32_t)best);
-    return live < capacity ? capacity - live : 0;
+    uint32_t has = state == LAYOUT_SEGMENT_SEALED ? capacity : fill - header_bytes;
+    uint64_t needed = segments_needed_bytes(&pool->segments, segment);
+    uint32_t items = atomic_load_explicit(&info->items, memory_order_relaxed); /* a number */
+    if (needed > 0 && items > 0) {
+        uint32_t live = atomic_load_explicit(&info->live_bytes, memory_order_relaxed); /* too */
+        needed += segment_waste_among(capacity, live / items) * items;
+    }
+    return has > needed ? has - (uint32_t)needed : 0;
+}
+
+/* The segments with the greatest gains, greatest first. */
+struct compaction_choice {
+    unsigned count;
+    uint32_t segments[COMPACTION_BATCH];
+    uint32_t gains[COMPACTION_BATCH];
+    uint64_t gain_bytes; /* of all segments */
+};
+
+static void compaction_insert(struct compaction_choice *choice, uint32_t segment, uint32_t gain) {
+    unsigned at = choice->count < COMPACTION_BATCH ? choice->count++ : COMPACTION_BATCH - 1;
+    for (; at > 0 && choice->gains[at - 1] < gain; at--) {
+        choice->segments[at] = choice->segments[at - 1];
+        choice->gains[at] = choice->gains[at - 1];
+    }
+    choice->segments[at] = segment;
+    choice->gains[at] = gain;
+}
+
+static void compaction_choose(struct pool *pool, bool open_too, struct compaction_choice *choice) {
+    *choice = (struct compaction_choice){0};
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        bool open = atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_OPEN;
+        uint32_t gain = open && !open_too ? 0 : compaction_gain(pool, segment);
+        choice->gain_bytes += gain;
+        if (gain > 0 &&
+            (choice->count < COMPACTION_BATCH || gain > choice->gains[COMPACTION_BATCH - 1])) {
+            compaction_insert(choice, segment, gain);
+        }
+    }
+}
+
+uint64_t compaction_gain_bytes(struct pool *pool) {
+    struct compaction_choice choice;
+    compaction_choose(pool, true, &choice);
+    return choice.gain_bytes;
 }
 
 /* The segment that was opened before all others. */
@@ -453,26 +460,32 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
     return 1;
 }
 
-unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s) {
-    uint32_t capacity = segment_capacity(&pool->segments);
+/* Seals the segment if it is open and the best one. Returns whether it is sealed: what an open
+ * segment still has room for is worth more than a smaller gain. */
+static bool compaction_seal_best(struct pool *pool, uint32_t segment, bool best) {
+    if (best) {
+        segments_seal(&pool->segments, segment);
+    }
+    return atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_SEALED;
+}
+
+unsigned compaction_run(struct pool *pool, uint32_t least_gain, bool seals, uint32_t now_s) {
     /* Clients may take the other free segments during the compaction. */
-    uint64_t room =
-        (uint64_t)capacity * segments_reserved_from(&pool->segments, SEGMENT_FOR_REMOVAL);
+    uint64_t room = (uint64_t)segment_capacity(&pool->segments) *
+                    segments_reserved_from(&pool->segments, SEGMENT_FOR_REMOVAL);
+    struct compaction_choice choice;
     uint32_t chosen[COMPACTION_BATCH];
     unsigned count = 0;
-    while (count < COMPACTION_BATCH) {
-        int64_t best = compaction_best(pool, chosen, count);
-        if (best == SEGMENT_NONE) {
+    compaction_choose(pool, seals, &choice);
+    for (unsigned i = 0; i < choice.count && choice.gains[i] >= least_gain; i++) {
+        uint32_t live = segments_needed_bytes(&pool->segments, choice.segments[i]);
+        if (live > room) {
             break;
         }
-        uint32_t live = segments_needed_bytes(&pool->segments, (uint32_t)best);
-        uint64_t gain = live < capacity ? capacity - live : 0;
-        if (gain * 100 < (uint64_t)capacity * least_gain || gain < COMPACTION_GAIN_MIN ||
-            live > room) {
-            break;
+        if (compaction_seal_best(pool, choice.segments[i], i == 0)) {
+            room -= live;
+            chosen[count++] = choice.segments[i];
         }
-        room -= live;
-        chosen[count++] = (uint32_t)best;
     }
     if (count == 0) {
         return 0;

@@ -37,19 +37,21 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
  * False if a sync failed. */
 bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count);
 
-/* The bytes that compacting all segments could free, at most. */
+/* The gain of all segments together (compaction_run). */
 uint64_t compaction_gain_bytes(struct pool *pool);
-
-/* The bytes that emptying the best sealed segment would free. */
-uint32_t compaction_best_gain_bytes(struct pool *pool);
 
 /* Empties and frees the oldest segment, even if it is full of live records or still open:
  * tombstones that were needed because of records in that segment may be dropped afterwards. Returns
  * how many segments were freed. */
 unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s);
 
-/* Empties and frees the segments with the most dead bytes. `least_gain`: percent of a segment that
- * must be gained for it to be worth moving the rest. Returns how many were freed. */
-unsigned compaction_run(struct pool *pool, unsigned least_gain, uint32_t now_s);
+/* Empties and frees the segments with the greatest gain, if that is at least `least_gain` bytes:
+ *
+ *     sealed   | live | dead | live | dead | unused |    gain: dead and unused, less the waste that
+ *     open     | live | dead | live | unused ...         is expected where the live ones go to
+ *                                                        gain: dead, less the same waste
+ *
+ * `seals`: open segments too. Returns how many were freed. */
+unsigned compaction_run(struct pool *pool, uint32_t least_gain, bool seals, uint32_t now_s);
 
 #endif

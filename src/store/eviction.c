@@ -97,9 +97,30 @@ static unsigned eviction_free(struct pool *pool, const uint32_t *segments, unsig
     return compaction_free(pool, segments, count) ? count : 0;
 }
 
-unsigned eviction_run(struct pool *pool, uint32_t now_s) {
+/* Ends appending to the fullest open segment. */
+static void eviction_seal(struct pool *pool) {
+    int64_t fullest = SEGMENT_NONE;
+    uint32_t most = (uint32_t)sizeof(struct layout_segment_header);
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        const struct layout_segment *info = &pool->view.segments[segment];
+        uint32_t fill = atomic_load(&info->fill);
+        if (atomic_load(&info->state) == LAYOUT_SEGMENT_OPEN && fill > most) {
+            fullest = segment;
+            most = fill;
+        }
+    }
+    if (fullest != SEGMENT_NONE) {
+        segments_seal(&pool->segments, (uint32_t)fullest);
+    }
+}
+
+unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s) {
     uint32_t chosen[EVICTION_MERGE];
     unsigned count = eviction_choose(pool, chosen);
+    if (count == 0 && seals) {
+        eviction_seal(pool);
+        count = eviction_choose(pool, chosen);
+    }
     if (count == 0) {
         return 0;
     }

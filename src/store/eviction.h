@@ -10,7 +10,8 @@
 
 #include "store/pool_private.h"
 
-/* Frees some segments. Returns how many; 0 if there is nothing sealed to evict from. */
-unsigned eviction_run(struct pool *pool, uint32_t now_s);
+/* Frees some segments. Returns how many; 0 if there is nothing sealed to evict from. `seals`: then
+ * evicts from the fullest open segment. */
+unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s);
 
 #endif

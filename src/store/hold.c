@@ -10,7 +10,7 @@ enum {
     HOLD_ASKER_MS = 1000,         /* then another asker may take the hold over */
     HOLD_WRITE_WAIT_MAX_MS = 250, /* a hold ends when writes have waited for room for so long */
     HOLD_FREE_SHARE = 4,          /* 1/4 of the segments should be free when a hold begins, */
-    HOLD_GAIN = 25,               /* if emptying others gains this percentage of each */
+    HOLD_GAIN_SHARE = 4,          /* if emptying others gains 1/4 of each */
 };
 
 /* Notes since when a write waits for room, and returns whether that is too long. */
@@ -47,12 +47,11 @@ static void hold_wait(struct room *room) {
 void hold_prepare(struct pool *pool) {
     uint32_t wanted = pool->view.segment_count / HOLD_FREE_SHARE;
     uint32_t rounds = 0;
-    uint64_t moved_bytes = pool->janitor.moved_bytes; /* counts only moving that writes caused */
+    uint32_t least_gain = segment_capacity(&pool->segments) / HOLD_GAIN_SHARE;
     while (segments_free_count(&pool->segments) < wanted && rounds++ < wanted &&
            !room_is_stopping(&pool->room) &&
-           compaction_run(pool, HOLD_GAIN, expiry_clock_free_s(&pool->expiry_clock)) > 0) {
+           compaction_run(pool, least_gain, false, expiry_clock_free_s(&pool->expiry_clock)) > 0) {
     }
-    pool->janitor.moved_bytes = moved_bytes;
 }
 
 /* Writes that took a lower number than the hold's may still be under way; after this none is. */

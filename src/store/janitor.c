@@ -3,9 +3,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/compaction.h"
-#include "store/eviction.h"
 #include "store/header_notes.h"
 #include "store/memory_limit.h"
+#include "store/reclaim.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,22 +17,7 @@ enum {
     JANITOR_LOOK = 8192, /* segments that a pass looks at, in turn, while there is no hurry */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
-    JANITOR_TOMBSTONE_SHARE = 32, /* 1/32 of the pool in tombstones is too much */
-    JANITOR_BACKOFF_AFTER = 2,    /* pools' worth moved without gaining a segment */
-    JANITOR_GAIN_CACHE = 50, /* percent of a segment that compaction must gain before evicting */
 };
-
-/* How urgently segments are needed: the more urgent, the smaller the gain for which a segment is
- * compacted. */
-enum janitor_urgency {
-    JANITOR_AHEAD,   /* nobody waits */
-    JANITOR_FOR_NEW, /* a new key, which may be refused */
-    JANITOR_FOR_KEPT /* an update or a removal of an existing item */
-};
-
-/* Percent of a segment, evict = no. */
-static const unsigned janitor_gains[] = {
-    [JANITOR_AHEAD] = 25, [JANITOR_FOR_NEW] = 5, [JANITOR_FOR_KEPT] = 0};
 
 /* Frees what needs no moving: segments that have fallen due as a whole, and those without a live
  * record; of `looks` segments, in turn. */
@@ -123,130 +108,17 @@ static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, u
     return true;
 }
 
-/* Gives up the open segment with the most to gain, if that is more than so many bytes. */
-static bool janitor_seal_one(struct pool *pool, uint32_t gain_bytes) {
-    int64_t best = SEGMENT_NONE;
-    uint32_t header_bytes = (uint32_t)sizeof(struct layout_segment_header);
-    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        struct layout_segment *info = &pool->view.segments[segment];
-        uint32_t fill = atomic_load(&info->fill);
-        uint32_t kept = header_bytes;
-        if (!pool->options.evict) {
-            kept += segments_needed_bytes(&pool->segments, segment);
-        }
-        if (atomic_load(&info->state) == LAYOUT_SEGMENT_OPEN && fill > kept &&
-            fill - kept > gain_bytes) {
-            best = segment;
-            gain_bytes = fill - kept;
-        }
-    }
-    if (best == SEGMENT_NONE) {
-        return false;
-    }
-    segments_seal(&pool->segments, (uint32_t)best);
-    return true;
-}
-
-/* Whether compaction moved so much without gaining a segment that it should wait until more records
- * are dead: large items may be such that they cannot be packed any better. */
-static bool janitor_backs_off(struct pool *pool) {
-    struct janitor *janitor = &pool->janitor;
-    uint64_t capacity = segment_capacity(&pool->segments);
-    if (janitor->moved_bytes <=
-        JANITOR_BACKOFF_AFTER * capacity * segments_in_force(&pool->segments)) {
-        return false;
-    }
-    uint64_t gain = compaction_gain_bytes(pool);
-    if (janitor->backoff_gain == 0) {
-        janitor->backoff_gain = gain + 1;
-    }
-    if (gain < janitor->backoff_gain + capacity / 4) {
-        return true;
-    }
-    janitor->backoff_gain = 0;
-    janitor->moved_bytes = 0;
-    janitor->balance = 0;
-    return false;
-}
-
-static unsigned janitor_reclaim_by_eviction(struct pool *pool, enum janitor_urgency urgency,
-                                            uint32_t now_s) {
-    unsigned freed = compaction_run(pool, JANITOR_GAIN_CACHE, now_s);
-    freed = freed > 0 ? freed : eviction_run(pool, now_s);
-    if (freed == 0 && urgency != JANITOR_AHEAD && janitor_seal_one(pool, 0)) {
-        freed = eviction_run(pool, now_s);
-    }
-    /* Tombstones of what was evicted: they can go once the oldest segment has, which is open for
-     * ever where few items are of its class. */
-    uint64_t tombstones = atomic_load(&pool->view.index->tombstone_bytes);
-    if (tombstones > segment_capacity(&pool->segments) &&
-        tombstones > (uint64_t)segment_capacity(&pool->segments) * pool->view.segment_count /
-                         JANITOR_TOMBSTONE_SHARE) {
-        freed += compaction_run_oldest(pool, now_s);
-    }
-    return freed;
-}
-
-static unsigned janitor_reclaim_by_compaction(struct pool *pool, enum janitor_urgency urgency,
-                                              uint32_t now_s) {
-    if (janitor_backs_off(pool)) {
-        return 0;
-    }
-    unsigned least_gain = janitor_gains[urgency];
-    if (urgency != JANITOR_AHEAD) {
-        uint32_t least_bytes = segment_capacity(&pool->segments) / 100 * least_gain;
-        uint32_t sealed_bytes = compaction_best_gain_bytes(pool);
-        janitor_seal_one(pool, sealed_bytes > least_bytes ? sealed_bytes : least_bytes);
-    }
-    unsigned freed = compaction_run(pool, least_gain, now_s);
-    uint64_t tombstones = atomic_load(&pool->view.index->tombstone_bytes);
-    if (tombstones > segment_capacity(&pool->segments) &&
-        (freed == 0 ||
-         tombstones > atomic_load(&pool->live_limit_bytes) / JANITOR_TOMBSTONE_SHARE)) {
-        freed += compaction_run_oldest(pool, now_s);
-    }
-    return freed;
-}
-
-/* Frees segments by moving or evicting records. Returns how many. */
-static unsigned janitor_reclaim(struct pool *pool, enum janitor_urgency urgency, uint32_t now_s) {
-    return pool->options.evict ? janitor_reclaim_by_eviction(pool, urgency, now_s)
-                               : janitor_reclaim_by_compaction(pool, urgency, now_s);
-}
-
-/* Whether another pass cannot free more. */
-static bool janitor_can_free_no_more(struct pool *pool, unsigned freed) {
-    if (pool->options.evict || freed == 0) {
-        return freed == 0;
-    }
-    uint32_t capacity = segment_capacity(&pool->segments);
-    bool tombstones = atomic_load(&pool->view.index->tombstone_bytes) > capacity;
-    return janitor_backs_off(pool) || (compaction_gain_bytes(pool) < capacity && !tombstones);
-}
-
-/* Notes whether waiting for room can help, after a pass that freed so many segments. `tried`: the
- * pass did all that it could. */
-static void janitor_note_use(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES], bool tried,
-                             unsigned freed) {
-    struct janitor *janitor = &pool->janitor;
+/* Notes whether it helps to wait for room, after a pass that freed so many segments. `tried`: the
+ * pass did all that it could, for a change that waits. */
+static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed) {
     struct room *room = &pool->room;
-    for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-        bool available = segments_available(&pool->segments, (unsigned)purpose);
-        if (available && waited_for[purpose]) {
-            janitor->moved_bytes = 0; /* it was not for nothing */
-            janitor->backoff_gain = 0;
-        }
-        if (available || waited_for[purpose]) {
-            atomic_store(&room->of_no_use[purpose],
-                         !available && tried && janitor_can_free_no_more(pool, freed));
-        }
+    if (tried || freed > 0) {
+        atomic_store(&room->exhausted, tried && reclaim_is_exhausted(pool, freed));
     }
     /* The pass may have missed records that became dead during it. A record that becomes dead after
-     * this load clears the flags that were stored above. */
+     * this load clears the flag that was stored above. */
     if (atomic_load(&room->has_new_dead)) {
-        for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-            atomic_store(&room->of_no_use[purpose], false);
-        }
+        atomic_store(&room->exhausted, false);
     }
 }
 
@@ -307,16 +179,17 @@ static void janitor_note_rate(struct pool *pool) {
     janitor->rate_from_bytes = bytes;
 }
 
-/* One pass; `waited_for`: by purpose, whether anybody waits. */
-static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOSES]) {
+/* One pass. `stalled`: a change waits for room. */
+static void janitor_pass(struct pool *pool, bool stalled) {
     struct janitor *janitor = &pool->janitor;
     expiry_clock_observe(&pool->expiry_clock);
     uint32_t now_s = expiry_clock_free_s(&pool->expiry_clock);
-    uint32_t opened_before = atomic_load(&pool->segments.opened_for_janitor);
+    uint32_t opened_before = segments_opened_for_janitor(&pool->segments);
+    uint64_t moved_before = janitor->moved_bytes;
     atomic_store(&pool->room.has_new_dead, false);
     if (atomic_load(&pool->read_only)) {
         /* Freeing needs a sync, which fails: moving or evicting records would be useless. */
-        janitor_note_use(pool, waited_for, true, 0);
+        janitor_note_exhausted(pool, true, 0);
         return;
     }
     pool_flush_due(pool, now_s);
@@ -331,31 +204,21 @@ static void janitor_pass(struct pool *pool, const bool waited_for[SEGMENT_PURPOS
     bool tried = !more && (segments_are_few(&pool->segments) || too_large);
     bool swept = true;
     if (tried) {
-        bool for_kept =
-            too_large || waited_for[SEGMENT_FOR_UPDATE] || waited_for[SEGMENT_FOR_REMOVAL];
-        freed += janitor_reclaim(pool,
-                                 for_kept                      ? JANITOR_FOR_KEPT
-                                 : waited_for[SEGMENT_FOR_NEW] ? JANITOR_FOR_NEW
-                                                               : JANITOR_AHEAD,
-                                 now_s);
+        freed += reclaim_run(pool, stalled || too_large, now_s);
     }
     if (!more) {
         swept = janitor_sweep(pool, tried ? JANITOR_HURRY_NS : JANITOR_SWEEP_NS, 2 * looks, now_s);
     }
     janitor_note_limit(pool, too_large, freed);
-    janitor->balance +=
-        (int64_t)freed - (atomic_load(&pool->segments.opened_for_janitor) - opened_before);
-    if (janitor->balance > 0) {
-        janitor->balance = 0;
-        janitor->moved_bytes = 0;
-        janitor->backoff_gain = 0;
-    }
+    reclaim_note_progress(&janitor->reclaim, freed,
+                          segments_opened_for_janitor(&pool->segments) - opened_before,
+                          janitor->moved_bytes - moved_before);
     header_notes_update(pool);
     index_look_for_room(&pool->index, &pool->options);
     if (more) {
         atomic_store(&pool->room.wanted, true);
     }
-    janitor_note_use(pool, waited_for, tried && swept, freed);
+    janitor_note_exhausted(pool, stalled && tried && swept, freed);
     janitor_note_room(pool);
     janitor_note_rate(pool);
 }
@@ -382,15 +245,12 @@ static void *janitor_main(void *argument) {
         if (room->stop) {
             break;
         }
-        bool waited_for[SEGMENT_PURPOSES];
         bool hold_asked = pool->hold.state == HOLD_ASKED;
         room->begun++;
         atomic_store(&room->wanted, false);
-        for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-            waited_for[purpose] = atomic_exchange(&room->asked[purpose], false);
-        }
+        bool stalled = atomic_exchange(&room->asked, false);
         pthread_mutex_unlock(&room->lock);
-        janitor_pass(pool, waited_for);
+        janitor_pass(pool, stalled);
         if (hold_asked) {
             hold_prepare(pool);
         }

@@ -4,6 +4,8 @@
  *     what is dead      -> compaction: live records move, the segment is freed     (compaction.h)
  *     what is hardly read (evict = yes) -> eviction: the rest moves, several segments become one
  *
+ * reclaim.h says which segment comes next, and when the pool is full.
+ *
  * Clients take free segments; when none may be taken, they ask for room (room.h).
  */
 #ifndef STAYD_STORE_JANITOR_H
@@ -11,6 +13,7 @@
 
 #include "base/status.h"
 #include "store/grace.h"
+#include "store/reclaim.h"
 #include "store/segment.h"
 
 #include <pthread.h>
@@ -31,15 +34,13 @@ struct janitor {
     uint64_t rate_from_bytes;
     double rate;               /* bytes a second that were added in the last one, less what went */
     uint64_t rate_limit_bytes; /* the live limit that full_in_s is about */
-    int64_t balance;           /* segments freed less segments taken, since moved_bytes was 0 */
-    uint64_t moved_bytes;      /* since it last freed more than it took */
-    uint64_t backoff_gain; /* compaction backs off until it could gain more than this many bytes; 0:
-                              no back-off */
-    uint64_t flush_begun;  /* the flush that segments were marked to be swept for last, */
-    uint64_t flush_ended;  /* and the last one that all of them have been swept for */
-    uint32_t looked;       /* segments that were looked at, to see whether they are dead */
-    uint32_t swept;        /* the segment that was looked at last, to see whether to sweep it, */
-    uint32_t clean;        /* and how many in a row had nothing to sweep */
+    struct reclaim reclaim;
+    uint64_t moved_bytes;     /* by compaction and eviction, so far */
+    uint64_t flush_begun;     /* the flush that segments were marked to be swept for last, */
+    uint64_t flush_ended;     /* and the last one that all of them have been swept for */
+    uint32_t looked;          /* segments that were looked at, to see whether they are dead */
+    uint32_t swept;           /* the segment that was looked at last, to see whether to sweep it, */
+    uint32_t clean;           /* and how many in a row had nothing to sweep */
     unsigned usual_threshold; /* of eviction, see eviction.c */
     bool pairs_synced;        /* what lies in the segments of this batch is on the disk */
 };

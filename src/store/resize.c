@@ -8,7 +8,7 @@
 
 enum {
     RESIZE_FILL_PERCENT = 95, /* of the smaller pool that what lives may take */
-    RESIZE_GAIN = 1,          /* percent of a segment that makes it worth emptying */
+    RESIZE_GAIN_SHARE = 100,  /* 1/100 of a segment is worth emptying it */
 };
 
 static bool resize_refuse(const struct pool *pool, char *error) {
@@ -26,9 +26,9 @@ static bool resize_refuse(const struct pool *pool, char *error) {
 /* Makes sure that a segment can be emptied: one must be free for what moves. */
 static bool resize_make_room(struct pool *pool, uint32_t now_s) {
     while (segments_free_count(&pool->segments) < 2) {
-        uint64_t moved_before = pool->janitor.moved_bytes;
-        uint64_t capacity = (uint64_t)segment_capacity(&pool->segments) * pool->view.segment_count;
-        if (compaction_run(pool, RESIZE_GAIN, now_s) == 0 || moved_before > 2 * capacity) {
+        uint32_t capacity = segment_capacity(&pool->segments);
+        if (pool->janitor.moved_bytes > 2 * (uint64_t)capacity * pool->view.segment_count ||
+            compaction_run(pool, capacity / RESIZE_GAIN_SHARE, false, now_s) == 0) {
             return false;
         }
     }

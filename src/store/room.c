@@ -76,11 +76,10 @@ static enum status room_refuse(const struct pool *pool) {
     return atomic_load(&pool->read_only) ? STATUS_READ_ONLY : STATUS_NO_MEMORY;
 }
 
-static enum status room_park(struct pool *pool, struct store_thread *thread,
-                             enum segment_purpose purpose) {
+static enum status room_park(struct pool *pool, struct store_thread *thread) {
     struct room *room = &pool->room;
     thread->room_turn = atomic_load(&room->turn);
-    atomic_store(&room->asked[purpose], true);
+    atomic_store(&room->asked, true);
     atomic_store(&room->parked, true);
     if (thread->room_policy == STORE_PARKS_AGAIN) {
         room_make_claim(room, thread);
@@ -107,12 +106,12 @@ static enum status room_await(struct pool *pool, struct store_thread *thread,
     pthread_mutex_lock(&room->lock);
     bool available = segments_available(&pool->segments, purpose);
     for (int rounds = 0; !available && rounds < rounds_max; rounds++) {
-        atomic_store(&room->asked[purpose], true);
+        atomic_store(&room->asked, true);
         atomic_store(&room->wanted, true);
         pthread_cond_signal(&room->wake);
         room_await_pass(room);
         available = segments_available(&pool->segments, purpose);
-        if (room->stop || (!available && atomic_load(&room->of_no_use[purpose]))) {
+        if (room->stop || (!available && atomic_load(&room->exhausted))) {
             break;
         }
     }
@@ -130,20 +129,20 @@ enum status room_ask(struct pool *pool, struct store_thread *thread, enum segmen
     /* A free segment that is another thread's: the claim ends soon, whatever the janitor found. */
     bool claimed = segments_available(&pool->segments, purpose) && room_is_claimed(room, thread);
     if (claimed && thread->room_policy != STORE_REFUSES && thread->room_policy != STORE_WAITS) {
-        return room_park(pool, thread, purpose);
+        return room_park(pool, thread);
     }
-    if (atomic_load(&room->of_no_use[purpose])) {
+    if (atomic_load(&room->exhausted)) {
         return room_refuse(pool);
     }
     if (atomic_load(&room->given_up) == given_up) {
         /* Nobody may be parked any more: the pass that this asks for ends the turn all the same. */
-        atomic_store(&room->asked[purpose], true);
+        atomic_store(&room->asked, true);
         atomic_store(&room->parked, true);
         room_wake(room);
         return room_refuse(pool);
     }
     return thread->room_policy == STORE_WAITS ? room_await(pool, thread, purpose)
-                                              : room_park(pool, thread, purpose);
+                                              : room_park(pool, thread);
 }
 
 void room_note_full(struct pool *pool) {

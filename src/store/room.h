@@ -43,18 +43,17 @@ struct room {
     void (*notify)(void *context); /* under lock, also while it runs */
     void *notify_context;          /* under lock */
     _Atomic bool wanted;           /* a pass was asked for since the last pass began */
-    _Atomic bool
-        asked[SEGMENT_PURPOSES]; /* by purpose: room was asked for since the last pass began */
-    _Atomic bool parked;         /* connections are parked */
-    _Atomic uint64_t turn;       /* raised when parked connections are woken */
+    _Atomic bool asked;            /* room was asked for since the last pass began */
+    _Atomic bool parked;           /* connections are parked */
+    _Atomic uint64_t turn;         /* raised when parked connections are woken */
     _Atomic uint64_t given_up; /* 1 + the turn in which a request waited too long: no other request
                                   waits in that turn; 0: none */
     _Atomic uint64_t claim;    /* see room_claim; 0: none */
     _Atomic bool has_new_dead; /* a record became dead since the last pass began */
-    _Atomic bool of_no_use[SEGMENT_PURPOSES]; /* by purpose: waiting cannot help, because no record
-                                                 became dead since a pass failed */
-    _Atomic bool full;                        /* new keys are refused, or were a second ago */
-    _Atomic uint64_t refused_ms;              /* monotonic: when a new key was last refused */
+    _Atomic bool exhausted;    /* waiting cannot help: no record became dead since a pass that could
+                                  gain nothing (reclaim.h) */
+    _Atomic bool full;         /* new keys are refused, or were a second ago */
+    _Atomic uint64_t refused_ms; /* monotonic: when a new key was last refused */
 };
 
 void room_init(struct room *room);
@@ -111,23 +110,17 @@ void room_note_full(struct pool *pool);
 static inline void room_note_dead_record(struct room *room) {
     if (!atomic_load_explicit(&room->has_new_dead, memory_order_relaxed)) {
         atomic_store(&room->has_new_dead,
-                     true); /* before `of_no_use` is read: see janitor_note_use */
+                     true); /* before `exhausted` is read: see janitor_note_exhausted */
     }
-    for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-        /* relaxed: a hint; read before it is written, so that the line stays shared */
-        if (atomic_load_explicit(&room->of_no_use[purpose], memory_order_relaxed)) {
-            atomic_store_explicit(&room->of_no_use[purpose], false, memory_order_relaxed);
-        }
+    /* relaxed: a hint; read before it is written, so that the line stays shared */
+    if (atomic_load_explicit(&room->exhausted, memory_order_relaxed)) {
+        atomic_store_explicit(&room->exhausted, false, memory_order_relaxed);
     }
 }
 
 /* Whether room has been asked for since the last pass began. */
 static inline bool room_is_asked_for(const struct room *room) {
-    bool asked = false;
-    for (int purpose = 0; purpose < SEGMENT_PURPOSES; purpose++) {
-        asked = asked || atomic_load(&room->asked[purpose]);
-    }
-    return asked;
+    return atomic_load(&room->asked);
 }
 
 #endif

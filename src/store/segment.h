@@ -89,6 +89,12 @@ bool segments_reserve(struct segments *segments, enum segment_purpose purpose, u
 bool segments_append(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                      uint32_t expiry_s, size_t bytes, struct segment_place *place);
 
+/* What a record of this size leaves unused at the end of a segment, among records of all sizes:
+ * half a record for each segment, and larger records are in the way more often. */
+static inline uint64_t segment_waste_among(uint32_t capacity, uint64_t bytes) {
+    return bytes < capacity / 64 ? 0 : bytes * bytes / capacity / 2;
+}
+
 /* What records of this size leave unused at the end of a segment, as a share of each, at least:
  *
  *     | record | record | record | unused |      among others: half a record for each segment, as
@@ -100,7 +106,7 @@ static inline uint32_t segment_waste_bytes(uint32_t capacity, size_t bytes) {
         return 0;
     }
     uint64_t alone = capacity / (capacity / bytes) - bytes;
-    uint64_t among = (uint64_t)bytes * bytes / capacity / 2;
+    uint64_t among = segment_waste_among(capacity, bytes);
     return (uint32_t)(alone > among ? alone : among);
 }
 
@@ -111,6 +117,11 @@ static inline uint32_t segments_free_count(const struct segments *segments) {
 static inline uint32_t segments_reserved_from(const struct segments *segments,
                                               enum segment_purpose purpose) {
     return atomic_load_explicit(&segments->reserve[purpose], memory_order_relaxed); /* a number */
+}
+
+/* How many segments were opened for SEGMENT_FOR_JANITOR so far. */
+static inline uint32_t segments_opened_for_janitor(const struct segments *segments) {
+    return atomic_load_explicit(&segments->opened_for_janitor, memory_order_relaxed); /* a number */
 }
 
 /* When the segment was opened, in unix seconds; for statistics. */

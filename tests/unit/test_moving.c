@@ -167,6 +167,33 @@ static void each_slot_that_pointed_into_a_segment_has_another_version_afterwards
     }
 }
 
+/* A large record leaves much of its segment unused, and leaves as much wherever it is moved to. */
+static void compaction_begins_where_it_gains_most(void **state) {
+    (void)state;
+    enum { LARGE = 1000, SMALL = 150, DELETED = 30 };
+    struct pool_options options = store_options(12);
+    options.persist = true;
+    options.fsync = POOL_FSYNC_NO;
+    options.item_max_bytes = 60 << 10;
+    store_begin(&store, options);
+    hold_janitor();
+    EXPECT(store_set_number(&store, LARGE, 0, STORE_SEGMENT * 6 / 10, 0) == STATUS_OK);
+    uint32_t with_large = seal_segment_of(LARGE);
+    for (unsigned number = 0; number < SMALL; number++) {
+        EXPECT(store_set_number(&store, number, 0, SIZE, 0) == STATUS_OK);
+    }
+    uint32_t with_small = seal_segment_of(0);
+    for (unsigned number = 1; number <= DELETED; number++) {
+        EXPECT(store_delete_number(&store, number) == STATUS_OK);
+    }
+    store_thread_leave(&store.thread);
+    uint32_t capacity = segment_capacity(&store.pool->segments);
+    EXPECT(compaction_run(store.pool, capacity / 4, false, clock_now_s()) == 1);
+    EXPECT(segment_state(with_small) == LAYOUT_SEGMENT_FREE);
+    EXPECT(segment_state(with_large) == LAYOUT_SEGMENT_SEALED);
+    EXPECT(compaction_gain_bytes(store.pool) < capacity / 2);
+}
+
 static void what_finds_no_room_to_move_to_stays_where_it_is(void **state) {
     (void)state;
     begin(0);
@@ -283,6 +310,7 @@ int main(void) {
         TEST(no_segment_is_walked_while_a_thread_may_be_writing_into_it),
         TEST(no_segment_is_written_over_while_a_thread_may_read_it),
         TEST(each_slot_that_pointed_into_a_segment_has_another_version_afterwards),
+        TEST(compaction_begins_where_it_gains_most),
         TEST(what_finds_no_room_to_move_to_stays_where_it_is),
         TEST(moving_an_item_keeps_when_and_that_it_was_read),
         TEST(a_read_is_noted_though_the_item_moves_at_that_moment),

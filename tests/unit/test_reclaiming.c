@@ -220,6 +220,35 @@ static void a_fragmented_pool_comes_to_rest(void **state) {
     store_end(&store);
 }
 
+/* Three of the smaller or two of the larger fit into a segment, but only one of each: that is worse
+ * than is expected of these sizes. Compaction must see that it gains nothing. */
+static void a_pool_whose_records_do_not_pack_comes_to_rest(void **state) {
+    (void)state;
+    static const size_t sizes[] = {STORE_SEGMENT * 27 / 100, STORE_SEGMENT * 47 / 100};
+    enum { SIZES = 2 };
+    struct pool_options options = store_options(32);
+    options.item_max_bytes = 60 << 10;
+    store_begin(&store, options);
+    unsigned stored = 0;
+    while (store_set_number(&store, stored, 0, sizes[stored % SIZES], 0) == STATUS_OK) {
+        stored++;
+    }
+    uint64_t capacity = store_stats_now(&store).capacity_bytes;
+    assert_true(stored > 30);
+    for (unsigned number = stored; number < stored + 20; number++) {
+        EXPECT(store_set_number(&store, number, 0, STORE_SEGMENT / 2, 0) == STATUS_NO_MEMORY);
+    }
+    assert_true(store_stats_now(&store).counters[POOL_BYTES_MOVED] < 3 * capacity);
+    for (unsigned number = 0; number < stored; number++) {
+        EXPECT(store_has_number(&store, number, 0, sizes[number % SIZES]));
+        if (number % 4 == 0) {
+            EXPECT(store_delete_number(&store, number) == STATUS_OK);
+        }
+    }
+    EXPECT(store_set_number(&store, stored, 0, STORE_SEGMENT / 2, 0) == STATUS_OK);
+    store_end(&store);
+}
+
 static void tombstones_do_not_pile_up_beside_an_item_that_stays(void **state) {
     (void)state;
     /* It stays, in the oldest segment, and never expires: all tombstones are younger. */
@@ -278,6 +307,7 @@ int main(void) {
         BOTH(a_mix_of_sizes_does_not_wear_the_pool_out),
         cmocka_unit_test_prestate(a_fragmented_pool_comes_to_rest, &volatile_pool),
         cmocka_unit_test_prestate(a_fragmented_pool_comes_to_rest, &persistent_pool),
+        cmocka_unit_test(a_pool_whose_records_do_not_pack_comes_to_rest),
         SMALL(tombstones_do_not_pile_up_beside_an_item_that_stays),
         SMALL(tombstones_do_not_pile_up_beside_a_segment_that_stays_open),
         SMALL(updates_with_sooner_expiries_do_not_pile_tombstones_up),

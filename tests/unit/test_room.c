@@ -153,13 +153,13 @@ static void a_claim_stops_nobody_who_needs_no_new_segment(void **state) {
     struct store_thread other = {.index = store.thread.index + 1};
     EXPECT(store_set_number(&store, 0, 0, 100, 0) == STATUS_OK);
     atomic_store(&room->claim, room_claim(UINT32_MAX, &other));
-    atomic_store(&room->of_no_use[SEGMENT_FOR_UPDATE], true);
+    atomic_store(&room->exhausted, true);
     store.thread.room_policy = STORE_PARKS;
     EXPECT(store_set_number(&store, 0, 1, 100, 0) == STATUS_OK);
     EXPECT(store_set_number(&store, 1, 0, 100, 0) == STATUS_OK);
     enum status status = STATUS_OK;
     for (unsigned version = 2; status == STATUS_OK && version < STORE_SEGMENT; version++) {
-        atomic_store(&room->of_no_use[SEGMENT_FOR_UPDATE], true);
+        atomic_store(&room->exhausted, true);
         status = store_set_number(&store, 0, version, 5000, 0);
     }
     EXPECT(status == STATUS_NEEDS_ROOM);

@@ -1,0 +1,57 @@
+/* Reclaiming: which segments the janitor empties next, when it stops, and when no more room can be
+ * gained. It works while few segments are free (segments_are_few):
+ *
+ *                  nobody waits                            a change waits for room
+ *     evict = no   compaction, if that gains a quarter     compaction, if that gains 1/N
+ *                  of a segment                            of a segment
+ *     evict = yes  compaction, if that gains half of a     the same; and eviction from an open
+ *                  segment, else eviction                  segment, if no other is left
+ *
+ * The gain of a segment is what emptying it frees (compaction.h); the segment with the greatest
+ * gain comes first. While nobody waits, it pays to wait: more records of a segment may die.
+ *
+ * Why 1/N is enough, evict = no: what is needed is at most (N - reserves - 1) segments (invariant
+ * 7, segments_needed_limit). When an update finds no segment, fewer than the reserves are free. So
+ * the segments in use have at least two segments' worth of bytes that are not needed. The open ones
+ * leave about one of these at their ends, where the record did not fit. The other one is dead, in
+ * N segments at most. So one of them gains 1/N of a segment, and compaction goes on until one more
+ * is free.
+ *
+ * The pool is exhausted, and a change that waits is refused, when less than one segment's worth in
+ * all segments in use is not needed, or when nothing could be freed. What is needed includes waste,
+ * which is an expectation: there are sizes that cannot be packed so tightly. Then compaction would
+ * copy for ever, so it gives up when it has moved two pools' worth and gained no segment, until
+ * more is dead.
+ *
+ * Tombstones go when the segments that were opened before them have gone. When tombstones fill a
+ * 32nd of the pool, or nothing else can be gained, the oldest segment is emptied whatever its gain.
+ *
+ * Called by the janitor's thread only.
+ */
+#ifndef STAYD_STORE_RECLAIM_H
+#define STAYD_STORE_RECLAIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pool;
+
+struct reclaim {
+    /* private; used by the janitor's thread only */
+    int64_t gained;        /* segments freed, less segments opened for moved records, and */
+    uint64_t moved_bytes;  /* bytes moved, since `gained` was 0 */
+    uint64_t gave_up_gain; /* the gain of all segments when compaction gave up; 0: it did not */
+};
+
+/* Frees some segments. `stalled`: a change waits for room. Returns how many. */
+unsigned reclaim_run(struct pool *pool, bool stalled, uint32_t now_s);
+
+/* After a pass with reclaim_run that freed so many segments in all: whether the next one could free
+ * no more, unless more records die. */
+bool reclaim_is_exhausted(struct pool *pool, unsigned freed);
+
+/* A pass has freed so many segments, and opened so many for the bytes that it moved. */
+void reclaim_note_progress(struct reclaim *reclaim, unsigned freed, uint32_t opened,
+                           uint64_t moved_bytes);
+
+#endif
