@@ -77,7 +77,7 @@ struct stayd *stayd_open(const char *servers, const struct stayd_options *option
     for (const char *list = servers; client_next_url(&list).size > 0;) {
         count++;
     }
-    if (count == 0 || count > CLIENT_SERVERS_MAX || (unsigned)own.distribution > STAYD_MODULA) {
+    if (count == 0 || count > CLIENT_SERVERS_MAX || (unsigned)own.distribution > STAYD_KETAMA_MD5) {
         client_refuse(error, STAYD_INVALID,
                       "'%.200s' names %u servers; there can be 1 to %d, and stayd.h has the "
                       "distributions",

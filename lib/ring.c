@@ -35,6 +35,11 @@ static uint32_t ring_one_at_a_time(struct bytes text) {
     return hash;
 }
 
+/* What ketama hashes keys and points with. */
+static uint32_t ring_hash(const struct ring *ring, struct bytes text, unsigned part) {
+    return ring->distribution == STAYD_KETAMA ? ring_one_at_a_time(text) : ring_md5(text, part);
+}
+
 static uint32_t ring_rotate(uint32_t word, unsigned by) {
     return word << by | word >> (32 - by);
 }
@@ -113,7 +118,8 @@ static bool ring_add_points(struct ring *ring, const struct url *urls) {
             char name[RING_NAME_MAX];
             struct bytes text = ring_point_name(&urls[i], j, name);
             for (unsigned part = 0; part < per_hash; part++) {
-                ring->points[ring->point_count++] = (struct ring_point){ring_md5(text, part), i};
+                ring->points[ring->point_count++] =
+                    (struct ring_point){ring_hash(ring, text, part), i};
             }
         }
     }
@@ -152,7 +158,7 @@ void ring_finish(struct ring *ring) {
 }
 
 static unsigned ring_find_point(const struct ring *ring, struct bytes key, const bool *left_out) {
-    uint32_t hash = ring_md5(key, 0);
+    uint32_t hash = ring_hash(ring, key, 0);
     size_t low = 0;
     size_t high = ring->point_count;
     while (low < high) {

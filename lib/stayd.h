@@ -90,10 +90,11 @@ struct stayd;
 /* Which server has a key. With one server all are the same. */
 enum stayd_distribution {
     STAYD_KETAMA = 0,          /* libmemcached's MEMCACHED_BEHAVIOR_KETAMA (pylibmc: "ketama") */
-    STAYD_KETAMA_WEIGHTED = 1, /* its MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED (php: LIBKETAMA_COMPATIBLE)
-                                  with MEMCACHED_BEHAVIOR_KETAMA_HASH MD5 */
+    STAYD_KETAMA_WEIGHTED = 1, /* its MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED (pylibmc:
+                                  "ketama_weighted"; PHP: OPT_LIBKETAMA_COMPATIBLE) */
     STAYD_RENDEZVOUS = 2,      /* pymemcache's HashClient, and Django's PyMemcacheCache */
-    STAYD_MODULA = 3           /* libmemcached's and pylibmc's default */
+    STAYD_MODULA = 3,          /* libmemcached's and pylibmc's default */
+    STAYD_KETAMA_MD5 = 4       /* STAYD_KETAMA with MEMCACHED_BEHAVIOR_HASH as MD5 */
 };
 
 enum stayd_login {

@@ -1,0 +1,53 @@
+"""One client of libstayd in many threads, and on both sides of forks."""
+
+import pytest
+
+from libstayd.programs import Shell, run
+from support import certificates
+from support.servers import Memcached, Stayd
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """URLs by kind."""
+    made = certificates.make(tmp_path_factory.mktemp("certificates"))
+    tls = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]}
+    with Memcached() as memcached, Stayd(cache=tls) as stayd:
+        yield {
+            "memcached": memcached.url(),
+            "unix": stayd.unix_url("sessions"),
+            "two": f"{memcached.url()},{stayd.url('sessions')}",
+            "tls": f"memcacheds://localhost:{stayd.port('cache')}/?ca={made['ca.pem']}",
+        }
+
+
+KINDS = ["memcached", "unix", "two", "tls"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_share_a_client(servers, kind):
+    run("stress", servers[kind], 16, 100)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_children_use_the_client_while_threads_of_the_parent_do(servers, kind):
+    run("stress", servers[kind], 4, 200, "fork")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_children_that_the_c_library_does_not_see_use_it(servers, kind):
+    run("stress", servers[kind], 1, 20, "syscall")
+
+
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+def test_a_child_that_ends_says_nothing_on_its_parents_connection(servers, kind):
+    """Also not that it ends: the parent's TLS session goes on."""
+    with Shell(servers[kind]) as shell:
+        assert shell.status("set k parent") == 0
+        shell.begin("fork")
+        assert shell.end()[0] == 0  # in the child
+        assert shell.ask("get k")[3] == "parent"
+        shell.begin("exit")
+        assert shell.end()[0] == 0  # in the parent
+        for _ in range(3):
+            assert shell.ask("get k")[3] == "parent"
