@@ -1,6 +1,6 @@
 # What to type. Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build run test test-clients test-matrix test-distributions soak fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build run test test-clients test-matrix test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
+	@echo 'make test-django-suite   Django'"'"'s own tests of sessions and memcached caches, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
 	@echo 'make docs    draw docs/architecture.svg'
 	@echo 'make lint, make fmt   check and mend the layout; clang, cppcheck, shellcheck, ruff, mypy'
@@ -49,6 +50,9 @@ fuzz:
 
 test-matrix: build
 	@scripts/test-matrix
+
+test-django-suite: build
+	@/usr/bin/python3 -B tests/django_suite/run.py
 
 test-distributions:
 	@scripts/test-distributions

@@ -98,6 +98,9 @@ class Client:
     away for longer, they fail without a try for a while that doubles, and one of them tries.
     """
 
+    backend: str = "pymemcache"
+    """What speaks the protocol."""
+
     def __init__(self, url: Union[str, Address], *, serde: Any = bytes_serde,
                  connect_timeout_s: Optional[float] = None, timeout_s: Optional[float] = None,
                  restart_wait_s: Optional[float] = None, idle_timeout_s: Optional[float] = None,

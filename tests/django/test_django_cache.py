@@ -406,9 +406,12 @@ def test_a_time_that_no_url_may_have_is_improperly_configured(name, value):
 
 
 def test_options_that_hold_anyway_may_stay():
-    StaydCache("127.0.0.1:11211", {"OPTIONS": {"no_delay": True, "use_pooling": True}})
-    with pytest.raises(ImproperlyConfigured, match="no_delay"):
-        StaydCache("127.0.0.1:11211", {"OPTIONS": {"no_delay": False}})
+    StaydCache("127.0.0.1:11211", {"OPTIONS": {
+        "no_delay": True, "use_pooling": True, "allow_unicode_keys": True, "default_noreply": False,
+    }})
+    for name, value in (("no_delay", False), ("allow_unicode_keys", False), ("default_noreply", True)):
+        with pytest.raises(ImproperlyConfigured, match=name):
+            StaydCache("127.0.0.1:11211", {"OPTIONS": {name: value}})
 
 
 @pytest.mark.parametrize("serde", ["stayd.serde.JSONSerde", "stayd.serde.json_serde"])
@@ -530,7 +533,31 @@ def test_the_async_methods_reach_the_pool(own):
         assert await own.aget_many(["k"]) == {"k": 2}
         assert await own.adelete("k") is True
         assert await own.aget("k", "default") == "default"
+        assert await own.aadd("k", 5) is True
+        assert await own.adecr("k", 2) == 3
+        assert await own.atouch("k", 100) is True
+        assert await own.ahas_key("k") is True
+        assert await own.aget_or_set("k", 9) == 3
+        assert await own.aset_many({"a": 1, "b": 2}) == []
+        await own.adelete_many(["a", "k"])
+        assert await own.aget_many(["a", "b", "k"]) == {"b": 2}
+        assert await own.aincr_version("b") == 2
+        assert await own.adecr_version("b", version=2) == 1
         await own.aclear()
+        assert await own.aget("b") is None
+
+    asyncio.run(use())
+
+
+@pytest.mark.skipif(django.VERSION < (4,), reason="caches have async methods from Django 4.0 on")
+def test_async_counting_loses_nothing(own):
+    """Django's aincr reads and then writes."""
+    import asyncio
+
+    async def use():
+        await own.aset("n", 0)
+        await asyncio.gather(*(own.aincr("n") for _ in range(200)))
+        assert await own.aget("n") == 200
 
     asyncio.run(use())
 

@@ -527,3 +527,7 @@ def test_two_daemons_have_clients_of_their_own(daemon):
         with stayd.Client(daemon.url("sessions")) as here:
             here.set("k", b"here")
             assert there.get("k") is None
+
+
+def test_the_client_says_what_speaks_the_protocol():
+    assert stayd.Client.backend == "pymemcache"

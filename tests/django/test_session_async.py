@@ -1,9 +1,13 @@
 """The async methods that Django's sessions have from 5.1 on."""
 
 import asyncio
+import contextlib
+import socket
+import threading
 
 import pytest
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.test.utils import override_settings
 from stayd.django.session_backend import SessionStore, SessionsUnreachable
 
 pytestmark = pytest.mark.skipif(
@@ -77,3 +81,51 @@ def test_an_outage_is_an_error_in_async_code_too(own_daemon):
             await SessionStore(session.session_key).aget("a")
 
     asyncio.run(use())
+
+
+@contextlib.contextmanager
+def patient_server(release, together):
+    """A server that answers `together` requests at a time, once `release` (an Event) is set."""
+    barrier = threading.Barrier(together)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection):
+        with connection:
+            while connection.recv(65536):
+                barrier.wait(20)
+                release.wait(20)
+                connection.sendall(b"END\r\n")
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    yield f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=20"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(10)
+
+
+def test_loads_run_side_by_side_and_the_loop_goes_on():
+    """Run in the loop, no load would end, as what they wait for comes from the loop; one after the
+    other they would not, as the server waits for both."""
+    release = threading.Event()
+
+    async def use():
+        loads = [asyncio.create_task(SessionStore("k" * 32).aload()) for _ in range(2)]
+        await asyncio.sleep(0)
+        release.set()
+        return await asyncio.gather(*loads)
+
+    with patient_server(release, together=2) as url:
+        with override_settings(SESSION_CACHE=url, SESSION_CACHE_KEY_FALLBACK=False):
+            assert asyncio.run(asyncio.wait_for(use(), 30)) == [{}, {}]
+
+
+def test_the_async_cache_key_is_that_of_the_pool(daemon):
+    session = SessionStore("k" * 32)
+    assert asyncio.run(session.acache_key()) == session.cache_key

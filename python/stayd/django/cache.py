@@ -23,8 +23,9 @@ default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`, 
 that makes them shorter; other clients do not read those; what is packed is read with False too, but
 by a `serde` of the site's own only with True), `username` and `password` (of a pool with an `auth_file`; or in
 LOCATION's URL), and `ignore_exc`: with True an unreachable daemon is a cache without any items, and
-nothing raises but `clear`. `no_delay` and `use_pooling`, which pymemcache needs told, may stay
-True.
+nothing raises but `clear`. `no_delay`, `use_pooling` and `allow_unicode_keys` may stay True, and
+`default_noreply` False: pymemcache has to be told these. The async methods run in threads, each as
+one request: Django's read and then write for `aincr`, and ask once for each key of `aget_many`.
 """
 
 import functools
@@ -47,6 +48,7 @@ from stayd import packing
 from stayd.address import checked_login, checked_time_s, parse_location, split_location
 from stayd.django import checks  # noqa: F401  (importing it registers the checks)
 from stayd.django.clients import shared_client
+from stayd.django.threads import with_async_forms
 from stayd.errors import (
     ConnectionError,
     InvalidURL,
@@ -73,11 +75,16 @@ _TIMES = {"timeout", "connect_timeout", "restart_wait", "pool_idle_timeout"}
 
 OUTAGE_REPORT_S = 10.0
 
-_ALWAYS_ON = ("no_delay", "use_pooling")
+_ALWAYS = {"no_delay": True, "use_pooling": True, "allow_unicode_keys": True, "default_noreply": False}
+"""What pymemcache and PyMemcacheCache have to be told, and is so here."""
 
 logger = logging.getLogger("stayd")
 
 
+@with_async_forms(
+    "add", "get", "set", "touch", "delete", "get_many", "has_key", "incr", "decr", "set_many",
+    "delete_many", "clear",
+)
 class StaydCache(BaseCache):
     """The cache back end. Methods are BaseCache's; each raises stayd.ConnectionError when the
     daemon cannot be reached, and its OutcomeUnknown when a change was sent and not answered, unless
@@ -233,7 +240,7 @@ def _client_options(options):
     for name, value in options.items():
         if name in _OPTIONS:
             result[_OPTIONS[name]] = value
-        elif name not in _ALWAYS_ON or not value:
+        elif name not in _ALWAYS or bool(value) != _ALWAYS[name]:
             known = ", ".join([*_OPTIONS, "ignore_exc"])
             raise ImproperlyConfigured(
                 f"CACHES, OPTIONS of StaydCache: {name!r}: {value!r} has no meaning here. There "

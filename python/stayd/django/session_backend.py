@@ -36,7 +36,6 @@ import logging
 from datetime import datetime, timedelta
 
 import django
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.sessions.backends.base import (
     VALID_KEY_CHARS,
@@ -57,6 +56,7 @@ from stayd.django.session_items import (
 )
 from stayd.django.session_names import EARLIER_PREFIX, digest_name
 from stayd.django.session_serializer import require_safe, unserializable
+from stayd.django.threads import with_async_forms
 from stayd.errors import UnreadableValue
 from stayd.packing import pack, unpack, wrap
 from stayd.repetition import TRIES
@@ -74,6 +74,7 @@ def _items_of(client, prefix):
     return SessionItems(client) if prefix is None else MovingSessionItems(client, prefix)
 
 
+@with_async_forms("load", "create", "save", "exists", "delete")
 class SessionStore(SessionBase):
     """One session. Like all of Django's stores it belongs to one request, and so to one thread."""
 
@@ -97,6 +98,10 @@ class SessionStore(SessionBase):
     def cache_key(self):
         """The key in the pool; makes a session key if there is none."""
         return digest_name(self._get_or_create_session_key())
+
+    async def acache_key(self):
+        """As cache_key; a random key takes no thread."""
+        return self.cache_key
 
     def load(self):
         """The session's data; empty, with the session key dropped, if there is no such session.
@@ -165,21 +170,6 @@ class SessionStore(SessionBase):
         if session_key is not None:
             self._items.delete(session_key)
 
-    async def aload(self):
-        return await _in_thread(self.load)
-
-    async def acreate(self):
-        return await _in_thread(self.create)
-
-    async def asave(self, must_create=False):
-        return await _in_thread(self.save, must_create)
-
-    async def aexists(self, session_key):
-        return await _in_thread(self.exists, session_key)
-
-    async def adelete(self, session_key=None):
-        return await _in_thread(self.delete, session_key)
-
     @classmethod
     def clear_expired(cls):
         """Nothing: the pool ends every session at its second."""
@@ -246,8 +236,3 @@ def _corrupted():
     """An empty session, with a report."""
     logging.getLogger("django.security.SuspiciousSession").warning("Session data corrupted")
     return {}
-
-
-async def _in_thread(method, *arguments):
-    """What the method returns, without the event loop waiting for the pool."""
-    return await sync_to_async(method, thread_sensitive=False)(*arguments)
