@@ -8,6 +8,7 @@
 """
 
 import json
+from typing import Optional
 
 from stayd import packing
 
@@ -82,16 +83,16 @@ class PackingSerde:
     def __init__(self, inner, packs=True):
         """UnreadableValue if it is to pack and no zstd is installed."""
         self._inner = inner
-        self._packing = packing.Packing(limit=UNPACKED_MAX) if packing.can_pack else None
-        if packs and self._packing is None:
-            packing.new_frames()
-        if not packs:
-            self.serialize = inner.serialize
+        self._packs = packs
+        self._packing: Optional[packing.Packing] = None
+        if packs or packing.can_pack:
+            self._packing = packing.Packing(limit=UNPACKED_MAX)
 
     def serialize(self, key, value):
         """As the inner one's."""
         data, flags = self._inner.serialize(key, value)
-        if isinstance(data, bytes) and PACKED_MIN <= len(data) <= UNPACKED_MAX:
+        worth_it = self._packs and isinstance(data, bytes) and len(data) >= PACKED_MIN
+        if worth_it and self._packing is not None and len(data) <= UNPACKED_MAX:
             packed = self._packing.pack(data)
             if len(packed) < len(data):
                 return packed, flags | FLAG_ZSTD
@@ -100,9 +101,8 @@ class PackingSerde:
     def deserialize(self, key, value, flags):
         """As the inner one's; ValueError for a damaged frame, UnreadableValue without zstd."""
         if flags & FLAG_ZSTD:
-            if self._packing is None:
-                packing.new_frames()
-            value, flags = self._packing.unpack(value), flags & ~FLAG_ZSTD
+            reads = self._packing or packing.Packing(limit=UNPACKED_MAX)
+            value, flags = reads.unpack(value), flags & ~FLAG_ZSTD
         return self._inner.deserialize(key, value, flags)
 
 

@@ -19,13 +19,17 @@ values are the same. It differs in this:
 OPTIONS: `serde` (an object as in stayd.serde, a class of such, or the dotted name of either;
 default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`, `connect_timeout`,
 `restart_wait` (for a refused connect to work again) and `pool_idle_timeout`, `max_pool_size`
-(connections in a process), `compress` (True: values of 512 bytes and more are packed with zstd where
-that makes them shorter; other clients do not read those; what is packed is read with False too, but
-by a `serde` of the site's own only with True), `username` and `password` (of a pool with an `auth_file`; or in
-LOCATION's URL), and `ignore_exc`: with True an unreachable daemon is a cache without any items, and
-nothing raises but `clear`. `no_delay`, `use_pooling` and `allow_unicode_keys` may stay True, and
-`default_noreply` False: pymemcache has to be told these. The async methods run in threads, each as
-one request: Django's read and then write for `aincr`, and ask once for each key of `aget_many`.
+(connections in a process), `username` and `password` (of a pool with an `auth_file`; or in
+LOCATION's URL), `compress` (see below), and `ignore_exc`: with True an unreachable daemon is a
+cache without any items, and nothing raises but `clear`. `no_delay`, `use_pooling` and
+`allow_unicode_keys` may stay True, and `default_noreply` False: pymemcache has to be told these.
+
+With `compress` True, values of 512 bytes and more are packed with zstd where that makes them
+shorter. Other clients do not read those. What is packed is read with False too, but by a `serde` of
+the site's own only with True.
+
+The async methods run in threads, each as one request. Django's read and then write for `aincr`, and
+ask once for each key of `aget_many`.
 """
 
 import functools
