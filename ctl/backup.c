@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "copy.h"
 #include "offline.h"
+#include "words.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -133,7 +134,8 @@ static bool backup_make(const struct target *target, const struct config_pool *p
     return made;
 }
 
-int backup_run(const struct target *target, const struct config_pool *pool, const char *to) {
+int backup_run(const struct target *target, const struct config_pool *pool, const char *to,
+               bool json) {
     char error[POOL_ERROR_MAX];
     const char *name = pool->options.name;
     if (!pool->options.persist) {
@@ -148,6 +150,9 @@ int backup_run(const struct target *target, const struct config_pool *pool, cons
     if (!backup_make(target, pool, to, error)) {
         fprintf(stderr, "stayctl: pool %s: %s\n", name, error);
         return EXIT_FAULT;
+    }
+    if (json) {
+        return words_print_json(json_pack("{s:s, s:s}", "pool", name, "file", to)) ? 0 : EXIT_FAULT;
     }
     printf("pool %s is copied to %s\n", name, to);
     return 0;

@@ -2,9 +2,9 @@
 #include "base/log.h"
 #include "offline.h"
 #include "progress.h"
-#include "proto/base64.h"
 #include "store/inspect.h"
 #include "unpack.h"
+#include "words.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,22 +17,10 @@
 /* Prints `"NAME":"TEXT"`, or `"NAME_base64":...` if the bytes are not valid UTF-8. False if memory
  * is short. */
 static bool dump_bytes(const char *name, struct bytes bytes) {
-    json_t *text = json_stringn(bytes.data, bytes.size);
-    const char *suffix = "";
-    if (text == NULL) {
-        size_t size = base64_encoded_size(bytes.size);
-        char *encoded = malloc(size);
-        if (encoded == NULL) {
-            return false;
-        }
-        base64_encode(bytes, encoded);
-        text = json_stringn(encoded, size);
-        free(encoded);
-        suffix = "_base64";
-    }
-    printf("\"%s%s\":", name, suffix);
-    bool printed = text != NULL && json_dumpf(text, stdout, JSON_ENCODE_ANY) == 0;
-    json_decref(text);
+    json_t *object = json_object();
+    bool printed = object != NULL && words_set_bytes(object, name, bytes.data, bytes.size) &&
+                   json_dumpf(object, stdout, JSON_EMBED | JSON_COMPACT) == 0;
+    json_decref(object);
     return printed;
 }
 
@@ -69,7 +57,8 @@ static bool dump_items(struct inspect *inspect) {
     return fflush(stdout) == 0 && printed;
 }
 
-int dump_run(const char *path) {
+int dump_run(const char *path, bool json) {
+    (void)json;
     char error[POOL_ERROR_MAX];
     struct inspect *inspect = inspect_open(path, INSPECT_UNUSED, error);
     int result = EXIT_WRONG;

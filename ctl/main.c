@@ -1,26 +1,27 @@
 /* stayctl: shows the state of a running stayd, flushes a pool, and checks, copies and restores pool
  * files. */
+#include "command.h"
 #include "offline.h"
-#include "status.h"
-#include "target.h"
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char usage[] =
-    "Usage: stayctl [-c FILE | -s URL] COMMAND\n"
+    "Usage: stayctl [-c FILE | -s URL] [--json] COMMAND\n"
     "Operates a running stayd.\n"
     "\n"
-    "  status              one line per pool: state, items, memory, hits\n"
+    "  status              how all pools are, and what to do about what is wrong\n"
     "  stats POOL [GROUP]  statistics of the pool (GROUP: settings, ...)\n"
-    "  flush POOL          delete every item of the pool; needs --yes if the pool is persistent "
-    "or\n"
-    "                      never evicts, such as a pool of sessions\n"
+    "  get POOL KEY        print the value of an item\n"
+    "  delete POOL KEY     delete an item\n"
+    "  flush POOL          delete every item of the pool; asks for the name of a pool that is\n"
+    "                      persistent or never evicts, such as a pool of sessions (or --yes)\n"
     "  ping [POOL]         time of a reply\n"
     "  version [POOL]      version of the running daemon\n"
+    "  reload              have the daemon read certificates and auth_files again\n"
     "  backup POOL FILE    copy the pool's file, consistently, while stayd runs\n"
     "\n"
     "Commands for pool files that no stayd is using:\n"
@@ -35,34 +36,21 @@ static const char usage[] =
     "  -u, --user=NAME     log in to pools with a login; the password is in STAYD_PASSWORD in "
     "the\n"
     "                      environment\n"
+    "  -j, --json          print JSON: an object on one line (ping, version: one for each pool)\n"
     "  -y, --yes           confirm flush or restore\n"
     "  -h, --help          show this help\n"
     "  -V, --version       show stayctl's own version\n"
     "\n"
     "Exit status: 0; 1 when a pool does not answer, refuses, is full or read-only, or a file is\n"
     "damaged; 2 when the command line or the configuration is wrong, or a file is not a pool "
-    "file.\n";
+    "file;\n"
+    "3 when get or delete finds no item.\n";
 
 static const struct option names[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"server", required_argument, NULL, 's'},
-    {"yes", no_argument, NULL, 'y'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {"user", required_argument, NULL, 'u'},
-    {NULL, 0, NULL, 0},
-};
-
-struct invocation {
-    const char *config_path;
-    const char *url;
-    const char *user;
-    const char *password; /* not NULL if `user` is not */
-    bool yes;
-    const char *command;
-    char **arguments;
-    int argument_count;
-    bool unreached; /* a result: some pool cannot be connected to */
+    {"config", required_argument, NULL, 'c'}, {"server", required_argument, NULL, 's'},
+    {"json", no_argument, NULL, 'j'},         {"yes", no_argument, NULL, 'y'},
+    {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},
+    {"user", required_argument, NULL, 'u'},   {NULL, 0, NULL, 0},
 };
 
 static int fail_usage(const char *what, const char *why) {
@@ -70,100 +58,18 @@ static int fail_usage(const char *what, const char *why) {
     return EXIT_WRONG;
 }
 
-static int fail_client(const struct target *target, const char *reason) {
-    fprintf(stderr, "stayctl: pool %s: %s\n", target->name, reason);
-    return EXIT_FAULT;
-}
-
-static void print_stat(void *user, const char *name, const char *value) {
-    (void)user;
-    printf("%-24s %s\n", name, value);
-}
-
-static int run_stats(struct stayd *client, const struct target *target,
-                     const struct invocation *invocation) {
-    const char *group = invocation->argument_count > 0 ? invocation->arguments[0] : NULL;
-    struct stayd_error error;
-    if (stayd_stats(client, 0, group, print_stat, NULL, &error) != STAYD_OK) {
-        return fail_client(target, error.message);
-    }
-    return 0;
-}
-
-static int run_flush(struct stayd *client, const struct target *target,
-                     const struct invocation *invocation) {
-    struct stayd_error error;
-    struct status_pool status;
-    if (status_read(client, &status, &error) != STAYD_OK) {
-        return fail_client(target, error.message);
-    }
-    const char *name = status.pool[0] != '\0' ? status.pool : target->name;
-    bool needs_yes = strcmp(status.persist, "yes") == 0 || strcmp(status.evict, "no") == 0;
-    if (needs_yes && !invocation->yes) {
-        fprintf(stderr,
-                "stayctl: pool %s is persistent or never evicts: flush deletes its %llu items for "
-                "good, "
-                "and logs out every user with a session in it. To confirm, add --yes.\n",
-                name, (unsigned long long)status.items);
-        return EXIT_WRONG;
-    }
-    if (stayd_flush_all(client, 0, &error) != STAYD_OK) {
-        return fail_client(target, error.message);
-    }
-    printf("pool %s is empty (it had %llu items)\n", name, (unsigned long long)status.items);
-    return 0;
-}
-
-static int run_ping(struct stayd *client, const struct target *target,
-                    const struct invocation *invocation) {
-    (void)invocation;
-    char version[64];
-    struct stayd_error error;
-    struct timespec begin;
-    struct timespec end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    if (stayd_version(client, 0, version, sizeof version, &error) != STAYD_OK) {
-        return fail_client(target, error.message);
-    }
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    double microseconds =
-        (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
-    printf("%-16s answers in %.0f us\n", target->name, microseconds);
-    return 0;
-}
-
-static int run_version(struct stayd *client, const struct target *target,
-                       const struct invocation *invocation) {
-    (void)invocation;
-    char version[64];
-    struct stayd_error error;
-    struct status_pool status;
-    if (stayd_version(client, 0, version, sizeof version, &error) != STAYD_OK ||
-        status_read(client, &status, &error) != STAYD_OK) {
-        return fail_client(target, error.message);
-    }
-    if (status.stayd_version[0] != '\0') {
-        printf("%-16s stayd %s (to clients: memcached %s)\n", target->name, status.stayd_version,
-               version);
-    } else {
-        printf("%-16s memcached %s\n", target->name, version);
-    }
-    return 0;
-}
-
 struct command {
     const char *name;
     bool of_all; /* without a pool, the command runs on all pools */
+    int arguments_min;
     int arguments_max;
-    int (*run)(struct stayd *client, const struct target *target,
-               const struct invocation *invocation);
+    command_run *run;
 };
 
 static const struct command commands[] = {
-    {"stats", false, 1, run_stats},
-    {"flush", false, 0, run_flush},
-    {"ping", true, 0, run_ping},
-    {"version", true, 0, run_version},
+    {"stats", false, 0, 1, stats_run},   {"get", false, 1, 1, get_run},
+    {"delete", false, 1, 1, delete_run}, {"flush", false, 0, 0, flush_run},
+    {"ping", true, 0, 0, ping_run},      {"version", true, 0, 0, version_run},
 };
 
 static int run_on(const struct command *command, const struct target *target,
@@ -173,7 +79,7 @@ static int run_on(const struct command *command, const struct target *target,
     struct stayd *client = target_open(target, &url, &error);
     if (client == NULL) {
         invocation->unreached = url == NULL;
-        return fail_client(target, error.message);
+        return command_fail(target, error.message);
     }
     int result = command->run(client, target, invocation);
     stayd_close(client);
@@ -205,11 +111,12 @@ static int fail_pool(const struct target_list *list, const char *command, const 
 }
 
 /* Runs check FILE or dump FILE, which need no configuration. */
-static int run_on_file(int (*run)(const char *path), const struct invocation *invocation) {
+static int run_on_file(int (*run)(const char *path, bool json),
+                       const struct invocation *invocation) {
     if (invocation->argument_count != 1) {
         return fail_usage(invocation->command, "takes exactly one file");
     }
-    return run(invocation->arguments[0]);
+    return run(invocation->arguments[0], invocation->json);
 }
 
 /* Runs backup POOL FILE or restore FILE POOL, which need the path of the pool's own file. */
@@ -230,16 +137,20 @@ static int run_copy(const struct target_list *list, const struct invocation *inv
         return fail_pool(list, invocation->command, name);
     }
     const struct config_pool *pool = config_find_pool(list->config, name);
-    return restores ? restore_run(target, pool, arguments[0], invocation->yes)
-                    : backup_run(target, pool, arguments[1]);
+    return restores ? restore_run(target, pool, arguments[0], invocation)
+                    : backup_run(target, pool, arguments[1], invocation->json);
 }
 
 static int run_command(const struct target_list *list, struct invocation *invocation) {
-    if (strcmp(invocation->command, "status") == 0) {
+    bool reloads = strcmp(invocation->command, "reload") == 0;
+    if (reloads || strcmp(invocation->command, "status") == 0) {
         if (invocation->argument_count > 0) {
-            return fail_usage(invocation->arguments[0], "status takes no argument");
+            return fail_usage(invocation->command, "takes no argument");
         }
-        return status_print(list) ? 0 : EXIT_FAULT;
+        if (reloads) {
+            return reload_run(list, invocation);
+        }
+        return status_print(list, invocation->json) ? 0 : EXIT_FAULT;
     }
     bool restores = strcmp(invocation->command, "restore") == 0;
     if (restores || strcmp(invocation->command, "backup") == 0) {
@@ -266,6 +177,9 @@ static int run_command(const struct target_list *list, struct invocation *invoca
     if (invocation->argument_count > command->arguments_max) {
         return fail_usage(invocation->arguments[command->arguments_max], "unexpected argument");
     }
+    if (target != NULL && invocation->argument_count < command->arguments_min) {
+        return fail_usage(command->name, "name a key");
+    }
     if (target == NULL) {
         return command->of_all ? run_on_all(command, list, invocation)
                                : fail_pool(list, command->name, NULL);
@@ -280,7 +194,7 @@ static int read_arguments(struct invocation *invocation, int argument_count, cha
     int letter;
     static char name[] = "stayctl"; /* the name in getopt's messages */
     arguments[0] = name;
-    while ((letter = getopt_long(argument_count, arguments, "c:s:u:yhV", names, NULL)) != -1) {
+    while ((letter = getopt_long(argument_count, arguments, "c:s:u:jyhV", names, NULL)) != -1) {
         switch (letter) {
         case 'c':
             invocation->config_path = optarg;
@@ -290,6 +204,9 @@ static int read_arguments(struct invocation *invocation, int argument_count, cha
             break;
         case 'u':
             invocation->user = optarg;
+            break;
+        case 'j':
+            invocation->json = true;
             break;
         case 'y':
             invocation->yes = true;

@@ -1,6 +1,7 @@
 #include "copy.h"
 #include "offline.h"
-#include "status.h"
+#include "state.h"
+#include "words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,12 +101,12 @@ static int restore_check_size(const struct restore *restore) {
 static bool restore_is_served(const struct restore *restore) {
     struct stayd_error error;
     const char *url;
-    struct status_pool status = {.pool = ""};
+    struct state state = {.pool = ""};
     struct stayd *client = target_open(restore->target, &url, &error);
     bool served = url != NULL; /* also if the login failed: then the pool may be served */
-    enum stayd_status answer = client != NULL ? status_read(client, &status, &error) : STAYD_OK;
+    enum stayd_status answer = client != NULL ? state_read(client, &state, &error) : STAYD_OK;
     if (client != NULL && answer != STAYD_REFUSED && answer != STAYD_LOGIN_REFUSED) {
-        served = strcmp(status.pool, restore->options->name) == 0;
+        served = strcmp(state.pool, restore->options->name) == 0;
     }
     stayd_close(client);
     return served;
@@ -171,9 +172,12 @@ static int restore_copy(struct restore *restore) {
 }
 
 int restore_run(const struct target *target, const struct config_pool *pool, const char *from,
-                bool yes) {
-    struct restore restore = {
-        .target = target, .options = &pool->options, .from = from, .yes = yes, .replaced = -1};
+                const struct invocation *invocation) {
+    struct restore restore = {.target = target,
+                              .options = &pool->options,
+                              .from = from,
+                              .yes = invocation->yes,
+                              .replaced = -1};
     if (!pool->options.persist) {
         return restore_refuse(&restore, "it keeps no file (persist = no)");
     }
@@ -185,7 +189,11 @@ int restore_run(const struct target *target, const struct config_pool *pool, con
     result = result != 0 ? result : restore_check_size(&restore);
     result = result != 0 ? result : restore_check_place(&restore);
     result = result != 0 ? result : restore_copy(&restore);
-    if (result == 0) {
+    if (result == 0 && invocation->json) {
+        result = words_print_json(json_pack("{s:s, s:s}", "pool", pool->options.name, "file", from))
+                     ? 0
+                     : EXIT_FAULT;
+    } else if (result == 0) {
         printf("pool %s is restored from %s\n", pool->options.name, from);
     }
     inspect_close(restore.source);

@@ -1,130 +1,248 @@
-#include "status.h"
+/* `stayctl status`: a line for each pool, and below them what is wrong and what to do about it. */
+#include "command.h"
+#include "state.h"
+#include "words.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
-struct status_field {
-    const char *name; /* in the statistics */
-    size_t offset;    /* in struct status_pool */
-    size_t size;      /* of a text; 0: it is a number */
+struct status_pool {
+    const struct target *target;
+    const char *url; /* the address that was connected to; NULL: none answers */
+    bool answered;
+    struct stayd_error error; /* unless it answered */
+    struct state state;
+    struct advice advice[ADVICE_MAX];
+    unsigned advice_count;
 };
 
-#define TEXT(name)                                                                                 \
-    { #name, offsetof(struct status_pool, name), sizeof(((struct status_pool *)0)->name) }
-#define NUMBER(name, member)                                                                       \
-    { name, offsetof(struct status_pool, member), 0 }
+static void status_look(struct status_pool *pool, const struct target *target) {
+    *pool = (struct status_pool){.target = target};
+    struct stayd *client = target_open(target, &pool->url, &pool->error);
+    if (client != NULL) {
+        pool->answered = state_read(client, &pool->state, &pool->error) == STAYD_OK;
+    }
+    if (pool->answered) {
+        pool->advice_count = state_advise(&pool->state, pool->advice);
+    }
+    stayd_close(client);
+}
 
-/* memcached reports less than stayd, so some numbers have two sources; the last one is preferred.
- */
-static const struct status_field fields[] = {
-    TEXT(pool),
-    TEXT(stayd_version),
-    TEXT(evict),
-    TEXT(persist),
-    TEXT(full),
-    TEXT(read_only),
-    NUMBER("curr_items", items),
-    NUMBER("bytes", live_bytes),
-    NUMBER("limit_maxbytes", capacity_bytes),
-    NUMBER("capacity_bytes", capacity_bytes),
-    NUMBER("cmd_get", lookups),
-    NUMBER("get_hits", hits),
-    NUMBER("evictions", evictions),
+static const char *status_name(const struct status_pool *pool) {
+    return pool->state.pool[0] != '\0' ? pool->state.pool : pool->target->name;
+}
+
+static bool status_is_well(const struct status_pool *pool) {
+    return pool->answered && (pool->advice_count == 0 || pool->advice[0].level != ADVICE_FAULT);
+}
+
+static const char *status_word(const struct status_pool *pool) {
+    return pool->answered ? state_word(pool->advice, pool->advice_count) : "DOWN";
+}
+
+/* The words and the end of a colour; empty without colours. */
+static const char *status_colour(const struct status_pool *pool) {
+    if (!words_have_colours()) {
+        return "";
+    }
+    if (!status_is_well(pool)) {
+        return "\033[1;31m"; /* red */
+    }
+    return pool->advice_count > 0 ? "\033[33m" : "\033[32m"; /* yellow, green */
+}
+
+static const char *status_end_colour(void) {
+    return words_have_colours() ? "\033[0m" : "";
+}
+
+static void status_print_head(const struct status_pool *pools, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        const struct state *state = &pools[i].state;
+        char uptime[WORDS_MAX];
+        if (pools[i].answered && state->stayd_version[0] != '\0') {
+            printf("stayd %s, up %s, %" PRIu64 " threads, %" PRIu64 " of %" PRIu64
+                   " connections\n\n",
+                   state->stayd_version, words_time(state->uptime_s, uptime), state->threads,
+                   state->connections, state->connections_max);
+            return;
+        }
+    }
+}
+
+#define STATUS_LINE "%-*s %s%-*s%s %8s %13s %8s %6s %7s %8s %9s\n"
+
+/* Of the first two columns; the others have a fixed width. */
+struct status_widths {
+    int name;
+    int word;
 };
 
-static void status_take(void *user, const char *name, const char *value) {
-    struct status_pool *status = user;
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        const struct status_field *field = &fields[i];
-        if (strcmp(field->name, name) != 0) {
-            continue;
+static int status_max(int width, const char *text) {
+    int length = (int)strlen(text);
+    return length > width ? length : width;
+}
+
+static struct status_widths status_measure(const struct status_pool *pools, unsigned count) {
+    struct status_widths widths = {.name = (int)strlen("POOL"), .word = (int)strlen("STATE")};
+    for (unsigned i = 0; i < count; i++) {
+        widths.name = status_max(widths.name, status_name(&pools[i]));
+        widths.word = status_max(widths.word, status_word(&pools[i]));
+    }
+    return widths;
+}
+
+static void status_print_line(const struct status_pool *pool, struct status_widths widths) {
+    const struct state *state = &pool->state;
+    char items[WORDS_MAX] = "-";
+    char live[WORDS_MAX];
+    char capacity[WORDS_MAX];
+    char memory[2 * WORDS_MAX + 4] = "-";
+    char pressure[WORDS_MAX] = "-";
+    char hits[WORDS_MAX] = "-";
+    char evicted[WORDS_MAX] = "-";
+    char lag[WORDS_MAX] = "-";
+    char full_in[WORDS_MAX];
+    if (pool->answered) {
+        snprintf(items, sizeof items, "%" PRIu64, state->items);
+        snprintf(evicted, sizeof evicted, "%" PRIu64, state->evictions);
+        snprintf(memory, sizeof memory, "%s/%s", words_bytes(state->live_bytes, live),
+                 words_bytes(state->capacity_bytes, capacity));
+    }
+    if (state->needed_limit_bytes > 0) {
+        snprintf(pressure, sizeof pressure, "%.0f%%", 100 * state_pressure(state));
+    }
+    if (state_is(state->persist)) {
+        snprintf(lag, sizeof lag, "%.1f s", (double)state->sync_lag_ms / 1000);
+    }
+    uint64_t full_in_s = pool->answered && !state_is(state->full) ? state->full_in_s : UINT64_MAX;
+    printf(STATUS_LINE, widths.name, status_name(pool), status_colour(pool), widths.word,
+           status_word(pool), status_end_colour(), items, memory, pressure,
+           words_share(state->hits, state->lookups, hits), evicted, lag,
+           words_time(full_in_s, full_in));
+}
+
+static void status_print_advice(const struct status_pool *pools, unsigned count) {
+    bool any = false;
+    for (unsigned i = 0; i < count; i++) {
+        for (unsigned j = 0; j < pools[i].advice_count; j++) {
+            const struct advice *advice = &pools[i].advice[j];
+            printf("%s%s%s: pool %s %s%s.\n    %s\n", any ? "" : "\n", status_colour(&pools[i]),
+                   advice->level == ADVICE_FAULT ? "FAULT" : "warning", status_name(&pools[i]),
+                   advice->what, status_end_colour(), advice->remedy);
+            any = true;
         }
-        char *place = (char *)status + field->offset;
-        if (field->size > 0) {
-            snprintf(place, field->size, "%s", value);
-        } else {
-            *(uint64_t *)(void *)place = strtoull(value, NULL, 10);
+    }
+}
+
+static json_t *status_advice_to_json(const struct status_pool *pool) {
+    json_t *array = json_array();
+    for (unsigned i = 0; i < pool->advice_count; i++) {
+        const struct advice *advice = &pool->advice[i];
+        json_array_append_new(array,
+                              json_pack("{s:s, s:s, s:s, s:s}", "name", advice->name, "level",
+                                        advice->level == ADVICE_FAULT ? "fault" : "warning", "what",
+                                        advice->what, "remedy", advice->remedy));
+    }
+    return array;
+}
+
+static json_t *status_to_json(const struct status_pool *pool) {
+    const struct state *state = &pool->state;
+    json_t *object =
+        json_pack("{s:s, s:s, s:s?, s:b}", "name", status_name(pool), "state", status_word(pool),
+                  "address", pool->url, "well", status_is_well(pool));
+    if (!pool->answered) {
+        json_object_set_new(object, "error", json_string(pool->error.message));
+        return object;
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = {
+        {"connections", state->pool_connections},
+        {"items", state->items},
+        {"live_bytes", state->live_bytes},
+        {"dead_bytes", state->dead_bytes},
+        {"free_bytes", state->free_bytes},
+        {"capacity_bytes", state->capacity_bytes},
+        {"sync_lag_ms", state->sync_lag_ms},
+        {"lookups", state->lookups},
+        {"hits", state->hits},
+        {"stores", state->stores},
+        {"evictions", state->evictions},
+        {"evicted_unread", state->evicted_unfetched},
+        {"expirations", state->expirations},
+        {"refused_full", state->refused_full},
+        {"conflicts", state->conflicts},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        json_object_set_new(object, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+    }
+    json_object_set_new(object, "pressure", json_real(state_pressure(state)));
+    json_object_set_new(
+        object, "full_in_seconds",
+        state->full_in_s == UINT64_MAX ? json_null() : json_integer((json_int_t)state->full_in_s));
+    json_object_set_new(object, "hit_ratio",
+                        state->lookups == 0
+                            ? json_null()
+                            : json_real((double)state->hits / (double)state->lookups));
+    json_object_set_new(object, "warnings", status_advice_to_json(pool));
+    return object;
+}
+
+static bool status_print_json(const struct status_pool *pools, unsigned count) {
+    json_t *object = json_object();
+    json_t *array = json_array();
+    for (unsigned i = 0; i < count; i++) {
+        const struct state *state = &pools[i].state;
+        json_array_append_new(array, status_to_json(&pools[i]));
+        if (state->stayd_version[0] != '\0' && json_object_size(object) == 0) {
+            json_object_set_new(object, "version", json_string(state->stayd_version));
+            json_object_set_new(object, "uptime_s", json_integer((json_int_t)state->uptime_s));
+            json_object_set_new(object, "connections",
+                                json_integer((json_int_t)state->connections));
+            json_object_set_new(object, "connections_max",
+                                json_integer((json_int_t)state->connections_max));
         }
     }
+    json_object_set_new(object, "pools", array);
+    return words_print_json(object);
 }
 
-enum stayd_status status_read(struct stayd *client, struct status_pool *status,
-                              struct stayd_error *error) {
-    *status = (struct status_pool){0};
-    return stayd_stats(client, 0, NULL, status_take, status, error);
-}
-
-static void status_format_bytes(uint64_t bytes, char *text, size_t size) {
-    static const char units[] = " KMGT";
-    double number = (double)bytes;
-    unsigned unit = 0;
-    while (number >= 1024 && unit < 4) {
-        number /= 1024;
-        unit++;
-    }
-    if (unit == 0) {
-        snprintf(text, size, "%" PRIu64, bytes);
-    } else {
-        snprintf(text, size, "%.1f%c", number, units[unit]);
-    }
-}
-
-static const char *status_word(const struct status_pool *status) {
-    if (strcmp(status->read_only, "yes") == 0) {
-        return "READ-ONLY";
-    }
-    return strcmp(status->full, "yes") == 0 ? "FULL" : "ok";
-}
-
-static void status_print_line(const char *name, const char *url, const struct status_pool *status) {
-    char live[16];
-    char capacity[16];
-    char memory[40];
-    char hits[16] = "-";
-    status_format_bytes(status->live_bytes, live, sizeof live);
-    status_format_bytes(status->capacity_bytes, capacity, sizeof capacity);
-    snprintf(memory, sizeof memory, "%s of %s", live, capacity);
-    if (status->lookups > 0) {
-        snprintf(hits, sizeof hits, "%.1f%%",
-                 100.0 * (double)status->hits / (double)status->lookups);
-    }
-    printf("%-16s %-10s %10" PRIu64 " %16s %7s %10" PRIu64 "  %s\n", name, status_word(status),
-           status->items, memory, hits, status->evictions, url);
-}
-
-bool status_print(const struct target_list *list) {
-    struct stayd_error errors[CONFIG_POOLS_MAX] = {0};
-    bool well = true;
+static void status_print_text(const struct status_pool *pools, unsigned count) {
     bool unreached = false;
-    printf("%-16s %-10s %10s %16s %7s %10s  %s\n", "POOL", "STATE", "ITEMS", "MEMORY", "HITS",
-           "EVICTIONS", "ADDRESS");
-    for (unsigned i = 0; i < list->count; i++) {
-        const struct target *target = &list->items[i];
-        const char *url;
-        struct status_pool status;
-        struct stayd *client = target_open(target, &url, &errors[i]);
-        if (client != NULL && status_read(client, &status, &errors[i]) == STAYD_OK) {
-            const char *name = status.pool[0] != '\0' ? status.pool : target->name;
-            status_print_line(name, url, &status);
-            errors[i].message[0] = '\0'; /* the error of an address that was tried before */
-            well = well && strcmp(status_word(&status), "ok") == 0;
-        } else {
-            unreached = unreached || url == NULL;
-            printf("%-16s %-10s %10s %16s %7s %10s  %s\n", target->name, "DOWN", "-", "-", "-", "-",
-                   target->url_count > 0 ? target->urls[target->url_count - 1] : "-");
-            well = false;
-        }
-        stayd_close(client);
+    struct status_widths widths = status_measure(pools, count);
+    status_print_head(pools, count);
+    printf(STATUS_LINE, widths.name, "POOL", "", widths.word, "STATE", "", "ITEMS", "LIVE/MEMORY",
+           "PRESSURE", "HITS", "EVICTED", "SYNC LAG", "FULL IN");
+    for (unsigned i = 0; i < count; i++) {
+        status_print_line(&pools[i], widths);
     }
+    status_print_advice(pools, count);
     fflush(stdout);
-    for (unsigned i = 0; i < list->count; i++) {
-        if (errors[i].message[0] != '\0') {
-            fprintf(stderr, "stayctl: pool %s: %s\n", list->items[i].name, errors[i].message);
+    for (unsigned i = 0; i < count; i++) {
+        if (!pools[i].answered) {
+            unreached = unreached || pools[i].url == NULL;
+            fprintf(stderr, "stayctl: pool %s: %s\n", status_name(&pools[i]),
+                    pools[i].error.message);
         }
     }
     if (unreached) {
         fputs(TARGET_ADVICE, stderr);
     }
+}
+
+bool status_print(const struct target_list *list, bool json) {
+    static struct status_pool pools[CONFIG_POOLS_MAX];
+    bool well = true;
+    for (unsigned i = 0; i < list->count; i++) {
+        status_look(&pools[i], &list->items[i]);
+        well = well && status_is_well(&pools[i]);
+    }
+    if (json) {
+        return status_print_json(pools, list->count) && well;
+    }
+    status_print_text(pools, list->count);
     return well;
 }

@@ -1,39 +1,39 @@
+#include "admin/advice.h"
 #include "admin/page.h"
 
-#include "base/clock.h"
-
-enum { HEALTH_REJECTED_MS = 60000 /* that a client who was turned away is told of */ };
-
-static bool health_turns_away(const struct proto_service *service) {
-    uint64_t rejected_ms = atomic_load(&service->rejected_ms);
-    return rejected_ms != 0 && clock_monotonic_ms() - rejected_ms < HEALTH_REJECTED_MS;
+struct advice_facts pool_facts(const struct admin_options *options, unsigned pool,
+                               const struct pool_stats *stats) {
+    const struct proto_server *server = options->server;
+    return (struct advice_facts){
+        .evicts = pool_get_options(options->pools[pool])->evict,
+        .read_only = stats->read_only,
+        .full = stats->full,
+        .index_full = stats->index_full,
+        .turns_away = proto_service_turns_away(&options->services[pool]),
+        .needed_bytes = stats->needed_bytes,
+        .needed_limit_bytes = stats->needed_limit_bytes,
+        .full_in_s = stats->full_in_s,
+        .sync_lag_ms = stats->sync_lag_ms,
+        .connections = atomic_load(&server->limits.connections.used),
+        .connections_max = server->limits.connections.limit,
+        .evictions = stats->counters[POOL_EVICTIONS],
+        .evicted_unfetched = stats->counters[POOL_EVICTED_UNFETCHED],
+    };
 }
 
 bool health_write(const struct admin_options *options, FILE *stream) {
     bool well = true;
     for (unsigned i = 0; i < options->pool_count; i++) {
         struct pool_stats stats;
-        const char *name = pool_get_options(options->pools[i])->name;
+        struct advice advice[ADVICE_MAX];
         pool_get_stats(options->pools[i], &stats);
-        if (stats.read_only) {
-            fprintf(stream, "pool %s is read-only: its file failed; see the log\n", name);
+        const struct advice_facts facts = pool_facts(options, i, &stats);
+        unsigned count = advice_find(&facts, advice);
+        for (unsigned j = 0; j < count && advice[j].level == ADVICE_FAULT; j++) {
+            fprintf(stream, "pool %s %s. %s\n", pool_get_options(options->pools[i])->name,
+                    advice[j].what, advice[j].remedy);
+            well = false;
         }
-        if (stats.index_full) {
-            fprintf(stream,
-                    "pool %s refuses new keys: run_dir has no space left for its index; free space "
-                    "in run_dir\n",
-                    name);
-        } else if (stats.full) {
-            fprintf(stream, "pool %s is full: it refuses new keys; raise its memory\n", name);
-        }
-        bool turns_away = health_turns_away(&options->services[i]);
-        if (turns_away) {
-            fprintf(stream,
-                    "pool %s turned clients away in the last minute: too many connections are "
-                    "open; raise max_connections\n",
-                    name);
-        }
-        well = well && !stats.read_only && !stats.full && !turns_away;
     }
     if (well) {
         fputs("ok\n", stream);

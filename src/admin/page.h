@@ -3,6 +3,7 @@
 #define STAYD_ADMIN_PAGE_H
 
 #include "admin/admin.h"
+#include "admin/advice.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,7 +11,11 @@
 /* The Prometheus text format, version 0.0.4. */
 void metrics_write(const struct admin_options *options, FILE *stream);
 
-/* Writes a line for each problem, or "ok". False if there is a problem. */
+/* What is known of the pool with this index. */
+struct advice_facts pool_facts(const struct admin_options *options, unsigned pool,
+                               const struct pool_stats *stats);
+
+/* Writes a line for each fault, or "ok". False if there is a fault. */
 bool health_write(const struct admin_options *options, FILE *stream);
 
 /* An HTML page; it loads only /dashboard.js, from this server. */

@@ -119,6 +119,9 @@ struct proto_service {
 bool proto_service_init(struct proto_service *service, struct pool *pool,
                         struct proto_server *server);
 
+/* Whether a client was turned away in the last minute, because too many connections were open. */
+bool proto_service_turns_away(const struct proto_service *service);
+
 /* The pool is closed, and no connection uses the service any more. Accepts a zeroed one. */
 void proto_service_finish(struct proto_service *service);
 

@@ -1,10 +1,14 @@
 #include "proto/server.h"
 
+#include "base/clock.h"
 #include "proto/event.h"
 #include "proto/prefixes.h"
 #include "proto/watch.h"
 
-enum { SERVICE_CRAWLER_SLEEP_US = 100 /* memcached's default */ };
+enum {
+    SERVICE_CRAWLER_SLEEP_US = 100, /* memcached's default */
+    SERVICE_TURNED_AWAY_MS = 60000
+};
 
 bool proto_service_init(struct proto_service *service, struct pool *pool,
                         struct proto_server *server) {
@@ -23,6 +27,11 @@ bool proto_service_init(struct proto_service *service, struct pool *pool,
     event_want(service, EVENT_PREFIXES, server->detail_enabled);
     pool_set_eviction_notify(pool, event_eviction, service);
     return true;
+}
+
+bool proto_service_turns_away(const struct proto_service *service) {
+    uint64_t rejected_ms = atomic_load(&service->rejected_ms);
+    return rejected_ms != 0 && clock_monotonic_ms() - rejected_ms < SERVICE_TURNED_AWAY_MS;
 }
 
 void proto_service_finish(struct proto_service *service) {

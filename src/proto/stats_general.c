@@ -133,6 +133,8 @@ static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
     stats_put_u64(sink, "tombstone_bytes", stats->tombstone_bytes);
     stats_put_u64(sink, "dead_bytes", stats->dead_bytes);
     stats_put_u64(sink, "free_bytes", stats->free_bytes);
+    stats_put_u64(sink, "needed_bytes", stats->needed_bytes);
+    stats_put_u64(sink, "needed_limit_bytes", stats->needed_limit_bytes);
     stats_put_u64(sink, "segments", stats->segments);
     stats_put_u64(sink, "segments_free", stats->segments_free);
     stats_put_u64(sink, "segment_bytes", stats->segment_bytes);
@@ -161,6 +163,8 @@ void stats_put_general(struct stats_listing *listing) {
     stats_put_counters(listing->sink, &stats);
     stats_put_pool(listing->sink, listing->connection->pool, &stats);
     const struct proto_service *service = listing->connection->service;
+    stats_put_u64(listing->sink, "pool_connections", stats_load(&service->connections.used));
+    stats_put_bool(listing->sink, "turns_clients_away", proto_service_turns_away(service));
     stats_put_u64(listing->sink, "lru_crawler_running", stats_load(&service->dump) != 0);
     struct watch_stats watched = watch_get_stats(service->watch);
     stats_put_u64(listing->sink, "log_watchers", watched.watchers);

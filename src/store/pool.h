@@ -279,8 +279,10 @@ struct pool_stats {
     uint64_t dead_bytes;      /* records that nothing points to, not yet reclaimed */
     uint64_t free_bytes;      /* segments never used or reclaimed, and open segments' rest */
     uint64_t capacity_bytes;  /* all segments that the limit allows */
-    uint64_t index_bytes;     /* of the index that are in use */
-    uint32_t index_power;     /* it has at least 2^this buckets, and less than twice as many */
+    uint64_t needed_bytes;    /* of all that must stay: live, tombstones, waste at segments' ends */
+    uint64_t needed_limit_bytes; /* beyond it new keys are refused, or items are evicted */
+    uint64_t index_bytes;        /* of the index that are in use */
+    uint32_t index_power;        /* it has at least 2^this buckets, and less than twice as many */
     uint32_t segments;
     uint32_t segments_free;
     uint32_t segment_bytes;

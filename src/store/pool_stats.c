@@ -34,6 +34,8 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .live_bytes = atomic_load(&index->live_bytes),
         .tombstone_bytes = atomic_load(&index->tombstone_bytes),
         .capacity_bytes = (uint64_t)capacity * segments,
+        .needed_bytes = pool_needed_bytes(pool),
+        .needed_limit_bytes = atomic_load(&pool->live_limit_bytes),
         .index_bytes = index_used_bytes(&pool->index),
         .index_power = (uint32_t)(63 - __builtin_clzll(atomic_load(&index->bucket_count))),
         .segments = segments,

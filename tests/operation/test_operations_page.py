@@ -33,3 +33,15 @@ def test_each_warning_and_error_that_the_daemon_logs_stands_in_the_page():
             if pieces and not any(piece[:18].strip() in page for piece in pieces):
                 missing.append(f"{source.relative_to(ROOT)}: {message}")
     assert not missing, "tell in docs/operations.md what to do about:\n" + "\n".join(missing)
+
+
+def test_each_warning_and_its_remedy_stand_in_the_page():
+    page = " ".join(print_fault_matrix.PAGE.read_text().split())
+    source = (ROOT / "src" / "admin" / "advice.c").read_text()
+    texts = ["".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text)) for text in
+             re.findall(r'((?:"(?:[^"\\]|\\.)*"(?:\s*\\?\s*| PRIu64 ))+)', source)]
+    sentences = [text for text in texts if " " in text.strip() and not text.startswith(" ")]
+    assert len(sentences) > 15
+    missing = [text for text in sentences
+               if re.split(r" %|[:;]", text)[0].strip(" %") not in page]
+    assert not missing

@@ -1,13 +1,18 @@
 """stayctl, as an operator types it."""
 
+import base64
+import json
+import os
+import pty
 import re
+import select
 import socket
 
 import pytest
 
 from support import certificates
 from support.servers import Memcached, Stayd, free_port, wait_until
-from support.stayctl import run
+from support.stayctl import STAYCTL, run
 
 
 def stayctl(*arguments):
@@ -34,11 +39,24 @@ def test_status_has_a_line_for_each_pool(stayd):
     stayd.connect("sessions").set(b"k", b"v")
     done = stayctl("-c", stayd.config_path, "status")
     assert (done.returncode, done.stderr) == (0, "")
-    head, cache, sessions = [re.split(r" {2,}", line) for line in done.stdout.splitlines()]
-    assert head[:3] == ["POOL", "STATE", "ITEMS"]
-    assert cache[:3] == ["cache", "ok", "0"]
-    assert sessions[:3] == ["sessions", "ok", "1"]
-    assert stayd.socket("sessions") in sessions[-1]
+    about, empty, head, cache, sessions = done.stdout.splitlines()
+    assert re.match(r"stayd \S+, up .*, \d+ of 4096 connections$", about) and not empty
+    assert head.split()[:3] == ["POOL", "STATE", "ITEMS"]
+    assert cache.split()[:3] == ["cache", "ok", "0"]
+    assert sessions.split()[:3] == ["sessions", "ok", "1"]
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_status_as_json_has_the_same_and_more(stayd):
+    stayd.connect("sessions").set(b"k", b"v")
+    done = stayctl("-c", stayd.config_path, "status", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    status = json.loads(done.stdout)
+    cache, sessions = status["pools"]
+    assert (cache["name"], cache["state"], cache["well"]) == ("cache", "ok", True)
+    assert (sessions["items"], sessions["warnings"], sessions["pressure"] > 0) == (1, [], True)
+    assert sessions["address"] == "unix:" + stayd.socket("sessions")
+    assert status["connections_max"] == 4096
 
 
 def test_a_pool_with_tls_is_reached_over_its_unix_socket_or_not_at_all(tmp_path):
@@ -63,6 +81,24 @@ def test_status_says_that_a_pool_is_full_and_fails():
         assert done.returncode == 1
         assert re.search(r"^sessions +FULL", done.stdout, re.MULTILINE)
         assert re.search(r"^cache +ok", done.stdout, re.MULTILINE)
+        assert "FAULT: pool sessions is full: new keys are refused" in done.stdout
+        assert "Raise its memory" in done.stdout
+        warnings = json.loads(stayctl("-c", stayd.config_path, "-j", "status").stdout)["pools"][1]
+        assert [each["name"] for each in warnings["warnings"]] == ["full"]
+
+
+def test_status_warns_before_a_pool_is_full():
+    with Stayd(sessions={"memory": "16M"}) as stayd:
+        connection = stayd.connect("sessions")
+        stats, number = connection.stats(), 0
+        while int(stats["needed_bytes"]) < 0.92 * int(stats["needed_limit_bytes"]):
+            assert connection.set(b"k%d" % number, b"v" * 40_000) == b"STORED"
+            stats, number = connection.stats(), number + 1
+        done = stayctl("-c", stayd.config_path, "status")
+        assert done.returncode == 0, "it serves all requests"
+        assert re.search(r"^sessions +warning", done.stdout, re.MULTILINE)
+        assert re.search(r"warning: pool sessions (is nearly full: 9\d %|will be full in)",
+                         done.stdout)
 
 
 def test_a_daemon_that_is_down_is_shown_and_fails():
@@ -132,6 +168,88 @@ def test_sessions_are_flushed_only_by_who_means_it(stayd):
         assert sessions.get(b"k") == b"v"
     assert stayctl("-c", stayd.config_path, "flush", "sessions", "--yes").returncode == 0
     assert sessions.get(b"k") is None
+
+
+def at_a_terminal(arguments, typed=b""):
+    """Runs it on a terminal of its own; returns its exit status and all that was shown."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(STAYCTL, [str(STAYCTL), *map(str, arguments)])
+    shown = b""
+    if typed:
+        wait_until(lambda: select.select([terminal], [], [], 0.1)[0], what="a question")
+        os.write(terminal, typed)
+    while True:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # the other end has closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_at_a_terminal_a_flush_of_sessions_wants_the_name_typed(stayd):
+    sessions = stayd.connect("sessions")
+    sessions.set(b"k", b"v")
+    for typed in (b"yes\n", b"\n", b"cache\n"):
+        code, shown = at_a_terminal(["-c", stayd.config_path, "flush", "sessions"], typed)
+        assert code == 2 and "Type the pool's name" in shown and "nothing was deleted" in shown
+        assert sessions.get(b"k") == b"v"
+    code, shown = at_a_terminal(["-c", stayd.config_path, "flush", "sessions"], b"sessions\n")
+    assert code == 0, shown
+    assert sessions.get(b"k") is None
+
+
+def test_get_prints_the_bytes_and_delete_deletes(stayd):
+    value = "grüße\n\033[31m".encode() + b"\0\xff"
+    stayd.connect("cache").set(b"k", value, flags=7)
+    how = ["-c", stayd.config_path]
+    done = run(*how, "get", "cache", "k")
+    assert (done.returncode, done.stdout) == (0, value)
+    got = json.loads(stayctl(*how, "-j", "get", "cache", "k").stdout)
+    assert base64.b64decode(got["value_base64"]) == value
+    assert (got["key"], got["flags"], got["size"]) == ("k", 7, len(value))
+    code, shown = at_a_terminal([*how, "get", "cache", "k"])
+    assert code == 0 and "\033" not in shown and "\\x1b[31m" in shown
+    assert stayctl(*how, "delete", "cache", "k").returncode == 0
+    for command in "get", "delete":
+        done = stayctl(*how, command, "cache", "k")
+        assert (done.returncode, done.stdout) == (3, "") and "no such item" in done.stderr
+    done = stayctl(*how, "get", "cache", "a key")
+    assert done.returncode == 2 and "without spaces" in done.stderr
+    assert stayctl("-s", stayd.unix_url("cache"), "get", "k").returncode == 3
+
+
+def test_json_is_printed_by_each_command(stayd, tmp_path):
+    how = ["-j", "-c", stayd.config_path]
+    assert json.loads(stayctl(*how, "stats", "sessions").stdout)["pool"] == "sessions"
+    for line in stayctl(*how, "ping").stdout.splitlines():
+        assert json.loads(line)["reply_us"] > 0
+    assert json.loads(stayctl(*how, "version", "cache").stdout)["memcached"] == "1.6.18"
+    stayd.connect("cache").set(b"k", b"v")
+    assert json.loads(stayctl(*how, "delete", "cache", "k").stdout) == {"deleted": "k"}
+    assert json.loads(stayctl(*how, "flush", "cache").stdout)["pool"] == "cache"
+    copy = tmp_path / "copy.pool"
+    made = json.loads(stayctl(*how, "backup", "sessions", copy).stdout)
+    assert made == {"pool": "sessions", "file": str(copy)}
+    checked = json.loads(stayctl("-j", "check", copy).stdout)
+    assert (checked["sound"], checked["faults"], checked["live_items"]) == (True, [], 0)
+    assert stayctl("-j", "dump", copy).stdout == ""
+
+
+def test_reload_is_a_signal_to_the_daemon(stayd):
+    before = stayd.log.count("SIGHUP")
+    done = stayctl("-c", stayd.config_path, "reload")
+    assert (done.returncode, done.stderr) == (0, "")
+    wait_until(lambda: stayd.log.count("SIGHUP") == before + 1)
+    pid = json.loads(stayctl("-j", "-s", stayd.unix_url("cache"), "reload").stdout)["pid"]
+    assert pid == stayd.pid
+    with Memcached() as memcached:
+        done = stayctl("-s", memcached.url(), "reload")
+        assert done.returncode == 1 and "not stayd" in done.stderr
 
 
 def test_one_pool_can_be_named_by_its_address():

@@ -1,0 +1,50 @@
+/* What was asked for on the command line, and the commands that work on running pools. */
+#ifndef STAYD_CTL_COMMAND_H
+#define STAYD_CTL_COMMAND_H
+
+#include "target.h"
+
+#include <stdbool.h>
+
+/* The exit status; docs/stayctl.md lists them. */
+enum {
+    EXIT_FAULT = 1, /* a pool does not answer, refuses, is full or read-only; a file is damaged */
+    EXIT_WRONG = 2, /* the command line, the configuration or a file is invalid */
+    EXIT_NO_ITEM = 3
+};
+
+struct invocation {
+    const char *config_path;
+    const char *url;
+    const char *user;
+    const char *password; /* not NULL if `user` is not */
+    bool yes;
+    bool json;
+    const char *command;
+    char **arguments;
+    int argument_count;
+    bool unreached; /* a result: some pool cannot be connected to */
+};
+
+/* Runs one command on a pool that answers. Returns the exit status. */
+typedef int command_run(struct stayd *client, const struct target *target,
+                        const struct invocation *invocation);
+
+command_run stats_run;
+command_run get_run;
+command_run delete_run;
+command_run flush_run;
+command_run ping_run;
+command_run version_run;
+
+/* `stayctl status`: the state of all pools, and what to do about what is wrong. False if a pool
+ * does not answer, refuses new keys or clients, or is read-only. */
+bool status_print(const struct target_list *list, bool json);
+
+/* `stayctl reload`: checks the configuration, and sends SIGHUP to the daemon that serves it. */
+int reload_run(const struct target_list *list, struct invocation *invocation);
+
+/* Prints why a command on a running pool has failed. Returns EXIT_FAULT. */
+int command_fail(const struct target *target, const char *reason);
+
+#endif

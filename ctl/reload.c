@@ -1,0 +1,71 @@
+/* `stayctl reload`: the daemon reads certificates and auth_files again. */
+#include "command.h"
+#include "state.h"
+#include "words.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The number that the daemon has for itself may be another process here, if the daemon is in a
+ * container: a signal is sent only to a process named stayd. */
+static bool reload_is_stayd(uint64_t pid) {
+    char path[64];
+    char name[32] = "";
+    snprintf(path, sizeof path, "/proc/%llu/comm", (unsigned long long)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return false;
+    }
+    bool read = fgets(name, sizeof name, file) != NULL;
+    fclose(file);
+    return read && strcmp(name, "stayd\n") == 0;
+}
+
+static int reload_signal(const struct target *target, uint64_t pid, bool json) {
+    char why[256];
+    if (pid < 2 || pid > INT32_MAX || !reload_is_stayd(pid)) {
+        snprintf(why, sizeof why,
+                 "its process %llu is not on this machine, or in a container. Send SIGHUP to it "
+                 "there",
+                 (unsigned long long)pid);
+        return command_fail(target, why);
+    }
+    if (kill((pid_t)pid, SIGHUP) != 0) {
+        snprintf(why, sizeof why,
+                 "cannot send SIGHUP to process %llu: %s. Use the daemon's user, root, or "
+                 "'systemctl reload stayd'",
+                 (unsigned long long)pid, strerror(errno));
+        return command_fail(target, why);
+    }
+    if (json) {
+        return words_print_json(json_pack("{s:I}", "pid", (json_int_t)pid)) ? 0 : EXIT_FAULT;
+    }
+    printf("stayd (process %llu) reads certificates and auth_files again; its log says which other "
+           "changes wait for a restart\n",
+           (unsigned long long)pid);
+    return 0;
+}
+
+int reload_run(const struct target_list *list, struct invocation *invocation) {
+    struct stayd_error error = {0};
+    const char *url = NULL;
+    for (unsigned i = 0; i < list->count; i++) {
+        struct state state;
+        struct stayd *client = target_open(&list->items[i], &url, &error);
+        if (client == NULL) {
+            continue;
+        }
+        bool answered = state_read(client, &state, &error) == STAYD_OK;
+        stayd_close(client);
+        if (answered && state.stayd_version[0] == '\0') {
+            return command_fail(&list->items[i], "this server is not stayd");
+        }
+        if (answered) {
+            return reload_signal(&list->items[i], state.pid, invocation->json);
+        }
+    }
+    invocation->unreached = url == NULL;
+    return command_fail(&list->items[0], error.message);
+}

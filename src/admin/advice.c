@@ -1,0 +1,112 @@
+#include "admin/advice.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum {
+    ADVICE_FULL_IN_S = 24 * 3600, /* a pool that will be full within a day */
+    ADVICE_PRESSURE_PERCENT = 90,
+    ADVICE_SYNC_LAG_MS = 2000,
+    ADVICE_CONNECTIONS_PERCENT = 90,
+    ADVICE_EVICTIONS = 1000, /* fewer say nothing */
+    ADVICE_UNFETCHED_PERCENT = 50
+};
+
+#define ADVICE_MORE_MEMORY                                                                         \
+    "Raise its memory, or shorten how long items live (idle_timeout, Django's "                    \
+    "SESSION_COOKIE_AGE)."
+
+struct advice_list {
+    struct advice *items;
+    unsigned count;
+};
+
+__attribute__((format(printf, 5, 6))) static void
+advice_add(struct advice_list *list, const char *name, enum advice_level level, const char *remedy,
+           const char *format, ...) {
+    struct advice *advice = &list->items[list->count++];
+    va_list arguments;
+    *advice = (struct advice){.name = name, .level = level, .remedy = remedy};
+    va_start(arguments, format);
+    vsnprintf(advice->what, sizeof advice->what, format, arguments);
+    va_end(arguments);
+}
+
+double advice_pressure(const struct advice_facts *facts) {
+    if (facts->needed_limit_bytes == 0) {
+        return 0;
+    }
+    double pressure = (double)facts->needed_bytes / (double)facts->needed_limit_bytes;
+    return pressure < 1 ? pressure : 1;
+}
+
+static void advice_find_faults(const struct advice_facts *facts, struct advice_list *list) {
+    if (facts->read_only) {
+        advice_add(list, "read_only", ADVICE_FAULT,
+                   "Take a backup now: reads go on. Look at dmesg, mend the disk or its file "
+                   "system, then restart stayd.",
+                   "is read-only: its file could not be written");
+    }
+    if (facts->index_full) {
+        advice_add(list, "index_full", ADVICE_FAULT,
+                   "Free space in run_dir's file system, or make it larger.",
+                   "refuses new keys: run_dir has no room for its index");
+    } else if (facts->full) {
+        advice_add(list, "full", ADVICE_FAULT, ADVICE_MORE_MEMORY,
+                   "is full: new keys are refused; updates of items that are there go on");
+    }
+    if (facts->turns_away) {
+        advice_add(list, "turned_away", ADVICE_FAULT,
+                   "Raise max_connections, or find the client that keeps so many (stats conns).",
+                   "turned clients away in the last minute: too many connections are open");
+    }
+}
+
+static void advice_find_shortage(const struct advice_facts *facts, struct advice_list *list) {
+    if (facts->full || facts->evicts) {
+        return;
+    }
+    if (facts->full_in_s < ADVICE_FULL_IN_S) {
+        advice_add(list, "full_soon", ADVICE_WARNING, ADVICE_MORE_MEMORY,
+                   "will be full in %" PRIu64 " h %" PRIu64 " min, as the last minute went",
+                   facts->full_in_s / 3600, facts->full_in_s / 60 % 60);
+    } else if (advice_pressure(facts) * 100 >= ADVICE_PRESSURE_PERCENT) {
+        advice_add(list, "pressure", ADVICE_WARNING, ADVICE_MORE_MEMORY,
+                   "is nearly full: %.0f %% of what it can hold is in use",
+                   100 * advice_pressure(facts));
+    }
+}
+
+static void advice_find_evictions(const struct advice_facts *facts, struct advice_list *list) {
+    if (facts->evictions < ADVICE_EVICTIONS ||
+        facts->evicted_unfetched < facts->evictions / 100 * ADVICE_UNFETCHED_PERCENT) {
+        return;
+    }
+    advice_add(list, "evicted_unread", ADVICE_WARNING,
+               "Raise its memory, or store less: what is computed is evicted before its first "
+               "read.",
+               "evicts items that nobody has read: %" PRIu64 " of %" PRIu64 " evictions",
+               facts->evicted_unfetched, facts->evictions);
+}
+
+unsigned advice_find(const struct advice_facts *facts, struct advice list[ADVICE_MAX]) {
+    struct advice_list found = {.items = list};
+    advice_find_faults(facts, &found);
+    advice_find_shortage(facts, &found);
+    if (facts->sync_lag_ms > ADVICE_SYNC_LAG_MS && !facts->read_only) {
+        advice_add(&found, "sync_lag", ADVICE_WARNING,
+                   "Look what else uses the disk (iostat -x), or use a faster one. A power cut now "
+                   "would lose these writes.",
+                   "waits for the disk, which is %.1f s behind", (double)facts->sync_lag_ms / 1000);
+    }
+    if (facts->connections * 100 > facts->connections_max * ADVICE_CONNECTIONS_PERCENT &&
+        !facts->turns_away) {
+        advice_add(&found, "connections", ADVICE_WARNING,
+                   "Raise max_connections, or find the client that keeps so many (stats conns).",
+                   "soon turns clients away: %" PRIu64 " of %" PRIu64 " connections are open",
+                   facts->connections, facts->connections_max);
+    }
+    advice_find_evictions(facts, &found);
+    return found.count;
+}

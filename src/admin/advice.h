@@ -1,0 +1,49 @@
+/* What is wrong with a pool, or soon will be, and what to do about it. The dashboard, /healthz,
+ * /api/v1/stats and `stayctl status` all say it in these words; docs/operations.md has each remedy
+ * at more length.
+ *
+ * Pure functions: any thread may call. */
+#ifndef STAYD_ADMIN_ADVICE_H
+#define STAYD_ADMIN_ADVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { ADVICE_MAX = 8 /* for one pool */ };
+
+enum advice_level {
+    ADVICE_WARNING, /* all requests are served; something will go wrong soon */
+    ADVICE_FAULT    /* some requests are refused: /healthz and `stayctl status` fail */
+};
+
+/* What is known of a pool. 0 or false: it is so, or it is not known. */
+struct advice_facts {
+    bool evicts;
+    bool read_only;
+    bool full;
+    bool index_full;
+    bool turns_away;       /* clients were refused in the last minute */
+    uint64_t needed_bytes; /* of what the pool must keep, of this limit */
+    uint64_t needed_limit_bytes;
+    uint64_t full_in_s; /* UINT64_MAX: not in sight */
+    uint64_t sync_lag_ms;
+    uint64_t connections; /* of all pools, of this limit */
+    uint64_t connections_max;
+    uint64_t evictions; /* lately, or since the start */
+    uint64_t evicted_unfetched;
+};
+
+struct advice {
+    const char *name; /* in JSON and in Prometheus's alerts: "full", "sync_lag" ... */
+    enum advice_level level;
+    char what[160];     /* behind the pool's name: "is full: new keys are refused" */
+    const char *remedy; /* one or two sentences */
+};
+
+/* How near a pool is to refusing new keys, or to evicting items: 0 to 1. */
+double advice_pressure(const struct advice_facts *facts);
+
+/* Returns how many there are, faults first. */
+unsigned advice_find(const struct advice_facts *facts, struct advice list[ADVICE_MAX]);
+
+#endif
