@@ -2,13 +2,13 @@
 
 #include "base/log.h"
 
-/* Whether the new limit is longer, so that items that the old limit (0: none) has ended would
+/* Whether the new limit is longer (0: none), so that items that have expired by the old limit would
  * reappear. */
 static bool age_limits_are_longer(uint32_t old_s, uint32_t new_s) {
     return old_s != 0 && (new_s == 0 || new_s > old_s);
 }
 
-/* When the limits in the header end an item, if they do so before its expiry. */
+/* When an item expires by the limits in the header, if that is before its own expiry. */
 static uint32_t age_limits_end_s(const struct layout_data_header *header,
                                  const struct record *record) {
     uint64_t end_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
@@ -23,8 +23,8 @@ static uint32_t age_limits_end_s(const struct layout_data_header *header,
     return (uint32_t)end_s;
 }
 
-/* Gives every value in a segment that the old limits have ended an expiry in the past; old versions
- * too, or one could reappear. Returns how many. */
+/* Gives an expiry in the past to every value of the segment that has expired by the old limits. Old
+ * versions are included, because one of them could reappear. Returns the number of values. */
 static uint64_t age_limits_end_segment(struct pool *pool, uint32_t segment, bool attached,
                                        uint32_t now_s) {
     uint64_t ended = 0;
@@ -47,7 +47,7 @@ static uint64_t age_limits_end_segment(struct pool *pool, uint32_t segment, bool
     return ended;
 }
 
-/* Goes on with the limits that the header notes, where those of the options are longer. */
+/* Keeps each limit of the header that is shorter than the limit in the options. */
 static void age_limits_keep(struct pool *pool) {
     const struct layout_data_header *header = pool->header;
     struct pool_options *options = &pool->options;

@@ -204,8 +204,8 @@ static uint64_t change_take_sequence(struct change_attempt *attempt) {
 }
 
 /* Fills reserved room that will not be used, so that walks reach the records behind it. The bytes
- * have a wrong CRC, so they are never taken for a record; their sequence would be flushed if they
- * were. */
+ * have a wrong CRC, so no walk takes them for a record. In a volatile pool, which has no CRCs,
+ * their sequence marks them as flushed. */
 static void change_fill_hole(struct change_attempt *attempt, struct segment_place place) {
     uint32_t wrong_seed = place.crc_seed == 0 ? 0 : place.crc_seed ^ UINT32_C(1) << 31;
     wrong_seed = place.crc_seed != 0 && wrong_seed == 0 ? 1 : wrong_seed;

@@ -70,8 +70,8 @@ static bool data_file_take_over(int file, struct layout_data_header *header, cha
     return true;
 }
 
-/* Makes an open, locked, not yet mapped file hold `count` segments, more than it has; updates
- * `header` to what is then on the disk. Out of space: the file is as it was. */
+/* Grows a file to `count` segments. The file is open and locked, and not mapped yet. Updates
+ * `header` to the header in the file. If the disk is full, the file is not changed. */
 static bool data_file_grow(int file, struct layout_data_header *header, uint32_t count,
                            char error[POOL_ERROR_MAX]) {
     uint64_t before = data_file_bytes(header, header->segment_count);
@@ -99,7 +99,7 @@ static bool data_file_grow(int file, struct layout_data_header *header, uint32_t
     return true;
 }
 
-/* Whether a file's header is one that this program wrote, and means the pool that is wanted. */
+/* Whether a file's header is valid, and the file belongs to this pool. */
 static enum status data_file_check(struct mapping *mapping, const char *path,
                                    const struct layout_data_header *found, uint64_t file_bytes,
                                    char *error) {
@@ -173,7 +173,7 @@ static enum status data_file_open_existing(struct mapping *mapping, const char *
         return mapping_fail(mapping, error, "read", path);
     }
     if (length < (ssize_t)sizeof found) {
-        found.magic = 0; /* too short to be one: says so */
+        found.magic = 0; /* too short for a header: reported as not a pool file */
     }
     enum status checked = data_file_check(mapping, path, &found, (uint64_t)status.st_size, error);
     if (checked != STATUS_OK) {
@@ -193,7 +193,7 @@ static enum status data_file_open_existing(struct mapping *mapping, const char *
     return STATUS_OK;
 }
 
-/* Syncs the folder that a file is in, so that its name lasts. */
+/* Syncs the folder of a file, so that the file's name is on the disk. */
 static bool data_file_sync_folder(const char *folder) {
     int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file < 0) {
@@ -204,7 +204,7 @@ static bool data_file_sync_folder(const char *folder) {
     return synced;
 }
 
-/* Whether the open file is still what the path leads to. */
+/* Whether the path still names the open file. */
 static bool data_file_is_in_place(int file, const char *path) {
     struct stat opened;
     struct stat named;
@@ -212,9 +212,10 @@ static bool data_file_is_in_place(int file, const char *path) {
            opened.st_dev == named.st_dev;
 }
 
-/* Makes a new file under its temporary name, and locks it. A file that has that name already was
- * left by a crash: it is removed and not written to, because it may have other names, other readers
- * or another mode. Returns -1 with errno; EWOULDBLOCK: another daemon is making it. */
+/* Creates a file under the temporary name, and locks it. A file that has that name already was
+ * left by a crash. It is removed and never written to, because it may have other names, other
+ * readers or another mode. Returns -1 with errno; EWOULDBLOCK: another daemon is creating the file.
+ */
 static int data_file_create_temporary(const char *temporary) {
     for (;;) {
         int file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

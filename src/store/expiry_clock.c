@@ -120,7 +120,8 @@ bool expiry_clock_note(const struct expiry_clock *clock, struct layout_data_head
     if (same && age_s < least_age_s) {
         return false;
     }
-    /* The page may reach the disk between two stores: a note without its run claims less. */
+    /* The kernel may write the page to the disk between two stores. A note without a boot_id is
+     * only trusted as after a reboot, so it is safe. */
     atomic_store(&header->clock_boot_id, 0);
     header->clock_boot_s = (uint32_t)clock->seen_boot_s;
     header->clock_s = trusted_s;

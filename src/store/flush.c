@@ -26,7 +26,7 @@ static bool flush_reserve(struct pool *pool, enum segment_purpose purpose, uint3
            segments_reserve(&pool->segments, purpose, now_s, 0, record_size(&record), place);
 }
 
-/* Takes the flush's sequence, and writes its record where there is one. */
+/* Takes the flush's sequence and, in a persistent pool, writes its record. */
 static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_place place) {
     struct record record = flush_record(due_s);
     record.sequence = pool_next_sequence(pool);
@@ -42,7 +42,7 @@ static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_pl
 static void flush_perform(struct pool *pool, struct segment_place place) {
     struct layout_index_header *index = pool->view.index;
     if (place.at != NULL) {
-        memset(place.at, 0, sizeof *place.at); /* faults the page in before others wait */
+        memset(place.at, 0, sizeof *place.at); /* takes a page fault before other threads wait */
     }
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
     uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) +
@@ -56,7 +56,8 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
         pool_note_removal(pool, pool_next_sequence(pool));
     }
     atomic_store(&index->flush_due_s, 0);
-    /* Off by what changes that are under way count: the janitor corrects it (janitor_end_flush). */
+    /* Inexact, because changes under way are still being counted; the janitor corrects it
+     * (janitor_end_flush). */
     atomic_store(&index->flushed_bytes, ended);
     if (pool->header != NULL) {
         /* After the record is written and before its effect is told (invariant 8): until then,

@@ -44,7 +44,7 @@ static bool index_allocate(struct index *index, uint64_t part_offset, uint64_t c
     if (*ready >= count) {
         return true;
     }
-    /* relaxed: a hint, which keeps a full file system from being asked with each write */
+    /* relaxed: a hint, so that not every write asks a full file system */
     uint64_t retry_ms = atomic_load_explicit(&index->retry_ms, memory_order_relaxed);
     if (retry_ms != 0 && clock_monotonic_ms() < retry_ms) {
         return false;
@@ -61,15 +61,15 @@ static bool index_allocate(struct index *index, uint64_t part_offset, uint64_t c
     return allocated;
 }
 
-/* Whether an index that is used as it lies has all the memory that it uses, as it had when it was
- * kept; a copy of its file may have lost that. */
+/* Whether the memory of the index's used parts is allocated. It was when the daemon stopped, but a
+ * copy of the file may be sparse. */
 static bool index_has_memory(const struct index *index) {
     struct stat status;
     return fstat(index->file, &status) == 0 &&
            (uint64_t)status.st_blocks * 512 >= index_used_bytes(index);
 }
 
-/* Allocates what is in use from the start. */
+/* Allocates the memory of the parts that are in use at the start. */
 static bool index_allocate_used(struct index *index, uint64_t count) {
     const struct layout_index_header *header = index->view->index;
     return store_io_allocate(index->file, 0, (off_t)header->buckets_offset) == 0 &&
@@ -199,7 +199,7 @@ _Atomic uint64_t *index_find_location(struct index *index, struct layout_bucket 
     return NULL;
 }
 
-/* Takes an overflow bucket: its number, from 1 on; 0 if there is none. */
+/* Takes an overflow bucket and returns its number, from 1 on; 0 if there is none. */
 static uint32_t index_take_overflow(struct index *index) {
     struct layout_index_header *header = index->view->index;
     pthread_mutex_lock(&index->overflow_lock);
@@ -327,8 +327,9 @@ static uint64_t index_hash_slot(const struct index *index, uint64_t slot) {
     return hash_key(index->view->hash_seed, record.key);
 }
 
-/* Moves those slots of `from` that belong to bucket `number`, once there are `count` buckets. Both
- * are locked. False, and some are moved, if there is no room for more overflow buckets. */
+/* Moves the slots of `from` that belong to bucket `number` when there are `count` buckets. Both
+ * buckets are locked. False if there is no room for more overflow buckets; then some slots have
+ * been moved. */
 static bool index_move_slots(struct index *index, struct layout_bucket *from, uint64_t number,
                              uint64_t count) {
     struct layout_bucket *to = &index->view->buckets[number];
@@ -349,7 +350,7 @@ static bool index_move_slots(struct index *index, struct layout_bucket *from, ui
     return true;
 }
 
-/* Undoes a move that found no room: the slots return to the places that they left empty. */
+/* Undoes a move that found no room: moves the slots back to their old places, which are empty. */
 static void index_return_slots(struct index *index, struct layout_bucket *from,
                                struct layout_bucket *to) {
     for (struct layout_bucket *bucket = to; bucket != NULL;
@@ -377,7 +378,8 @@ static bool index_split(struct index *index) {
         return false;
     }
     struct layout_bucket *to = &view->buckets[count];
-    /* The bucket that the new one's keys are in so far: the new number without its top bit. */
+    /* Before the split, the new bucket's keys are in the bucket whose number is the new number
+     * without its top bit. */
     struct layout_bucket *from = &view->buckets[lookup_bucket_number(count, count)];
     index_lock_bucket(from);
     index_lock_bucket(to);

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A path that is longer than the message may be is cut off at its end. Returns false. */
+/* Writes a message, cut off if it is too long. Returns false. */
 __attribute__((format(printf, 2, 3))) static bool inspect_explain(char *error, const char *format,
                                                                   ...) {
     va_list arguments;
@@ -25,7 +25,7 @@ __attribute__((format(printf, 2, 3))) static bool inspect_explain(char *error, c
     return false;
 }
 
-/* Reads all of it, or returns false with errno; 0: the file ends before. */
+/* Reads `size` bytes. False with errno; with errno 0: the file is shorter. */
 static bool inspect_read_at(int file, void *data, size_t size, uint64_t offset) {
     char *to = data;
     while (size > 0) {
@@ -49,7 +49,7 @@ static uint64_t inspect_file_bytes(const struct layout_data_header *header) {
 }
 
 static bool inspect_open_file(struct inspect *inspect, const char *path, char *error) {
-    /* Not blocking: a pipe that nobody writes to would keep open(2) for ever. */
+    /* Non-blocking, because open(2) of a pipe without a writer would wait for ever. */
     inspect->file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status;
     if (inspect->file < 0 || fstat(inspect->file, &status) != 0) {
@@ -105,7 +105,8 @@ static bool inspect_check_use(struct inspect *inspect, const char *path, enum in
     return true;
 }
 
-/* The name is shown to people: nothing in it may be more than a name. */
+/* The name is printed, so it must not contain control characters or anything else that is not
+ * allowed in a pool's name. */
 static void inspect_describe(struct inspect *inspect) {
     const struct layout_data_header *header = &inspect->header;
     inspect->about = (struct inspect_about){
@@ -180,8 +181,8 @@ static struct layout_segment_header *inspect_loaded(const struct inspect *inspec
     return (struct layout_segment_header *)(void *)(inspect->buffer + LAYOUT_PAGE);
 }
 
-/* Reads the first `size` bytes of a segment into the buffer: a mapping of a failing disk would end
- * the process. */
+/* Reads the first `size` bytes of a segment into the buffer. The file is not mapped, because a
+ * failing disk would then end the process with SIGBUS. */
 static bool inspect_load(struct inspect *inspect, uint32_t segment, size_t size, char *error) {
     if (inspect_read_at(inspect->file, inspect_loaded(inspect), size,
                         inspect_segment_offset(inspect, segment))) {
@@ -191,7 +192,7 @@ static bool inspect_load(struct inspect *inspect, uint32_t segment, size_t size,
                            errno == 0 ? "the file ends before" : strerror(errno));
 }
 
-/* How many of these bytes there are up to the last that is not zero. */
+/* The number of bytes up to the last one that is not zero. */
 static uint32_t inspect_filled(const char *bytes, uint32_t size) {
     while (size > 0 && bytes[size - 1] == 0) {
         size--;
@@ -301,8 +302,9 @@ bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_co
     return true;
 }
 
-/* Moves the records that are copied to the front of the buffer; returns where they end. A record's
- * checksum says nothing about its place. Pairs stay together: they are numbered together. */
+/* Moves the records that belong to the copy to the front of the buffer; returns where they end. A
+ * record may be moved, because its checksum does not cover its place. A tombstone and its new
+ * version stay together, because their sequences are consecutive. */
 static uint32_t inspect_gather(struct inspect *inspect, uint64_t sequence) {
     char *base = (char *)inspect_loaded(inspect);
     uint32_t end = sizeof(struct layout_segment_header);
@@ -317,7 +319,7 @@ static uint32_t inspect_gather(struct inspect *inspect, uint64_t sequence) {
     return end;
 }
 
-/* The header, as that of a pool that was not stopped cleanly: it comes without an index. */
+/* The header of the copy: as after a crash, because the copy has no index. */
 static bool inspect_read_header(struct inspect *inspect, struct inspect_piece *result,
                                 char *error) {
     struct layout_data_header now;

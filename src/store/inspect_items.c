@@ -1,7 +1,8 @@
-/* The half of inspect.h that knows which records are current: recovery's own answer, on a private
+/* The part of inspect.h that finds the current record of each key: runs recovery on a private
  * mapping of the data and an index in memory. */
 #include "base/hash.h"
 #include "store/inspect_private.h"
+#include "store/recovery.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Recovery writes to the data's header: that stays in this process. */
+/* Recovery writes to the data's header; the mapping is private, so the file does not change. */
 static bool inspect_map(struct inspect *inspect, char *error) {
     struct pool *pool = inspect->pool;
     struct mapping *data = &pool->data_mapping;
@@ -49,7 +50,7 @@ bool inspect_index(struct inspect *inspect, char error[POOL_ERROR_MAX]) {
     if (!inspect_map(inspect, error)) {
         return false;
     }
-    /* At time 0 nothing has expired yet: whether an item has is for inspect_next to say. */
+    /* At time 0 no item has expired: recovery keeps all items, and inspect_next checks expiry. */
     uint64_t items = atomic_load(&inspect->header.items);
     if (!index_init(&pool->index, &pool->view, pool->index_mapping.file, true, items) ||
         !recovery_run(pool, 0)) {
@@ -119,7 +120,7 @@ static void inspect_rewind(struct inspect *inspect) {
     inspect->torn_bytes = 0;
 }
 
-/* A delayed flush whose time has come while no daemon ran: the next one begins with it. */
+/* Whether a delayed flush fell due while no daemon ran: the next daemon performs it first. */
 static bool inspect_is_flushed(const struct inspect *inspect, uint32_t now_s) {
     uint32_t due_s = atomic_load(&inspect->pool->view.index->flush_due_s);
     return due_s != 0 && due_s <= now_s;

@@ -12,21 +12,21 @@ static void *io_map(size_t size, int file) {
     return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 }
 
-enum { IO_SMALL = 1 << 20 }; /* bytes: what nobody else on the file system misses for a moment */
+enum { IO_SMALL = 1 << 20 }; /* bytes: taking so little for a moment disturbs no other program */
 
-/* Whether the file system has fewer free bytes than are missing, at least, between `offset` and
- * `offset + bytes`: the file may have holes before and behind. As far as it tells: what is in doubt
- * is for posix_fallocate to find out. */
+/* Whether the file system surely has too few free bytes to allocate the range. Part of the range
+ * may be allocated already, so only a lower bound of the missing bytes is known. False in doubt:
+ * then posix_fallocate finds out. */
 static bool io_cannot_fit(int file, off_t offset, off_t bytes) {
     struct stat stat;
     struct statvfs system;
     if (fstat(file, &stat) != 0 || fstatvfs(file, &system) != 0 || system.f_blocks == 0) {
-        return false; /* no blocks at all: a file system without a limit, such as a tmpfs may be */
+        return false; /* a file system without a limit, as a tmpfs may be, reports 0 blocks */
     }
     uint64_t taken = (uint64_t)stat.st_blocks * 512;
     uint64_t missing = (uint64_t)bytes > taken ? (uint64_t)bytes - taken : 0;
     if (stat.st_size <= offset) {
-        missing = (uint64_t)bytes; /* all that is taken lies before */
+        missing = (uint64_t)bytes; /* all allocated blocks are before the range */
     }
     return missing / system.f_frsize > system.f_bfree;
 }

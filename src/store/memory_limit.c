@@ -3,7 +3,7 @@
 #include "base/log.h"
 
 enum {
-    MEMORY_LIMIT_RAISE = 4, /* times the memory it began with that a pool can be raised to */
+    MEMORY_LIMIT_RAISE = 4, /* a pool can be raised to so many times the memory it began with */
 };
 
 uint32_t memory_limit_reserve(const struct pool_options *options,

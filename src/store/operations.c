@@ -87,9 +87,9 @@ static void count_get(struct pool *pool, struct store_thread *thread, bool visib
     }
 }
 
-/* Looks up what a reply is going to say: every read begins here. Whether a client may see it. While
- * a flush is under way, items are hidden by a record that may not be written yet: waits for its
- * end, which takes a moment. */
+/* Looks up an item for a reply; every read begins here. Returns whether a client may see the item.
+ * During a flush, items are hidden by a record that may not be written yet; so this waits for the
+ * end of the flush, which takes a moment. */
 static inline bool find_to_tell(struct pool *pool, struct store_thread *thread, struct bytes key,
                                 struct lookup_hit *hit, bool *found) {
     store_thread_charge(thread, STORE_LOOKUP_BYTES);
@@ -168,11 +168,11 @@ struct fetch_plan {
     const struct pool_fetch *request;
     struct pool_fetched *result;
     bool hit;
-    bool found; /* before the change, and without touch: */
+    bool found; /* an item, before the change */
     struct lookup_hit before;
 };
 
-/* Whether the caller is the one to refresh an item that is like this. */
+/* Whether the caller must refresh this item (meta: W). */
 static bool fetch_wins(const struct pool_fetch *request, bool stale, bool token_sent,
                        uint32_t expiry_s, uint32_t now_s) {
     bool expires_soon =
@@ -404,11 +404,11 @@ struct arithmetic_plan {
     char text[NUMBER_DIGITS_MAX];
 };
 
-/* The number at the start of a value, as strtoull(3) and memcached's check behind it take it:
- * white space and a sign may stand before it, white space or a zero byte, and anything, behind it.
- * With a minus it must be 0. */
+/* Parses the number at the start of a value as memcached does, with strtoull(3) and a check of the
+ * next byte. White space and a sign may precede the number. White space or a zero byte ends it;
+ * what follows is ignored. With a minus, the number must be 0. */
 static bool parse_value(struct bytes value, uint64_t *number) {
-    static const char ends[] = " \t\n\v\f\r"; /* the zero at its end, too */
+    static const char ends[] = " \t\n\v\f\r"; /* including the terminating zero */
     while (value.size > 0 && value.data[0] != 0 && memchr(ends, value.data[0], sizeof ends)) {
         value.data++;
         value.size--;
@@ -419,7 +419,7 @@ static bool parse_value(struct bytes value, uint64_t *number) {
         value.size--;
     }
     while (value.size > 1 && value.data[0] == '0' && value.data[1] >= '0' && value.data[1] <= '9') {
-        value.data++; /* zeros in front make no number too long */
+        value.data++; /* leading zeros do not count as digits */
         value.size--;
     }
     size_t digits = 0;
@@ -432,7 +432,7 @@ static bool parse_value(struct bytes value, uint64_t *number) {
     return number_parse_u64(bytes_from(value.data, digits), number) && (!negative || *number == 0);
 }
 
-/* The new number as the value: padded with spaces to the old length if it is shorter than that. */
+/* Makes the new number the value; a number shorter than the old value is padded with spaces. */
 static void plan_number(struct arithmetic_plan *plan, size_t old_size, struct record *record) {
     size_t digits = number_format_u64(plan->number, plan->text);
     record->value = bytes_from(plan->text, digits);
@@ -492,7 +492,7 @@ enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, stru
         return status;
     }
     if (status == STATUS_OK && item.value.data == plan.text) {
-        item.value.size = 0; /* it has expired at once: there is no value to point to */
+        item.value.size = 0; /* the item has expired at once, so there is no value to point to */
     }
     if (result != NULL) {
         *result = (struct pool_fetched){

@@ -9,6 +9,7 @@
 #include "store/index_file.h"
 #include "store/memory_limit.h"
 #include "store/pool_private.h"
+#include "store/recovery.h"
 #include "store/resize.h"
 
 #include <errno.h>
@@ -87,7 +88,7 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
         struct layout_data_header raised = planned;
         raised.segment_count = memory_limit_reserve(&pool->options, &planned);
         status = pool_map_memory(pool, &raised, &planned_index, error);
-        if (status != STATUS_OK) { /* a limit of addresses (ulimit -v), as a rule */
+        if (status != STATUS_OK) { /* usually a limit of addresses (ulimit -v) */
             status = pool_map_memory(pool, &planned, &planned_index, error);
         }
     }
@@ -115,7 +116,7 @@ static uint32_t pool_report_after_s(uint32_t idle_timeout_s) {
     return (idle_timeout_s + SHARE - 1) / SHARE;
 }
 
-/* Takes the index into use, and fills a new one. False if there is no room for it. */
+/* Initialises the index; runs recovery if the index is new. False if there is no room for it. */
 static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
     if (!index_init(&pool->index, &pool->view, pool->index_mapping.file, !attached, items)) {
@@ -133,7 +134,7 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     return true;
 }
 
-/* Takes both files into use: from here on they differ from what the last stop left. */
+/* Initialises data and index. From here on both files differ from what the last stop left. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     geometry_set_view(&pool->view, pool->data_mapping.base, pool->index_mapping.base);
     expiry_clock_init(&pool->expiry_clock, pool->options.name, index_file_boot_id(),
@@ -164,7 +165,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
                  pool->options.name);
         return false;
     }
-    /* Syncs that and the repairs of recovery before anything is written. */
+    /* Syncs the header and recovery's repairs before anything is written. */
     if (pool->header != NULL && !(data_file_write_again(&pool->data_mapping) && pool_sync(pool))) {
         return pool_fail_begin(pool, error);
     }
@@ -177,8 +178,8 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         return false;
     }
     memory_limit_init(pool);
-    /* A flush may have fallen due while no daemon ran. sync_start takes all that is written before
-     * it for durable. */
+    /* A flush may have fallen due while no daemon ran. It is performed before sync_start, which
+     * counts everything written before it as durable. */
     if (pool_flush_due(pool, clock_unix_s()) && pool->header != NULL && !pool_sync(pool)) {
         return pool_fail_begin(pool, error);
     }

@@ -198,8 +198,4 @@ static inline bool pool_is_stopping(const struct pool *pool) {
     return pool->options.is_stopping != NULL && pool->options.is_stopping();
 }
 
-/* Makes the index again from the data (recovery.c). False if memory is short, or the daemon is to
- * stop: then the data is whole, and the index is not. */
-bool recovery_run(struct pool *pool, uint32_t now_s);
-
 #endif

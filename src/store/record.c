@@ -90,7 +90,7 @@ bool record_verify_range(const struct layout_record *at, size_t room, uint32_t c
     return crc_ranges_get(ranges, crc_seed, offset + skipped, size - skipped) == at->crc;
 }
 
-/* The CRC over a record's header alone, as that of one without a key. */
+/* The CRC of a record without key and value: it covers the header only. */
 void record_write_end(struct layout_record *at, uint32_t offset, uint32_t crc_seed) {
     memset(at, 0, sizeof *at);
     at->expiry_s = offset;
@@ -104,7 +104,7 @@ bool record_is_end(const struct layout_record *at, uint32_t offset, uint32_t crc
 }
 
 void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed) {
-    /* accessed_s apart: a reader may be noting its access in it at this moment. */
+    /* accessed_s is copied separately, because a reader may change it at this moment. */
     uint32_t accessed_s = atomic_load_explicit(&from->accessed_s, memory_order_relaxed);
     atomic_init(&to->accessed_s, accessed_s);
     size_t head = offsetof(struct layout_record, sequence_low);

@@ -1,18 +1,5 @@
-/* Recovery: the index again from the data alone, after a daemon that ended without a clean stop.
- *
- *     1. every segment is walked; of each key the record with the highest sequence gets the slot,
- *        be it a value or a tombstone; the latest flush is noted
- *     2. if an old version was met that lasts longer than a later one: all are walked again, and
- *        old versions are made to end no later than the latest
- *     3. every slot is looked at: tombstones, expired and flushed items lose theirs
- *
- * Step 2 is for power cuts. A deletion leaves a tombstone that is kept as long as the item would
- * have lived. But a power cut may lose an unsynced tombstone and keep a record that was written
- * after it. The item must not reappear once that later version has expired and its segment is freed
- * (invariant 1).
- *
- * All steps run on several threads; in which order they meet the records makes no difference.
- */
+#include "store/recovery.h"
+
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -24,7 +11,7 @@
 
 enum {
     RECOVERY_THREADS_MAX = 8,
-    RECOVERY_BUCKETS = 4096, /* that a thread takes at a time */
+    RECOVERY_BUCKETS = 4096, /* buckets that a thread takes at a time */
     RECOVERY_BATCH = 32,     /* records whose buckets are fetched together */
     RECOVERY_DROP = 1,       /* the frequency of a slot that step 3 takes away */
 };
@@ -33,21 +20,21 @@ struct recovery {
     struct pool *pool;
     uint32_t now_s;
     _Atomic uint64_t next;         /* the segment, then the bucket, that is to be done next */
-    _Atomic bool failed;           /* memory was short, or the start is to end */
+    _Atomic bool failed;           /* memory is short, or the daemon is to stop */
     _Atomic bool needs_shortening; /* step 2 is needed */
 
     /* under lock */
     pthread_mutex_t lock;
     uint64_t sequence_max;
     uint64_t flushed;      /* the latest flush that was immediate */
-    uint64_t flush_latest; /* the latest of all, */
-    uint32_t flush_due_s;  /* and when it is due */
+    uint64_t flush_latest; /* the latest flush, immediate or delayed */
+    uint32_t flush_due_s;  /* when the latest flush is due */
     uint64_t torn_records;
     uint64_t torn_bytes;
     uint32_t segments;
 };
 
-/* What one segment says, gathered before the lock is taken. */
+/* The findings about one segment, collected before the lock is taken. */
 struct recovery_segment {
     uint64_t sequence_max;
     uint64_t flushed;
@@ -59,7 +46,7 @@ struct recovery_segment {
     uint32_t torn_bytes; /* between records; the unused end does not count */
 };
 
-/* A record that is to get its slot. */
+/* A record that waits for its slot. */
 struct recovery_entry {
     struct record record;
     uint64_t hash;
@@ -240,9 +227,9 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     const struct layout_segment_header *header = (const void *)lookup_segment(&pool->view, segment);
     struct layout_segment *info = &pool->view.segments[segment];
     if (!segment_header_valid(header)) {
-        return true; /* it is free, as the new table says */
+        return true; /* the segment is free, as the new table says already */
     }
-    /* Unlike that of a free segment, all of it is to be read. */
+    /* All of the segment is going to be read, unlike a free one. */
     madvise((void *)(uintptr_t)header, pool->view.segment_bytes, MADV_WILLNEED);
     atomic_store(&info->ttl_class, header->ttl_class);
     atomic_store(&info->generation, header->generation);
@@ -266,7 +253,7 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     }
     found.torn_records += segment_is_torn_at(&pool->segments, segment, found.fill);
     if (found.flush_latest != 0) {
-        segment_note_expiry(info, 0); /* of use for as long as older segments are there */
+        segment_note_expiry(info, 0); /* needed as long as there are older segments */
     }
     atomic_store(&info->fill, found.fill);
     segments_set_tombstones(&pool->segments, segment, found.tombstone_bytes);
@@ -294,8 +281,8 @@ static void *recovery_read_segments(void *argument) {
     return NULL;
 }
 
-/* Lets an old version end with the record that has the key's slot. Nobody else reads it: no slot
- * points to it. */
+/* Gives an old version the expiry of the record that has the key's slot. No other thread reads the
+ * old version, because no slot points to it. */
 static void recovery_shorten(struct recovery *recovery, const struct segment_cursor *cursor) {
     struct pool *pool = recovery->pool;
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
@@ -314,7 +301,7 @@ static void *recovery_shorten_segments(void *argument) {
     uint64_t segment;
     while ((segment = atomic_fetch_add(&recovery->next, 1)) < pool->view.segment_count) {
         if (recovery_gives_up(recovery)) {
-            break; /* what was shortened stays right; the next start continues */
+            break; /* the expiries changed so far are right; the next start continues */
         }
         const struct layout_segment *info = &pool->view.segments[segment];
         if (atomic_load(&info->state) == LAYOUT_SEGMENT_FREE) {
@@ -385,7 +372,7 @@ static void *recovery_prune_buckets(void *argument) {
     return NULL;
 }
 
-/* Runs one step on this thread and some more. */
+/* Runs one step on this thread and on further threads. */
 static void recovery_run_step(struct recovery *recovery, void *(*step)(void *)) {
     pthread_t threads[RECOVERY_THREADS_MAX];
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -404,7 +391,7 @@ static void recovery_run_step(struct recovery *recovery, void *(*step)(void *)) 
 static void recovery_restore_numbers(struct recovery *recovery) {
     struct pool *pool = recovery->pool;
     struct layout_index_header *index = pool->view.index;
-    /* Higher than any that was given out, though the records that bore them may be gone
+    /* Higher than any sequence that was given out, even if its record is lost
      * (header_notes_begin). */
     uint64_t given_out = atomic_load(&pool->header->opened_sequence);
     if (given_out > LAYOUT_SEQUENCE_FILE_MAX) { /* no checksum covers it */

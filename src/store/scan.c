@@ -56,7 +56,7 @@ static enum lookup_outcome scan_copy_chain(const struct lookup_view *view,
                 return LOOKUP_MISSING;
             }
         }
-        /* A chain that is torn may be a ring: so the version is looked at in each turn. */
+        /* A chain that is read while it changes may be a ring, so each turn checks the version. */
         if (layout_word_version(atomic_load_explicit(&primary->word, memory_order_relaxed)) !=
             version) {
             return LOOKUP_BUSY;
@@ -84,7 +84,7 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
     if (*next_bucket >= count) {
         return STATUS_END;
     }
-    struct scan_slots found; /* of which nothing is read before it is written */
+    struct scan_slots found; /* not initialised: each slot is written before it is read */
     found.capacity = SCAN_SLOTS;
     found.slots = found.usual;
     bool memory = true;

@@ -22,7 +22,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SEGMENT_CLASSES = 8, SEGMENT_NONE = -1 };
+enum {
+    SEGMENT_CLASSES =
+        8, /* TTL classes: their limits are in segment.c; POOL_TTL_CLASSES in pool.h */
+    SEGMENT_NONE = -1
+};
 
 /* What room is reserved for. The first ones must leave the most free segments to the others. */
 enum segment_purpose {

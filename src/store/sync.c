@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-    SYNC_INTERVAL_MS = 1000, /* from the begin of one to that of the next */
-    SYNC_GATHER_SHARE = 2,   /* of the time that a sync took: so long the next one waits at most */
+    SYNC_INTERVAL_MS = 1000, /* everysec: from the begin of a sync to the begin of the next */
+    SYNC_GATHER_SHARE = 2,   /* the next sync waits at most half of the time that the last took */
     SYNC_GATHER_MAX_MS = 100,
     SYNC_GRACE_POLLS = 10, /* that a sync waits at most for threads in the middle of a batch, */
     SYNC_GRACE_POLL_NS = 20000,
@@ -107,8 +107,8 @@ static void sync_gather(struct sync *sync) {
     sync->unasked = back < (sync->released + 1) / 2 ? SYNC_UNASKED : 0;
 }
 
-/* Called after a sync that took so long, before its waiters are told: sets how long the next sync
- * waits for their next writes. */
+/* Called after a sync, before its clients are told: sets how long the next sync waits for the next
+ * writes of these clients. */
 static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
     uint64_t most_ns = SYNC_GATHER_MAX_MS * UINT64_C(1000000);
     uint64_t gather_ns = took_ns / SYNC_GATHER_SHARE;
@@ -189,8 +189,8 @@ static void *sync_main(void *argument) {
     return NULL;
 }
 
-/* What one of so many threads may write between two syncs: a small part of what the system lets a
- * process have in its cache (a fifth of the memory, by default). */
+/* How much each thread may write between two syncs: together a small part of the dirty memory that
+ * the kernel allows (by default a fifth of the memory). */
 static uint64_t sync_ahead_bytes(unsigned threads) {
     uint64_t memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t all_bytes = memory_bytes / SYNC_AHEAD_SHARE;
@@ -237,7 +237,7 @@ void sync_stop(struct pool *pool) {
 
 uint64_t sync_lag_ms(const struct sync *sync) {
     if (!sync->running || (!atomic_load(&sync->dirty) && atomic_load(&sync->began_ms) == 0)) {
-        return 0; /* with fsync = no, nothing is owed */
+        return 0; /* with fsync = no, no reply waits */
     }
     uint64_t clean_ms = atomic_load(&sync->clean_ms);
     uint64_t now_ms = clock_monotonic_ms();
@@ -306,7 +306,8 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
     return atomic_load(&pool->read_only) ? STATUS_IO : STATUS_PENDING;
 }
 
-/* Whether the thread, with these bytes, has written enough for one sync. */
+/* Counts these bytes; returns whether the thread has written its share since the last sync began.
+ */
 static bool sync_is_far_ahead(const struct sync *sync, struct pool_shard *shard, size_t size) {
     /* relaxed: it only says when to count anew */
     uint64_t begun = atomic_load_explicit(&sync->begun, memory_order_relaxed);

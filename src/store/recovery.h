@@ -1,0 +1,30 @@
+/* Recovery: makes the index again from the data, after a daemon that ended without a clean stop.
+ *
+ *     1. Every segment is walked, and the CRC of each record is checked (segment_next,
+ *        record_verify). The record with the highest sequence of a key gets the slot, be it a value
+ *        or a tombstone. The latest flush is noted.
+ *     2. Only if an old version lasts longer than a later version of its key: every segment is
+ *        walked again, and such old versions get the expiry of the latest version.
+ *     3. Every slot is visited: tombstones, expired and flushed items lose their slots.
+ *
+ * Step 2 is for power cuts. A deletion leaves a tombstone that is kept as long as the item would
+ * have lived. But a power cut may lose an unsynced tombstone and keep a record that was written
+ * after it. The item must not reappear when that later version has expired and its segment is freed
+ * (invariant 1).
+ *
+ * Each step runs on several threads, and does not depend on the order of the records. Called while
+ * the pool is being opened, before any other thread sees it.
+ */
+#ifndef STAYD_STORE_RECOVERY_H
+#define STAYD_STORE_RECOVERY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pool;
+
+/* False if memory is short, or the daemon is to stop: then the data is whole, and the index is not.
+ */
+bool recovery_run(struct pool *pool, uint32_t now_s);
+
+#endif
