@@ -20,6 +20,8 @@ static void classes_put(struct stats_sink *sink, const char *prefix, unsigned cl
     stats_put_u64(sink, whole, number);
 }
 
+/* Exporters expect every name that memcached has, so what stayd does not have (an LRU in parts, a
+ * crawler) is 0. */
 static void items_put_class(struct stats_sink *sink, unsigned class,
                             const struct pool_class_stats *stats) {
     const struct {
@@ -27,14 +29,33 @@ static void items_put_class(struct stats_sink *sink, unsigned class,
         uint64_t number;
     } lines[] = {
         {"number", stats->items},
+        {"number_hot", 0},
+        {"number_warm", 0},
+        {"number_cold", stats->items}, /* as in memcached without its LRU maintainer */
+        {"age_hot", 0},
+        {"age_warm", 0},
         {"age", stats->age_s},
         {"mem_requested", stats->live_bytes},
         {"evicted", stats->evicted},
         {"evicted_nonzero", stats->evicted_nonzero},
         {"evicted_time", stats->evicted_idle_s},
+        {"outofmemory", 0},
+        {"tailrepairs", 0},
         {"reclaimed", stats->reclaimed},
         {"expired_unfetched", stats->expired_unfetched},
         {"evicted_unfetched", stats->evicted_unfetched},
+        {"evicted_active", 0},
+        {"crawler_reclaimed", 0},
+        {"crawler_items_checked", 0},
+        {"lrutail_reflocked", 0},
+        {"moves_to_cold", 0},
+        {"moves_to_warm", 0},
+        {"moves_within_lru", 0},
+        {"direct_reclaims", 0},
+        {"hits_to_hot", 0},
+        {"hits_to_warm", 0},
+        {"hits_to_cold", 0}, /* reads are counted for the pool, not for each class */
+        {"hits_to_temp", 0},
         {"ttl_max", stats->ttl_max_s == UINT32_MAX ? 0 : stats->ttl_max_s}, /* ours; 0: none */
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -52,6 +73,8 @@ void stats_put_items(struct stats_listing *listing) {
     }
 }
 
+/* mem_requested is in `stats items` only, as in memcached: Prometheus' memcached_exporter reads both
+ * groups, and fails if it finds the name twice. */
 static void slabs_put_class(struct stats_sink *sink, unsigned class, uint64_t segment_bytes,
                             const struct pool_class_stats *stats) {
     uint64_t chunks_per_page = segment_bytes / CLASSES_CHUNK_BYTES;
@@ -68,7 +91,6 @@ static void slabs_put_class(struct stats_sink *sink, unsigned class, uint64_t se
         {"used_chunks", used},
         {"free_chunks", chunks > used ? chunks - used : 0},
         {"free_chunks_end", stats->unused_bytes / CLASSES_CHUNK_BYTES},
-        {"mem_requested", stats->live_bytes},
         {"cmd_set", stats->counters[POOL_CLASS_CMD_SET]},
         {"delete_hits", stats->counters[POOL_CLASS_DELETE_HITS]},
         {"incr_hits", stats->counters[POOL_CLASS_INCR_HITS]},

@@ -111,6 +111,20 @@ static void stats_put_counters(struct stats_sink *sink, const struct pool_stats 
     }
 }
 
+/* Names that exporters read, of what stayd does not have: it never disables its listeners, and has
+ * neither an LRU in parts nor a crawler that reclaims (the janitor does: `reclaimed`). */
+static void stats_put_absent(struct stats_sink *sink) {
+    static const char *const names[] = {
+        "listen_disabled_num",   "time_in_listen_disabled_us", "evicted_active",
+        "crawler_reclaimed",     "crawler_items_checked",      "lrutail_reflocked",
+        "moves_to_cold",         "moves_to_warm",              "moves_within_lru",
+        "direct_reclaims",       "lru_bumps_dropped",          "lru_maintainer_juggles",
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        stats_put_u64(sink, names[i], 0);
+    }
+}
+
 static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
                            const struct pool_stats *stats) {
     const struct pool_options *options = pool_get_options(pool);
@@ -124,6 +138,7 @@ static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
                   (uint64_t)stats->segment_bytes * (stats->segments - stats->segments_free));
     stats_put_u64(sink, "slab_global_page_pool", stats->segments_free);
     stats_put_u64(sink, "accepting_conns", 1);
+    stats_put_absent(sink);
     /* ours */
     stats_put(sink, "pool", "%s", options->name);
     stats_put_bool(sink, "evict", options->evict);

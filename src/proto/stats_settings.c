@@ -83,6 +83,13 @@ static void settings_put_server(struct stats_sink *sink, const struct proto_serv
     stats_put_bool(sink, "lru_crawler", !atomic_load(&service->crawler_stopped));
     stats_put_u64(sink, "lru_crawler_sleep", atomic_load(&service->crawler_sleep_us));
     stats_put_u64(sink, "lru_crawler_tocrawl", atomic_load(&service->crawler_limit));
+    stats_put_bool(sink, "lru_maintainer_thread", false);
+    stats_put_bool(sink, "lru_segmented", false);
+    stats_put_u64(sink, "hot_lru_pct", 0);
+    stats_put_u64(sink, "warm_lru_pct", 0);
+    stats_put(sink, "hot_max_factor", "0.00");
+    stats_put(sink, "warm_max_factor", "0.00");
+    stats_put_bool(sink, "temp_lru", false);
     stats_put_bool(sink, "track_sizes", atomic_load(&service->sizes_tracked));
     stats_put_u64(sink, "watcher_logbuf_size", WATCH_QUEUE_BYTES);
     stats_put_u64(sink, "read_buf_mem_limit", server->limits.memory.bytes.limit >> 20);

@@ -7,18 +7,15 @@ import pytest
 from support.servers import Memcached, Stayd, wait_until
 
 ABSENT_GENERAL = """libevent reserved_fds log_worker_dropped log_worker_written malloc_fails
-listen_disabled_num time_in_listen_disabled_us unexpected_napi_ids round_robin_fallback
-evicted_active crawler_reclaimed crawler_items_checked lrutail_reflocked moves_to_cold
-moves_to_warm moves_within_lru direct_reclaims lru_bumps_dropped lru_maintainer_juggles
+unexpected_napi_ids round_robin_fallback
 slab_reassign_rescues slab_reassign_chunk_rescues slab_reassign_evictions_nomem
 slab_reassign_inline_reclaim slab_reassign_busy_items slab_reassign_busy_deletes
 slab_reassign_running slabs_moved slab_reassign_busy_nomem""".split()
-"""What docs/protocol.md names as having no equivalent here: libevent's version, slabs and the LRU."""
+"""What docs/protocol.md names as having no equivalent here: libevent's version and slabs."""
 
 ABSENT_SETTINGS = """oldest umask growth_factor chunk_size num_threads_per_udp tcp_backlog
 hashpower_init slab_reassign slab_automove slab_automove_ratio slab_automove_window
-slab_automove_freeratio slab_chunk_max tail_repair_time lru_maintainer_thread lru_segmented
-hot_lru_pct warm_lru_pct hot_max_factor warm_max_factor temp_lru temporary_ttl
+slab_automove_freeratio slab_chunk_max tail_repair_time temporary_ttl
 worker_logbuf_size inline_ascii_response num_napi_ids client_flags_size proxy_enabled
 proxy_uring_enabled""".split()
 
@@ -49,6 +46,28 @@ def test_every_name_of_memcached_is_there_or_documented_as_absent(
     documented = open("docs/protocol.md", encoding="utf-8").read()
     missing = [word for word in of_memcached - of_stayd if f"`{word}`" not in documented]
     assert not missing, "docs/protocol.md says nothing of them"
+
+
+@pytest.mark.parametrize("name, absent", [(b"items", set()), (b"slabs", {"get_hits"}), (b"conns", set())])
+def test_every_name_of_a_class_or_connection_is_there_or_documented_as_absent(
+        peer, stayd_connection, name, absent):
+    """Names are compared without the class or descriptor in front of them."""
+    for connection in (peer, stayd_connection):
+        connection.set(b"k", b"v", expiry=100)
+    names = [{line.split(":")[-1] for line in group(connection, name)}
+             for connection in (peer, stayd_connection)]
+    assert names[0] - names[1] == absent
+    documented = open("docs/protocol.md", encoding="utf-8").read()
+    assert all(f"`{word}`" in documented for word in absent)
+
+
+def test_no_name_that_an_exporter_reads_is_in_two_groups(stayd_connection):
+    """Prometheus' memcached_exporter makes one series of both, and answers HTTP 500 to a double."""
+    stayd_connection.set(b"k", b"v", expiry=100)
+    items, slabs = ({line.split(":")[-1] for line in group(stayd_connection, name) if ":" in line}
+                    for name in (b"items", b"slabs"))
+    assert "mem_requested" in items
+    assert not items & slabs
 
 
 def test_settings_tell_where_the_pool_listens(stayd_target):
