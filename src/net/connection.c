@@ -338,7 +338,7 @@ static enum connection_next connection_get_next(struct connection *connection) {
         return connection->input.capacity > BUDGET_SMALL_BYTES ? CONNECTION_PARTIAL
                                                                : CONNECTION_IDLE;
     }
-    if (connection->input_ended) {
+    if (connection->input_ended || connection->quitting) {
         return CONNECTION_END;
     }
     /* Closing while bytes arrive would reset the connection, and the last replies would be lost.
@@ -494,7 +494,9 @@ static enum connection_next connection_answer(struct connection *connection,
     connection->input_runnable = next == PROTO_FLUSH || next == PROTO_LOGIN ||
                                  next == PROTO_NEEDS_ROOM || next == PROTO_WAITS;
     *progress = *progress || advanced;
-    connection->closing = next == PROTO_CLOSE;
+    connection->quitting = next == PROTO_QUIT || next == PROTO_ABORT;
+    connection->closing = next == PROTO_CLOSE || connection->quitting;
+    connection->failed |= next == PROTO_ABORT;
     loan->yields += next == PROTO_FLUSH && (connection->proto.turn_left == 0 ||
                                             store->work_bytes >= connection->proto.turn_work);
     if (!connection_keep_input(connection, loan, input)) {

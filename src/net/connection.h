@@ -118,12 +118,13 @@ struct connection {
     bool input_ended;
     bool input_runnable; /* proto can continue with `input` before more is read */
     bool closing;        /* no more requests are answered: send the output, then close */
-    bool draining;       /* all is sent; bytes that still arrive are discarded */
+    bool quitting;       /* with closing: closes as soon as the output is sent */
     int fd;              /* constant; other threads may ask for its peer */
     const struct listener *listener; /* the listener that accepted it */
     struct tls_session *tls;         /* owned; NULL: plain text */
     bool read_waits_to_write;        /* TLS must send something before it can read on */
     bool write_waits_to_read;        /* TLS must read something before it can write on */
+    bool draining;                   /* all is sent; bytes that still arrive are discarded */
     struct proto_connection proto;
     struct buffer input;
     size_t input_wanted; /* the request in `input` cannot be continued with fewer bytes */

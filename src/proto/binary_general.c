@@ -56,5 +56,5 @@ enum request_end binary_verbosity_run(struct binary_request *binary) {
 
 enum request_end binary_quit_run(struct binary_request *binary) {
     binary_reply_ok(binary, 0);
-    return REQUEST_CLOSES;
+    return REQUEST_QUITS;
 }

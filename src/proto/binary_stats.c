@@ -91,6 +91,11 @@ enum request_end binary_stats_run(struct binary_request *binary) {
     };
     bool is_operators = binary_key_begins_with(binary, "detail") ||
                         bytes_equal(binary->key, bytes_from_string("conns"));
+    bool is_detail = binary_key_begins_with(binary, "detail");
+    if (is_detail && binary->request->connection->service->server->rights.dump_disabled) {
+        binary_reply_error(binary, BINARY_AUTH_ERROR); /* prefixes are parts of keys */
+        return REQUEST_DONE;
+    }
     if (is_operators && !operator_allows(binary->request->connection, OPERATOR_POOL)) {
         binary_reply_error(binary, BINARY_AUTH_ERROR);
         return REQUEST_DONE;

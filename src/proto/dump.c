@@ -186,6 +186,9 @@ static enum request_end dump_begin(struct request *request, enum proto_dump_kind
             return REQUEST_DONE;
         }
     }
+    if (kind == PROTO_DUMP_METADATA || kind == PROTO_DUMP_KEYS) {
+        reply_text(request, "OK\r\n");
+    }
     request->progress->phase = PROTO_PHASE_DUMP;
     return REQUEST_PAUSED;
 }

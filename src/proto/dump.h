@@ -1,7 +1,8 @@
 /* Walks through all items for a client: lru_crawler metadump and mgdump, stats cachedump, stats
  * sizes.
  *
- *     lru_crawler metadump all\r\n  ->  key=a exp=-1 la=1795546384 cas=4 fetch=yes cls=8 size=32\n
+ *     lru_crawler metadump all\r\n  ->  OK\r\n
+ *                                       key=a exp=-1 la=1795546384 cas=4 fetch=yes cls=8 size=32\n
  *                                       ... a line for each item, in no order
  *                                       END\r\n
  *

@@ -73,7 +73,7 @@ enum request_end refresh_certs_run(struct request *request, unsigned variant) {
 enum request_end quit_run(struct request *request, unsigned variant) {
     (void)request;
     (void)variant;
-    return REQUEST_CLOSES;
+    return REQUEST_QUITS;
 }
 
 /* Like memcached, a shutdown that is allowed has no reply: the connection closes. */

@@ -51,18 +51,23 @@ static const char *meta_decode_key(struct meta *meta) {
     return size > 0 ? NULL : "CLIENT_ERROR error decoding key\r\n";
 }
 
-/* Flag M: a token of one letter. */
-static const char *meta_read_mode(struct meta *meta, struct bytes token) {
-    if (token.size != 1) {
-        return "CLIENT_ERROR incorrect length for M token\r\n";
-    }
-    meta->mode = token.data[0];
-    return NULL;
+/* Flag M: the first letter of the token; as memcached, ignores the others. */
+static void meta_read_mode(struct meta *meta, struct bytes token) {
+    meta->mode = token.size > 0 ? token.data[0] : ' '; /* a blank is a mode of no command */
 }
 
 static const char *meta_read_expiry(struct request *request, struct bytes token,
                                     uint32_t *expiry_s) {
     return word_expiry(token, request->thread->now_s, expiry_s) ? NULL : META_BAD_TOKEN;
+}
+
+static const char *meta_read_client_flags(struct bytes token, uint32_t *client_flags) {
+    uint64_t number;
+    if (!word_u64(token, &number) || number > UINT32_MAX) {
+        return REPLY_BAD_LINE;
+    }
+    *client_flags = (uint32_t)number;
+    return NULL;
 }
 
 static const char *meta_read_number(struct bytes token, uint64_t *number, const char *fault) {
@@ -85,7 +90,7 @@ static const char *meta_read_flag(struct request *request, struct meta *meta, ch
         meta->recache_before_touch = !meta_has(meta, 'T');
         return meta_read_expiry(request, token, &meta->recache_until_s);
     case 'F': /* memcached has no specific message for this flag */
-        return word_flags(token, &meta->client_flags) ? NULL : REPLY_BAD_LINE;
+        return meta_read_client_flags(token, &meta->client_flags);
     case 'C':
         return meta_read_number(token, &meta->cas, META_BAD_TOKEN);
     case 'E':
@@ -97,7 +102,8 @@ static const char *meta_read_flag(struct request *request, struct meta *meta, ch
         return meta_read_number(token, &meta->initial,
                                 "CLIENT_ERROR invalid numeric initial value\r\n");
     case 'M':
-        return meta_read_mode(meta, token);
+        meta_read_mode(meta, token);
+        return NULL;
     case 'O':
         meta->opaque_too_long = token.size + 1 > META_OPAQUE_MAX;
         return NULL;
@@ -110,9 +116,9 @@ const char *meta_read_flags(struct request *request, struct meta *meta) {
     static const uint64_t known =
         META_FLAG('b') | META_FLAG('c') | META_FLAG('f') | META_FLAG('h') | META_FLAG('k') |
         META_FLAG('l') | META_FLAG('q') | META_FLAG('s') | META_FLAG('t') | META_FLAG('u') |
-        META_FLAG('v') | META_FLAG('C') | META_FLAG('D') | META_FLAG('E') | META_FLAG('F') |
-        META_FLAG('I') | META_FLAG('J') | META_FLAG('L') | META_FLAG('M') | META_FLAG('N') |
-        META_FLAG('O') | META_FLAG('P') | META_FLAG('R') | META_FLAG('T');
+        META_FLAG('v') | META_FLAG('x') | META_FLAG('C') | META_FLAG('D') | META_FLAG('E') |
+        META_FLAG('F') | META_FLAG('I') | META_FLAG('J') | META_FLAG('L') | META_FLAG('M') |
+        META_FLAG('N') | META_FLAG('O') | META_FLAG('P') | META_FLAG('R') | META_FLAG('T');
     meta->flags = request->line;
     const char *fault = NULL;
     struct bytes word;

@@ -63,9 +63,7 @@ static void meta_arithmetic_reply(struct request *request, const struct meta *me
                                   const struct pool_fetched *result) {
     switch (status) {
     case STATUS_OK:
-        if (result->created ||
-            !meta_has(meta,
-                      'q')) { /* as in memcached, q does not suppress the reply to a creation */
+        if (!meta_has(meta, 'q')) {
             struct meta_shown shown = meta_show_item(&result->item, request->thread->now_s);
             shown.created = result->created;
             shown.expiry_s = result->created ? 0 : result->expiry_before_s;

@@ -1,4 +1,4 @@
-/* md: deletes an item, or marks it stale. */
+/* md: deletes an item, or its value only, or marks it stale. */
 #include "proto/lifetime.h"
 #include "proto/meta.h"
 #include "proto/reply.h"
@@ -13,8 +13,9 @@ static const char *meta_delete_read(struct request *request, struct meta *meta) 
     if (meta_has_too_many(request, META_DELETE_FLAGS_LIMIT)) {
         return "CLIENT_ERROR options flags too long\r\n";
     }
-    if (meta_read_flags(request, meta) != NULL) {
-        return META_INVALID_OR_DUPLICATE;
+    fault = meta_read_flags(request, meta);
+    if (fault != NULL) {
+        return fault;
     }
     return meta->opaque_too_long ? META_OPAQUE_TOO_LONG : NULL;
 }
@@ -27,13 +28,16 @@ static enum request_end meta_delete_answer(struct request *request) {
         return REQUEST_DONE;
     }
     bool invalidate = meta_has(&meta, 'I');
+    bool drop_value = meta_has(&meta, 'x');
     struct pool_delete delete = {
         .compare_cas = meta_has(&meta, 'C'),
         .cas = meta.cas,
         .invalidate = invalidate,
+        .drop_value = drop_value,
+        .client_flags = meta.client_flags,
         .touch = invalidate && meta_has(&meta, 'T'),
         .touch_expiry_s = meta.touch_expiry_s,
-        .set_cas = invalidate && meta_has(&meta, 'E'),
+        .set_cas = (invalidate || drop_value) && meta_has(&meta, 'E'),
         .new_cas = meta.new_cas,
     };
     enum status status = lifetime_delete(request, meta.key, &delete, true);

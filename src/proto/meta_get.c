@@ -47,7 +47,9 @@ static bool meta_get_reply_item(struct request *request, const struct meta *meta
                                      META_FLAG('f') | META_FLAG('l') | META_FLAG('h') |
                                      META_FLAG('O') | META_FLAG('k');
     struct buffer *replies = request->replies;
-    bool with_value = meta_has(meta, 'v');
+    /* C: the client has the value of that CAS number, and needs it only if it has changed */
+    bool is_current = meta_has(meta, 'C') && meta->cas == shown->cas;
+    bool with_value = meta_has(meta, 'v') && !is_current;
     if (with_value && !reply_reserve(replies, shown->value.size)) {
         return false;
     }

@@ -108,13 +108,15 @@ static const char *meta_set_code(enum status status, const struct pool_store *st
     }
 }
 
-/* `cas` is 0 if nothing was stored. */
+/* `cas` is 0 if nothing was stored; `size` is the size of the item's value, or else of the
+ * request's.
+ */
 static void meta_set_reply(struct request *request, const struct meta *meta, const char *code,
-                           uint64_t cas) {
+                           uint64_t cas, size_t size) {
     struct buffer *replies = request->replies;
     char *at = reply_put_text(replies->data + replies->size, code);
-    at = meta_put_flags(at, meta, META_FLAG('O') | META_FLAG('k') | META_FLAG('c'),
-                        &(struct meta_shown){.cas = cas});
+    at = meta_put_flags(at, meta, META_FLAG('O') | META_FLAG('k') | META_FLAG('c') | META_FLAG('s'),
+                        &(struct meta_shown){.cas = cas, .value = bytes_from(NULL, size)});
     at = reply_put_text(at, "\r\n");
     replies->size = (size_t)(at - replies->data);
 }
@@ -146,9 +148,9 @@ static enum request_end meta_set_store(struct request *request, const struct met
             value_drop_old(request, meta->key);
         }
     } else if (status != STATUS_OK) {
-        meta_set_reply(request, meta, code, 0);
+        meta_set_reply(request, meta, code, 0, store->value.size);
     } else if (!meta_has(meta, 'q')) {
-        meta_set_reply(request, meta, code, item.cas);
+        meta_set_reply(request, meta, code, item.cas, item.value.size);
     }
     return REQUEST_DONE;
 }

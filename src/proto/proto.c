@@ -155,6 +155,10 @@ static enum proto_next proto_run(struct request *request) {
             return watch_resume(request);
         case REQUEST_CLOSES:
             return PROTO_CLOSE;
+        case REQUEST_QUITS:
+            return PROTO_QUIT;
+        case REQUEST_ABORTS:
+            return PROTO_ABORT;
         }
     }
     request->wanted = 1;

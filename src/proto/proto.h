@@ -156,7 +156,10 @@ enum proto_next {
                        * with `refuses_room` set; the replies so far may be sent before */
     PROTO_WAITS, /* another thread carries out a request: call again, with or without more input,
                   * when the workers have been woken; the replies so far may be sent before */
-    PROTO_CLOSE, /* send the replies, then close the connection */
+    PROTO_CLOSE, /* send the replies, then close the connection when the client closes it too: it
+                  * may still send, and a reset would lose the replies */
+    PROTO_QUIT,  /* send the replies, then close the connection at once */
+    PROTO_ABORT, /* the same, but the end is an error */
 };
 
 /* Answers the requests at the front of `input` and appends the replies to `replies`. `*consumed` is

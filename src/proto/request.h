@@ -22,7 +22,9 @@ enum request_end {
     REQUEST_LOGIN,      /* the connection's `login` must be checked before the next request */
     REQUEST_RELOADS,    /* it is answered when the connection's `reload` has ended (general.h) */
     REQUEST_WATCHES,    /* answered; the connection has a watcher from now on */
-    REQUEST_CLOSES,     /* answered; close the connection */
+    REQUEST_CLOSES, /* answered; close the connection, once the client has closed its side too */
+    REQUEST_QUITS,  /* the client asks for the end: close as soon as the replies are sent */
+    REQUEST_ABORTS, /* the same, but by an error */
 };
 
 struct request {

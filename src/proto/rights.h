@@ -9,7 +9,7 @@
 struct proto_rights {
     bool shutdown_enabled; /* memcached's -A */
     bool flush_disabled;   /* -F */
-    bool dump_disabled;    /* -X: lru_crawler metadump and mgdump, stats cachedump */
+    bool dump_disabled;    /* -X: lru_crawler metadump and mgdump, stats cachedump and detail */
     bool watch_disabled;   /* -W */
     bool has_logins;       /* some pool requires a login */
 };

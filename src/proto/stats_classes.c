@@ -73,8 +73,8 @@ void stats_put_items(struct stats_listing *listing) {
     }
 }
 
-/* mem_requested is in `stats items` only, as in memcached: Prometheus' memcached_exporter reads both
- * groups, and fails if it finds the name twice. */
+/* mem_requested is in `stats items` only, as in memcached: Prometheus' memcached_exporter reads
+ * both groups, and fails if it finds the name twice. */
 static void slabs_put_class(struct stats_sink *sink, unsigned class, uint64_t segment_bytes,
                             const struct pool_class_stats *stats) {
     uint64_t chunks_per_page = segment_bytes / CLASSES_CHUNK_BYTES;

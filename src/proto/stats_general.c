@@ -115,10 +115,12 @@ static void stats_put_counters(struct stats_sink *sink, const struct pool_stats 
  * neither an LRU in parts nor a crawler that reclaims (the janitor does: `reclaimed`). */
 static void stats_put_absent(struct stats_sink *sink) {
     static const char *const names[] = {
-        "listen_disabled_num",   "time_in_listen_disabled_us", "evicted_active",
-        "crawler_reclaimed",     "crawler_items_checked",      "lrutail_reflocked",
-        "moves_to_cold",         "moves_to_warm",              "moves_within_lru",
-        "direct_reclaims",       "lru_bumps_dropped",          "lru_maintainer_juggles",
+        "listen_disabled_num",   "time_in_listen_disabled_us",
+        "evicted_active",        "crawler_reclaimed",
+        "crawler_items_checked", "lrutail_reflocked",
+        "moves_to_cold",         "moves_to_warm",
+        "moves_within_lru",      "direct_reclaims",
+        "lru_bumps_dropped",     "lru_maintainer_juggles",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         stats_put_u64(sink, names[i], 0);

@@ -25,7 +25,9 @@ static enum request_end stats_run_detail(struct request *request) {
     struct proto_service *service = request->connection->service;
     struct bytes word;
     line_next(&request->line, &word);
-    if (word_is(word, "on") || word_is(word, "off")) {
+    if (service->server->rights.dump_disabled) { /* prefixes are parts of keys */
+        reply_text(request, "CLIENT_ERROR stats detail not allowed\r\n");
+    } else if (word_is(word, "on") || word_is(word, "off")) {
         event_want(service, EVENT_PREFIXES, word_is(word, "on"));
         reply_text(request, "OK\r\n");
     } else if (word_is(word, "dump")) {

@@ -81,7 +81,7 @@ static const struct command *command_find(struct bytes name) {
 static enum request_end text_refuse_command(struct request *request, const char *reply) {
     struct bytes last = line_last(&request->line, (struct bytes){0});
     if (last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0) {
-        return REQUEST_CLOSES;
+        return REQUEST_ABORTS;
     }
     reply_text(request, reply);
     return REQUEST_DONE;

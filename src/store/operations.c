@@ -514,23 +514,33 @@ static enum status plan_delete(void *plan, const struct record *old, uint32_t no
     (void)now_s;
     const struct pool_delete *request = plan;
     if (old == NULL) {
-        change->action =
-            request->compare_cas || request->invalidate ? CHANGE_NOTHING : CHANGE_REMOVE;
+        bool is_plain = !request->compare_cas && !request->invalidate && !request->drop_value;
+        change->action = is_plain ? CHANGE_REMOVE : CHANGE_NOTHING;
         return STATUS_NOT_FOUND;
     }
     if (request->compare_cas && request->cas != old->cas) {
         return STATUS_EXISTS;
     }
-    if (!request->invalidate) {
+    if (!request->invalidate && !request->drop_value) {
         change->action = CHANGE_REMOVE;
         return STATUS_OK;
     }
     keep_item(change, old);
     struct record *record = &change->record;
-    record->expiry_s = request->touch ? request->touch_expiry_s : old->expiry_s;
-    record->stale = true;
+    if (request->touch || request->drop_value) {
+        record->expiry_s = request->touch_expiry_s;
+    }
+    if (request->drop_value) {
+        record->value = bytes_from(NULL, 0);
+        record->value_tail = bytes_from(NULL, 0);
+        record->client_flags = request->client_flags;
+    }
+    record->stale = request->invalidate;
     record->token_sent = false;
-    record->cas = request->set_cas ? request->new_cas : 0;
+    record->cas = request->invalidate ? 0 : old->cas;
+    if (request->set_cas) {
+        record->cas = request->new_cas;
+    }
     return STATUS_OK;
 }
 

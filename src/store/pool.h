@@ -178,8 +178,11 @@ struct pool_delete {
     bool invalidate; /* keep the item, marked stale, with a new CAS, free to be won (meta md: I) */
     bool touch;      /* with invalidate: and with this expiry (meta md: I T) */
     uint32_t touch_expiry_s;
-    bool set_cas; /* with invalidate: the new CAS (meta: E) */
+    bool set_cas; /* with invalidate or drop_value: the new CAS (meta: E) */
     uint64_t new_cas;
+    bool drop_value; /* keep the item with an empty value, these client flags, touch_expiry_s even
+                      * without `touch`, and, unless it is invalidated, its CAS (meta md: x) */
+    uint32_t client_flags;
     bool uncounted; /* no client has asked for it: nothing for the counters */
 };
 

@@ -150,7 +150,7 @@ void party_hear(struct parties *parties, struct party *party, struct bytes reque
     do {
         next = party_process(parties, party);
     } while (next == PROTO_FLUSH);
-    party->closed = next == PROTO_CLOSE;
+    party->closed = next == PROTO_CLOSE || next == PROTO_QUIT || next == PROTO_ABORT;
     parties_go_offline(parties);
 }
 

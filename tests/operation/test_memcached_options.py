@@ -251,6 +251,15 @@ def test_what_clients_may_not_do_is_refused_in_memcacheds_words():
             stayd.connect().expect_in_step()
 
 
+def test_dumps_that_are_disabled_hide_the_prefixes_of_keys_too():
+    """As in memcached 1.6.45; 1.6.18 tells them."""
+    with like_memcached("-X") as stayd:
+        connection = stayd.connect()
+        for what in (b"on", b"off", b"dump"):
+            connection.ask(b"stats detail " + what + b"\r\n",
+                           b"CLIENT_ERROR stats detail not allowed\r\n")
+
+
 @pytest.mark.parametrize("mode", [b"", b" graceful"])
 @pytest.mark.parametrize("unix", [False, True])
 def test_a_client_may_end_the_daemon_where_it_is_allowed(tmp_path, mode, unix):

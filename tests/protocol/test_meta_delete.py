@@ -72,7 +72,7 @@ def test_b_takes_the_key_as_base64(connection):
 @pytest.mark.parametrize("flags", [b"Cx", b"C", b"z", b"k k", b"Tx"], ids=repr)
 def test_a_bad_flag_deletes_nothing(connection, flags):
     connection.set(b"k", b"v")
-    connection.ask(b"md k " + flags + b"\r\n", b"CLIENT_ERROR invalid or duplicate flag\r\n")
+    assert connection.ask(b"md k " + flags + b"\r\n").startswith(b"CLIENT_ERROR ")
     assert connection.get(b"k") == b"v"
 
 

@@ -108,6 +108,12 @@ def parse(reply):
     return result
 
 
+FLAG_FAULTS = (b"invalid or duplicate flag", b"invalid flag", b"duplicate flag", b"error decoding key",
+               b"bad token in command line format", b"invalid numeric delta value",
+               b"invalid numeric initial value")
+"""In a meta command's flags. stayd's md says which, as memcached 1.6.45; 1.6.18 does not."""
+
+
 def normalise(reply):
     """`parse`, with CAS numbers replaced by the order in which they appear first."""
     order = {}
@@ -123,6 +129,8 @@ def normalise(reply):
             for index in range(1, len(words)):
                 if words[index][:1] == b"c" and words[index][1:].isdigit():
                     words[index] = b"c" + name(words[index][1:])
+        elif words[0] == b"CLIENT_ERROR" and b" ".join(words[1:]) in FLAG_FAULTS:
+            words[1:] = [b"flag"]
         elif words[0] == b"ME":
             for index, word in enumerate(words):
                 key, _, value = word.partition(b"=")

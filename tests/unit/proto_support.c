@@ -106,7 +106,7 @@ void talk_send(struct talk *talk, struct bytes request) {
         talk->flushes++;
         talk->connection.turn_left = UINT32_MAX;
     }
-    talk->closed = next == PROTO_CLOSE;
+    talk->closed = next == PROTO_CLOSE || next == PROTO_QUIT || next == PROTO_ABORT;
     store_thread_leave(&talk->thread);
 }
 

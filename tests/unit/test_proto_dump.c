@@ -18,22 +18,23 @@ static void store_many(struct talk *talk) {
 static void a_dump_tells_each_item_as_memcached_does(void **state) {
     struct talk *talk = *state;
     talk_ask(talk, "set a%b=\xc3\xa4 7 100 3\r\nabc\r\n", "STORED\r\n");
-    talk_ask(
-        talk, "lru_crawler metadump all\r\n",
-        "key=a%25b%3D%C3%A4 exp=4000000100 la=4000000000 cas=1 fetch=no cls=1 size=40 flags=7\n"
-        "END\r\n");
+    talk_ask(talk, "lru_crawler metadump all\r\n",
+             "OK\r\nkey=a%25b%3D%C3%A4 exp=4000000100 la=4000000000 cas=1 fetch=no cls=1 size=40 "
+             "flags=7\n"
+             "END\r\n");
     talk_ask(talk, "get a%b=\xc3\xa4\r\n", "VALUE a%b=\xc3\xa4 7 3\r\nabc\r\nEND\r\n");
-    talk_ask(
-        talk, "lru_crawler metadump hash\r\n",
-        "key=a%25b%3D%C3%A4 exp=4000000100 la=4000000000 cas=1 fetch=yes cls=1 size=40 flags=7\n"
-        "END\r\n");
+    talk_ask(talk, "lru_crawler metadump hash\r\n",
+             "OK\r\nkey=a%25b%3D%C3%A4 exp=4000000100 la=4000000000 cas=1 fetch=yes cls=1 size=40 "
+             "flags=7\n"
+             "END\r\n");
     talk_ask(talk, "ms AQID 0 b\r\n\r\n", "HD\r\n");
-    talk_ask(talk, "lru_crawler metadump 8\r\n",
-             "key=%01%02%03 exp=-1 la=4000000000 cas=2 fetch=no cls=8 size=32 flags=0\nEND\r\n");
+    talk_ask(
+        talk, "lru_crawler metadump 8\r\n",
+        "OK\r\nkey=%01%02%03 exp=-1 la=4000000000 cas=2 fetch=no cls=8 size=32 flags=0\nEND\r\n");
     talk_ask(talk, "lru_crawler mgdump 8\r\nlru_crawler mgdump 1,3\r\nlru_crawler mgdump 3\r\n",
-             "mg AQID b\r\nEN\r\nmg a%b=\xc3\xa4\r\nEN\r\nEN\r\n");
+             "OK\r\nmg AQID b\r\nEN\r\nOK\r\nmg a%b=\xc3\xa4\r\nEN\r\nOK\r\nEN\r\n");
     talk->later_s = 100; /* it is over */
-    talk_ask(talk, "lru_crawler metadump 1\r\n", "END\r\n");
+    talk_ask(talk, "lru_crawler metadump 1\r\n", "OK\r\nEND\r\n");
 }
 
 static void a_cachedump_tells_the_items_of_a_class(void **state) {
@@ -68,7 +69,7 @@ static void a_dump_of_many_items_goes_in_steps(void **state) {
     for (size_t i = 0; i < talk->replies.size; i++) {
         lines += talk->replies.data[i] == '\n';
     }
-    assert_int_equal(lines, MANY + 2);
+    assert_int_equal(lines, MANY + 3);
     const char *end = "END\r\nMN\r\n";
     assert_memory_equal(talk->replies.data + talk->replies.size - strlen(end), end, strlen(end));
 }
@@ -103,7 +104,7 @@ static void a_dump_that_tells_nothing_goes_in_steps_too(void **state) {
     struct talk *talk = *state;
     store_many(talk);
     size_t flushes = talk->flushes;
-    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "OK\r\nEND\r\n");
     assert_true(talk->flushes > flushes + 2);
 }
 
@@ -158,7 +159,7 @@ static void a_pool_has_one_dump_at_a_time(void **state) {
             proto_process(&other, &talk->thread, bytes_from_string(""), &consumed, &wanted, &said);
     }
     assert_int_equal(next, PROTO_READ);
-    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "OK\r\nEND\r\n");
     proto_connection_finish(&other);
     buffer_finish(&said);
 }
@@ -172,7 +173,7 @@ static void a_dump_that_is_not_taken_gives_way_and_closes(void **state) {
     store_many(talk);
     begin_other_dump(talk, &other, &said);
     atomic_store(&talk->service.dump_stepped_ms, 0);
-    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "OK\r\nEND\r\n");
     said.size = 0;
     other.turn_left = UINT32_MAX;
     assert_int_equal(
@@ -181,7 +182,7 @@ static void a_dump_that_is_not_taken_gives_way_and_closes(void **state) {
     assert_int_equal(said.size, 0);
     proto_connection_finish(&other);
     buffer_finish(&said);
-    talk_ask(talk, "lru_crawler metadump 3\r\n", "END\r\n");
+    talk_ask(talk, "lru_crawler metadump 3\r\n", "OK\r\nEND\r\n");
 }
 
 static void sizes_are_told_in_steps_of_32_bytes(void **state) {
@@ -239,7 +240,7 @@ static void the_crawlers_settings_say_what_memcached_says(void **state) {
         {"lru_crawler metadump 64", "BADCLASS invalid class id"},
         {"lru_crawler metadump 1,x", "BADCLASS invalid class id"},
         {"lru_crawler metadump ,", "NOTSTARTED no items to crawl"},
-        {"lru_crawler metadump ,+1,,3", "END"},
+        {"lru_crawler metadump ,+1,,3", "OK\r\nEND"},
         {"lru_crawler crawl ,", "NOTSTARTED no items to crawl"},
         {"lru_crawler crawl 1,,3", "OK"},
         {"lru_crawler crawl all", "OK"},
@@ -257,7 +258,7 @@ static void the_crawlers_settings_say_what_memcached_says(void **state) {
         {"lru_crawler mgdump all", "CLIENT_ERROR lru crawler disabled"},
         {"lru_crawler crawl all", "CLIENT_ERROR lru crawler disabled"},
         {"lru_crawler enable", "OK"},
-        {"lru_crawler metadump all", "END"},
+        {"lru_crawler metadump all", "OK\r\nEND"},
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         char request[64];
@@ -327,6 +328,8 @@ static void what_an_operator_has_forbidden_is_refused(void **state) {
     talk_ask(talk, "lru_crawler metadump all\r\n", "ERROR metadump not allowed\r\n");
     talk_ask(talk, "lru_crawler mgdump all\r\n", "ERROR key dump not allowed\r\n");
     talk_ask(talk, "stats cachedump 1 0\r\n", "CLIENT_ERROR stats cachedump not allowed\r\n");
+    talk_ask(talk, "stats detail on\r\n", "CLIENT_ERROR stats detail not allowed\r\n");
+    talk_ask(talk, "stats detail dump\r\n", "CLIENT_ERROR stats detail not allowed\r\n");
     talk_ask(talk, "get k\r\n", "VALUE k 0 1\r\nv\r\nEND\r\n");
 }
 

@@ -1,0 +1,73 @@
+"""What memcached 1.6.45 answers and Debian 12's 1.6.18, the peer of the other tests, does not.
+
+One row a case: the requests, and the reply to all of them. Read from memcached's source of July
+2026 (proto_parser.c, proto_text.c, crawler.c) and its protocol.txt.
+"""
+
+import pytest
+
+from support.servers import Stayd
+
+BAD_LINE = b"CLIENT_ERROR bad command line format\r\n"
+BAD_TOKEN = b"CLIENT_ERROR bad token in command line format\r\n"
+
+ROWS = [
+    # md x drops the value and keeps the item; as memcached, also its flags and expiry if F and T
+    # do not set them
+    (b"ms k 2 F5 T100 E7\r\nab\r\nmd k x\r\nmg k v f t c\r\n",
+     b"HD\r\nHD\r\nVA 0 f0 t-1 c7\r\n\r\n"),
+    (b"ms k 2 E7\r\nab\r\nmd k x I T100 F9 E8\r\nmg k s t f c\r\n",
+     b"HD\r\nHD\r\nHD s0 t100 f9 c8 X W\r\n"),
+    (b"ms k 2 E7\r\nab\r\nmd k x C6\r\nmd k x C7\r\nmg k s\r\n", b"HD\r\nEX\r\nHD\r\nHD s0\r\n"),
+    (b"md k x\r\nmd k x q\r\nmg k\r\n", b"NF\r\nNF\r\nEN\r\n"),
+    (b"ms k 1 E7\r\na\r\nmd k x E9 q\r\nmg k c\r\n", b"HD\r\nHD c9\r\n"),
+    # x means nothing to the other commands
+    (b"ms k 2 x\r\n12\r\nmg k x v\r\nma k x v\r\n", b"HD\r\nVA 2\r\n12\r\nVA 2\r\n13\r\n"),
+    # mg C: no value for a client that has it
+    (b"ms k 2 E7\r\nab\r\nmg k C7 v\r\nmg k v C8\r\nmg k v s C7\r\n",
+     b"HD\r\nHD\r\nVA 2\r\nab\r\nHD s2\r\n"),
+    # ms s: the size of the item, or of the request's value if nothing is stored
+    (b"ms k 5 s\r\nabcde\r\nms k 2 MA s\r\nfg\r\n", b"HD s5\r\nHD s7\r\n"),
+    (b"ms k 3 MR s k\r\nabc\r\n", b"NS s3 kk\r\n"),
+    (b"ms k 1 E7\r\na\r\nms k 4 C6 s\r\nabcd\r\n", b"HD\r\nEX s4\r\n"),
+    # flags of more than 32 bits are refused, not cut off
+    (b"ms k 2 F4294967296\r\nab\r\nmg k\r\n", BAD_LINE + b"EN\r\n"),
+    (b"ms k 2 F4294967295\r\nab\r\nmg k f\r\n", b"HD\r\nHD f4294967295\r\n"),
+    # q hides a creation too
+    (b"ma miss N30 q\r\nmg miss v\r\n", b"VA 1\r\n0\r\n"),
+    # M: the first letter
+    (b"ms k 2 MSS\r\nab\r\nma k MDx v\r\n", b"HD\r\nCLIENT_ERROR cannot increment or decrement "
+     b"non-numeric value\r\n"),
+    (b"ms n 1 MEE\r\n5\r\nma n MDx v\r\n", b"HD\r\nVA 1\r\n4\r\n"),
+    (b"ms k 1 M\r\na\r\nma n M\r\nmg k M\r\n", b"CLIENT_ERROR invalid mode for ms M token\r\n"
+     b"CLIENT_ERROR invalid mode for ma M token\r\nEN\r\n"),
+    # md names the fault in its flags
+    (b"md k z\r\n", b"CLIENT_ERROR invalid flag\r\n"),
+    (b"md k C\r\nmd k Cx\r\nmd k Tx\r\n", BAD_TOKEN * 3),
+    (b"md k k k\r\n", b"CLIENT_ERROR duplicate flag\r\n"),
+    # dumps begin with OK, also empty ones
+    (b"lru_crawler metadump all\r\n", b"OK\r\nEND\r\n"),
+    (b"lru_crawler mgdump all\r\n", b"OK\r\nEN\r\n"),
+    (b"set k 0 0 1\r\nv\r\nlru_crawler mgdump all\r\n", b"STORED\r\nOK\r\nmg k\r\nEN\r\n"),
+]
+
+
+@pytest.mark.parametrize("requests, replies", ROWS, ids=repr)
+def test_a_row_of_the_table(stayd_connection, requests, replies):
+    stayd_connection.send(requests + b"mn\r\n")
+    assert stayd_connection.read_until(b"MN\r\n") == replies + b"MN\r\n"
+
+
+@pytest.mark.parametrize("request_line, reason", [(b"quit", b"normal"), (b"GET / HTTP/1.1", b"error")])
+def test_the_connection_of_a_client_that_quits_is_closed_at_once(request_line, reason):
+    """Although the client keeps its socket open. And watchers are told why."""
+    with Stayd() as stayd:
+        watcher = stayd.connect("cache")
+        watcher.ask(b"watch connevents\r\n", b"OK\r\n")
+        client = stayd.connect("cache")
+        client.send(b"set k 0 0 1\r\nv\r\n" + request_line + b"\r\n")
+        assert client.read_to_end() == b"STORED\r\n"
+        lines = watcher.read_until(b"conn_close") + watcher.read_until(b"\n", timeout=1)
+        port = client.socket.getsockname()[1]
+        assert b" rport=%d " % port in lines
+        assert b" reason=" + reason + b" " in lines
