@@ -24,6 +24,15 @@ from stayd.repetition import Sent
 QUEUE_PAUSE_S = 0.005
 """Between two tries to connect to a Unix socket whose queue of connections is full."""
 
+RECEIVE_BYTES = 4096
+RECEIVE_MAX_BYTES = 1 << 20
+"""Of one call: the first of an answer, and each that is known to be long."""
+
+_VALUE_END = b"\r\nEND\r\n"
+_STORED = {
+    b"STORED\r\n": True, b"NOT_STORED\r\n": False, b"EXISTS\r\n": False, b"NOT_FOUND\r\n": None,
+}
+
 _TURNED_AWAY = b"ERROR Too many open connections"
 _LOGIN_REFUSALS = (
     b"CLIENT_ERROR unauthenticated",
@@ -179,6 +188,90 @@ class Connection(LibraryClient):
         so anything readable is the end of the stream, an error, or a reply to nothing."""
         if self.sock is not None and self._poll.poll(0):
             self.close()
+
+    def get(self, key):
+        """(bytes, flags), or None."""
+        found = self._fetch(b"get %b\r\n" % key, key)
+        return found and found[0]
+
+    def gets(self, key):
+        """((bytes, flags), number), or (None, None)."""
+        return self._fetch(b"gets %b\r\n" % key, key) or (None, None)
+
+    def set(self, key, pair, expire):
+        """True."""
+        return self._put(b"set", key, pair, expire)
+
+    def add(self, key, pair, expire):
+        """True if it was stored."""
+        return self._put(b"add", key, pair, expire)
+
+    def replace(self, key, pair, expire):
+        """True if it was stored."""
+        return self._put(b"replace", key, pair, expire)
+
+    def cas(self, key, pair, number, expire):
+        """True if it was stored, False if another version is there, None if none is."""
+        return self._put(b"cas", key, pair, expire, b" %b" % self._check_cas(number))
+
+    def _fetch(self, request, key):
+        """((bytes, flags), number or None), or None. The library's own asks for many keys and takes
+        twice as long."""
+        if self.sock is None:
+            self._connect()
+        self.sock.sendall(request)
+        data = self._receive()
+        while b"\r\n" not in data:
+            data += self._receive()
+        if data == b"END\r\n":
+            return None
+        end = data.index(b"\r\n")
+        words = data[:end].split(b" ")
+        if words[0] != b"VALUE":
+            self._raise_errors(data[:end], request.split(b" ", 1)[0])
+        if words[:2] != [b"VALUE", key] or not 4 <= len(words) <= 5:
+            raise library.MemcacheUnknownError(data[:32])
+        begin = end + 2
+        end = begin + int(words[3])
+        missing = end + len(_VALUE_END) - len(data)
+        if missing > 0:
+            data = self._receive_rest(data, missing)
+        if data[end:] != _VALUE_END:
+            raise library.MemcacheUnknownError(data[end:][:32])
+        return (data[begin:end], int(words[2])), words[4] if len(words) == 5 else None
+
+    def _put(self, command, key, pair, expire, number=b""):
+        data, flags = pair
+        data = data if isinstance(data, bytes) else str(data).encode()
+        if self.sock is None:
+            self._connect()
+        self.sock.sendall(
+            b"%b %b %d %d %d%b\r\n%b\r\n" % (command, key, flags, expire, len(data), number, data)
+        )
+        line = self._receive()
+        while not line.endswith(b"\r\n"):
+            line += self._receive()
+        if line not in _STORED:
+            self._raise_errors(line[:-2], command)
+            raise library.MemcacheUnknownError(line[:32])
+        return _STORED[line]
+
+    def _receive(self):
+        data = self.sock.recv(RECEIVE_BYTES)
+        if not data:
+            raise library.MemcacheUnexpectedCloseError
+        return data
+
+    def _receive_rest(self, data, missing):
+        """`data` and as many bytes more."""
+        pieces = [data]
+        while missing > 0:
+            piece = self.sock.recv(min(missing, RECEIVE_MAX_BYTES))
+            if not piece:
+                raise library.MemcacheUnexpectedCloseError
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
 
     def set_many(self, pairs, expire):
         """Sets each key of `pairs` to its (bytes, flags). Returns a dict of what the server

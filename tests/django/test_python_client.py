@@ -479,7 +479,7 @@ def test_a_request_that_was_interrupted_leaves_no_answer_to_the_next(monkeypatch
     def interrupt(*_):
         raise Interrupt
 
-    monkeypatch.setattr("pymemcache.client.base._recv", interrupt)
+    monkeypatch.setattr("stayd.connection.Connection._receive", interrupt)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
         with stayd.Client(f"memcached://127.0.0.1:{listener.getsockname()[1]}/") as client:
@@ -531,3 +531,46 @@ def test_two_daemons_have_clients_of_their_own(daemon):
 
 def test_the_client_says_what_speaks_the_protocol():
     assert stayd.Client.backend == "pymemcache"
+
+
+@pytest.mark.parametrize("size", [0, 1, 4060, 4096, 9000, 3_000_000])
+def test_a_value_is_read_whole_however_it_arrives(size):
+    value = os.urandom(size)
+    answer = b"VALUE k 0 %d 7\r\n%b\r\nEND\r\n" % (size, value)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with stayd.Client(f"memcached://127.0.0.1:{listener.getsockname()[1]}/") as client:
+            got = []
+            thread = threading.Thread(target=lambda: got.extend(client.gets("k") for _ in range(9)))
+            thread.start()
+            connection, _ = listener.accept()
+            with connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for cut in (1, 5, 15, 18, len(answer) - 8, len(answer) - 3, len(answer) - 1,
+                            len(answer) // 2, len(answer)):
+                    connection.recv(4096)
+                    connection.sendall(answer[:cut])
+                    time.sleep(0.002)  # no matter if the pieces are joined on the way
+                    connection.sendall(answer[cut:])
+                thread.join(10)
+    assert got == [(value, b"7")] * 9
+
+
+@pytest.mark.parametrize("ask, answer", [
+    (lambda client: client.get("k"), answer) for answer in (
+        b"VALUE other 0 1\r\nx\r\nEND\r\n", b"VALUE k 0 1\r\nxx\r\nEND\r\n",
+        b"VALUE k 0 2\r\nx\r\nEND\r\n.", b"VALUE k 0 1\r\nx\r\nEND\r\nEND\r\n",
+        b"VALUE k 0 -1\r\nx\r\nEND\r\n", b"VALUE k 0 -9\r\nEND\r\n", b"VALUE k 0 x\r\nx\r\nEND\r\n",
+        b"VALUE k\r\n", b"VALUE k 0 1 2 3\r\nx\r\nEND\r\n", b"END \r\n", b"ENDEND\r\n", b"\r\n",
+        b"STORED\r\n", b"HTTP/1.1 400 Bad Request\r\n",
+    )
+] + [
+    (lambda client: client.set("k", b"v"), answer) for answer in (
+        b"STORED\r\nSTORED\r\n", b"STORED \r\n", b"END\r\n", b"\r\n", b"220 mail\r\n",
+    )
+])
+def test_an_answer_of_no_memcached_is_an_error_and_ends_the_connection(ask, answer):
+    with Scripted([answer], [b"END\r\n"]) as server, stayd.Client(server.url, timeout_s=10) as client:
+        with pytest.raises(stayd.RequestRefused, match="not one of the memcached protocol"):
+            ask(client)
+        assert client.get("second") is None
+    assert len(server.requests) == 2
