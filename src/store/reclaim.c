@@ -50,7 +50,7 @@ static unsigned reclaim_by_eviction(struct pool *pool, bool stalled, uint32_t no
 
 static unsigned reclaim_by_compaction(struct pool *pool, bool stalled, uint32_t now_s) {
     uint32_t capacity = segment_capacity(&pool->segments);
-    uint32_t parts = stalled ? segments_in_force(&pool->segments) : RECLAIM_GAIN_AHEAD;
+    uint32_t parts = stalled ? 2 * segments_in_force(&pool->segments) : RECLAIM_GAIN_AHEAD;
     return reclaim_can_gain(pool) ? compaction_run(pool, capacity / parts, stalled, now_s) : 0;
 }
 

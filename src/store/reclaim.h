@@ -2,20 +2,20 @@
  * gained. It works while few segments are free (segments_are_few):
  *
  *                  nobody waits                            a change waits for room
- *     evict = no   compaction, if that gains a quarter     compaction, if that gains 1/N
- *                  of a segment                            of a segment
+ *     evict = no   compaction, if that gains a quarter     compaction, if that gains 1/2N
+ *                  of a segment                            of a segment (of N segments)
  *     evict = yes  compaction, if that gains half of a     the same; and eviction from an open
  *                  segment, else eviction                  segment, if no other is left
  *
  * The gain of a segment is what emptying it frees (compaction.h); the segment with the greatest
  * gain comes first. While nobody waits, it pays to wait: more records of a segment may die.
  *
- * Why 1/N is enough, evict = no: what is needed is at most (N - reserves - 1) segments (invariant
+ * Why 1/2N is enough, evict = no: what is needed is at most (N - reserves - 1) segments (invariant
  * 7, segments_needed_limit). When an update finds no segment, fewer than the reserves are free. So
- * the segments in use have at least two segments' worth of bytes that are not needed. The open ones
- * leave about one of these at their ends, where the record did not fit. The other one is dead, in
- * N segments at most. So one of them gains 1/N of a segment, and compaction goes on until one more
- * is free.
+ * the segments in use have at least two segments' worth of bytes that are not needed; when a new
+ * key finds none, they have at least one. Of that, the open segments leave about half a segment at
+ * their ends, where the record did not fit. The rest is dead, in N segments at most. So one of them
+ * gains 1/2N of a segment, and compaction goes on until one more is free.
  *
  * The pool is exhausted, and a change that waits is refused, when less than one segment's worth in
  * all segments in use is not needed, or when nothing could be freed. What is needed includes waste,
