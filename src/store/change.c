@@ -117,7 +117,8 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         struct record tombstone = change_tombstone(attempt);
         attempt->size += record_size(&tombstone);
     }
-    store_thread_charge(attempt->thread, attempt->size);
+    store_thread_charge(attempt->thread,
+                        attempt->size * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
     attempt->purpose = attempt->removes       ? SEGMENT_FOR_REMOVAL
                        : attempt->old == NULL ? SEGMENT_FOR_NEW
                                               : SEGMENT_FOR_UPDATE;

@@ -49,6 +49,8 @@ void store_thread_init(struct store_thread *thread, struct grace *grace, unsigne
 enum {
     STORE_LOOKUP_BYTES = 256,        /* a look-up */
     STORE_OVERVIEW_BYTES = 32 << 10, /* a sum over all threads and segments */
+    STORE_FILE_FACTOR = 4, /* times the bytes that are written into a file: after each sync, the
+                              first write into each page is a page fault */
 };
 
 /* Charges work that was done for a client, in bytes that were copied, written or searched. Code

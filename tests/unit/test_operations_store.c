@@ -289,10 +289,23 @@ static void an_empty_value_is_a_value(void **state) {
     expect_there(store, "k", "a");
 }
 
+static void a_write_is_charged_for_its_page_faults(void **state) {
+    struct store *store = *state;
+    static const char value[10000];
+    struct pool_store request = {.value = bytes_from(value, sizeof value)};
+    uint64_t before = store->thread.work_bytes;
+    store_thread_refresh(&store->thread);
+    assert_int_equal(pool_store(store->pool, &store->thread, KEY, &request, NULL), STATUS_OK);
+    uint64_t charged = store->thread.work_bytes - before;
+    uint64_t written = sizeof value * (store->options.persist ? STORE_FILE_FACTOR : 1);
+    assert_in_range(charged, written, written + written / 10);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         BOTH(a_set_item_has_its_value_flags_and_expiry),
         BOTH(keys_are_any_bytes_up_to_the_longest),
+        BOTH(a_write_is_charged_for_its_page_faults),
         BOTH(each_store_gives_a_higher_cas),
         BOTH(each_mode_stores_on_its_condition),
         BOTH(an_expired_item_is_missing_for_every_mode),
