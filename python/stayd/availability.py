@@ -1,15 +1,15 @@
-"""Whether a daemon can be reached, as one process has found out: an outage costs the patience of
-one request, or of two where the daemon is silent, and not that of every request. (Those that are
-under way at the same time know nothing of each other, and each pays.)
+"""Whether this process can reach a daemon. In an outage, only the first request waits for its
+timeout, or the first two if the daemon does not reply; later requests fail at once. (Requests that
+run at the same time do not know of each other, so each of them waits.)
 
     up --- refused ---> waiting for a restart --- restart_wait_s over ---> down
     up --- no connection, or twice no answer ---> down
     down --- the pause is over ---> one request tries (a probe) --- it fails ---> down, for longer
     any state --- any answer ---> up
 
-While a restart is waited for, every request waits and tries again: a restart is a pause. While the
-daemon is down, requests fail without a try. The first pause is as long as the failed try was, so
-that a machine that does not answer at all is left alone for longer than a port that refuses.
+During a restart, every request waits and tries again, so a restart is a pause. While the daemon is
+down, requests fail without a try. The first pause is as long as the failed try, so that a machine
+that does not reply at all is tried less often than a port that refuses.
 """
 
 import threading
@@ -18,20 +18,21 @@ from typing import Optional
 
 RETRY_MIN_S = 0.005
 RETRY_MAX_S = 0.05
-"""Between two tries while a restart is waited for; a quarter of the time waited so far."""
+"""The time between two tries during a restart; else a quarter of the time waited so far."""
 
 PAUSE_MIN_S = 0.02
 PAUSE_MAX_S = 10.0
 PAUSE_MAX_REFUSED_S = 0.1
-"""Bounds of the pause. A refused connect costs next to nothing, and the daemon is to be found
-soon."""
+"""Limits of the pause. After a refused connect the pause is short, because such a connect costs
+almost nothing and the daemon should be found again soon."""
 
 SILENCES = 2
-"""So many requests in a row without an answer are an outage; one alone may be a slow disk's."""
+"""So many requests in a row without a reply are an outage; a single one may be due to a slow
+disk."""
 
 
 class _Outage:
-    """From the first failure to the next answer. Times are monotonic."""
+    """From the first failure to the next reply. Times are monotonic."""
 
     __slots__ = (
         "began_s", "restart_by_s", "failures", "silences", "counted_s", "until_s", "reason",
@@ -52,15 +53,15 @@ class Availability:
     """
 
     def __init__(self, restart_wait_s, probe_limit_s):
-        """`probe_limit_s`: a probe that has not ended after so long is given up."""
+        """`probe_limit_s`: after so long, a probe that has not ended no longer counts."""
         self.outage = None
         self._restart_wait_s = restart_wait_s
         self._probe_limit_s = probe_limit_s
         self._lock = threading.Lock()
 
     def find_reason_to_fail(self):
-        """Why a request must fail without a try; None if it may try. In an outage that is the
-        probe, which has to report: answered, failed, note_silence or release_probe."""
+        """Why a request must fail without a try; None if it may try. In an outage, the request that
+        may try is the probe. It must call answered, failed, note_silence or release_probe."""
         with self._lock:
             outage = self.outage
             if outage is None or outage.failures == 0:
@@ -72,12 +73,12 @@ class Availability:
             return None
 
     def answered(self):
-        """The daemon has answered, be it with an error."""
+        """The daemon has replied, even if the reply is an error."""
         with self._lock:
             self.outage = None
 
     def release_probe(self):
-        """A request ended without a finding: the next one may try."""
+        """The probe ended without a result: the next request may try."""
         with self._lock:
             if self.outage is not None:
                 self.outage.until_s = 0.0
@@ -103,15 +104,15 @@ class Availability:
             return min(pause_s, left_s)
 
     def failed(self, try_began_s, reason, refused):
-        """A try that began then has ended without a connection."""
+        """A try that began at `try_began_s` has ended without a connection."""
         with self._lock:
             outage = self._outage_to_count(try_began_s)
             if outage is not None:
                 self._leave_alone(outage, try_began_s, reason, refused)
 
     def note_silence(self, try_began_s, answered_s, reason):
-        """A request that began then had no answer in its time; the latest answer to any came at
-        `answered_s`."""
+        """A request that began at `try_began_s` timed out. `answered_s`: the time of the latest
+        reply to any request."""
         if answered_s > try_began_s:
             return  # the daemon answers others: the request is at fault, or its pool's disk
         with self._lock:
@@ -124,8 +125,8 @@ class Availability:
                 self._leave_alone(outage, try_began_s, reason, refused=False)
 
     def _outage_to_count(self, try_began_s):
-        """The outage that a failed try counts for; None if the try ran beside one that was
-        counted."""
+        """The outage that a failed try belongs to; None if the try began before the last failure
+        that was counted."""
         if self.outage is None:
             self.outage = _Outage()
         return self.outage if self.outage.counted_s <= try_began_s else None

@@ -1,10 +1,10 @@
 """Client: one pool of stayd (or of any memcached), as this package's other parts see it.
 
-It is thread-safe and may be used on both sides of a fork, seen by Python or not. What happens when
-a connection breaks or the daemon is away is decided elsewhere: stayd.repetition (what may be sent a
-second time), stayd.availability (when to try at all), stayd.connections (which connections are
-kept). Here these are put together, times are made durations in seconds and values bytes, and errors
-say what to do.
+A Client is thread-safe and may be used on both sides of a fork, even a fork that Python does not
+know of. Other modules decide what happens when a connection breaks or the daemon does not reply:
+stayd.repetition (what may be sent again), stayd.availability (when to try), stayd.connections
+(which connections are kept). This module combines them, converts times to seconds and values to
+bytes, and raises errors that say what to do.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""The connections of one process to one pool, used again from request to request.
+"""The connections of one process to one pool, which are kept from request to request.
 
-The one that was used last is taken first, so that those which only a burst needed are never taken
-and lie at the other end, the oldest first. Each request that ends closes there what has been idle
-for too long; no thread is needed for that.
+A request takes the connection that was used last. So connections that only a burst needed stay at
+the other end of the list, the oldest first. Each request, when it ends, closes connections at that
+end that have been idle for too long; so no thread is needed for that.
 """
 
 import collections
@@ -14,13 +14,13 @@ from typing import Any
 
 
 class Connections:
-    """Any thread may take and give back. Without a limit the lists need no lock: each step on them
-    is one operation of a deque or a set, which no other thread sees half done. With a limit, those
-    that are open, idle or taken, are counted and changed under one. After a fork no lock may be
-    taken that a thread of the parent may have held: Client makes a new object there."""
+    """Any thread may take and give back. Without a limit the lists need no lock, because each step
+    is one atomic operation of a deque or a set. With a limit, a lock protects the list and the count
+    of open connections. After a fork, a thread of the parent may have held that lock; so Client
+    makes a new object in the child."""
 
     def __init__(self, new_connection, availability, max_connections, idle_timeout_s):
-        """`max_connections` None: as many as there are requests at a time."""
+        """`max_connections` None: no limit; there are as many as requests at a time."""
         self.pid = os.getpid()
         self.availability = availability
         self.answered_s = 0.0

@@ -1,7 +1,7 @@
-"""Sessions as items of the pool: under which name they lie, and what a broken request means.
+"""Sessions as items of the pool: their names there, and what a broken request means.
 
-Neither class keeps anything of a session: one object of either serves a whole process. They raise
-SessionsUnreachable, SessionOutcomeUnknown and SessionsPoolFull, and what else Client raises.
+Neither class stores anything about a session, so one object serves a whole process. They raise
+SessionsUnreachable, SessionOutcomeUnknown and SessionsPoolFull, and the other errors of Client.
 """
 
 import collections
@@ -22,17 +22,17 @@ class SessionsUnreachable(ConnectionError):
 
 
 class SessionOutcomeUnknown(SessionsUnreachable, OutcomeUnknown):
-    """The connection broke while this session was changed, and whether it was cannot be found
-    out."""
+    """The connection broke while this session was being changed, and it cannot be found out
+    whether the change was made."""
 
 
 class SessionsPoolFull(OutOfMemory):
-    """The sessions pool has no room for a new session. Those that it holds are unharmed."""
+    """The sessions pool has no room for a new session. Existing sessions are not affected."""
 
 
 Found = collections.namedtuple("Found", "value number is_earlier")
-"""A stored session: its value, the number of this version, whether it lies under its earlier
-name."""
+"""A stored session: its value, the CAS number of this version, and whether it was found under its
+earlier name."""
 
 
 class SessionItems:

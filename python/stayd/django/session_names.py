@@ -1,8 +1,9 @@
-"""The names of a session in the pool: what stands there instead of the session key.
+"""The names of a session in the pool, which replace the session key.
 
-The session key is what the visitor's cookie holds. Whoever reads it from a stolen disk, a backup, a
-log or the pool itself would be logged in as the visitor, so the pool holds a digest of it, which
-leads nobody back to the cookie. A session key has 165 bits of chance, so the digest takes no salt.
+The session key is in the visitor's cookie. Anyone who reads it from a stolen disk, a backup, a log
+or the pool itself could log in as the visitor. So the pool contains only a digest of the session
+key, from which the cookie cannot be found. A session key has 165 random bits, so the digest needs no
+salt.
 
 Versions of this package before 0.2 had "1" and the session key as the name. While
 settings.SESSION_CACHE_KEY_FALLBACK is not False, such sessions are found too.
