@@ -34,10 +34,10 @@ void parties_begin(struct parties *parties, bool evict) {
     *parties = (struct parties){
         .server = {.started_s = PARTY_NOW_S - 5,
                    .threads = 2,
-                   .connections = {.limit = 100, .common = 100},
-                   .requests_per_turn = 20,
-                   .memory = {.bytes = {.limit = PARTY_MEMORY_BYTES,
-                                        .common = PARTY_MEMORY_BYTES}}},
+                   .limits = {.connections = {.limit = 100, .common = 100},
+                              .requests_per_turn = 20,
+                              .memory = {.bytes = {.limit = PARTY_MEMORY_BYTES,
+                                                   .common = PARTY_MEMORY_BYTES}}}},
         .grace = grace_create(1),
     };
     check(parties->grace != NULL, "memory for the parties");
