@@ -9,7 +9,7 @@ import random
 import threading
 
 import pytest
-from stayd.django.session_items import RESERVATION, MovingSessionItems
+from stayd.django.session_items import RESERVATION, KeepingSessionItems, MovingSessionItems
 from stayd.django.session_names import digest_name, earlier_name
 
 KEY = "k" * 32
@@ -118,8 +118,11 @@ def run(seed, actions, check, may_die=()):
     choose = random.Random(seed)
     pool = Pool()
     pool.put(EARLIER, b"first")
-    items = MovingSessionItems(pool)
-    processes = {name: Process(pool, lambda a=a: a(items)) for name, a in actions.items()}
+    items, keeping = MovingSessionItems(pool), KeepingSessionItems(pool)
+    processes = {
+        name: Process(pool, lambda a=a, i=keeping if name in KEEP else items: a(i))
+        for name, a in actions.items()
+    }
     running = dict(processes)
     favoured = None
     while running:
@@ -151,8 +154,11 @@ def save(value, loads=True):
 
 SAVES = {
     "one": save(b"one"), "two": save(b"two"), "three": save(b"three", loads=False),
-    "four": save(b"four"),
+    "four": save(b"four"), "five": save(b"five"), "six": save(b"six", loads=False),
 }
+KEEP = ("five", "six")
+"""These are of processes that keep earlier names, as all do in the first half of a rolling
+update."""
 
 
 @pytest.mark.parametrize("first", range(0, 1000, 250))

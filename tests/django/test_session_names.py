@@ -139,6 +139,53 @@ def test_without_the_fallback_the_earlier_name_is_nobodys(earlier):
     assert pool.get(EARLIER) is not None
 
 
+@pytest.fixture
+def keep():
+    with override_settings(SESSION_CACHE_KEY_FALLBACK="keep"):
+        yield
+
+
+def test_a_process_that_keeps_writes_what_version_0_1_reads(earlier, keep):
+    earlier = SessionStore(KEY)
+    earlier["visits"] += 1
+    earlier.save()
+    new = SessionStore()
+    new.update(DATA)
+    new.save()
+    for key, visits in ((KEY, 2), (new.session_key, 1)):
+        assert json.loads(pool.get("1" + key)) == {**DATA, "visits": visits}
+        assert pool.get(digest_name(key)) is None
+        assert SessionStore().exists(key)
+        with pytest.raises(CreateError):
+            SessionStore(key).save(must_create=True)
+    assert new.cache_key == "1" + new.session_key
+    with override_settings(SESSION_CACHE_KEY_FALLBACK=True):
+        SessionStore(KEY).save()
+        assert pool.get(EARLIER) is None
+    again = SessionStore(KEY)
+    again["visits"] += 1
+    again.save()
+    assert pool.get(EARLIER) is None
+    assert SessionStore(KEY)["visits"] == 3
+    for key in (KEY, new.session_key):
+        SessionStore().delete(key)
+        assert not SessionStore().exists(key)
+        assert pool.get_many(["1" + key, digest_name(key)]) == {}
+
+
+def test_a_process_that_keeps_saves_a_session_that_another_has_moved_meanwhile(earlier):
+    with override_settings(SESSION_CACHE_KEY_FALLBACK="keep"):
+        slow = SessionStore(KEY)
+        slow["visits"] = 5
+    earlier.save()
+    slow.save()
+    assert pool.get(EARLIER) is None
+    assert SessionStore(KEY)["visits"] == 5
+    SessionStore().delete(KEY)
+    with pytest.raises(UpdateError):
+        slow.save()
+
+
 def test_who_has_read_a_digest_cannot_send_the_rest_of_it_as_an_earlier_key(daemon):
     """One digest in 64 begins with the digit that earlier names began with."""
     number = 0

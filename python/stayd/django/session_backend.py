@@ -12,8 +12,8 @@ A drop-in for django.contrib.sessions.backends.cache, with these differences:
   loopback or on a Unix socket, as you would a database's.
 - The key is a digest of the session key: what lies in the pool is nobody's cookie
   (stayd.django.session_names). Sessions of earlier versions of this package, whose keys held the
-  session key, are found while SESSION_CACHE_KEY_FALLBACK is not False, and move when they are saved
-  (stayd.django.session_items).
+  session key, are found while SESSION_CACHE_KEY_FALLBACK is not False, and move when they are saved,
+  or with "keep" stay as they are (stayd.django.session_items).
 - `save` is one request that fails with UpdateError for a session that was deleted meanwhile, without
   a gap between looking and writing; a new session is one `add`, which proves its key new.
 - An unreachable daemon raises SessionsUnreachable and a full pool SessionsPoolFull. Django's back
@@ -48,13 +48,14 @@ from django.utils.crypto import get_random_string
 
 from stayd.django import checks, session_cache
 from stayd.django.session_items import (
+    KeepingSessionItems,
     MovingSessionItems,
     SessionItems,
     SessionOutcomeUnknown,
     SessionsPoolFull,
     SessionsUnreachable,
 )
-from stayd.django.session_names import EARLIER_PREFIX, digest_name
+from stayd.django.session_names import EARLIER_PREFIX
 from stayd.django.session_serializer import require_safe, unserializable
 from stayd.django.threads import with_async_forms
 from stayd.errors import UnreadableValue
@@ -69,9 +70,11 @@ checks.require_valid_session_settings()
 
 
 @functools.cache
-def _items_of(client, prefix):
-    """`prefix`: of earlier names, None if they are not read."""
-    return SessionItems(client) if prefix is None else MovingSessionItems(client, prefix)
+def _items_of(client, fallback, prefix):
+    """`fallback`: the setting SESSION_CACHE_KEY_FALLBACK. `prefix`: of earlier names."""
+    if not fallback:
+        return SessionItems(client)
+    return (KeepingSessionItems if fallback == "keep" else MovingSessionItems)(client, prefix)
 
 
 @with_async_forms("load", "create", "save", "exists", "delete")
@@ -91,13 +94,13 @@ class SessionStore(SessionBase):
         super().__init__(session_key)
         require_safe(self.serializer)
         self._cache = session_cache.client()
-        falls_back = getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True)
-        self._items = _items_of(self._cache, self.cache_key_prefix if falls_back else None)
+        fallback = getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True)
+        self._items = _items_of(self._cache, fallback, self.cache_key_prefix)
 
     @property
     def cache_key(self):
         """The key in the pool; makes a session key if there is none."""
-        return digest_name(self._get_or_create_session_key())
+        return self._items.name_of_new(self._get_or_create_session_key())
 
     async def acache_key(self):
         """As cache_key; a random key takes no thread."""

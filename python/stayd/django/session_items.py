@@ -41,6 +41,10 @@ class SessionItems:
     def __init__(self, client):
         self._client = client
 
+    def name_of_new(self, session_key):
+        """The name under which a session would be stored that there is not yet."""
+        return digest_name(session_key)
+
     def find(self, session_key):
         """The Found of this session, None if there is none."""
         value, number = self._gets(digest_name(session_key))
@@ -56,11 +60,7 @@ class SessionItems:
     def save(self, session_key, value, age_s, found):
         """Stores the next version: False if the session has ended. `found`: the Found of the
         version that was loaded, or None."""
-        name = digest_name(session_key)
-        try:
-            return bool(self._ask(self._client.replace, name, value, age_s))
-        except SessionOutcomeUnknown as error:
-            return self._save_again(name, value, age_s, found and found.number, error)
+        return self._replace(digest_name(session_key), value, age_s, found and found.number)
 
     def delete(self, session_key):
         """Removes the session. Sent again when the connection breaks: no session has the key of one
@@ -71,6 +71,13 @@ class SessionItems:
         """(value, number); (None, None) for a reservation and where no such name can be."""
         value, number = self._ask(self._client.gets, name) or (None, None)
         return (None, None) if value == RESERVATION else (value, number)
+
+    def _replace(self, name, value, age_s, number):
+        """Stores over what lies under the name: False if nothing does. `number`: see _save_again."""
+        try:
+            return bool(self._ask(self._client.replace, name, value, age_s))
+        except SessionOutcomeUnknown as error:
+            return self._save_again(name, value, age_s, number, error)
 
     def _save_again(self, name, value, age_s, number, error):
         """After a save without an answer: True if the session is saved now, False if it is gone.
@@ -201,7 +208,7 @@ class MovingSessionItems(SessionItems):
             try:
                 self._ask_again(self._client.add, name, RESERVATION, RESERVATION_S)
             except SessionsPoolFull:  # which takes new versions of what it holds
-                return bool(self._ask_again(self._client.replace, earlier, unpack(value), age_s))
+                return self._replace(earlier, unpack(value), age_s, None)
             found, number = self._ask(self._client.gets, name)
             if found is not None and found != RESERVATION:
                 self._ask_again(self._client.delete, earlier)
@@ -225,3 +232,25 @@ class MovingSessionItems(SessionItems):
         return SessionOutcomeUnknown(
             f"{self._client.url}: {MOVE_TRIES} other requests saved this session while one did."
         )
+
+
+class KeepingSessionItems(MovingSessionItems):
+    """As the above, but new sessions and those under their earlier names are stored in the form of
+    the earlier version, which still runs in other processes of the site."""
+
+    def name_of_new(self, session_key):
+        return earlier_name(session_key, self._prefix) or digest_name(session_key)
+
+    def add(self, session_key, value, age_s):
+        earlier = earlier_name(session_key, self._prefix)
+        if earlier is None:
+            return super().add(session_key, value, age_s)
+        return bool(self._ask(self._client.add, earlier, unpack(value), age_s))
+
+    def save(self, session_key, value, age_s, found):
+        earlier = earlier_name(session_key, self._prefix)
+        if age_s > 0 and (found is None or found.is_earlier):
+            if self._replace(earlier, unpack(value), age_s, found and found.number):
+                return True
+            found = None  # another process has moved it, if it has not ended
+        return super().save(session_key, value, age_s, found)
