@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "net/budget.h"
+#include "net/handing.h"
 #include "net/tls.h"
 
 #include <assert.h>
@@ -108,7 +109,9 @@ static bool connection_send(struct connection *connection, struct connection_loa
     *sent = 0;
     ssize_t result;
     do {
-        result = send(connection->fd, data, size, MSG_NOSIGNAL);
+        result = connection->proto.handed_count > 0
+                     ? handing_send(connection->fd, &connection->proto, data, size)
+                     : send(connection->fd, data, size, MSG_NOSIGNAL);
     } while (result < 0 && errno == EINTR);
     if (result < 0) {
         connection->writable = false;

@@ -228,6 +228,7 @@ bool workers_add(struct workers *workers, int fd, const union peer *peer,
     }
     connection->peer = *peer;
     connection->proto.is_local = address_peer_is_local(peer);
+    connection->proto.is_unix = address_is_unix(&listener->address);
     connection->proto.wake = worker_wake_watchers;
     connection->proto.wake_context = least;
     worker_tell(connection, NULL);

@@ -34,6 +34,7 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
 void proto_connection_finish(struct proto_connection *connection) {
     dump_abandon(connection);
     hold_abandon(connection);
+    proto_drop_handed(connection);
     watch_leave(connection->watcher);
     connection->watcher = NULL;
 }

@@ -36,6 +36,8 @@
 #include "proto/server.h"
 #include "store/pool.h"
 
+#include <unistd.h>
+
 /* The reply to `version` in both protocols, and the `version` of `stats`: the memcached whose
  * behaviour stayd has. Clients read major.minor.patch and enable what that memcached can do. It
  * must be three numbers and nothing more, as protocol.txt says: npm's `memcached` throws an error
@@ -75,7 +77,13 @@ struct proto_connection {
      * with or without input. Any thread may call `wake`, but not after proto_connection_finish; it
      * must not block. */
     int fd;
-    bool is_local; /* the caller sets it too: the client is on this machine */
+    bool is_local; /* the caller sets this and the next: the client is on this machine, */
+    bool is_unix;  /* on a Unix socket, so that descriptors can be sent to it */
+    /* If handed_count is not 0: descriptors that the caller sends with the replies, which it then
+     * drops (proto_drop_handed). */
+    bool was_handed; /* private to proto/: once for each connection */
+    uint8_t handed_count;
+    int handed[POOL_MAPPINGS];
     void (*wake)(void *context);
     void *wake_context;
     struct watcher *
@@ -141,6 +149,13 @@ struct proto_connection {
 };
 
 void proto_connection_init(struct proto_connection *connection, struct proto_service *service);
+
+/* Closes the connection's `handed` descriptors, after they were sent. */
+static inline void proto_drop_handed(struct proto_connection *connection) {
+    while (connection->handed_count > 0) {
+        close(connection->handed[--connection->handed_count]);
+    }
+}
 
 /* The connection ends. */
 void proto_connection_finish(struct proto_connection *connection);

@@ -100,6 +100,12 @@ struct proto_service {
     unsigned handshakes;            /* active TLS handshakes; used by their thread only */
     _Atomic uint64_t rejected_ms;   /* when a client was last rejected, monotonic; 0: never */
 
+    /* `stayd_map` (map.h). The caller sets them: whether the client of this connection may map the
+     * pool, NULL: none may; and the path of a Unix socket of the pool, NULL: there is none. */
+    bool (*may_map)(const void *readers, int fd);
+    const void *readers;
+    const char *unix_path;
+
     /* private to proto/ */
     _Atomic unsigned observed; /* the events that are reported: bits of enum event_kind */
     struct prefixes *prefixes; /* stats detail */

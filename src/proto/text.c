@@ -6,6 +6,7 @@
 #include "proto/hold.h"
 #include "proto/lifetime.h"
 #include "proto/login.h"
+#include "proto/map.h"
 #include "proto/meta.h"
 #include "proto/operator.h"
 #include "proto/reply.h"
@@ -64,6 +65,7 @@ static const struct command commands[] = {
     COMMAND("shutdown", shutdown_run, 0, OPERATOR_DAEMON, NULL),
     COMMAND("cache_memlimit", memory_limit_run, 0, OPERATOR_POOL, NULL),
     COMMAND("watch", watch_run, 0, OPERATOR_POOL, NULL),
+    COMMAND("stayd_map", map_run, 0, OPERATOR_NONE, NULL),
 };
 
 static const struct command *command_find(struct bytes name) {

@@ -6,6 +6,7 @@
 #define STAYD_STAYD_CONFIG_H
 
 #include "net/address.h"
+#include "net/readers.h"
 #include "proto/server.h"
 #include "stayd/faults.h"
 #include "store/pool.h"
@@ -23,6 +24,7 @@ enum {
     CONFIG_REQUESTS_PER_TURN_MAX = 1000000,
     CONFIG_BACKLOG_MAX = 65535,
     CONFIG_HOSTS_MAX = 1024,  /* bytes, with the zero */
+    CONFIG_READERS_MAX = 512, /* the same */
     CONFIG_SOCKET_MODE = 0660 /* of a socket file, unless something else is asked for */
 };
 
@@ -47,8 +49,10 @@ struct config_pool {
     unsigned max_connections_line;
     enum proto_allowed protocols; /* the protocols that clients may use */
     enum proto_admin admin_commands;
-    bool insecure; /* other machines may connect, without authentication */
-    unsigned line; /* of its section */
+    struct readers readers;                /* who may map the pool and read it (net/readers.h), */
+    char readers_text[CONFIG_READERS_MAX]; /* as the configuration has it; empty: the default */
+    bool insecure;                         /* other machines may connect, without authentication */
+    unsigned line;                         /* of its section */
 };
 
 struct config {

@@ -246,6 +246,17 @@ static void set_admin_commands(struct config_parser *parser, const char *key, co
     fault("%s = %s: write yes, no or local", key, value);
 }
 
+static void set_readers(struct config_parser *parser, const char *key, const char *value) {
+    struct config_pool *pool = parser->pool;
+    char error[READERS_ERROR_MAX];
+    if (snprintf(pool->readers_text, sizeof pool->readers_text, "%s", value) >=
+        (int)sizeof pool->readers_text) {
+        fault("%s: the list is longer than %d bytes", key, CONFIG_READERS_MAX - 1);
+    } else if (!readers_parse(value, &pool->readers, error)) {
+        fault("%s = %s: %s", key, value, error);
+    }
+}
+
 static void set_pool_max_connections(struct config_parser *parser, const char *key,
                                      const char *value) {
     parser->pool->max_connections_line = parser->line;
@@ -326,6 +337,7 @@ const struct config_key config_pool_keys[] = {
     {"socket_mode", set_socket_mode},
     {"auth_file", set_auth_file},
     {"admin_commands", set_admin_commands},
+    {"readers", set_readers},
     {"tls_cert", set_tls_cert},
     {"tls_key", set_tls_key},
     {"tls_ca", set_tls_ca},

@@ -103,6 +103,8 @@ void config_values_of_pool(const struct config_pool *pool, struct config_values 
     add(values, "socket_mode", "%04o", pool->socket_mode);
     add_path(values, "auth_file", pool->auth_file);
     add(values, "admin_commands", "%s", admin[pool->admin_commands]);
+    add(values, "readers", "%s",
+        pool->readers_text[0] != '\0' ? pool->readers_text : "stayd's own user");
     add_path(values, "tls_cert", pool->tls_cert);
     add_path(values, "tls_key", pool->tls_key);
     add_path(values, "tls_ca", pool->tls_ca);

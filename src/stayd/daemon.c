@@ -240,10 +240,16 @@ static bool daemon_open_pools(struct daemon *daemon) {
         daemon->services[i].login_required = config->pools[i].auth_file[0] != '\0';
         daemon->services[i].protocols = config->pools[i].protocols;
         daemon->services[i].admin_commands = config->pools[i].admin_commands;
+        daemon->services[i].may_map = readers_allow;
+        daemon->services[i].readers = &config->pools[i].readers;
         daemon->server.rights.has_logins |= daemon->services[i].login_required;
         daemon->services[i].connections.most = config->pools[i].max_connections;
+
         for (unsigned j = 0; j < config->pools[i].listen_count; j++, listener++) {
             listener->service = &daemon->services[i];
+            if (daemon->services[i].unix_path == NULL && address_is_unix(&listener->address)) {
+                daemon->services[i].unix_path = address_path(&listener->address);
+            }
             bool plain = config->pools[i].listens[j].plain || address_is_unix(&listener->address);
             listener->tls = plain ? NULL : daemon->certificates.pools[i];
         }

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Both mappings of a volatile pool, with room for as many segments as the header says. */
 static enum status pool_map_memory(struct pool *pool, struct layout_data_header *planned,
@@ -275,6 +276,20 @@ void pool_close(struct pool *pool) {
         atomic_store(&pool->view.index->state, LAYOUT_INDEX_SUPERSEDED);
     }
     pool_release(pool);
+}
+
+enum status pool_open_mappings(struct pool *pool, int files[POOL_MAPPINGS]) {
+    files[0] = mapping_open_read_only(&pool->data_mapping);
+    files[1] = mapping_open_read_only(&pool->index_mapping);
+    if (files[0] >= 0 && files[1] >= 0) {
+        return STATUS_OK;
+    }
+    for (int i = 0; i < POOL_MAPPINGS; i++) {
+        if (files[i] >= 0) {
+            close(files[i]);
+        }
+    }
+    return STATUS_IO;
 }
 
 const struct pool_options *pool_get_options(const struct pool *pool) {

@@ -65,6 +65,12 @@ struct pool *pool_open(const struct pool_options *options, struct grace *grace,
 /* Clean stop. No thread is in any other pool function. Accepts NULL. */
 void pool_close(struct pool *pool);
 
+enum { POOL_MAPPINGS = 2 };
+
+/* Opens both mappings for another process, which can read and do nothing else (reader.h): the
+ * data's descriptor and the index's. The caller closes them. IO: the system refuses. Any thread. */
+enum status pool_open_mappings(struct pool *pool, int files[POOL_MAPPINGS]);
+
 /* Changes how much memory a volatile pool may use, to what it began with at most four times over.
  * What is beyond a lower limit is evicted, and its memory given back to the system, by the time
  * that the janitor has come to it. OK; INVALID: not an amount that this pool can have; NO_MEMORY:

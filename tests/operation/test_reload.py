@@ -40,6 +40,7 @@ CHANGES = [
     ("cache", "max_lifetime", "none", "90s"),
     ("cache", "auth_file", "none", "/etc/users"),
     ("cache", "admin_commands", "local", "no"),
+    ("cache", "readers", "stayd's own user", "root, @root"),
     ("cache", "insecure", "no", "yes"),
     ("cache", "socket_mode", "0660", "0600"),
     ("server", "threads", "2", "3"),

@@ -1,0 +1,62 @@
+#include "proto/map.h"
+
+#include "proto/reply.h"
+
+/* stayd's own words, here and below. */
+#define MAP_REFUSED "CLIENT_ERROR not allowed: see readers of the pool\r\n"
+#define MAP_NO_SOCKET                                                                              \
+    "CLIENT_ERROR no mapping: ask on a Unix socket, of which the pool has none\r\n"
+#define MAP_REMOTE "CLIENT_ERROR no mapping: the client is on another machine\r\n"
+#define MAP_AGAIN "CLIENT_ERROR no mapping: one for each connection\r\n"
+
+/* Tells a client on loopback where to ask. */
+static void map_tell_path(struct request *request) {
+    const char *path = request->connection->service->unix_path;
+    if (path == NULL) {
+        reply_text(request, MAP_NO_SOCKET);
+        return;
+    }
+    reply_text(request, "PATH ");
+    reply_text(request, path);
+    reply_text(request, "\r\n");
+}
+
+/* Before the descriptors are opened: why this client gets none; NULL. */
+static const char *map_refusal(const struct proto_connection *connection) {
+    const struct proto_service *service = connection->service;
+    if (service->may_map == NULL || !service->may_map(service->readers, connection->fd)) {
+        return MAP_REFUSED;
+    }
+    return connection->was_handed ? MAP_AGAIN : NULL; /* in flight, they count against the daemon */
+}
+
+enum request_end map_run(struct request *request, unsigned variant) {
+    (void)variant;
+    struct proto_connection *connection = request->connection;
+    struct bytes word;
+    if (line_next(&request->line, &word)) {
+        reply_text(request, REPLY_ERROR);
+        return REQUEST_DONE;
+    }
+    if (!connection->is_unix) {
+        if (connection->is_local) {
+            map_tell_path(request);
+        } else {
+            reply_text(request, MAP_REMOTE);
+        }
+        return REQUEST_DONE;
+    }
+    const char *refusal = map_refusal(connection);
+    if (refusal != NULL) {
+        reply_text(request, refusal);
+        return REQUEST_DONE;
+    }
+    if (pool_open_mappings(request->pool, connection->handed) != STATUS_OK) {
+        reply_text(request, "SERVER_ERROR cannot open the mappings\r\n");
+        return REQUEST_DONE;
+    }
+    connection->handed_count = POOL_MAPPINGS;
+    connection->was_handed = true;
+    reply_text(request, "MAP\r\n");
+    return REQUEST_PAUSED; /* they go with this reply, before the next request */
+}
