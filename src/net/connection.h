@@ -96,7 +96,6 @@ struct connection {
     /* the last result of connection_serve; other threads read it */
     _Atomic enum connection_next next;
     _Atomic uint32_t served_s; /* when it was served last, on the monotonic clock */
-    bool watches_output;       /* epoll reports when the socket is writable */
     uint64_t large_ms;         /* since when it owns a part of a large request; 0: it owns none */
     uint32_t usual_work;       /* moving average of the work of its turns, in bytes (grace.h) */
     union peer peer;           /* the client's address; zeroed: not known */
@@ -111,6 +110,7 @@ struct connection {
     uint32_t received_bytes; /* since the worker has last set this to 0 */
     bool broken;             /* nothing can be sent, and nothing arrives */
     bool failed;             /* it ends by an error, not by its client or the protocol */
+    bool watches_output;     /* epoll reports when the socket is writable; set by the worker */
 
     uint32_t end_s; /* when the client's certificate expires, in unix seconds; UINT32_MAX: never */
 
