@@ -16,12 +16,15 @@ void heartbeat_begin(struct heartbeat *heartbeat, struct layout_index_header *in
     if (syscall(SYS_set_robust_list, &heartbeat->list, sizeof heartbeat->list) == 0) {
         atomic_store(&index->keeper, (uint32_t)syscall(SYS_gettid));
     }
+    atomic_store(&heartbeat->has_begun, true);
+}
+
+bool heartbeat_has_begun(const struct heartbeat *heartbeat) {
+    return atomic_load(&heartbeat->has_begun);
 }
 
 void heartbeat_beat(struct heartbeat *heartbeat) {
-    if (heartbeat->index != NULL) {
-        atomic_store(&heartbeat->index->heartbeat_ms, clock_monotonic_ms());
-    }
+    atomic_store(&heartbeat->index->heartbeat_ms, clock_monotonic_ms());
 }
 
 bool heartbeat_is_alive(const struct layout_index_header *index) {

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 
 enum {
     JANITOR_TICK_MS = 100,
@@ -235,9 +236,7 @@ static void janitor_wait_for_work(struct room *room) {
 static void *janitor_main(void *argument) {
     struct pool *pool = argument;
     struct room *room = &pool->room;
-    if (pool->header == NULL) {
-        heartbeat_begin(&pool->heartbeat, pool->view.index);
-    }
+    heartbeat_begin(&pool->heartbeat, pool->view.index);
     pthread_mutex_lock(&room->lock);
     for (;;) {
         janitor_wait_for_work(room);
@@ -270,6 +269,9 @@ bool janitor_start(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     atomic_store(&janitor->full_in_s, UINT64_MAX);
     janitor->running = pthread_create(&janitor->thread, NULL, janitor_main, pool) == 0;
+    while (janitor->running && !heartbeat_has_begun(&pool->heartbeat)) {
+        sched_yield(); /* before a process maps the pool and finds that no daemon keeps it */
+    }
     return janitor->running;
 }
 

@@ -59,7 +59,7 @@ enum {
     LAYOUT_FREQUENCY_BITS = 8,
     LAYOUT_FREQUENCY_MAX = 255,
     LAYOUT_NAME_BYTES = 40,
-    LAYOUT_HEARTBEAT_MS = 2000, /* a volatile pool with an older heartbeat is not used */
+    LAYOUT_HEARTBEAT_MS = 2000, /* with an older heartbeat, no daemon keeps the index */
 };
 
 #define LAYOUT_DATA_MAGIC UINT64_C(0x0a31646174617473)  /* "statad1\n" */
@@ -208,13 +208,13 @@ struct layout_index_header {
                                       * 0: never */
     _Atomic uint64_t index_id; /* the same as in the data header, while this index is in use */
     _Atomic uint32_t state;    /* enum layout_index_state */
-    _Atomic uint32_t keeper;   /* volatile: the thread that keeps the index; the kernel sets
+    _Atomic uint32_t keeper;   /* the daemon's thread that keeps the index; the kernel sets
                                 * FUTEX_OWNER_DIED when that thread ends (heartbeat.h) */
 
     /* Changed now and then. */
     _Alignas(64) _Atomic uint64_t durable_sequence; /* fsync = always: records up to this sequence
                                                      * are on the disk; else UINT64_MAX */
-    _Atomic uint64_t heartbeat_ms; /* volatile: CLOCK_MONOTONIC of the daemon's last heartbeat */
+    _Atomic uint64_t heartbeat_ms; /* CLOCK_MONOTONIC of the daemon's last heartbeat */
 
     /* Changed by every write. */
     _Alignas(64) _Atomic uint64_t sequence; /* the last sequence given out */

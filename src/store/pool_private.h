@@ -54,7 +54,7 @@ struct pool {
     struct room room;
     struct hold hold; /* under the room's lock */
     struct janitor janitor;
-    struct heartbeat heartbeat; /* of a volatile pool */
+    struct heartbeat heartbeat;
     struct sync sync;
     struct expiry_clock expiry_clock;
     uint64_t noted_sequence; /* when the clock was noted in the header; janitor's thread only */

@@ -22,6 +22,10 @@ bool reader_is_current(const struct lookup_view *view) {
     return is_current && (state == LAYOUT_INDEX_LIVE || state == LAYOUT_INDEX_STOPPED);
 }
 
+bool reader_is_kept(const struct lookup_view *view) {
+    return heartbeat_is_alive(view->index);
+}
+
 /* By the exact clock: the coarse one is late, and would show an item after it has expired. */
 static uint32_t reader_now_s(void) {
     struct timespec now;

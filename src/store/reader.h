@@ -42,6 +42,11 @@ struct reader_item {
 enum reader_outcome reader_get(const struct lookup_view *view, struct bytes key, char *buffer,
                                size_t buffer_size, struct reader_item *item);
 
+/* Whether the daemon that keeps the index is alive. If not, the mappings of a persistent pool are
+ * still valid; but another daemon may serve another file by now, if somebody has moved the pool's
+ * file and its index away. So ask now and then whether a daemon answers, and ask that one. */
+bool reader_is_kept(const struct lookup_view *view);
+
 /* Whether these mappings are the pool's at this moment. */
 bool reader_is_current(const struct lookup_view *view);
 

@@ -35,6 +35,26 @@ static bool resize_make_room(struct pool *pool, uint32_t now_s) {
     return true;
 }
 
+/* Makes sure that a segment among the first `count` is free, while those behind may still take what
+ * is moved: a pool that has been written through has no free segment there, however little lives.
+ */
+static bool resize_free_one_that_stays(struct pool *pool, uint32_t count, uint32_t now_s) {
+    uint32_t capacity = segment_capacity(&pool->segments);
+    for (;;) {
+        unsigned free_count = 0;
+        for (uint32_t segment = 0; segment < count; segment++) {
+            free_count += atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_FREE;
+        }
+        if (free_count >= 2) {
+            return true;
+        }
+        if (pool->janitor.moved_bytes > 2 * (uint64_t)capacity * pool->view.segment_count ||
+            compaction_run(pool, capacity / RESIZE_GAIN_SHARE, false, now_s) == 0) {
+            return false;
+        }
+    }
+}
+
 static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s) {
     segments_limit(&pool->segments, count);
     for (uint32_t segment = count; segment < pool->view.segment_count; segment++) {
@@ -63,7 +83,7 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
         segments_seal(&pool->segments, segment);
     }
     if (atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) > limit ||
-        !resize_empty_tail(pool, count, now_s)) {
+        !resize_free_one_that_stays(pool, count, now_s) || !resize_empty_tail(pool, count, now_s)) {
         return resize_refuse(pool, error);
     }
     struct layout_data_header *header = pool->header;

@@ -54,9 +54,7 @@ static void reading_begin_on(struct reading *reading, struct pool *pool) {
 
 static void reading_begin(struct reading *reading) {
     reading_begin_on(reading, store.pool);
-    while (pool_get_options(store.pool)->persist == false && !reader_is_current(&reading->view)) {
-        usleep(1000); /* the janitor has not begun yet */
-    }
+    EXPECT(reader_is_current(&reading->view) && reader_is_kept(&reading->view));
 }
 
 static void reading_end(struct reading *reading) {
@@ -248,7 +246,9 @@ static void it_reads_on_while_no_daemon_runs_and_when_one_runs_again(void **stat
     reading_begin(&reading);
     store_close(&store);
     expect_read(&reading, "key", "v");
+    EXPECT(!reader_is_kept(&reading.view));
     store_open(&store);
+    EXPECT(reader_is_kept(&reading.view));
     expect_read(&reading, "key", "v");
     EXPECT(store_set(&store, "key", "newer", 0) == STATUS_OK);
     expect_read(&reading, "key", "newer");
@@ -270,6 +270,7 @@ static void expect_gone_after(void (*between)(void)) {
     struct pool fake = {.data_mapping = data, .index_mapping = index};
     reading_begin_on(&reading, &fake);
     expect_read(&reading, "key", "v");
+    EXPECT(!reader_is_kept(&reading.view));
     between();
     store_open(&store);
     assert_int_equal(read_key(&reading, "key"), READER_GONE);
@@ -392,9 +393,6 @@ static void a_volatile_pool_whose_daemon_was_killed_is_gone_at_once(void **state
     fake.index_mapping.file = open(path[1], O_RDONLY);
     struct reading reading;
     reading_begin_on(&reading, &fake);
-    while (read_key(&reading, "key") == READER_GONE) {
-        usleep(1000); /* its janitor has not begun yet */
-    }
     expect_read(&reading, "key", "v");
     EXPECT(kill(child, SIGKILL) == 0);
     EXPECT(waitpid(child, NULL, 0) == child);

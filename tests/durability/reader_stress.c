@@ -1,0 +1,437 @@
+/* Writers change a few keys over a pool's socket, as fast as they can, while processes that have
+ * mapped the pool read them by reader.h. Of each key the writer notes, in memory that all share,
+ * which version it has begun to write and which one was acknowledged last. A reader looks at the
+ * second before it reads and at the first afterwards: what it has read must lie between them.
+ *
+ *     reader_stress SOCKET SECONDS WRITERS READERS may-miss|must-hit
+ *
+ * Versions of a key count up. By its version each is a value, a value that expires within a second
+ * or two, or a deletion. All bytes of a value follow from key and version, so a torn value or
+ * another key's shows. Readers are stopped, continued, killed and replaced at random. The daemon
+ * may come and go: writers and readers connect again. Ends after so many
+ * seconds or at a SIGTERM, says what was done, and returns 1 if a reader has read what it must not.
+ */
+#include "store/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    KEYS = 48,
+    WRITERS_MAX = 8,
+    READERS_MAX = 16,
+    VALUE_MAX = 1500,
+    FLUSH_EVERY = 3000, /* changes of the first writer */
+    HEAD_BYTES = 12
+};
+
+struct key_state {
+    _Alignas(64) _Atomic uint32_t begun;
+    _Atomic uint32_t acknowledged;
+};
+
+static struct shared {
+    struct key_state keys[KEYS];
+    _Atomic bool stop;
+    _Atomic uint64_t writes;
+    _Atomic uint64_t flushes;
+    _Atomic uint64_t hits;
+    _Atomic uint64_t misses;
+    _Atomic uint64_t asks;
+    _Atomic uint64_t gone;
+    _Atomic uint64_t attached;
+    _Atomic bool wrong;
+    char what[256];
+} * shared;
+
+static const char *path;
+static bool may_miss;
+static unsigned writers;
+static pthread_rwlock_t flushing = PTHREAD_RWLOCK_INITIALIZER;
+
+static uint64_t mix(uint64_t x) {
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+static uint64_t next_random(uint64_t *state) {
+    return mix(*state += UINT64_C(0x9e3779b97f4a7c15));
+}
+
+static void complain(const char *format, unsigned key, unsigned version, unsigned least,
+                     unsigned most) {
+    if (!atomic_exchange(&shared->wrong, true)) {
+        snprintf(shared->what, sizeof shared->what, format, key, version, least, most);
+    }
+    atomic_store(&shared->stop, true);
+}
+
+/* ---- what a version is ---- */
+
+enum kind { KIND_VALUE, KIND_EXPIRING, KIND_DELETION };
+
+static enum kind kind_of(unsigned version) {
+    return version == 0 || version % 4 == 3 ? KIND_DELETION
+           : version % 64 == 5              ? KIND_EXPIRING
+                                            : KIND_VALUE;
+}
+
+/* | key, 4 bytes | version, 4 | when it expires, 4 | bytes that follow from key and version | */
+static size_t make_value(char *value, unsigned key, unsigned version, uint32_t expiry_s) {
+    uint64_t seed = (uint64_t)key << 32 | version;
+    size_t size = HEAD_BYTES + mix(seed) % (VALUE_MAX - HEAD_BYTES);
+    memcpy(value, &key, 4);
+    memcpy(value + 4, &version, 4);
+    memcpy(value + 8, &expiry_s, 4);
+    for (size_t i = HEAD_BYTES; i < size; i++) {
+        value[i] = (char)(mix(seed + i / 64) >> i % 56);
+    }
+    return size;
+}
+
+/* ---- sockets ---- */
+
+static int connect_to_pool(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    while (!atomic_load(&shared->stop)) {
+        int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const struct timeval limit = {.tv_sec = 20};
+        setsockopt(socket_fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        if (connect(socket_fd, (struct sockaddr *)&address, sizeof address) == 0) {
+            return socket_fd;
+        }
+        close(socket_fd);
+        usleep(2000);
+    }
+    return -1;
+}
+
+/* Sends a request, and reads its reply of one line; false if the connection is broken. */
+static bool ask(int socket_fd, const char *request, size_t size, char reply[128]) {
+    size_t got = 0;
+    while (size > 0) {
+        ssize_t sent = send(socket_fd, request, size, MSG_NOSIGNAL);
+        if (sent <= 0) {
+            return false;
+        }
+        request += sent;
+        size -= (size_t)sent;
+    }
+    while (got == 0 || reply[got - 1] != '\n') {
+        ssize_t length = got < 127 ? recv(socket_fd, reply + got, 127 - got, 0) : 0;
+        if (length <= 0) {
+            return false;
+        }
+        got += (size_t)length;
+    }
+    reply[got] = '\0';
+    return true;
+}
+
+/* ---- writers ---- */
+
+static size_t make_request(char *request, unsigned key, unsigned version) {
+    if (kind_of(version) == KIND_DELETION) {
+        return (size_t)sprintf(request, "delete key-%u\r\n", key);
+    }
+    char value[VALUE_MAX];
+    uint32_t expiry_s = kind_of(version) == KIND_EXPIRING ? (uint32_t)time(NULL) + 2 : 0;
+    size_t size = make_value(value, key, version, expiry_s);
+    size_t length = (size_t)sprintf(request, "set key-%u 0 %u %zu\r\n", key, expiry_s, size);
+    memcpy(request + length, value, size);
+    memcpy(request + length + size, "\r\n", 2);
+    return length + size + 2;
+}
+
+/* Whether the reply says that the change was made. */
+static bool is_done(const char *reply, unsigned key, unsigned version) {
+    if (strcmp(reply, "STORED\r\n") == 0 || strcmp(reply, "DELETED\r\n") == 0 ||
+        strcmp(reply, "NOT_FOUND\r\n") == 0) {
+        return true;
+    }
+    if (strncmp(reply, "SERVER_ERROR out of memory", 26) != 0) {
+        fprintf(stderr, "key %u version %u: %s", key, version, reply);
+        complain("key %u version %u: the daemon replied something else", key, version, 0, 0);
+    }
+    return false;
+}
+
+/* Deletes all: each key's next version, and those up to the next deletion are skipped. */
+static bool flush(int socket_fd) {
+    char reply[128];
+    unsigned next[KEYS];
+    pthread_rwlock_wrlock(&flushing);
+    for (unsigned key = 0; key < KEYS; key++) {
+        next[key] = atomic_load(&shared->keys[key].begun) / 4 * 4 + 7;
+        atomic_store(&shared->keys[key].begun, next[key]);
+    }
+    bool whole = ask(socket_fd, "flush_all\r\n", 11, reply);
+    for (unsigned key = 0; key < KEYS && whole && strcmp(reply, "OK\r\n") == 0; key++) {
+        atomic_store(&shared->keys[key].acknowledged, next[key]);
+    }
+    pthread_rwlock_unlock(&flushing);
+    atomic_fetch_add(&shared->flushes, 1);
+    return whole;
+}
+
+static void *write_keys(void *argument) {
+    unsigned number = (unsigned)(uintptr_t)argument;
+    uint64_t random = number;
+    static _Thread_local char request[VALUE_MAX + 128];
+    char reply[128];
+    int socket_fd = connect_to_pool();
+    for (unsigned change = 1; !atomic_load(&shared->stop); change++) {
+        unsigned key = (unsigned)(next_random(&random) % (KEYS / writers)) * writers + number;
+        struct key_state *state = &shared->keys[key];
+        bool whole;
+        if (number == 0 && change % FLUSH_EVERY == 0) {
+            whole = flush(socket_fd);
+        } else {
+            pthread_rwlock_rdlock(&flushing);
+            unsigned version = atomic_load(&state->begun) + 1;
+            size_t size = make_request(request, key, version);
+            atomic_store(&state->begun, version);
+            whole = ask(socket_fd, request, size, reply);
+            if (whole && is_done(reply, key, version)) {
+                atomic_store(&state->acknowledged, version);
+            }
+            pthread_rwlock_unlock(&flushing);
+        }
+        atomic_fetch_add(&shared->writes, 1);
+        if (!whole) {
+            close(socket_fd);
+            socket_fd = connect_to_pool();
+        }
+    }
+    close(socket_fd);
+    return NULL;
+}
+
+/* ---- readers ---- */
+
+struct attached {
+    void *places[2];
+    size_t sizes[2];
+    struct lookup_view view;
+    bool is_open;
+};
+
+static void detach(struct attached *attached) {
+    for (int i = 0; i < 2; i++) {
+        if (attached->places[i] != NULL) {
+            munmap(attached->places[i], attached->sizes[i]);
+        }
+    }
+    *attached = (struct attached){0};
+}
+
+/* Takes the descriptors that come with the reply; false: none. */
+static bool receive_files(int socket_fd, int files[2]) {
+    char bytes[128];
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control;
+    struct iovec part = {bytes, sizeof bytes};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    if (send(socket_fd, "stayd_map\r\n", 11, MSG_NOSIGNAL) != 11 ||
+        recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC) <= 0 || CMSG_FIRSTHDR(&message) == NULL) {
+        return false;
+    }
+    memcpy(files, CMSG_DATA(CMSG_FIRSTHDR(&message)), 2 * sizeof(int));
+    return true;
+}
+
+static bool attach(struct attached *attached) {
+    int files[2] = {-1, -1};
+    int socket_fd = connect_to_pool();
+    bool handed = socket_fd >= 0 && receive_files(socket_fd, files);
+    for (int i = 0; i < 2 && handed; i++) {
+        struct stat about;
+        fstat(files[i], &about);
+        attached->sizes[i] = (size_t)about.st_size;
+        attached->places[i] = mmap(NULL, attached->sizes[i], PROT_READ, MAP_SHARED, files[i], 0);
+        if (attached->places[i] == MAP_FAILED) {
+            attached->places[i] = NULL;
+            handed = false;
+        }
+        close(files[i]);
+    }
+    close(socket_fd);
+    attached->is_open =
+        handed && lookup_open(&attached->view, attached->places[0], attached->sizes[0],
+                              attached->places[1], attached->sizes[1]);
+    if (!attached->is_open) {
+        detach(attached);
+        usleep(1000);
+    }
+    atomic_fetch_add(&shared->attached, attached->is_open);
+    return attached->is_open;
+}
+
+static void check_hit(unsigned key, const char *value, size_t size, unsigned least, unsigned most,
+                      time_t before_s) {
+    static char right[VALUE_MAX];
+    uint32_t found_key;
+    uint32_t version;
+    uint32_t expiry_s;
+    if (size < HEAD_BYTES) {
+        complain("key %u: a value of %u bytes", key, (unsigned)size, 0, 0);
+        return;
+    }
+    memcpy(&found_key, value, 4);
+    memcpy(&version, value + 4, 4);
+    memcpy(&expiry_s, value + 8, 4);
+    if (found_key != key) {
+        complain("key %u: the value of key %u", key, found_key, 0, 0);
+    } else if (make_value(right, key, version, expiry_s) != size ||
+               memcmp(right, value, size) != 0) {
+        complain("key %u version %u: a torn value", key, version, 0, 0);
+    } else if (version < least || version > most) {
+        complain("key %u: version %u, not from %u to %u", key, version, least, most);
+    } else if (expiry_s != 0 && expiry_s <= before_s) {
+        complain("key %u version %u: has expired at %u, now %u", key, version, expiry_s,
+                 (unsigned)before_s);
+    }
+}
+
+static void read_keys(uint64_t random) {
+    static char value[VALUE_MAX];
+    struct attached attached = {0};
+    while (!atomic_load(&shared->stop)) {
+        if (!attached.is_open && !attach(&attached)) {
+            continue;
+        }
+        unsigned key = (unsigned)(next_random(&random) % KEYS);
+        char text[16];
+        struct bytes name = bytes_from(text, (size_t)sprintf(text, "key-%u", key));
+        struct reader_item item;
+        unsigned least = atomic_load(&shared->keys[key].acknowledged);
+        struct timespec before;
+        clock_gettime(CLOCK_REALTIME, &before);
+        enum reader_outcome outcome = reader_get(&attached.view, name, value, sizeof value, &item);
+        unsigned most = atomic_load(&shared->keys[key].begun);
+        switch (outcome) {
+        case READER_HIT:
+            atomic_fetch_add(&shared->hits, 1);
+            check_hit(key, value, item.value_size, least, most, before.tv_sec);
+            break;
+        case READER_MISS:
+            atomic_fetch_add(&shared->misses, 1);
+            /* Nothing else has begun, so it must be there. */
+            if (!may_miss && least == most && kind_of(least) == KIND_VALUE) {
+                complain("key %u version %u: is missing", key, least, 0, 0);
+            }
+            break;
+        case READER_ASK:
+            atomic_fetch_add(&shared->asks, 1);
+            break;
+        case READER_SMALL:
+            complain("key %u: a value of %u bytes", key, (unsigned)item.value_size, 0, 0);
+            break;
+        case READER_GONE:
+            atomic_fetch_add(&shared->gone, 1);
+            detach(&attached);
+            break;
+        }
+    }
+}
+
+static pid_t begin_reader(uint64_t random) {
+    pid_t child = fork();
+    if (child == 0) {
+        read_keys(random);
+        _exit(0);
+    }
+    return child;
+}
+
+/* Stops, continues and kills readers at random until the time is over. */
+static void disturb_readers(pid_t readers[], unsigned count, uint64_t until_s) {
+    uint64_t random = 7;
+    while (!atomic_load(&shared->stop) && (uint64_t)time(NULL) < until_s) {
+        unsigned number = (unsigned)(next_random(&random) % count);
+        if (next_random(&random) % 10 == 0) {
+            kill(readers[number], SIGKILL);
+            waitpid(readers[number], NULL, 0);
+            readers[number] = begin_reader(next_random(&random));
+        } else {
+            kill(readers[number], SIGSTOP);
+            usleep((useconds_t)(next_random(&random) % 20000));
+            kill(readers[number], SIGCONT);
+        }
+        usleep(5000);
+    }
+    atomic_store(&shared->stop, true);
+}
+
+static void stop(int signal_number) {
+    (void)signal_number;
+    atomic_store(&shared->stop, true);
+}
+
+int main(int count, char **arguments) {
+    if (count != 6) {
+        fprintf(stderr, "reader_stress SOCKET SECONDS WRITERS READERS may-miss|must-hit\n");
+        return 2;
+    }
+    path = arguments[1];
+    writers = (unsigned)atoi(arguments[3]);
+    unsigned reader_count = (unsigned)atoi(arguments[4]);
+    may_miss = strcmp(arguments[5], "may-miss") == 0;
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED || writers < 1 || writers > WRITERS_MAX || reader_count < 1 ||
+        reader_count > READERS_MAX) {
+        return 2;
+    }
+    signal(SIGTERM, stop);
+    uint64_t until_s = (uint64_t)time(NULL) + (uint64_t)atoi(arguments[2]);
+    pid_t readers[READERS_MAX];
+    pthread_t threads[WRITERS_MAX];
+    for (unsigned i = 0; i < reader_count; i++) {
+        readers[i] = begin_reader(i + 1);
+    }
+    for (unsigned i = 0; i < writers; i++) {
+        pthread_create(&threads[i], NULL, write_keys, (void *)(uintptr_t)i);
+    }
+    disturb_readers(readers, reader_count, until_s);
+    for (unsigned i = 0; i < writers; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (unsigned i = 0; i < reader_count; i++) {
+        int status;
+        waitpid(readers[i], &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            complain("reader %u ended with status %u", i, (unsigned)status, 0, 0);
+        }
+    }
+    printf(
+        "%llu writes, %llu flushes, %llu hits, %llu misses, %llu asks, %llu gone, %llu attached\n",
+        (unsigned long long)shared->writes, (unsigned long long)shared->flushes,
+        (unsigned long long)shared->hits, (unsigned long long)shared->misses,
+        (unsigned long long)shared->asks, (unsigned long long)shared->gone,
+        (unsigned long long)shared->attached);
+    if (atomic_load(&shared->wrong)) {
+        printf("wrong: %s\n", shared->what);
+        return 1;
+    }
+    return 0;
+}
