@@ -1,6 +1,7 @@
 #include "store/eviction.h"
 
 #include "base/hash.h"
+#include "store/access_reports.h"
 #include "store/compaction.h"
 
 enum {
@@ -124,6 +125,8 @@ unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s) {
     if (count == 0) {
         return 0;
     }
+    uint32_t opened_s = segments_opened_s(&pool->segments, chosen[0]);
+    access_reports_note_window(pool, now_s > opened_s ? now_s - opened_s : 0);
     compaction_begin(pool);
     uint64_t bytes[COMPACTION_SCORE_MAX + 1] = {0};
     for (unsigned i = 0; i < count; i++) {

@@ -33,15 +33,27 @@ bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit
     return find(pool, key, hit);
 }
 
-/* Notes when an item was read. In a persistent pool this makes a page dirty, so it is done only if
- * the pool has an idle timeout. */
-static void note_access(struct pool *pool, struct store_thread *thread, struct lookup_hit *hit) {
-    if (pool->options.persist && pool->options.idle_timeout_s == 0) {
-        return;
+/* The least age of a noted access that another one is noted after; UINT32_MAX: none is noted. In a
+ * persistent pool a note makes a page dirty, so it is made only if the pool has an idle timeout, or
+ * evicts: then as often as other processes need it (access_reports.h). */
+static uint32_t note_interval_s(const struct pool *pool) {
+    if (!pool->options.persist || pool->options.idle_timeout_s != 0) {
+        return 1;
     }
+    return pool->options.evict
+               ? atomic_load_explicit(&pool->view.index->report_after_s, memory_order_relaxed)
+               : UINT32_MAX; /* relaxed: a number */
+}
+
+/* Notes when an item was read. */
+static void note_access(struct pool *pool, struct store_thread *thread, struct lookup_hit *hit) {
+    uint32_t interval_s = note_interval_s(pool);
     _Atomic uint32_t *accessed_s = &hit->at->accessed_s;
-    if (atomic_load_explicit(accessed_s, memory_order_relaxed) >= thread->now_s) {
-        return; /* relaxed: it publishes nothing */
+    /* relaxed: it publishes nothing */
+    if (interval_s == UINT32_MAX ||
+        (uint64_t)atomic_load_explicit(accessed_s, memory_order_relaxed) + interval_s >
+            thread->now_s) {
+        return;
     }
     record_note_access(hit->at, thread->now_s);
     if (pool->options.persist) {

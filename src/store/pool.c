@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/access_reports.h"
 #include "store/age_limits.h"
 #include "store/data_file.h"
 #include "store/geometry.h"
@@ -110,13 +111,6 @@ static bool pool_fail_begin(const struct pool *pool, char *error) {
     return false;
 }
 
-/* How old the noted access may be of an item that another process reads by itself: a share of the
- * limit, so that nobody is logged out for reading without asking. */
-static uint32_t pool_report_after_s(uint32_t idle_timeout_s) {
-    enum { SHARE = 8 };
-    return (idle_timeout_s + SHARE - 1) / SHARE;
-}
-
 /* Initialises the index; runs recovery if the index is new. False if there is no room for it. */
 static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
@@ -127,7 +121,7 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     atomic_store(&index->stop_id, 0);
     atomic_store(&index->idle_timeout_s, pool->options.idle_timeout_s);
     atomic_store(&index->max_lifetime_s, pool->options.max_lifetime_s);
-    atomic_store(&index->report_after_s, pool_report_after_s(pool->options.idle_timeout_s));
+    access_reports_init(pool);
     if (!created && !attached && !recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock))) {
         return false;
     }
