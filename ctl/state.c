@@ -89,6 +89,7 @@ static struct advice_facts state_facts(const struct state *state) {
         .needed_limit_bytes = state->needed_limit_bytes,
         .full_in_s = state->full_in_s,
         .sync_lag_ms = state->sync_lag_ms,
+        .pool_connections = state->pool_connections,
         .connections = state->connections,
         .connections_max = state->connections_max,
         .evictions = state->evictions,
@@ -116,5 +117,8 @@ const char *state_word(const struct advice *list, unsigned count) {
     if (strcmp(list[0].name, "read_only") == 0) {
         return "READ-ONLY";
     }
-    return strcmp(list[0].name, "turned_away") == 0 ? "REFUSES" : "FULL";
+    if (strcmp(list[0].name, "turned_away") == 0) {
+        return "REFUSES";
+    }
+    return strcmp(list[0].name, "sync_stalled") == 0 ? "STALLED" : "FULL";
 }

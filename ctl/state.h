@@ -50,7 +50,7 @@ unsigned state_advise(const struct state *state, struct advice list[ADVICE_MAX])
 /* 0 to 1: see advice_pressure. */
 double state_pressure(const struct state *state);
 
-/* "ok", "warning", "FULL", "READ-ONLY" or "REFUSES": the worst that `list` has. */
+/* "ok", "warning", "FULL", "READ-ONLY", "STALLED" or "REFUSES": the worst that `list` has. */
 const char *state_word(const struct advice *list, unsigned count);
 
 #endif

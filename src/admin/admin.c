@@ -1,9 +1,11 @@
 #include "admin/admin.h"
 
+#include "admin/assets.h"
 #include "admin/clients.h"
 #include "admin/host.h"
 #include "admin/page.h"
 #include "base/log.h"
+#include "base/number.h"
 
 #include <microhttpd.h>
 
@@ -13,25 +15,24 @@
 
 enum { ADMIN_TIMEOUT_S = 10 };
 
+#define ADMIN_JSON "application/json"
+
 /* The page loads nothing from other sites, sends nothing, and cannot be put into a frame. */
 #define ADMIN_CONTENT_POLICY                                                                       \
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src "        \
-    "'self'; "                                                                                     \
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "                    \
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 struct admin {
     struct admin_options options;
     struct MHD_Daemon *http;
+    struct history *history;
     struct clients clients; /* used by the HTTP thread only */
 };
 
-/* Queues `text` as the response. `text` was allocated by malloc; libmicrohttpd frees it. */
+/* Queues the response, and frees it; NULL: no memory. */
 static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned status,
-                                   const char *type, char *text, size_t size) {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+                                   const char *type, struct MHD_Response *response) {
     if (response == NULL) {
-        free(text);
         return MHD_NO;
     }
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
@@ -48,19 +49,39 @@ static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned s
     return result;
 }
 
-static unsigned admin_write(const struct admin *admin, const char *url, const char **type,
-                            FILE *stream) {
-    *type = "text/plain; charset=utf-8";
-    if (strcmp(url, "/") == 0) {
-        *type = "text/html; charset=utf-8";
-        dashboard_write(&admin->options, stream);
-        return MHD_HTTP_OK;
+static enum MHD_Result admin_reply_asset(struct MHD_Connection *connection,
+                                         const struct asset *asset) {
+    /* libmicrohttpd does not write to persistent memory. */
+    return admin_reply(connection, MHD_HTTP_OK, asset->type,
+                       MHD_create_response_from_buffer(asset->size, (void *)(uintptr_t)asset->data,
+                                                       MHD_RESPMEM_PERSISTENT));
+}
+
+static const char *admin_argument(struct MHD_Connection *connection, const char *name) {
+    const char *value = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
+    return value != NULL ? value : "";
+}
+
+static unsigned admin_write_history(const struct admin *admin, struct MHD_Connection *connection,
+                                    const char **type, FILE *stream) {
+    const char *since = admin_argument(connection, "since");
+    const char *span = admin_argument(connection, "span");
+    uint64_t since_s = 0;
+    bool is_day = strcmp(span, "day") == 0;
+    if ((span[0] != '\0' && !is_day && strcmp(span, "hour") != 0) ||
+        (since[0] != '\0' && (!number_parse_u64((struct bytes){since, strlen(since)}, &since_s) ||
+                              since_s > UINT32_MAX))) {
+        fputs("span is hour or day, and since a time in unix seconds.\n", stream);
+        return MHD_HTTP_BAD_REQUEST;
     }
-    if (strcmp(url, "/dashboard.js") == 0) {
-        *type = "text/javascript; charset=utf-8";
-        dashboard_write_script(stream);
-        return MHD_HTTP_OK;
-    }
+    *type = ADMIN_JSON;
+    api_write_history(&admin->options, admin->history, is_day ? HISTORY_DAY : HISTORY_HOUR,
+                      (uint32_t)since_s, stream);
+    return MHD_HTTP_OK;
+}
+
+static unsigned admin_write(const struct admin *admin, struct MHD_Connection *connection,
+                            const char *url, const char **type, FILE *stream) {
     if (strcmp(url, "/metrics") == 0) {
         *type = "text/plain; version=0.0.4; charset=utf-8";
         metrics_write(&admin->options, stream);
@@ -69,7 +90,21 @@ static unsigned admin_write(const struct admin *admin, const char *url, const ch
     if (strcmp(url, "/healthz") == 0) {
         return health_write(&admin->options, stream) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
     }
-    fputs("Not found. This server has /, /metrics and /healthz.\n", stream);
+    if (strcmp(url, "/healthz/live") == 0) {
+        fputs("ok\n", stream);
+        return MHD_HTTP_OK;
+    }
+    if (strcmp(url, "/api/v1/stats") == 0) {
+        *type = ADMIN_JSON;
+        api_write_stats(&admin->options, admin->history, stream);
+        return MHD_HTTP_OK;
+    }
+    if (strcmp(url, "/api/v1/history") == 0) {
+        return admin_write_history(admin, connection, type, stream);
+    }
+    fputs("Not found. This server has /, /metrics, /healthz, /healthz/live, /api/v1/stats and "
+          "/api/v1/history.\n",
+          stream);
     return MHD_HTTP_NOT_FOUND;
 }
 
@@ -88,6 +123,7 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
     }
     const char *type = "text/plain; charset=utf-8";
     unsigned status = MHD_HTTP_METHOD_NOT_ALLOWED;
+    const struct asset *asset = NULL;
     char *text = NULL;
     size_t size = 0;
     FILE *stream = open_memstream(&text, &size);
@@ -103,7 +139,8 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
               stream);
     } else if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
                strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
-        status = admin_write(admin, url, &type, stream);
+        asset = asset_find(url);
+        status = asset != NULL ? MHD_HTTP_OK : admin_write(admin, connection, url, &type, stream);
     } else {
         fputs("Only GET and HEAD are allowed: this server is read-only.\n", stream);
     }
@@ -111,7 +148,16 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
         free(text);
         return MHD_NO;
     }
-    return admin_reply(connection, status, type, text, size);
+    if (asset != NULL) {
+        free(text);
+        return admin_reply_asset(connection, asset);
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(text);
+    }
+    return admin_reply(connection, status, type, response);
 }
 
 static void admin_note_connection(void *user, struct MHD_Connection *connection, void **context,
@@ -146,6 +192,11 @@ struct admin *admin_start(const struct admin_options *options, struct listener *
         return NULL;
     }
     admin->options = *options;
+    admin->history = history_start(&admin->options);
+    if (admin->history == NULL) {
+        free(admin);
+        return NULL;
+    }
     admin->http = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL,
         admin_answer, admin, MHD_OPTION_EXTERNAL_LOGGER, admin_log, NULL, MHD_OPTION_LISTEN_SOCKET,
@@ -153,6 +204,7 @@ struct admin *admin_start(const struct admin_options *options, struct listener *
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_NOTIFY_CONNECTION,
         admin_note_connection, admin, MHD_OPTION_END);
     if (admin->http == NULL) {
+        history_stop(admin->history);
         free(admin);
         return NULL;
     }
@@ -165,5 +217,6 @@ void admin_stop(struct admin *admin) {
     }
     MHD_quiesce_daemon(admin->http); /* keeps the listening socket open: the caller closes it */
     MHD_stop_daemon(admin->http);
+    history_stop(admin->history);
     free(admin);
 }

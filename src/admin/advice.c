@@ -8,6 +8,7 @@ enum {
     ADVICE_FULL_IN_S = 24 * 3600, /* a pool that will be full within a day */
     ADVICE_PRESSURE_PERCENT = 90,
     ADVICE_SYNC_LAG_MS = 2000,
+    ADVICE_SYNC_STALLED_MS = 30000,
     ADVICE_CONNECTIONS_PERCENT = 90,
     ADVICE_EVICTIONS = 1000, /* fewer say nothing */
     ADVICE_UNFETCHED_PERCENT = 50
@@ -56,6 +57,13 @@ static void advice_find_faults(const struct advice_facts *facts, struct advice_l
         advice_add(list, "full", ADVICE_FAULT, ADVICE_MORE_MEMORY,
                    "is full: new keys are refused; updates of items that are there go on");
     }
+    if (facts->sync_lag_ms > ADVICE_SYNC_STALLED_MS) {
+        advice_add(list, "sync_stalled", ADVICE_FAULT,
+                   "Look at dmesg and at the disk. Writes wait until it answers; kill -9 loses "
+                   "nothing that the system still has in memory.",
+                   "does not persist: the disk has not answered for %.0f s",
+                   (double)facts->sync_lag_ms / 1000);
+    }
     if (facts->turns_away) {
         advice_add(list, "turned_away", ADVICE_FAULT,
                    "Raise max_connections, or find the client that keeps so many (stats conns).",
@@ -94,7 +102,8 @@ unsigned advice_find(const struct advice_facts *facts, struct advice list[ADVICE
     struct advice_list found = {.items = list};
     advice_find_faults(facts, &found);
     advice_find_shortage(facts, &found);
-    if (facts->sync_lag_ms > ADVICE_SYNC_LAG_MS && !facts->read_only) {
+    if (facts->sync_lag_ms > ADVICE_SYNC_LAG_MS && facts->sync_lag_ms <= ADVICE_SYNC_STALLED_MS &&
+        !facts->read_only) {
         advice_add(&found, "sync_lag", ADVICE_WARNING,
                    "Look what else uses the disk (iostat -x), or use a faster one. A power cut now "
                    "would lose these writes.",

@@ -27,6 +27,7 @@ struct advice_facts {
     uint64_t needed_limit_bytes;
     uint64_t full_in_s; /* UINT64_MAX: not in sight */
     uint64_t sync_lag_ms;
+    uint64_t pool_connections;
     uint64_t connections; /* of all pools, of this limit */
     uint64_t connections_max;
     uint64_t evictions; /* lately, or since the start */

@@ -14,6 +14,7 @@ struct advice_facts pool_facts(const struct admin_options *options, unsigned poo
         .needed_limit_bytes = stats->needed_limit_bytes,
         .full_in_s = stats->full_in_s,
         .sync_lag_ms = stats->sync_lag_ms,
+        .pool_connections = atomic_load(&options->services[pool].connections.used),
         .connections = atomic_load(&server->limits.connections.used),
         .connections_max = server->limits.connections.limit,
         .evictions = stats->counters[POOL_EVICTIONS],

@@ -45,6 +45,10 @@ static const struct metric counters[] = {
     [POOL_BYTES_MOVED] = {"moved_bytes_total", "Bytes moved by compaction and eviction."},
 };
 
+const char *metrics_counter_name(enum pool_counter counter) {
+    return counters[counter].name;
+}
+
 static const struct metric syncs = {"syncs_total", "Times the pool's file was synced."};
 
 _Static_assert(sizeof counters / sizeof counters[0] == POOL_COUNTERS, "a counter has no name");
@@ -64,6 +68,9 @@ enum gauge {
     GAUGE_FULL_IN,
     GAUGE_READ_ONLY,
     GAUGE_FULL,
+    GAUGE_INDEX_FULL,
+    GAUGE_PRESSURE,
+    GAUGE_CONNECTIONS,
     GAUGES
 };
 
@@ -82,9 +89,15 @@ static const struct metric gauges[GAUGES] = {
                        "Seconds until the pool is full, at the rate of the last minute."},
     [GAUGE_READ_ONLY] = {"read_only", "1 if the pool takes no writes because its file failed."},
     [GAUGE_FULL] = {"full", "1 if the pool refuses new keys because it or its index is full."},
+    [GAUGE_INDEX_FULL] = {"index_full",
+                          "1 if the pool refuses new keys because run_dir has no room."},
+    [GAUGE_PRESSURE] = {"pressure_ratio",
+                        "How near the pool is to refusing new keys, or to evicting: 0 to 1."},
+    [GAUGE_CONNECTIONS] = {"connections", "Connections to the pool that are open."},
 };
 
-static double metrics_gauge(const struct pool_stats *stats, enum gauge gauge) {
+static double metrics_gauge(const struct pool_stats *stats, const struct advice_facts *facts,
+                            enum gauge gauge) {
     switch (gauge) {
     case GAUGE_ITEMS:
         return (double)stats->items;
@@ -112,6 +125,12 @@ static double metrics_gauge(const struct pool_stats *stats, enum gauge gauge) {
         return stats->read_only;
     case GAUGE_FULL:
         return stats->full;
+    case GAUGE_INDEX_FULL:
+        return stats->index_full;
+    case GAUGE_PRESSURE:
+        return advice_pressure(facts);
+    case GAUGE_CONNECTIONS:
+        return (double)facts->pool_connections;
     case GAUGES:
         break;
     }
@@ -221,8 +240,9 @@ void metrics_write(const struct admin_options *options, FILE *stream) {
     for (unsigned gauge = 0; gauge < GAUGES; gauge++) {
         metrics_write_head(stream, "stayd_pool_", &gauges[gauge], "gauge");
         for (unsigned i = 0; i < options->pool_count; i++) {
+            const struct advice_facts facts = pool_facts(options, i, &stats[i]);
             metrics_write_gauge(stream, &gauges[gauge], options->pools[i],
-                                metrics_gauge(&stats[i], gauge));
+                                metrics_gauge(&stats[i], &facts, gauge));
         }
     }
     for (unsigned counter = 0; counter < POOL_COUNTERS; counter++) {

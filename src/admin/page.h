@@ -4,6 +4,7 @@
 
 #include "admin/admin.h"
 #include "admin/advice.h"
+#include "admin/history.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,8 +19,14 @@ struct advice_facts pool_facts(const struct admin_options *options, unsigned poo
 /* Writes a line for each fault, or "ok". False if there is a fault. */
 bool health_write(const struct admin_options *options, FILE *stream);
 
-/* An HTML page; it loads only /dashboard.js, from this server. */
-void dashboard_write(const struct admin_options *options, FILE *stream);
-void dashboard_write_script(FILE *stream);
+/* JSON: each pool's figures, warnings, counters and expiry. */
+void api_write_stats(const struct admin_options *options, struct history *history, FILE *stream);
+
+/* JSON: columns of samples that are newer than `since_s`, for each pool. */
+void api_write_history(const struct admin_options *options, struct history *history,
+                       enum history_span span, uint32_t since_s, FILE *stream);
+
+/* The name of a counter in the metrics and in the JSON, without the prefix. */
+const char *metrics_counter_name(enum pool_counter counter);
 
 #endif

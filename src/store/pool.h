@@ -307,6 +307,19 @@ struct pool_stats {
 /* A snapshot; its numbers are each right but not of one instant. */
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
 
+enum { POOL_EXPIRY_HOURS = 24 };
+
+/* When the items expire. An estimate from the segments: the items of a segment are counted as if
+ * they expired evenly between its first and its last expiry. idle_timeout is left out. */
+struct pool_expiry {
+    uint64_t expired;                         /* not yet reclaimed; no client sees them */
+    uint64_t within_hours[POOL_EXPIRY_HOURS]; /* [0]: in the next hour, [1]: in the one after it */
+    uint64_t later;
+    uint64_t never;
+};
+
+void pool_get_expiry(const struct pool *pool, uint32_t now_s, struct pool_expiry *expiry);
+
 enum { POOL_TTL_CLASSES = 8 };
 
 /* What is counted for each class as well: by where the item lies after the command, or lay before

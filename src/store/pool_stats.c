@@ -67,6 +67,48 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
     stats->free_bytes = stats->capacity_bytes > used ? stats->capacity_bytes - used : 0;
 }
 
+/* How many of a segment's items expire in [from_s, to_s). */
+static double pool_share_expiring(double items, double first_s, double last_s, double from_s,
+                                  double to_s) {
+    double begin = from_s > first_s ? from_s : first_s;
+    double end = to_s < last_s ? to_s : last_s;
+    return end > begin ? items * (end - begin) / (last_s - first_s) : 0;
+}
+
+void pool_get_expiry(const struct pool *pool, uint32_t now_s, struct pool_expiry *expiry) {
+    const struct lookup_view *view = &pool->view;
+    double expired = 0;
+    double within[POOL_EXPIRY_HOURS] = {0};
+    double later = 0;
+    double never = 0;
+    for (uint32_t segment = 0; segment < view->segment_count; segment++) {
+        const struct layout_segment *info = &view->segments[segment];
+        uint32_t items = atomic_load(&info->items);
+        double first_s = atomic_load(&info->first_expiry_s);
+        uint32_t last_expiry_s = atomic_load(&info->last_expiry_s);
+        if (atomic_load(&info->state) == LAYOUT_SEGMENT_FREE || items == 0) {
+            continue;
+        }
+        if (last_expiry_s == LAYOUT_NEVER) {
+            never += items;
+            continue;
+        }
+        double last_s = last_expiry_s > first_s ? last_expiry_s : first_s + 1;
+        double from_s = now_s;
+        expired += pool_share_expiring(items, first_s, last_s, 0, from_s);
+        for (unsigned hour = 0; hour < POOL_EXPIRY_HOURS; hour++, from_s += 3600) {
+            within[hour] += pool_share_expiring(items, first_s, last_s, from_s, from_s + 3600);
+        }
+        later += pool_share_expiring(items, first_s, last_s, from_s, UINT32_MAX);
+    }
+    *expiry = (struct pool_expiry){.expired = (uint64_t)(expired + 0.5),
+                                   .later = (uint64_t)(later + 0.5),
+                                   .never = (uint64_t)(never + 0.5)};
+    for (unsigned hour = 0; hour < POOL_EXPIRY_HOURS; hour++) {
+        expiry->within_hours[hour] = (uint64_t)(within[hour] + 0.5);
+    }
+}
+
 _Static_assert((int)POOL_TTL_CLASSES == (int)SEGMENT_CLASSES, "the same classes");
 
 void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_TTL_CLASSES]) {

@@ -24,7 +24,7 @@ esac""",
 }
 
 BOTH = """build-essential meson ninja-build pkg-config libinih-dev libxxhash-dev libisal-dev libcmocka-dev
-libmicrohttpd-dev libjansson-dev libssl-dev libcrypt-dev libzstd-dev python3-django
+libmicrohttpd-dev libjansson-dev libjs-dygraphs libssl-dev libcrypt-dev libzstd-dev python3-django
 python3-pymemcache python3-zstandard""".split()
 
 
@@ -37,8 +37,9 @@ class System:
         self.tree = folder / "tree"
         (self.tree / "scripts").mkdir(parents=True)
         shutil.copy(ROOT / "scripts" / "setup", self.tree / "scripts")
-        for made in ("build/venv/bin/python", "build/peers/usr/share/doc/memcached"):
-            (self.tree / made).parent.mkdir(parents=True)
+        for made in ("build/venv/bin/python", "build/peers/usr/share/doc/memcached",
+                     "build/peers/usr/share/doc/prometheus"):
+            (self.tree / made).parent.mkdir(parents=True, exist_ok=True)
             (self.tree / made).touch(0o755)
         for tool in TOOLS:
             (self.stubs / tool).symlink_to(shutil.which(tool))
