@@ -2,6 +2,7 @@
 does and however full the pool is (store/room.h)."""
 
 import contextlib
+import os
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from support.gate import gated
 from support.servers import Stayd, wait_until
 
 FULL = b"SERVER_ERROR out of memory storing object"
+LARGE = os.environ.get("STAYD_LARGE_POOL", "256M")
 SMALL = {"memory": "4M", "item_max": "16K", "fsync": "everysec"}
 
 
@@ -136,7 +138,7 @@ def test_a_flush_of_a_large_pool_and_what_comes_after_it_make_nobody_else_wait()
 
 
 def test_the_first_new_key_after_a_flush_of_a_full_pool_makes_nobody_else_wait():
-    with Stayd(sessions={"memory": "256M", "fsync": "no"}, server={"threads": 1}) as stayd:
+    with Stayd(sessions={"memory": LARGE, "fsync": "no"}, server={"threads": 1}) as stayd:
         writer = stayd.connect("sessions")
         fill(writer, 20_000)
 

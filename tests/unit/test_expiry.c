@@ -3,6 +3,8 @@
 
 #include "store/pool_private.h"
 
+#include <time.h>
+
 static struct store store;
 
 static int setup_volatile(void **state) {
@@ -232,6 +234,58 @@ static void a_pool_of_many_segments_is_looked_at_in_turn(void **state) {
     assert_int_equal(stats.segments_free, stats.segments);
 }
 
+/* Segments that hold an expired item, and passes that the janitor has made; false: one is under
+ * way.
+ */
+static bool count_due(uint64_t *passes, uint32_t *due) {
+    pthread_mutex_lock(&store.pool->room.lock);
+    bool between = store.pool->room.begun == store.pool->room.ended;
+    *passes = store.pool->room.ended;
+    *due = 0;
+    for (uint32_t segment = 0; segment < store.pool->view.segment_count; segment++) {
+        const struct layout_segment *info = &store.pool->view.segments[segment];
+        *due += atomic_load(&info->state) != LAYOUT_SEGMENT_FREE &&
+                atomic_load(&info->first_expiry_s) <= clock_now_s();
+    }
+    pthread_mutex_unlock(&store.pool->room.lock);
+    return between;
+}
+
+/* Writes that wait for room must not wait until all segments have been swept. A sweep waits until
+ * this thread is between two batches, which makes it slow. */
+static void a_pass_sweeps_for_a_bounded_time(void **state) {
+    (void)state;
+    enum { SEGMENTS = 64, SIZE = 1000, DAY_S = 86400, MOST = 20, BATCH_NS = 4000000 };
+    store_close(&store);
+    store.options.memory_bytes = SEGMENTS * STORE_SEGMENT;
+    store_open(&store);
+    for (unsigned number = 0;
+         store_set_number(&store, number, 0, SIZE, CLOCK_START_S + (number % 2 ? 3 : 5) * DAY_S) ==
+         STATUS_OK;
+         number++) {
+    }
+    store_thread_refresh(&store.thread);
+    uint64_t passes_before;
+    uint64_t passes;
+    uint32_t due_before;
+    uint32_t due;
+    while (!count_due(&passes_before, &due_before)) {
+    }
+    clock_advance_s(3 * DAY_S);
+    count_due(&passes, &due_before);
+    assert_true(due_before > SEGMENTS / 2);
+    while (due_before > SEGMENTS / 4) {
+        if (count_due(&passes, &due)) {
+            assert_true(due_before <= due + MOST * (passes - passes_before));
+            passes_before = passes;
+            due_before = due;
+        }
+        struct timespec batch = {.tv_nsec = BATCH_NS};
+        nanosleep(&batch, NULL);
+        store_thread_refresh(&store.thread);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         BOTH(an_item_is_there_to_its_last_second_and_not_one_more),
@@ -245,6 +299,7 @@ int main(void) {
         BOTH(an_old_item_that_expires_makes_way_for_a_new_one_at_once),
         cmocka_unit_test_setup_teardown(a_pool_of_many_segments_is_looked_at_in_turn,
                                         setup_volatile, teardown),
+        cmocka_unit_test_setup_teardown(a_pass_sweeps_for_a_bounded_time, setup_volatile, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
