@@ -59,6 +59,8 @@ bool inspect_index(struct inspect *inspect, char error[POOL_ERROR_MAX]) {
     }
     pool->options.idle_timeout_s = inspect->header.idle_timeout_s;
     pool->options.max_lifetime_s = inspect->header.max_lifetime_s;
+    atomic_store(&pool->view.index->idle_timeout_s, inspect->header.idle_timeout_s);
+    atomic_store(&pool->view.index->max_lifetime_s, inspect->header.max_lifetime_s);
     return true;
 }
 
