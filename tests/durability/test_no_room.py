@@ -5,8 +5,6 @@ user may have on most systems.
 """
 
 import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -55,18 +53,6 @@ class Confined(Stayd):
     def remove(self, *names):
         """Removes files from the tmpfs."""
         subprocess.run(["rm", *(f"{self._inside}/{name}" for name in names)], check=True)
-
-    def health(self):
-        """The health check's status and its text."""
-        return self.page("/healthz")
-
-    def page(self, path):
-        """A page's status and its text."""
-        try:
-            with urllib.request.urlopen(self.admin_url() + path, timeout=10) as reply:
-                return reply.status, reply.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
 
 
 def store(connection, numbers, value=b"v"):

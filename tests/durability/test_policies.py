@@ -18,7 +18,8 @@ def exists(connection, key):
 
 
 def in_time(since, seconds):
-    """Skips the test if the machine was too slow: what it looked at may have ended meanwhile."""
+    """For what was looked for and is not there: skips the test if it may have ended meanwhile, because the
+    machine was too slow."""
     if time.time() - since >= seconds:
         pytest.skip(f"the machine stood still: {time.time() - since:.1f} s between two steps")
 
@@ -40,9 +41,9 @@ def test_an_item_that_nobody_reads_goes_after_the_idle_timeout_and_one_that_is_r
                 stayd.start()
                 connection = stayd.connect("sessions")
             while time.time() < begun + 5.5:
-                found = exists(connection, b"read")
-                in_time(read, 2)
-                assert found, "a read item must not go"
+                if not exists(connection, b"read"):
+                    in_time(read, 2)
+                    pytest.fail("a read item must not go")
                 read = time.time()
                 time.sleep(0.3)  # the reader's pace, not a wait for something
             assert not exists(connection, b"idle")
@@ -76,9 +77,9 @@ def test_a_write_counts_as_use():
         connection.set(b"n", b"0")
         begun = written = time.time()
         while time.time() < begun + 3.5:
-            reply = connection.ask(b"incr n 1\r\n")
-            in_time(written, 1)
-            assert reply.isdigit(), "an item that is written must not go"
+            if not connection.ask(b"incr n 1\r\n").isdigit():
+                in_time(written, 1)
+                pytest.fail("an item that is written must not go")
             written = time.time()
             time.sleep(0.2)  # the writer's pace
 
@@ -93,8 +94,9 @@ def test_an_item_goes_at_the_end_of_its_life_however_often_it_is_stored_again():
             while time.time() < born + 2.5:
                 connection.send(b"replace session 0 1000 1\r\n1\r\ntouch session 5000\r\n")
                 replies = connection.read_line(), connection.read_line()
-                in_time(born, 3)
-                assert replies == (b"STORED", b"TOUCHED")
+                if replies != (b"STORED", b"TOUCHED"):
+                    in_time(born, 3)
+                    pytest.fail(f"a session in its lifetime must not go: {replies}")
                 stores += 1
                 if restart and stores == 2:
                     stayd.kill9()
@@ -102,9 +104,9 @@ def test_an_item_goes_at_the_end_of_its_life_however_often_it_is_stored_again():
                     connection = stayd.connect("sessions")
                 time.sleep(0.2)  # the writer's pace
             reply = connection.ask(b"mg session t\r\n")
-            in_time(born, 3)
-            remaining = int(reply.split(b"t")[1])
-            assert 0 <= remaining <= 2
+            if reply == b"EN":
+                in_time(born, 3)
+            assert 0 <= int(reply.removeprefix(b"HD t")) <= 2
             wait_until(lambda: time.time() >= born + 4.02)
             assert not exists(connection, b"session")
             connection.ask(b"replace session 0 0 1\r\n1\r\n", b"NOT_STORED\r\n")

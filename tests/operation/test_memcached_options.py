@@ -15,6 +15,7 @@ import subprocess
 import pytest
 
 from support import binary, certificates
+from support.ports import is_listened_to
 from support.servers import (
     ROOT,
     Memcached,
@@ -220,7 +221,7 @@ def test_a_protocol_that_is_not_allowed_ends_the_connection(protocol, text, bina
     port = free_port()
     process = subprocess.Popen([stayd_binary(), "-p", str(port), "-B", protocol])
     try:
-        wait_until(lambda: not is_free(port), what="the start")
+        wait_until(lambda: is_listened_to(port), what="the start")
         for allowed, request, reply in [(text, b"mn\r\n", b"MN\r\n"),
                                         (binary, BINARY_NOOP, b"\x81\x0A" + bytes(22))]:
             with Raw(("127.0.0.1", port)) as connection:
@@ -485,11 +486,6 @@ def test_a_file_of_passwords_that_only_root_can_read_is_refused_and_the_way_out_
     done = run("-u", USER, "-p", free_port(), "-Y", users)
     assert done.returncode == 1
     assert f"auth_file {users}: cannot read it: Permission denied; the user" in done.stderr
-
-
-def is_free(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 @root_only

@@ -105,10 +105,13 @@ def test_a_dump_misses_nothing_while_everything_changes():
             writer.start()
         try:
             wanted = {f"keep-{number}" for number in range(KEEP)}
-            with stayd.connect("cache") as connection:
+            with stayd.connect("cache") as connection, stayd.connect("sessions") as other:
+                other.set(b"elsewhere", b"v")
                 for _ in range(5):
+                    other.send(b"lru_crawler mgdump all\r\n")  # a dump of each pool at a time
                     told = {urllib.parse.unquote(line["key"]) for line in dump(connection)}
                     assert wanted <= told
+                    other.expect(b"mg elsewhere\r\nEN\r\n")
                     connection.send(b"lru_crawler mgdump hash\r\n")
                     keys = connection.read_until(b"EN\r\n", timeout=60).decode().split("\r\n")
                     assert wanted <= {key.removeprefix("mg ") for key in keys}
@@ -144,7 +147,6 @@ def test_one_dump_runs_at_a_time_and_one_that_is_not_taken_gives_way():
         for _ in range(200):
             connection.ask(b"mn\r\n", b"MN\r\n")
 
-
         def begin():
             connection.send(b"lru_crawler metadump 3\r\n")
             return connection.read_line() == b"OK" and connection.read_line() == b"END"
@@ -165,4 +167,4 @@ def test_a_dump_ends_with_its_client():
         gone.read_exact(10)
         gone.close()
         wait_until(lambda: connection.stats()["lru_crawler_running"] == "0")
-        connection.ask(b"lru_crawler metadump 3\r\n", b"OK\r\nEND\r\n")
+        assert len({line["key"] for line in dump(connection)}) == 100_000

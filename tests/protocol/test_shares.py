@@ -5,22 +5,11 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
 from support import certificates
 from support.servers import Stayd, stayd_binary, wait_until
-
-
-def health(stayd):
-    """What /healthz says: whether all is well, and the text."""
-    try:
-        with urllib.request.urlopen(stayd.admin_url() + "/healthz", timeout=10) as answer:
-            return True, answer.read().decode()
-    except urllib.error.HTTPError as failure:
-        return False, failure.read().decode()
 
 
 def crowd(stayd, pool, count):
@@ -39,12 +28,12 @@ def crowd(stayd, pool, count):
 
 def test_sixty_idle_clients_of_one_pool_leave_places_for_those_of_another():
     with Stayd(server={"max_connections": 50}) as stayd:
-        assert health(stayd) == (True, "ok\n")
+        assert stayd.health() == (200, "ok\n")
         crowd(stayd, "cache", 60)
         served, refused = crowd(stayd, "sessions", 10)
         assert (len(served), refused) == (10, 0)
-        well, text = health(stayd)
-        assert not well
+        status, text = stayd.health()
+        assert status == 503
         assert "pool cache turned clients away" in text and "sessions" not in text
         assert "refusing connections to pool cache" in stayd.log
 

@@ -43,8 +43,9 @@ VERSIONS = {"TLSv1_2": 0x0303, "TLSv1_3": 0x0304}
 class HostileTls:
     """A connection whose handshake is done when it is made; it checks no certificate."""
 
-    def __init__(self, address, version="TLSv1_3"):
-        self.socket = socket.create_connection(address, 10)
+    def __init__(self, where, version="TLSv1_3"):
+        """`where` is an address, or a socket that is connected to one."""
+        self.socket = socket.create_connection(where, 10) if isinstance(where, tuple) else where
         self._context = _context_new(_client_method())
         for limit in (SET_MIN_VERSION, SET_MAX_VERSION):
             _context_ctrl(self._context, limit, VERSIONS[version], None)

@@ -52,6 +52,12 @@ def is_free(port):
         return True
 
 
+def is_listened_to(port):
+    """Whether something on this loopback port takes connections."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port():
     """A loopback TCP port that nothing listens on, and that no other test process is given."""
     global _ports, _owner

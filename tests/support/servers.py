@@ -21,6 +21,8 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 from support.ports import free_port, privileged_port  # noqa: F401  (tests import them from here)
 from support.raw import REPLY_TIMEOUT, Raw, together, wait_until  # noqa: F401  (and these)
@@ -356,6 +358,18 @@ class Stayd(Server):
     def admin_url(self):
         """`http://HOST:PORT`, without a slash at the end."""
         return "http://" + self._parser.get("server", "admin")
+
+    def page(self, path):
+        """The status and the text of a page of the admin server."""
+        try:
+            with urllib.request.urlopen(self.admin_url() + path, timeout=10) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def health(self):
+        """The health check's status and its text."""
+        return self.page("/healthz")
 
     def data_file(self, pool):
         """Path of a persistent pool's data file."""
