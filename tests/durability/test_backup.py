@@ -96,7 +96,7 @@ def test_a_backup_is_restored_and_started_with_all_that_was_in_it(tmp_path):
         done = restore(stayd, path, "--yes")
         assert (done.returncode, done.stderr) == (0, b"")
         assert not index.exists()
-        assert b"\x03\0\0\0" == mapped[80:84], "whoever maps the old index is to stop believing it"
+        assert b"\x03\0\0\0" == mapped[176:180], "whoever maps the old index is to stop believing it"
         mapped.close()
         assert path.read_bytes() == before
         assert sorted(os.listdir(stayd.data_dir)) == ["sessions.pool"]

@@ -88,7 +88,7 @@ def test_stayctl_reads_and_restores_a_file_of_an_earlier_version(version, tmp_pa
     assert subprocess.run([stayctl, "check", old], capture_output=True).returncode == 0
     with Stayd(sessions=POOL) as stayd:
         stayd.terminate()
-        done = subprocess.run([stayctl, "-c", stayd.config_path, "restore", "--yes", "sessions", old],
+        done = subprocess.run([stayctl, "-c", stayd.config_path, "restore", "--yes", old, "sessions"],
                               capture_output=True)
         assert done.returncode == 0, done.stderr
         stayd.start()
