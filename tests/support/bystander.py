@@ -50,6 +50,12 @@ def _slowness():
     return max(1.0, (time.monotonic() - began) / 0.03)
 
 
+def most_wait(idle, margin=MARGIN):
+    """The longest that somebody may wait who is not disturbed: some turns of what they wait while nobody
+    does anything (`idle`), and what the machine may add."""
+    return (5 * idle + margin) * _slowness()
+
+
 class Bystander:
     """Asks from the beginning of the `with` to its end; then `longest` is in seconds."""
 
@@ -80,8 +86,7 @@ class Bystander:
 
     def expect_undisturbed(self, idle):
         """Fails if he waited for longer than `idle` and what the machine may add."""
-        most = (5 * idle + MARGIN) * _slowness()
-        assert self.longest <= most, (
+        assert self.longest <= most_wait(idle), (
             f"a bystander waited for {self.longest:.3f} s; while nobody did anything, {idle:.3f} s"
         )
 

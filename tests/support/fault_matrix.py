@@ -29,7 +29,7 @@ import tomllib
 import pytest
 
 from support import preload
-from support.bystander import Bystander
+from support.bystander import Bystander, most_wait
 from support.servers import ServerError, Stayd, stayd_binary, wait_until
 
 TABLE = pathlib.Path(__file__).with_name("fault_matrix.toml")
@@ -329,7 +329,7 @@ class Row:
 
     def _judge_times(self, control):
         """A bystander may wait for what the machine makes everybody wait, and for some turns."""
-        allowed = 5 * control + MARGIN_S
+        allowed = most_wait(control, MARGIN_S)
         for name, seconds in self._times.items():
             grace = 0 if name == "other_pool" else self.fault.grace_s
             if self.seen[name] == "served" and seconds > allowed + grace:
