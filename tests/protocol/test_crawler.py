@@ -111,7 +111,7 @@ def test_a_dump_misses_nothing_while_everything_changes():
                     other.send(b"lru_crawler mgdump all\r\n")  # a dump of each pool at a time
                     told = {urllib.parse.unquote(line["key"]) for line in dump(connection)}
                     assert wanted <= told
-                    other.expect(b"mg elsewhere\r\nEN\r\n")
+                    other.expect(b"OK\r\nmg elsewhere\r\nEN\r\n")
                     connection.send(b"lru_crawler mgdump hash\r\n")
                     keys = connection.read_until(b"EN\r\n", timeout=60).decode().split("\r\n")
                     assert wanted <= {key.removeprefix("mg ") for key in keys}
