@@ -1,5 +1,6 @@
 #include "call.h"
 
+#include "attach.h"
 #include "base/clock.h"
 #include "binary.h"
 #include "explain.h"
@@ -128,6 +129,57 @@ static enum call_login call_log_in(struct call *call) {
     }
 }
 
+/* A request goes over a connection that is surely open if it could otherwise not be told whether it
+ * was carried out: over TCP the first send after the end goes well, and of a batch, what was sent
+ * counts. */
+static bool call_must_be_alive(const struct call *call) {
+    return call->request->kind == REQUEST_BATCH ||
+           (call->request->kind == REQUEST_ONCE && call->server->url.path[0] == '\0');
+}
+
+/* Whether the connection is open, and can be used. */
+static bool call_is_open(struct call *call) {
+    struct server *server = call->server;
+    struct channel *channel = &call->connection->channel;
+    if (channel->fd >= 0 && call_must_be_alive(call) && channel_is_readable(channel)) {
+        channel_close(channel);
+    }
+    /* Mappings that were the server's are so no longer: it is asked for new ones. */
+    if (channel->fd >= 0 && mapping_should_ask(&server->mapping) &&
+        (call->connection->was_handed ||
+         !attach_ask(server, call->connection,
+                     call_deadline_ms(call, server->times.connect_timeout_ms)))) {
+        channel_close(channel);
+    }
+    return channel->fd >= 0;
+}
+
+/* Connects, logs in, and asks for mappings if there are none yet. */
+static enum call_login call_connect_once(struct call *call) {
+    struct server *server = call->server;
+    struct channel *channel = &call->connection->channel;
+    uint64_t deadline_ms = call_deadline_ms(call, server->times.connect_timeout_ms);
+    call->connection->was_handed = false;
+    if (channel_open(channel, &server->url, server->tls, deadline_ms)) {
+        enum call_login end = server->url.user[0] == '\0' ? CALL_LOGGED_IN : call_log_in(call);
+        if (end == CALL_LOGGED_IN && mapping_should_ask(&server->mapping) &&
+            !attach_ask(server, call->connection, deadline_ms)) {
+            call_drop(call); /* the next connection does not ask */
+            return CALL_TRY_AGAIN;
+        }
+        return end;
+    }
+    if (channel->fault == CHANNEL_INTERRUPTED || channel->fault == CHANNEL_NO_MEMORY) {
+        availability_release_probe(&server->availability);
+        call_fail(call,
+                  channel->fault == CHANNEL_NO_MEMORY ? EXPLAIN_NO_MEMORY : EXPLAIN_INTERRUPTED,
+                  NULL);
+        return CALL_ENDED;
+    }
+    bool again = call_retry_connect(call, channel->fault == CHANNEL_REFUSED, channel->reason);
+    return again ? CALL_TRY_AGAIN : CALL_ENDED;
+}
+
 /* Takes a connection that is open. False if the call has ended. */
 static bool call_open(struct call *call) {
     struct server *server = call->server;
@@ -142,29 +194,12 @@ static bool call_open(struct call *call) {
             availability_release_probe(&server->availability); /* it may be this request's */
             return call_fail(call, no_memory ? EXPLAIN_NO_MEMORY : EXPLAIN_ALL_TAKEN, NULL);
         }
-        struct channel *channel = &call->connection->channel;
-        /* Over TCP the first send after the end goes well; and of a batch, what was sent counts. */
-        bool must_be_alive = call->request->kind == REQUEST_BATCH ||
-                             (call->request->kind == REQUEST_ONCE && server->url.path[0] == '\0');
-        if (channel->fd >= 0 && must_be_alive && channel_is_readable(channel)) {
-            channel_close(channel);
-        }
-        if (channel->fd >= 0) {
+        if (call_is_open(call)) {
             return true;
         }
-        if (channel_open(channel, &server->url, server->tls,
-                         call_deadline_ms(call, server->times.connect_timeout_ms))) {
-            enum call_login end = server->url.user[0] == '\0' ? CALL_LOGGED_IN : call_log_in(call);
-            if (end != CALL_TRY_AGAIN) {
-                return end == CALL_LOGGED_IN;
-            }
-        } else if (channel->fault == CHANNEL_INTERRUPTED || channel->fault == CHANNEL_NO_MEMORY) {
-            availability_release_probe(&server->availability);
-            return call_fail(
-                call, channel->fault == CHANNEL_NO_MEMORY ? EXPLAIN_NO_MEMORY : EXPLAIN_INTERRUPTED,
-                NULL);
-        } else if (!call_retry_connect(call, channel->fault == CHANNEL_REFUSED, channel->reason)) {
-            return false;
+        enum call_login end = call_connect_once(call);
+        if (end != CALL_TRY_AGAIN) {
+            return end == CALL_LOGGED_IN;
         }
     }
 }

@@ -316,13 +316,46 @@ bool channel_start(struct channel *channel) {
     return channel->fault == CHANNEL_WELL;
 }
 
+/* recv, and the descriptors that come with the bytes. */
+static ssize_t channel_receive_files(struct channel *channel, char *to, size_t room) {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof channel->files->numbers)];
+    } control;
+    struct channel_files *files = channel->files;
+    struct iovec part = {.iov_base = to, .iov_len = room};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    ssize_t result = recvmsg(channel->fd, &message, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *each = result > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    for (; each != NULL; each = CMSG_NXTHDR(&message, each)) {
+        if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof files->numbers[0];
+        for (size_t i = 0; i < count; i++) {
+            int number;
+            memcpy(&number, CMSG_DATA(each) + i * sizeof number, sizeof number);
+            if (files->count < CHANNEL_FILES_MAX) {
+                files->numbers[files->count++] = number;
+            } else {
+                close(number);
+            }
+        }
+    }
+    return result;
+}
+
 /* At least one byte, at most `room`. */
 static bool channel_receive(struct channel *channel, char *to, size_t room, size_t *got) {
     while (channel->fault == CHANNEL_WELL) {
         short events = 0;
         channel_push(channel, &events);
         ssize_t result = channel->tls != NULL ? tls_session_read(channel->tls, to, room, &events)
-                                              : recv(channel->fd, to, room, 0);
+                         : channel->files != NULL ? channel_receive_files(channel, to, room)
+                                                  : recv(channel->fd, to, room, 0);
         if (result > 0) {
             *got = (size_t)result;
             return true;

@@ -35,7 +35,13 @@ enum channel_sent {
     CHANNEL_SENT_ALL   /* it may have been read to its end, and carried out */
 };
 
-enum { CHANNEL_REASON_MAX = 160 };
+enum { CHANNEL_REASON_MAX = 160, CHANNEL_FILES_MAX = 2 };
+
+/* Descriptors that come with a reply on a Unix socket; whoever takes them closes them. */
+struct channel_files {
+    int numbers[CHANNEL_FILES_MAX];
+    unsigned count;
+};
 
 struct channel {
     _Atomic int fd; /* -1: closed; does not block */
@@ -44,7 +50,8 @@ struct channel {
     int system_error; /* errno behind the fault; 0: none */
     char reason[CHANNEL_REASON_MAX];
 
-    struct buffer output; /* the request */
+    struct buffer output;        /* the request */
+    struct channel_files *files; /* where descriptors go that come; NULL: nowhere */
 
     /* private */
     int (*interrupted)(void *user); /* NULL: none */

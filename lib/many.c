@@ -19,8 +19,7 @@ struct many {
     struct many_part *parts; /* one for each server that has keys */
     unsigned part_count;
     size_t *places;
-    /* for a single server, which is the rule, one part and no list of servers */
-    struct many_part own_part;
+    struct many_part own_part; /* for a single server, which is the rule */
 };
 
 void stayd_items_free(struct stayd_item *items, size_t count) {
@@ -36,49 +35,57 @@ static void many_finish(struct many *many) {
     free(many->places);
 }
 
+/* An item that was read without its server needs no request. */
+static bool many_is_done(const struct request *request, const struct stayd_item *item) {
+    return request->verb == VERB_GET_MANY && item->status == STAYD_OK;
+}
+
+/* Notes how many keys each server has, and which server each item's is. */
+static void many_count(struct stayd *client, const struct request *request,
+                       const struct stayd_item *items, size_t count, unsigned *owners,
+                       size_t *counts) {
+    for (size_t i = 0; i < count; i++) {
+        if (!many_is_done(request, &items[i])) {
+            struct bytes key = bytes_from(items[i].key, items[i].key_size);
+            owners[i] = client_server_number(client, client_find_server(client, key));
+            counts[owners[i]]++;
+        }
+    }
+}
+
 /* Groups the items by server. False if memory is short. */
 static bool many_init(struct many *many, struct stayd *client, const struct request *request,
                       struct stayd_item *items, size_t count) {
-    unsigned *owners = NULL;
-    size_t *counts = NULL;
+    unsigned servers = client->server_count;
     *many = (struct many){.parts = &many->own_part};
+    if (servers > 1) {
+        many->parts = calloc(servers, sizeof *many->parts);
+    }
     many->places = calloc(count, sizeof *many->places);
-    if (client->server_count > 1) {
-        many->parts = calloc(client->server_count, sizeof *many->parts);
-        owners = calloc(count, sizeof *owners);
-        counts = calloc(client->server_count, sizeof *counts);
-    }
-    bool made = many->places != NULL && many->parts != NULL &&
-                (client->server_count == 1 || (owners != NULL && counts != NULL));
-    for (size_t i = 0; made && owners != NULL && i < count; i++) {
-        struct server *server =
-            client_find_server(client, bytes_from(items[i].key, items[i].key_size));
-        owners[i] = client_server_number(client, server);
-        counts[owners[i]]++;
-    }
+    unsigned *owners = calloc(count, sizeof *owners);
+    size_t *counts = calloc(servers, sizeof *counts);
+    bool made = many->parts != NULL && many->places != NULL && owners != NULL && counts != NULL;
     size_t used = 0;
-    for (unsigned i = 0; made && i < client->server_count; i++) {
-        size_t own = counts != NULL ? counts[i] : count;
-        if (own == 0) {
+    if (made) {
+        many_count(client, request, items, count, owners, counts);
+    }
+    for (unsigned i = 0; made && i < servers; i++) {
+        if (counts[i] == 0) {
             continue;
         }
-        struct many_part *part = &many->parts[many->part_count++];
+        struct many_part *part = &many->parts[many->part_count];
         part->request = *request;
         part->request.items = items;
         part->request.places = part->places = many->places + used;
         part->call.server = &client->servers[i];
-        used += own;
-        if (owners == NULL) {
-            for (size_t j = 0; j < count; j++) {
-                part->places[part->request.count++] = j;
-            }
-        } else {
-            counts[i] = many->part_count - 1; /* from now on: its part */
-        }
+        used += counts[i];
+        counts[i] = many->part_count++; /* from now on: its part */
     }
-    for (size_t i = 0; made && owners != NULL && i < count; i++) {
-        struct many_part *part = &many->parts[counts[owners[i]]];
-        part->places[part->request.count++] = i;
+    for (size_t i = 0; made && i < count; i++) {
+        if (!many_is_done(request, &items[i])) {
+            struct many_part *part = &many->parts[counts[owners[i]]];
+            part->places[part->request.count++] = i;
+        }
     }
     free(owners);
     free(counts);
@@ -163,8 +170,8 @@ enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items,
                                  struct stayd_error *error) {
     const struct request request = {.verb = VERB_GET_MANY, .kind = REQUEST_HARMLESS};
     for (size_t i = 0; i < count; i++) {
-        items[i].value.size = 0;
-        items[i].status = STAYD_NOT_FOUND;
+        items[i].status =
+            stayd_get_mapped(client, items[i].key, items[i].key_size, &items[i].value);
     }
     enum stayd_status status = many_run(client, &request, items, count, error);
     for (size_t i = 0; i < count; i++) {

@@ -1,5 +1,7 @@
 #include "server.h"
 
+#include "attach.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +71,7 @@ bool server_init(struct server *server, struct url *url, const struct stayd_opti
         valid = url_set_login(&server->url, options->user != NULL ? options->user : "",
                               options->password != NULL ? options->password : "", error);
     }
+    mapping_init(&server->mapping, options->sockets_only == 0 && attach_is_possible(&server->url));
     if (!valid || (server->url.tls && !server_init_tls(server, options, error))) {
         server_finish(server);
         return false;
@@ -86,6 +89,7 @@ void server_finish(struct server *server) {
         free(connection);
     }
     server->all = NULL;
+    mapping_finish(&server->mapping);
     tls_destroy(server->tls);
     server->tls = NULL;
     url_finish(&server->url);
@@ -112,6 +116,7 @@ void server_renew(struct server *server) {
     server->open_count = 0;
     pthread_mutex_init(&server->lock, NULL);
     tls_renew(server->tls);
+    mapping_renew(&server->mapping);
     server_init_availability(server);
 }
 

@@ -13,6 +13,7 @@
 
 #include "availability.h"
 #include "channel.h"
+#include "mapping.h"
 #include "tls.h"
 #include "url.h"
 
@@ -30,6 +31,7 @@ enum connection_state {
 struct connection {
     struct channel channel; /* closed until the first request that needs it */
     uint64_t taken_ms;
+    bool was_handed; /* mappings: a server does that once for each connection */
     _Atomic enum connection_state state;
 
     /* private */
@@ -44,6 +46,7 @@ struct server {
     struct tls *tls;        /* NULL: in the clear */
     struct url_times times; /* what counts: of the options, the URL, or the defaults */
     struct availability availability;
+    struct mapping mapping;       /* reads need no connection while there is one */
     _Atomic uint64_t answered_ms; /* when the latest request ended well */
 
     /* private */

@@ -22,6 +22,10 @@ static enum stayd_status storage_read(struct stayd *client, enum verb verb, cons
                                   .key = bytes_from(key, key_size),
                                   .ttl_s = ttl_s,
                                   .value = value};
+        struct server *server = client_find_server(client, request.key);
+        if (verb != VERB_GAT && mapping_get(&server->mapping, request.key, value) == MAPPING_HIT) {
+            return STAYD_OK;
+        }
         status = call_run(client, &request, error);
     }
     if (status != STAYD_OK) {
@@ -32,11 +36,14 @@ static enum stayd_status storage_read(struct stayd *client, enum verb verb, cons
 
 enum stayd_status stayd_get_mapped(struct stayd *client, const char *key, size_t key_size,
                                    struct stayd_value *value) {
-    (void)key;
-    (void)key_size;
     client_enter(client);
     value->size = 0;
-    return STAYD_NOT_MAPPED;
+    if (client_check_key(key, key_size, NULL) != STAYD_OK) {
+        return STAYD_NOT_MAPPED;
+    }
+    struct bytes name = bytes_from(key, key_size);
+    struct server *server = client_find_server(client, name);
+    return mapping_get(&server->mapping, name, value) == MAPPING_HIT ? STAYD_OK : STAYD_NOT_MAPPED;
 }
 
 enum stayd_status stayd_get(struct stayd *client, const char *key, size_t key_size,

@@ -45,6 +45,7 @@ static struct {
 
 static struct stayd *client;
 static struct stayd_error error;
+static bool asks_for_mappings;
 
 static int start_listening(void **state) {
     (void)state;
@@ -59,6 +60,7 @@ static int start_listening(void **state) {
     snprintf(server.url, sizeof server.url, "unix://%s/s", server.folder);
     server.listening = socket(AF_UNIX, SOCK_STREAM, 0);
     client = NULL;
+    asks_for_mappings = false;
     return bind(server.listening, (struct sockaddr *)&address, sizeof address) != 0 ||
            listen(server.listening, 5) != 0;
 }
@@ -123,6 +125,7 @@ static void open_client(const struct stayd_options *given) {
     options.timeout_ms = TIMEOUT_MS;
     options.connect_timeout_ms = TIMEOUT_MS;
     options.restart_wait_ms = -1;
+    options.sockets_only = !asks_for_mappings;
     client = stayd_open(server.url, &options, &error);
     assert_non_null(client);
 }
@@ -419,6 +422,33 @@ static void a_value_of_another_key_is_not_taken(void **state) {
     expect_failure(STAYD_PROTOCOL, "not asked for");
 }
 
+static void a_server_without_mappings_is_asked_for_them_once(void **state) {
+    (void)state;
+    asks_for_mappings = true;
+    add_script("stayd_map\r\n", "ERROR\r\n", 7, 0);
+    answer("get k\r\n", "END\r\n");
+    assert_int_equal(get(), STAYD_NOT_FOUND);
+    assert_int_equal(get(), STAYD_NOT_FOUND);
+    expect_request("stayd_map\r\nget k\r\nget k\r\n");
+}
+
+/* Neither what is no reply, nor a socket that is not there. */
+static void a_question_for_mappings_does_no_harm(void **state) {
+    static const char *const replies[] = {"", "MAP\r\n", "PATH /tmp/stayd-nowhere/s\r\n",
+                                          "PATH relative\r\n", "ERROR\r\nmore\r\n"};
+    for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
+        if (i > 0) {
+            stop_listening(state);
+            start_listening(state);
+        }
+        asks_for_mappings = true;
+        add_script("stayd_map\r\n", replies[i], strlen(replies[i]), 0);
+        answer("set k 0 0 1\r\nv\r\n", "STORED\r\n");
+        assert_int_equal(set(), STAYD_OK);
+        expect_request("stayd_map\r\nset k 0 0 1\r\nv\r\n");
+    }
+}
+
 static void a_meta_reply_is_taken_apart(void **state) {
     (void)state;
     answer("mg k v t Oabc\r\n", "VA 2 t-1 Oabc\r\nhi\r\n");
@@ -489,17 +519,20 @@ static void signals_do_not_break_a_connect_over_tcp(void **state) {
     assert_int_equal(listen(listening, 64), 0);
     assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &size), 0);
     char url[64];
+    struct stayd_options options;
+    stayd_options_init(&options);
+    options.sockets_only = 1;
     snprintf(url, sizeof url, "memcached://127.0.0.1:%u/", ntohs(address.sin_port));
     signal_every_ms(1);
     for (int i = 0; i < 50; i++) {
-        struct stayd *over_tcp = stayd_open(url, NULL, &error);
+        struct stayd *over_tcp = stayd_open(url, &options, &error);
         assert_int_equal(stayd_connect(over_tcp, 0, &error), STAYD_OK);
         stayd_close(over_tcp);
     }
     signal_every_ms(0);
     close(listening);
     strcat(url, "?restart_wait=0");
-    struct stayd *refused = stayd_open(url, NULL, &error);
+    struct stayd *refused = stayd_open(url, &options, &error);
     assert_int_equal(stayd_connect(refused, 0, &error), STAYD_DISCONNECTED);
     expect_failure(STAYD_DISCONNECTED, "refused");
     stayd_close(refused);
@@ -604,6 +637,8 @@ int main(void) {
         WITH_SERVER(many_keys_are_one_request),
         WITH_SERVER(a_value_of_another_key_is_not_taken),
         WITH_SERVER(a_meta_reply_is_taken_apart),
+        WITH_SERVER(a_server_without_mappings_is_asked_for_them_once),
+        WITH_SERVER(a_question_for_mappings_does_no_harm),
         WITH_SERVER(a_server_that_says_nothing_is_given_up_in_time),
         WITH_SERVER(signals_do_not_make_a_wait_longer),
         WITH_SERVER(a_full_queue_is_waited_for_in_spite_of_signals),

@@ -1,0 +1,80 @@
+#include "attach.h"
+
+#include "mapping.h"
+#include "text.h"
+
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define ATTACH_PATH "PATH "
+
+bool attach_is_possible(const struct url *url) {
+    bool is_local = url->path[0] != '\0' || strcasecmp(url->host, "localhost") == 0 ||
+                    strcmp(url->host, "::1") == 0 || strncmp(url->host, "127.", 4) == 0;
+    bool is_binary = url->login == STAYD_LOGIN_SASL && url->user[0] != '\0';
+    return is_local && !url->tls && !is_binary;
+}
+
+/* Takes the mappings if some come. False after a fault. `line` is the reply. */
+static bool attach_exchange(struct server *server, struct channel *channel, struct bytes *line,
+                            bool *was_handed) {
+    struct channel_files files = {.count = 0};
+    channel_begin(channel, channel->deadline_ms);
+    channel_put_string(channel, "stayd_map\r\n");
+    channel->files = &files;
+    bool came = channel_start(channel) && channel_take_line(channel, line);
+    channel->files = NULL;
+    if (files.count == MAPPING_FILES) {
+        *was_handed = true;
+        mapping_attach(&server->mapping, files.numbers);
+    } else {
+        while (files.count > 0) {
+            close(files.numbers[--files.count]);
+        }
+        mapping_refused(&server->mapping);
+    }
+    return came;
+}
+
+/* On the Unix socket that the server has named. What fails there is a mapping less. */
+static void attach_at(struct server *server, const struct channel *channel, struct bytes path) {
+    struct channel other;
+    struct url url = server->url;
+    url.ca = url.cert = url.key = NULL;
+    if (path.size >= sizeof url.path || path.size == 0 || path.data[0] != '/') {
+        return;
+    }
+    memcpy(url.path, path.data, path.size);
+    url.path[path.size] = '\0';
+    channel_init(&other, channel->interrupted, channel->interrupted_user);
+    struct bytes line;
+    bool is_open = channel_open(&other, &url, NULL, channel->deadline_ms);
+    if (is_open && url.user[0] != '\0') {
+        struct request login = {.verb = VERB_SET};
+        channel_begin(&other, channel->deadline_ms);
+        text_put_login(&url, &other);
+        is_open = text_read_login(&login, &other) == STAYD_OK && other.fault == CHANNEL_WELL;
+    }
+    if (is_open) {
+        bool was_handed;
+        attach_exchange(server, &other, &line, &was_handed);
+    }
+    channel_close(&other);
+    channel_finish(&other);
+    explicit_bzero(url.password, sizeof url.password);
+}
+
+bool attach_ask(struct server *server, struct connection *connection, uint64_t deadline_ms) {
+    struct channel *channel = &connection->channel;
+    struct bytes line;
+    channel->deadline_ms = deadline_ms;
+    if (!attach_exchange(server, channel, &line, &connection->was_handed)) {
+        return false;
+    }
+    size_t prefix = strlen(ATTACH_PATH);
+    if (line.size > prefix && memcmp(line.data, ATTACH_PATH, prefix) == 0) {
+        attach_at(server, channel, bytes_from(line.data + prefix, line.size - prefix));
+    }
+    return channel_is_drained(channel);
+}

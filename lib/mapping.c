@@ -1,0 +1,176 @@
+#include "mapping.h"
+
+#include "availability.h"
+#include "request.h"
+#include "store/reader.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    MAPPING_ASK_MS = 60000,    /* after a refusal; a memcached is asked once a minute */
+    MAPPING_VALUE_BYTES = 1024 /* of a value's first buffer: what fits needs one look-up */
+};
+
+void mapping_init(struct mapping *mapping, bool is_wanted) {
+    *mapping = (struct mapping){.is_wanted = is_wanted};
+    pthread_mutex_init(&mapping->lock, NULL);
+}
+
+/* Unmaps a view that is no longer the current one, unless a reader has pinned it. Under the lock.
+ */
+static void mapping_sweep(struct mapping *mapping) {
+    for (struct mapping_view *view = mapping->views; view != NULL; view = view->next) {
+        if (view == mapping->current || view->pins > 0) {
+            continue;
+        }
+        for (int i = 0; i < MAPPING_FILES; i++) {
+            /* first the note: a child that is forked in between must not unmap what came after */
+            void *place = view->places[i];
+            view->places[i] = NULL;
+            if (place != NULL) {
+                munmap(place, view->sizes[i]);
+            }
+        }
+    }
+}
+
+void mapping_finish(struct mapping *mapping) {
+    mapping->current = NULL;
+    mapping_sweep(mapping);
+    for (struct mapping_view *view = mapping->views; view != NULL;) {
+        struct mapping_view *next = view->next;
+        free(view);
+        view = next;
+    }
+    mapping->views = NULL;
+}
+
+void mapping_renew(struct mapping *mapping) {
+    pthread_mutex_init(&mapping->lock, NULL);
+    for (struct mapping_view *view = mapping->views; view != NULL; view = view->next) {
+        view->pins = 0; /* the parent's threads had pinned it */
+    }
+}
+
+/* The current view, which is not unmapped before mapping_unpin; NULL: none. All of it seq_cst:
+ * either the reader sees that the view has gone, or the thread that removes it sees the pin. */
+static struct mapping_view *mapping_pin(struct mapping *mapping) {
+    struct mapping_view *view = mapping->current;
+    while (view != NULL) {
+        view->pins++;
+        struct mapping_view *now = mapping->current;
+        if (now == view) {
+            break;
+        }
+        view->pins--;
+        view = now;
+    }
+    return view;
+}
+
+static void mapping_unpin(struct mapping_view *view) {
+    view->pins--;
+}
+
+/* The view is no longer the server's. */
+static void mapping_drop(struct mapping *mapping, struct mapping_view *view) {
+    pthread_mutex_lock(&mapping->lock);
+    struct mapping_view *expected = view;
+    if (atomic_compare_exchange_strong(&mapping->current, &expected, NULL)) {
+        mapping->ask_after_ms = 0;
+    }
+    mapping_sweep(mapping);
+    pthread_mutex_unlock(&mapping->lock);
+}
+
+static enum reader_outcome mapping_read(const struct mapping_view *view, struct bytes key,
+                                        struct stayd_value *value) {
+    struct reader_item item;
+    if (value->capacity < MAPPING_VALUE_BYTES && !request_reserve(value, MAPPING_VALUE_BYTES - 1)) {
+        return READER_ASK;
+    }
+    for (;;) {
+        size_t room = value->capacity - 1; /* but for the zero */
+        enum reader_outcome outcome = reader_get(&view->view, key, value->data, room, &item);
+        if (outcome == READER_SMALL && request_reserve(value, item.value_size)) {
+            continue;
+        }
+        value->size = 0;
+        if (outcome != READER_HIT) {
+            return outcome;
+        }
+        value->size = item.value_size;
+        value->data[value->size] = '\0';
+        value->flags = item.client_flags;
+        value->cas = item.cas;
+        return outcome;
+    }
+}
+
+enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
+                                 struct stayd_value *value) {
+    struct mapping_view *view = mapping_pin(mapping);
+    if (view == NULL) {
+        return MAPPING_ASK;
+    }
+    enum reader_outcome outcome = mapping_read(view, key, value);
+    mapping_unpin(view);
+    if (outcome == READER_GONE) {
+        mapping_drop(mapping, view);
+    }
+    return outcome == READER_HIT    ? MAPPING_HIT
+           : outcome == READER_MISS ? MAPPING_MISS
+                                    : MAPPING_ASK;
+}
+
+bool mapping_should_ask(const struct mapping *mapping) {
+    return mapping->is_wanted && mapping->current == NULL &&
+           availability_now_ms() >= mapping->ask_after_ms;
+}
+
+void mapping_refused(struct mapping *mapping) {
+    mapping->ask_after_ms = availability_now_ms() + MAPPING_ASK_MS;
+}
+
+static bool mapping_map(struct mapping_view *view, const int files[MAPPING_FILES]) {
+    for (int i = 0; i < MAPPING_FILES; i++) {
+        struct stat about;
+        if (fstat(files[i], &about) != 0 || about.st_size <= 0) {
+            return false;
+        }
+        void *place = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, files[i], 0);
+        if (place == MAP_FAILED) {
+            return false;
+        }
+        view->places[i] = place;
+        view->sizes[i] = (size_t)about.st_size;
+    }
+    return lookup_open(&view->view, view->places[0], view->sizes[0], view->places[1],
+                       view->sizes[1]) &&
+           reader_is_current(&view->view);
+}
+
+void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES]) {
+    struct mapping_view *view = calloc(1, sizeof *view);
+    bool is_mapped = view != NULL && mapping_map(view, files);
+    for (int i = 0; i < MAPPING_FILES; i++) {
+        close(files[i]);
+    }
+    if (!is_mapped) {
+        mapping_refused(mapping);
+    }
+    if (view == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&mapping->lock);
+    view->next = mapping->views;
+    mapping->views = view;
+    if (is_mapped) { /* of two threads that have asked, the later one has the newer mapping */
+        mapping->current = view;
+    }
+    mapping_sweep(mapping);
+    pthread_mutex_unlock(&mapping->lock);
+}
