@@ -1,12 +1,13 @@
 # What to type. Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build run test test-clients test-matrix test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build install run test test-clients test-matrix test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     see a Django site whose users stay logged in (about a minute)'
 	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
+	@echo 'make install  the daemon, stayctl and libstayd, under /usr/local; obeys DESTDIR'
 	@echo 'make bench   measure stayd against memcached and Redis, in one run on this machine'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
@@ -24,6 +25,9 @@ build: build/build.ninja
 build/build.ninja:
 	@scripts/setup build
 	@meson setup build -Dwerror=true > build/setup-meson.log || { cat build/setup-meson.log; exit 1; }
+
+install: build
+	@meson install -C build --no-rebuild
 
 run:
 	@scripts/setup run

@@ -32,7 +32,9 @@ static bool attach_exchange(struct server *server, struct channel *channel, stru
         while (files.count > 0) {
             close(files.numbers[--files.count]);
         }
-        mapping_refused(&server->mapping);
+        if (came) { /* a connection that had ended long ago says nothing of the server */
+            mapping_refused(&server->mapping);
+        }
     }
     return came;
 }

@@ -164,7 +164,8 @@ static enum call_login call_connect_once(struct call *call) {
         enum call_login end = server->url.user[0] == '\0' ? CALL_LOGGED_IN : call_log_in(call);
         if (end == CALL_LOGGED_IN && mapping_should_ask(&server->mapping) &&
             !attach_ask(server, call->connection, deadline_ms)) {
-            call_drop(call); /* the next connection does not ask */
+            mapping_refused(&server->mapping); /* the next connection does not ask */
+            call_drop(call);
             return CALL_TRY_AGAIN;
         }
         return end;

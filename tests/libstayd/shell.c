@@ -1,11 +1,13 @@
 /* One client, told what to do line by line, for tests in Python: libstayd-shell SERVERS
  * [OPTION...].
  *
- *     get KEY | set KEY VALUE | delete KEY | many KEY... | version | disconnect | fork | wait
+ *     get KEY | mapped KEY | set KEY VALUE | delete KEY | many KEY... | version | disconnect | fork
+ * | wait
  *
  * Each is answered with a line: the status, the milliseconds that it took, timed_out, and the value
  * or the message. `fork` goes on in a child until `exit`, and then in the parent.
- * The options: failover; distribution=NUMBER; restart_wait=MS; timeout=MS; total=MS; max=NUMBER. */
+ * The options: failover; sockets; distribution=NUMBER; restart_wait=MS; timeout=MS; total=MS;
+ * max=NUMBER. */
 #include "stayd.h"
 
 #include <stdio.h>
@@ -52,6 +54,9 @@ static enum stayd_status run(const char *command, const char *key, char *rest) {
     if (strcmp(command, "get") == 0) {
         return stayd_get(client, key, size, &value, &error);
     }
+    if (strcmp(command, "mapped") == 0) {
+        return stayd_get_mapped(client, key, size, &value);
+    }
     if (strcmp(command, "set") == 0) {
         return stayd_set(client, key, size, rest, strlen(rest), 0, 0, &error);
     }
@@ -75,6 +80,9 @@ static void take_options(struct stayd_options *options, int count, char **texts)
         switch (texts[i][0]) {
         case 'f':
             options->failover = 1;
+            break;
+        case 's':
+            options->sockets_only = 1;
             break;
         case 'd':
             options->distribution = (enum stayd_distribution)number;

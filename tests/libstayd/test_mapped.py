@@ -1,0 +1,103 @@
+"""libstayd reads a pool from its memory: without the daemon, and never what is no longer true."""
+
+import pytest
+
+from libstayd.programs import NOT_FOUND, NOT_MAPPED, OK, Shell
+from support.servers import Memcached, Stayd, wait_until
+
+
+@pytest.fixture
+def stayd():
+    """A daemon whose pools this user may map."""
+    with Stayd() as server:
+        yield server
+
+
+def urls(server):
+    """Both pools, both ways."""
+    return [server.unix_url("cache"), server.url("cache"), server.unix_url("sessions"),
+            server.url("sessions")]
+
+
+def requests(server, pool):
+    """How many gets the daemon has seen."""
+    return int(server.connect(pool).stats()["cmd_get"])
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_what_was_stored_is_read_without_the_daemon(stayd, number):
+    pool = ["cache", "cache", "sessions", "sessions"][number]
+    with Shell(urls(stayd)[number]) as shell, Shell(urls(stayd)[number], "sockets") as other:
+        assert shell.status("set k one") == OK
+        before = requests(stayd, pool)
+        assert shell.ask("mapped k")[0::3] == (OK, "one")
+        assert shell.ask("get k")[0::3] == (OK, "one")
+        assert shell.ask("many k k")[3] == "0:one 0:one "
+        assert requests(stayd, pool) == before
+        assert other.status("set k two") == OK
+        assert shell.ask("mapped k")[0::3] == (OK, "two")
+        assert other.status("delete k") == OK
+        assert shell.status("mapped k") == NOT_MAPPED
+        assert shell.status("get k") == NOT_FOUND
+        assert other.status("mapped k") == NOT_MAPPED
+
+
+def test_a_large_value_is_read_whole(stayd):
+    with Shell(stayd.unix_url("sessions")) as shell:
+        for size in (1, 1023, 1024, 3900):
+            assert shell.status("set k " + "v" * size) == OK
+            assert shell.ask("mapped k")[0::3] == (OK, "v" * size)
+
+
+def test_many_are_read_from_memory_and_over_the_socket(stayd):
+    with Shell(stayd.unix_url("sessions")) as shell:
+        assert shell.status("set a A") == OK
+        assert shell.status("set b B") == OK
+        assert shell.ask("many a none b")[0::3] == (OK, "0:A 1: 0:B ")
+
+
+def test_sessions_are_read_while_the_daemon_is_away_and_after_it_is_back(stayd):
+    with Shell(stayd.unix_url("sessions")) as shell:
+        assert shell.status("set k v") == OK
+        for end in (stayd.terminate, stayd.kill9):
+            end()
+            assert shell.ask("get k")[0::3] == (OK, "v")
+            stayd.start()
+            assert shell.ask("get k")[0::3] == (OK, "v")
+            assert shell.status("set k v") == OK
+            # The mapping may be another one now: a request finds that, and the next has it.
+            wait_until(lambda: shell.status("get k") == shell.status("mapped k") == OK,
+                       what="the client to have the new mapping")
+
+
+def test_a_cache_is_not_read_when_its_daemon_has_ended(stayd):
+    with Shell(stayd.unix_url("cache")) as shell:
+        for end in (stayd.terminate, stayd.kill9):
+            assert shell.status("set k v") == OK
+            wait_until(lambda: shell.status("get k") == shell.status("mapped k") == OK,
+                       what="the client to have the mapping")
+            end()
+            assert shell.status("mapped k") == NOT_MAPPED
+            stayd.start()
+            assert shell.status("get k") == NOT_FOUND
+
+
+def test_a_child_reads_what_its_parent_has_mapped(stayd):
+    with Shell(stayd.unix_url("sessions")) as shell:
+        assert shell.status("set k v") == OK
+        shell.begin("fork")
+        assert shell.end()[0] == OK  # in the child
+        assert shell.ask("mapped k")[0::3] == (OK, "v")
+        assert shell.status("set k w") == OK
+        shell.begin("exit")
+        assert shell.end()[0] == OK  # in the parent
+        assert shell.ask("mapped k")[0::3] == (OK, "w")
+
+
+def test_who_may_not_map_asks_over_the_socket():
+    with Stayd(sessions={"readers": "none"}) as stayd, Memcached(unix=True) as memcached:
+        for url in (stayd.unix_url("sessions"), memcached.socket()):
+            with Shell(url) as shell:
+                assert shell.status("set k v") == OK
+                assert shell.status("mapped k") == NOT_MAPPED
+                assert shell.ask("get k")[3] == "v"
