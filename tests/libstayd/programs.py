@@ -12,6 +12,12 @@ def program(name):
     return str(pathlib.Path(stayd_binary()).parent / "tests" / "libstayd" / f"libstayd-{name}")
 
 
+def is_sanitized():
+    """Whether the programs were built with a sanitizer."""
+    listing = subprocess.run(["nm", program("live")], capture_output=True, text=True, check=True)
+    return any(name in listing.stdout for name in ("__asan_init", "__tsan_init"))
+
+
 def run(name, *arguments, timeout=120, **environment):
     """Runs it to its end; what it said must be no complaint."""
     done = subprocess.run(

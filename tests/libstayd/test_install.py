@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from libstayd.programs import is_sanitized
 from support.servers import ROOT, Memcached, stayd_binary
 
 BUILD = pathlib.Path(stayd_binary()).resolve().parent
@@ -25,7 +26,7 @@ def output(*command, **options):
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The folder that stands for /."""
-    if "__asan" in output("nm", stayd_binary()) or "__tsan" in output("nm", stayd_binary()):
+    if is_sanitized():
         pytest.skip("a library under a sanitizer is not for programs without")
     root = tmp_path_factory.mktemp("root")
     output("meson", "install", "-C", BUILD, "--no-rebuild", "--quiet",

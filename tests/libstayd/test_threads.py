@@ -2,7 +2,7 @@
 
 import pytest
 
-from libstayd.programs import Shell, run
+from libstayd.programs import Shell, is_sanitized, run
 from support import certificates
 from support.servers import Memcached, Stayd
 
@@ -29,6 +29,7 @@ def test_threads_share_a_client(servers, kind):
     run("stress", servers[kind], 16, 100)
 
 
+@pytest.mark.skipif(is_sanitized(), reason="sanitizers' own locks do not survive such a fork")
 @pytest.mark.parametrize("kind", KINDS)
 def test_children_use_the_client_while_threads_of_the_parent_do(servers, kind):
     run("stress", servers[kind], 4, 200, "fork")
