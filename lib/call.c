@@ -6,6 +6,7 @@
 #include "explain.h"
 #include "text.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 /* Of one request, at most. A connection can break twice in one restart of a daemon: the old one,
@@ -35,50 +36,60 @@ static bool call_is_binary(const struct call *call) {
     return call->server->url.login == STAYD_LOGIN_SASL && call->server->url.user[0] != '\0';
 }
 
-/* Ends the call without a connection. Returns false. */
+static void call_drop(struct call *call) {
+    server_drop(call->server, call->connection);
+    call->connection = NULL;
+}
+
+/* Ends the call, and its connection. Returns false. */
 static bool call_fail(struct call *call, enum explain_what what, const char *reason) {
-    struct channel *channel = call->connection != NULL ? &call->connection->channel : NULL;
+    if (call->connection != NULL) {
+        call->system_error = call->connection->channel.system_error;
+    }
     const struct explain explain = {.what = what,
                                     .server = call->server,
                                     .number = client_server_number(call->client, call->server),
                                     .request = call->request,
                                     .reason = reason,
-                                    .system_error = channel != NULL ? channel->system_error : 0};
+                                    .system_error = call->system_error};
     call->status = explain_write(&explain, call->error);
     if (call->connection != NULL) {
-        server_drop(call->server, call->connection);
-        call->connection = NULL;
+        call_drop(call);
     }
     return false;
 }
 
-static void call_drop(struct call *call) {
-    server_drop(call->server, call->connection);
-    call->connection = NULL;
+/* Waits, without a connection, so that other requests have it. False if the program ends the wait.
+ */
+static bool call_pause(const struct call *call, unsigned pause_ms) {
+    struct channel none;
+    channel_init(&none, call->server->interrupted, call->server->interrupted_user);
+    none.deadline_ms = call->deadline_ms;
+    return channel_pause(&none, pause_ms);
 }
 
 /* Without a connection, nothing was sent: waits until it is time to try again. False if the call
  * has ended. */
 static bool call_retry_connect(struct call *call, bool refused, const char *reason) {
     struct availability *availability = &call->server->availability;
-    struct channel *channel = &call->connection->channel;
+    uint64_t began_ms = call->connection->taken_ms;
+    char kept[CHANNEL_REASON_MAX]; /* the reason, which may be the connection's */
+    snprintf(kept, sizeof kept, "%s", reason);
+    call->system_error = call->connection->channel.system_error;
+    call_drop(call);
     int pause_ms = refused ? availability_find_retry_pause(availability, call->began_ms) : -1;
     if (pause_ms >= 0) {
-        enum channel_fault fault = channel->fault;
-        channel->fault = CHANNEL_WELL;
-        channel->deadline_ms = call->deadline_ms;
-        if (!channel_pause(channel, (unsigned)pause_ms)) {
+        if (!call_pause(call, (unsigned)pause_ms)) {
             availability_release_probe(availability);
             return call_fail(call, EXPLAIN_INTERRUPTED, NULL);
         }
-        channel->fault = fault;
         if (clock_monotonic_ms() < call->deadline_ms) {
-            call_drop(call);
             return true;
         }
+        call->system_error = ETIMEDOUT;
     }
-    availability_failed(availability, call->connection->taken_ms, reason, refused);
-    return call_fail(call, EXPLAIN_UNREACHABLE, reason);
+    availability_failed(availability, began_ms, kept, refused);
+    return call_fail(call, EXPLAIN_UNREACHABLE, kept);
 }
 
 enum call_login { CALL_LOGGED_IN, CALL_TRY_AGAIN, CALL_ENDED };
@@ -162,6 +173,9 @@ static enum call_login call_connect_once(struct call *call) {
     call->connection->was_handed = false;
     if (channel_open(channel, &server->url, server->tls, deadline_ms)) {
         enum call_login end = server->url.user[0] == '\0' ? CALL_LOGGED_IN : call_log_in(call);
+        if (end == CALL_LOGGED_IN) {
+            channel_expect_timeout(channel, server->times.timeout_ms);
+        }
         if (end == CALL_LOGGED_IN && mapping_should_ask(&server->mapping) &&
             !attach_ask(server, call->connection, deadline_ms)) {
             mapping_refused(&server->mapping); /* the next connection does not ask */

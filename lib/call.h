@@ -20,6 +20,7 @@ struct call {
     /* private */
     struct connection *connection; /* NULL: none is taken */
     unsigned tries;                /* that broke */
+    int system_error;              /* of the latest fault; 0: none */
     uint64_t began_ms;
     uint64_t deadline_ms; /* of the call as a whole */
 };

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -19,6 +20,7 @@ enum {
     CHANNEL_READ_BYTES = 16 << 10,
     CHANNEL_LINE_MAX = 64 << 10,
     CHANNEL_KEPT_BYTES = 64 << 10, /* of a buffer between two requests */
+    CHANNEL_CLOCK_MS = 8,          /* clock_monotonic_ms may be late by as much */
     CHANNEL_QUEUE_PAUSE_MS = 1,
     CHANNEL_QUEUE_PAUSE_MAX_MS = 16
 };
@@ -214,8 +216,19 @@ static bool channel_shake_hands(struct channel *channel, const struct url *url, 
     return false;
 }
 
+void channel_expect_timeout(struct channel *channel, int timeout_ms) {
+    const struct timeval limit = {.tv_sec = timeout_ms / 1000,
+                                  .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
+    if (channel->tls == NULL &&
+        setsockopt(channel->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
+        fcntl(channel->fd, F_SETFL, 0) == 0) {
+        channel->receive_timeout_ms = timeout_ms;
+    }
+}
+
 bool channel_open(struct channel *channel, const struct url *url, struct tls *tls,
                   uint64_t deadline_ms) {
+    channel->receive_timeout_ms = 0;
     channel->fault = CHANNEL_WELL;
     channel->system_error = 0;
     channel->reason[0] = '\0';
@@ -295,8 +308,9 @@ static void channel_push(struct channel *channel, short *events) {
     while (channel->sent < channel->output.size && !channel->stopped) {
         const char *data = channel->output.data + channel->sent;
         size_t left = channel->output.size - channel->sent;
-        ssize_t result = channel->tls != NULL ? tls_session_write(channel->tls, data, left, events)
-                                              : send(channel->fd, data, left, MSG_NOSIGNAL);
+        ssize_t result = channel->tls != NULL
+                             ? tls_session_write(channel->tls, data, left, events)
+                             : send(channel->fd, data, left, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (result > 0) {
             channel->sent += (size_t)result;
         } else if (result < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
@@ -328,7 +342,7 @@ static ssize_t channel_receive_files(struct channel *channel, char *to, size_t r
                              .msg_iovlen = 1,
                              .msg_control = control.bytes,
                              .msg_controllen = sizeof control.bytes};
-    ssize_t result = recvmsg(channel->fd, &message, MSG_CMSG_CLOEXEC);
+    ssize_t result = recvmsg(channel->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     struct cmsghdr *each = result > 0 ? CMSG_FIRSTHDR(&message) : NULL;
     for (; each != NULL; each = CMSG_NXTHDR(&message, each)) {
         if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) {
@@ -348,21 +362,34 @@ static ssize_t channel_receive_files(struct channel *channel, char *to, size_t r
     return result;
 }
 
+/* Whether a receive can wait for as long as the socket's own limit: nothing is left to send
+ * meanwhile, and the deadline is not sooner. */
+static bool channel_may_block(const struct channel *channel) {
+    return channel->receive_timeout_ms > 0 &&
+           (channel->sent == channel->output.size || channel->stopped) &&
+           clock_monotonic_ms() + (uint64_t)channel->receive_timeout_ms <=
+               channel->deadline_ms + CHANNEL_CLOCK_MS;
+}
+
 /* At least one byte, at most `room`. */
 static bool channel_receive(struct channel *channel, char *to, size_t room, size_t *got) {
     while (channel->fault == CHANNEL_WELL) {
         short events = 0;
         channel_push(channel, &events);
-        ssize_t result = channel->tls != NULL ? tls_session_read(channel->tls, to, room, &events)
-                         : channel->files != NULL ? channel_receive_files(channel, to, room)
-                                                  : recv(channel->fd, to, room, 0);
+        ssize_t result =
+            channel->tls != NULL ? tls_session_read(channel->tls, to, room, &events)
+            : channel->files != NULL
+                ? channel_receive_files(channel, to, room)
+                : recv(channel->fd, to, room, channel_may_block(channel) ? 0 : MSG_DONTWAIT);
         if (result > 0) {
             *got = (size_t)result;
             return true;
         }
         if (result < 0 && errno == EAGAIN) {
             channel_wait(channel, channel->tls != NULL ? events : (short)(events | POLLIN));
-        } else if (result == 0 || errno != EINTR) {
+        } else if (result < 0 && errno == EINTR) {
+            channel_is_interrupted(channel);
+        } else {
             channel->was_reset = result < 0 && errno == ECONNRESET;
             channel_fail(channel, CHANNEL_BROKEN, result < 0 ? errno : 0);
         }

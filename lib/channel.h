@@ -44,7 +44,7 @@ struct channel_files {
 };
 
 struct channel {
-    _Atomic int fd; /* -1: closed; does not block */
+    _Atomic int fd; /* -1: closed */
     uint64_t deadline_ms;
     enum channel_fault fault;
     int system_error; /* errno behind the fault; 0: none */
@@ -56,10 +56,11 @@ struct channel {
     /* private */
     int (*interrupted)(void *user); /* NULL: none */
     void *interrupted_user;
-    bool is_local;  /* a Unix socket */
-    bool was_reset; /* by the other end, while a reply was awaited */
-    bool stopped;   /* the system takes nothing more of the request */
-    size_t sent;    /* of the output */
+    bool is_local;          /* a Unix socket */
+    bool was_reset;         /* by the other end, while a reply was awaited */
+    int receive_timeout_ms; /* of a receive that blocks; 0: none does */
+    bool stopped;           /* the system takes nothing more of the request */
+    size_t sent;            /* of the output */
     struct buffer input;
     size_t taken; /* of the input: was returned to the caller */
     struct tls_session *tls;
@@ -71,6 +72,10 @@ void channel_init(struct channel *channel, int (*interrupted)(void *user), void 
 /* Connects, and shakes hands in TLS if `tls` is not NULL, before the deadline. */
 bool channel_open(struct channel *channel, const struct url *url, struct tls *tls,
                   uint64_t deadline_ms);
+
+/* Of an open channel: most waits for a reply will be this long, if none comes. Such a wait then
+ * costs one system call, and not three. */
+void channel_expect_timeout(struct channel *channel, int timeout_ms);
 
 /* Closes; the buffers stay. Tells the other end (in TLS) if there was no fault. */
 void channel_close(struct channel *channel);

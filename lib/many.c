@@ -22,12 +22,6 @@ struct many {
     struct many_part own_part; /* for a single server, which is the rule */
 };
 
-void stayd_items_free(struct stayd_item *items, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        stayd_value_free(&items[i].value);
-    }
-}
-
 static void many_finish(struct many *many) {
     if (many->parts != &many->own_part) {
         free(many->parts);

@@ -146,6 +146,7 @@ static void server_remove_idle(struct server *server, struct connection *connect
 
 /* Of a connection that is in no list of the idle ones. */
 static void server_close(struct server *server, struct connection *connection) {
+    connection->state = CONNECTION_TAKEN; /* to a child that is forked while this goes on */
     channel_close(&connection->channel);
     channel_trim(&connection->channel);
     connection->state = CONNECTION_SPARE;

@@ -1,13 +1,6 @@
 /* stayd.h's functions for one key. */
 #include "call.h"
 
-#include <stdlib.h>
-
-void stayd_value_free(struct stayd_value *value) {
-    free(value->data);
-    *value = (struct stayd_value){0};
-}
-
 /* --- reading --- */
 
 static enum stayd_status storage_read(struct stayd *client, enum verb verb, const char *key,

@@ -449,18 +449,6 @@ static void a_question_for_mappings_does_no_harm(void **state) {
     }
 }
 
-static void a_meta_reply_is_taken_apart(void **state) {
-    (void)state;
-    answer("mg k v t Oabc\r\n", "VA 2 t-1 Oabc\r\nhi\r\n");
-    struct stayd_meta meta = {.code = ""};
-    assert_int_equal(stayd_meta_get(client, "k", 1, "v t Oabc", &meta, &error), STAYD_OK);
-    assert_string_equal(meta.code, "VA");
-    assert_string_equal(meta.flags, "t-1 Oabc");
-    assert_string_equal(meta.value.data, "hi");
-    stayd_value_free(&meta.value);
-    expect_request("mg k v t Oabc\r\n");
-}
-
 static void note_signal(int number) {
     (void)number;
 }
@@ -473,6 +461,39 @@ static void signal_every_ms(unsigned ms) {
     const struct itimerval timer = {interval, interval};
     assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
     assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
+}
+
+static int interrupt_at_once(void *user) {
+    (*(unsigned *)user)++;
+    return 1;
+}
+
+static void a_program_may_end_a_wait_that_a_signal_interrupts(void **state) {
+    (void)state;
+    unsigned asked = 0;
+    struct stayd_options options;
+    stayd_options_init(&options);
+    options.interrupted = interrupt_at_once;
+    options.interrupted_user = &asked;
+    answer("get k\r\n", NULL);
+    stayd_close(client);
+    open_client(&options);
+    signal_every_ms(5);
+    assert_int_equal(get(), STAYD_INTERRUPTED);
+    signal_every_ms(0);
+    assert_int_equal(asked, 1);
+}
+
+static void a_meta_reply_is_taken_apart(void **state) {
+    (void)state;
+    answer("mg k v t Oabc\r\n", "VA 2 t-1 Oabc\r\nhi\r\n");
+    struct stayd_meta meta = {.code = ""};
+    assert_int_equal(stayd_meta_get(client, "k", 1, "v t Oabc", &meta, &error), STAYD_OK);
+    assert_string_equal(meta.code, "VA");
+    assert_string_equal(meta.flags, "t-1 Oabc");
+    assert_string_equal(meta.value.data, "hi");
+    stayd_value_free(&meta.value);
+    expect_request("mg k v t Oabc\r\n");
 }
 
 static void signals_do_not_make_a_wait_longer(void **state) {
@@ -636,6 +657,7 @@ int main(void) {
         WITH_SERVER(a_client_has_no_more_connections_than_it_may),
         WITH_SERVER(many_keys_are_one_request),
         WITH_SERVER(a_value_of_another_key_is_not_taken),
+        WITH_SERVER(a_program_may_end_a_wait_that_a_signal_interrupts),
         WITH_SERVER(a_meta_reply_is_taken_apart),
         WITH_SERVER(a_server_without_mappings_is_asked_for_them_once),
         WITH_SERVER(a_question_for_mappings_does_no_harm),
