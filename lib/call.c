@@ -148,6 +148,13 @@ static bool call_must_be_alive(const struct call *call) {
            (call->request->kind == REQUEST_ONCE && call->server->url.path[0] == '\0');
 }
 
+/* Reads need no connection once there are mappings. */
+static bool call_should_ask(const struct call *call) {
+    enum verb verb = call->request->verb;
+    return (verb == VERB_GET || verb == VERB_GETS || verb == VERB_GET_MANY) &&
+           mapping_should_ask(&call->server->mapping);
+}
+
 /* Whether the connection is open, and can be used. */
 static bool call_is_open(struct call *call) {
     struct server *server = call->server;
@@ -156,7 +163,7 @@ static bool call_is_open(struct call *call) {
         channel_close(channel);
     }
     /* Mappings that were the server's are so no longer: it is asked for new ones. */
-    if (channel->fd >= 0 && mapping_should_ask(&server->mapping) &&
+    if (channel->fd >= 0 && call_should_ask(call) &&
         (call->connection->was_handed ||
          !attach_ask(server, call->connection,
                      call_deadline_ms(call, server->times.connect_timeout_ms)))) {
@@ -165,7 +172,7 @@ static bool call_is_open(struct call *call) {
     return channel->fd >= 0;
 }
 
-/* Connects, logs in, and asks for mappings if there are none yet. */
+/* Connects, logs in, and asks for mappings if the request could use them. */
 static enum call_login call_connect_once(struct call *call) {
     struct server *server = call->server;
     struct channel *channel = &call->connection->channel;
@@ -176,7 +183,7 @@ static enum call_login call_connect_once(struct call *call) {
         if (end == CALL_LOGGED_IN) {
             channel_expect_timeout(channel, server->times.timeout_ms);
         }
-        if (end == CALL_LOGGED_IN && mapping_should_ask(&server->mapping) &&
+        if (end == CALL_LOGGED_IN && call_should_ask(call) &&
             !attach_ask(server, call->connection, deadline_ms)) {
             mapping_refused(&server->mapping); /* the next connection does not ask */
             call_drop(call);

@@ -29,6 +29,7 @@ def test_what_was_stored_is_read_without_the_daemon(stayd, number):
     pool = ["cache", "cache", "sessions", "sessions"][number]
     with Shell(urls(stayd)[number]) as shell, Shell(urls(stayd)[number], "sockets") as other:
         assert shell.status("set k one") == OK
+        assert shell.status("get k") == OK  # the first read asks for the mapping
         before = requests(stayd, pool)
         assert shell.ask("mapped k")[0::3] == (OK, "one")
         assert shell.ask("get k")[0::3] == (OK, "one")
@@ -44,6 +45,7 @@ def test_what_was_stored_is_read_without_the_daemon(stayd, number):
 
 def test_a_large_value_is_read_whole(stayd):
     with Shell(stayd.unix_url("sessions")) as shell:
+        assert shell.status("get k") == NOT_FOUND
         for size in (1, 1023, 1024, 3900):
             assert shell.status("set k " + "v" * size) == OK
             assert shell.ask("mapped k")[0::3] == (OK, "v" * size)
@@ -59,6 +61,7 @@ def test_many_are_read_from_memory_and_over_the_socket(stayd):
 def test_sessions_are_read_while_the_daemon_is_away_and_after_it_is_back(stayd):
     with Shell(stayd.unix_url("sessions")) as shell:
         assert shell.status("set k v") == OK
+        assert shell.status("get k") == OK
         for end in (stayd.terminate, stayd.kill9):
             end()
             assert shell.ask("get k")[0::3] == (OK, "v")
@@ -85,6 +88,7 @@ def test_a_cache_is_not_read_when_its_daemon_has_ended(stayd):
 def test_a_child_reads_what_its_parent_has_mapped(stayd):
     with Shell(stayd.unix_url("sessions")) as shell:
         assert shell.status("set k v") == OK
+        assert shell.status("get k") == OK
         shell.begin("fork")
         assert shell.end()[0] == OK  # in the child
         assert shell.ask("mapped k")[0::3] == (OK, "v")
@@ -99,5 +103,6 @@ def test_who_may_not_map_asks_over_the_socket():
         for url in (stayd.unix_url("sessions"), memcached.socket()):
             with Shell(url) as shell:
                 assert shell.status("set k v") == OK
+                assert shell.status("get k") == OK
                 assert shell.status("mapped k") == NOT_MAPPED
                 assert shell.ask("get k")[3] == "v"

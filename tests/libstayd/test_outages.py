@@ -3,8 +3,17 @@
 import os
 import signal
 
+import pytest
+
 from libstayd.programs import BUSY, DISCONNECTED, NOT_FOUND, OK, OUTCOME_UNKNOWN, Shell
+from support import certificates
 from support.servers import Memcached, Stayd, free_port, wait_until
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Certificates."""
+    return certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 def test_a_restart_is_a_pause():
@@ -17,6 +26,22 @@ def test_a_restart_is_a_pause():
             status, _, _, text = shell.end()
             assert (status, text) == (OK, "v")
             assert shell.status("set k v") == OK
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_connection_that_has_ended_raises_no_signal_over_tcp(tls, made):
+    """A write to it would, and so would OpenSSL's word that the client closes it."""
+    cache = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]} if tls else {}
+    with Stayd(cache=cache) as stayd:
+        url = f"memcacheds://localhost:{stayd.port('cache')}/?ca={made['ca.pem']}" if tls else stayd.url()
+        with Shell(url, "restart_wait=20000") as shell:
+            for _ in range(3):
+                assert shell.status("set k v") == OK
+                assert shell.ask("many k")[3] == "0:v "
+                stayd.restart()
+                assert shell.status("get k") == NOT_FOUND
+                stayd.restart()
+                assert shell.status("set k v") == OK
 
 
 def test_an_outage_is_paid_for_once():

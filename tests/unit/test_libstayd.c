@@ -422,6 +422,14 @@ static void a_value_of_another_key_is_not_taken(void **state) {
     expect_failure(STAYD_PROTOCOL, "not asked for");
 }
 
+static void a_change_asks_for_no_mappings(void **state) {
+    (void)state;
+    asks_for_mappings = true;
+    answer("set k 0 0 1\r\nv\r\n", "STORED\r\n");
+    assert_int_equal(set(), STAYD_OK);
+    expect_request("set k 0 0 1\r\nv\r\n");
+}
+
 static void a_server_without_mappings_is_asked_for_them_once(void **state) {
     (void)state;
     asks_for_mappings = true;
@@ -443,9 +451,9 @@ static void a_question_for_mappings_does_no_harm(void **state) {
         }
         asks_for_mappings = true;
         add_script("stayd_map\r\n", replies[i], strlen(replies[i]), 0);
-        answer("set k 0 0 1\r\nv\r\n", "STORED\r\n");
-        assert_int_equal(set(), STAYD_OK);
-        expect_request("stayd_map\r\nset k 0 0 1\r\nv\r\n");
+        answer("get k\r\n", "END\r\n");
+        assert_int_equal(get(), STAYD_NOT_FOUND);
+        expect_request("stayd_map\r\nget k\r\n");
     }
 }
 
@@ -659,6 +667,7 @@ int main(void) {
         WITH_SERVER(a_value_of_another_key_is_not_taken),
         WITH_SERVER(a_program_may_end_a_wait_that_a_signal_interrupts),
         WITH_SERVER(a_meta_reply_is_taken_apart),
+        WITH_SERVER(a_change_asks_for_no_mappings),
         WITH_SERVER(a_server_without_mappings_is_asked_for_them_once),
         WITH_SERVER(a_question_for_mappings_does_no_harm),
         WITH_SERVER(a_server_that_says_nothing_is_given_up_in_time),
