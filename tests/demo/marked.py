@@ -15,7 +15,7 @@ class Marked:
     def __init__(self):
         self.value = uuid.uuid4().hex
         path = os.pathsep.join(
-            part for part in (str(TREE_DIR / "python"), os.environ.get("PYTHONPATH")) if part
+            part for part in (str(TREE_DIR / "build" / "python"), os.environ.get("PYTHONPATH")) if part
         )
         self.environ = {**os.environ, MARK: self.value, "PYTHONPATH": path}
 

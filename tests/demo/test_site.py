@@ -13,7 +13,7 @@ SITE_DIR = TREE_DIR / "examples" / "site"
 
 def check(store):
     """Runs `manage.py check` with this store; returns the finished process."""
-    environ = {**os.environ, "PYTHONPATH": str(TREE_DIR / "python"), "SITE_STORE": store}
+    environ = {**os.environ, "PYTHONPATH": str(TREE_DIR / "build" / "python"), "SITE_STORE": store}
     if store != "stayd":
         environ.update(SITE_CACHE="127.0.0.1:1", SITE_SESSION_CACHE="127.0.0.1:2")
     command = [sys.executable, "-B", SITE_DIR / "manage.py", "check"]

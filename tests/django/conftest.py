@@ -14,6 +14,8 @@ import pytest
 from django.conf import settings
 from django.test.utils import override_settings
 
+from stayd import client
+
 from sitesettings import NOWHERE, caches_at
 from support.servers import Stayd
 
@@ -50,6 +52,45 @@ def pytest_configure(config):
         USE_TZ=True,
     )
     django.setup()
+    global clients, session_cache
+    from stayd.django import clients, session_cache
+
+
+def pytest_generate_tests(metafunc):
+    """Runs the tests of modules that are marked `each_backend` on both of stayd.Client's."""
+    if metafunc.definition.get_closest_marker("each_backend"):
+        if "inside_pymemcache" not in metafunc.fixturenames:
+            metafunc.fixturenames.insert(0, "backend")
+            metafunc.parametrize("backend", ["native", "pymemcache"], indirect=True)
+
+
+@pytest.fixture
+def backend(request, monkeypatch):
+    """The back end of every client that the test makes."""
+    if request.param == "native" and client.extension is None:
+        pytest.skip(f"stayd._client is not there: {client.WITHOUT_EXTENSION}")
+    _choose_backend(monkeypatch, request.param)
+    yield request.param
+    _forget_clients()
+
+
+@pytest.fixture
+def inside_pymemcache(monkeypatch):
+    """For a test that looks into stayd.pymemcache_client."""
+    _choose_backend(monkeypatch, "pymemcache")
+    yield
+    _forget_clients()
+
+
+def _choose_backend(monkeypatch, name):
+    _forget_clients()
+    monkeypatch.setenv(client.CHOICE, name)
+
+
+def _forget_clients():
+    """Those that all tests share."""
+    clients.shared_client.cache_clear()
+    session_cache._client_of.cache_clear()
 
 
 def pytest_unconfigure(config):

@@ -15,6 +15,8 @@ import pytest
 import stayd
 from support.servers import free_port, wait_until
 
+pytestmark = pytest.mark.each_backend
+
 HERE = pathlib.Path(__file__).parent
 ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(HERE), str(pathlib.Path(stayd.__file__).parents[1])]),
@@ -65,6 +67,7 @@ def test_a_child_of_a_child_has_connections_of_its_own_too(daemon, client):
     assert int(counter.stats()["total_connections"]) == before + 2
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_child_closes_its_ends_of_the_parents_connections_and_says_nothing_on_them():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with stayd.Client(f"memcached://127.0.0.1:{listener.getsockname()[1]}/") as client:
@@ -92,6 +95,7 @@ def test_a_child_closes_its_ends_of_the_parents_connections_and_says_nothing_on_
                 end.close()
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_threads_that_notice_a_fork_together_get_one_set_of_connections(client):
     def work():
         with ThreadPoolExecutor(8) as threads:

@@ -22,6 +22,9 @@ from support import certificates
 from support.servers import Stayd, free_port, together, wait_until
 
 
+pytestmark = pytest.mark.each_backend
+
+
 class Clock:
     """A clock that goes on when it is told to."""
 
@@ -33,7 +36,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch, inside_pymemcache):
     """The clock of the client's policies."""
     clock = Clock()
     monkeypatch.setattr(availability, "monotonic", clock)
@@ -42,7 +45,7 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def connects(monkeypatch):
+def connects(monkeypatch, inside_pymemcache):
     """The connects that were tried, as a list."""
     tried = []
     connect = Connection._connect
@@ -149,6 +152,7 @@ def test_a_restart_under_load_is_a_pause_and_no_error(restarted, stop):
     assert len(counts) == 6 and min(counts) > 0
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_requests_wait_for_a_daemon_that_is_being_started():
     with Stayd() as daemon:
         with stayd.Client(daemon.url("sessions") + "?restart_wait=20") as client:
@@ -164,6 +168,7 @@ def test_requests_wait_for_a_daemon_that_is_being_started():
 
 
 @pytest.mark.parametrize("url", ["memcached://127.0.0.1:%d/", "unix:///nonexistent/%d.sock"])
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_daemon_that_stays_away_is_waited_for_once(url, connects, long_pauses):
     with stayd.Client(url % free_port() + "?restart_wait=0.1") as client:
         with pytest.raises(stayd.ConnectionError, match="cannot be reached"):
@@ -176,6 +181,7 @@ def test_a_daemon_that_stays_away_is_waited_for_once(url, connects, long_pauses)
         assert len(connects) == tried
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_without_a_wait_a_refused_connect_is_an_error_at_once(connects):
     with stayd.Client(f"memcached://127.0.0.1:{free_port()}/?restart_wait=0") as client:
         with pytest.raises(stayd.ConnectionError):
@@ -183,6 +189,7 @@ def test_without_a_wait_a_refused_connect_is_an_error_at_once(connects):
     assert len(connects) == 1
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_dead_node_of_several_costs_one_request_its_patience(daemon, connects, long_pauses):
     with black_hole() as dead:
         options = {"ignore_exc": True, "connect_timeout": 0.3}
@@ -199,6 +206,7 @@ def test_a_dead_node_of_several_costs_one_request_its_patience(daemon, connects,
             assert cache.get(key) == (None if node == port else "v")
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_many_threads_leave_a_dead_node_alone_too(connects, long_pauses):
     with black_hole() as dead:
         url = f"memcached://{dead}/?connect_timeout=0.3"
@@ -297,6 +305,7 @@ def stop(pid):
     )
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_daemon_that_hangs_is_left_alone_and_found_again(own_daemon, long_pauses):
     with stayd.Client(own_daemon.url("sessions") + "?timeout=0.2&connect_timeout=20") as client:
         client.set("k", b"1")
@@ -319,6 +328,7 @@ def create(session):
 
 
 @pytest.mark.parametrize("change", [SessionStore.save, SessionStore.delete, create])
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_session_waits_for_a_pool_that_hangs_twice_at_most(own_daemon, monkeypatch, change):
     """Other requests are answered, so that the daemon counts as up: a pool's disk hangs."""
     monkeypatch.setattr(availability, "SILENCES", 100)
@@ -352,6 +362,7 @@ def test_one_request_without_an_answer_is_no_outage_while_others_have_theirs(clo
     assert node.outage is None
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_an_interrupted_probe_lets_the_next_request_try(daemon, monkeypatch, clock):
     class Interrupt(BaseException):
         pass
@@ -369,6 +380,7 @@ def test_an_interrupted_probe_lets_the_next_request_try(daemon, monkeypatch, clo
         assert client.get("k") is None
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_probe_without_a_connection_lets_the_next_request_try(daemon, clock):
     with stayd.Client(daemon.url("sessions"), max_connections=1) as client:
         client._connections.availability.failed(clock.now_s, "down", refused=True)
@@ -381,6 +393,7 @@ def test_a_probe_without_a_connection_lets_the_next_request_try(daemon, clock):
 
 
 @pytest.mark.parametrize("reply", [b"SERVER_ERROR busy\r\n", b"HTTP/1.1 400\r\n"])
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_probe_that_is_answered_with_an_error_lets_the_next_request_try(reply, clock):
     with Scripted([reply], [b"END\r\n"]) as server, stayd.Client(server.url) as client:
         client._connections.availability.failed(clock.now_s, "down", refused=True)
@@ -409,6 +422,7 @@ def test_a_full_queue_of_connections_is_waited_for(tmp_path):
             assert answers == [None]
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_connections_that_only_a_burst_needed_are_closed(daemon, clock):
     counter = daemon.connect("sessions")
 
@@ -434,6 +448,7 @@ def test_connections_that_only_a_burst_needed_are_closed(daemon, clock):
         assert client._connections.idle_count == 1
 
 
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_a_connection_that_was_idle_for_too_long_is_not_used_again(daemon, clock, connects):
     with stayd.Client(daemon.url("sessions") + "?idle_timeout=30") as client:
         client.get("k")

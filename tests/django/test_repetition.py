@@ -16,6 +16,9 @@ from stayd.django.session_backend import SessionOutcomeUnknown, SessionStore
 from stayd.repetition import TRIES
 
 
+pytestmark = pytest.mark.each_backend
+
+
 @pytest.fixture(params=["url", "unix_url"])
 def relay(daemon, request):
     """A relay to the sessions pool, over TCP and over Unix sockets."""

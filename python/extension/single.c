@@ -1,0 +1,302 @@
+/* Requests of one key. */
+#include "client.h"
+
+/* The arguments of one call, by position or by name. `values` begins as the defaults. False with a
+ * TypeError. */
+static bool take_arguments(const char *function, const char *const *names, unsigned count,
+                           unsigned required, PyObject *const *arguments, Py_ssize_t given,
+                           PyObject *keywords, PyObject **values) {
+    bool taken[8] = {false};
+    if (given > (Py_ssize_t)count) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %u arguments (%zd given)", function,
+                     count, given);
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < given; i++) {
+        values[i] = arguments[i];
+        taken[i] = true;
+    }
+    Py_ssize_t named = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *name = PyTuple_GET_ITEM(keywords, i);
+        unsigned place = 0;
+        while (place < count && PyUnicode_CompareWithASCIIString(name, names[place]) != 0) {
+            place++;
+        }
+        if (place == count || taken[place]) {
+            PyErr_Format(PyExc_TypeError,
+                         place == count ? "%s() got an unexpected keyword argument '%U'"
+                                        : "%s() got multiple values for argument '%U'",
+                         function, name);
+            return false;
+        }
+        values[place] = arguments[given + i];
+        taken[place] = true;
+    }
+    for (unsigned place = 0; place < required; place++) {
+        if (!taken[place]) {
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", function,
+                         names[place]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static PyObject *transport_get(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                               PyObject *keywords) {
+    static const char *const names[] = {"key", "default"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *values[] = {NULL, Py_None};
+    struct wire_key key;
+    if (!take_arguments("get", names, 2, 1, arguments, given, keywords, values) ||
+        !transport_key(transport, values[0], &key)) {
+        return NULL;
+    }
+    struct stayd_error error;
+    struct stayd_value value = transport_take_buffer(transport);
+    enum stayd_status status =
+        stayd_get_mapped(transport->client, key.data, (size_t)key.size, &value);
+    if (status == STAYD_NOT_MAPPED) {
+        transport_begin_wait();
+        status = stayd_get(transport->client, key.data, (size_t)key.size, &value, &error);
+        transport_end_wait();
+    }
+    PyObject *result = NULL;
+    if (status == STAYD_OK) {
+        result = transport_decode(transport, values[0], &value, values[1]);
+    } else if (status == STAYD_NOT_FOUND) {
+        result = new_reference(values[1]);
+    } else {
+        transport_fail(transport, "get", status, &error);
+    }
+    transport_give_buffer(transport, &value);
+    return result;
+}
+
+static PyObject *transport_gets(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                                PyObject *keywords) {
+    static const char *const names[] = {"key"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *name = NULL;
+    struct wire_key key;
+    if (!take_arguments("gets", names, 1, 1, arguments, given, keywords, &name) ||
+        !transport_key(transport, name, &key)) {
+        return NULL;
+    }
+    struct stayd_error error;
+    struct stayd_value value = transport_take_buffer(transport);
+    enum stayd_status status =
+        stayd_get_mapped(transport->client, key.data, (size_t)key.size, &value);
+    if (status == STAYD_NOT_MAPPED) {
+        transport_begin_wait();
+        status = stayd_gets(transport->client, key.data, (size_t)key.size, &value, &error);
+        transport_end_wait();
+    }
+    PyObject *result = NULL;
+    if (status == STAYD_OK) {
+        PyObject *decoded = transport_decode(transport, name, &value, Py_None);
+        if (decoded != NULL) {
+            result = Py_BuildValue("(NK)", decoded, (unsigned long long)value.cas);
+        }
+    } else if (status == STAYD_NOT_FOUND) {
+        result = Py_BuildValue("(OO)", Py_None, Py_None);
+    } else {
+        transport_fail(transport, "gets", status, &error);
+    }
+    transport_give_buffer(transport, &value);
+    return result;
+}
+
+typedef enum stayd_status store_call(struct stayd *client, const char *key, size_t key_size,
+                                     const void *data, size_t size, uint32_t flags, int64_t ttl_s,
+                                     struct stayd_error *error);
+
+/* set, add and replace. `*status` is STAYD_OK or STAYD_NOT_STORED; false with an exception. */
+static bool store(PyObject *self, const char *command, store_call *call, PyObject *const *arguments,
+                  Py_ssize_t given, PyObject *keywords, enum stayd_status *status) {
+    static const char *const names[] = {"key", "value", "ttl_s"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *values[] = {NULL, NULL, Py_None};
+    struct wire_key key;
+    struct wire_value value;
+    int64_t ttl_s;
+    if (!take_arguments(command, names, 3, 2, arguments, given, keywords, values) ||
+        !transport_value(transport, values[0], values[1], &value)) {
+        return false;
+    }
+    bool ready = transport_key(transport, values[0], &key) && transport_ttl(values[2], &ttl_s);
+    struct stayd_error error;
+    if (ready) {
+        transport_begin_wait();
+        *status = call(transport->client, key.data, (size_t)key.size, value.data,
+                       (size_t)value.size, value.flags, ttl_s, &error);
+        transport_end_wait();
+        ready = !transport_failed(transport, command, *status, &error);
+    }
+    wire_value_finish(&value);
+    return ready;
+}
+
+static PyObject *transport_set(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                               PyObject *keywords) {
+    enum stayd_status status;
+    if (!store(self, "set", stayd_set, arguments, given, keywords, &status)) {
+        return NULL;
+    }
+    return new_reference(Py_None);
+}
+
+static PyObject *transport_add(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                               PyObject *keywords) {
+    enum stayd_status status;
+    if (!store(self, "add", stayd_add, arguments, given, keywords, &status)) {
+        return NULL;
+    }
+    return PyBool_FromLong(status == STAYD_OK);
+}
+
+static PyObject *transport_replace(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                                   PyObject *keywords) {
+    enum stayd_status status;
+    if (!store(self, "replace", stayd_replace, arguments, given, keywords, &status)) {
+        return NULL;
+    }
+    return PyBool_FromLong(status == STAYD_OK);
+}
+
+static PyObject *transport_cas(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                               PyObject *keywords) {
+    static const char *const names[] = {"key", "value", "number", "ttl_s"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *values[] = {NULL, NULL, NULL, Py_None};
+    struct wire_key key;
+    struct wire_value value;
+    int64_t ttl_s;
+    if (!take_arguments("cas", names, 4, 3, arguments, given, keywords, values)) {
+        return NULL;
+    }
+    uint64_t number = PyLong_AsUnsignedLongLong(values[2]);
+    if (PyErr_Occurred() || !transport_value(transport, values[0], values[1], &value)) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    if (transport_key(transport, values[0], &key) && transport_ttl(values[3], &ttl_s)) {
+        struct stayd_error error;
+        transport_begin_wait();
+        enum stayd_status status =
+            stayd_cas(transport->client, key.data, (size_t)key.size, value.data, (size_t)value.size,
+                      value.flags, ttl_s, number, &error);
+        transport_end_wait();
+        if (status == STAYD_NOT_FOUND) {
+            result = new_reference(Py_None);
+        } else if (!transport_failed(transport, "cas", status, &error)) {
+            result = PyBool_FromLong(status == STAYD_OK);
+        }
+    }
+    wire_value_finish(&value);
+    return result;
+}
+
+static PyObject *transport_touch(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                                 PyObject *keywords) {
+    static const char *const names[] = {"key", "ttl_s"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *values[] = {NULL, Py_None};
+    struct wire_key key;
+    int64_t ttl_s;
+    if (!take_arguments("touch", names, 2, 1, arguments, given, keywords, values) ||
+        !transport_key(transport, values[0], &key) || !transport_ttl(values[1], &ttl_s)) {
+        return NULL;
+    }
+    struct stayd_error error;
+    transport_begin_wait();
+    enum stayd_status status =
+        stayd_touch(transport->client, key.data, (size_t)key.size, ttl_s, &error);
+    transport_end_wait();
+    if (transport_failed(transport, "touch", status, &error)) {
+        return NULL;
+    }
+    return PyBool_FromLong(status == STAYD_OK);
+}
+
+static PyObject *transport_delete(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                                  PyObject *keywords) {
+    static const char *const names[] = {"key"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *name = NULL;
+    struct wire_key key;
+    if (!take_arguments("delete", names, 1, 1, arguments, given, keywords, &name) ||
+        !transport_key(transport, name, &key)) {
+        return NULL;
+    }
+    struct stayd_error error;
+    transport_begin_wait();
+    enum stayd_status status = stayd_delete(transport->client, key.data, (size_t)key.size, &error);
+    transport_end_wait();
+    if (transport_failed(transport, "delete", status, &error)) {
+        return NULL;
+    }
+    return PyBool_FromLong(status == STAYD_OK);
+}
+
+/* The amount and its sign. False with an exception. */
+static bool take_delta(PyObject *delta, bool *negative, uint64_t *amount) {
+    int overflow;
+    long long small = PyLong_AsLongLongAndOverflow(delta, &overflow);
+    if (small == -1 && PyErr_Occurred()) {
+        return false;
+    }
+    *negative = overflow < 0 || (overflow == 0 && small < 0);
+    if (overflow == 0) {
+        *amount = small < 0 ? 0 - (uint64_t)small : (uint64_t)small;
+        return true;
+    }
+    PyObject *positive = PyNumber_Absolute(delta);
+    if (positive == NULL) {
+        return false;
+    }
+    *amount = PyLong_AsUnsignedLongLong(positive);
+    Py_DECREF(positive);
+    return !PyErr_Occurred();
+}
+
+static PyObject *transport_incr(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                                PyObject *keywords) {
+    static const char *const names[] = {"key", "delta"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *values[] = {NULL, NULL};
+    struct wire_key key;
+    bool negative = false;
+    uint64_t amount = 1;
+    if (!take_arguments("incr", names, 2, 1, arguments, given, keywords, values) ||
+        !transport_key(transport, values[0], &key) ||
+        (values[1] != NULL && !take_delta(values[1], &negative, &amount))) {
+        return NULL;
+    }
+    const char *command = negative ? "decr" : "incr";
+    struct stayd_error error = {0};
+    uint64_t number = 0;
+    transport_begin_wait();
+    enum stayd_status status = (negative ? stayd_decr : stayd_incr)(
+        transport->client, key.data, (size_t)key.size, amount, &number, &error);
+    transport_end_wait();
+    if (status == STAYD_NOT_FOUND) {
+        return new_reference(Py_None);
+    }
+    if (transport_failed(transport, command, status, &error)) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(number);
+}
+
+#define METHOD(name)                                                                               \
+    {                                                                                              \
+#name, (PyCFunction)(void (*)(void))transport_##name, METH_FASTCALL | METH_KEYWORDS,       \
+            NULL /* stayd.Client documents it */                                                   \
+    }
+
+PyMethodDef transport_single_methods[] = {
+    METHOD(get), METHOD(gets),  METHOD(set),    METHOD(add),  METHOD(replace),
+    METHOD(cas), METHOD(touch), METHOD(delete), METHOD(incr), {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,95 @@
+"""Client over libstayd (stayd._client). What is not here is in C: python/extension/."""
+
+import logging
+
+from stayd import _client
+from stayd.address import checked_login
+from stayd.client import Client, refuse_key, whole_ms
+from stayd.errors import (
+    ConnectionError,
+    Error,
+    InvalidURL,
+    LoginRefused,
+    OutcomeUnknown,
+    OutOfMemory,
+    RequestRefused,
+    ServerError,
+    ValueTooLarge,
+)
+from stayd.serde import BytesSerde
+
+logger = logging.getLogger("stayd")
+
+INVALID, DISCONNECTED, OUTCOME_UNKNOWN, BUSY, LOGIN_REFUSED, REFUSED = range(16, 22)
+FULL, TOO_LARGE, SERVER_ERROR, PROTOCOL, NO_MEMORY, INTERRUPTED, UNSUPPORTED = range(22, 29)
+"""enum stayd_status, of stayd.h."""
+
+_ERRORS = {
+    DISCONNECTED: ConnectionError,
+    OUTCOME_UNKNOWN: OutcomeUnknown,
+    BUSY: ConnectionError,
+    LOGIN_REFUSED: LoginRefused,
+    REFUSED: RequestRefused,
+    FULL: OutOfMemory,
+    TOO_LARGE: ValueTooLarge,
+    SERVER_ERROR: ServerError,
+    PROTOCOL: RequestRefused,
+    NO_MEMORY: MemoryError,
+    UNSUPPORTED: RequestRefused,
+}
+
+
+class NativeClient(_client.Transport, Client):
+    """See stayd.Client."""
+
+    backend = "native"
+
+    def __init__(self, url, *, serde=None, username=None, password=None, **options):
+        Client.__init__(self, url, **options)
+        address = self.address
+        user, secret = address.username, address.password
+        if username is not None or password is not None:
+            given = checked_login(username, password)
+            user, secret = given["username"], given["password"]
+        tls = address.tls
+        if tls is not None:
+            tls.new_context()  # says which of its files cannot be used
+        _client.Transport.__init__(
+            self,
+            self.url.encode(),
+            None if isinstance(serde, BytesSerde) else serde,
+            whole_ms(self._connect_timeout_s),
+            whole_ms(self._timeout_s),
+            whole_ms(self._restart_wait_s) if self._restart_wait_s > 0 else -1,
+            whole_ms(self._idle_timeout_s),
+            self._max_connections or 0,
+            user,
+            secret,
+            tls and tls.ca,
+            tls and tls.cert,
+            tls and tls.key,
+        )
+
+    def stats(self, *groups):
+        """The daemon's statistics as a dict of text to text or int."""
+        return {name: _number(value) for name, value in self.raw_stats(" ".join(groups) or None)}
+
+    def _refuse_key(self, key):
+        refuse_key(key)
+
+    def _report_unreadable(self, key, error):
+        logger.warning("%s: the value under %r cannot be read: %s", self.url, key, error)
+
+    def _raise(self, command, status, message, timed_out):
+        """Raises what a request's status means. Called by the extension."""
+        if status == INVALID:
+            raise InvalidURL(message) if command == "open" else Error(message)
+        error = _ERRORS.get(status, Error)(message)
+        if status == OUTCOME_UNKNOWN:
+            error.timed_out = bool(timed_out)
+        raise error
+
+
+def _number(text):
+    """A statistic that is a whole number as one; else the text."""
+    return int(text) if text.isdecimal() else text
