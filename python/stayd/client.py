@@ -5,6 +5,7 @@ daemon shares with this machine without a round trip. Where the extension cannot
 `pymemcache` does the same in Python (stayd.pymemcache_client). `Client.backend` says which it is.
 """
 
+import importlib
 import math
 import os
 import socket
@@ -32,16 +33,13 @@ Key = Union[str, bytes]
 AnyKey = TypeVar("AnyKey", bound=Key)
 """What comes back is keyed as it was asked for."""
 
-extension: Any
-WITHOUT_EXTENSION: Optional[str]
-"""Why there is no extension."""
+extension: Any = None
+WITHOUT_EXTENSION = ""
+"""Why there is none."""
 
 try:
-    from stayd import _client as extension
-
-    WITHOUT_EXTENSION = None
+    extension = importlib.import_module("stayd._client")
 except ImportError as error:
-    extension = None
     WITHOUT_EXTENSION = str(error)
 
 

@@ -1,9 +1,10 @@
 """Client over libstayd (stayd._client). What is not here is in C: python/extension/."""
 
 import logging
+from typing import Any
 
 from stayd import _client
-from stayd.address import checked_login
+from stayd.address import Tls, checked_login
 from stayd.client import Client, refuse_key, whole_ms
 from stayd.errors import (
     ConnectionError,
@@ -51,8 +52,8 @@ class NativeClient(_client.Transport, Client):
         if username is not None or password is not None:
             given = checked_login(username, password)
             user, secret = given["username"], given["password"]
-        tls = address.tls
-        if tls is not None:
+        tls = address.tls or Tls()
+        if address.tls is not None:
             tls.new_context()  # says which of its files cannot be used
         _client.Transport.__init__(
             self,
@@ -65,9 +66,9 @@ class NativeClient(_client.Transport, Client):
             self._max_connections or 0,
             user,
             secret,
-            tls and tls.ca,
-            tls and tls.cert,
-            tls and tls.key,
+            tls.ca,
+            tls.cert,
+            tls.key,
         )
 
     def stats(self, *groups):
@@ -84,7 +85,7 @@ class NativeClient(_client.Transport, Client):
         """Raises what a request's status means. Called by the extension."""
         if status == INVALID:
             raise InvalidURL(message) if command == "open" else Error(message)
-        error = _ERRORS.get(status, Error)(message)
+        error: Any = _ERRORS.get(status, Error)(message)
         if status == OUTCOME_UNKNOWN:
             error.timed_out = bool(timed_out)
         raise error

@@ -12,6 +12,7 @@ import os
 import re
 import time
 import weakref
+from typing import Any
 
 from pymemcache import exceptions as library
 
@@ -388,7 +389,8 @@ def _expire(ttl_s):
 
 def _batches(items, count_bytes=lambda item: 0):
     """Lists of `items` for one request each, bounded by their number and by their bytes."""
-    batch, size_bytes = [], 0
+    batch: list[Any] = []
+    size_bytes = 0
     for item in items:
         item_bytes = count_bytes(item)
         if batch and (len(batch) >= BATCH_KEYS or size_bytes + item_bytes > BATCH_BYTES):
@@ -404,7 +406,7 @@ def _text(value):
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
-_clients = weakref.WeakSet()
+_clients: "weakref.WeakSet[PymemcacheClient]" = weakref.WeakSet()
 
 
 def _after_fork_in_child():

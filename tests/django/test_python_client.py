@@ -1,6 +1,7 @@
 """stayd.Client against the real daemon, and against servers that misbehave."""
 
 import collections
+import contextlib
 import os
 import pickle
 import signal
@@ -540,8 +541,9 @@ def test_two_daemons_have_clients_of_their_own(daemon):
             assert there.get("k") is None
 
 
-def test_the_client_says_what_speaks_the_protocol():
-    assert stayd.Client.backend == "pymemcache"
+def test_the_client_says_what_speaks_the_protocol(daemon, backend):
+    with stayd.Client(daemon.url("cache")) as client:
+        assert client.backend == backend
 
 
 @pytest.mark.parametrize("size", [0, 1, 4060, 4096, 9000, 3_000_000])
@@ -563,25 +565,36 @@ def test_a_value_is_read_whole_however_it_arrives(size):
                     time.sleep(0.002)  # no matter if the pieces are joined on the way
                     connection.sendall(answer[cut:])
                 thread.join(10)
-    assert got == [(value, b"7")] * 9
+    assert got == [(value, 7)] * 9
 
 
 @pytest.mark.parametrize("ask, answer", [
     (lambda client: client.get("k"), answer) for answer in (
         b"VALUE other 0 1\r\nx\r\nEND\r\n", b"VALUE k 0 1\r\nxx\r\nEND\r\n",
-        b"VALUE k 0 2\r\nx\r\nEND\r\n.", b"VALUE k 0 1\r\nx\r\nEND\r\nEND\r\n",
+        b"VALUE k 0 2\r\nx\r\nEND\r\n.",
         b"VALUE k 0 -1\r\nx\r\nEND\r\n", b"VALUE k 0 -9\r\nEND\r\n", b"VALUE k 0 x\r\nx\r\nEND\r\n",
         b"VALUE k\r\n", b"VALUE k 0 1 2 3\r\nx\r\nEND\r\n", b"END \r\n", b"ENDEND\r\n", b"\r\n",
         b"STORED\r\n", b"HTTP/1.1 400 Bad Request\r\n",
     )
 ] + [
     (lambda client: client.set("k", b"v"), answer) for answer in (
-        b"STORED\r\nSTORED\r\n", b"STORED \r\n", b"END\r\n", b"\r\n", b"220 mail\r\n",
+        b"STORED \r\n", b"END\r\n", b"\r\n", b"220 mail\r\n",
     )
 ])
 def test_an_answer_of_no_memcached_is_an_error_and_ends_the_connection(ask, answer):
     with Scripted([answer], [b"END\r\n"]) as server, stayd.Client(server.url, timeout_s=10) as client:
         with pytest.raises(stayd.RequestRefused, match="not one of the memcached protocol"):
             ask(client)
+        assert client.get("second") is None
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("request_name, answer", [
+    ("get", b"VALUE k 0 1\r\nx\r\nEND\r\nEND\r\n"), ("set", b"STORED\r\nSTORED\r\n"),
+])
+def test_an_answer_too_many_is_not_taken_for_the_next(request_name, answer):
+    with Scripted([answer], [b"END\r\n"]) as server, stayd.Client(server.url, timeout_s=10) as client:
+        with contextlib.suppress(stayd.RequestRefused):
+            client.get("k") if request_name == "get" else client.set("k", b"v")
         assert client.get("second") is None
     assert len(server.requests) == 2

@@ -18,7 +18,7 @@ def use(client: Client) -> None:
         same.set("key", value, ttl_s=1.5)
         refused: list[str] = same.set_many(by_text, ttl_s=60)
         stored: bool = same.add("key", b"value") or same.replace("key", b"value")
-        changed: Optional[bool] = same.cas("key", b"value", number or b"1")
+        changed: Optional[bool] = same.cas("key", b"value", number or 1)
         there: bool = same.touch("key") or same.delete("key")
         same.delete_many(by_bytes)
         count: Optional[int] = same.incr("key", delta=-1)

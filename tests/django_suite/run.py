@@ -71,7 +71,7 @@ def run(version, python):
     with Stayd() as server:
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "python", HERE))),
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "build" / "python", HERE))),
             "STAYD_SESSIONS": server.url("sessions"),
             "STAYD_CACHE": server.address("cache"),
         }

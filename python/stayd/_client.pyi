@@ -1,0 +1,14 @@
+"""What python/extension gives to stayd.native_client."""
+
+from typing import Any, Optional
+
+library_version: str
+
+class Transport:
+    def __init__(
+        self, url: bytes, serde: Any, connect_timeout_ms: int, timeout_ms: int,
+        restart_wait_ms: int, idle_timeout_ms: int, max_connections: int, user: Optional[bytes],
+        password: Optional[bytes], tls_ca: Optional[str], tls_cert: Optional[str],
+        tls_key: Optional[str],
+    ) -> None: ...
+    def raw_stats(self, group: Optional[str] = None) -> list[tuple[str, str]]: ...
