@@ -36,10 +36,14 @@ command_run delete_run;
 command_run flush_run;
 command_run ping_run;
 command_run version_run;
+command_run sessions_run;
 
 /* `stayctl status`: the state of all pools, and what to do about what is wrong. False if a pool
  * does not answer, refuses new keys or clients, or is read-only. */
 bool status_print(const struct target_list *list, bool json);
+
+/* `stayctl top`: the pools each second, on a terminal until q is pressed, or as lines of JSON. */
+int top_run(const struct target_list *list, bool json);
 
 /* `stayctl reload`: checks the configuration, and sends SIGHUP to the daemon that serves it. */
 int reload_run(const struct target_list *list, struct invocation *invocation);

@@ -14,6 +14,8 @@ static const char usage[] =
     "Operates a running stayd.\n"
     "\n"
     "  status              how all pools are, and what to do about what is wrong\n"
+    "  top                 the same, each second, until q is pressed\n"
+    "  sessions [POOL]     how many items are live, and when they expire; no keys\n"
     "  stats POOL [GROUP]  statistics of the pool (GROUP: settings, ...)\n"
     "  get POOL KEY        print the value of an item\n"
     "  delete POOL KEY     delete an item\n"
@@ -36,7 +38,8 @@ static const char usage[] =
     "  -u, --user=NAME     log in to pools with a login; the password is in STAYD_PASSWORD in "
     "the\n"
     "                      environment\n"
-    "  -j, --json          print JSON: an object on one line (ping, version: one for each pool)\n"
+    "  -j, --json          print JSON: an object on one line (ping, version,\n"
+    "                      sessions: one for each pool; top: one for each pool and second)\n"
     "  -y, --yes           confirm flush or restore\n"
     "  -h, --help          show this help\n"
     "  -V, --version       show stayctl's own version\n"
@@ -67,9 +70,10 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"stats", false, 0, 1, stats_run},   {"get", false, 1, 1, get_run},
-    {"delete", false, 1, 1, delete_run}, {"flush", false, 0, 0, flush_run},
-    {"ping", true, 0, 0, ping_run},      {"version", true, 0, 0, version_run},
+    {"stats", false, 0, 1, stats_run},      {"get", false, 1, 1, get_run},
+    {"delete", false, 1, 1, delete_run},    {"flush", false, 0, 0, flush_run},
+    {"sessions", true, 0, 0, sessions_run}, {"ping", true, 0, 0, ping_run},
+    {"version", true, 0, 0, version_run},
 };
 
 static int run_on(const struct command *command, const struct target *target,
@@ -143,12 +147,16 @@ static int run_copy(const struct target_list *list, const struct invocation *inv
 
 static int run_command(const struct target_list *list, struct invocation *invocation) {
     bool reloads = strcmp(invocation->command, "reload") == 0;
-    if (reloads || strcmp(invocation->command, "status") == 0) {
+    bool tops = strcmp(invocation->command, "top") == 0;
+    if (reloads || tops || strcmp(invocation->command, "status") == 0) {
         if (invocation->argument_count > 0) {
             return fail_usage(invocation->command, "takes no argument");
         }
         if (reloads) {
             return reload_run(list, invocation);
+        }
+        if (tops) {
+            return top_run(list, invocation->json);
         }
         return status_print(list, invocation->json) ? 0 : EXIT_FAULT;
     }

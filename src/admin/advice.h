@@ -19,6 +19,7 @@ enum advice_level {
 /* What is known of a pool. 0 or false: it is so, or it is not known. */
 struct advice_facts {
     bool evicts;
+    bool persists;
     bool read_only;
     bool full;
     bool index_full;
@@ -27,6 +28,7 @@ struct advice_facts {
     uint64_t needed_limit_bytes;
     uint64_t full_in_s; /* UINT64_MAX: not in sight */
     uint64_t sync_lag_ms;
+    uint32_t backup_age_s; /* since the last backup, or the start */
     uint64_t pool_connections;
     uint64_t connections; /* of all pools, of this limit */
     uint64_t connections_max;

@@ -1,10 +1,15 @@
 #include "admin/advice.h"
 #include "admin/page.h"
+#include "base/clock.h"
 
 struct advice_facts pool_facts(const struct admin_options *options, unsigned pool,
                                const struct pool_stats *stats) {
     const struct proto_server *server = options->server;
+    uint32_t backup_s = stats->backup_s != 0 ? stats->backup_s : server->started_s;
+    uint32_t now_s = clock_unix_s();
     return (struct advice_facts){
+        .persists = pool_get_options(options->pools[pool])->persist,
+        .backup_age_s = now_s > backup_s ? now_s - backup_s : 0,
         .evicts = pool_get_options(options->pools[pool])->evict,
         .read_only = stats->read_only,
         .full = stats->full,

@@ -71,6 +71,9 @@ enum gauge {
     GAUGE_INDEX_FULL,
     GAUGE_PRESSURE,
     GAUGE_CONNECTIONS,
+    GAUGE_BACKUP_AGE,
+    GAUGE_EVICTS,
+    GAUGE_PERSISTENT,
     GAUGES
 };
 
@@ -94,6 +97,10 @@ static const struct metric gauges[GAUGES] = {
     [GAUGE_PRESSURE] = {"pressure_ratio",
                         "How near the pool is to refusing new keys, or to evicting: 0 to 1."},
     [GAUGE_CONNECTIONS] = {"connections", "Connections to the pool that are open."},
+    [GAUGE_BACKUP_AGE] = {"backup_age_seconds",
+                          "Seconds since the last backup, or since the start if there was none."},
+    [GAUGE_EVICTS] = {"evicts", "1 if the pool evicts items when it is full."},
+    [GAUGE_PERSISTENT] = {"persistent", "1 if the pool keeps its items in a file."},
 };
 
 static double metrics_gauge(const struct pool_stats *stats, const struct advice_facts *facts,
@@ -131,6 +138,12 @@ static double metrics_gauge(const struct pool_stats *stats, const struct advice_
         return advice_pressure(facts);
     case GAUGE_CONNECTIONS:
         return (double)facts->pool_connections;
+    case GAUGE_BACKUP_AGE:
+        return facts->backup_age_s;
+    case GAUGE_EVICTS:
+        return facts->evicts;
+    case GAUGE_PERSISTENT:
+        return facts->persists;
     case GAUGES:
         break;
     }

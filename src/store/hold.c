@@ -141,6 +141,7 @@ enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t leas
             hold->until_ms = clock_monotonic_ms() + lease_ms;
         } else {
             *hold = (struct hold){.state = HOLD_NONE};
+            atomic_store(&pool->backup_s, clock_unix_s());
             hold_wake(&pool->room);
         }
         status = STATUS_OK;

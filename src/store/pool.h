@@ -299,6 +299,7 @@ struct pool_stats {
     uint64_t sync_lag_ms; /* age of the oldest write that is not on the disk; 0: all are */
     uint64_t full_in_s;   /* evict = no: when it will be full, as the last minute went;
                            * UINT64_MAX: not in sight */
+    uint32_t backup_s;    /* unix seconds: when the last copy of its file ended; 0: none did */
     bool read_only;
     bool full; /* new keys are being refused: the pool is full (evict = no), or its index is */
     bool index_full; /* new keys are being refused because run_dir has no room for the index */

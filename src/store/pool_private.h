@@ -53,6 +53,8 @@ struct pool {
     struct segments segments;
     struct room room;
     struct hold hold; /* under the room's lock */
+    _Atomic uint32_t
+        backup_s; /* unix seconds: when a hold was last ended by its client; 0: never */
     struct janitor janitor;
     struct heartbeat heartbeat;
     struct sync sync;

@@ -44,6 +44,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .syncs = atomic_load(&pool->sync.count),
         .sync_lag_ms = pool->options.persist ? sync_lag_ms(&pool->sync) : 0,
         .full_in_s = pool->options.evict ? UINT64_MAX : atomic_load(&pool->janitor.full_in_s),
+        .backup_s = atomic_load(&pool->backup_s),
         .read_only = atomic_load(&pool->read_only),
         .full = atomic_load(&pool->room.full) || index_is_full(&pool->index),
         .index_full = index_is_full(&pool->index),

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import re
-import shutil
 import socket
 import subprocess
 import urllib.error
@@ -13,7 +12,8 @@ import urllib.request
 import pytest
 
 from support import certificates
-from support.servers import ROOT, Stayd, wait_until
+from support.promtool import promtool
+from support.servers import Stayd, wait_until
 
 SMALL = {"memory": "16M", "evict": "no"}
 
@@ -139,15 +139,6 @@ def history(stayd, query=""):
     status, headers, text = fetch(stayd, "/api/v1/history" + query)
     assert status == 200 and headers["Content-Type"] == "application/json"
     return json.loads(text)
-
-
-def promtool():
-    """Debian's promtool, which comes with prometheus; skips the test where it is not."""
-    unpacked = ROOT / "build" / "peers" / "usr" / "bin" / "promtool"
-    found = str(unpacked) if unpacked.exists() else shutil.which("promtool")
-    if not found:
-        pytest.skip("promtool (Debian's prometheus) is not there: scripts/setup test unpacks it")
-    return found
 
 
 def test_promtool_finds_no_fault_in_the_metrics(stayd):

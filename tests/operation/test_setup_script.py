@@ -24,7 +24,7 @@ esac""",
 }
 
 BOTH = """build-essential meson ninja-build pkg-config libinih-dev libxxhash-dev libisal-dev libcmocka-dev
-libmicrohttpd-dev libjansson-dev libjs-dygraphs libssl-dev libcrypt-dev libzstd-dev python3-django
+libmicrohttpd-dev libjansson-dev libjs-dygraphs libncurses-dev libssl-dev libcrypt-dev libzstd-dev python3-django
 python3-pymemcache python3-zstandard""".split()
 
 

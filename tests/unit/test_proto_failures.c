@@ -127,6 +127,12 @@ uint64_t pool_get_memory_limit(const struct pool *pool) {
     return 0;
 }
 
+void pool_get_expiry(const struct pool *pool, uint32_t now_s, struct pool_expiry *expiry) {
+    (void)pool;
+    (void)now_s;
+    *expiry = (struct pool_expiry){0};
+}
+
 void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_TTL_CLASSES]) {
     (void)pool;
     memset(stats, 0, POOL_TTL_CLASSES * sizeof *stats);
