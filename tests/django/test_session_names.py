@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
@@ -129,6 +130,41 @@ def test_two_requests_that_loaded_it_both_save(earlier):
     earlier["visits"] = 4
     earlier.save()
     assert SessionStore(KEY)["visits"] == 4
+
+
+def test_saves_and_a_logout_at_the_same_time_on_a_real_daemon(daemon):
+    """test_session_moves.py has the orders; this has the daemon's own numbers for cas."""
+
+    def save(session, barrier, results):
+        barrier.wait(10)
+        try:
+            session.save()
+            results.append("saved")
+        except UpdateError:
+            results.append("gone")
+
+    for number in range(100):
+        key = f"{number:032}"
+        pool.set("1" + key, b'{"visits":0}', ttl_s=1000)
+        sessions = [SessionStore(key) for _ in range(3)]
+        for visits, session in enumerate(sessions):
+            session["visits"] = visits
+        barrier, results = threading.Barrier(4), []
+        threads = [
+            threading.Thread(target=save, args=(session, barrier, results)) for session in sessions
+        ]
+        for thread in threads:
+            thread.start()
+        barrier.wait(10)
+        if number % 2:
+            SessionStore(key).delete()
+        for thread in threads:
+            thread.join()
+        assert len(results) == 3
+        if number % 2:
+            assert not SessionStore().exists(key)
+        else:
+            assert SessionStore().exists(key) and "gone" not in results
 
 
 def test_without_the_fallback_the_earlier_name_is_nobodys(earlier):
