@@ -27,7 +27,7 @@ static bool attach_exchange(struct server *server, struct channel *channel, stru
     channel->files = NULL;
     if (files.count == MAPPING_FILES) {
         *was_handed = true;
-        mapping_attach(&server->mapping, files.numbers);
+        mapping_attach(&server->mapping, files.numbers, channel->fd);
     } else {
         while (files.count > 0) {
             close(files.numbers[--files.count]);

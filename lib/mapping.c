@@ -4,6 +4,7 @@
 #include "request.h"
 #include "store/reader.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 
 enum {
     MAPPING_ASK_MS = 60000,    /* after a refusal; a memcached is asked once a minute */
+    MAPPING_LOOK_MS = 2000,    /* longer than a restart of the daemon takes, as a rule */
     MAPPING_VALUE_BYTES = 1024 /* of a value's first buffer: what fits needs one look-up */
 };
 
@@ -110,6 +112,36 @@ static enum reader_outcome mapping_read(const struct mapping_view *view, struct 
     }
 }
 
+/* Whether a server listens on the Unix socket that the view came from. Does not wait. */
+static bool mapping_has_server(const struct mapping_view *view) {
+    int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool answers = socket_fd >= 0 && (connect(socket_fd, (const struct sockaddr *)&view->from,
+                                              sizeof view->from) == 0 ||
+                                      errno == EAGAIN); /* many are waiting to be accepted */
+    if (socket_fd >= 0) {
+        close(socket_fd);
+    }
+    return answers;
+}
+
+/* Whether the daemon that keeps the view has ended, and another one serves by now. Of the threads
+ * that read, one looks now and then. */
+static bool mapping_is_abandoned(struct mapping *mapping, const struct mapping_view *view) {
+    uint64_t look_after_ms = mapping->look_after_ms;
+    if (reader_is_kept(&view->view)) {
+        if (look_after_ms != 0) {
+            mapping->look_after_ms = 0;
+        }
+        return false;
+    }
+    uint64_t now_ms = availability_now_ms();
+    bool is_due = look_after_ms == 0 || now_ms >= look_after_ms;
+    return is_due &&
+           atomic_compare_exchange_strong(&mapping->look_after_ms, &look_after_ms,
+                                          now_ms + MAPPING_LOOK_MS) &&
+           look_after_ms != 0 && mapping_has_server(view);
+}
+
 enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
                                  struct stayd_value *value) {
     struct mapping_view *view = mapping_pin(mapping);
@@ -117,6 +149,10 @@ enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
         return MAPPING_ASK;
     }
     enum reader_outcome outcome = mapping_read(view, key, value);
+    if (outcome != READER_GONE && mapping_is_abandoned(mapping, view)) {
+        outcome = READER_GONE;
+        value->size = 0;
+    }
     mapping_unpin(view);
     if (outcome == READER_GONE) {
         mapping_drop(mapping, view);
@@ -153,9 +189,13 @@ static bool mapping_map(struct mapping_view *view, const int files[MAPPING_FILES
            reader_is_current(&view->view);
 }
 
-void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES]) {
+void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], int socket_fd) {
     struct mapping_view *view = calloc(1, sizeof *view);
     bool is_mapped = view != NULL && mapping_map(view, files);
+    socklen_t size = sizeof view->from;
+    if (is_mapped && getpeername(socket_fd, (struct sockaddr *)&view->from, &size) != 0) {
+        view->from = (struct sockaddr_un){0}; /* the server has ended meanwhile */
+    }
     for (int i = 0; i < MAPPING_FILES; i++) {
         close(files[i]);
     }

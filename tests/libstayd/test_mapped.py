@@ -106,3 +106,20 @@ def test_who_may_not_map_asks_over_the_socket():
                 assert shell.status("get k") == OK
                 assert shell.status("mapped k") == NOT_MAPPED
                 assert shell.ask("get k")[3] == "v"
+
+
+def test_sessions_that_were_moved_away_are_not_read_once_another_daemon_serves(stayd):
+    """Neither the old file nor the old index can tell: both have gone where no daemon reaches them."""
+    with Shell(stayd.unix_url("sessions")) as shell:
+        assert shell.status("set k v") == OK
+        assert shell.ask("get k")[0::3] == (OK, "v")
+        assert shell.ask("mapped k")[0::3] == (OK, "v")
+        stayd.terminate()
+        assert shell.ask("mapped k")[0::3] == (OK, "v")
+        stayd.data_file("sessions").rename(stayd.directory / "moved.pool")
+        (stayd.run_dir / "sessions.index").rename(stayd.directory / "moved.index")
+        stayd.start()
+        wait_until(lambda: shell.status("get k") == NOT_FOUND, what="the client to look again")
+        assert shell.status("set k new") == OK
+        wait_until(lambda: shell.status("get k") == shell.status("mapped k") == OK,
+                   what="the client to have the new mapping")
