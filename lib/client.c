@@ -162,15 +162,25 @@ unsigned client_server_number(const struct stayd *client, const struct server *s
     return (unsigned)(server - client->servers);
 }
 
-enum stayd_status client_check_key(const char *key, size_t key_size, struct stayd_error *error) {
-    bool valid = key_size >= 1 && key_size <= CLIENT_KEY_MAX;
-    for (size_t i = 0; i < key_size && valid; i++) {
-        valid = (unsigned char)key[i] > ' ' && key[i] != 0x7f;
+/* Without a branch for each byte, which would take a third of a mapped read's instructions. */
+static bool client_key_is_valid(const char *key, size_t size) {
+    if (size < 1 || size > CLIENT_KEY_MAX) {
+        return false;
     }
-    return valid ? STAYD_OK
-                 : client_refuse(error, STAYD_INVALID,
-                                 "a key must be 1 to 250 bytes without spaces and control "
-                                 "characters");
+    unsigned char wrong = 0;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char byte = (unsigned char)key[i];
+        wrong |= (unsigned char)((byte <= ' ') | (byte == 0x7f));
+    }
+    return wrong == 0;
+}
+
+enum stayd_status client_check_key(const char *key, size_t key_size, struct stayd_error *error) {
+    return client_key_is_valid(key, key_size)
+               ? STAYD_OK
+               : client_refuse(error, STAYD_INVALID,
+                               "a key must be 1 to 250 bytes without spaces and control "
+                               "characters");
 }
 
 unsigned stayd_server_count(const struct stayd *client) {

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -93,8 +94,10 @@ def test_the_header_stands_alone(installed, compiler):
 
 def test_the_manual_page_names_every_function(installed):
     (page,) = installed.glob("**/man3/libstayd.3")
-    text = output("man", "--warnings", "-l", page, env={**os.environ, "MANWIDTH": "100"})
-    assert "warning" not in text
+    text = page.read_text()
+    if shutil.which("man"):
+        shown = output("man", "--warnings", "-l", page, env={**os.environ, "MANWIDTH": "100"})
+        assert "warning" not in shown and "libstayd - a client" in shown
     header = next(installed.glob("**/include/stayd.h")).read_text()
     for name in set(re.findall(r"^\w.*?\b(stayd_\w+)\(", header, re.MULTILINE)):
         assert name in text, name
