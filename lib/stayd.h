@@ -127,7 +127,8 @@ struct stayd_options {
     const char *tls_cert; /* signed the server's certificate, and the client's own with its key. */
     const char *tls_key;  /* NULL: the system's certificates; none; the key is in tls_cert */
 
-    /* Called when a signal has interrupted a wait. Not 0: the call ends with STAYD_INTERRUPTED. */
+    /* Called when a signal has interrupted a wait. Not 0: the call ends with STAYD_INTERRUPTED. It
+     * may use the client, and must not fork. */
     int (*interrupted)(void *user);
     void *interrupted_user;
 };
@@ -324,7 +325,7 @@ enum stayd_status stayd_version(struct stayd *client, unsigned server, char *ver
                                 struct stayd_error *error);
 
 /* Called for each line of the statistics; the texts are valid during the call. It may use the
- * client. */
+ * client, and must not fork. */
 typedef void stayd_stat(void *user, const char *name, const char *value);
 
 /* `group` is a group of statistics, such as "settings"; NULL: the general statistics. */
