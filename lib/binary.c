@@ -1,5 +1,7 @@
 #include "binary.h"
 
+#include "value.h"
+
 #include <stdio.h>
 
 enum {
@@ -271,13 +273,9 @@ static bool binary_read_value(struct channel *channel, const struct binary_reply
     if (reply->extras_size != 4) {
         return channel_refuse(channel, "a value without flags");
     }
-    if (!request_reserve(value, reply->value_size)) {
-        channel->fault = CHANNEL_NO_MEMORY;
-        return false;
-    }
     value->flags = (uint32_t)binary_parse(reply->extras, 4);
     value->cas = reply->cas;
-    return channel_copy(channel, value->data, reply->value_size);
+    return value_receive(value, channel, reply->value_size);
 }
 
 /* Each item that there is, then the answer to the noop. */

@@ -1,8 +1,8 @@
 #include "mapping.h"
 
 #include "availability.h"
-#include "request.h"
 #include "store/reader.h"
+#include "value.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -91,13 +91,13 @@ static void mapping_drop(struct mapping *mapping, struct mapping_view *view) {
 static enum reader_outcome mapping_read(const struct mapping_view *view, struct bytes key,
                                         struct stayd_value *value) {
     struct reader_item item;
-    if (value->capacity < MAPPING_VALUE_BYTES && !request_reserve(value, MAPPING_VALUE_BYTES - 1)) {
+    if (value->capacity < MAPPING_VALUE_BYTES && !value_reserve(value, MAPPING_VALUE_BYTES - 1)) {
         return READER_ASK;
     }
     for (;;) {
         size_t room = value->capacity - 1; /* but for the zero */
         enum reader_outcome outcome = reader_get(&view->view, key, value->data, room, &item);
-        if (outcome == READER_SMALL && request_reserve(value, item.value_size)) {
+        if (outcome == READER_SMALL && value_reserve(value, item.value_size)) {
             continue;
         }
         value->size = 0;

@@ -1,13 +1,9 @@
 #include "request.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum {
-    TTL_RELATIVE_MAX_S = 30 * 86400, /* the protocol takes a larger number as a unix time */
-    VALUE_ROUND = 64
-};
+enum { TTL_RELATIVE_MAX_S = 30 * 86400 }; /* the protocol takes a larger number as a unix time */
 
 const char *request_word(const struct request *request) {
     static const char *const words[] = {
@@ -40,21 +36,6 @@ void request_note(struct request *request, const char *data, size_t size) {
         request->said[kept++] = byte < ' ' || byte >= 0x7f ? '?' : (char)byte;
     }
     request->said[kept] = '\0';
-}
-
-bool request_reserve(struct stayd_value *value, size_t size) {
-    if (size >= value->capacity) {
-        size_t capacity = (size + VALUE_ROUND) & ~(size_t)(VALUE_ROUND - 1);
-        char *data = realloc(value->data, capacity);
-        if (data == NULL) {
-            return false;
-        }
-        value->data = data;
-        value->capacity = capacity;
-    }
-    value->data[size] = '\0';
-    value->size = size;
-    return true;
 }
 
 int64_t request_exptime(int64_t ttl_s, int64_t past) {

@@ -90,10 +90,6 @@ const char *request_word(const struct request *request);
 /* The server's words, unless there are some already. */
 void request_note(struct request *request, const char *data, size_t size);
 
-/* Makes room for a value of `size` bytes and a zero, and takes that size. False if memory is
- * short. */
-bool request_reserve(struct stayd_value *value, size_t size);
-
 /* The protocol's expiry: from 30 days on a date. `past`: what says "at once". */
 int64_t request_exptime(int64_t ttl_s, int64_t past);
 

@@ -1,10 +1,9 @@
 #include "text.h"
 
 #include "base/number.h"
+#include "value.h"
 
 #include <stdio.h>
-
-enum { TEXT_VALUE_MAX = 1 << 30, TEXT_WORDS_MAX = 6 };
 
 #define TEXT_LOGIN "set stayd-login 0 -1 "
 
@@ -238,14 +237,7 @@ static enum stayd_status text_read_outcome(struct request *request, struct chann
 /* The value and the line end behind it. */
 static bool text_read_data(struct channel *channel, struct stayd_value *value, uint64_t size) {
     const char *end;
-    if (size > TEXT_VALUE_MAX) {
-        return channel_refuse(channel, "a value of more than 1 GiB");
-    }
-    if (!request_reserve(value, size)) {
-        channel->fault = CHANNEL_NO_MEMORY;
-        return false;
-    }
-    if (!channel_copy(channel, value->data, size) || !channel_take(channel, 2, &end)) {
+    if (!value_receive(value, channel, size) || !channel_take(channel, 2, &end)) {
         return false;
     }
     return memcmp(end, "\r\n", 2) == 0 ||

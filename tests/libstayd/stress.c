@@ -1,11 +1,12 @@
 /* Threads and forks on one client:
  *
- *     libstayd-stress SERVERS THREADS ROUNDS [fork | syscall]
+ *     libstayd-stress SERVERS THREADS ROUNDS [fork | syscall | read]
  *
  * Each thread writes and reads keys of its own and one that all share, and checks that each reply
  * belongs to its request. With `fork`, children are made all the time, which do the same; with
- * `syscall`, the C library does not see that they are made (it has one thread then). Prints nothing
- * and exits 0 if all was well. */
+ * `syscall`, the C library does not see that they are made (it has one thread then). With `read`,
+ * the threads read one item that is always there, until the standard input ends; the server may
+ * come and go. Prints nothing and exits 0 if all was well. */
 #include "stayd.h"
 
 #include <pthread.h>
@@ -132,6 +133,44 @@ static int work_in_children(int count, bool seen) {
     return failed;
 }
 
+static _Atomic bool reading_ends;
+
+static void *read_steadily(void *argument) {
+    struct worker *worker = argument;
+    struct stayd_error error = {.message = ""};
+    struct stayd_value value = {0};
+    while (!reading_ends && !worker->failed) {
+        enum stayd_status status = stayd_get(client, "steady", 6, &value, &error);
+        bool well = status == STAYD_OK ? strcmp(value.data, "as it was") == 0
+                                       : status == STAYD_DISCONNECTED;
+        if (!well) {
+            worker->failed = !complain(worker, "get", status == STAYD_OK ? value.data : "missing");
+        }
+    }
+    stayd_value_free(&value);
+    return NULL;
+}
+
+static int read_in_threads(int threads) {
+    struct worker workers[THREADS_MAX] = {0};
+    struct stayd_error error;
+    int failed = stayd_set(client, "steady", 6, "as it was", 9, 0, 0, &error) != STAYD_OK;
+    for (int i = 0; i < threads; i++) {
+        workers[i].number = i;
+        if (pthread_create(&workers[i].thread, NULL, read_steadily, &workers[i]) != 0) {
+            exit(2);
+        }
+    }
+    while (getchar() != EOF) {
+    }
+    reading_ends = true;
+    for (int i = 0; i < threads; i++) {
+        pthread_join(workers[i].thread, NULL);
+        failed += workers[i].failed;
+    }
+    return failed;
+}
+
 static void *work_in_parent(void *argument) {
     int *threads = argument;
     *threads = work_in_threads(0, *threads);
@@ -157,6 +196,8 @@ int main(int argument_count, char **arguments) {
     int failed = 0;
     if (how[0] == '\0') {
         failed = work_in_threads(0, threads);
+    } else if (strcmp(how, "read") == 0) {
+        failed = read_in_threads(threads);
     } else if (strcmp(how, "fork") == 0) {
         pthread_t parent;
         pthread_create(&parent, NULL, work_in_parent, &threads);

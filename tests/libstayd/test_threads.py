@@ -1,10 +1,12 @@
 """One client of libstayd in many threads, and on both sides of forks."""
 
+import subprocess
+
 import pytest
 
-from libstayd.programs import Shell, is_sanitized, run
+from libstayd.programs import Shell, is_sanitized, program, run
 from support import certificates
-from support.servers import Memcached, Stayd
+from support.servers import Memcached, Stayd, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,21 @@ def test_children_use_the_client_while_threads_of_the_parent_do(servers, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_children_that_the_c_library_does_not_see_use_it(servers, kind):
     run("stress", servers[kind], 1, 20, "syscall")
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_session_is_never_missing_while_the_daemon_comes_and_goes(local):
+    """Threads read it from the pool's memory, and over the socket in between."""
+    with Stayd() as stayd:
+        url = stayd.unix_url("sessions") if local else stayd.url("sessions")
+        process = subprocess.Popen([program("stress"), url, "8", "0", "read"], text=True,
+                                   stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_until(lambda: stayd.connect("sessions").get(b"steady"), what="the threads to begin")
+        for end in (stayd.kill9, stayd.terminate, stayd.kill9, stayd.kill9):
+            end()
+            stayd.start()
+        _, complaints = process.communicate(timeout=60)
+        assert process.returncode == 0, complaints
 
 
 @pytest.mark.parametrize("kind", ["unix", "tls"])
