@@ -4,7 +4,6 @@
 #include "base/clock.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 /* Names of pools and the words of warnings have no other characters that JSON escapes. */
@@ -154,7 +153,8 @@ static void api_write_value(FILE *stream, const char *before, double value) {
     if (value < 0) {
         fputs("null", stream);
     } else {
-        fprintf(stream, value == floor(value) ? "%.0f" : "%.3f", value);
+        bool whole = value < 1e15 && value == (double)(int64_t)value;
+        fprintf(stream, whole ? "%.0f" : "%.3f", value);
     }
 }
 
