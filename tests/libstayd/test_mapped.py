@@ -1,9 +1,12 @@
 """libstayd reads a pool from its memory: without the daemon, and never what is no longer true."""
 
+import pathlib
+import subprocess
+
 import pytest
 
 from libstayd.programs import NOT_FOUND, NOT_MAPPED, OK, Shell
-from support.servers import Memcached, Stayd, wait_until
+from support.servers import Memcached, Stayd, stayd_binary, wait_until
 
 
 @pytest.fixture
@@ -123,3 +126,21 @@ def test_sessions_that_were_moved_away_are_not_read_once_another_daemon_serves(s
         assert shell.status("set k new") == OK
         wait_until(lambda: shell.status("get k") == shell.status("mapped k") == OK,
                    what="the client to have the new mapping")
+
+
+def test_a_restore_ends_the_reads_of_what_it_replaces(stayd, tmp_path):
+    stayctl = [pathlib.Path(stayd_binary()).with_name("stayctl").resolve(), "-c", stayd.config_path]
+    with Shell(stayd.unix_url("sessions")) as shell:
+        assert shell.status("set k v") == OK
+        subprocess.run([*stayctl, "backup", "sessions", tmp_path / "copy"], check=True)
+        assert shell.status("delete k") == OK
+        assert shell.status("set other v") == OK
+        assert shell.ask("get other")[0::3] == (OK, "v")
+        stayd.terminate()
+        (stayd.run_dir / "sessions.index").unlink()  # no mark can be left there
+        assert shell.ask("mapped other")[0::3] == (OK, "v")
+        subprocess.run([*stayctl, "restore", tmp_path / "copy", "sessions", "--yes"], check=True)
+        assert shell.status("mapped other") == NOT_MAPPED
+        stayd.start()
+        assert shell.status("get other") == NOT_FOUND
+        assert shell.ask("get k")[0::3] == (OK, "v")
