@@ -8,7 +8,8 @@ static bool age_limits_are_longer(uint32_t old_s, uint32_t new_s) {
     return old_s != 0 && (new_s == 0 || new_s > old_s);
 }
 
-/* When an item expires by the limits in the header, if that is before its own expiry. */
+/* The second at which an item expires: by the limits in the header or by its own expiry, whichever
+ * comes first. */
 static uint32_t age_limits_end_s(const struct layout_data_header *header,
                                  const struct record *record) {
     uint64_t end_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
@@ -73,7 +74,7 @@ bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
         age_limits_keep(pool);
     } else if (longer) {
         uint64_t ended = 0;
-        pool->segments.view = &pool->view; /* as much as walking needs */
+        pool->segments.view = &pool->view; /* only what a walk needs */
         pool->segments.header = header;
         for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
             if (pool_is_stopping(pool)) {

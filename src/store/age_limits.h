@@ -2,7 +2,7 @@
  *
  * The record of an item that has expired by a limit does not say so, and may stay in the file for
  * long.
- * So the header notes the limits in force. When a pool is opened with a longer limit, the records
+ * So the header records the limits in force. When a pool is opened with a longer limit, the records
  * of items that have expired by the old limits first get an expiry in the past, durably. After a
  * crash before the new limits are noted, the next start does that again. Called while the pool is
  * being opened, before any other thread sees it.

@@ -11,7 +11,7 @@ struct change_attempt {
     uint64_t hash;
     struct bytes key;
     struct layout_bucket *bucket;
-    bool present;               /* hit is filled in, visible or not */
+    bool present;               /* `hit` is filled in; the item may be invisible to clients */
     const struct record *old;   /* what a client can see of it, or NULL */
     const struct record *ended; /* the version that must not reappear: the visible one, or one that
                                    only a wrong clock hides; or NULL */
@@ -133,7 +133,7 @@ static bool change_over_limit(const struct change_attempt *attempt) {
                atomic_load_explicit(&pool->live_limit_bytes, memory_order_relaxed);
 }
 
-/* Writes the tombstone, if one is due, and returns where the item's own record goes. */
+/* Writes the tombstone, if the change needs one. Returns where the item's own record goes. */
 static struct segment_place change_write_tombstone(struct change_attempt *attempt,
                                                    struct segment_place place, uint64_t sequence) {
     struct pool *pool = attempt->pool;
@@ -235,8 +235,8 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
     if (!attempt->removes) {
         record_write(place.at, record, place.crc_seed);
     }
-    /* After the records are written, so that the next sync covers them; before the slot changes, so
-     * that a reader who sees the change finds it noted (pool_take_ticket). */
+    /* Called after the records are written, so that the next sync covers them, and before the slot
+     * changes, so that a reader who sees the change also sees this note (pool_take_ticket). */
     pool_note_write(pool, attempt->thread, attempt->size);
     if (attempt->removes) {
         if (result != NULL) {
@@ -347,7 +347,7 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
             return status;
         }
         if (outcome == CHANGE_BESIDE_FLUSH) {
-            sched_yield(); /* the flush takes its number within a moment */
+            sched_yield(); /* the flush takes its number very soon */
             continue;
         }
         status = room_ask(pool, thread, attempt.purpose);

@@ -22,7 +22,8 @@ static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment)
     return oldest;
 }
 
-/* Whether a tombstone or a flush record is still needed. These have no slot that would tell. */
+/* Whether a tombstone or a flush record is still needed. No slot points to these records, so the
+ * slots cannot tell. */
 static bool compaction_tombstone_needed(struct pool *pool, const struct segment_cursor *cursor,
                                         uint64_t oldest_other, uint32_t now_s) {
     const struct layout_index_header *index = pool->view.index;
@@ -57,7 +58,7 @@ static bool compaction_copy(struct pool *pool, const struct segment_cursor *curs
 }
 
 enum compaction_outcome {
-    COMPACTION_NOTHING, /* the record is dead, or a sweep leaves it */
+    COMPACTION_NOTHING, /* the record is dead, or a sweep leaves it where it is */
     COMPACTION_EXPIRED,
     COMPACTION_EVICTED,
     COMPACTION_EVICTED_LATER, /* by compaction_evict_rest */
@@ -94,10 +95,10 @@ static enum compaction_outcome compaction_leave(struct pool *pool,
     return COMPACTION_EVICTED_LATER;
 }
 
-/* What compaction_decide decides by. */
+/* The input of compaction_decide. */
 struct compaction_rule {
     bool may_move;
-    unsigned keep_score; /* may_move: what has less is evicted */
+    unsigned keep_score; /* may_move: records with a lower score are evicted */
     uint64_t oldest_other;
     uint32_t now_s;
 };
@@ -304,9 +305,9 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
     return true;
 }
 
-/* Takes out what compaction_leave has left in a segment whose header has gone. */
+/* Removes the slots that compaction_leave left in a segment whose header has been cleared. */
 static void compaction_evict_rest(struct pool *pool, struct segment_cursor *cursor) {
-    /* With fsync = always a miss waits until it is on the disk that the header has gone. */
+    /* With fsync = always, a miss waits until the cleared header is on the disk. */
     sync_note_write(&pool->sync);
     uint64_t sequence = pool_next_sequence(pool);
     uint32_t now_s = clock_unix_s();
@@ -331,7 +332,7 @@ static void compaction_evict_rest(struct pool *pool, struct segment_cursor *curs
     }
 }
 
-/* Clears a segment's header, and evicts what is left in it. */
+/* Clears a segment's header, and evicts the items that are still in the segment. */
 static void compaction_retire(struct pool *pool, uint32_t segment) {
     struct segment_cursor cursor;
     bool leaves = pool->header != NULL && pool->options.evict &&
@@ -355,10 +356,10 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
         compaction_retire(pool, segments[i]);
     }
     if (pool->options.evict) {
-        grace_wait(pool->grace); /* for those who had just found what was left */
+        grace_wait(pool->grace); /* for threads that had just found one of these items */
     }
     if (pool->header != NULL && !pool_sync(pool)) {
-        return false; /* they stay in use: no deleted item may reappear */
+        return false; /* the segments stay in use: no deleted item may reappear */
     }
     for (unsigned i = 0; i < count; i++) {
         segments_free(&pool->segments, segments[i]);
@@ -446,7 +447,7 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
         return 0;
     }
     uint32_t chosen = (uint32_t)oldest;
-    segments_seal(&pool->segments, chosen); /* one that never fills would stay the oldest */
+    segments_seal(&pool->segments, chosen); /* a segment that never fills would stay the oldest */
     compaction_begin(pool);
     if (!compaction_empty(pool, chosen, 0, now_s) || !compaction_free(pool, &chosen, 1)) {
         return 0;
@@ -454,14 +455,15 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s) {
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         struct layout_segment *info = &pool->view.segments[segment];
         if (atomic_load(&info->tombstone_bytes) > 0) {
-            atomic_store(&info->first_expiry_s, 0); /* sweep: fewer may be needed now */
+            atomic_store(&info->first_expiry_s, 0); /* sweep: fewer tombstones may be needed */
         }
     }
     return 1;
 }
 
-/* Seals the segment if it is open and the best one. Returns whether it is sealed: what an open
- * segment still has room for is worth more than a smaller gain. */
+/* Seals the segment if it is open and has the greatest gain. Returns whether the segment is sealed.
+ * An open segment with a smaller gain stays open, because its free room is worth more than the
+ * gain. */
 static bool compaction_seal_best(struct pool *pool, uint32_t segment, bool best) {
     if (best) {
         segments_seal(&pool->segments, segment);

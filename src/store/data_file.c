@@ -17,7 +17,7 @@ void data_file_note_failed_sync(int file) {
     const uint32_t failed = 1;
     int ignored = store_io_write_all(file, &failed, sizeof failed,
                                      offsetof(struct layout_data_header, sync_failed));
-    (void)ignored; /* nothing more can be done: the caller of the sync is told */
+    (void)ignored; /* ignore a failure: the caller of the sync reports the failed sync */
 }
 
 bool data_file_write_again(const struct mapping *mapping) {
@@ -139,7 +139,7 @@ static enum status data_file_check(struct mapping *mapping, const char *path,
     return STATUS_OK;
 }
 
-/* BUSY: another file has the path by now. */
+/* BUSY: another file has this path now. */
 static enum status data_file_open_existing(struct mapping *mapping, const char *path,
                                            const struct pool_options *options, char *error) {
     if (flock(mapping->file, LOCK_EX | LOCK_NB) != 0) {

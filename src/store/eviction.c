@@ -6,14 +6,15 @@
 
 enum {
     EVICTION_MERGE = 8, /* segments that are compared with each other; half of them become free */
-    EVICTION_MEMORY = 8 /* passes that the usual threshold is an average of */
+    EVICTION_MEMORY = 8 /* the usual threshold is an average over so many passes */
 };
 
-/* The sealed segments of the class that has the oldest one, oldest first; of a small pool not more
- * than a quarter, or nearly everything would be evicted at once. */
+/* Chooses the sealed segments of the class that has the oldest segment, oldest first. In a small
+ * pool, chooses at most a quarter of the segments; otherwise nearly everything would be evicted at
+ * once. */
 static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERGE]) {
     struct layout_segment *table = pool->view.segments;
-    uint64_t above = 0; /* the generation of the one chosen last */
+    uint64_t above = 0; /* the generation of the segment that was chosen last */
     unsigned count = 0;
     uint32_t class = 0;
     unsigned most = segments_in_force(&pool->segments) / 4;
@@ -42,7 +43,7 @@ static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERG
     return count;
 }
 
-/* Adds the live bytes of a segment to what each score has. */
+/* Adds the live bytes of a segment to the sums for each score. */
 static void eviction_count(struct pool *pool, uint32_t segment, uint32_t now_s,
                            uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
     struct segment_cursor cursor;
@@ -63,7 +64,8 @@ static void eviction_count(struct pool *pool, uint32_t segment, uint32_t now_s,
     }
 }
 
-/* The lowest score such that all that has it or more fits into `room`; never 0. */
+/* The lowest score at which all records with this score or a higher one fit into `room`; never 0.
+ */
 static unsigned eviction_threshold(const uint64_t bytes[COMPACTION_SCORE_MAX + 1], uint64_t room) {
     uint64_t kept = 0;
     unsigned threshold = COMPACTION_SCORE_MAX + 1;
@@ -74,15 +76,16 @@ static unsigned eviction_threshold(const uint64_t bytes[COMPACTION_SCORE_MAX + 1
     return threshold;
 }
 
-/* The score from which on records stay. As a rule half of the bytes go; but where nearly all has
- * been read often, only what is below the usual threshold, so that hot items do not suffer from
- * lying next to each other. One segment becomes free in any case. */
+/* The lowest score of the records that stay. Usually half of the bytes are evicted. If nearly all
+ * records were read often, only those below the usual threshold are evicted, so that hot items do
+ * not suffer from lying next to each other. At least one segment always becomes free. */
 static unsigned eviction_decide(struct pool *pool, unsigned count,
                                 const uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
     uint64_t capacity = segment_capacity(&pool->segments);
     unsigned half = eviction_threshold(bytes, capacity * count / 2);
     unsigned least = count == 1 ? half : eviction_threshold(bytes, capacity * (count - 1));
-    unsigned *usual = &pool->janitor.usual_threshold; /* in 256ths; at first: whatever was read */
+    /* In 256ths; at first, every record that was read stays. */
+    unsigned *usual = &pool->janitor.usual_threshold;
     unsigned threshold = half;
     if (*usual / 256 < threshold) {
         threshold = *usual / 256 > least ? *usual / 256 : least;
@@ -91,7 +94,7 @@ static unsigned eviction_decide(struct pool *pool, unsigned count,
     return threshold < 1 ? 1 : threshold;
 }
 
-/* Frees what has been emptied; returns how many segments that were. */
+/* Frees the segments that have been emptied; returns how many. */
 static unsigned eviction_free(struct pool *pool, const uint32_t *segments, unsigned *emptied) {
     unsigned count = *emptied;
     *emptied = 0;
@@ -133,11 +136,12 @@ unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s) {
         eviction_count(pool, chosen[i], now_s, bytes);
     }
     unsigned threshold = eviction_decide(pool, count, bytes);
-    /* Where freeing takes two syncs, segments share them, as far as there is room without. Else one
-     * by one: what is free already takes what the next one keeps. */
+    /* If freeing takes two syncs, several segments share these syncs, as long as there is room
+     * without the segments. Otherwise segments are freed one by one, and each freed segment takes
+     * the records that the next one keeps. */
     unsigned share = pool->header != NULL ? EVICTION_MERGE : 1;
     unsigned freed = 0;
-    unsigned emptied = 0; /* and not freed; at the front of `chosen` */
+    unsigned emptied = 0; /* emptied and not yet freed; at the front of `chosen` */
     for (unsigned i = 0; i < count && !atomic_load(&pool->read_only); i++) {
         bool empty = compaction_empty(pool, chosen[i], threshold, now_s);
         if (!empty && emptied > 0) {

@@ -1,7 +1,7 @@
 /* Eviction by merging, as Segcache does it (Yang, Yue, Rashmi: NSDI'21): the oldest segments of one
- * TTL class are merged, and of their records those with the most reads for their size stay, about
- * half; the rest is forgotten. It costs one pass over bytes that are in order, and no list that
- * every read has to keep.
+ * TTL class are merged. The half of their records with the most reads for their size stays, and the
+ * rest is evicted. This costs one sequential pass over the bytes, and no list that every read would
+ * have to update.
  *
  * Called by the janitor's thread only.
  */
@@ -10,8 +10,8 @@
 
 #include "store/pool_private.h"
 
-/* Frees some segments. Returns how many; 0 if there is nothing sealed to evict from. `seals`: then
- * evicts from the fullest open segment. */
+/* Frees some segments. Returns how many; 0 if there is no sealed segment. With `seals`, evicts from
+ * the fullest open segment if there is no sealed one. */
 unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s);
 
 #endif

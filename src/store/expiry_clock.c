@@ -5,9 +5,8 @@
 
 #include <stdlib.h>
 
-enum {
-    EXPIRY_CLOCK_NOTE_S = 60
-}; /* the age of a note from which on a changed pool makes another */
+/* A pool that changes writes a new note when the last one is this old. */
+enum { EXPIRY_CLOCK_NOTE_S = 60 };
 
 /* How far the offset may change without a step: NTP may let a clock run faster by a twelfth. */
 static int64_t expiry_clock_slack_s(uint64_t elapsed_s) {
@@ -82,7 +81,7 @@ void expiry_clock_observe(struct expiry_clock *clock) {
             expiry_clock_take_step(clock, step_s);
         }
     } else if (!clock->trusted && elapsed_s > EXPIRY_CLOCK_GAP_S) {
-        clock->since_boot_s = boot_s; /* nobody could put it right meanwhile: a suspended system */
+        clock->since_boot_s = boot_s; /* the system was suspended: nothing corrected the clock */
     }
     if (clock->trusted || near || boot_s >= clock->since_boot_s + EXPIRY_CLOCK_TRUST_S) {
         expiry_clock_trust(clock);

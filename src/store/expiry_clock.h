@@ -1,9 +1,9 @@
 /* The time up to which the memory of expired items may be freed.
  *
- * Clients see an item by the wall clock alone. If the wall clock is wrong and is set right, every
- * item that it hid must be visible again; but memory that was freed stays freed. So the memory of
- * expired items is freed only while the wall clock agrees with CLOCK_BOOTTIME, which cannot be set
- * and goes on while the system is suspended:
+ * Clients see an item by the wall clock alone. If the wall clock is wrong and is corrected, every
+ * item that the wrong time hid must be visible again. An item whose memory was freed cannot come
+ * back. So the memory of expired items is freed only while the wall clock agrees with
+ * CLOCK_BOOTTIME, which cannot be set and goes on while the system is suspended:
  *
  *     offset = wall clock - CLOCK_BOOTTIME
  *

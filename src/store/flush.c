@@ -51,8 +51,8 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
      * their segments are not freed before this thread is quiescent. */
     uint64_t sequence = flush_write(pool, 0, place);
     if (pool->options.fsync == POOL_FSYNC_ALWAYS) {
-        /* The next number: a sync that began when this one was taken may not have seen the record.
-         */
+        /* Takes the next number: a sync that began when this number was taken may not cover the
+         * record. */
         pool_note_removal(pool, pool_next_sequence(pool));
     }
     atomic_store(&index->flush_due_s, 0);

@@ -90,7 +90,8 @@ void geometry_plan_header(const struct pool_options *options, struct layout_data
         uint64_t hash_seed, pool_id;
         uint32_t crc_seed;
     } random;
-    /* Cannot fail or be cut short for so few bytes once the system has started. */
+    /* getrandom(2) neither fails nor returns fewer bytes for so small a size once the system has
+     * started. */
     ssize_t length = getrandom(&random, sizeof random, 0);
     assert(length == (ssize_t)sizeof random);
     (void)length;
@@ -107,7 +108,7 @@ void geometry_renew_index_id(struct layout_data_header *header) {
     assert(length == (ssize_t)sizeof index_id);
     (void)length;
     atomic_store(&header->index_id, index_id | 1);
-    atomic_thread_fence(memory_order_seq_cst); /* all that the caller writes comes after */
+    atomic_thread_fence(memory_order_seq_cst); /* the caller writes only after this store */
 }
 
 void geometry_plan_index(const struct layout_data_header *data,

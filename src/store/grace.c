@@ -56,11 +56,12 @@ void store_thread_init(struct store_thread *thread, struct grace *grace, unsigne
 
 void store_thread_refresh(struct store_thread *thread) {
     struct grace *grace = thread->grace;
-    /* The thread says that it is online and then loads slots; the janitor has emptied slots and
-     * then loads who is online. One must see what the other stored: that takes a fence between
-     * store and load on both sides (grace_wait has the other). A seq_cst store would not do: slots
-     * are loaded with acquire, and an acquire load of ARM's RCpc kind (ldapr) may overtake it.
-     * release: all reads of the batch before are done (pairs with the load in grace_wait). */
+    /* The thread stores that it is online and then loads slots; the janitor has emptied slots and
+     * then loads which threads are online. At least one of them must see what the other stored, so
+     * both sides need a fence between store and load (grace_wait has the other fence). A seq_cst
+     * store is not enough: slots are loaded with acquire, and an acquire load of ARM's RCpc kind
+     * (ldapr) may overtake it. release: all reads of the batch before are done (pairs with the load
+     * in grace_wait). */
     atomic_store_explicit(&grace->marks[thread->index].seen, atomic_load(&grace->period),
                           memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
@@ -77,7 +78,7 @@ void store_thread_leave(struct store_thread *thread) {
 
 uint64_t grace_begin(struct grace *grace) {
     uint64_t period = atomic_fetch_add(&grace->period, 1) + 1;
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with that in store_thread_refresh */
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence in store_thread_refresh */
     return period;
 }
 

@@ -19,7 +19,7 @@ struct grace;
 
 /* What a change does when the pool has no room for it. */
 enum store_room_policy {
-    STORE_WAITS,       /* waits. For tests and fuzzers: no thread of the daemon does */
+    STORE_WAITS,       /* waits. Only tests and fuzzers use this */
     STORE_PARKS,       /* returns STATUS_NEEDS_ROOM: the thread must not wait */
     STORE_PARKS_AGAIN, /* as STORE_PARKS; the request was parked before, and gets room first */
     STORE_REFUSES,     /* returns STATUS_NO_MEMORY: the request was parked for too long */
@@ -28,7 +28,7 @@ enum store_room_policy {
 /* The state of a thread that calls the store. Each thread has its own. */
 struct store_thread {
     struct grace *grace;
-    unsigned index;     /* 0 up to the number of threads, exclusive */
+    unsigned index;     /* from 0 to the number of threads - 1 */
     uint32_t now_s;     /* unix seconds, as of the last refresh: all requests of a batch share it */
     uint32_t reads;     /* private to the store: a running number */
     uint32_t ttl_class; /* private to the store: of the item that the last change wrote or found */
@@ -45,7 +45,8 @@ unsigned grace_threads(const struct grace *grace);
 /* Begins offline. Each index may be used by one thread at a time. */
 void store_thread_init(struct store_thread *thread, struct grace *grace, unsigned index);
 
-/* What is charged for work other than copying: as many bytes as can be copied in the same time. */
+/* The charge for work other than copying, as the number of bytes that can be copied in the same
+ * time. */
 enum {
     STORE_LOOKUP_BYTES = 256,        /* a look-up */
     STORE_OVERVIEW_BYTES = 32 << 10, /* a sum over all threads and segments */
@@ -53,9 +54,9 @@ enum {
                               first write into each page is a page fault */
 };
 
-/* Charges work that was done for a client, in bytes that were copied, written or searched. Code
- * charges all work whose amount the client chooses; the event loop compares `work_bytes` before and
- * after, and so decides when a connection's turn ends. */
+/* Charges work that was done for a client, in bytes that were copied, written or searched. All work
+ * whose amount the client chooses must be charged. The event loop compares `work_bytes` before and
+ * after a request to decide when a connection's turn ends. */
 static inline void store_thread_charge(struct store_thread *thread, uint64_t bytes) {
     thread->work_bytes += bytes;
 }

@@ -5,16 +5,16 @@
 #include <sys/random.h>
 
 enum {
-    NOTES_CLOCK_S = 60,     /* in a pool that changes, the clock is noted so often */
+    NOTES_CLOCK_S = 60,     /* how often a pool that changes notes the clock */
     NOTES_ITEMS_SHARE = 16, /* of the items: a smaller change of their number is not noted */
 };
 
 void header_notes_begin(struct pool *pool, bool attached, bool created) {
     struct layout_data_header *header = pool->header;
     atomic_store(&header->stop_id, 0);
-    /* The number of a record that a power cut has lost must not be given out again: a client may
-     * know it as a CAS. So recovery continues above all numbers that may have been given out, and
-     * that is on the disk before the first request. */
+    /* The sequence of a record that a power cut has lost must not be given out again: a client may
+     * know this number as a CAS. So recovery continues above all sequences that may have been given
+     * out, and the raised value is on the disk before the first request. */
     if (attached) {
         atomic_store(&header->opened_sequence, atomic_load(&pool->view.index->sequence));
     } else if (!created) {

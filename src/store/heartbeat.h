@@ -1,5 +1,5 @@
-/* How a process that maps a pool learns that the daemon that keeps the pool has ended. The process
- * keeps both mappings, and they look as before.
+/* How a process that maps a pool learns that the daemon of this pool has ended. The mappings of the
+ * process stay valid and look unchanged, so they do not show the end by themselves.
  *
  *     clean stop     the daemon sets the index's state
  *     SIGKILL        the kernel marks `keeper` in the index while the thread ends: before it closes
@@ -11,10 +11,9 @@
  * other use for its list of robust futexes.
  *
  * The data of a volatile pool ends with the daemon. The data of a persistent pool does not: its
- * readers go on, but look now and then whether another daemon serves other data by now. The mark
- * and the heartbeat are in the index, which is in memory, so an idle pool writes nothing to its
- * file.
- */
+ * readers continue, but check from time to time whether another daemon now serves other data. The
+ * mark and the heartbeat are in the index, which is in memory, so an idle pool writes nothing to
+ * its file. */
 #ifndef STAYD_STORE_HEARTBEAT_H
 #define STAYD_STORE_HEARTBEAT_H
 
@@ -32,17 +31,18 @@ struct heartbeat {
     struct robust_list entry;
 };
 
-/* The calling thread keeps this pool from now on, until it ends. `heartbeat` stays where it is
- * until then. */
+/* The calling thread becomes the keeper of this pool until the thread ends. `heartbeat` must stay
+ * at the same address until then. */
 void heartbeat_begin(struct heartbeat *heartbeat, struct layout_index_header *index);
 
-/* Whether heartbeat_begin has been called, and is done. Any thread. */
+/* Whether heartbeat_begin has returned. Any thread may call. */
 bool heartbeat_has_begun(const struct heartbeat *heartbeat);
 
-/* Notes that the daemon is alive. By the thread that has called heartbeat_begin. */
+/* Notes that the daemon is alive. Called by the thread that called heartbeat_begin. */
 void heartbeat_beat(struct heartbeat *heartbeat);
 
-/* Whether the daemon that keeps this index is alive, as far as the index tells. Any process. */
+/* Whether the daemon that keeps this index is alive, as far as the index shows. Any process may
+ * call. */
 bool heartbeat_is_alive(const struct layout_index_header *index);
 
 #endif

@@ -7,7 +7,7 @@
 
 enum {
     HOLD_TICK_MS = 100,
-    HOLD_ASKER_MS = 1000,         /* then another asker may take the hold over */
+    HOLD_ASKER_MS = 1000,         /* after this time another client may take the hold over */
     HOLD_WRITE_WAIT_MAX_MS = 250, /* a hold ends when writes have waited for room for so long */
     HOLD_FREE_SHARE = 4,          /* 1/4 of the segments should be free when a hold begins, */
     HOLD_GAIN_SHARE = 4,          /* if emptying others gains 1/4 of each */
@@ -54,7 +54,8 @@ void hold_prepare(struct pool *pool) {
     }
 }
 
-/* Writes that took a lower number than the hold's may still be under way; after this none is. */
+/* Writes with a lower sequence than the hold's may still be under way. After the grace period none
+ * is. */
 static void hold_await_writes(struct pool *pool) {
     uint64_t sequence = pool->hold.sequence;
     pthread_mutex_unlock(&pool->room.lock);
@@ -75,7 +76,7 @@ void hold_keep(struct pool *pool) {
             hold_wait(&pool->room);
         }
     }
-    if (hold->state == HOLD_STILL) { /* else it was ended, and maybe asked for anew */
+    if (hold->state == HOLD_STILL) { /* else the hold has ended, and another may be asked for */
         *hold = (struct hold){.state = HOLD_NONE};
     }
 }
@@ -105,7 +106,7 @@ enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint
     uint64_t now_ms = clock_monotonic_ms();
     pthread_mutex_lock(&pool->room.lock);
     if (hold->taken) {
-        goto out; /* it is somebody else's */
+        goto out; /* another client has the hold */
     }
     if (hold->state != HOLD_STILL) {
         hold->state = HOLD_ASKED;

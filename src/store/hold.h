@@ -24,18 +24,18 @@ struct pool;
 
 enum hold_state {
     HOLD_NONE,
-    HOLD_ASKED, /* the janitor is to begin it after its next pass */
-    HOLD_STILL, /* it is in hold_keep */
+    HOLD_ASKED, /* the janitor begins the hold after its next pass */
+    HOLD_STILL, /* the janitor is in hold_keep */
 };
 
 /* A part of the pool, under its room's lock. */
 struct hold {
     enum hold_state state;
-    uint64_t asker;    /* for whom the sequence was taken; 0: nobody yet */
+    uint64_t asker;    /* the client that the sequence was taken for; 0: none yet */
     uint64_t asked_ms; /* monotonic: when */
     uint64_t sequence;
     bool writes_ended;             /* all writes with lower numbers are whole */
-    bool taken;                    /* the asker has the hold */
+    bool taken;                    /* the client has the hold */
     uint64_t until_ms;             /* monotonic: when the lease ends */
     uint64_t write_waits_since_ms; /* monotonic; 0: no write waits for room */
 };

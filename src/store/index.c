@@ -14,8 +14,8 @@ enum {
     INDEX_LOAD = 5, /* slots used per bucket on average, of 7: some 15 bytes an item in all */
     INDEX_BYTES_PER_BUCKET = 160, /* of data: INDEX_LOAD of the smallest records */
     INDEX_CHUNK = 1024,           /* buckets whose memory is allocated together */
-    INDEX_SPINS = 200,            /* then the lock's holder may need this processor */
-    INDEX_RETRY_MS = 100,         /* after memory was refused, until it is asked for again */
+    INDEX_SPINS = 200, /* after so many tries, yields: the lock's holder may need this processor */
+    INDEX_RETRY_MS = 100, /* after memory was refused, the time until the next try */
 };
 
 void index_plan(struct layout_index_header *header, uint64_t data_bytes) {
@@ -61,8 +61,8 @@ static bool index_allocate(struct index *index, uint64_t part_offset, uint64_t c
     return allocated;
 }
 
-/* Whether the memory of the index's used parts is allocated. It was when the daemon stopped, but a
- * copy of the file may be sparse. */
+/* Whether the memory of the index's used parts is allocated. It was allocated when the daemon
+ * stopped, but a copy of the file may be sparse. */
 static bool index_has_memory(const struct index *index) {
     struct stat status;
     return fstat(index->file, &status) == 0 &&
@@ -120,7 +120,7 @@ static struct layout_bucket *index_bucket(const struct index *index, uint64_t ha
 }
 
 void index_prefetch(const struct index *index, uint64_t hash) {
-    __builtin_prefetch(index_bucket(index, hash), 1 /* to be written */);
+    __builtin_prefetch(index_bucket(index, hash), 1 /* the chain will be written to */);
 }
 
 static void index_lock_bucket(struct layout_bucket *bucket) {

@@ -36,15 +36,16 @@ void index_file_supersede(int file) {
     }
     ssize_t ignored =
         pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
-    (void)ignored; /* it can not fail where it could be read */
+    (void)ignored; /* cannot fail: the header was read from there */
     if (fstat(file, &status) == 0 && status.st_size > LAYOUT_PAGE) {
-        /* A process that still maps it keeps no memory. Where it cannot be punched, it does. */
+        /* A process that still maps the file then keeps no memory, unless the file system cannot
+         * punch holes. */
         int punched = store_io_punch(file, LAYOUT_PAGE, status.st_size - LAYOUT_PAGE);
         (void)punched;
     }
 }
 
-/* Whether an index is the one that the data's clean stop left. */
+/* Whether the last clean stop of this data wrote the index. */
 static bool index_file_fits(const struct layout_index_header *found,
                             const struct layout_data_header *data,
                             const struct layout_index_header *wanted) {

@@ -353,7 +353,7 @@ bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
         return inspect_explain(error, "segment %u: %s", segment, why);
     }
     if (!segment_header_valid(header)) {
-        return true; /* it is free */
+        return true; /* the segment is free */
     }
     if (!inspect_load(inspect, segment, inspect->header.segment_bytes, why)) {
         return inspect_explain(error, "segment %u: %s", segment, why);

@@ -122,7 +122,8 @@ static void inspect_rewind(struct inspect *inspect) {
     inspect->torn_bytes = 0;
 }
 
-/* Whether a delayed flush fell due while no daemon ran: the next daemon performs it first. */
+/* Whether a delayed flush fell due while no daemon ran. The next daemon performs the flush before
+ * it serves. */
 static bool inspect_is_flushed(const struct inspect *inspect, uint32_t now_s) {
     uint32_t due_s = atomic_load(&inspect->pool->view.index->flush_due_s);
     return due_s != 0 && due_s <= now_s;

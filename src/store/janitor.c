@@ -20,8 +20,8 @@ enum {
     JANITOR_RATE_MS = 60000,
 };
 
-/* Frees what needs no moving: segments that have fallen due as a whole, and those without a live
- * record; of `looks` segments, in turn. */
+/* Frees the segments from which no record has to be moved: those whose records have all expired,
+ * and those without a live record. Looks at `looks` segments, in turn. */
 static unsigned janitor_free_dead(struct pool *pool, uint32_t looks, uint32_t now_s) {
     struct janitor *janitor = &pool->janitor;
     uint32_t chosen[COMPACTION_BATCH];
@@ -82,9 +82,9 @@ static void janitor_end_flush(struct pool *pool) {
     pthread_mutex_unlock(&pool->flush_lock);
 }
 
-/* Removes expired and flushed items from segments that others keep alive: looks at `looks`
- * segments, in turn, and sweeps for so long. Returns whether no segment has anything left to sweep.
- */
+/* Removes expired and flushed items from segments that also hold live items. Looks at `looks`
+ * segments, in turn, and sweeps for a bounded time. Returns true if no segment has anything left to
+ * sweep. */
 static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, uint32_t now_s) {
     struct janitor *janitor = &pool->janitor;
     uint64_t began_ns = clock_monotonic_ns();
@@ -109,7 +109,7 @@ static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, u
     return true;
 }
 
-/* Notes whether it helps to wait for room, after a pass that freed so many segments. `tried`: the
+/* Notes whether waiting for room can help, after a pass that freed `freed` segments. `tried`: the
  * pass did all that it could, for a change that waits. */
 static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed) {
     struct room *room = &pool->room;
@@ -125,7 +125,7 @@ static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed
 
 static void janitor_note_room(struct pool *pool) {
     struct room *room = &pool->room;
-    /* Not at once: in a pool that stays about full, the log would say nothing else. */
+    /* Logged only after a while: otherwise a pool that stays nearly full would fill the log. */
     bool quiet = clock_monotonic_ms() - atomic_load(&room->refused_ms) >= JANITOR_QUIET_MS;
     if (atomic_load(&room->full) && quiet && segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
         pool_needed_bytes(pool) < atomic_load(&pool->live_limit_bytes) / 100 * 99) {
@@ -160,7 +160,7 @@ static void janitor_note_full_in(struct pool *pool, uint64_t bytes) {
     atomic_store(&janitor->full_in_s, full_in_s);
 }
 
-/* Tells from how the pool grew lately when it will be full. */
+/* Estimates when the pool will be full from its growth in the last minute. */
 static void janitor_note_rate(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     uint64_t now_ms = clock_monotonic_ms();
@@ -270,7 +270,7 @@ bool janitor_start(struct pool *pool) {
     atomic_store(&janitor->full_in_s, UINT64_MAX);
     janitor->running = pthread_create(&janitor->thread, NULL, janitor_main, pool) == 0;
     while (janitor->running && !heartbeat_has_begun(&pool->heartbeat)) {
-        sched_yield(); /* before a process maps the pool and finds that no daemon keeps it */
+        sched_yield(); /* before a process can map the pool and find no keeper */
     }
     return janitor->running;
 }

@@ -32,23 +32,23 @@ struct janitor {
     /* only the janitor's thread touches these */
     uint64_t rate_since_ms; /* monotonic: when the measured minute began */
     uint64_t rate_from_bytes;
-    double rate;               /* bytes a second that were added in the last one, less what went */
+    double rate;               /* bytes a second by which the pool grew in the last minute */
     uint64_t rate_limit_bytes; /* the live limit that full_in_s is about */
     struct reclaim reclaim;
     uint64_t moved_bytes;     /* by compaction and eviction, so far */
     uint64_t flush_begun;     /* the flush that segments were marked to be swept for last, */
     uint64_t flush_ended;     /* and the last one that all of them have been swept for */
-    uint32_t looked;          /* segments that were looked at, to see whether they are dead */
-    uint32_t swept;           /* the segment that was looked at last, to see whether to sweep it, */
-    uint32_t clean;           /* and how many in a row had nothing to sweep */
+    uint32_t looked;          /* position among the segments: the next to check for live records */
+    uint32_t swept;           /* the segment that was last checked for a sweep, */
+    uint32_t clean;           /* and how many checks in a row found nothing to sweep */
     unsigned usual_threshold; /* of eviction, see eviction.c */
-    bool pairs_synced;        /* what lies in the segments of this batch is on the disk */
+    bool pairs_synced;        /* the records in the segments of this batch are on the disk */
 };
 
 /* Starts the thread. False if the system refuses. */
 bool janitor_start(struct pool *pool);
 
-/* Ends it, after the pass that it is in. Accepts one that never started. */
+/* Ends the thread after its current pass. Accepts a janitor that never started. */
 void janitor_stop(struct pool *pool);
 
 #endif

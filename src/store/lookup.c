@@ -43,7 +43,8 @@ enum lookup_outcome lookup_find(const struct lookup_view *view, uint64_t hash, s
         }
         bucket = lookup_next_bucket(view, word);
         if (bucket != NULL) {
-            word = atomic_load_explicit(&bucket->word, memory_order_acquire); /* as the first */
+            word =
+                atomic_load_explicit(&bucket->word, memory_order_acquire); /* acquire, as above */
         }
     }
     /* Nothing: true if no writer came in between and the bucket was not split. Relaxed is enough:

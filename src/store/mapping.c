@@ -76,7 +76,7 @@ enum status mapping_create_memory(struct mapping *mapping, const char *name, uin
                                   char error[POOL_ERROR_MAX]) {
     *mapping = MAPPING_NONE;
     mapping->file = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    /* Its mode says who may open it anew, through /proc, from a descriptor that is read-only. */
+    /* The mode decides who may open the file again through /proc from a read-only descriptor. */
     if (mapping->file < 0 || fchmod(mapping->file, 0400) != 0 ||
         ftruncate(mapping->file, (off_t)size_bytes) != 0 || !mapping_map(mapping, size_bytes) ||
         fcntl(mapping->file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
@@ -93,8 +93,8 @@ void mapping_return_memory(const struct mapping *mapping, uint64_t offset, uint6
 
 int mapping_open_read_only(const struct mapping *mapping) {
     char path[64];
-    /* Not dup(2): that would share the lock on a file, and the right to write. And not the file's
-     * own path: it may lead to another file by now. */
+    /* Not dup(2), which would share the file's lock and the right to write. Not the file's path,
+     * which may name another file now. */
     snprintf(path, sizeof path, "/proc/self/fd/%d", mapping->file);
     return open(path, O_RDONLY | O_CLOEXEC);
 }

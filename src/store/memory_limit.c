@@ -3,7 +3,7 @@
 #include "base/log.h"
 
 enum {
-    MEMORY_LIMIT_RAISE = 4, /* a pool can be raised to so many times the memory it began with */
+    MEMORY_LIMIT_RAISE = 4, /* a pool's memory can be raised to so many times the initial amount */
 };
 
 uint32_t memory_limit_reserve(const struct pool_options *options,
@@ -48,7 +48,7 @@ enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {
         status = STATUS_NO_MEMORY;
     } else {
         memory_limit_set(pool, bytes, (uint32_t)count);
-        room_note_dead_record(&pool->room); /* a change that was refused may find room now */
+        room_note_dead_record(&pool->room); /* a change that was refused may now find room */
     }
     pthread_mutex_unlock(&pool->room.lock);
     if (status == STATUS_OK) {

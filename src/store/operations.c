@@ -6,7 +6,7 @@
 #include <sched.h>
 
 enum {
-    OPERATION_PREFETCH_BYTES = 320, /* of a record: most records are no longer */
+    OPERATION_PREFETCH_BYTES = 320, /* most records are not larger */
     OPERATION_SPINS = 1000,         /* then yields to the writer in the way */
 };
 
@@ -33,9 +33,9 @@ bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit
     return find(pool, key, hit);
 }
 
-/* The least age of a noted access that another one is noted after; UINT32_MAX: none is noted. In a
- * persistent pool a note makes a page dirty, so it is made only if the pool has an idle timeout, or
- * evicts: then as often as other processes need it (access_reports.h). */
+/* How old the last noted access must be before a read notes a new one; UINT32_MAX: no access is
+ * noted. In a persistent pool a note makes a page dirty, so it is made only if the pool has an idle
+ * timeout, or evicts: then as often as other processes report reads (access_reports.h). */
 static uint32_t note_interval_s(const struct pool *pool) {
     if (!pool->options.persist || pool->options.idle_timeout_s != 0) {
         return 1;
@@ -207,7 +207,7 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
         change->record.value = bytes_from_string(""); /* never NULL, because callers copy it */
         change->record.expiry_s = request->create_expiry_s;
         change->record.cas = request->set_cas ? request->new_cas : 0;
-        change->record.token_sent = true; /* to this caller */
+        change->record.token_sent = true; /* as this caller sees the item */
         change->reads = !request->unnoticed;
         result->created = true;
         result->won = true;
@@ -401,7 +401,7 @@ enum status pool_store(struct pool *pool, struct store_thread *thread, struct by
                        const struct pool_store *request, struct item *result) {
     enum status status =
         change_run(pool, thread, key, plan_store, (void *)(uintptr_t)request, result);
-    if (status != STATUS_NEEDS_ROOM) { /* to be counted when it is done */
+    if (status != STATUS_NEEDS_ROOM) { /* counted when the change is done */
         count_store(pool, thread, status, request->compare_cas);
     }
     return status;

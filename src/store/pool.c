@@ -90,7 +90,7 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
         struct layout_data_header raised = planned;
         raised.segment_count = memory_limit_reserve(&pool->options, &planned);
         status = pool_map_memory(pool, &raised, &planned_index, error);
-        if (status != STATUS_OK) { /* usually a limit of addresses (ulimit -v) */
+        if (status != STATUS_OK) { /* usually a limit of address space (ulimit -v) */
             status = pool_map_memory(pool, &planned, &planned_index, error);
         }
     }
@@ -291,7 +291,7 @@ const struct pool_options *pool_get_options(const struct pool *pool) {
 }
 
 void pool_tick(struct pool *pool, struct store_thread *thread) {
-    /* relaxed: it falls due by the second, not by the nanosecond */
+    /* relaxed: a delay of nanoseconds does not matter: flushes fall due by the second */
     uint32_t due_s = atomic_load_explicit(&pool->view.index->flush_due_s, memory_order_relaxed);
     if (due_s != 0 && due_s <= thread->now_s) {
         pool_flush_due(pool, thread->now_s);

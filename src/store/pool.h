@@ -2,7 +2,7 @@
  *
  * This is the whole interface that the protocols use. Every function that takes a store_thread may
  * be called by any number of threads at once, each with its own. Keys are 1 to POOL_KEY_MAX bytes,
- * any bytes: what a protocol forbids is the protocol's to refuse.
+ * any bytes: the protocols refuse the keys that they forbid.
  *
  * Times are unix seconds; expiry 0 means never, and an item is there until its expiry second
  * begins. An operation that is given an expiry in the past stores nothing that can be seen, but
@@ -46,19 +46,20 @@ struct pool_options {
     uint32_t max_lifetime_s; /* an item expires so long after it was first stored; 0: never */
     const char *data_dir;    /* persistent pools: exists, writable */
     const char *run_dir;
-    /* Asked often while a pool is opened, by threads of the store's own; true: pool_open gives up,
-     * and may be called again later. May be NULL. */
+    /* Called often while a pool is opened, by the store's own threads. If it returns true,
+     * pool_open fails, and may be called again later. May be NULL. */
     bool (*is_stopping)(void);
 };
 
 struct pool;
 
-/* Why these options cannot work together, as a sentence in `error`; or true. Opens nothing. */
+/* Checks whether these options can work together. False with the reason, a sentence, in `error`.
+ * Opens nothing. */
 bool pool_options_check(const struct pool_options *options, char error[POOL_ERROR_MAX]);
 
-/* Opens or creates the pool and starts its janitor thread. A persistent pool whose file exists
- * comes with every item that was acknowledged before the last end of the daemon. NULL with the
- * reason in `error`; the file is then as it was. Not thread-safe. */
+/* Opens or creates the pool and starts its janitor thread. A persistent pool whose file exists then
+ * has every item that was acknowledged before the daemon last ended. NULL with the reason in
+ * `error`; the file is then as it was. Not thread-safe. */
 struct pool *pool_open(const struct pool_options *options, struct grace *grace,
                        char error[POOL_ERROR_MAX]);
 
@@ -67,14 +68,14 @@ void pool_close(struct pool *pool);
 
 enum { POOL_MAPPINGS = 2 };
 
-/* Opens both mappings for another process, which can read and do nothing else (reader.h): the
- * data's descriptor and the index's. The caller closes them. IO: the system refuses. Any thread. */
+/* Opens read-only descriptors of both mappings, first the data's and then the index's, for another
+ * process (reader.h). The caller closes them. IO: the system refuses. Any thread. */
 enum status pool_open_mappings(struct pool *pool, int files[POOL_MAPPINGS]);
 
-/* Changes how much memory a volatile pool may use, to what it began with at most four times over.
- * What is beyond a lower limit is evicted, and its memory given back to the system, by the time
- * that the janitor has come to it. OK; INVALID: not an amount that this pool can have; NO_MEMORY:
- * the pool does not evict, and its items do not fit. Any thread, in batches or not. */
+/* Changes how much memory a volatile pool may use: to at most four times the initial amount. If the
+ * limit is lowered, the janitor evicts the items beyond it and gives their memory back to the
+ * system soon after this call. OK; INVALID: not an amount that this pool can have; NO_MEMORY: the
+ * pool does not evict, and its items do not fit. Any thread, in batches or not. */
 enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes);
 
 /* The limit in bytes: what the pool was opened with, or what it was set to since. */
@@ -87,7 +88,7 @@ struct item {
     struct bytes value;
     uint32_t client_flags;
     uint32_t expiry_s;
-    uint32_t accessed_s; /* when last read, else when stored; as good as the pool tracks it */
+    uint32_t accessed_s; /* when last read, or else stored; as precise as the pool notes reads */
     uint64_t cas;        /* never 0 */
     bool fetched;        /* read since it was stored */
     bool stale;          /* invalidated, kept for clients that ask for stale items (meta: X) */
@@ -104,8 +105,8 @@ enum { POOL_PREFETCH_MAX = 32 };
  * Changes nothing, and counts nothing. */
 void pool_prefetch(struct pool *pool, const struct bytes *keys, unsigned count);
 
-/* Looks up and changes what the meta get command may change, in one step. Without any of the
- * wishes it is pool_get. */
+/* Looks an item up and makes the changes that a meta get may ask for, in one step. With all fields
+ * of the request zero, the same as pool_get. */
 struct pool_fetch {
     bool touch; /* set the expiry; CAS stays */
     uint32_t touch_expiry_s;
@@ -116,7 +117,7 @@ struct pool_fetch {
     bool recache_first; /* as its expiry was before the touch (meta: R before T) */
     bool set_cas;       /* an item that is created gets this CAS */
     uint64_t new_cas;
-    bool win_stale; /* win if the item is stale and nobody was told so yet (meta get, always) */
+    bool win_stale; /* win if the item is stale and no client has won it yet (meta get, always) */
     bool unnoticed; /* the read leaves no trace in the item (meta: u) */
 };
 
@@ -125,7 +126,7 @@ struct pool_fetched {
     uint32_t expiry_before_s; /* unless created */
     bool created;
     bool won;        /* this caller is to refresh the item (meta: W) */
-    bool token_sent; /* another caller was told so before (meta: Z) */
+    bool token_sent; /* another caller has won the item before (meta: Z) */
 };
 
 /* OK, NOT_FOUND, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. gat and touch are this with .touch.
@@ -173,7 +174,7 @@ struct pool_arithmetic {
 
 /* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. A number that
  * got shorter is stored with spaces behind it, in the old length, as memcached does and
- * protocol.txt says. `result` may be NULL; nobody wins here. */
+ * protocol.txt says. `result` may be NULL; `won` is never set. */
 enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
                             const struct pool_arithmetic *request, uint64_t *number,
                             struct pool_fetched *result);
@@ -189,7 +190,7 @@ struct pool_delete {
     bool drop_value; /* keep the item with an empty value, these client flags, touch_expiry_s even
                       * without `touch`, and, unless it is invalidated, its CAS (meta md: x) */
     uint32_t client_flags;
-    bool uncounted; /* no client has asked for it: nothing for the counters */
+    bool uncounted; /* not a client's request: do not count it */
 };
 
 /* OK, NOT_FOUND, EXISTS, NO_MEMORY, READ_ONLY, NEEDS_ROOM. `request` may be NULL. */
@@ -200,19 +201,19 @@ enum status pool_delete(struct pool *pool, struct store_thread *thread, struct b
  * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY, NEEDS_ROOM. */
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
 
-/* With `fsync = always` no reply may go out before what it says is on the disk, be that the
- * client's own write or what another client wrote (invariant 8). With `everysec` the replies to
- * writes wait only while the disk is too slow, or after the thread has written much (sync.h). After
- * a batch of requests: the ticket that the thread's replies must wait for; 0 if they may go at
- * once. */
+/* With `fsync = always` no reply may be sent before the records that it depends on are on the disk,
+ * whether this client or another wrote them (invariant 8). With `everysec` the replies to writes
+ * wait only while the disk is too slow, or after the thread has written much (sync.h). After a
+ * batch of requests: the ticket that the thread's replies must wait for; 0 if they may go at once.
+ */
 uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread);
 
 /* OK: all writes under this ticket are on the disk. PENDING: not yet. IO: they may never be, the
  * pool is read-only; the writes must not be acknowledged. */
 enum status pool_check_ticket(struct pool *pool, uint64_t ticket);
 
-/* `notify` is called after each sync, by a thread of the pool's own: tickets may be done. It must
- * not block, nor call the pool. NULL: no longer; it is not running any more when this returns. */
+/* A thread of the pool calls `notify` after each sync: tickets may be done. `notify` must not block
+ * or call the pool. NULL: no more calls, and none is running when this returns. */
 void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context);
 
 /* A thread that serves clients must not wait for room (store_thread.room_policy). A change that
@@ -226,16 +227,16 @@ void pool_set_room_notify(struct pool *pool, void (*notify)(void *context), void
 
 /* For a copy of a persistent pool's file while it is in use (hold.h): after OK nothing is freed or
  * moved for `lease_ms`, and every write that was acknowledged before is whole in the file, under a
- * number below `*sequence`. Never waits. BUSY: not yet, because the janitor is at work or
- * somebody else has a hold; ask again. INVALID: the pool has no file. `asker`: a number of the
- * caller's that is nobody else's, not 0. */
+ * number below `*sequence`. Never waits. BUSY: not yet, because the janitor is working or another
+ * client has a hold; ask again. INVALID: the pool has no file. `asker`: a number that identifies
+ * the caller, not 0. */
 enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence);
 
-/* The asker with this number has gone: its number may be another's from now on. */
+/* The asker with this number has ended: from now on, another client may have the same number. */
 void pool_end_hold_asker(struct pool *pool, uint64_t asker);
 
-/* The hold with this number lasts for `lease_ms` from now on; 0: it ends. END: it has ended
- * before, and what was copied under it is worth nothing. */
+/* The hold with this number lasts for `lease_ms` from now on; 0: it ends. END: the hold has ended
+ * before this call, and the copy made during it is not consistent. */
 enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms);
 
 /* Does what has fallen due (a delayed flush). Called once before each batch of requests. */
@@ -252,7 +253,7 @@ enum pool_counter {
     POOL_CMD_FLUSH,
     POOL_CMD_TOUCH,
     POOL_CMD_META,
-    POOL_AUTH_CMDS,   /* logins, right or wrong */
+    POOL_AUTH_CMDS,   /* logins, successful or not */
     POOL_AUTH_ERRORS, /* of the logins: refused */
     POOL_TOUCH_HITS,
     POOL_TOUCH_MISSES,
@@ -270,7 +271,7 @@ enum pool_counter {
     POOL_TOTAL_ITEMS, /* items stored since start */
     POOL_EVICTIONS,
     POOL_EVICTED_UNFETCHED, /* of those: never read since they were stored */
-    POOL_EXPIRED_RECLAIMED, /* items whose expiry freed their memory */
+    POOL_EXPIRED_RECLAIMED, /* items whose memory was freed because they expired */
     POOL_EXPIRED_UNFETCHED, /* of those: never read since they were stored */
     POOL_SEGMENTS_COMPACTED,
     POOL_BYTES_MOVED, /* by compaction and eviction */
@@ -291,21 +292,21 @@ struct pool_stats {
     uint64_t needed_bytes;    /* of all that must stay: live, tombstones, waste at segments' ends */
     uint64_t needed_limit_bytes; /* beyond it new keys are refused, or items are evicted */
     uint64_t index_bytes;        /* of the index that are in use */
-    uint32_t index_power;        /* it has at least 2^this buckets, and less than twice as many */
+    uint32_t index_power; /* the index has at least 2^this buckets, and less than twice as many */
     uint32_t segments;
     uint32_t segments_free;
     uint32_t segment_bytes;
     uint64_t syncs;       /* persistent pools: since start */
     uint64_t sync_lag_ms; /* age of the oldest write that is not on the disk; 0: all are */
-    uint64_t full_in_s;   /* evict = no: when it will be full, as the last minute went;
-                           * UINT64_MAX: not in sight */
+    uint64_t full_in_s;   /* evict = no: seconds until the pool is full at the rate of the last
+                             minute; UINT64_MAX: not foreseeable */
     uint32_t backup_s;    /* unix seconds: when the last copy of its file ended; 0: none did */
     bool read_only;
     bool full; /* new keys are being refused: the pool is full (evict = no), or its index is */
     bool index_full; /* new keys are being refused because run_dir has no room for the index */
 };
 
-/* A snapshot; its numbers are each right but not of one instant. */
+/* A snapshot. Each number is right, but they are not all of the same moment. */
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
 
 enum { POOL_EXPIRY_HOURS = 24 };
@@ -313,8 +314,9 @@ enum { POOL_EXPIRY_HOURS = 24 };
 /* When the items expire. An estimate from the segments: the items of a segment are counted as if
  * they expired evenly between its first and its last expiry. idle_timeout is left out. */
 struct pool_expiry {
-    uint64_t expired;                         /* not yet reclaimed; no client sees them */
-    uint64_t within_hours[POOL_EXPIRY_HOURS]; /* [0]: in the next hour, [1]: in the one after it */
+    uint64_t expired; /* not yet reclaimed; no client sees them */
+    uint64_t
+        within_hours[POOL_EXPIRY_HOURS]; /* [0]: in the next hour, [1]: in the hour after that */
     uint64_t later;
     uint64_t never;
 };
@@ -323,10 +325,10 @@ void pool_get_expiry(const struct pool *pool, uint32_t now_s, struct pool_expiry
 
 enum { POOL_TTL_CLASSES = 8 };
 
-/* What is counted for each class as well: by where the item lies after the command, or lay before
- * it was deleted. */
+/* Counters of each TTL class: the class where the item lies after the command, or where it lay
+ * before it was deleted. */
 enum pool_class_counter {
-    POOL_CLASS_CMD_SET, /* those that stored */
+    POOL_CLASS_CMD_SET, /* only those that stored an item */
     POOL_CLASS_DELETE_HITS,
     POOL_CLASS_INCR_HITS,
     POOL_CLASS_DECR_HITS,
@@ -336,8 +338,8 @@ enum pool_class_counter {
     POOL_CLASS_COUNTERS
 };
 
-/* Items that expire at about the same time lie in the same segments: what memcached's slab classes
- * are to it, these classes are here. */
+/* Statistics of one TTL class. Items that expire at about the same time lie in the same segments.
+ * `stats items` and `stats slabs` show TTL classes where memcached shows slab classes. */
 struct pool_class_stats {
     uint32_t ttl_max_s; /* of the items that are stored in it; UINT32_MAX: for ever */
     uint32_t segments;
@@ -350,7 +352,7 @@ struct pool_class_stats {
     uint64_t evicted;
     uint64_t evicted_nonzero; /* of those: with an expiry */
     uint64_t evicted_unfetched;
-    uint32_t evicted_idle_s; /* how long the last one evicted had not been read */
+    uint32_t evicted_idle_s; /* how long the last evicted item had not been read */
     uint64_t reclaimed;      /* expired or flushed */
     uint64_t expired_unfetched;
 };

@@ -26,7 +26,7 @@ struct pool_shard {
     _Atomic uint64_t class_counters[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
     /* used by the shard's own thread only */
     bool unsynced;          /* the thread has written since its last ticket */
-    bool rests;             /* the thread has read what may not be on the disk yet */
+    bool rests;             /* the thread has read a record that may not be on the disk yet */
     uint64_t written_bytes; /* since the sync `written_sync` began */
     uint64_t written_sync;
 };
@@ -61,8 +61,8 @@ struct pool {
     struct expiry_clock expiry_clock;
     uint64_t noted_sequence; /* when the clock was noted in the header; janitor's thread only */
     _Atomic uint64_t memory_limit_bytes; /* written under the room's lock */
-    _Atomic uint64_t live_limit_bytes;   /* evict = no: with more live bytes, new keys are refused;
-                                          * written under the room's lock */
+    _Atomic uint64_t live_limit_bytes; /* evict = no: new keys are refused above so many live bytes;
+                                        * written under the room's lock */
     _Atomic bool read_only;
     _Atomic uint64_t removed_sequence; /* fsync = always: no item was removed by a later record */
     pthread_mutex_t flush_lock;        /* one flush at a time; taken before any other lock */
@@ -99,7 +99,7 @@ static inline void pool_count_class(struct pool *pool, const struct store_thread
 static inline uint32_t pool_ttl_class(const struct pool *pool, uint64_t location) {
     uint32_t segment = lookup_location_segment(&pool->view, location);
     return atomic_load_explicit(&pool->view.segments[segment].ttl_class, memory_order_relaxed) %
-           SEGMENT_CLASSES; /* set before anything was written there */
+           SEGMENT_CLASSES; /* the thread has not written in any class yet */
 }
 
 static inline uint64_t pool_flush_sequence(const struct pool *pool) {
@@ -180,7 +180,7 @@ static inline void pool_note_removal(struct pool *pool, uint64_t sequence) {
     }
 }
 
-/* Looks up a key without a lock. Finds also items that clients may not see. */
+/* Looks up a key without a lock. Also finds items that clients may not see. */
 bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit);
 
 /* This thread has written `size` bytes for a client: in a persistent pool they must be synced. */

@@ -5,8 +5,8 @@
  * If the bucket's version is the same after the copy, and the index is still in use, the copy is
  * one whole record, the current one of the key. A daemon that does not continue with the index
  * changes the data's index_id before it writes anything else, so the second check finds copies of
- * what it has written. In all other cases the caller asks over the socket: a reader need not know
- * the answer, it must only know when it may not have it.
+ * what it has written. In all other cases the caller asks over the socket: a reader may fail to
+ * answer, but must know when its answer could be wrong.
  *
  * Writes nothing to the mappings. Reads nothing outside them, whatever they contain, once
  * lookup_open has accepted them. Any number of threads may read at once. Needs only lookup.c,
@@ -43,8 +43,9 @@ enum reader_outcome reader_get(const struct lookup_view *view, struct bytes key,
                                size_t buffer_size, struct reader_item *item);
 
 /* Whether the daemon that keeps the index is alive. If not, the mappings of a persistent pool are
- * still valid; but another daemon may serve another file by now, if somebody has moved the pool's
- * file and its index away. So ask now and then whether a daemon answers, and ask that one. */
+ * still valid; but if the pool's file and index were moved away, another daemon may now serve
+ * another file. So the caller checks from time to time whether a daemon answers, and then asks that
+ * daemon. */
 bool reader_is_kept(const struct lookup_view *view);
 
 /* Whether these mappings are the pool's at this moment. */

@@ -4,13 +4,13 @@
 #include "store/eviction.h"
 
 enum {
-    RECLAIM_GAIN_AHEAD = 4,       /* 1/4 of a segment, while nobody waits */
-    RECLAIM_GAIN_CACHE = 2,       /* 1/2 of a segment is better than to evict as much */
+    RECLAIM_GAIN_AHEAD = 4, /* 1/4 of a segment, while nobody waits */
+    RECLAIM_GAIN_CACHE = 2, /* 1/2 of a segment: then compaction is better than evicting as much */
     RECLAIM_TOMBSTONE_SHARE = 32, /* 1/32 of the pool in tombstones is too much */
-    RECLAIM_GIVE_UP = 2,          /* pools' worth moved without gaining a segment */
+    RECLAIM_GIVE_UP = 2, /* so many times the pool's size was moved without gaining a segment */
 };
 
-/* Whether the segments in use have room for one segment more, if they were all compacted. */
+/* Whether compacting all segments in use would free at least one segment. */
 static bool reclaim_can_gain(const struct pool *pool) {
     uint64_t capacity = segment_capacity(&pool->segments);
     uint64_t used = segments_in_force(&pool->segments) - segments_free_count(&pool->segments);

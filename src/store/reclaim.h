@@ -8,7 +8,8 @@
  *                  segment, else eviction                  segment, if no other is left
  *
  * The gain of a segment is what emptying it frees (compaction.h); the segment with the greatest
- * gain comes first. While nobody waits, it pays to wait: more records of a segment may die.
+ * gain comes first. While no change waits, the janitor waits for a greater gain, because more
+ * records of a segment may become dead.
  *
  * Why 1/2N is enough, evict = no: what is needed is at most (N - reserves - 1) segments (invariant
  * 7, segments_needed_limit). When an update finds no segment, fewer than the reserves are free. So
@@ -21,7 +22,7 @@
  * all segments in use is not needed, or when nothing could be freed. What is needed includes waste,
  * which is an expectation: there are sizes that cannot be packed so tightly. Then compaction would
  * copy for ever, so it gives up when it has moved two pools' worth and gained no segment, until
- * more is dead.
+ * more records are dead.
  *
  * Tombstones go when the segments that were opened before them have gone. When tombstones fill a
  * 32nd of the pool, or nothing else can be gained, the oldest segment is emptied whatever its gain.
@@ -46,11 +47,11 @@ struct reclaim {
 /* Frees some segments. `stalled`: a change waits for room. Returns how many. */
 unsigned reclaim_run(struct pool *pool, bool stalled, uint32_t now_s);
 
-/* After a pass with reclaim_run that freed so many segments in all: whether the next one could free
- * no more, unless more records die. */
+/* After a pass of reclaim_run that freed `freed` segments: whether the next pass could free none
+ * unless more records become dead. */
 bool reclaim_is_exhausted(struct pool *pool, unsigned freed);
 
-/* A pass has freed so many segments, and opened so many for the bytes that it moved. */
+/* Notes that a pass has freed `freed` segments, and opened others for the bytes that it moved. */
 void reclaim_note_progress(struct reclaim *reclaim, unsigned freed, uint32_t opened,
                            uint64_t moved_bytes);
 

@@ -1,4 +1,5 @@
-/* Apart from record.c: a process that maps a pool and reads needs no checksums. */
+/* Reads records. In a file of its own because libstayd, which only reads mapped pools, needs no
+ * checksums. */
 #include "store/record.h"
 
 bool record_read(const struct layout_record *at, size_t room, struct record *record) {

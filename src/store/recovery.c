@@ -19,8 +19,8 @@ enum {
 struct recovery {
     struct pool *pool;
     uint32_t now_s;
-    _Atomic uint64_t next;         /* the segment, then the bucket, that is to be done next */
-    _Atomic bool failed;           /* memory is short, or the daemon is to stop */
+    _Atomic uint64_t next; /* the next segment (steps 1 and 2) or bucket (step 3) to process */
+    _Atomic bool failed;   /* memory is short, or the daemon is to stop */
     _Atomic bool needs_shortening; /* step 2 is needed */
 
     /* under lock */
@@ -43,10 +43,10 @@ struct recovery_segment {
     uint32_t fill;
     uint32_t tombstone_bytes;
     uint32_t torn_records;
-    uint32_t torn_bytes; /* between records; the unused end does not count */
+    uint32_t torn_bytes; /* torn bytes between records, without those at the segment's end */
 };
 
-/* A record that waits for its slot. */
+/* A record that has been read and gets its slot with the rest of its batch. */
 struct recovery_entry {
     struct record record;
     uint64_t hash;
@@ -394,7 +394,7 @@ static void recovery_restore_numbers(struct recovery *recovery) {
     /* Higher than any sequence that was given out, even if its record is lost
      * (header_notes_begin). */
     uint64_t given_out = atomic_load(&pool->header->opened_sequence);
-    if (given_out > LAYOUT_SEQUENCE_FILE_MAX) { /* no checksum covers it */
+    if (given_out > LAYOUT_SEQUENCE_FILE_MAX) { /* no checksum covers this field */
         log_warning(
             "pool %s: its file's header is damaged where it counts writes; what the records "
             "say counts instead",
@@ -415,7 +415,7 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
     uint64_t began_ns = clock_monotonic_ns();
     struct recovery recovery = {.pool = pool, .now_s = now_s};
     pthread_mutex_init(&recovery.lock, NULL);
-    pool->segments.view = &pool->view; /* as much as walking needs; segments_init takes the rest */
+    pool->segments.view = &pool->view; /* only what a walk needs; segments_init fills in the rest */
     pool->segments.header = pool->header;
 
     recovery_run_step(&recovery, recovery_read_segments);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 enum {
-    RESIZE_FILL_PERCENT = 95, /* of the smaller pool that what lives may take */
+    RESIZE_FILL_PERCENT = 95, /* the share of the smaller pool that live records may fill */
     RESIZE_GAIN_SHARE = 100,  /* 1/100 of a segment is worth emptying it */
 };
 
@@ -23,7 +23,7 @@ static bool resize_refuse(const struct pool *pool, char *error) {
     return false;
 }
 
-/* Makes sure that a segment can be emptied: one must be free for what moves. */
+/* Makes sure that a segment can be emptied: one segment must be free for the moved records. */
 static bool resize_make_room(struct pool *pool, uint32_t now_s) {
     while (segments_free_count(&pool->segments) < 2) {
         uint32_t capacity = segment_capacity(&pool->segments);
@@ -35,9 +35,9 @@ static bool resize_make_room(struct pool *pool, uint32_t now_s) {
     return true;
 }
 
-/* Makes sure that a segment among the first `count` is free, while those behind may still take what
- * is moved: a pool that has been written through has no free segment there, however little lives.
- */
+/* Makes sure that one of the first `count` segments is free, while the segments behind them may
+ * still take moved records. A pool whose segments have all been written once has no free segment
+ * there, even if few records are live. */
 static bool resize_free_one_that_stays(struct pool *pool, uint32_t count, uint32_t now_s) {
     uint32_t capacity = segment_capacity(&pool->segments);
     for (;;) {

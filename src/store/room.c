@@ -5,8 +5,8 @@
 #include "store/pool_private.h"
 
 enum {
-    ROOM_ROUNDS_NEW = 100,  /* passes that a new key may wait for, evict = no */
-    ROOM_ROUNDS_MAX = 1000, /* passes that any wait of a thread may take */
+    ROOM_ROUNDS_NEW = 100,  /* evict = no: the most passes that a new key waits for */
+    ROOM_ROUNDS_MAX = 1000, /* the most passes that any wait takes */
     ROOM_CLAIM_MS = 1000,
 };
 
@@ -88,7 +88,7 @@ static enum status room_park(struct pool *pool, struct store_thread *thread) {
     return STATUS_NEEDS_ROOM;
 }
 
-/* Waits until a pass that begins from now on has ended, or the janitor stops. Under the lock. */
+/* Waits until a pass that has not begun yet has ended, or the janitor stops. Under the lock. */
 static void room_await_pass(struct room *room) {
     uint64_t awaited = room->begun + 1;
     while (room->ended < awaited && !room->stop) {
@@ -126,7 +126,8 @@ enum status room_ask(struct pool *pool, struct store_thread *thread, enum segmen
     if (thread->room_policy == STORE_REFUSES) {
         atomic_store(&room->given_up, given_up);
     }
-    /* A free segment that is another thread's: the claim ends soon, whatever the janitor found. */
+    /* Another thread has claimed the free segment. The claim ends soon, whatever the janitor found.
+     */
     bool claimed = segments_available(&pool->segments, purpose) && room_is_claimed(room, thread);
     if (claimed && thread->room_policy != STORE_REFUSES && thread->room_policy != STORE_WAITS) {
         return room_park(pool, thread);
@@ -135,7 +136,7 @@ enum status room_ask(struct pool *pool, struct store_thread *thread, enum segmen
         return room_refuse(pool);
     }
     if (atomic_load(&room->given_up) == given_up) {
-        /* Nobody may be parked any more: the pass that this asks for ends the turn all the same. */
+        /* Asks for a pass even if no connection is parked any more: the pass ends the turn. */
         atomic_store(&room->asked, true);
         atomic_store(&room->parked, true);
         room_wake(room);

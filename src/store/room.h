@@ -60,12 +60,13 @@ void room_init(struct room *room);
 void room_finish(struct room *room);
 
 /* A change has found no free segment for this purpose. NEEDS_ROOM: run the request again when
- * pool_should_retry is true; NO_MEMORY: the pool is full; READ_ONLY. A thread with STORE_WAITS,
- * which the daemon does not have, waits here instead and passes a quiescent point; then OK: try
+ * pool_should_retry is true; NO_MEMORY: the pool is full; READ_ONLY. A thread with STORE_WAITS
+ * (only tests and fuzzers have such threads) waits here and passes a quiescent point; then OK: try
  * again. */
 enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose);
 
-/* A claim says until when it lasts and whose it is:   | end, monotonic ms | thread + 1 | */
+/* The word of a claim: when the claim ends, and which thread has it.   | end, monotonic ms | thread
+ * + 1 | */
 enum { ROOM_CLAIM_THREAD_BITS = 16 };
 
 static inline uint64_t room_claim(uint64_t end_ms, const struct store_thread *thread) {

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 enum {
-    SCAN_SLOTS =
-        64 * LAYOUT_SLOTS, /* of one chain: more come only where the index could not grow */
-    SCAN_SPINS = 1000,     /* then the writer in the way may need this processor */
+    SCAN_SLOTS = 64 * LAYOUT_SLOTS, /* slots of one chain: longer chains exist only where the index
+                                       could not grow */
+    SCAN_SPINS = 1000, /* after so many tries, yields: the writer may need this processor */
 };
 
 struct scan_slots {

@@ -55,7 +55,8 @@ static void segments_plan_reserve(struct segments *segments, uint32_t count) {
 }
 
 uint64_t segments_needed_limit(const struct segments *segments, uint32_t count) {
-    /* The segment that leaves no more than that is closed to new keys (segments_reserve). */
+    /* A segment that leaves no more free segments than that takes no new keys (segments_reserve).
+     */
     uint32_t reserved = segments_kept_from_new(segments, count) + 1;
     uint64_t capacity = segment_capacity(segments);
     uint64_t by_reserves = count > reserved ? (count - reserved) * capacity : 0;
@@ -224,8 +225,8 @@ static void segment_begin(struct segments *segments, uint32_t segment, unsigned 
                           uint64_t generation) {
     struct lookup_view *view = segments->view;
     struct layout_segment *info = &view->segments[segment];
-    /* Sequences are taken after the room for their record: all that clients write here are higher.
-     */
+    /* Room is reserved before a sequence is taken, so all records that clients write here have
+     * higher sequences. */
     uint64_t sequence = atomic_load(&view->index->sequence);
     struct layout_segment_header header = {
         .magic = LAYOUT_SEGMENT_MAGIC,
@@ -234,7 +235,8 @@ static void segment_begin(struct segments *segments, uint32_t segment, unsigned 
         .opened_s = clock_unix_s(),
         .ttl_class = class,
     };
-    /* Cannot fail or be cut short for so few bytes once the system has started. */
+    /* getrandom(2) neither fails nor returns fewer bytes for so small a size once the system has
+     * started. */
     ssize_t length = getrandom(&header.salt, sizeof header.salt, 0);
     assert(length == (ssize_t)sizeof header.salt);
     (void)length;
@@ -340,9 +342,10 @@ static bool segments_should_share(struct segments *segments, const struct segmen
     uint32_t free_count = atomic_load(&segments->free_count);
     if (purpose == SEGMENT_FOR_JANITOR && !segments->evict &&
         free_count <= segments->reserve[SEGMENT_FOR_NEW]) {
-        return true; /* first fills its open segments: the clients wait for the free ones */
+        return true; /* the janitor fills its open segments first, because clients wait for the free
+                        ones */
     }
-    /* A class that has no segment yet shares one while free segments are few. */
+    /* While free segments are few, a class without an open segment uses one of another class. */
     uint32_t few = segments_in_force(segments) / 4;
     uint32_t least = segments->reserve[SEGMENT_FOR_NEW] + 2;
     return head->segment == SEGMENT_NONE && free_count <= (few > least ? few : least);

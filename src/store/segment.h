@@ -4,8 +4,7 @@
  *
  * Records that expire at about the same time go into the same segments (TTL classes), so that whole
  * segments fall due together. There are two sets of open segments, one for what clients write and
- * one for what the janitor moves: a record that was moved once has lived long, and is likely to
- * live on.
+ * one for what the janitor moves: a record that was moved once is old, and is likely to stay live.
  *
  * Any thread may reserve; only the janitor's thread seals, walks, retires and frees. A walk of
  * a segment begins a grace period after it was sealed: until then, records in it may be half
@@ -60,22 +59,25 @@ struct segments {
     pthread_mutex_t free_lock;                  /* `free` to `limit`; taken inside a head's lock */
     uint32_t *free;
     uint32_t *spare; /* not handed out, because the memory limit was lowered; memory_limit.h */
-    _Atomic uint64_t *sealed_sequence; /* of each: its records were numbered up to this, except a
-                                          few whose writes were under way; UINT64_MAX: open */
-    _Atomic uint32_t *opened_s;        /* of each segment, a copy from its header; for statistics */
-    uint64_t generation;               /* of the segment opened last */
-    uint32_t limit;                    /* segments from this one on are not handed out */
-    _Atomic uint32_t free_count;       /* written under free_lock */
-    _Atomic uint32_t spare_count;      /* written under free_lock, by the janitor's thread only */
+    /* Of each segment: the highest sequence when it was sealed, though a few writes that were under
+     * way may have a higher one. UINT64_MAX: open. */
+    _Atomic uint64_t *sealed_sequence;
+    _Atomic uint32_t *opened_s;   /* of each segment, a copy from its header; for statistics */
+    uint64_t generation;          /* of the segment opened last */
+    uint32_t limit;               /* segments from this one on are not handed out */
+    _Atomic uint32_t free_count;  /* written under free_lock */
+    _Atomic uint32_t spare_count; /* written under free_lock, by the janitor's thread only */
     uint32_t spare_clear; /* the memory of the first so many is given back; janitor's thread */
-    bool spare_next;      /* the next freed segment becomes spare, if any must; janitor's thread */
+    bool spare_next;      /* the next freed segment becomes spare, if too many are in use; janitor's
+                             thread */
     _Atomic uint32_t allowed;            /* how many segments the memory limit allows */
     _Atomic uint32_t opened_for_janitor; /* so far */
     struct segment_head heads[2][SEGMENT_CLASSES];
 };
 
-/* Takes the states from the segment table: free ones are free, one open one of each class goes on,
- * further ones are sealed. False if memory is short. `evict`: of the pool. */
+/* Takes the states from the segment table. Free segments stay free, one open segment of each class
+ * stays open, and further open segments are sealed. False if memory is short. `evict`: of the pool.
+ */
 bool segments_init(struct segments *segments, struct lookup_view *view,
                    struct layout_data_header *header, bool evict);
 void segments_finish(struct segments *segments);
@@ -93,8 +95,9 @@ bool segments_reserve(struct segments *segments, enum segment_purpose purpose, u
 bool segments_append(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                      uint32_t expiry_s, size_t bytes, struct segment_place *place);
 
-/* What a record of this size leaves unused at the end of a segment, among records of all sizes:
- * half a record for each segment, and larger records are in the way more often. */
+/* The expected bytes that a record of this size leaves unused at the end of a segment, among
+ * records of all sizes: half a record for each segment, weighted by size, because larger records
+ * more often do not fit. */
 static inline uint64_t segment_waste_among(uint32_t capacity, uint64_t bytes) {
     return bytes < capacity / 64 ? 0 : bytes * bytes / capacity / 2;
 }
@@ -136,7 +139,7 @@ static inline uint32_t segments_opened_s(const struct segments *segments, uint32
 /* How much may be needed (pool_needed_bytes) in so many segments before new keys are refused. */
 uint64_t segments_needed_limit(const struct segments *segments, uint32_t count);
 
-/* So many sequences have been given out: the data's header says so, where there is one. */
+/* Raises the number of sequences given out in the data's header, if the pool has one. */
 void segments_note_sequence(struct segments *segments, uint64_t sequence);
 
 /* Whether a segment can be opened for this purpose. */
@@ -149,7 +152,7 @@ uint32_t segments_low_water(const struct segments *segments);
 /* An upper bound of the bytes in a segment that are still needed: a snapshot. */
 uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment);
 
-/* Whether the header is sound, so that recovery may read the records in the segment. */
+/* Whether the header is valid, so that recovery may read the records in the segment. */
 bool segment_header_valid(const struct layout_segment_header *header);
 
 /* Bytes that records can fill in one segment. */
@@ -179,8 +182,8 @@ static inline uint32_t segments_in_force(const struct segments *segments) {
  * `keep` free segments. */
 void segments_adjust_spare(struct segments *segments, uint32_t keep);
 
-/* Makes spare what the limit does not allow, in a pool that begins: nothing has been written there,
- * so there is no memory to give back. */
+/* In a new pool, makes the segments beyond the limit spare. Nothing has been written there, so
+ * there is no memory to give back. */
 void segments_begin_spare(struct segments *segments);
 
 /* The next spare segment whose memory has not been given back yet; SEGMENT_NONE. Returns each one
@@ -204,7 +207,7 @@ void segments_free(struct segments *segments, uint32_t segment);
 void segments_count_live(struct segments *segments, uint64_t location, size_t bytes);
 void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed);
 
-/* A tombstone or a flush record was written here. */
+/* Counts a tombstone or a flush record that was written here. */
 void segments_count_tombstone(struct segments *segments, uint64_t location, size_t bytes);
 
 /* A walk of a sealed segment has found that so many bytes of tombstones and flush records in it are
@@ -241,10 +244,10 @@ struct segment_cursor {
     uint32_t offset; /* of the next record */
     uint32_t end;
     uint32_t crc_seed;
-    uint32_t torn_bytes;       /* stepped over so far, */
+    uint32_t torn_bytes;       /* bytes skipped so far, */
     uint32_t torn_records;     /* in so many places */
-    uint64_t rejected_bytes;   /* of what was verified so far and proved to be no record */
-    struct crc_ranges *ranges; /* once that is much */
+    uint64_t rejected_bytes;   /* bytes that were verified so far and are not a record */
+    struct crc_ranges *ranges; /* created when these bytes are many */
 
     /* after segment_next */
     struct layout_record *at;

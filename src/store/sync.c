@@ -16,12 +16,12 @@ enum {
     SYNC_INTERVAL_MS = 1000, /* everysec: from the begin of a sync to the begin of the next */
     SYNC_GATHER_SHARE = 2,   /* the next sync waits at most half of the time that the last took */
     SYNC_GATHER_MAX_MS = 100,
-    SYNC_GRACE_POLLS = 10, /* that a sync waits at most for threads in the middle of a batch, */
+    SYNC_GRACE_POLLS = 10, /* a sync waits at most so long for threads in the middle of a batch, */
     SYNC_GRACE_POLL_NS = 20000,
     SYNC_AHEAD_SHARE = 32,
     SYNC_AHEAD_MAX_BYTES = 512 << 20,
     SYNC_AHEAD_MIN_BYTES = 4 << 20,
-    SYNC_UNASKED = 16, /* syncs, after it has waited in vain */
+    SYNC_UNASKED = 16, /* syncs that do not wait after a wait without result */
 };
 
 void pool_set_read_only(struct pool *pool, const char *why) {
@@ -151,8 +151,8 @@ static bool sync_once(struct pool *pool) {
     uint64_t began_ns = clock_monotonic_ns();
     uint64_t began_ms = clock_monotonic_ms();
     atomic_store(&sync->began_ms, began_ms);
-    /* A ticket that is taken from here on has the next number: its write may come too late for this
-     * sync. */
+    /* Tickets taken from now on have the next number, because their writes may come too late for
+     * this sync. */
     uint64_t number = atomic_fetch_add(&sync->begun, 1) + 1;
     sync->released = atomic_exchange(&sync->waiting, 0);
     atomic_exchange(&sync->dirty, false);
@@ -309,7 +309,7 @@ enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
 /* Counts these bytes; returns whether the thread has written its share since the last sync began.
  */
 static bool sync_is_far_ahead(const struct sync *sync, struct pool_shard *shard, size_t size) {
-    /* relaxed: it only says when to count anew */
+    /* relaxed: it only decides when counting begins again */
     uint64_t begun = atomic_load_explicit(&sync->begun, memory_order_relaxed);
     if (shard->written_sync != begun) {
         shard->written_sync = begun;

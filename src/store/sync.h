@@ -12,13 +12,13 @@
  *
  * Syncs are numbered. A ticket is the number of a sync that begins after the write.
  *
- * With always, no reply may rest on a write that a power cut could take back. This holds for the
- * reply to a write, and for a reply that shows what another client wrote: a value that is read, an
- * item that is missing because another client has just deleted it, an add that finds an item. So a
- * reply about a record waits if the record's sequence is above the index's durable_sequence; a
- * reply that there is no item waits if the last removal's sequence is above the index's
- * durable_sequence (pool_note_rest). Neither waits if everything written has been synced meanwhile.
- * When a pool has become read-only, nothing becomes durable any more, and replies no longer wait.
+ * With always, no reply may depend on a write that a power cut could undo. This holds for the reply
+ * to a write, and for a reply that shows what another client wrote: a value that is read, an item
+ * that is missing because another client has just deleted it, an add that finds an item. So a reply
+ * about a record waits if the record's sequence is above the index's durable_sequence; a reply that
+ * there is no item waits if the last removal's sequence is above the index's durable_sequence
+ * (pool_note_rest). Neither waits if everything written has been synced meanwhile. When a pool has
+ * become read-only, nothing becomes durable any more, and replies no longer wait.
  *
  * With everysec, replies do not wait, with two exceptions. If the disk is so slow that a power cut
  * could take more than SYNC_LAG_MAX_S of writes, replies wait as with always until the disk has
