@@ -2,9 +2,11 @@
  *
  *     /                 the dashboard: a page that draws the figures below
  *     /metrics          the figures for Prometheus
- *     /healthz          200 "ok", or 503 and the faults: a pool is full, read-only, or turns
- * clients away /healthz/live     200 as long as the daemon answers /api/v1/stats     the figures
- * and the warnings as JSON /api/v1/history   some of the figures over the last hour or day, as JSON
+ *     /healthz          200 "ok", or 503 and the faults: a pool is full or read-only, or refuses
+ *                       clients
+ *     /healthz/live     200 as long as the daemon answers
+ *     /api/v1/stats     the figures and the warnings, as JSON
+ *     /api/v1/history   some of the figures over the last hour or day, as JSON
  *
  * A thread of libmicrohttpd serves it; the workers are not involved. The main thread starts and
  * stops it. */

@@ -16,7 +16,7 @@ enum advice_level {
     ADVICE_FAULT    /* some requests are refused: /healthz and `stayctl status` fail */
 };
 
-/* What is known of a pool. 0 or false: it is so, or it is not known. */
+/* What is known of a pool. A field that is not known is 0 or false. */
 struct advice_facts {
     bool evicts;
     bool persists;
@@ -24,15 +24,15 @@ struct advice_facts {
     bool full;
     bool index_full;
     bool turns_away;       /* clients were refused in the last minute */
-    uint64_t needed_bytes; /* of what the pool must keep, of this limit */
+    uint64_t needed_bytes; /* bytes that the pool must keep, and their limit */
     uint64_t needed_limit_bytes;
-    uint64_t full_in_s; /* UINT64_MAX: not in sight */
+    uint64_t full_in_s; /* UINT64_MAX: not foreseeable */
     uint64_t sync_lag_ms;
     uint32_t backup_age_s; /* since the last backup, or the start */
     uint64_t pool_connections;
-    uint64_t connections; /* of all pools, of this limit */
+    uint64_t connections; /* connections of all pools, and their limit */
     uint64_t connections_max;
-    uint64_t evictions; /* lately, or since the start */
+    uint64_t evictions; /* in the last hour, or since the start */
     uint64_t evicted_unfetched;
 };
 

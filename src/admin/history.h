@@ -1,10 +1,10 @@
-/* What the dashboard draws: of each pool some figures over the last hour and the last day.
+/* The figures that the dashboard draws: some of each pool, over the last hour and the last day.
  *
  *     hour   a sample each 10 s, 361 of them
  *     day    a sample each 2 min, 721 of them
  *
- * The memory is allocated at the start and does not grow: some 140 KB a pool. It is gone at a
- * restart: Prometheus (/metrics) keeps more.
+ * The memory is allocated at the start and does not grow: some 140 KB a pool. A restart loses the
+ * history; Prometheus (/metrics) keeps a longer one.
  *
  * A thread of its own takes the samples; one other thread, the HTTP server's, reads them. */
 #ifndef STAYD_ADMIN_HISTORY_H
@@ -39,7 +39,7 @@ enum history_column {
 
 struct history;
 
-/* NULL if there is no memory or no thread. `options` outlives the history. */
+/* NULL if there is no memory or no thread. `options` must stay valid until history_destroy. */
 struct history *history_start(const struct admin_options *options);
 
 /* Accepts NULL. */

@@ -9,14 +9,14 @@ enum status {
     STATUS_EXISTS,      /* the item's CAS is not the one that was named */
     STATUS_NOT_STORED,  /* the condition of add, replace, append or prepend does not hold */
     STATUS_TOO_LARGE,   /* the item would be larger than the pool's item_max */
-    STATUS_NO_MEMORY,   /* the pool is full and may not forget anything */
+    STATUS_NO_MEMORY,   /* the pool is full and may not evict anything */
     STATUS_INDEX_FULL,  /* the pool's index needs room for a new key that run_dir does not have */
     STATUS_NON_NUMERIC, /* arithmetic on a value that is not a decimal number below 2^64 */
     STATUS_READ_ONLY,   /* the pool takes no writes since its file failed */
-    STATUS_INVALID,     /* input that no rule allows */
+    STATUS_INVALID,     /* invalid input */
     STATUS_NEEDS_ROOM,  /* nothing is done: the request is to be run again (store/room.h) */
     STATUS_PENDING,     /* not yet: the write is not on the disk so far */
-    STATUS_BUSY,        /* nothing is done: another has what is needed; ask again */
+    STATUS_BUSY,        /* nothing is done: another client or thread uses the resource; ask again */
     STATUS_END,         /* there is no more: the scan has ended, or the hold */
     STATUS_IO,          /* the operating system refused; the message says what */
 };

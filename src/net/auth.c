@@ -122,7 +122,8 @@ void auth_abandon(struct auth_check *check) {
         list_remove(&check->link);
     } else {
         check->owner = NULL;
-        atomic_store_explicit(&check->abandoned, true, memory_order_relaxed); /* orders nothing */
+        atomic_store_explicit(&check->abandoned, true,
+                              memory_order_relaxed); /* relaxed: orders nothing */
     }
     pthread_mutex_unlock(&auth->lock);
     if (follows) {
@@ -143,8 +144,8 @@ static void auth_deliver(struct auth_check *check, enum auth_verdict verdict) {
 }
 
 /* Counts a refused login, and logs it unless a line has just been logged. Names that are not in the
- * file are not logged: by mistake clients send passwords there, or values that were to be stored.
- */
+ * file are not logged: clients sometimes send passwords in place of a name, or values that they
+ * meant to store. */
 static void auth_note_refusal(struct auth_pool *pool, struct credentials *credentials,
                               const struct login_source *source, struct bytes user,
                               enum auth_verdict verdict) {

@@ -52,7 +52,7 @@ void auth_mailbox_finish(struct auth_mailbox *mailbox);
 struct auth *auth_create(void);
 
 /* Reads the file. NULL if the file has faults, which are logged. `name` is the pool's name. Both
- * texts outlive the auth. */
+ * texts must stay valid until auth_destroy. */
 struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path);
 
 /* False with errno if the thread cannot be created. */

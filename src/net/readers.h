@@ -1,6 +1,6 @@
-/* Which users of this machine may map a pool and read it by themselves (store/reader.h): who they
- * are is what the kernel says of the other end of a Unix socket (SO_PEERCRED, SO_PEERGROUPS). Root
- * and the daemon's own user always may, unless nobody may. Any thread may ask. */
+/* Which users of this machine may map a pool and read it in their own processes (store/reader.h).
+ * The kernel identifies the client of a Unix socket (SO_PEERCRED, SO_PEERGROUPS). Root and the
+ * daemon's own user are always allowed, unless the list is "none". Any thread may call. */
 #ifndef STAYD_NET_READERS_H
 #define STAYD_NET_READERS_H
 
@@ -24,8 +24,8 @@ struct readers {
  * are looked up now. False with the reason in `error`. */
 bool readers_parse(const char *text, struct readers *readers, char error[READERS_ERROR_MAX]);
 
-/* Whether the client of this connection may. False for a connection that is not a Unix socket. The
- * type is proto_service.may_map's: `readers` is a struct readers. */
+/* Whether the client of this connection may map the pool. False for a connection that is not a Unix
+ * socket. A function for proto_service.may_map: `readers` is a struct readers. */
 bool readers_allow(const void *readers, int fd);
 
 #endif

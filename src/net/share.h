@@ -14,7 +14,7 @@
 /* Reserves half of `limit`, in equal parts for so many pools. */
 void share_divide(struct proto_whole *whole, uint64_t limit, unsigned pools);
 
-/* Takes `amount`. False, and nothing is taken, if there is not so much; `forced`: takes it even
+/* Takes `amount`. False, and nothing is taken, if less is left. `forced`: takes the amount even
  * then. */
 bool share_take(struct proto_whole *whole, struct proto_share *share, uint64_t amount, bool forced);
 

@@ -39,7 +39,8 @@ void tls_tickets_finish(struct tls_tickets *tickets);
  * random numbers. */
 bool tls_tickets_forget(struct tls_tickets *tickets);
 
-/* Makes the context encrypt and decrypt its tickets with these keys, which outlive the context. */
+/* Makes the context encrypt and decrypt its tickets with these keys, which must stay valid as long
+ * as the context. */
 bool tls_tickets_use(struct tls_tickets *tickets, SSL_CTX *context);
 
 #endif

@@ -26,8 +26,8 @@ struct tls_wire {
     uint64_t tolerated; /* the maximum of `messages`; beyond it nothing more is read */
 };
 
-/* Makes the session read and write through `wire`, which outlives the session and whose `fd` is
- * set. False if memory is short. */
+/* Makes the session read and write through `wire`, whose `fd` is set, and which must stay valid as
+ * long as the session. False if memory is short. */
 bool tls_wire_use(struct tls_wire *wire, SSL *ssl);
 
 /* Begins a call that may read at most `bytes`. */

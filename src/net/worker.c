@@ -175,7 +175,8 @@ static void worker_serve_ready(struct worker *worker) {
     }
 }
 
-/* There may be something for each watcher, and an end of what others wait for. */
+/* Serves the connections that were woken: watchers may have new lines, and a reload that a
+ * connection waits for may have ended. */
 static void worker_serve_watchers(struct worker *worker) {
     for (struct list *link = worker->watching.next; link != &worker->watching; link = link->next) {
         struct connection *connection = list_entry(link, struct connection, watching);
@@ -203,7 +204,7 @@ static void worker_note_event(struct worker *worker, const struct epoll_event *e
     worker_make_ready(worker, connection);
 }
 
-/* Others read these, so a batch writes them once. */
+/* Other threads read these counters, so a batch writes them once. */
 static void worker_publish_counters(struct worker *worker) {
     struct connection_loan *loan = &worker->loan;
     struct proto_server *server = worker->options->server;
@@ -246,7 +247,7 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
  * sent. */
 static void worker_finish_connections(struct worker *worker) {
     worker_take_incoming(worker);
-    worker_release_held(worker); /* the wake-up may have been a sync's */
+    worker_release_held(worker); /* a sync may have caused the wake-up */
     worker_release_parked(worker);
     worker_take_verdicts(worker);
     struct list *next;

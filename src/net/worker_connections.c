@@ -1,4 +1,4 @@
-/* What closes a connection of a worker, and what has it served. */
+/* Closes a connection of a worker, or makes it ready to be served. */
 #include "net/worker.h"
 
 #include "net/share.h"

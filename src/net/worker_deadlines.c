@@ -7,7 +7,7 @@
 
 enum {
     WORKER_LINGER_MS = 2000,
-    WORKER_ROOM_MS = 3000,  /* of a wait for room: less than clients wait for replies */
+    WORKER_ROOM_MS = 3000,  /* the maximum wait for room: shorter than the timeouts of clients */
     WORKER_LEAST_RATE = 16, /* the minimum rate of a large request, in bytes per millisecond */
     WORKER_RELIEF_MS = 200, /* the minimum age of a large request that may be closed for another */
     WORKER_IDLE_SCAN_MS = 1000, /* the minimum interval of scans for idle connections */
@@ -54,7 +54,7 @@ static uint64_t worker_get_deadline_ms(const struct worker *worker,
     uint64_t deadline_ms = UINT64_MAX;
     if (next == CONNECTION_READY && connection_needs_room(connection) &&
         !list_is_empty(&connection->waited)) {
-        return connection->deadline_ms; /* it tries again; its time runs on */
+        return connection->deadline_ms; /* its request runs again; the deadline stays */
     }
     if (next == CONNECTION_PARTIAL) {
         deadline_ms = worker_get_large_end_ms(worker, connection);
@@ -149,7 +149,7 @@ static void worker_check_waited(struct worker *worker) {
         }
         enum connection_next last = worker_get_next(connection);
         if (last == CONNECTION_LOGIN_PENDING) {
-            continue; /* once the verdict is there */
+            continue; /* checked again when the verdict arrives */
         }
         if (last == CONNECTION_PARKED ||
             (last == CONNECTION_READY && connection_needs_room(connection))) {

@@ -71,7 +71,7 @@ static const char *worker_describe_state(enum connection_next next) {
 struct connection_view {
     int fd;
     union peer peer;
-    const struct listener *listener; /* outlives the workers */
+    const struct listener *listener; /* stays valid longer than the workers */
     enum connection_next next;
     uint32_t served_s;
 };

@@ -15,7 +15,7 @@ enum binary_shape {
     BINARY_VALUE = 4,
     BINARY_VALUE_DROPPED = 8, /* memcached does not expect a value here; it is discarded */
     BINARY_EXTRAS_OPTIONAL = 16,
-    BINARY_QUIET = 32, /* says nothing about the body: the opcode is a quiet one */
+    BINARY_QUIET = 32, /* not about the body: the opcode is a quiet one */
 };
 
 struct binary_command {

@@ -13,7 +13,7 @@ static enum request_end binary_refuse_value(struct binary_request *binary,
     value_note_too_large(binary->request, binary->key, binary->value_size, command);
     binary->request->progress->skip_bytes = binary->value_size;
     if (binary->value_size > VALUE_BYTES_MAX || binary->value_size == 0) {
-        /* memcached does not wait for so much, or there is no value to wait for */
+        /* memcached does not wait for a value of this size, or there is no value */
         binary_reply_error(binary, BINARY_TOO_LARGE);
     } else {
         binary_reply_behind_value(binary, BINARY_TOO_LARGE);

@@ -9,7 +9,7 @@
 /* Bits of proto_service.observed. */
 enum event_kind {
     EVENT_PREFIXES = 1 << 0, /* stats detail on */
-    EVENT_FETCHERS = 1 << 1, /* these and the ones below: a client watches them */
+    EVENT_FETCHERS = 1 << 1, /* this event and the ones below: some client watches them */
     EVENT_MUTATIONS = 1 << 2,
     EVENT_EVICTIONS = 1 << 3,
     EVENT_CONNECTIONS = 1 << 4,

@@ -15,8 +15,8 @@ static void hold_reply(struct request *request, enum status status, uint64_t num
     replies->size = (size_t)(at - replies->data);
 }
 
-/* The number under which the connection asks for a hold: no other connection has it until
- * hold_abandon, because the socket is open. */
+/* The number that identifies the connection to the store: its socket's number. No other connection
+ * has the same number before hold_abandon, because the socket is open. */
 static uint64_t hold_asker(const struct proto_connection *connection) {
     return (uint64_t)connection->fd + 1;
 }

@@ -13,7 +13,7 @@ enum { HOLD_LEASE_MAX_S = 30 };
  * hold 0 <number>             OK, or NOT_FOUND */
 request_handler hold_run;
 
-/* Ends what the connection has asked for: it closes. */
+/* The connection closes: ends its hold, or its request for one. */
 void hold_abandon(const struct proto_connection *connection);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include "proto/reply.h"
 
-/* stayd's own words, here and below. */
+/* This reply and those below are stayd's own. */
 #define MAP_REFUSED "CLIENT_ERROR not allowed: see readers of the pool\r\n"
 #define MAP_NO_SOCKET                                                                              \
     "CLIENT_ERROR no mapping: ask on a Unix socket, of which the pool has none\r\n"
@@ -21,13 +21,15 @@ static void map_tell_path(struct request *request) {
     reply_text(request, "\r\n");
 }
 
-/* Before the descriptors are opened: why this client gets none; NULL. */
+/* The reply that refuses a client, before any descriptor is opened; NULL if the client may map. */
 static const char *map_refusal(const struct proto_connection *connection) {
     const struct proto_service *service = connection->service;
     if (service->may_map == NULL || !service->may_map(service->readers, connection->fd)) {
         return MAP_REFUSED;
     }
-    return connection->was_handed ? MAP_AGAIN : NULL; /* in flight, they count against the daemon */
+    return connection->was_handed ? MAP_AGAIN
+                                  : NULL; /* descriptors that were sent and not yet received count
+                                             against the daemon's limit */
 }
 
 enum request_end map_run(struct request *request, unsigned variant) {
@@ -58,5 +60,6 @@ enum request_end map_run(struct request *request, unsigned variant) {
     connection->handed_count = POOL_MAPPINGS;
     connection->was_handed = true;
     reply_text(request, "MAP\r\n");
-    return REQUEST_PAUSED; /* they go with this reply, before the next request */
+    return REQUEST_PAUSED; /* the descriptors are sent with this reply, before the next request runs
+                            */
 }

@@ -1,5 +1,6 @@
-/* `stayd_map`, stayd's own: a client on a Unix socket is handed read-only descriptors of the pool's
- * two mappings, and reads by itself from then on (store/reader.h). Inside proto/ only. */
+/* `stayd_map`, a command of stayd's own: a client on a Unix socket receives read-only descriptors
+ * of the pool's two mappings. From then on, the client reads items without the daemon
+ * (store/reader.h). Inside proto/ only. */
 #ifndef STAYD_PROTO_MAP_H
 #define STAYD_PROTO_MAP_H
 

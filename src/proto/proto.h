@@ -4,25 +4,25 @@
  *     output: | reply | reply |                         <- one buffer, so one write for all
  *
  * The reference is memcached's own doc/protocol.txt; where that is silent, what memcached 1.6.18
- * answers. What is otherwise here, on purpose:
+ * answers. Intended differences:
  *
- *   - Keys with control characters are refused, as protocol.txt has it; memcached takes them.
- *   - The value behind a storage line that is refused is thrown away, never read as requests; if
- *     its length is not known, the connection ends. memcached runs the value: whoever can choose a
- *     key that is too long commands the pool.
+ *   - Keys with control characters are refused, as protocol.txt demands; memcached accepts them.
+ *   - The value after a refused storage line is discarded, and never read as requests. If the
+ *   length of the value is not known, the connection closes. memcached runs such a value as
+ *   requests: a user who can choose a key that is too long could send commands to the pool.
  *   - Lengths and expiry times beyond 32 bits are refused or capped, never cut off to another
  *     number. A date after 2038 is in the future.
- *   - A line of more than 2048 bytes that is no retrieval ends the connection, with a word.
- *     memcached takes or drops it depending on how the bytes happen to arrive.
- *   - A fault in a multi-key get takes back the items of that get alone, not the replies to
- *     everything that came before it in the same packet.
+ *   - A line of more than 2048 bytes that is not a retrieval closes the connection, after an error
+ *   reply. memcached accepts or drops such a line, depending on how the bytes happen to arrive.
+ *   - A fault in a multi-key get removes the items of this get from the replies. memcached also
+ *   removes the replies to earlier requests of the same packet.
  *   - A set that fails in a pool with `evict = no` leaves the old item: nobody is logged out
  *     because an update did not fit.
  *   - Meta: E and, for ms in append mode, N work as in later versions (1.6.18 refuses or ignores
  *     them), and k returns the key in the encoding of the request.
  *
- * If the service requires a login, no other command is run for a connection before it. proto reads
- * user and password; the caller says whether they are right, once it knows:
+ * If the service requires a login, no other command of a connection is run before the login. proto
+ * reads user and password. The caller checks them and passes the verdict to proto_finish_login:
  *
  *     proto_process -> PROTO_LOGIN ... as long as it takes ... proto_finish_login -> proto_process
  *
@@ -79,8 +79,8 @@ struct proto_connection {
     int fd;
     bool is_local; /* the caller sets this and the next: the client is on this machine, */
     bool is_unix;  /* on a Unix socket, so that descriptors can be sent to it */
-    /* If handed_count is not 0: descriptors that the caller sends with the replies, which it then
-     * drops (proto_drop_handed). */
+    /* If handed_count is not 0: descriptors that the caller sends with the replies, and closes
+     * afterwards (proto_drop_handed). */
     bool was_handed; /* private to proto/: once for each connection */
     uint8_t handed_count;
     int handed[POOL_MAPPINGS];

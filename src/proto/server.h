@@ -54,8 +54,9 @@ struct proto_network {
  * connection; any thread may call. */
 struct proto_reload {
     void *keeper;
-    /* Asks for a reload that begins after this call, and returns its number, which is not 0. All
-     * callers until it begins share it. Does not wait. NULL: there are no certificates. */
+    /* Asks for a reload that begins after this call, and returns the reload's number, which is not
+     * 0. All calls before the reload begins get the same number. Does not wait. NULL: there are no
+     * certificates. */
     uint64_t (*begin)(void *keeper);
     /* Whether the reload with this number has ended. If so, sets `*well`, or writes a sentence
      * about the first wrong certificate to `error` (its pool keeps the old one). The workers are
@@ -88,7 +89,7 @@ struct proto_server {
 struct prefixes;
 struct watch;
 
-/* A pool, as its connections see it. Outlives them. */
+/* A pool, as its connections see it. Stays valid until all of them are closed. */
 struct proto_service {
     struct pool *pool;
     struct proto_server *server;
@@ -100,8 +101,9 @@ struct proto_service {
     unsigned handshakes;            /* active TLS handshakes; used by their thread only */
     _Atomic uint64_t rejected_ms;   /* when a client was last rejected, monotonic; 0: never */
 
-    /* `stayd_map` (map.h). The caller sets them: whether the client of this connection may map the
-     * pool, NULL: none may; and the path of a Unix socket of the pool, NULL: there is none. */
+    /* `stayd_map` (map.h). The caller sets these: a function that decides whether the client of a
+     * connection may map the pool (NULL: no client may), and the path of a Unix socket of the pool
+     * (NULL: the pool has none). */
     bool (*may_map)(const void *readers, int fd);
     const void *readers;
     const char *unix_path;

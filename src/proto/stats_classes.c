@@ -20,8 +20,8 @@ static void classes_put(struct stats_sink *sink, const char *prefix, unsigned cl
     stats_put_u64(sink, whole, number);
 }
 
-/* Exporters expect every name that memcached has, so what stayd does not have (an LRU in parts, a
- * crawler) is 0. */
+/* Exporters expect every name that memcached has. Figures that stayd does not have (those of a
+ * segmented LRU and of a crawler) are 0. */
 static void items_put_class(struct stats_sink *sink, unsigned class,
                             const struct pool_class_stats *stats) {
     const struct {

@@ -111,8 +111,9 @@ static void stats_put_counters(struct stats_sink *sink, const struct pool_stats 
     }
 }
 
-/* Names that exporters read, of what stayd does not have: it never disables its listeners, and has
- * neither an LRU in parts nor a crawler that reclaims (the janitor does: `reclaimed`). */
+/* Exporters read these names, but stayd does not have what they count: stayd never disables its
+ * listeners, and has neither a segmented LRU nor a crawler that reclaims (the janitor reclaims:
+ * `reclaimed`). */
 static void stats_put_absent(struct stats_sink *sink) {
     static const char *const names[] = {
         "listen_disabled_num",   "time_in_listen_disabled_us",

@@ -62,7 +62,7 @@ static bool daemon_take_signals(struct daemon *daemon) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGUSR1); /* memcached's graceful stop */
     sigaddset(&signals, SIGHUP);
-    signal(SIGPIPE, SIG_IGN); /* for these two signals the failed call returns an error */
+    signal(SIGPIPE, SIG_IGN); /* ignored, so that the failed call returns an error instead */
     signal(SIGXFSZ, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) == 0) {
         daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -219,8 +219,8 @@ static bool daemon_open_pools(struct daemon *daemon) {
     struct listener *listener = daemon->listeners;
     for (unsigned i = 0; i < config->pool_count; i++) {
         struct pool_options options = config->pools[i].options;
-        options.memory_fixed =
-            daemon->process->lock_memory; /* with -k, reserved addresses would be locked memory */
+        /* With -k, reserved address space would become locked memory. */
+        options.memory_fixed = daemon->process->lock_memory;
         options.is_stopping = daemon_is_stopping;
         struct pool *pool = daemon_is_stopping() ? NULL : pool_open(&options, daemon->grace, error);
         if (pool == NULL && daemon_is_stopping()) {
@@ -439,7 +439,8 @@ static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) 
     return true;
 }
 
-/* proto_server.shut_down: stops the daemon by a signal, as every stop does. */
+/* The function of proto_server.shut_down: stops the daemon by a signal to itself, like every other
+ * stop. */
 static void daemon_shut_down(void *context, bool graceful) {
     (void)context;
     (void)graceful; /* every stop is graceful */

@@ -350,7 +350,7 @@ static void configure_security(const struct memcached_options *options, struct c
     static const enum proto_allowed protocols[] = {PROTO_ALLOWED_ALL, PROTO_ALLOWED_TEXT,
                                                    PROTO_ALLOWED_BINARY};
     pool->insecure = options->insecure;
-    pool->admin_commands = PROTO_ADMIN_ALL; /* as memcached's -A, -X and -W leave it */
+    pool->admin_commands = PROTO_ADMIN_ALL; /* memcached's defaults without -A, -X and -W */
     pool->protocols = protocols[options->protocol];
     memcpy(pool->auth_file, options->auth_file, sizeof pool->auth_file);
     if (!options->tls) {

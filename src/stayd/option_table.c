@@ -20,7 +20,7 @@ bool option_fail(const char *spelled, const char *value, const char *format, ...
 
 void option_notice(struct options *options, const char *format, ...) {
     if (options->notice_count == OPTIONS_NOTICES_MAX) {
-        return; /* there are fewer options: the user has repeated some */
+        return; /* full only if the user has repeated options */
     }
     va_list arguments;
     va_start(arguments, format);

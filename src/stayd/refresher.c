@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 enum {
-    REFRESHER_NICENESS = 5,             /* of the thread: clients come first */
-    REFRESHER_PAUSE_NS = 100 * 1000000, /* between two reloads */
+    REFRESHER_NICENESS = 5,             /* the thread's priority: clients come first */
+    REFRESHER_PAUSE_NS = 100 * 1000000, /* the pause between two reloads */
 };
 
 struct refresher {
@@ -23,10 +23,10 @@ struct refresher {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
     bool stopping;
-    uint64_t wanted; /* the number of the latest reload that somebody asked for */
+    uint64_t wanted; /* the number of the latest reload that was asked for */
     uint64_t begun;
     uint64_t ended;
-    bool well; /* the last one that has ended, or why not */
+    bool well; /* whether the last reload succeeded; if not, `reason` says why */
     char reason[TLS_ERROR_MAX];
 };
 
@@ -56,7 +56,7 @@ static bool refresher_has_ended(void *keeper, uint64_t number, bool *well, char 
     return ended;
 }
 
-/* Under the lock: waits until somebody wants a reload, and the last one is long enough ago. */
+/* Under the lock: waits until a reload is asked for and the pause after the last one is over. */
 static void refresher_wait(struct refresher *refresher, const struct timespec *not_before) {
     int result = 0;
     while (!refresher->stopping && result != ETIMEDOUT) {
