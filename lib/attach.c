@@ -16,7 +16,7 @@ bool attach_is_possible(const struct url *url) {
     return is_local && !url->tls && !is_binary;
 }
 
-/* Takes the mappings if some come. False after a fault. `line` is the reply. */
+/* Takes the mappings if the reply `line` brings any. False after a fault. */
 static bool attach_exchange(struct server *server, struct channel *channel, struct bytes *line,
                             bool *was_handed) {
     struct channel_files files = {.count = 0};
@@ -32,14 +32,14 @@ static bool attach_exchange(struct server *server, struct channel *channel, stru
         while (files.count > 0) {
             close(files.numbers[--files.count]);
         }
-        if (came) { /* a connection that had ended long ago says nothing of the server */
+        if (came) { /* a connection that ended before this request says nothing about the server */
             mapping_refused(&server->mapping);
         }
     }
     return came;
 }
 
-/* On the Unix socket that the server has named. What fails there is a mapping less. */
+/* Asks on the Unix socket that the server has named. If that fails, there is no mapping. */
 static void attach_at(struct server *server, const struct channel *channel, struct bytes path) {
     struct channel other;
     struct url url = server->url;

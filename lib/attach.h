@@ -1,16 +1,17 @@
 /* Asks a server for its mappings (`stayd_map`, docs/protocol.md), over a connection that is logged
- * in and has no request. A server on loopback TCP names its Unix socket, which is then asked. */
+ * in and has no request. A server on loopback TCP replies with the path of its Unix socket; the
+ * library then asks there. */
 #ifndef STAYD_LIB_ATTACH_H
 #define STAYD_LIB_ATTACH_H
 
 #include "channel.h"
 #include "server.h"
 
-/* Whether the server of this URL can hand mappings to this process at all: it is on this machine,
- * and is spoken to in the text protocol in the clear. */
+/* Whether the server of this URL could send its mappings to this process: the server is on this
+ * machine, and the connection uses the text protocol without TLS. */
 bool attach_is_possible(const struct url *url);
 
-/* False if the connection is of no more use. */
+/* False if the connection cannot be used any more. */
 bool attach_ask(struct server *server, struct connection *connection, uint64_t deadline_ms);
 
 #endif

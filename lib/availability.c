@@ -6,14 +6,16 @@
 #include <string.h>
 
 enum {
-    RETRY_MIN_MS = 5,  /* between two tries while a restart is waited for; a quarter of the time */
-    RETRY_MAX_MS = 50, /* that was waited so far */
+    /* The pause between two tries during a restart: a quarter of the time waited so far, but within
+     * these limits. */
+    RETRY_MIN_MS = 5,
+    RETRY_MAX_MS = 50,
     PAUSE_MIN_MS = 20,
     PAUSE_MAX_MS = 10000,
-    PAUSE_MAX_REFUSED_MS = 100, /* a refused connect costs next to nothing, and the server is to be
-                                   found soon */
-    SILENCES = 2, /* so many requests in a row without an answer are an outage; one alone may be a
-                     slow disk's */
+    PAUSE_MAX_REFUSED_MS = 100, /* after a refused connect the pause is short: such a connect costs
+                                   almost nothing, and the server should be found again soon */
+    SILENCES = 2, /* so many requests in a row without an answer are an outage; a single one may be
+                     due to a slow disk */
     DOUBLINGS_MAX = 16
 };
 
@@ -40,7 +42,7 @@ static void availability_begin_outage(struct availability *availability) {
 
 bool availability_may_try(struct availability *availability, char reason[AVAILABILITY_REASON_MAX]) {
     if (!atomic_load_explicit(&availability->has_outage, memory_order_relaxed)) {
-        return true; /* relaxed: a request that begins beside a failure may try */
+        return true; /* relaxed: a request that begins at the same time as a failure may try */
     }
     pthread_mutex_lock(&availability->lock);
     bool may_try = true;
@@ -85,7 +87,7 @@ void availability_release_probe(struct availability *availability) {
 int availability_find_retry_pause(struct availability *availability, uint64_t request_began_ms) {
     pthread_mutex_lock(&availability->lock);
     uint64_t now_ms = availability_now_ms();
-    /* An earlier wait that no request saw to its end: those that waited were interrupted. */
+    /* An earlier wait that no request finished, because the waiting requests were interrupted. */
     bool is_over = availability->failures == 0 && availability->restart_began_ms != 0 &&
                    availability->restart_by_ms < request_began_ms;
     if (!availability->has_outage || is_over) {
@@ -121,7 +123,7 @@ static void availability_leave_alone(struct availability *availability, uint64_t
     snprintf(availability->reason, sizeof availability->reason, "%s", reason);
 }
 
-/* False if a failed try ran beside one that was counted. */
+/* False if the failed try began before the last failure that was counted. */
 static bool availability_counts(struct availability *availability, uint64_t try_began_ms) {
     if (!availability->has_outage) {
         availability_begin_outage(availability);

@@ -11,12 +11,13 @@ enum {
     BINARY_EXTRAS_MAX = 20,
     BINARY_KEY_MAX = 250,
     BINARY_VALUE_MAX = 1 << 30,
-    BINARY_TEXT_MAX = 256,       /* of a value that is words, or a statistic */
+    BINARY_TEXT_MAX = 256,       /* of an error text or a statistic */
     BINARY_STAT_MAX = 8 << 10,   /* with its value */
-    BINARY_PAST = 30 * 86400 + 1 /* a date that is over; the protocol has no negative expiry */
+    BINARY_PAST = 30 * 86400 + 1 /* a date in the past; the protocol has no negative expiry */
 };
 
-/* The first 24 bytes of what a server with too many connections says, as text in both protocols. */
+/* The first 24 bytes of the reply of a server with too many connections: text, in both protocols.
+ */
 #define BINARY_TURNED_AWAY "ERROR Too many open conn"
 
 enum binary_opcode {
@@ -85,7 +86,7 @@ static void binary_put_command(struct channel *channel, enum binary_opcode opcod
                                const uint8_t *extras, size_t extras_size, struct bytes key,
                                struct bytes value) {
     uint8_t header[BINARY_HEADER_BYTES] = {BINARY_REQUEST, (uint8_t)opcode};
-    if (key.size + value.size > INT32_MAX) { /* more than a length in the header can say */
+    if (key.size + value.size > INT32_MAX) { /* more than the length in the header can hold */
         channel->fault = CHANNEL_NO_MEMORY;
         return;
     }
@@ -158,7 +159,7 @@ void binary_put(const struct request *request, struct channel *channel) {
     case VERB_INCR:
     case VERB_DECR:
         binary_write(extras, request->number, 8);
-        binary_write(extras + 16, UINT32_MAX, 4); /* makes no item */
+        binary_write(extras + 16, UINT32_MAX, 4); /* does not create an item */
         extras_size = 20;
         break;
     case VERB_GAT:
@@ -218,7 +219,8 @@ static bool binary_read_head(struct channel *channel, struct binary_reply *reply
            channel_copy(channel, reply->key, reply->key_size);
 }
 
-/* A value that is words, with a zero behind it; what is too long for the room is cut off. */
+/* Reads a value that is a text, and terminates it with a zero. A text that is too long for the room
+ * is truncated. */
 static bool binary_read_text(struct channel *channel, const struct binary_reply *reply, char *text,
                              size_t room) {
     size_t kept = reply->value_size < room ? reply->value_size : room - 1;
@@ -254,7 +256,7 @@ static enum stayd_status binary_status(const struct request *request, unsigned c
     }
 }
 
-/* Of a reply whose head was read and whose value has nothing in it but words. */
+/* Reads the rest of a reply whose value is an error text; the head has been read. */
 static enum stayd_status binary_read_outcome(struct request *request, struct channel *channel,
                                              const struct binary_reply *reply) {
     char words[BINARY_TEXT_MAX];
@@ -278,7 +280,7 @@ static bool binary_read_value(struct channel *channel, const struct binary_reply
     return value_receive(value, channel, reply->value_size);
 }
 
-/* Each item that there is, then the answer to the noop. */
+/* Reads a reply for each item that exists, then the reply to the noop. */
 static enum stayd_status binary_read_items(struct request *request, struct channel *channel) {
     struct binary_reply reply;
     request->answered = 0;

@@ -1,5 +1,6 @@
-/* memcached's binary protocol, as a client speaks it: for servers that take a login over SASL alone
- * (memcached -S). It has no meta commands and no holds. No state of its own. */
+/* memcached's binary protocol, the client's side: for servers that accept a login only over SASL
+ * (memcached -S). The protocol has no meta commands and no holds. This file has no state of its
+ * own. */
 #ifndef STAYD_LIB_BINARY_H
 #define STAYD_LIB_BINARY_H
 
@@ -9,7 +10,7 @@
 /* Whether the protocol has the command. */
 bool binary_has(enum verb verb);
 
-/* As those of text.h. */
+/* As the functions of text.h. */
 void binary_put(const struct request *request, struct channel *channel);
 enum stayd_status binary_read(struct request *request, struct channel *channel);
 

@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* Of one request, at most. A connection can break twice in one restart of a daemon: the old one,
- * and one that the daemon took just before it closed its listener. More would feed a daemon that a
- * request crashes. */
+/* How often a request is sent at most. Two connections can break in one restart of a daemon: the
+ * old one, and one that the daemon accepted just before it closed its listener. Further tries would
+ * only repeat a request that crashes the daemon. */
 enum { CALL_TRIES = 3 };
 
 void call_begin(struct call *call, struct stayd *client, struct server *server,
@@ -41,7 +41,7 @@ static void call_drop(struct call *call) {
     call->connection = NULL;
 }
 
-/* Ends the call, and its connection. Returns false. */
+/* Ends the call, and drops its connection. Returns false. */
 static bool call_fail(struct call *call, enum explain_what what, const char *reason) {
     if (call->connection != NULL) {
         call->system_error = call->connection->channel.system_error;
@@ -59,8 +59,8 @@ static bool call_fail(struct call *call, enum explain_what what, const char *rea
     return false;
 }
 
-/* Waits, without a connection, so that other requests have it. False if the program ends the wait.
- */
+/* Waits without a connection, so that other requests can use the connection. False if the program
+ * ends the wait. */
 static bool call_pause(const struct call *call, unsigned pause_ms) {
     struct channel none;
     channel_init(&none, call->server->interrupted, call->server->interrupted_user);
@@ -68,7 +68,7 @@ static bool call_pause(const struct call *call, unsigned pause_ms) {
     return channel_pause(&none, pause_ms);
 }
 
-/* Without a connection, nothing was sent: waits until it is time to try again. False if the call
+/* There is no connection, so nothing was sent: waits until the next try is due. False if the call
  * has ended. */
 static bool call_retry_connect(struct call *call, bool refused, const char *reason) {
     struct availability *availability = &call->server->availability;
@@ -94,7 +94,7 @@ static bool call_retry_connect(struct call *call, bool refused, const char *reas
 
 enum call_login { CALL_LOGGED_IN, CALL_TRY_AGAIN, CALL_ENDED };
 
-/* The user and the password, on a connection that has just been opened. */
+/* Logs in on a connection that has just been opened. */
 static enum call_login call_log_in(struct call *call) {
     struct channel *channel = &call->connection->channel;
     struct availability *availability = &call->server->availability;
@@ -140,29 +140,29 @@ static enum call_login call_log_in(struct call *call) {
     }
 }
 
-/* A request goes over a connection that is surely open if it could otherwise not be told whether it
- * was carried out: over TCP the first send after the end goes well, and of a batch, what was sent
- * counts. */
+/* Whether the connection must be checked before the request is sent, because a failure later would
+ * leave open whether the request was carried out. Over TCP the first send after the other end has
+ * closed succeeds, and of a batch a part may already have been carried out. */
 static bool call_must_be_alive(const struct call *call) {
     return call->request->kind == REQUEST_BATCH ||
            (call->request->kind == REQUEST_ONCE && call->server->url.path[0] == '\0');
 }
 
-/* Reads need no connection once there are mappings. */
+/* With mappings, reads need no connection. */
 static bool call_should_ask(const struct call *call) {
     enum verb verb = call->request->verb;
     return (verb == VERB_GET || verb == VERB_GETS || verb == VERB_GET_MANY) &&
            mapping_should_ask(&call->server->mapping);
 }
 
-/* Whether the connection is open, and can be used. */
+/* Whether the connection is open and usable. */
 static bool call_is_open(struct call *call) {
     struct server *server = call->server;
     struct channel *channel = &call->connection->channel;
     if (channel->fd >= 0 && call_must_be_alive(call) && channel_is_readable(channel)) {
         channel_close(channel);
     }
-    /* Mappings that were the server's are so no longer: it is asked for new ones. */
+    /* The mappings are no longer the server's: asks the server for new ones. */
     if (channel->fd >= 0 && call_should_ask(call) &&
         (call->connection->was_handed ||
          !attach_ask(server, call->connection,
@@ -185,7 +185,7 @@ static enum call_login call_connect_once(struct call *call) {
         }
         if (end == CALL_LOGGED_IN && call_should_ask(call) &&
             !attach_ask(server, call->connection, deadline_ms)) {
-            mapping_refused(&server->mapping); /* the next connection does not ask */
+            mapping_refused(&server->mapping); /* the next connection does not ask for mappings */
             call_drop(call);
             return CALL_TRY_AGAIN;
         }
@@ -213,7 +213,7 @@ static bool call_open(struct call *call) {
         }
         call->connection = server_take(server, call->tries > 0, &no_memory);
         if (call->connection == NULL) {
-            availability_release_probe(&server->availability); /* it may be this request's */
+            availability_release_probe(&server->availability); /* this request may be the probe */
             return call_fail(call, no_memory ? EXPLAIN_NO_MEMORY : EXPLAIN_ALL_TAKEN, NULL);
         }
         if (call_is_open(call)) {
@@ -247,7 +247,7 @@ bool call_send(struct call *call) {
     return true;
 }
 
-/* A connection that broke: true if the request may be sent again. */
+/* The connection broke: true if the request may be sent again. */
 static bool call_may_repeat(const struct call *call, enum channel_sent sent) {
     switch (call->request->kind) {
     case REQUEST_HARMLESS:
@@ -259,7 +259,7 @@ static bool call_may_repeat(const struct call *call, enum channel_sent sent) {
     }
 }
 
-/* Whether a request that has no answer may have been carried out. */
+/* Whether a request without an answer may have been carried out. */
 static bool call_may_have_changed(const struct call *call, enum channel_sent sent) {
     return call->request->kind != REQUEST_HARMLESS &&
            (call->request->kind == REQUEST_ONCE ? sent == CHANNEL_SENT_ALL
@@ -300,8 +300,8 @@ static bool call_goes_again(struct call *call) {
     }
 }
 
-/* The server has answered: the connection can be used again, unless more came than the answer, or
- * the server closes it. */
+/* The server has answered: the connection is used again, unless more bytes than the answer arrived,
+ * or the server closes the connection. */
 static void call_finish(struct call *call, enum stayd_status status) {
     struct channel *channel = &call->connection->channel;
     availability_answered(&call->server->availability);
@@ -315,7 +315,8 @@ static void call_finish(struct call *call, enum stayd_status status) {
                                         .reason = call->request->said};
         explain_write(&explain, call->error);
     }
-    /* A server that is asked for a hold knows by the connection who asks again. */
+    /* A server identifies the client of a hold by its connection, so the next request must use the
+     * same one. */
     bool is_ending =
         status == STAYD_LOGIN_REFUSED || (status == STAYD_BUSY && call->request->verb != VERB_HOLD);
     if (!channel_is_drained(channel) || is_ending) {
@@ -356,7 +357,7 @@ enum stayd_status call_run(struct stayd *client, struct request *request,
          status == STAYD_DISCONNECTED && client->failover && i < client->server_count; i++) {
         struct server *next = client_find_server(client, request->key);
         if (next == server) {
-            break; /* it has answered others: the request is at fault */
+            break; /* the server has answered other requests, so this request caused the failure */
         }
         server = next;
         status = call_run_on(client, server, request, error);

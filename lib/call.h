@@ -1,4 +1,4 @@
-/* A request under way: the tries, the waits, and what is said of it when it fails.
+/* A request under way: its tries, its waits, and its error message if it fails.
  *
  *     call_begin --> call_send --> (the server works) --> call_receive --> status
  *
@@ -18,29 +18,29 @@ struct call {
     enum stayd_status status;  /* once the call has ended */
 
     /* private */
-    struct connection *connection; /* NULL: none is taken */
-    unsigned tries;                /* that broke */
+    struct connection *connection; /* NULL: no connection is taken */
+    unsigned tries;                /* connections that broke */
     int system_error;              /* of the latest fault; 0: none */
     uint64_t began_ms;
-    uint64_t deadline_ms; /* of the call as a whole */
+    uint64_t deadline_ms; /* the deadline of the call as a whole */
 };
 
 void call_begin(struct call *call, struct stayd *client, struct server *server,
                 struct request *request, struct stayd_error *error);
 
-/* Sends the request, as far as that needs no wait. False if the call has ended: see its status. */
+/* Sends as much of the request as needs no wait. False if the call has ended: see its status. */
 bool call_send(struct call *call);
 
 /* After call_send: receives the reply. Sends again if the connection breaks and the request may be
  * carried out twice. */
 enum stayd_status call_receive(struct call *call);
 
-/* All of it, on the server that has the request's key: with failover, on the next one if that
- * cannot be reached. */
+/* Runs the whole call on the server that has the request's key; with failover, on the next server
+ * if that one cannot be reached. */
 enum stayd_status call_run(struct stayd *client, struct request *request,
                            struct stayd_error *error);
 
-/* The same on this server. */
+/* Runs the whole call on this server. */
 enum stayd_status call_run_on(struct stayd *client, struct server *server, struct request *request,
                               struct stayd_error *error);
 

@@ -20,7 +20,7 @@ enum {
     CHANNEL_READ_BYTES = 16 << 10,
     CHANNEL_LINE_MAX = 64 << 10,
     CHANNEL_KEPT_BYTES = 64 << 10, /* of a buffer between two requests */
-    CHANNEL_CLOCK_MS = 8,          /* clock_monotonic_ms may be late by as much */
+    CHANNEL_CLOCK_MS = 8,          /* clock_monotonic_ms may be late by this much */
     CHANNEL_QUEUE_PAUSE_MS = 1,
     CHANNEL_QUEUE_PAUSE_MAX_MS = 16
 };
@@ -155,7 +155,8 @@ static bool channel_make_socket(struct channel *channel, int family) {
 }
 
 static void channel_close_socket(struct channel *channel) {
-    /* first the number: a fork in between must not find one that may be another file's */
+    /* cleared before the close: a child forked in between must not find a number that may name
+     * another file */
     int fd = atomic_exchange(&channel->fd, -1);
     if (fd >= 0) {
         close(fd);
@@ -204,7 +205,7 @@ static bool channel_shake_hands(struct channel *channel, const struct url *url, 
             }
             continue;
         }
-        /* A server that is being restarted hangs up; any other end says why. */
+        /* A server that is being restarted closes the connection and gives no reason. */
         bool hung_up = result == 0 || errno == ECONNRESET || errno == EPIPE;
         channel_fail(channel, hung_up ? CHANNEL_REFUSED : CHANNEL_UNREACHABLE,
                      result == 0 ? 0 : errno);
@@ -302,8 +303,8 @@ void channel_put_number(struct channel *channel, uint64_t number) {
     }
 }
 
-/* Sends without a wait. When the other end has closed, its last words can still be received, so
- * that is no fault yet. `*events`: what to wait for if there is more to send. */
+/* Sends without a wait. If the other end has closed, its last reply can still be received, so this
+ * is not a fault yet. `*events`: what to wait for if there is more to send. */
 static void channel_push(struct channel *channel, short *events) {
     while (channel->sent < channel->output.size && !channel->stopped) {
         const char *data = channel->output.data + channel->sent;
@@ -330,7 +331,7 @@ bool channel_start(struct channel *channel) {
     return channel->fault == CHANNEL_WELL;
 }
 
-/* recv, and the descriptors that come with the bytes. */
+/* As recv, and also takes the descriptors that come with the bytes. */
 static ssize_t channel_receive_files(struct channel *channel, char *to, size_t room) {
     union {
         struct cmsghdr header;
@@ -362,8 +363,8 @@ static ssize_t channel_receive_files(struct channel *channel, char *to, size_t r
     return result;
 }
 
-/* Whether a receive can wait for as long as the socket's own limit: nothing is left to send
- * meanwhile, and the deadline is not sooner. */
+/* Whether a receive may block for the socket's own timeout: nothing is left to send meanwhile, and
+ * the deadline is not earlier. */
 static bool channel_may_block(const struct channel *channel) {
     return channel->receive_timeout_ms > 0 &&
            (channel->sent == channel->output.size || channel->stopped) &&

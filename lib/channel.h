@@ -1,8 +1,8 @@
-/* A socket and what is under way on it: bytes to send, bytes that were received. Nothing here knows
- * a protocol. Every wait ends at the deadline that its owner has set; signals do not extend it.
+/* A socket with its bytes to send and its received bytes. Knows nothing of the protocol. Every wait
+ * ends at the deadline that the owner has set; signals do not extend a wait.
  *
- * Sending and receiving go on together: whoever waits for a reply sends what is left of the request
- * meanwhile, so that requests of any size go in one piece, and neither side waits for the other.
+ * Sending and receiving happen together: a call that waits for a reply also sends the rest of the
+ * request. So a request of any size can be sent whole, and the two ends never wait for each other.
  *
  * After the first fault nothing more is done, and every call fails. Of one thread at a time. */
 #ifndef STAYD_LIB_CHANNEL_H
@@ -19,25 +19,26 @@
 
 enum channel_fault {
     CHANNEL_WELL,
-    CHANNEL_REFUSED,     /* at the connect: nobody listens there, or hung up at once */
+    CHANNEL_REFUSED, /* at the connect: nothing listens there, or the other end closed at once */
     CHANNEL_UNREACHABLE, /* at the connect: any other failure */
     CHANNEL_BROKEN,      /* the connection has ended */
     CHANNEL_TIMED_OUT,
     CHANNEL_INTERRUPTED,
     CHANNEL_NO_MEMORY,
-    CHANNEL_GARBAGE /* what came is not of the protocol */
+    CHANNEL_GARBAGE /* the received bytes are not of the protocol */
 };
 
 /* How much of a request had been sent when its connection broke. */
 enum channel_sent {
     CHANNEL_SENT_NOTHING,
-    CHANNEL_SENT_PART, /* the end is missing, or was surely never read */
-    CHANNEL_SENT_ALL   /* it may have been read to its end, and carried out */
+    CHANNEL_SENT_PART, /* the last byte was not sent, or was certainly not read by the server */
+    CHANNEL_SENT_ALL   /* the server may have read the whole request and carried it out */
 };
 
 enum { CHANNEL_REASON_MAX = 160, CHANNEL_FILES_MAX = 2 };
 
-/* Descriptors that come with a reply on a Unix socket; whoever takes them closes them. */
+/* Descriptors that come with a reply on a Unix socket. The function that takes them must close
+ * them. */
 struct channel_files {
     int numbers[CHANNEL_FILES_MAX];
     unsigned count;
@@ -47,22 +48,22 @@ struct channel {
     _Atomic int fd; /* -1: closed */
     uint64_t deadline_ms;
     enum channel_fault fault;
-    int system_error; /* errno behind the fault; 0: none */
+    int system_error; /* errno of the fault; 0: none */
     char reason[CHANNEL_REASON_MAX];
 
     struct buffer output;        /* the request */
-    struct channel_files *files; /* where descriptors go that come; NULL: nowhere */
+    struct channel_files *files; /* receives descriptors; NULL: they are not accepted */
 
     /* private */
     int (*interrupted)(void *user); /* NULL: none */
     void *interrupted_user;
     bool is_local;          /* a Unix socket */
-    bool was_reset;         /* by the other end, while a reply was awaited */
-    int receive_timeout_ms; /* of a receive that blocks; 0: none does */
+    bool was_reset;         /* reset by the other end while a reply was awaited */
+    int receive_timeout_ms; /* the socket's timeout for a receive that blocks; 0: none is set */
     bool stopped;           /* the system takes nothing more of the request */
     size_t sent;            /* of the output */
     struct buffer input;
-    size_t taken; /* of the input: was returned to the caller */
+    size_t taken; /* bytes of the input that were returned to the caller */
     struct tls_session *tls;
 };
 
@@ -73,14 +74,14 @@ void channel_init(struct channel *channel, int (*interrupted)(void *user), void 
 bool channel_open(struct channel *channel, const struct url *url, struct tls *tls,
                   uint64_t deadline_ms);
 
-/* Of an open channel: most waits for a reply will be this long, if none comes. Such a wait then
- * costs one system call, and not three. */
+/* Sets the timeout of an open channel's socket to the usual timeout of a reply. A wait with this
+ * timeout then takes one system call instead of three. */
 void channel_expect_timeout(struct channel *channel, int timeout_ms);
 
-/* Closes; the buffers stay. Tells the other end (in TLS) if there was no fault. */
+/* Closes; the buffers stay. With TLS, sends close_notify if there was no fault. */
 void channel_close(struct channel *channel);
 
-/* In a child of a fork: closes this process's end, and says nothing on it. */
+/* In a child of a fork: closes this process's descriptor, and sends nothing. */
 void channel_abandon(struct channel *channel);
 
 /* Frees the buffers of a closed channel. */
@@ -89,11 +90,12 @@ void channel_finish(struct channel *channel);
 /* Frees buffers that one large request has made large. */
 void channel_trim(struct channel *channel);
 
-/* Whether there is something to read, or an end: between two requests, both mean that the channel
- * is of no more use. */
+/* Whether there are bytes to read, or the other end has closed. Between two requests, both mean
+ * that the channel cannot be used any more. */
 bool channel_is_readable(const struct channel *channel);
 
-/* A request begins, to be appended to the output. Forgets what came before. */
+/* Begins a request: empties the output and the input. The request is then appended to the output.
+ */
 void channel_begin(struct channel *channel, uint64_t deadline_ms);
 
 /* Append to the request. If memory is short, that is a fault. */
@@ -108,16 +110,16 @@ bool channel_start(struct channel *channel);
  * a fault. */
 bool channel_take_line(struct channel *channel, struct bytes *line);
 
-/* The next `size` bytes, in place: for short ones. Valid until the next receive. */
+/* The next `size` bytes, in place: for short data. Valid until the next receive. */
 bool channel_take(struct channel *channel, size_t size, const char **data);
 
-/* The next `size` bytes, copied. `to` NULL: thrown away. */
+/* Copies the next `size` bytes to `to`; NULL: discards them. */
 bool channel_copy(struct channel *channel, char *to, size_t size);
 
-/* False if more came than was taken. */
+/* False if more bytes have arrived than were taken. */
 bool channel_is_drained(const struct channel *channel);
 
-/* What came is not of the protocol. Returns false. */
+/* Sets the fault: the received bytes are not of the protocol. Returns false. */
 bool channel_refuse(struct channel *channel, const char *reason);
 
 /* How much of the request was sent, if the channel broke. */

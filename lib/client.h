@@ -1,4 +1,4 @@
-/* The client as a whole: its servers, and which of them has a key. */
+/* The client as a whole: its servers, and the distribution of keys over them. */
 #ifndef STAYD_LIB_CLIENT_H
 #define STAYD_LIB_CLIENT_H
 
@@ -30,8 +30,8 @@ static inline void client_enter(struct stayd *client) {
     }
 }
 
-/* The server that is to be asked for the key: with failover, none that is left alone, if there is
- * another. */
+/* The server to ask for the key. With failover, a server that is down is chosen only if all are
+ * down. */
 struct server *client_find_server(struct stayd *client, struct bytes key);
 
 unsigned client_server_number(const struct stayd *client, const struct server *server);

@@ -38,7 +38,7 @@ static enum explain_what explain_what(const struct explain *explain) {
     return explain->what;
 }
 
-/* Writes into a message; what does not fit is cut off. */
+/* Writes into a message; a text that does not fit is truncated. */
 __attribute__((format(printf, 3, 4))) static void explain_put(char *text, size_t size,
                                                               const char *format, ...) {
     va_list arguments;
@@ -47,7 +47,7 @@ __attribute__((format(printf, 3, 4))) static void explain_put(char *text, size_t
     va_end(arguments);
 }
 
-/* The server has answered, and not done it. */
+/* The server has refused the request. */
 static void explain_refusal(const struct explain *explain, char *text, size_t size) {
     const char *url = explain->server->url.shown;
     const char *word = request_word(explain->request);

@@ -9,7 +9,7 @@ enum explain_what {
     EXPLAIN_STATUS,         /* the server has answered: `status` */
     EXPLAIN_UNREACHABLE,    /* no connection */
     EXPLAIN_TURNED_AWAY,    /* the server has too many connections */
-    EXPLAIN_ALL_TAKEN,      /* this client has */
+    EXPLAIN_ALL_TAKEN,      /* all connections of this client are in use */
     EXPLAIN_LOGIN,          /* the server wants another login */
     EXPLAIN_BROKEN,         /* no answer, and nothing was changed */
     EXPLAIN_BROKEN_UNKNOWN, /* no answer to a change */

@@ -11,7 +11,7 @@ struct many_part {
     struct call call;
     struct request request;
     struct stayd_error error;
-    size_t *places; /* into many.places */
+    size_t *places; /* its first entry in many.places */
     bool is_sent;
 };
 
@@ -19,7 +19,7 @@ struct many {
     struct many_part *parts; /* one for each server that has keys */
     unsigned part_count;
     size_t *places;
-    struct many_part own_part; /* for a single server, which is the rule */
+    struct many_part own_part; /* used for a single server, the usual case */
 };
 
 static void many_finish(struct many *many) {
@@ -29,12 +29,12 @@ static void many_finish(struct many *many) {
     free(many->places);
 }
 
-/* An item that was read without its server needs no request. */
+/* An item that was read from mapped memory needs no request. */
 static bool many_is_done(const struct request *request, const struct stayd_item *item) {
     return request->verb == VERB_GET_MANY && item->status == STAYD_OK;
 }
 
-/* Notes how many keys each server has, and which server each item's is. */
+/* Counts the keys of each server, and notes each item's server. */
 static void many_count(struct stayd *client, const struct request *request,
                        const struct stayd_item *items, size_t count, unsigned *owners,
                        size_t *counts) {
@@ -86,7 +86,7 @@ static bool many_init(struct many *many, struct stayd *client, const struct requ
     return made;
 }
 
-/* What was not answered has the status of the call. */
+/* Items without an answer get the status of the call. */
 static enum stayd_status many_end_part(struct many_part *part) {
     enum stayd_status status = part->call.status;
     if (!stayd_failed(status)) {
@@ -98,7 +98,7 @@ static enum stayd_status many_end_part(struct many_part *part) {
     return status;
 }
 
-/* One item's failure, that its own words explain. */
+/* The failure of one item, with the server's reason for this item. */
 static void many_explain(const struct many_part *part, unsigned number, enum stayd_status status,
                          struct stayd_error *error) {
     if (error == NULL) {
@@ -170,7 +170,7 @@ enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items,
     enum stayd_status status = many_run(client, &request, items, count, error);
     for (size_t i = 0; i < count; i++) {
         if (items[i].status != STAYD_OK) {
-            items[i].value.size = 0; /* of a value that came in part */
+            items[i].value.size = 0; /* a value may have arrived in part */
         }
     }
     return status;

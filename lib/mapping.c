@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 enum {
-    MAPPING_ASK_MS = 60000,    /* after a refusal; a memcached is asked once a minute */
-    MAPPING_LOOK_MS = 2000,    /* longer than a restart of the daemon takes, as a rule */
-    MAPPING_VALUE_BYTES = 1024 /* of a value's first buffer: what fits needs one look-up */
+    MAPPING_ASK_MS = 60000,    /* the pause after a refusal: a memcached is asked once a minute */
+    MAPPING_LOOK_MS = 2000,    /* the pause between two looks for a daemon: usually longer than its
+                                  restart takes */
+    MAPPING_VALUE_BYTES = 1024 /* a value's first buffer: a value that fits needs one look-up */
 };
 
 void mapping_init(struct mapping *mapping, bool is_wanted) {
@@ -29,7 +30,8 @@ static void mapping_sweep(struct mapping *mapping) {
             continue;
         }
         for (int i = 0; i < MAPPING_FILES; i++) {
-            /* first the note: a child that is forked in between must not unmap what came after */
+            /* cleared before munmap: a child that is forked in between must not unmap a later
+             * mapping at this address */
             void *place = view->places[i];
             view->places[i] = NULL;
             if (place != NULL) {
@@ -53,12 +55,13 @@ void mapping_finish(struct mapping *mapping) {
 void mapping_renew(struct mapping *mapping) {
     pthread_mutex_init(&mapping->lock, NULL);
     for (struct mapping_view *view = mapping->views; view != NULL; view = view->next) {
-        view->pins = 0; /* the parent's threads had pinned it */
+        view->pins = 0; /* threads of the parent had pinned the view */
     }
 }
 
-/* The current view, which is not unmapped before mapping_unpin; NULL: none. All of it seq_cst:
- * either the reader sees that the view has gone, or the thread that removes it sees the pin. */
+/* The current view, which is not unmapped before mapping_unpin; NULL: none. All accesses are
+ * seq_cst: either the reader sees that the view was removed, or the thread that removes the view
+ * sees the pin. */
 static struct mapping_view *mapping_pin(struct mapping *mapping) {
     struct mapping_view *view = mapping->current;
     while (view != NULL) {
@@ -95,7 +98,7 @@ static enum reader_outcome mapping_read(const struct mapping_view *view, struct 
         return READER_ASK;
     }
     for (;;) {
-        size_t room = value->capacity - 1; /* but for the zero */
+        size_t room = value->capacity - 1; /* except the zero behind it */
         enum reader_outcome outcome = reader_get(&view->view, key, value->data, room, &item);
         if (outcome == READER_SMALL && value_reserve(value, item.value_size)) {
             continue;
@@ -208,7 +211,7 @@ void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], int
     pthread_mutex_lock(&mapping->lock);
     view->next = mapping->views;
     mapping->views = view;
-    if (is_mapped) { /* of two threads that have asked, the later one has the newer mapping */
+    if (is_mapped) { /* if two threads have asked, the later one has the newer mapping */
         mapping->current = view;
     }
     mapping_sweep(mapping);

@@ -1,5 +1,5 @@
-/* MD5 (RFC 1321), because ketama is defined with it: not for anything secret. OpenSSL's costs a
- * lock and some allocations for each key, and systems in FIPS mode have none. */
+/* MD5 (RFC 1321), which ketama needs; not for anything secret. OpenSSL's MD5 takes a lock and some
+ * allocations for each key, and is not available in FIPS mode. */
 #ifndef STAYD_LIB_MD5_H
 #define STAYD_LIB_MD5_H
 

@@ -1,7 +1,7 @@
 /* stayd.h's meta commands. */
 #include "call.h"
 
-/* Flags that could end the line, or leave the reply out, are refused. */
+/* Refuses flags that could end the line or suppress the reply. */
 static enum stayd_status meta_check_flags(const char *flags, bool stores,
                                           struct stayd_error *error) {
     bool begins = true;

@@ -26,7 +26,7 @@ void process_finish(struct process *process) {
     *process = (struct process){0};
 }
 
-/* The word in a process that is ready, and in one that is being renewed. */
+/* The values of the page's word: the process is ready; a thread is renewing it after a fork. */
 static int process_ready(const struct process *process) {
     return process->is_wiped ? PROCESS_READY : (int)getpid();
 }

@@ -1,7 +1,7 @@
-/* In which process this is. A child of a fork must not use its parent's connections, and no system
- * call is to be made for each request: so the answer stands in a page that the kernel empties in
- * every child, whichever way it was forked (MADV_WIPEONFORK, Linux 4.14). Where that fails, the
- * page keeps the process id, which each request compares. */
+/* Detects forks. A child must not use its parent's connections, and a system call for each request
+ * would cost too much. So a word in a page tells: the kernel zeroes this page in every child,
+ * however it was forked (MADV_WIPEONFORK, Linux 4.14). If the kernel cannot do that, the page holds
+ * the process id, which each request compares. */
 #ifndef STAYD_LIB_PROCESS_H
 #define STAYD_LIB_PROCESS_H
 
@@ -21,7 +21,7 @@ bool process_init(struct process *process);
 /* Accepts a zeroed struct. */
 void process_finish(struct process *process);
 
-/* As process_is_same, without the page. */
+/* As process_is_same, when the page is not zeroed on a fork. */
 bool process_has_same_id(const struct process *process);
 
 /* True if this is the process that called process_init, or, in a child, process_end_renewal. */
@@ -32,8 +32,8 @@ static inline bool process_is_same(const struct process *process) {
                : process_has_same_id(process);
 }
 
-/* Of the threads of a child that come here, one gets true: it must renew what its parent had, and
- * call process_end_renewal. The others wait for that and get false. */
+/* Called by threads of a child. One of them gets true: it must renew the parent's state and call
+ * process_end_renewal. The others wait for that and get false. */
 bool process_begin_renewal(const struct process *process);
 
 void process_end_renewal(const struct process *process);

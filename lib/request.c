@@ -45,7 +45,7 @@ int64_t request_exptime(int64_t ttl_s, int64_t past) {
     if (ttl_s <= TTL_RELATIVE_MAX_S) {
         return ttl_s;
     }
-    int64_t date; /* beyond 2106, where its 32 bits end: the last one there is */
+    int64_t date; /* after 2106, where 32 bits end: the last date that fits */
     bool fits = !__builtin_add_overflow((int64_t)time(NULL), ttl_s, &date) && date <= UINT32_MAX;
     return fits ? date : UINT32_MAX;
 }

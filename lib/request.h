@@ -1,5 +1,5 @@
-/* One request to one server, and where its reply goes. Whoever makes it fills in what its verb
- * needs; text.c and binary.c write it to a channel and read the reply. */
+/* One request to one server, and where its reply goes. The caller fills in the fields that the verb
+ * needs; text.c and binary.c write the request to a channel and read the reply. */
 #ifndef STAYD_LIB_REQUEST_H
 #define STAYD_LIB_REQUEST_H
 
@@ -37,12 +37,14 @@ enum verb {
 };
 
 /* What a request may do when it is carried out a second time. Between the first time and the
- * second, another client may have written: a set that is sent again then overwrites what is newer,
- * a delete removes what came since. */
+ * second, another client may have written: then a set that is sent again overwrites a newer value,
+ * and a delete removes a newer item. */
 enum request_kind {
-    REQUEST_HARMLESS, /* nothing: it only reads */
-    REQUEST_ONCE,     /* harm, and it is one command, which counts once its last byte has arrived */
-    REQUEST_BATCH     /* harm, and of a part that was sent some may have been carried out */
+    REQUEST_HARMLESS, /* no harm: it only reads */
+    REQUEST_ONCE, /* harm; the request is one command, which is carried out only when its last byte
+                     has arrived */
+    REQUEST_BATCH /* harm; the request has several commands, some of which may have been carried out
+                     if a part was sent */
 };
 
 enum { REQUEST_SAID_MAX = 200 };
@@ -58,7 +60,7 @@ struct request {
     uint64_t number; /* the cas, the delta, the delay, the hold */
     unsigned lease_s;
 
-    /* of the verbs for many: which of the items are this server's */
+    /* verbs for many keys: the items of this server */
     struct stayd_item *items;
     const size_t *places;
     size_t count;
@@ -71,26 +73,27 @@ struct request {
     size_t text_size;
     stayd_stat *each;
     void *user;
-    size_t answered;             /* of the many; of the statistics */
-    enum stayd_status failed;    /* of the many: the first failure of one alone; STAYD_OK: none */
+    size_t answered;             /* many keys: answered items; stats: lines */
+    enum stayd_status failed;    /* many keys: the first failure of a single item; STAYD_OK: none */
     char said[REQUEST_SAID_MAX]; /* the server's words when it refused for the first time */
 };
 
-/* The item at this place of the many. */
+/* The item at this place, for the verbs for many keys. */
 static inline struct stayd_item *request_item(const struct request *request, size_t place) {
     return &request->items[request->places[place]];
 }
 
-/* The next of the many has this status. */
+/* Sets the status of the next item, for the verbs for many keys. */
 void request_answer(struct request *request, enum stayd_status status);
 
 /* The command's word, for messages and the text protocol. */
 const char *request_word(const struct request *request);
 
-/* The server's words, unless there are some already. */
+/* Stores the server's reason, unless there is one already. */
 void request_note(struct request *request, const char *data, size_t size);
 
-/* The protocol's expiry: from 30 days on a date. `past`: what says "at once". */
+/* The protocol's expiry for a time to live: a date from 30 days on. `past`: the expiry that means
+ * "at once". */
 int64_t request_exptime(int64_t ttl_s, int64_t past);
 
 #endif

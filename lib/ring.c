@@ -13,7 +13,7 @@ enum {
     RING_NAME_MAX = URL_HOST_MAX + 32
 };
 
-/* As libmemcached's hashes do it: the digest's bytes from 4 * part on, the lowest first. */
+/* As in libmemcached: the 4 bytes of the digest from 4 * part on, the lowest first. */
 static uint32_t ring_md5(struct bytes text, unsigned part) {
     uint8_t digest[MD5_BYTES];
     md5(text, digest);
@@ -21,7 +21,7 @@ static uint32_t ring_md5(struct bytes text, unsigned part) {
     return (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
 }
 
-/* Jenkins' hash, with signed bytes, as libmemcached has it. */
+/* Jenkins' hash, with signed bytes, as in libmemcached. */
 static uint32_t ring_one_at_a_time(struct bytes text) {
     uint32_t hash = 0;
     for (size_t i = 0; i < text.size; i++) {
@@ -92,7 +92,7 @@ static unsigned ring_points_of(const struct ring *ring, const struct url *url,
     if (ring->distribution != STAYD_KETAMA_WEIGHTED) {
         return RING_POINTS;
     }
-    /* in libmemcached's order and with its types: a rounding decides about a point */
+    /* in libmemcached's order and with its types, because rounding decides the number of points */
     float share = (float)url->weight / (float)total_weight;
     float points = share * RING_POINTS_WEIGHTED / RING_POINTS_PER_HASH * (float)ring->server_count;
     return (unsigned)((double)points + 0.0000000001) * RING_POINTS_PER_HASH;

@@ -1,11 +1,11 @@
-/* Which of several servers has a key, as other clients compute it: the same keys lie on the same
- * servers. tests/unit/vectors has what libmemcached and pymemcache themselves say.
+/* Which of several servers has a key. The result is the same as that of other clients, so the same
+ * keys are on the same servers. tests/unit/vectors has the results of libmemcached and pymemcache.
  *
  *     ketama       each server has points on a ring of 2^32; a key belongs to the next point
  *     rendezvous   each server has a score for the key; the highest has it
  *     modula       the key's hash modulo the number of servers
  *
- * Does not change once made; any thread may ask. */
+ * Does not change after ring_init; any thread may call. */
 #ifndef STAYD_LIB_RING_H
 #define STAYD_LIB_RING_H
 
@@ -23,9 +23,9 @@ struct ring_point {
 struct ring {
     enum stayd_distribution distribution;
     unsigned server_count;
-    struct ring_point *points; /* of ketama, by value */
+    struct ring_point *points; /* ketama: sorted by value */
     size_t point_count;
-    char (*names)[URL_HOST_MAX + 16]; /* of rendezvous: as pymemcache writes the server */
+    char (*names)[URL_HOST_MAX + 16]; /* rendezvous: the name of the server in pymemcache */
 };
 
 /* False if memory is short; the ring is then finished. */
@@ -35,8 +35,8 @@ bool ring_init(struct ring *ring, enum stayd_distribution distribution, const st
 /* Accepts a zeroed ring. */
 void ring_finish(struct ring *ring);
 
-/* The key's server among those for which `left_out` is false; with all left out, as if none was.
- * `left_out` may be NULL. */
+/* The key's server among those for which `left_out` is false. If all are left out, `left_out` is
+ * ignored. `left_out` may be NULL. */
 unsigned ring_find(const struct ring *ring, struct bytes key, const bool *left_out);
 
 #endif

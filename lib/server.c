@@ -38,7 +38,7 @@ static void server_init_availability(struct server *server) {
                       server->times.connect_timeout_ms + server->times.timeout_ms);
 }
 
-/* The options' files are for all servers with TLS; without any, the URL's. */
+/* The options' files are for all servers with TLS; without any, the URL's files are used. */
 static bool server_init_tls(struct server *server, const struct stayd_options *options,
                             char error[STAYD_ERROR_MAX]) {
     const struct url *url = &server->url;
@@ -105,8 +105,8 @@ void server_renew(struct server *server) {
             channel_finish(&connection->channel);
             free(connection);
         } else {
-            /* A thread of the parent was at work on it: its memory is in no known state, and is
-             * left as it is. The socket's number alone is always true. */
+            /* A thread of the parent was using the connection, so the state of its memory is not
+             * known: the memory is left as it is. Only the socket's number is always valid. */
             connection->channel.tls = NULL;
             channel_abandon(&connection->channel);
         }
@@ -144,9 +144,9 @@ static void server_remove_idle(struct server *server, struct connection *connect
     }
 }
 
-/* Of a connection that is in no list of the idle ones. */
+/* Closes a connection that is not in the list of idle connections. */
 static void server_close(struct server *server, struct connection *connection) {
-    connection->state = CONNECTION_TAKEN; /* to a child that is forked while this goes on */
+    connection->state = CONNECTION_TAKEN; /* for a child that is forked during this */
     channel_close(&connection->channel);
     channel_trim(&connection->channel);
     connection->state = CONNECTION_SPARE;
@@ -178,7 +178,7 @@ static struct connection *server_add(struct server *server) {
         }
         channel_init(&connection->channel, server->interrupted, server->interrupted_user);
         connection->next = server->all;
-        /* before it is in the list: a fork may come at any time */
+        /* set before the connection is in the list, because a fork may happen at any time */
         connection->state = CONNECTION_TAKEN;
         server->all = connection;
     }
@@ -195,7 +195,7 @@ struct connection *server_take(struct server *server, bool fresh, bool *no_memor
         connection = server->newest;
         server_remove_idle(server, connection);
     } else {
-        /* If the newest is stale, all are: a firewall on the way may have dropped them. */
+        /* If the newest connection is too old, all are: a firewall may have dropped them. */
         while (server->oldest != NULL && server_is_stale(server, server->oldest, now_ms)) {
             server_close_oldest(server);
         }

@@ -1,11 +1,11 @@
-/* One server, and the connections of this process to it, used again from request to request.
+/* One server, and the connections of this process to it. Connections are kept and used again.
  *
- * The connection that was used last is taken first, so that those which only a burst needed are
- * never taken and lie at the other end, the oldest first. Each request that ends closes there what
- * has been idle for too long; no thread is needed for that.
+ * A request takes the connection that was used last. So connections that only a burst needed stay
+ * at the other end of the list, the oldest first. Each request, when it ends, closes connections at
+ * that end that have been idle for too long; no thread is needed for that.
  *
- *     all ---> connection ---> connection ---> ...      grows only: a child of a fork walks along
- * it newest <--> ... <--> oldest                       those that are idle
+ *     all ---> connection ---> connection ---> ...    only grows: a child of a fork walks this list
+ *     newest <--> ... <--> oldest                     the idle connections
  *
  * Any thread may call anything but server_init, server_finish and server_renew. */
 #ifndef STAYD_LIB_SERVER_H
@@ -23,9 +23,9 @@
 #include <stdint.h>
 
 enum connection_state {
-    CONNECTION_SPARE, /* closed, and of no request */
-    CONNECTION_IDLE,  /* open, and of no request */
-    CONNECTION_TAKEN  /* of the request that took it */
+    CONNECTION_SPARE, /* closed, and not used by a request */
+    CONNECTION_IDLE,  /* open, and not used by a request */
+    CONNECTION_TAKEN  /* used by a request */
 };
 
 struct connection {
@@ -37,14 +37,14 @@ struct connection {
     /* private */
     struct connection *next; /* of all */
     struct connection *newer;
-    struct connection *older; /* of the idle ones; of the spare ones: the next */
+    struct connection *older; /* in the list of idle ones; of a spare connection: the next spare */
     uint64_t idle_since_ms;
 };
 
 struct server {
     struct url url;
     struct tls *tls;        /* NULL: in the clear */
-    struct url_times times; /* what counts: of the options, the URL, or the defaults */
+    struct url_times times; /* from the options, the URL, or the defaults */
     struct availability availability;
     struct mapping mapping;       /* reads need no connection while there is one */
     _Atomic uint64_t answered_ms; /* when the latest request ended well */
@@ -69,8 +69,8 @@ bool server_init(struct server *server, struct url *url, const struct stayd_opti
 /* Accepts a zeroed server. No connection may be taken. */
 void server_finish(struct server *server);
 
-/* In a child of a fork, before any thread uses the server there: closes this process's ends of the
- * parent's connections, and says nothing on them. */
+/* Called in a child of a fork, before any thread uses the server there: closes this process's
+ * descriptors of the parent's connections, and sends nothing. */
 void server_renew(struct server *server);
 
 /* A connection for one request, to be given back or dropped. `fresh`: one that is not open yet.

@@ -59,15 +59,16 @@ enum stayd_status {
     STAYD_DISCONNECTED = 17,    /* no connection, or no answer; nothing was changed */
     STAYD_OUTCOME_UNKNOWN = 18, /* no answer to a change that may have been carried out */
     STAYD_BUSY = 19,            /* too many connections, or (stayd_hold) a busy pool: try again */
-    STAYD_LOGIN_REFUSED = 20,   /* the server wants a login, or another one than it was given */
-    STAYD_REFUSED = 21,         /* the server calls the request wrong, or does not know it */
-    STAYD_FULL = 22,            /* the pool is full, and drops no live item for a new one */
-    STAYD_TOO_LARGE = 23,       /* the value is larger than the server takes */
-    STAYD_SERVER_ERROR = 24,    /* any other failure of the server's own */
+    STAYD_LOGIN_REFUSED = 20,   /* the server requires a login, or refuses the one that was sent */
+    STAYD_REFUSED = 21,         /* the server reports the request as wrong or unknown */
+    STAYD_FULL = 22,            /* the pool is full, and evicts no live item for a new one */
+    STAYD_TOO_LARGE = 23,       /* the value is larger than the server accepts */
+    STAYD_SERVER_ERROR = 24,    /* any other failure of the server */
     STAYD_PROTOCOL = 25,        /* the answer is not one of the memcached protocol */
     STAYD_NO_MEMORY = 26,       /* this process has no memory */
-    STAYD_INTERRUPTED = 27,     /* stayd_options.interrupted said so; a change may have been made */
-    STAYD_UNSUPPORTED = 28      /* not over this connection: meta commands after a SASL login */
+    STAYD_INTERRUPTED =
+        27, /* stayd_options.interrupted returned true; a change may have been carried out */
+    STAYD_UNSUPPORTED = 28 /* not over this connection: meta commands after a SASL login */
 };
 
 static inline int stayd_failed(enum stayd_status status) {
@@ -87,7 +88,7 @@ struct stayd_error {
 
 struct stayd;
 
-/* Which server has a key. With one server all are the same. */
+/* How keys are distributed over servers. With one server the distribution does not matter. */
 enum stayd_distribution {
     STAYD_KETAMA = 0,          /* libmemcached's MEMCACHED_BEHAVIOR_KETAMA (pylibmc: "ketama") */
     STAYD_KETAMA_WEIGHTED = 1, /* its MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED (pylibmc:
@@ -147,7 +148,7 @@ static inline void stayd_options_init(struct stayd_options *options) {
  *     memcached://USER:PASSWORD@HOST/     with a login, percent-encoded; the others too
  *     HOST:PORT, HOST, unix:PATH, /PATH   the same, shorter
  *
- * A query gives one server's options: `?timeout=0.5&weight=2`. Times are seconds: timeout,
+ * A query sets one server's options: `?timeout=0.5&weight=2`. Times are seconds: timeout,
  * connect_timeout, total_timeout, restart_wait, idle_timeout. With memcacheds: ca, cert, key,
  * absolute paths of PEM files. `login=sasl`; `weight`, for STAYD_KETAMA_WEIGHTED.
  *
@@ -172,7 +173,7 @@ unsigned stayd_server_count(const struct stayd *client);
  * such server. */
 const char *stayd_server_url(const struct stayd *client, unsigned server);
 
-/* The server that has this key while none is left alone. */
+/* The server that has this key while all servers are up. */
 unsigned stayd_server_of(const struct stayd *client, const char *key, size_t key_size);
 
 /* This library's version, such as "0.1.0". */
@@ -180,13 +181,14 @@ const char *stayd_library_version(void);
 
 /* --- values --- */
 
-/* What a read gives. It begins as all zeros; each read into it may grow `data` by realloc, so that
- * one that is used again and again stops allocating. stayd_value_free ends it. */
+/* The result of a read. Must be zeroed before the first read. Each read may grow `data` with
+ * realloc, so a value that is used again and again soon needs no more allocations. Freed with
+ * stayd_value_free. */
 struct stayd_value {
     char *data;      /* with a zero behind the value */
     size_t size;     /* bytes of the value */
     size_t capacity; /* bytes allocated at `data` */
-    uint64_t cas;    /* the item's number for stayd_cas; 0: was not asked for */
+    uint64_t cas;    /* the item's number for stayd_cas; 0: not requested */
     uint32_t flags;  /* the number that was stored beside the value */
 };
 
@@ -214,8 +216,8 @@ enum stayd_status stayd_get(struct stayd *client, const char *key, size_t key_si
 enum stayd_status stayd_gets(struct stayd *client, const char *key, size_t key_size,
                              struct stayd_value *value, struct stayd_error *error);
 
-/* stayd_get as far as the server's memory is mapped here, without a system call: STAYD_OK, or
- * STAYD_NOT_MAPPED if only the server can tell. Never waits. */
+/* As stayd_get, but only from mapped memory of the server, without a system call: STAYD_OK, or
+ * STAYD_NOT_MAPPED if only the server can answer. Never waits. */
 enum stayd_status stayd_get_mapped(struct stayd *client, const char *key, size_t key_size,
                                    struct stayd_value *value);
 

@@ -22,7 +22,7 @@ static enum stayd_status storage_read(struct stayd *client, enum verb verb, cons
         status = call_run(client, &request, error);
     }
     if (status != STAYD_OK) {
-        value->size = 0; /* of a value that came in part */
+        value->size = 0; /* a value may have arrived in part */
     }
     return status;
 }

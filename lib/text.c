@@ -106,7 +106,7 @@ static void text_put_meta(const struct request *request, struct channel *channel
     }
 }
 
-/* What follows the command and the key of all others. */
+/* The rest of a line after the command and the key, for all other verbs. */
 static void text_put_rest(const struct request *request, struct channel *channel) {
     switch (request->verb) {
     case VERB_INCR:
@@ -208,7 +208,7 @@ static enum stayd_status text_refusal(struct request *request, struct bytes line
     return STAYD_PROTOCOL;
 }
 
-/* A reply of one line that says what became of a change. */
+/* A reply of one line with the result of a change. */
 static enum stayd_status text_read_outcome(struct request *request, struct channel *channel) {
     static const struct {
         const char *line;
@@ -325,8 +325,8 @@ static enum stayd_status text_read_items(struct request *request, struct channel
     return STAYD_DISCONNECTED;
 }
 
-/* One reply for each item. What all share, such as a missing login, ends the reading: the
- * connection is then of no more use. */
+/* Reads one reply for each item. An error that concerns all items, such as a missing login, ends
+ * the reading: the connection can then not be used any more. */
 static enum stayd_status text_read_outcomes(struct request *request, struct channel *channel) {
     request->answered = 0;
     while (request->answered < request->count) {

@@ -21,8 +21,8 @@
 enum {
     TLS_FILE_MAX = 4 << 20, /* a list of all authorities has 300 KiB */
     TLS_BIO_TYPE =
-        BIO_TYPE_SOURCE_SINK | 127 /* of those below BIO_TYPE_START, none that OpenSSL
-                                      has: the types of others are numbers that run out */
+        BIO_TYPE_SOURCE_SINK | 127 /* a type below BIO_TYPE_START that OpenSSL does not use:
+                                      BIO_get_new_index gives out only a limited number of types */
 };
 
 struct tls_pem {
@@ -88,7 +88,7 @@ static long tls_bio_control(BIO *bio, int command, long number, void *pointer) {
     }
 }
 
-/* The latest reason that OpenSSL has, and nothing more of it for the next call. */
+/* The latest error of OpenSSL's queue; empties the queue for the next call. */
 static void tls_take_reason(char *reason, size_t size) {
     unsigned long code = ERR_peek_last_error();
     const char *text = code != 0 ? ERR_reason_error_string(code) : NULL;
@@ -153,7 +153,8 @@ static bool tls_use_cert(SSL_CTX *context, const struct tls_pem *cert, const str
     BIO *bio = BIO_new_mem_buf(cert->data, cert->size);
     BIO *key_bio = BIO_new_mem_buf(key->data, key->size);
     X509 *certificate = bio != NULL ? PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL) : NULL;
-    char none[] = ""; /* a key with a password is refused, and nobody is asked for one */
+    char none[] = ""; /* a key with a password is refused; OpenSSL would ask for the password on the
+                         terminal */
     EVP_PKEY *private = key_bio != NULL ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, none) : NULL;
     bool used = certificate != NULL && private != NULL &&
                 SSL_CTX_use_certificate(context, certificate) == 1 &&
@@ -297,14 +298,14 @@ void tls_session_destroy(struct tls_session *session, bool say_so) {
     if (say_so) {
         SSL_shutdown(session->ssl);
     }
-    /* so that OpenSSL neither says anything nor takes a lock of the context for it */
+    /* so that OpenSSL neither sends close_notify nor takes a lock of the context */
     SSL_set_shutdown(session->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(session->ssl);
     ERR_clear_error();
     free(session);
 }
 
-/* Why the server's certificate is not trusted, or what else OpenSSL says. */
+/* The reason why the server's certificate is not trusted, or OpenSSL's last error. */
 static void tls_session_explain(struct tls_session *session) {
     long verdict = SSL_get_verify_result(session->ssl);
     if (verdict != X509_V_OK && !SSL_is_init_finished(session->ssl)) {
@@ -341,7 +342,7 @@ static ssize_t tls_session_result(struct tls_session *session, int result, int e
     default:
         tls_session_explain(session);
         if (session->ended) {
-            return 0; /* without a word of TLS that it will */
+            return 0; /* without close_notify */
         }
         errno = EPROTO;
         return -1;

@@ -1,9 +1,9 @@
 /* TLS over a connection's socket, with OpenSSL. It writes with MSG_NOSIGNAL, as OpenSSL's own
  * sockets do not.
  *
- * A struct tls keeps the PEM files' bytes, not an SSL_CTX alone: a child of a fork makes a new
- * context, as a thread of its parent may have held a lock of the old one, and may no longer have
- * the right to read the files. */
+ * A struct tls keeps the contents of the PEM files, not only an SSL_CTX. A child of a fork makes a
+ * new context, because a thread of its parent may have held a lock of the old one; and the child
+ * may no longer have the right to read the files. */
 #ifndef STAYD_LIB_TLS_H
 #define STAYD_LIB_TLS_H
 
@@ -26,14 +26,14 @@ struct tls *tls_create(const char *ca, const char *cert, const char *key,
 /* Accepts NULL. */
 void tls_destroy(struct tls *tls);
 
-/* In a child: forgets the parent's context, without a word to it. */
+/* In a child of a fork: drops the parent's context without freeing it. */
 void tls_renew(struct tls *tls);
 
 /* A session over the socket, for a server whose certificate must be for `host`. NULL if memory is
  * short. Any thread may call. */
 struct tls_session *tls_session_create(struct tls *tls, int fd, const char *host);
 
-/* Frees the session. `say_so`: the server is told, if that needs no wait. Accepts NULL. */
+/* Frees the session. `say_so`: sends close_notify, if that needs no wait. Accepts NULL. */
 void tls_session_destroy(struct tls_session *session, bool say_so);
 
 /* As read and write on a socket that does not block: bytes, 0 at the end, or below 0 with errno;

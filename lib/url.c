@@ -16,7 +16,7 @@ enum {
     URL_TEXT_SHOWN_MAX = 200
 };
 
-/* What the parts of one URL are taken from. */
+/* The state of parsing one URL. */
 struct url_reader {
     struct url *url;
     struct bytes text; /* the whole, for messages */
@@ -55,8 +55,8 @@ static bool url_copy(char *to, size_t room, struct bytes from) {
     return true;
 }
 
-/* Takes what stands before the first of `separators`, and that separator; false: there is none, and
- * `rest` is as it was. */
+/* Splits the text before the first of `separators` off `rest`, and drops the separator. False if
+ * there is none; then `rest` is unchanged. */
 static bool url_cut(struct bytes *rest, const char *separators, struct bytes *part) {
     for (size_t i = 0; i < rest->size; i++) {
         if (strchr(separators, rest->data[i]) != NULL) {
@@ -83,7 +83,8 @@ static int url_hex(char digit) {
                                                             : -1;
 }
 
-/* Decodes percent-encoding into a text; false if there is no room. What is no encoding stays. */
+/* Decodes percent-encoding into a text; false if there is no room. A % that begins no valid
+ * encoding is kept. */
 static bool url_decode(char *to, size_t room, struct bytes from) {
     size_t size = 0;
     for (size_t i = 0; i < from.size; i++) {
@@ -124,8 +125,8 @@ bool url_set_login(struct url *url, const char *user, const char *password,
     return true;
 }
 
-/* Seconds with decimals as milliseconds, rounded up. Not strtod: its decimal point is that of the
- * process's language. */
+/* Seconds with decimals as milliseconds, rounded up. Not strtod, whose decimal point depends on the
+ * process's locale. */
 static bool url_parse_time(struct bytes text, int *time_ms) {
     struct bytes whole = text;
     struct bytes fraction = text;
@@ -143,8 +144,8 @@ static bool url_parse_time(struct bytes text, int *time_ms) {
             return false;
         }
         rest_ms += (uint64_t)(fraction.data[i] - '0') * unit;
-        rest_ms +=
-            unit == 0 && fraction.data[i] > '0' && rest_ms == 0; /* never 0 for more than 0 */
+        rest_ms += unit == 0 && fraction.data[i] > '0' &&
+                   rest_ms == 0; /* a duration above 0 never becomes 0 */
     }
     *time_ms = (int)(seconds * 1000 + rest_ms);
     return true;
