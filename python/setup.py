@@ -1,6 +1,6 @@
-"""Builds stayd._client out of libstayd's sources, which are in the repository beside this folder,
-or in a source distribution inside it. Where there is no compiler or no OpenSSL, the package goes
-without (see stayd.Client.backend)."""
+"""Builds stayd._client from libstayd's sources. In the repository they are beside this folder, in a
+source distribution inside it. Without a compiler or OpenSSL the package is installed without the
+extension (see stayd.Client.backend)."""
 
 import pathlib
 import shutil
@@ -14,13 +14,13 @@ SHARED = ("base/buffer", "base/number")
 
 
 def library_sources(root):
-    """libstayd's C files under `root`, and what it shares with the daemon."""
+    """libstayd's C files under `root`, and the files that it shares with the daemon."""
     sources = sorted((root / "lib").glob("*.c"))
     return sources + [root / "src" / f"{name}.c" for name in SHARED]
 
 
 class SdistWithLibrary(sdist):
-    """A source distribution that holds libstayd's sources too."""
+    """A source distribution that also contains libstayd's sources."""
 
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)

@@ -5,10 +5,10 @@
 
 enum {
     KEY_MAX = 250,
-    SPARE_MAX = 256 << 10, /* bytes of a buffer that is kept for the next read */
+    SPARE_MAX = 256 << 10, /* the largest buffer, in bytes, that is kept for the next read */
 };
 
-/* Of this thread, while it is in libstayd without the GIL. */
+/* The thread state of this thread while it runs libstayd without the GIL. */
 static _Thread_local PyThreadState *waiting;
 
 void transport_begin_wait(void) {
@@ -68,7 +68,7 @@ bool transport_key(struct transport *transport, PyObject *key, struct wire_key *
     }
     if (PyUnicode_Check(key)) {
         wire->data = PyUnicode_AsUTF8AndSize(key, &wire->size);
-        PyErr_Clear(); /* a lone surrogate: no key */
+        PyErr_Clear(); /* a lone surrogate: not a valid key */
     } else if (PyBytes_Check(key)) {
         wire->data = PyBytes_AS_STRING(key);
         wire->size = PyBytes_GET_SIZE(key);
@@ -105,7 +105,7 @@ bool transport_value(struct transport *transport, PyObject *key, PyObject *value
     if (PyBytes_Check(data)) {
         Py_INCREF(data);
         wire->owner = data;
-    } else if (transport->serde != NULL) { /* as pymemcache does: text, or a number's digits */
+    } else if (transport->serde != NULL) { /* as in pymemcache: a text, or the digits of a number */
         PyObject *text = PyObject_Str(data);
         wire->owner = text == NULL ? NULL : PyUnicode_AsUTF8String(text);
         Py_XDECREF(text);
@@ -125,7 +125,7 @@ void wire_value_finish(struct wire_value *wire) {
     Py_CLEAR(wire->owner);
 }
 
-/* Logs that the value cannot be read. The exception that says so is set, and is cleared. */
+/* Logs that the value cannot be read. Clears the exception that is set. */
 static bool report_unreadable(struct transport *transport, PyObject *key) {
     PyObject *type;
     PyObject *error;
@@ -183,7 +183,7 @@ bool transport_ttl(PyObject *duration, int64_t *ttl_s) {
 PyObject *transport_fail(struct transport *transport, const char *command, enum stayd_status status,
                          const struct stayd_error *error) {
     if (PyErr_Occurred()) {
-        return NULL; /* a signal's handler has raised it: STAYD_INTERRUPTED */
+        return NULL; /* a signal handler has raised an exception: STAYD_INTERRUPTED */
     }
     PyObject *message = PyUnicode_DecodeUTF8(error->message, (Py_ssize_t)strlen(error->message),
                                              "backslashreplace");
@@ -323,7 +323,7 @@ static void gather_methods(void) {
 }
 
 static PyType_Slot transport_slots[] = {
-    {Py_tp_doc, "The requests of stayd.Client over libstayd: see stayd/native.py."},
+    {Py_tp_doc, "The requests of stayd.Client over libstayd: see stayd/native_client.py."},
     {Py_tp_init, transport_init},
     {Py_tp_traverse, transport_traverse},
     {Py_tp_clear, transport_clear},
@@ -358,7 +358,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "stayd._client",
-    .m_doc = "libstayd for Python: what stayd.Client is made of where it can be built.",
+    .m_doc = "libstayd for Python: stayd.Client's native back end.",
     .m_slots = module_slots,
 };
 

@@ -1,8 +1,8 @@
 /* stayd._client.Transport: the requests of stayd.Client over libstayd.
  *
- * A request first asks the memory that the daemon shares with this process, with the GIL held, as
- * that takes less time than to release it. What has to go over a socket releases the GIL. Failures
- * become exceptions in Python (stayd/native.py), which is told the status and libstayd's message.
+ * A get first reads the memory that the daemon shares with this process. It keeps the GIL, because
+ * that takes less time than releasing the GIL. A request over a socket releases the GIL. A failure
+ * calls stayd/native_client.py with the status and libstayd's message, which raises the exception.
  */
 #ifndef STAYD_EXTENSION_CLIENT_H
 #define STAYD_EXTENSION_CLIENT_H
@@ -18,17 +18,17 @@
 struct transport {
     PyObject_HEAD PyObject *weak_references;
     struct stayd *client;     /* NULL before __init__ */
-    PyObject *serde;          /* NULL: values are bytes as they are */
-    struct stayd_value spare; /* a buffer for the next read; taken and given back under the GIL */
+    PyObject *serde;          /* NULL: values are bytes, and are not converted */
+    struct stayd_value spare; /* a buffer for the next read; taken and returned under the GIL */
 };
 
-/* A key as it goes over the wire; borrowed from the Python object it was made of. */
+/* A key as bytes for the wire; borrowed from the Python object. */
 struct wire_key {
     const char *data;
     Py_ssize_t size;
 };
 
-/* A value as it goes over the wire. `owner` is released with wire_value_finish. */
+/* A value as bytes for the wire. wire_value_finish releases `owner`. */
 struct wire_value {
     const char *data;
     Py_ssize_t size;
@@ -50,24 +50,24 @@ bool transport_value(struct transport *transport, PyObject *key, PyObject *value
                      struct wire_value *wire);
 void wire_value_finish(struct wire_value *wire);
 
-/* What the transport's serde reads in the value; `missing` (a new reference to it) where it cannot,
- * which is logged. NULL with an exception. */
+/* The value as the transport's serde reads it. If the serde cannot read it, logs that and returns
+ * `missing` (a new reference). NULL with an exception. */
 PyObject *transport_decode(struct transport *transport, PyObject *key,
                            const struct stayd_value *value, PyObject *missing);
 
-/* Converts a duration to libstayd's: None is no end, a fraction is rounded up, nothing or less ends
- * at once. False with an exception. */
+/* Converts a time to live to libstayd's: None means no expiry, a fraction is rounded up, and 0 or
+ * less expires at once. False with an exception. */
 bool transport_ttl(PyObject *duration, int64_t *ttl_s);
 
 /* Raises the exception for a failed request, and returns NULL. `command` is the protocol's name. */
 PyObject *transport_fail(struct transport *transport, const char *command, enum stayd_status status,
                          const struct stayd_error *error);
 
-/* The same for a status that is an outcome; true if it is none and the exception is raised. */
+/* Whether the status is a failure and not an outcome; then the exception has been raised. */
 bool transport_failed(struct transport *transport, const char *command, enum stayd_status status,
                       const struct stayd_error *error);
 
-/* Py_NewRef is Python 3.10's. */
+/* Py_NewRef exists from Python 3.10 on. */
 static inline PyObject *new_reference(PyObject *object) {
     Py_INCREF(object);
     return object;
@@ -76,7 +76,8 @@ static inline PyObject *new_reference(PyObject *object) {
 struct stayd_value transport_take_buffer(struct transport *transport);
 void transport_give_buffer(struct transport *transport, struct stayd_value *value);
 
-extern PyMethodDef transport_single_methods[]; /* single.c: of one key */
-extern PyMethodDef transport_many_methods[];   /* many.c: of several, and of the server */
+extern PyMethodDef transport_single_methods[]; /* single.c: requests with one key */
+extern PyMethodDef transport_many_methods[];   /* many.c: requests with several keys, and requests
+                                                  about the server */
 
 #endif

@@ -1,13 +1,13 @@
-/* Requests of several keys in one round trip, and those that ask the server itself. */
+/* Requests with several keys in one round trip, and requests about the server. */
 #include <stdlib.h>
 
 #include "client.h"
 
-/* Keys, with the objects that they are of, and with what libstayd is to fill in. */
+/* Keys, their Python objects, and the items that libstayd fills in. */
 struct batch {
     PyObject *keys; /* a tuple or a list */
     struct stayd_item *items;
-    struct wire_value *values; /* of set_many; as many as items, the first `filled` are filled in */
+    struct wire_value *values; /* set_many: one for each item; the first `filled` are set */
     size_t count;
     size_t filled;
 };
@@ -21,7 +21,7 @@ static void batch_finish(struct batch *batch) {
     Py_XDECREF(batch->keys);
 }
 
-/* False with an exception. To be finished in any case. */
+/* False with an exception. The caller calls batch_finish in both cases. */
 static bool batch_begin(struct batch *batch, struct transport *transport, PyObject *keys) {
     *batch = (struct batch){.keys = PySequence_Tuple(keys)};
     if (batch->keys == NULL) {
@@ -64,7 +64,7 @@ static PyObject *transport_get_many(PyObject *self, PyObject *keys) {
         if (batch.items[i].status != STAYD_OK) {
             continue;
         }
-        /* A value of its own, so that a value that cannot be read is told from any other. */
+        /* A unique object, which marks a value that cannot be read. */
         PyObject *key = PyTuple_GET_ITEM(batch.keys, (Py_ssize_t)i);
         PyObject *value = transport_decode(transport, key, &batch.items[i].value, Py_Ellipsis);
         if (value == NULL || (value != Py_Ellipsis && PyDict_SetItem(found, key, value) < 0)) {
@@ -89,7 +89,7 @@ static bool batch_take_values(struct batch *batch, struct transport *transport, 
         PyObject *value = PyDict_GetItemWithError(values, key);
         if (value == NULL || !transport_value(transport, key, value, &batch->values[i])) {
             if (!PyErr_Occurred()) {
-                PyErr_SetObject(PyExc_KeyError, key); /* a key whose hash changes */
+                PyErr_SetObject(PyExc_KeyError, key); /* a key whose hash has changed */
             }
             return false;
         }
@@ -101,7 +101,8 @@ static bool batch_take_values(struct batch *batch, struct transport *transport, 
     return true;
 }
 
-/* The keys that the pool had no room for. NULL with an exception for any other failure. */
+/* A list of the keys that the pool had no room for. NULL with an exception for any other failure.
+ */
 static PyObject *batch_refused(struct batch *batch, struct transport *transport,
                                enum stayd_status status, const struct stayd_error *error) {
     PyObject *refused = PyList_New(0);
@@ -255,7 +256,7 @@ static PyObject *transport_close(PyObject *self, PyObject *unused) {
     (void)unused;
     struct transport *transport = (struct transport *)self;
     if (transport->client != NULL) {
-        transport_begin_wait(); /* TLS says goodbye */
+        transport_begin_wait(); /* with TLS, sends close_notify */
         stayd_disconnect(transport->client);
         transport_end_wait();
     }

@@ -1,4 +1,4 @@
-/* Requests of one key. */
+/* Requests with one key. */
 #include "client.h"
 
 /* The arguments of one call, by position or by name. `values` begins as the defaults. False with a

@@ -1,4 +1,4 @@
-"""Where a pool listens: URLs, and the shorter forms that Django's CACHES takes.
+"""Addresses of pools: URLs, and the shorter forms that Django's CACHES accepts.
 
     memcached://127.0.0.1:11200/            TCP
     memcached://[::1]:11200/?timeout=0.5    TCP, with its own limit for one request
@@ -6,12 +6,13 @@
     memcached://web:pass%20word@db1:11200/  as a user with a password; unix://web:...@/run/... too
     memcacheds://cache.example:11200/?ca=/etc/ssl/ours.pem    TLS over TCP
 
-The query may hold times in seconds: `timeout`, `connect_timeout`, `restart_wait` (for how long a
+The query may set times in seconds: `timeout`, `connect_timeout`, `restart_wait` (for how long a
 refused connect is tried again; 0: not at all) and `idle_timeout` (after which an unused connection
-is closed). With memcacheds it may also hold `ca` (whose certificate the server must have; otherwise
-the system's list decides), and `cert` and `key` (the client's own, where the pool has a tls_ca):
-absolute paths of PEM files. The certificate must be for the host that the URL names. User and
-password are percent-encoded where they hold other characters than letters, digits and -._~.
+is closed). With memcacheds it may also set `ca` (the CA that must have signed the server's
+certificate; the default is the system's list), and `cert` and `key` (the client's certificate, for
+a pool with a tls_ca): absolute paths of PEM files. The certificate must be for the host that the
+URL names. User and password are percent-encoded where they hold other characters than letters,
+digits and -._~.
 """
 
 import dataclasses
@@ -25,10 +26,10 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 from stayd.errors import InvalidURL
 
 DEFAULT_PORT = 11211
-"""memcached's own port, and that of stayd's cache pool."""
+"""The port of memcached, and of stayd's cache pool."""
 
 SESSIONS_PORT = 11200
-"""The port of stayd's sessions pool, named in messages only: no URL gets it by default."""
+"""The port of stayd's sessions pool. Used in messages only: it is never the default of a URL."""
 
 _TIMES = ("timeout", "connect_timeout", "restart_wait", "idle_timeout")
 
@@ -38,7 +39,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
 
 @dataclasses.dataclass(frozen=True)
 class Tls:
-    """What TLS takes: paths of PEM files, None where the URL names none."""
+    """The TLS settings: paths of PEM files; None if the URL has none."""
 
     ca: Optional[str] = None
     cert: Optional[str] = None
@@ -71,13 +72,13 @@ class Address:
     restart_wait_s: Optional[float] = None
     idle_timeout_s: Optional[float] = None
     tls: Optional[Tls] = None
-    """None: in the clear."""
+    """None: without TLS."""
     username: Optional[bytes] = None
     password: Optional[bytes] = dataclasses.field(default=None, repr=False)
 
     @property
     def url(self):
-        """The address as a URL, without user and password and without the query: to be shown."""
+        """The address as a URL for messages: without user, password and query."""
         if self.path is not None:
             return f"unix://{self.path}"
         host = f"[{self.host}]" if self.host and ":" in self.host else self.host
@@ -85,7 +86,7 @@ class Address:
 
     @property
     def server(self):
-        """The address as pymemcache takes it: (host, port) or the socket's path."""
+        """The address in pymemcache's form: (host, port) or the socket's path."""
         return self.path if self.path is not None else (self.host, self.port)
 
     @property
@@ -95,7 +96,7 @@ class Address:
 
     @property
     def place(self):
-        """Equal for two addresses that are one listener, however each is written.
+        """Equal for two addresses of the same listener, even if they are written differently.
 
         The names of this machine's loopback are one host here. A TCP port and a Unix socket of one
         pool differ: only the daemon knows that they belong together (its `pool` statistic).
@@ -157,7 +158,8 @@ def _login(shown, parts):
 
 
 def checked_login(username, password):
-    """Both as a dict of bytes, by Address's names; ValueError if no pool can have such a user."""
+    """The user and the password as a dict of bytes, by Address's names; ValueError if no pool can
+    have such a user."""
     username = username.encode() if isinstance(username, str) else username
     password = password.encode() if isinstance(password, str) else password
     if not username or not re.fullmatch(rb"[!-9;-~\x80-\xff]{1,128}", username):
@@ -168,7 +170,7 @@ def checked_login(username, password):
 
 
 def checked_time_s(name, value):
-    """The time as a float; ValueError if it is none that `name`, of those in a URL, may have."""
+    """The time as a float; ValueError if the URL's option `name` cannot have this value."""
     try:
         time_s = float(value)
     except (TypeError, ValueError):
@@ -180,7 +182,7 @@ def checked_time_s(name, value):
 
 
 def _options(shown, parts):
-    """What stands in a URL's query, and what its scheme means, by Address's names."""
+    """The settings in a URL's query and scheme, by Address's names."""
     names = {name: f"{name}_s" for name in _TIMES}
     files = ("ca", "cert", "key") if parts.scheme == "memcacheds" else ()
     options, paths = {}, {}
@@ -206,8 +208,8 @@ def _options(shown, parts):
 
 def split_location(location):
     """The servers in a LOCATION of Django's CACHES: a text with commas or semicolons between them,
-    a path, or a list of such. What is none of these names no server: other back ends take
-    anything."""
+    a path, or a list of these. Any other value names no server: other back ends accept other
+    types."""
     if isinstance(location, os.PathLike):
         return [location]
     if isinstance(location, str):
@@ -218,8 +220,8 @@ def split_location(location):
 def parse_location(location):
     """The Address of one server in a LOCATION of Django's CACHES.
 
-    Takes what parse_url takes and what Django's own memcached back ends take: HOST:PORT, HOST,
-    unix:/PATH and /PATH, also as a pathlib.Path. Raises InvalidURL.
+    Accepts what parse_url and Django's own memcached back ends accept: HOST:PORT, HOST, unix:/PATH
+    and /PATH, also as a pathlib.Path. Raises InvalidURL.
     """
     if isinstance(location, os.PathLike):
         location = os.fsdecode(location)

@@ -49,7 +49,7 @@ class _Outage:
 class Availability:
     """Of one daemon. Any thread may call anything; the lock is never held while somebody waits.
 
-    `outage` is None while the daemon is up: all that a request has to look at.
+    `outage` is None while the daemon is up: a request then needs to check nothing else.
     """
 
     def __init__(self, restart_wait_s, probe_limit_s):
@@ -89,7 +89,7 @@ class Availability:
             now_s = monotonic()
             outage = self.outage
             if outage is None or (
-                # An earlier wait that nobody saw to its end: its threads were interrupted.
+                # An earlier wait that no request finished: its threads were interrupted.
                 outage.failures == 0
                 and outage.restart_by_s is not None
                 and outage.restart_by_s < request_began_s
@@ -114,7 +114,7 @@ class Availability:
         """A request that began at `try_began_s` timed out. `answered_s`: the time of the latest
         reply to any request."""
         if answered_s > try_began_s:
-            return  # the daemon answers others: the request is at fault, or its pool's disk
+            return  # the daemon answers other requests, so this is not an outage
         with self._lock:
             outage = self._outage_to_count(try_began_s)
             if outage is None:

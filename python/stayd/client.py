@@ -1,8 +1,9 @@
-"""Client: one pool of stayd (or of any memcached), as this package's other parts see it.
+"""Client: one pool of stayd (or a memcached).
 
-There are two of them with one interface. `native` is a C extension over libstayd: it reads what the
-daemon shares with this machine without a round trip. Where the extension cannot be built or used,
-`pymemcache` does the same in Python (stayd.pymemcache_client). `Client.backend` says which it is.
+There are two back ends with the same interface. `native` is a C extension over libstayd: it reads
+without a round trip from memory that the daemon shares with this process. Where the extension
+cannot be built or used, `pymemcache` does the same in Python (stayd.pymemcache_client).
+`Client.backend` names the back end in use.
 """
 
 import importlib
@@ -31,11 +32,11 @@ CHOICE = "STAYD_CLIENT"
 
 Key = Union[str, bytes]
 AnyKey = TypeVar("AnyKey", bound=Key)
-"""What comes back is keyed as it was asked for."""
+"""Results have the same key objects as the request."""
 
 extension: Any = None
 WITHOUT_EXTENSION = ""
-"""Why there is none."""
+"""Why there is no extension."""
 
 try:
     extension = importlib.import_module("stayd._client")
@@ -47,28 +48,29 @@ class Client:
     """One pool: `Client("memcached://127.0.0.1:11200/")`, `Client("unix:///run/stayd/cache.sock")`.
 
     Keys are text or bytes: 1 to 250 bytes in UTF-8 without spaces and control characters, else
-    InvalidKey. Values are bytes, or what `serde` (see stayd.serde) makes bytes of; a stored value
-    that the serde cannot read counts as missing and is logged. `ttl_s` is seconds from now, None
-    for no end; at 0 or below the item ends at once.
+    InvalidKey. Values are bytes, or anything that `serde` (see stayd.serde) can convert to bytes. A
+    stored value that the serde cannot read counts as missing and is logged. `ttl_s` is seconds from
+    now; None: the item does not expire; 0 or below: the item expires at once.
 
     Raises ConnectionError, RequestRefused and ServerError (OutOfMemory, ValueTooLarge).
 
     It is thread-safe and may be used on both sides of a fork, seen by Python or not.
 
-    A request whose connection breaks is sent again if it surely was not carried out, or if it
-    changes nothing. For all others OutcomeUnknown, a ConnectionError, says that they may have been
-    carried out: the caller knows what follows from it.
+    A request whose connection breaks is sent again if it certainly was not carried out, or if it
+    only reads. Any other request raises OutcomeUnknown, a ConnectionError: it may have been carried
+    out, and the caller decides.
 
-    While the daemon is being restarted, requests wait for it, up to `restart_wait_s`. When it is
-    away for longer, they fail without a try for a while that doubles, and one of them tries.
+    While the daemon is being restarted, requests wait for it, up to `restart_wait_s`. If the daemon
+    is down for longer, requests fail without a try for a time that doubles; at the end of that time
+    one request tries.
 
-    `Client(...)` makes the client of the back end that `Client.backend` names. For a process whose
-    sockets gevent or eventlet have replaced it makes that of pymemcache, as the native client's
-    waits would stop every greenlet.
+    `Client(...)` returns a client of the back end that `Client.backend` names. If gevent or
+    eventlet has replaced the process's sockets, it returns the pymemcache client, because a wait of
+    the native client would block every greenlet.
     """
 
     backend: str = "pymemcache" if extension is None else "native"
-    """The one that this process uses, unless STAYD_CLIENT in the environment says otherwise."""
+    """The back end of this process, unless STAYD_CLIENT in the environment names another."""
 
     def __new__(cls, *arguments: Any, **options: Any) -> "Client":
         if cls is Client:
@@ -81,8 +83,8 @@ class Client:
                  max_connections: Optional[int] = None, username: Union[str, bytes, None] = None,
                  password: Union[str, bytes, None] = None) -> None:
         """`url` is a text as in stayd.address (else InvalidURL) or an Address. Connects to nothing
-        before the first request. Times, user and password given here win over those in the URL;
-        ValueError for what could not stand there. `serde` None: values are bytes."""
+        before the first request. Times, user and password given here override those of the URL;
+        ValueError if they would be invalid there. `serde` None: values are bytes."""
         self.address = url if isinstance(url, Address) else parse_url(url)
         self.url = self.address.url
         self._connect_timeout_s = self._time_s(
@@ -111,11 +113,11 @@ class Client:
         raise NotImplementedError
 
     def get_many(self, keys: Iterable[AnyKey]) -> dict[AnyKey, Any]:
-        """A dict of those of `keys` that there are, with their values."""
+        """A dict of the existing `keys` and their values."""
         raise NotImplementedError
 
     def set(self, key: Key, value: Any, ttl_s: Optional[float] = None) -> None:
-        """Stores `value` whatever there was."""
+        """Stores `value`, whether the key exists or not."""
         raise NotImplementedError
 
     def set_many(
@@ -125,39 +127,39 @@ class Client:
         raise NotImplementedError
 
     def add(self, key: Key, value: Any, ttl_s: Optional[float] = None) -> bool:
-        """Stores `value` if there is none; True if it did."""
+        """Stores `value` if the key does not exist; True if stored."""
         raise NotImplementedError
 
     def replace(self, key: Key, value: Any, ttl_s: Optional[float] = None) -> bool:
-        """Stores `value` if there is one already; True if it did."""
+        """Stores `value` if the key exists; True if stored."""
         raise NotImplementedError
 
     def cas(
         self, key: Key, value: Any, number: int, ttl_s: Optional[float] = None
     ) -> Optional[bool]:
-        """Stores `value` if the item is still the one that `gets` gave with `number`: True if it
-        did, False if it has changed, None if it is gone."""
+        """Stores `value` if the item has not changed since `gets` returned `number`: True if
+        stored, False if the item has changed, None if it does not exist."""
         raise NotImplementedError
 
     def touch(self, key: Key, ttl_s: Optional[float] = None) -> bool:
-        """Gives the item a new end; True if there is one."""
+        """Gives the item a new time to live; True if the item exists."""
         raise NotImplementedError
 
     def delete(self, key: Key) -> bool:
-        """Removes the item; True if there was one."""
+        """Removes the item; True if it existed."""
         raise NotImplementedError
 
     def delete_many(self, keys: Iterable[Key]) -> None:
-        """Removes all of `keys` that there are."""
+        """Removes the items of all `keys`."""
         raise NotImplementedError
 
     def incr(self, key: Key, delta: int = 1) -> Optional[int]:
-        """Adds `delta` (also a negative one; not below 0) to a decimal number and returns the new
-        one, None if there is no such item."""
+        """Adds `delta`, which may be negative, to a decimal number; the result stops at 0. Returns
+        the new number, or None if there is no such item."""
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Removes every item of this pool, and of no other."""
+        """Removes every item of this pool. Other pools are not affected."""
         raise NotImplementedError
 
     def stats(self, *groups: str) -> dict[str, Union[str, int]]:
@@ -173,7 +175,7 @@ class Client:
         raise NotImplementedError
 
     def _time_s(self, name, given_s, default_s):
-        """The time that was given, else the URL's, else the default."""
+        """The time of the argument, or of the URL, or the default."""
         if given_s is None:
             given_s = getattr(self.address, f"{name}_s")
         return default_s if given_s is None else checked_time_s(name, given_s)
@@ -188,7 +190,7 @@ def refuse_key(key):
 
 
 def _implementation():
-    """The class that `Client(...)` makes one of."""
+    """The class of which `Client(...)` returns an instance."""
     choice = os.environ.get(CHOICE) or Client.backend
     if choice not in ("native", "pymemcache"):
         raise ValueError(f"{CHOICE}={choice}: there are native and pymemcache.")

@@ -1,7 +1,7 @@
-"""One connection to a pool: pymemcache's, and beside the protocol what this package adds.
+"""One connection to a pool: pymemcache's connection, with additions of this package.
 
-It connects to every address of a host, shakes hands in TLS, logs in, and says of a request that
-failed how much of it had been sent.
+It tries every address of a host, performs the TLS handshake, logs in, and reports how much of a
+failed request had been sent.
 """
 
 import _socket
@@ -26,7 +26,7 @@ QUEUE_PAUSE_S = 0.005
 
 RECEIVE_BYTES = 4096
 RECEIVE_MAX_BYTES = 1 << 20
-"""Of one call: the first of an answer, and each that is known to be long."""
+"""The size of one receive: the first of an answer, and of each part of a long answer."""
 
 _VALUE_END = b"\r\nEND\r\n"
 _STORED = {
@@ -39,12 +39,12 @@ _LOGIN_REFUSALS = (
     b"CLIENT_ERROR authentication failure",
     b"CLIENT_ERROR bad authentication token format",
 )
-"""Also to a set without a login: the pool takes its value for one."""
+"""The pool also sends this to a set without a login, because it reads the value as a login."""
 
 
 class ConnectFailed(Exception):
-    """No connection came about; nothing was sent. `refused`: nobody listens there, or hung up at
-    once, as a daemon does that is being restarted."""
+    """There is no connection; nothing was sent. `refused`: nothing listens there, or the daemon
+    closed the connection at once, as during a restart."""
 
     def __init__(self, reason, refused=False):
         super().__init__(reason)
@@ -52,11 +52,11 @@ class ConnectFailed(Exception):
 
 
 class TurnedAway(Exception):
-    """Instead of the answer came word that there are too many connections."""
+    """The server has replied that there are too many connections."""
 
 
 class LoginFailed(Exception):
-    """The pool wants a login, and none or a wrong one was sent."""
+    """The pool requires a login, and none or a wrong one was sent."""
 
 
 class Broken(Exception):
@@ -72,12 +72,13 @@ class TimedOut(Exception):
 
 
 class _NotSent(Exception):
-    """The system did not take the end of a request."""
+    """The system did not accept the last part of a request."""
 
 
 def _system_poll():
-    """select.poll, of which eventlet and gevent leave nothing or one that goes through their loop.
-    What is asked here waits for nothing, so the system's own is right there too."""
+    """The system's select.poll. eventlet and gevent remove it or replace it with one that uses
+    their loop. The calls here never wait, so the system's function is right with these libraries
+    too."""
     spec = importlib.util.find_spec("select")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -90,7 +91,8 @@ _write = os.write
 
 
 class _Wire:
-    """A socket, as the library uses it. Waits are the socket's own, and so are their limits."""
+    """A socket with the interface that pymemcache expects. The socket itself waits, with its own
+    timeout."""
 
     __slots__ = ("_send_all", "close", "recv")
 
@@ -98,7 +100,7 @@ class _Wire:
         self.close, self.recv, self._send_all = sock.close, sock.recv, sock.sendall
 
     def sendall(self, data):
-        """As the socket's, but a connection that is found to have ended is a _NotSent."""
+        """As the socket's method, but raises _NotSent if the connection has already ended."""
         try:
             self._send_all(data)
         except (builtins.ConnectionError, ssl.SSLError) as error:
@@ -107,7 +109,7 @@ class _Wire:
 
 class _PlainWire(_Wire):
     """One of Python's own sockets. Python asks the system before each write whether there is room,
-    and there is: so a request is written at once, and only what finds no room waits."""
+    and usually there is. So this class writes the request at once, and waits only for the rest."""
 
     __slots__ = ("_fileno",)
 
@@ -128,8 +130,8 @@ class _PlainWire(_Wire):
 
 
 class _PairSerde:
-    """Leaves (bytes, flags) pairs alone in both directions: Client converts outside the connection,
-    so that a value that cannot be read is not taken for a broken connection."""
+    """Passes (bytes, flags) pairs unchanged in both directions. Client converts values outside the
+    connection, so that a value that cannot be read does not count as a broken connection."""
 
     def serialize(self, key, value):
         return value
@@ -142,18 +144,19 @@ _pair_serde = _PairSerde()
 
 
 class Connection(LibraryClient):
-    """Opens its socket with the first request, and again after each error. Of one thread at a
+    """Opens its socket with the first request, and again after each error. Used by one thread at a
     time."""
 
     taken_s = idle_since_s = 0.0
-    """When a request took it, and when the latest one ended: stayd.connections keeps these."""
+    """When a request took the connection, and when the latest request ended. stayd.connections sets
+    these."""
 
     _poll: Any = None
     _last_words = b""
-    """What the other end had said on the connection that was closed last, and nobody had read."""
+    """The unread bytes of the connection that was closed last."""
 
     def __init__(self, address, tls_context, login, connect_timeout_s, timeout_s):
-        """`login`: what to send first, a whole request, or None. Times are seconds."""
+        """`login`: a whole request to send first, or None. Times are seconds."""
         super().__init__(
             address.server,
             serde=_pair_serde,
@@ -165,14 +168,14 @@ class Connection(LibraryClient):
         self._login = login
         self._is_local_socket = address.path is not None
         self.tells_unsent = self._is_local_socket and sys.platform == "linux"
-        """True if sending to an end that has closed fails, and if a reset proves that the other end
-        has not read the request to its end: the kernel resets only what is closed with something
-        unread. Over TCP the first send after the end goes well, and a reset may come from anywhere
-        on the way, at any time."""
+        """True for a Unix socket. There, sending to a closed end fails, and a reset proves that the
+        other end did not read the whole request: the kernel resets only a socket that is closed
+        with unread bytes. Over TCP the first send after the end succeeds, and a reset may come from
+        any machine on the way, at any time."""
 
     def close(self):
         """Closes the socket, if there is one."""
-        # Of TLS it cannot be known whether what there is to read is a word of the server's.
+        # With TLS it is not known whether the unread bytes are a reply of the server.
         if self.sock is not None and self._tls_context is None:
             with contextlib.suppress(OSError):
                 if self._poll.poll(0):
@@ -180,12 +183,12 @@ class Connection(LibraryClient):
         super().close()
 
     def abandon(self):
-        """Closes this process's end of it, and leaves what comes on it to the other process."""
+        """Closes this process's descriptor, and leaves the connection to the other process."""
         super().close()
 
     def close_if_dead(self):
-        """Closes the socket if the other end did: between requests there is nothing to read on it,
-        so anything readable is the end of the stream, an error, or a reply to nothing."""
+        """Closes the socket if the other end has closed. Between requests there is nothing to read,
+        so a readable socket means the end of the stream, an error, or an unexpected reply."""
         if self.sock is not None and self._poll.poll(0):
             self.close()
 
@@ -211,12 +214,12 @@ class Connection(LibraryClient):
         return self._put(b"replace", key, pair, expire)
 
     def cas(self, key, pair, number, expire):
-        """True if it was stored, False if another version is there, None if none is."""
+        """True if it was stored, False if the item has changed, None if there is no item."""
         return self._put(b"cas", key, pair, expire, b" %b" % self._check_cas(number))
 
     def _fetch(self, request, key):
-        """((bytes, flags), number or None), or None. The library's own asks for many keys and takes
-        twice as long."""
+        """((bytes, flags), number or None), or None. pymemcache's own method is made for many keys
+        and takes twice as long."""
         if self.sock is None:
             self._connect()
         self.sock.sendall(request)
@@ -263,7 +266,7 @@ class Connection(LibraryClient):
         return data
 
     def _receive_rest(self, data, missing):
-        """`data` and as many bytes more."""
+        """`data`, followed by this many more bytes."""
         pieces = [data]
         while missing > 0:
             piece = self.sock.recv(min(missing, RECEIVE_MAX_BYTES))
@@ -274,9 +277,9 @@ class Connection(LibraryClient):
         return b"".join(pieces)
 
     def set_many(self, pairs, expire):
-        """Sets each key of `pairs` to its (bytes, flags). Returns a dict of what the server
-        refused, with the library's error for each; every answer is read, so all others are
-        stored."""
+        """Sets each key of `pairs` to its (bytes, flags). Returns a dict of the keys that the
+        server refused, with pymemcache's error for each. Every answer is read, so all other keys
+        are stored."""
         commands = []
         for key, (data, flags) in pairs.items():
             data = data if isinstance(data, bytes) else str(data).encode()
@@ -302,8 +305,8 @@ class Connection(LibraryClient):
         return refused
 
     def why_failed(self, error):
-        """What `error`, which a request on this connection has raised, says of the request:
-        ConnectFailed, TurnedAway, LoginFailed, Broken, TimedOut, or `error` itself."""
+        """Converts an error of a request on this connection: to ConnectFailed, TurnedAway,
+        LoginFailed, Broken, TimedOut, or `error` itself."""
         if isinstance(error, (library.MemcacheUnexpectedCloseError, _NotSent, OSError)):
             if self._last_words == _TURNED_AWAY:
                 return TurnedAway()
@@ -393,5 +396,5 @@ class Connection(LibraryClient):
 
 
 def _is_plain(sock):
-    """True for Python's own sockets, and not for those of gevent and the like."""
+    """True for Python's own sockets, False for those of gevent and similar libraries."""
     return type(sock).recv is _socket.socket.recv and os.name == "posix"

@@ -26,7 +26,7 @@ class Connections:
         self.answered_s = 0.0
         """When the latest request ended well (monotonic)."""
         self.successors: dict[int, Connections] = {}
-        """By process id: what stands in for this object in a child. See
+        """By process id: the object that replaces this one in a child of a fork. See
         Client._connections_here."""
         self._new_connection = new_connection
         self._max_connections = max_connections
@@ -41,8 +41,8 @@ class Connections:
         return len(self._idle)
 
     def take(self, fresh=False):
-        """A connection for one request, to be given back or dropped; None if the limit is reached.
-        `fresh`: one that no request has used yet."""
+        """A connection for one request, which must be given back or dropped; None if the limit is
+        reached. `fresh`: a connection that no request has used yet."""
         if self._max_connections is None:
             return self._take(fresh)
         with self._counting:
@@ -63,7 +63,7 @@ class Connections:
                 self._give_back(connection, now_s)
 
     def drop(self, connection):
-        """Closes a connection on which something went wrong."""
+        """Closes a connection that has failed."""
         try:
             connection.close()
         finally:
@@ -76,8 +76,8 @@ class Connections:
                 self._idle.pop().close()
 
     def abandon(self):
-        """In a child: closes this process's ends of the parent's connections, and says nothing on
-        them."""
+        """In a child of a fork: closes this process's descriptors of the parent's connections, and
+        sends nothing."""
         for connection in [*self._idle, *self._taken]:
             connection.abandon()
 
@@ -90,7 +90,7 @@ class Connections:
             except IndexError:
                 break
             if now_s - connection.idle_since_s > self._idle_timeout_s:
-                connection.close()  # a firewall on the way may have dropped it without a word
+                connection.close()  # a firewall may have dropped the connection silently
                 connection = None
         if connection is None:
             connection = self._new_connection()
@@ -105,7 +105,7 @@ class Connections:
             if now_s - self._idle[0].idle_since_s > self._idle_timeout_s:
                 self._close_idle(now_s)
         except IndexError:
-            pass  # other threads have taken all
+            pass  # other threads have taken all connections
 
     def _close_idle(self, now_s):
         while self._idle:

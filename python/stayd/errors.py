@@ -1,6 +1,6 @@
-"""What can go wrong between a site and stayd. Every message names the pool's URL and a remedy.
+"""The exceptions of this package. Every message names the pool's URL and a remedy.
 
-None of these is a KeyError: Django's `auth.get_user` takes a KeyError from the session for "nobody
+None of these is a KeyError: Django's `auth.get_user` treats a KeyError from the session as "nobody
 is logged in", and an outage must not log anybody out.
 """
 
@@ -8,11 +8,11 @@ import builtins
 
 
 class Error(Exception):
-    """The root of all that this package raises on its own."""
+    """The base class of this package's exceptions."""
 
 
 class InvalidURL(Error, ValueError):
-    """The text is no address of a pool."""
+    """The text is not an address of a pool."""
 
 
 class InvalidKey(Error, ValueError):
@@ -20,10 +20,11 @@ class InvalidKey(Error, ValueError):
 
 
 class ConnectionError(Error, builtins.ConnectionError):
-    """The daemon cannot be reached, does not answer in time, or hung up before it answered.
+    """The daemon cannot be reached, does not answer in time, or closed the connection before it
+    answered.
 
-    It is a builtins.ConnectionError (and so an OSError) too, so that code written for another
-    memcached client, which lets the socket's own error through, still catches it.
+    Also a builtins.ConnectionError (and so an OSError), so that code written for a memcached client
+    that raises the socket's own errors still catches it.
     """
 
 
@@ -32,16 +33,16 @@ class OutcomeUnknown(ConnectionError):
     was not sent again (stayd.repetition says why)."""
 
     timed_out = False
-    """True if no answer came in time, False if the connection ended: whether to ask again at once
-    costs another wait."""
+    """True if no answer came in time, False if the connection ended. After a timeout, another try
+    may wait as long again."""
 
 
 class RequestRefused(Error):
-    """The daemon calls the request itself wrong, or its answer is not one of this protocol."""
+    """The daemon reports the request as wrong, or its answer is not one of this protocol."""
 
 
 class LoginRefused(RequestRefused):
-    """The pool asks for a user and a password, and those that were given are not right."""
+    """The pool requires a user and a password, and those given are wrong."""
 
 
 class ServerError(Error):
@@ -49,7 +50,7 @@ class ServerError(Error):
 
 
 class OutOfMemory(ServerError):
-    """The pool is full, and its policy is to refuse new items rather than to drop live ones."""
+    """The pool is full, and its policy is to refuse new items instead of evicting live ones."""
 
 
 class ValueTooLarge(ServerError):
@@ -57,5 +58,5 @@ class ValueTooLarge(ServerError):
 
 
 class UnreadableValue(Error):
-    """A stored value is whole, and this installation cannot read it: a later version of the package
-    packed it, or zstd did, which is not installed here."""
+    """A stored value is intact, but this installation cannot read it: a later version of this
+    package packed it, or reading it needs zstd, which is not installed."""

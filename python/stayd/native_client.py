@@ -1,4 +1,4 @@
-"""Client over libstayd (stayd._client). What is not here is in C: python/extension/."""
+"""Client over libstayd (stayd._client). Most of it is in C: python/extension/."""
 
 import logging
 from typing import Any
@@ -54,7 +54,7 @@ class NativeClient(_client.Transport, Client):
             user, secret = given["username"], given["password"]
         tls = address.tls or Tls()
         if address.tls is not None:
-            tls.new_context()  # says which of its files cannot be used
+            tls.new_context()  # raises an error that names the file that cannot be used
         _client.Transport.__init__(
             self,
             self.url.encode(),
@@ -82,7 +82,7 @@ class NativeClient(_client.Transport, Client):
         logger.warning("%s: the value under %r cannot be read: %s", self.url, key, error)
 
     def _raise(self, command, status, message, timed_out):
-        """Raises what a request's status means. Called by the extension."""
+        """Raises the exception for a request's status. Called by the extension."""
         if status == INVALID:
             raise InvalidURL(message) if command == "open" else Error(message)
         error: Any = _ERRORS.get(status, Error)(message)
@@ -92,5 +92,5 @@ class NativeClient(_client.Transport, Client):
 
 
 def _number(text):
-    """A statistic that is a whole number as one; else the text."""
+    """A statistic as an int if it is a whole number; else as the text."""
     return int(text) if text.isdecimal() else text

@@ -1,18 +1,19 @@
-"""Sessions in less room: zstd with a dictionary that knows what sessions look like.
+"""Packs sessions with zstd and a dictionary that was trained on sessions.
 
     first byte     what follows
     0              the value as it is, which begins with a byte below 32 itself
     1              a zstd frame, made with dictionaries/sessions-1.zdict, without its four magic bytes
     2 to 30        nothing yet: of a later version of this package
-    31             never packed: stayd.django.session_moves marks a session with it that moves
+    31             never packed: stayd.django.session_items stores it while a session moves
     32 and above   (the first byte belongs to the value) the value as it is: JSON begins with "{"
 
-`pack` makes 1 where that is shorter than the value as it is. Each form is read for ever: a
-dictionary that was released never changes, and a better one has the next number. The frame says how
-long the value is, without which it is not read, so nothing unpacks to more than UNPACKED_MAX.
+`pack` makes 1 where that is shorter than the value as it is. Every form stays readable in all later
+versions: a released dictionary never changes, and a better one gets the next number. A frame must
+contain the value's length, or it is not read; so nothing unpacks to more than UNPACKED_MAX.
 
-zstd is Python's own from 3.14 on, else the package `zstandard`. Without either, values stay as they
-are, and what others have packed is an UnreadableValue: it is no damage, and says what to install.
+zstd is Python's own from 3.14 on, before that the package `zstandard`. Without zstd, values are not
+packed, and reading a packed value raises UnreadableValue: the value is not damaged, and the message
+says what to install.
 """
 
 import collections
@@ -22,10 +23,10 @@ from typing import Any
 from stayd.errors import UnreadableValue
 
 UNPACKED_MAX = 1 << 20
-"""Bytes. What is longer is not packed: it is not of the size that this is for."""
+"""Bytes. Longer values are not packed: the dictionary is made for small sessions."""
 
 LEVEL = 3
-"""On 230-byte sessions, 5 and above take five times as long for one byte in twenty."""
+"""On 230-byte sessions, levels from 5 on take five times as long and save only 5 % more."""
 
 PLAIN, SESSIONS_1, RESERVED, TEXT = 0, 1, 31, 32
 """First bytes, as above."""
@@ -35,8 +36,8 @@ _DICTIONARY = pathlib.Path(__file__).parent / "dictionaries" / "sessions-1.zdict
 
 
 class _PackageFrames:
-    """zstd frames by the package `zstandard`. Its objects are of one thread at a time, so each is
-    taken out for a call; deques need no lock for that, not in a forked child either."""
+    """zstd frames by the package `zstandard`. One thread at a time may use an object of zstandard,
+    so each call takes one out of a deque. A deque needs no lock, also in the child of a fork."""
 
     def __init__(self, dictionary, library):
         self._library = library
@@ -108,7 +109,7 @@ class _PythonFrames:
 
 
 def _find_frames():
-    """The class above whose library there is, with it; (None, None) if there is none."""
+    """(the class above whose library is installed, the library); (None, None) if there is none."""
     try:
         from compression import zstd
 
@@ -132,7 +133,7 @@ REMEDY = "Install Debian's python3-zstandard, or with pip: zstandard (Python 3.1
 
 
 def new_frames(dictionary=None):
-    """An object with compress(data) and decompress(frame, size), with a dictionary's bytes or
+    """An object with compress(data) and decompress(frame, size), for this dictionary (bytes) or
     none. UnreadableValue if there is no zstd."""
     if not can_pack:
         raise UnreadableValue(f"the value is packed with zstd, which is not installed. {REMEDY}")
@@ -140,10 +141,10 @@ def new_frames(dictionary=None):
 
 
 def content_size(frame_head):
-    """The size that a frame names in its first bytes behind the magic, or ValueError (RFC 8878,
-    3.1.1.1)."""
+    """The content size in the header of a frame without its magic number (RFC 8878, 3.1.1.1), or
+    ValueError."""
     form = frame_head[0] if frame_head else 0
-    is_whole = form & 0x20  # then no byte tells a window
+    is_whole = form & 0x20  # then the header has no window byte
     length = (1 if is_whole else 0, 2, 4, 8)[form >> 6]
     at = (1 if is_whole else 2) + (0, 1, 2, 4)[form & 3]
     field = frame_head[at : at + length]
@@ -153,14 +154,14 @@ def content_size(frame_head):
 
 
 HEAD = 14
-"""Bytes of a frame behind its magic that hold all that `content_size` reads."""
+"""The bytes after the magic number that `content_size` needs at most."""
 
 
 class Packing:
-    """Bytes as zstd frames without their magic number."""
+    """Packs bytes into zstd frames without the magic number."""
 
     def __init__(self, dictionary=None, limit=UNPACKED_MAX):
-        """`limit`: of what a frame may unpack to, in bytes."""
+        """`limit`: the most bytes that a frame may unpack to."""
         self._frames = new_frames(dictionary)
         self._limit = limit
 
@@ -169,7 +170,7 @@ class Packing:
         return self._frames.compress(data)[len(_MAGIC) :]
 
     def unpack(self, packed):
-        """The data, or ValueError if `packed` is damaged or names more than the limit."""
+        """The data; ValueError if `packed` is damaged, or its content size is above the limit."""
         size = content_size(packed[:HEAD])
         if size > self._limit:
             raise ValueError(f"the value unpacks to {size} bytes, more than {self._limit}")
@@ -199,13 +200,13 @@ def pack(data):
 
 
 def wrap(data):
-    """The form of `data` that takes no zstd."""
+    """The form of `data` that needs no zstd."""
     return b"\x00" + data if data and data[0] < TEXT else data
 
 
 def unpack(value):
-    """What was packed. ValueError if that is damaged, UnreadableValue if it takes another version
-    of this package or zstd."""
+    """The data. ValueError if the form is damaged, UnreadableValue if reading it needs another
+    version of this package, or zstd."""
     first = value[0] if value else TEXT
     if first >= TEXT:
         return value

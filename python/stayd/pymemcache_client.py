@@ -2,8 +2,8 @@
 
 What happens when a connection breaks or the daemon is away is decided elsewhere: stayd.repetition
 (what may be sent a second time), stayd.availability (when to try at all), stayd.connections (which
-connections are kept). Here these are put together, times are made durations in seconds and values
-bytes, and errors say what to do.
+connections are kept). This module combines these, converts times and values, and raises errors that
+say what to do.
 """
 
 import logging
@@ -41,10 +41,10 @@ from stayd.repetition import BATCH, HARMLESS, ONCE, TRIES, may_repeat
 from stayd.serde import bytes_serde
 
 BATCH_KEYS = 100
-"""Keys in one request of the *_many methods. Bounded so that neither side waits for the other to
-read while its own replies lie unread in the socket."""
+"""The most keys in one request of the *_many methods. A limit is needed so that client and server
+do not both wait for the other to read."""
 BATCH_BYTES = 1 << 20
-"""Of values in one request, so that a value that is refused takes few others with it."""
+"""The most bytes of values in one request, so that a refused value affects few others."""
 
 _RELATIVE_LIMIT_S = 60 * 60 * 24 * 30
 """Above this the protocol reads an expiry as a Unix time (protocol.txt, "Expiration times")."""
@@ -90,7 +90,7 @@ class PymemcacheClient(Client):
         return (None, None) if pair is None else (self._decoded(key, pair, None), int(number))
 
     def get_many(self, keys):
-        """A dict of those of `keys` that there are, with their values."""
+        """A dict of the existing `keys` and their values."""
         keys = {_wire_key(key): key for key in keys}
         found = {}
         for batch in _batches(keys):
@@ -101,7 +101,7 @@ class PymemcacheClient(Client):
         return found
 
     def set(self, key, value, ttl_s=None):
-        """Stores `value` whatever there was."""
+        """Stores `value`, whether the key exists or not."""
         self._store("set", key, value, ttl_s)
 
     def set_many(self, values, ttl_s=None):
@@ -121,41 +121,41 @@ class PymemcacheClient(Client):
         return failed
 
     def add(self, key, value, ttl_s=None):
-        """Stores `value` if there is none; True if it did."""
+        """Stores `value` if the key does not exist; True if stored."""
         return self._store("add", key, value, ttl_s)
 
     def replace(self, key, value, ttl_s=None):
-        """Stores `value` if there is one already; True if it did."""
+        """Stores `value` if the key exists; True if stored."""
         return self._store("replace", key, value, ttl_s)
 
     def cas(self, key, value, number, ttl_s=None):
-        """Stores `value` if the item is still the one that `gets` gave with `number`: True if it
-        did, False if it has changed, None if it is gone."""
+        """Stores `value` if the item has not changed since `gets` returned `number`: True if
+        stored, False if the item has changed, None if it does not exist."""
         pair = self._serde.serialize(key, value)
         return self._call("cas", _wire_key(key), pair, number, _expire(ttl_s), kind=ONCE)
 
     def touch(self, key, ttl_s=None):
-        """Gives the item a new end; True if there is one."""
+        """Gives the item a new time to live; True if the item exists."""
         return self._call("touch", _wire_key(key), _expire(ttl_s), kind=ONCE)
 
     def delete(self, key):
-        """Removes the item; True if there was one."""
+        """Removes the item; True if it existed."""
         return self._call("delete", _wire_key(key), kind=ONCE)
 
     def delete_many(self, keys):
-        """Removes all of `keys` that there are."""
+        """Removes the items of all `keys`."""
         for batch in _batches([_wire_key(key) for key in keys]):
             kind = BATCH if len(batch) > 1 else ONCE
             self._call("delete_many", batch, kind=kind)
 
     def incr(self, key, delta=1):
-        """Adds `delta` (also a negative one; not below 0) to a decimal number and returns the new
-        one, None if there is no such item."""
+        """Adds `delta`, which may be negative, to a decimal number; the result stops at 0. Returns
+        the new number, or None if there is no such item."""
         command = "incr" if delta >= 0 else "decr"
         return self._call(command, _wire_key(key), abs(delta), kind=ONCE)
 
     def flush(self):
-        """Removes every item of this pool, and of no other."""
+        """Removes every item of this pool. Other pools are not affected."""
         self._call("flush_all", kind=ONCE)
 
     def stats(self, *groups):
@@ -196,9 +196,10 @@ class PymemcacheClient(Client):
         )
 
     def _connections_here(self):
-        """This process's own. In the child of a fork they are new: two processes on one connection
-        would read each other's replies. No lock is taken for that, as a thread of the parent may
-        have held it; of several threads that come here at once, setdefault lets one win."""
+        """The connections of this process. A child of a fork gets new ones: two processes on one
+        connection would read each other's replies. No lock is used, because a thread of the parent
+        may have held it; if several threads call this at once, setdefault keeps the object of one
+        of them."""
         connections = self._connections
         pid = _get_pid()
         if connections.pid == pid:
@@ -211,7 +212,7 @@ class PymemcacheClient(Client):
         return winner
 
     def _call(self, command, *arguments, kind):
-        """Calls the connection's `command`, again where stayd.repetition allows it."""
+        """Calls the connection's `command`, and repeats it if stayd.repetition allows that."""
         connections = self._connections
         if connections.pid != _get_pid():
             connections = self._connections_here()
@@ -224,7 +225,7 @@ class PymemcacheClient(Client):
                     raise self._explained(_LeftAlone(reason), command)
             connection = connections.take(fresh=tries > 0)
             if connection is None:
-                availability.release_probe()  # it may be this request's
+                availability.release_probe()  # this request may be the probe
                 raise self._explained(_AllTaken(), command)
             try:
                 if kind is not HARMLESS and (kind is BATCH or not connection.tells_unsent):
@@ -250,8 +251,8 @@ class PymemcacheClient(Client):
             return answer
 
     def _note_failure(self, connections, connection, failure, began_s):
-        """Tells the availability what a failed try says of the daemon. True, after a pause, if a
-        refused connect is to be tried again. `began_s`: when the request's first try began."""
+        """Reports a failed try to the availability. Returns True, after a pause, if a refused
+        connect should be tried again. `began_s`: when the request's first try began."""
         availability = connections.availability
         if isinstance(failure, ConnectFailed):
             if failure.refused:
@@ -271,8 +272,8 @@ class PymemcacheClient(Client):
         return False
 
     def _explained(self, error, command, kind=HARMLESS):
-        """This package's exception for one of the connection or the library; None if it has
-        none."""
+        """This package's exception for an exception of the connection or of pymemcache; None if
+        there is no such exception."""
         if isinstance(error, _AllTaken):
             return ConnectionError(
                 f"{self.url}: all {self._max_connections} connections are in use; raise "
@@ -307,7 +308,7 @@ class PymemcacheClient(Client):
         return None
 
     def _lost(self, error, command, kind):
-        """For a request that has no answer."""
+        """The exception for a request without an answer."""
         if isinstance(error, TimedOut):
             what = f"stayd at {self.url} did not answer {command!r} within {self._timeout_s:g} s"
             hint = "?timeout=SECONDS in the URL makes it wait longer."
@@ -351,8 +352,8 @@ class PymemcacheClient(Client):
 def _login_request(address, username, password):
     """The login over the text protocol (memcached's -Y); None if there is nobody to log in as.
 
-    It has an expiry that has passed: a pool that asks for no login takes it for an item, and must
-    not show it to anybody.
+    Its expiry is in the past, because a pool without logins stores the value as an item, which no
+    client may read.
     """
     login = (address.username, address.password)
     if username is not None or password is not None:
@@ -376,8 +377,8 @@ def _wire_key(key):
 
 
 def _expire(ttl_s):
-    """The protocol's expiry for a duration. Rounded up, as the protocol knows whole seconds only:
-    the item ends when the daemon's clock has passed that many full seconds."""
+    """The protocol's expiry for a time to live. Rounded up, because the protocol has whole seconds
+    only: the item expires when the daemon's clock has advanced by that many full seconds."""
     if ttl_s is None:
         return 0
     if ttl_s <= 0:

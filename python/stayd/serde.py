@@ -1,4 +1,4 @@
-"""How values become bytes: objects with pymemcache's serde protocol.
+"""Conversion of values to bytes: objects with pymemcache's serde protocol.
 
     serialize(key, value)            -> (bytes, flags)
     deserialize(key, bytes, flags)   -> value
@@ -16,18 +16,18 @@ FLAG_BYTES = 0
 FLAG_INTEGER = 1 << 1
 FLAG_TEXT = 1 << 4
 FLAG_JSON = 1 << 5
-"""pymemcache's numbers for what it has too, so that a cache can be read by either; JSON has a bit
-of its own."""
+"""pymemcache's numbers, so that both packages can read a cache; JSON has an additional bit."""
 
 FLAG_ZSTD = 1 << 6
-"""Beside the others: the value is a zstd frame without its four magic bytes, in which is what the
-other flags tell of."""
+"""Set in addition to the others: the value is a zstd frame without its four magic bytes. The other
+flags describe its contents."""
 
 PACKED_MIN = 512
-"""Bytes. Below that, a frame without a dictionary saves little for its 10 to 20 microseconds."""
+"""Bytes. For smaller values, a frame without a dictionary saves little and takes 10 to 20
+microseconds."""
 
 UNPACKED_MAX = 64 << 20
-"""Bytes. What is longer is not packed, and nothing unpacks to more."""
+"""Bytes. Longer values are not packed, and no frame unpacks to more."""
 
 
 class BytesSerde:
@@ -47,8 +47,8 @@ class BytesSerde:
 class JSONSerde:
     """Bytes, text and whole numbers as they are, all else as JSON; never a pickle.
 
-    For a cache whose port is within reach of somebody who must not run code in the web process.
-    What JSON has no form for (a model, a query set, a tuple as such) cannot be kept this way.
+    For a cache that an attacker might write to, who must not run code in the web process. Values
+    that JSON cannot express (a model, a query set) cannot be stored; a tuple becomes a list.
     """
 
     def serialize(self, key, value):
@@ -75,13 +75,15 @@ class JSONSerde:
 
 
 class PackingSerde:
-    """Another serde's bytes, packed with zstd where these are PACKED_MIN and get shorter by that.
+    """Packs another serde's bytes with zstd, if they are at least PACKED_MIN bytes and become
+    shorter.
 
-    What is packed is read also with `packs` False, so that the two may be mixed.
+    Packed values are also read with `packs` False, so that both kinds of processes can share a
+    cache.
     """
 
     def __init__(self, inner, packs=True):
-        """UnreadableValue if it is to pack and no zstd is installed."""
+        """Raises UnreadableValue if `packs` is True and zstd is not installed."""
         self._inner = inner
         self._packs = packs
         self._packing: Optional[packing.Packing] = None
@@ -89,7 +91,7 @@ class PackingSerde:
             self._packing = packing.Packing(limit=UNPACKED_MAX)
 
     def serialize(self, key, value):
-        """As the inner one's."""
+        """As the inner serde's serialize."""
         data, flags = self._inner.serialize(key, value)
         worth_it = self._packs and isinstance(data, bytes) and len(data) >= PACKED_MIN
         if worth_it and self._packing is not None and len(data) <= UNPACKED_MAX:
@@ -99,7 +101,8 @@ class PackingSerde:
         return data, flags
 
     def deserialize(self, key, value, flags):
-        """As the inner one's; ValueError for a damaged frame, UnreadableValue without zstd."""
+        """As the inner serde's deserialize; ValueError for a damaged frame, UnreadableValue without
+        zstd."""
         if flags & FLAG_ZSTD:
             reads = self._packing or packing.Packing(limit=UNPACKED_MAX)
             value, flags = reads.unpack(value), flags & ~FLAG_ZSTD

@@ -1,4 +1,4 @@
-"""The application, for INSTALLED_APPS: it brings the system checks and nothing else."""
+"""The application, for INSTALLED_APPS. It only registers the system checks."""
 
 from django.apps import AppConfig
 

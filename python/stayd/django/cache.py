@@ -12,24 +12,25 @@ values are the same. It differs in this:
 
 - connections are kept between requests and shared by all threads;
 - a value that the pool has no room for (larger than its item_max, or the pool is full and does
-  not evict) is logged and not kept, where PyMemcacheCache raises: a cache may forget. As there, the
-  key's old value goes too, so that nobody reads what is out of date;
-- `clear()` empties this pool and no other.
+  not evict) is logged and not kept, because a cache may lose values; PyMemcacheCache raises. In
+  both, the key's old value is deleted too, so that no outdated value is read;
+- `clear()` empties this pool only.
 
-OPTIONS: `serde` (an object as in stayd.serde, a class of such, or the dotted name of either;
-default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`, `connect_timeout`,
-`restart_wait` (for a refused connect to work again) and `pool_idle_timeout`, `max_pool_size`
-(connections in a process), `username` and `password` (of a pool with an `auth_file`; or in
-LOCATION's URL), `compress` (see below), and `ignore_exc`: with True an unreachable daemon is a
-cache without any items, and nothing raises but `clear`. `no_delay`, `use_pooling` and
-`allow_unicode_keys` may stay True, and `default_noreply` False: pymemcache has to be told these.
+OPTIONS: `serde` (an object as in stayd.serde, a class of such objects, or the dotted name of
+either; default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`,
+`connect_timeout`, `restart_wait` (how long a refused connect is tried again) and
+`pool_idle_timeout`, `max_pool_size` (connections in a process), `username` and `password` (of a
+pool with an `auth_file`; or in LOCATION's URL), `compress` (see below), and `ignore_exc`: with True
+an unreachable daemon counts as an empty cache, and only `clear` raises. `no_delay`, `use_pooling`
+and `allow_unicode_keys` may be True, and `default_noreply` may be False: sites set these for
+pymemcache, and they have no effect here.
 
-With `compress` True, values of 512 bytes and more are packed with zstd where that makes them
-shorter. Other clients do not read those. What is packed is read with False too, but by a `serde` of
-the site's own only with True.
+With `compress` True, values of 512 bytes and more are packed with zstd if that makes them shorter.
+Other clients cannot read packed values. With False, packed values are still read, unless the site
+has a `serde` of its own.
 
-The async methods run in threads, each as one request. Django's read and then write for `aincr`, and
-ask once for each key of `aget_many`.
+The async methods run in threads, each as one request. Django's own `aincr` first reads and then
+writes, and its `aget_many` sends one request for each key.
 """
 
 import functools
@@ -73,14 +74,14 @@ _OPTIONS = {
     "password": "password",
     "compress": "compress",
 }
-"""Names in OPTIONS, which are pymemcache's, and in Client."""
+"""The names in OPTIONS, which are pymemcache's, and their names in Client."""
 
 _TIMES = {"timeout", "connect_timeout", "restart_wait", "pool_idle_timeout"}
 
 OUTAGE_REPORT_S = 10.0
 
 _ALWAYS = {"no_delay": True, "use_pooling": True, "allow_unicode_keys": True, "default_noreply": False}
-"""What pymemcache and PyMemcacheCache have to be told, and is so here."""
+"""Settings that sites give pymemcache or PyMemcacheCache, and that always hold here."""
 
 logger = logging.getLogger("stayd")
 
@@ -102,20 +103,21 @@ class StaydCache(BaseCache):
         clients = [shared_client(address, **options) for address in _addresses(server)]
         self._clients = {_node(client.address): client for client in clients}
         self._only = clients[0] if len(self._clients) == 1 else None
-        # The nodes and the hash are those of pymemcache's HashClient, so that a cluster's keys stay
-        # where PyMemcacheCache had put them.
+        # The nodes and the hash are those of pymemcache's HashClient, so that keys stay on the
+        # servers where PyMemcacheCache stored them.
         self._hash = RendezvousHash()
         for node in self._clients:
             self._hash.add_node(node)
 
     def get_backend_timeout(self, timeout=DEFAULT_TIMEOUT):
-        """Whole seconds for Client (0 and below: ends at once), None for no end."""
+        """The time to live in whole seconds for Client (0 and below: expires at once); None: no
+        expiry."""
         if timeout == DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         return None if timeout is None else int(timeout)
 
     def validate_key(self, key):
-        """InvalidCacheKey for what the protocol cannot carry."""
+        """Raises InvalidCacheKey for a key that the protocol does not allow."""
         for warning in memcache_key_warnings(key):
             raise InvalidCacheKey(warning)
 
@@ -200,14 +202,15 @@ class StaydCache(BaseCache):
         return self._only or self._clients[self._hash.get_node(key)]
 
     def _groups(self, keys):
-        """(client, its keys) for each client that any of `keys` belongs to."""
+        """(client, its keys) for each client that has any of `keys`."""
         groups: dict[Any, list] = {}
         for key in keys:
             groups.setdefault(self._client(key), []).append(key)
         return groups.items()
 
     def _ask(self, unreachable, request, *arguments):
-        """What `request` returns; with `ignore_exc`, `unreachable` for a daemon out of reach."""
+        """The result of `request`; with `ignore_exc`, `unreachable` if the daemon cannot be
+        reached."""
         try:
             return request(*arguments)
         except ConnectionError as error:
@@ -239,7 +242,7 @@ def _addresses(server):
 
 
 def _client_options(options):
-    """Client's keyword arguments for OPTIONS; ImproperlyConfigured for what it does not know."""
+    """Client's keyword arguments for OPTIONS; ImproperlyConfigured for an unknown option."""
     result = {}
     for name, value in options.items():
         if name in _OPTIONS:
@@ -271,7 +274,7 @@ def _client_options(options):
 
 @functools.cache
 def _packing_serde(serde, packs):
-    """One instance for equal options, as for _serde_instance."""
+    """Returns the same instance for equal options, as _serde_instance does."""
     try:
         return PackingSerde(serde, packs)
     except UnreadableValue:
@@ -285,7 +288,8 @@ _serde_instances: dict[str, Any] = {}
 
 
 def _serde_instance(serde_class):
-    """One instance for a class, so that shared_client sees equal options as equal."""
+    """Returns the same instance for the same class, so that shared_client sees equal options as
+    equal."""
     return _serde_instances.setdefault(serde_class, serde_class())
 
 

@@ -1,7 +1,7 @@
 """System checks: what is wrong with the settings, and with the pool behind them.
 
-`manage.py check` and every start look at the settings alone. `manage.py check --deploy` asks the
-daemon too, as a start must not depend on it. With `--tag stayd` only these run.
+`manage.py check` and every start check the settings only, because a start must not depend on the
+daemon. `manage.py check --deploy` also asks the daemon. With `--tag stayd` only these run.
 
     stayd.E001  SESSION_CACHE is not set
     stayd.E002  SESSION_CACHE is no address of a pool (unknown scheme, no port, ...)
@@ -12,9 +12,9 @@ daemon too, as a start must not depend on it. With `--tag stayd` only these run.
     stayd.W002  (--deploy) the sessions pool evicts: when it is full, it logs people out
     stayd.W003  (--deploy) the sessions pool does not persist: a restart logs everybody out
 
-Django registers them with "stayd.django" in INSTALLED_APPS. They are registered too when the
-session engine or the cache back end is imported before the checks run; and the engine itself
-refuses, when it is imported, what E001, E002, E004 and E005 name.
+Django registers them with "stayd.django" in INSTALLED_APPS. They are also registered if the session
+engine or the cache back end is imported before the checks run. Importing the session engine fails
+on the faults of E001, E002, E004 and E005.
 """
 
 from django.conf import settings
@@ -37,8 +37,8 @@ TIMEOUT_S = 2.0
 
 
 def _concerns_sessions():
-    """True if the sessions are stayd's: by the engine's name, or by a setting that only a subclass
-    of the engine can have a use for."""
+    """True if the site uses stayd's session engine: by the engine's name, or by a setting that only
+    a subclass of the engine can use."""
     return settings.SESSION_ENGINE == ENGINE or hasattr(settings, "SESSION_CACHE")
 
 
@@ -93,9 +93,10 @@ def check_sessions_pool(app_configs, **kwargs):
 
 
 def require_valid_session_settings():
-    """ImproperlyConfigured if the sessions cannot work: E001, E002, E004, E005.
+    """Raises ImproperlyConfigured if the sessions cannot work: E001, E002, E004, E005.
 
-    For the engine's own start, so that a site that lacks the checks does not start either.
+    Called when the engine is imported, so that a site without the system checks does not start
+    either.
     """
     session_cache.address(getattr(settings, "SESSION_CACHE", None))
     require_safe(import_string(settings.SESSION_SERIALIZER))
@@ -103,8 +104,9 @@ def require_valid_session_settings():
 
 
 def _require_zstd():
-    """ImproperlyConfigured if sessions are to be packed and cannot. A process that stored them
-    plain would work until it met one that another process of the site has packed."""
+    """Raises ImproperlyConfigured if sessions should be packed and zstd is missing. A process that
+    stored sessions unpacked would work only until it read a session that another process had
+    packed."""
     if getattr(settings, "SESSION_CACHE_COMPRESS", True) and not packing.can_pack:
         raise ImproperlyConfigured(
             f"Sessions are stored packed with zstd, which is not installed. {packing.REMEDY} Or set "
@@ -140,8 +142,8 @@ def _serializer_errors():
 
 
 def _cache_addresses():
-    """(alias, Address) for each server in CACHES. What is no address belongs to another kind of
-    back end (a folder, a table) or is reported by StaydCache itself."""
+    """(alias, Address) for each server in CACHES. A LOCATION that is not an address belongs to
+    another kind of back end (a folder, a table) or is reported by StaydCache itself."""
     for alias, cache in settings.CACHES.items():
         for part in split_location(cache.get("LOCATION")):
             try:
@@ -172,8 +174,9 @@ def _shared_pool_errors():
 
 
 def _same_pool_errors(sessions):
-    """E003 where only the daemon knows: two listeners of one pool. Of addresses on this machine
-    only, as daemons in two containers may well have one process id and one pool's name."""
+    """E003 for two listeners of one pool, which only the daemon can tell. Checks only addresses on
+    this machine, because daemons in two containers may have the same process id and the same pool
+    name."""
     here = session_cache.address(settings.SESSION_CACHE)
     errors = []
     for alias, address in _cache_addresses():
@@ -190,7 +193,7 @@ def _same_pool_errors(sessions):
 
 
 def _asked(address):
-    """(general statistics, whether the pool evicts: None if it does not say)."""
+    """(general statistics, whether the pool evicts: None if the server does not report it)."""
     with _impatient(address) as client:
         general = client.stats()
         evict = general.get("evict")

@@ -1,7 +1,7 @@
-"""One Client for each pool in a process, whoever uses it.
+"""One Client for each pool in a process.
 
-Django makes a cache object for every thread and a session store for every request, so the clients,
-which hold the connections, are kept here, by address and options.
+Django makes a cache object for every thread and a session store for every request, so this module
+keeps the clients, which hold the connections, by address and options.
 """
 
 import functools

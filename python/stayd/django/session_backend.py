@@ -5,30 +5,31 @@
 
 A drop-in for django.contrib.sessions.backends.cache, with these differences:
 
-- The value is what SESSION_SERIALIZER makes of the session, JSON by default, packed as stayd.packing
-  says; never a pickle. It is not signed: JSON runs no code when it is read, and whoever can write
-  into the pool can put any user into his own session, signature or not (Django's does not bind a
-  value to its key). Reading a signed session takes ten times as long. Keep the pool's listener on
-  loopback or on a Unix socket, as you would a database's.
-- The key is a digest of the session key: what lies in the pool is nobody's cookie
+- The value is the output of SESSION_SERIALIZER, JSON by default, packed as in stayd.packing; never
+  a pickle. The value is not signed: reading JSON runs no code, and a signature would not help
+  against an attacker who can write into the pool (Django's signature does not bind a value to its
+  key, so another user's signed session can be copied). Reading a signed session takes ten times as
+  long. Keep the pool's listener on loopback or on a Unix socket, as you would a database's.
+- The key is a digest of the session key, so the pool contains no cookies
   (stayd.django.session_names). Sessions of earlier versions of this package, whose keys held the
-  session key, are found while SESSION_CACHE_KEY_FALLBACK is not False, and move when they are saved,
-  or with "keep" stay as they are (stayd.django.session_items).
-- `save` is one request that fails with UpdateError for a session that was deleted meanwhile, without
-  a gap between looking and writing; a new session is one `add`, which proves its key new.
+  session key, are found while SESSION_CACHE_KEY_FALLBACK is not False, and move when they are
+  saved, or with "keep" stay as they are (stayd.django.session_items).
+- `save` is one request. If the session was deleted meanwhile it fails with UpdateError; there is no
+  gap between a check and the write. A new session is one `add`, which fails if the key exists.
 - An unreachable daemon raises SessionsUnreachable and a full pool SessionsPoolFull. Django's back
-  end turns both into an empty session, which logs the user out. So does a session that a later
-  version of this package packed, or zstd where it is not installed: UnreadableValue.
-- A request that breaks before its answer may have been carried out. The client repeats only what
-  does no harm; the store knows more of its sessions, so that a restart of the daemon is no error
-  page: `create` takes another key; `delete` goes again, since the key of a session that ended is
-  never used again; `save` goes again on the condition that nothing was written since the load, and
-  else looks at what there is. If that is neither what was loaded nor what was saved, another
-  request has written, before or after: then `save` raises SessionOutcomeUnknown.
-- `set_expiry` takes a datetime or timedelta with JSON on every Django; Django's own took them from
-  4.1 on.
-- The async methods of Django 5.1 and later that ask the pool run these in a thread of the event
-  loop's own pool, and not, as SessionBase's, one after the other in one thread.
+  end turns both into an empty session, which logs the user out. A session that a later version of
+  this package packed, or that needs zstd where zstd is not installed, raises UnreadableValue.
+- A request that breaks before its answer may have been carried out. The client sends only reads
+  again. The session store can repeat more, so that a restart of the daemon causes no error page.
+  `create` takes another key. `delete` is sent again, because the key of a deleted session is never
+  used again. `save` is sent again on the condition that nothing was written since the load; if
+  something was, `save` reads the stored session. If that is neither the loaded nor the saved
+  version, another request has written before or after this save, and `save` raises
+  SessionOutcomeUnknown.
+- `set_expiry` accepts a datetime or timedelta with JSON in every Django version; Django's own
+  accepts them from 4.1 on.
+- The async methods of Django 5.1 and later run the sync methods in the event loop's thread pool.
+  SessionBase's run them one after the other in one thread.
 """
 
 import functools
@@ -71,7 +72,7 @@ checks.require_valid_session_settings()
 
 @functools.cache
 def _items_of(client, fallback, prefix):
-    """`fallback`: the setting SESSION_CACHE_KEY_FALLBACK. `prefix`: of earlier names."""
+    """`fallback`: the setting SESSION_CACHE_KEY_FALLBACK. `prefix`: the prefix of earlier names."""
     if not fallback:
         return SessionItems(client)
     return (KeepingSessionItems if fallback == "keep" else MovingSessionItems)(client, prefix)
@@ -82,10 +83,10 @@ class SessionStore(SessionBase):
     """One session. Like all of Django's stores it belongs to one request, and so to one thread."""
 
     cache_key_prefix = EARLIER_PREFIX
-    """Of the names that earlier versions gave."""
+    """The prefix of the names in earlier versions."""
 
     _found = None
-    """What `load` gave, until this store has written another version."""
+    """The result of `load`, until this store has written another version."""
 
     _is_new_key = False
     """True while `create` saves under a random key."""
@@ -103,14 +104,14 @@ class SessionStore(SessionBase):
         return self._items.name_of_new(self._get_or_create_session_key())
 
     async def acache_key(self):
-        """As cache_key; a random key takes no thread."""
+        """As cache_key. Making a random key needs no thread."""
         return self.cache_key
 
     def load(self):
         """The session's data; empty, with the session key dropped, if there is no such session.
 
-        What cannot be read as a session is an empty one that keeps its key, and is reported to
-        django.security.SuspiciousSession, as Django's database sessions do.
+        A value that cannot be read as a session gives an empty session that keeps its key, and is
+        reported to django.security.SuspiciousSession, as with Django's database sessions.
         """
         key = self.session_key
         found = self._found = None if key is None else self._items.find(key)
@@ -120,7 +121,7 @@ class SessionStore(SessionBase):
         return self._read(found.value) if found.is_earlier else self.decode(found.value)
 
     def create(self):
-        """A new session under a new key, stored once before this returns."""
+        """Creates a session under a new key, and stores it once before this returns."""
         unknown, timed_out = 0, False
         for _ in range(CREATE_TRIES):
             self._session_key = self._get_new_session_key()
@@ -130,7 +131,8 @@ class SessionStore(SessionBase):
             except CreateError:
                 continue
             except SessionOutcomeUnknown as error:
-                # Nobody has been told the key: a session that lies there is nobody's, and expires.
+                # No visitor has received this key, so a session stored under it is unused, and
+                # expires.
                 unknown += 1
                 if unknown == TRIES or timed_out:
                     raise
@@ -147,9 +149,9 @@ class SessionStore(SessionBase):
 
     def save(self, must_create=False):
         """Stores the session for get_expiry_age() seconds. Raises CreateError or UpdateError as
-        SessionBase.save says, TypeError for data that the serializer cannot express, and
+        described in SessionBase.save, TypeError for data that the serializer cannot express, and
         stayd.ValueTooLarge, which leaves the session as it was last saved."""
-        key = self.session_key  # before `load`, which drops that of a session that is gone
+        key = self.session_key  # before `load`, which drops the key if the session no longer exists
         if key is None:
             return self.create()
         data = self.encode(self._get_session(no_load=must_create))
@@ -167,7 +169,7 @@ class SessionStore(SessionBase):
         return bool(session_key) and self._items.find(session_key) is not None
 
     def delete(self, session_key=None):
-        """Removes the session with this key, else this one."""
+        """Removes the session with this key; None: this session."""
         if session_key is None:
             session_key = self.session_key
         if session_key is not None:
@@ -175,10 +177,10 @@ class SessionStore(SessionBase):
 
     @classmethod
     def clear_expired(cls):
-        """Nothing: the pool ends every session at its second."""
+        """Does nothing: the pool expires sessions by itself."""
 
     def encode(self, session_dict):
-        """The value as stored (bytes)."""
+        """The value to store (bytes)."""
         serializer = self.serializer()
         try:
             data = serializer.dumps(session_dict)
@@ -209,13 +211,13 @@ class SessionStore(SessionBase):
         return data if isinstance(data, dict) else _corrupted()
 
     def _get_new_session_key(self):
-        """A random key. Not asked about first: `add` finds out in the same step as it stores."""
+        """A random key. It is not checked first: `add` fails if the key exists."""
         return get_random_string(32, VALID_KEY_CHARS)
 
     if django.VERSION < (4, 1):
 
         def set_expiry(self, value):
-            """As SessionBase's; a date is kept as its ISO text, as from Django 4.1 on."""
+            """As SessionBase's. A date is stored as ISO text, as in Django 4.1 and later."""
             if isinstance(value, timedelta):
                 value = timezone.now() + value
             if isinstance(value, datetime):
@@ -236,6 +238,6 @@ class SessionStore(SessionBase):
 
 
 def _corrupted():
-    """An empty session, with a report."""
+    """Reports the session as unreadable, and returns an empty one."""
     logging.getLogger("django.security.SuspiciousSession").warning("Session data corrupted")
     return {}

@@ -3,8 +3,8 @@
     from stayd.django.session_cache import cache
     cache.stats()["curr_items"]
 
-`cache` is the pool's stayd.Client: keys and values as they lie in the pool (see session_backend for
-what those are), durations in seconds. It follows the setting, so override_settings works on it.
+`cache` is the pool's stayd.Client: keys and values as stored in the pool (see session_backend),
+durations in seconds. It follows changes of the setting, so override_settings works.
 """
 
 import functools
@@ -27,7 +27,7 @@ def client():
 def address(url):
     """The Address that a value of SESSION_CACHE names, else ImproperlyConfigured.
 
-    A port is asked for: memcached's own default, 11211, is stayd's cache pool, which forgets.
+    A port is required: memcached's default, 11211, is stayd's cache pool, which evicts.
     """
     if url is None or url == "":
         raise ImproperlyConfigured(
@@ -51,7 +51,7 @@ def _client_of(url):
 
 
 class _SessionCache:
-    """Stands for `client()` at every use of an attribute."""
+    """Passes each use of an attribute to `client()`."""
 
     def __getattr__(self, name):
         return getattr(client(), name)

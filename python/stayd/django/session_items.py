@@ -1,4 +1,4 @@
-"""Sessions as items of the pool: their names there, and what a broken request means.
+"""Sessions as items of the pool: their names, and how broken requests are handled.
 
 Neither class stores anything about a session, so one object serves a whole process. They raise
 SessionsUnreachable, SessionOutcomeUnknown and SessionsPoolFull, and the other errors of Client.
@@ -14,16 +14,16 @@ from stayd.repetition import TRIES
 RESERVATION = bytes([RESERVED])
 RESERVATION_S = 60
 MOVE_TRIES = 20
-"""Each that fails means that another request got further."""
+"""A try fails only if another request has succeeded meanwhile."""
 
 
 class SessionsUnreachable(ConnectionError):
-    """The daemon that keeps the sessions cannot be reached: who is logged in is not known now."""
+    """The daemon that keeps the sessions cannot be reached, so it is not known who is logged in."""
 
 
 class SessionOutcomeUnknown(SessionsUnreachable, OutcomeUnknown):
-    """The connection broke while this session was being changed, and it cannot be found out
-    whether the change was made."""
+    """The connection broke during a change of this session, and it is not known whether the change
+    was made."""
 
 
 class SessionsPoolFull(OutOfMemory):
@@ -42,7 +42,7 @@ class SessionItems:
         self._client = client
 
     def name_of_new(self, session_key):
-        """The name under which a session would be stored that there is not yet."""
+        """The name under which a new session is stored."""
         return digest_name(session_key)
 
     def find(self, session_key):
@@ -51,11 +51,11 @@ class SessionItems:
         return None if value is None else Found(value, number, False)
 
     def add(self, session_key, value, age_s):
-        """Stores a session under a random key: False if this is taken."""
+        """Stores a session under a random key: False if the key is taken."""
         return bool(self._ask(self._client.add, digest_name(session_key), value, age_s))
 
     add_under_any_key = add
-    """Under a key that may have been used before."""
+    """As add, under a key that may have been used before."""
 
     def save(self, session_key, value, age_s, found):
         """Stores the next version: False if the session has ended. `found`: the Found of the
@@ -63,17 +63,17 @@ class SessionItems:
         return self._replace(digest_name(session_key), value, age_s, found and found.number)
 
     def delete(self, session_key):
-        """Removes the session. Sent again when the connection breaks: no session has the key of one
-        that ended."""
+        """Removes the session. Sent again when the connection breaks, because the key of a removed
+        session is never used again."""
         self._ask_again(self._client.delete, digest_name(session_key))
 
     def _gets(self, name):
-        """(value, number); (None, None) for a reservation and where no such name can be."""
+        """(value, number); (None, None) for a reservation and for an impossible name."""
         value, number = self._ask(self._client.gets, name) or (None, None)
         return (None, None) if value == RESERVATION else (value, number)
 
     def _replace(self, name, value, age_s, number):
-        """Stores over what lies under the name: False if nothing does. `number`: see _save_again."""
+        """Replaces the item under the name: False if there is none. `number`: see _save_again."""
         try:
             return bool(self._ask(self._client.replace, name, value, age_s))
         except SessionOutcomeUnknown as error:
@@ -82,11 +82,12 @@ class SessionItems:
     def _save_again(self, name, value, age_s, number, error):
         """After a save without an answer: True if the session is saved now, False if it is gone.
 
-        `number` is that of the version that was loaded. While the pool has this one, nothing was
-        written since, by this save or another, so storing over it on that condition is safe however
-        often it is sent. `error` is raised if another version is there that is not this save's.
+        `number` is the CAS number of the loaded version. While the pool has this version, neither
+        this save nor another has written since. So a save with `cas` on this number is safe,
+        however often it is sent. Raises `error` if the pool has another version that is not the one
+        of this save.
         """
-        if number and number != b"0":  # 0: a memcached with -C, which keeps no numbers
+        if number and number != b"0":  # 0: a memcached with -C, which has no CAS numbers
             stored = self._ask_again(
                 self._client.cas, name, value, number, age_s, timed_out=error.timed_out
             )
@@ -98,8 +99,8 @@ class SessionItems:
         return found is not None
 
     def _ask_again(self, request, name, *arguments, timed_out=False):
-        """As `_ask`, for what does a session no harm when it is done twice: up to TRIES times, but
-        once after a request that timed out (`timed_out`: one before this has)."""
+        """As `_ask`, for requests that may be carried out twice. Tries up to TRIES times, but only
+        once after a timeout (`timed_out`: an earlier request has timed out)."""
         tries = 0
         while True:
             try:
@@ -111,8 +112,8 @@ class SessionItems:
                 timed_out = error.timed_out
 
     def _ask(self, request, name, *arguments):
-        """What the Client's method returns for this name; None if there is no such name, or if none
-        can be (the session key is the cookie's text, which may be anything)."""
+        """The result of the Client's method for this name; None if the session cannot have such a
+        name (the session key is the cookie's text, which may be anything)."""
         if name is None:
             return None
         try:
@@ -130,26 +131,28 @@ class SessionItems:
 
 
 class MovingSessionItems(SessionItems):
-    """Sessions under their digests, and under the names of earlier versions until they are saved.
+    """Sessions under their digests, and, until they are saved, under the names of earlier versions.
 
-    The pool changes one item in a step, and a session that moves is two: between a look at the one
-    and a write to the other the session may end. What holds nevertheless: once `delete` has
-    returned, no request that is under way brings the session back, however slow it is, and wherever
-    its process dies. This is how:
+    The pool changes only one item at a time, and a session that moves is two items: between the
+    read of one and the write of the other, another request may delete the session. The invariant:
+    after `delete` has returned, no request that is under way restores the session, however slow it
+    is, and even if its process dies. This is how:
 
     - `delete` removes the earlier name first, then the digest.
-    - A move adds a reservation (one byte) under the digest and notes its number; then sees that the
-      earlier name is there yet; then stores the session over the reservation on the condition that
-      it has that number still (`cas`); then removes the earlier name. A deletion that was over
-      before the reservation was noted had removed the earlier name before the move looked for it. A
-      later one removes the reservation, or what came of it; no later item has the same number.
-    - What lies under a digest is saved by `cas` too. `replace` could not tell a session from the
-      reservation of a slow move that began before the session had ended.
-    - A reservation counts as nothing there: a process that dies on the way loses nothing, and the
-      next one takes its reservation over.
-    - Who finds neither name looks for the digest again: the session may have moved in between.
-    - The look at the earlier name gives it the end that the session gets (`touch`), so that if the
-      process dies right before the removal, what it left does not outlive the session.
+    - A move adds a reservation (one byte) under the digest and notes its CAS number; then checks
+      that the earlier name still exists; then replaces the reservation by the session, if it still
+      has that number (`cas`); then removes the earlier name. A deletion that ended before the
+      reservation was noted had removed the earlier name before the move checked for it. A later
+      deletion removes the reservation, or the session that replaced it; no later item has the same
+      number.
+    - An item under a digest is saved with `cas` too. `replace` could overwrite the reservation of a
+      slow move that began before the session was deleted.
+    - A reservation counts as no item: if a process dies during a move, nothing is lost, and the
+      next move takes over its reservation.
+    - A request that finds neither name looks for the digest again, because the session may have
+      moved meanwhile.
+    - The check for the earlier name also gives it the expiry of the session (`touch`). So if the
+      process dies right before the removal, the old item expires with the session.
     """
 
     def __init__(self, client, prefix=EARLIER_PREFIX):
@@ -177,7 +180,8 @@ class MovingSessionItems(SessionItems):
             if self._overwrite(name, value, age_s, found and found.number):
                 return True
             if self._gets(earlier) == (None, None):
-                # Gone, or moved right now. No reservation for a session that has no earlier name.
+                # The session was deleted, or has just been moved. A session without an earlier name
+                # needs no reservation.
                 return self._overwrite(name, value, age_s, None)
         return self._move(name, earlier, value, age_s)
 
@@ -185,13 +189,13 @@ class MovingSessionItems(SessionItems):
         self._delete(digest_name(session_key), earlier_name(session_key, self._prefix))
 
     def _delete(self, name, earlier):
-        """True if there was one of them."""
+        """True if one of the names existed."""
         there_was = [self._ask_again(self._client.delete, each) for each in (earlier, name)]
         return any(there_was)
 
     def _overwrite(self, name, value, age_s, number):
-        """Stores over the session under its digest, whatever version that is: False if there is
-        none. `number`: of the version that is expected there, or None."""
+        """Replaces the session under its digest, whatever its version: False if there is none.
+        `number`: the CAS number of the expected version, or None."""
         for _ in range(MOVE_TRIES):
             if number is None:
                 _, number = self._gets(name)
@@ -203,11 +207,11 @@ class MovingSessionItems(SessionItems):
         raise self._too_often()
 
     def _move(self, name, earlier, value, age_s):
-        """Brings the session from its earlier name to its digest: False if it has ended."""
+        """Moves the session from its earlier name to its digest: False if it was deleted."""
         for _ in range(MOVE_TRIES):
             try:
                 self._ask_again(self._client.add, name, RESERVATION, RESERVATION_S)
-            except SessionsPoolFull:  # which takes new versions of what it holds
+            except SessionsPoolFull:  # the digest has an item, so new versions are stored there
                 return self._replace(earlier, unpack(value), age_s, None)
             found, number = self._ask(self._client.gets, name)
             if found is not None and found != RESERVATION:
@@ -235,8 +239,8 @@ class MovingSessionItems(SessionItems):
 
 
 class KeepingSessionItems(MovingSessionItems):
-    """As the above, but new sessions and those under their earlier names are stored in the form of
-    the earlier version, which still runs in other processes of the site."""
+    """As MovingSessionItems, but stores new sessions, and those under their earlier names, in the form of
+    the earlier version of this package, which still runs in other processes of the site."""
 
     def name_of_new(self, session_key):
         return earlier_name(session_key, self._prefix) or digest_name(session_key)
@@ -252,5 +256,5 @@ class KeepingSessionItems(MovingSessionItems):
         if age_s > 0 and (found is None or found.is_earlier):
             if self._replace(earlier, unpack(value), age_s, found and found.number):
                 return True
-            found = None  # another process has moved it, if it has not ended
+            found = None  # another process has moved the session, unless it was deleted
         return super().save(session_key, value, age_s, found)

@@ -24,8 +24,8 @@ def digest_name(session_key):
 
 
 def earlier_name(session_key, prefix=EARLIER_PREFIX):
-    """The name that earlier versions gave; None for a session key of such a length that this could
-    be the digest of another one: whoever had read a digest in the pool could send the rest of it as
-    his cookie."""
+    """The name in earlier versions. None for a session key of a length at which this name could be
+    the digest of another session: an attacker who has read a digest in the pool could send a part
+    of it as a cookie."""
     name = prefix + session_key
     return None if len(name) == NAME_LENGTH else name

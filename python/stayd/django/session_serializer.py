@@ -1,7 +1,7 @@
-"""Which serializer the sessions may have: JSON or the like, never a pickle.
+"""Checks the session serializer: JSON or a similar format, never pickle.
 
-A pickle runs code when it is read, so with it, whoever can write into the pool runs code in the web
-process.
+A pickle can run code when it is read, so an attacker who can write into the pool could run code in
+the web process.
 """
 
 import functools
@@ -14,7 +14,7 @@ _PROBE = {"stayd": "probe"}
 
 @functools.cache
 def require_safe(serializer_class):
-    """ImproperlyConfigured if the serializer's name or its output is that of a pickle."""
+    """Raises ImproperlyConfigured if the serializer's name or output is that of a pickle."""
     classes = getattr(serializer_class, "__mro__", (serializer_class,))
     named_so = any("pickle" in one.__name__.lower() for one in classes)
     if named_so or _is_pickle(serializer_class().dumps(_PROBE)):
@@ -26,7 +26,7 @@ def require_safe(serializer_class):
 
 
 def _is_pickle(data):
-    """True if `data` is one whole pickle. Looks at the opcodes and executes none."""
+    """True if `data` is one whole pickle. Reads the opcodes and executes none."""
     try:
         for _ in pickletools.genops(data):
             pass

@@ -1,18 +1,18 @@
-"""Where the async methods of both back ends wait for a pool: never in the event loop.
+"""The async methods of both back ends: they wait for a pool in a thread, never in the event loop.
 
 Django's own async methods run each call in one thread that all sync code of a request shares, one
-after the other, and build incr, get_many and the like from several. The calls of this package need
-no such thread: they touch no database connection, and clients may be used in any. So they run in
-the event loop's pool of threads, side by side, each as one call.
+after the other, and build incr, get_many and similar methods from several calls. The calls of this
+package do not need that thread: they use no database connection, and any thread may use a client.
+So they run in the event loop's thread pool, in parallel, each as one call.
 
-A client that answers without a round trip needs no thread for that: this is the place for it.
+A client that answers without a round trip would need no thread; that could be added here.
 """
 
 from asgiref.sync import sync_to_async
 
 
 async def in_thread(function, *arguments, **keywords):
-    """What the function returns."""
+    """Runs the function in a thread, and returns its result."""
     return await sync_to_async(function, thread_sensitive=False)(*arguments, **keywords)
 
 
