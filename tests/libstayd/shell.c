@@ -1,18 +1,18 @@
-/* One client, told what to do line by line, for tests in Python: libstayd-shell SERVERS
- * [OPTION...].
+/* One client, told what to do line by line, for tests in Python: libstayd-shell SERVERS OPTION...
  *
- *     get KEY | mapped KEY | set KEY VALUE | delete KEY | many KEY... | version | disconnect | fork
- * | wait
+ *     get KEY        mapped KEY     set KEY VALUE  large KEY BYTES   delete KEY
+ *     many KEY...    version        disconnect     fork              fork unseen
  *
  * Each is answered with a line: the status, the milliseconds that it took, timed_out, and the value
- * or the message. `fork` goes on in a child until `exit`, and then in the parent.
- * The options: failover; sockets; distribution=NUMBER; restart_wait=MS; timeout=MS; total=MS;
- * max=NUMBER. */
+ * or the message. `large` sets a value of so many bytes. `fork` goes on in a child until `exit`,
+ * and then in the parent; the C library does not see an unseen one. The options: failover; sockets;
+ * distribution=NUMBER; restart_wait=MS; timeout=MS; total=MS; max=NUMBER. */
 #include "stayd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +59,13 @@ static enum stayd_status run(const char *command, const char *key, char *rest) {
     }
     if (strcmp(command, "set") == 0) {
         return stayd_set(client, key, size, rest, strlen(rest), 0, 0, &error);
+    }
+    if (strcmp(command, "large") == 0) {
+        size_t bytes = strtoul(rest, NULL, 10);
+        char *data = calloc(1, bytes);
+        enum stayd_status status = stayd_set(client, key, size, data, bytes, 0, 0, &error);
+        free(data);
+        return status;
     }
     if (strcmp(command, "delete") == 0) {
         return stayd_delete(client, key, size, &error);
@@ -122,7 +129,8 @@ int main(int argument_count, char **arguments) {
             break;
         }
         if (strcmp(line, "fork") == 0) {
-            if (fork() != 0) {
+            pid_t child = key == NULL ? fork() : (pid_t)syscall(SYS_fork);
+            if (child != 0) {
                 wait(NULL);
             }
             puts("0 0 0 ");

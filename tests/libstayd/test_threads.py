@@ -4,15 +4,20 @@ import subprocess
 
 import pytest
 
-from libstayd.programs import Shell, is_sanitized, program, run
+from libstayd.programs import OK, Shell, is_sanitized, program, run
 from support import certificates
 from support.servers import Memcached, Stayd, wait_until
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory):
+def made(tmp_path_factory):
+    """Certificates."""
+    return certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def servers(made):
     """URLs by kind."""
-    made = certificates.make(tmp_path_factory.mktemp("certificates"))
     tls = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]}
     with Memcached() as memcached, Stayd(cache=tls) as stayd:
         yield {
@@ -57,15 +62,27 @@ def test_a_session_is_never_missing_while_the_daemon_comes_and_goes(local):
         assert process.returncode == 0, complaints
 
 
-@pytest.mark.parametrize("kind", ["unix", "tls"])
-def test_a_child_that_ends_says_nothing_on_its_parents_connection(servers, kind):
-    """Also not that it ends: the parent's TLS session goes on."""
-    with Shell(servers[kind]) as shell:
-        assert shell.status("set k parent") == 0
-        shell.begin("fork")
-        assert shell.end()[0] == 0  # in the child
-        assert shell.ask("get k")[3] == "parent"
-        shell.begin("exit")
-        assert shell.end()[0] == 0  # in the parent
-        for _ in range(3):
-            assert shell.ask("get k")[3] == "parent"
+@pytest.mark.parametrize("how", ["fork", "fork unseen"])
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_child_has_connections_of_its_own_and_its_parents_goes_on(made, tls, how):
+    """The child says nothing on its parent's, also not that it ends."""
+    keys = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]} if tls else {}
+    with Stayd(cache=keys) as stayd, stayd.connect_socket("cache") as observer:
+        url = f"memcacheds://localhost:{stayd.port('cache')}/?ca={made['ca.pem']}" if tls else stayd.url()
+
+        def count():
+            return int(observer.stats()["total_connections"])
+
+        with Shell(url, "sockets") as shell:
+            assert shell.status("set k parent") == OK
+            before = count()
+            shell.begin(how)
+            assert shell.end()[0] == OK  # in the child
+            for _ in range(3):
+                assert shell.ask("get k")[3] == "parent"
+            assert count() == before + 1
+            shell.begin("exit")
+            assert shell.end()[0] == OK  # in the parent
+            for _ in range(3):
+                assert shell.ask("get k")[3] == "parent"
+            assert count() == before + 1

@@ -641,6 +641,7 @@ static void an_address_is_shown_without_its_password(void **state) {
 }
 
 int main(void) {
+    signal(SIGPIPE, SIG_DFL);
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start_listening, stop_listening)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(a_value_comes_as_it_is_in_however_many_pieces),
