@@ -37,6 +37,7 @@ command_run flush_run;
 command_run ping_run;
 command_run version_run;
 command_run sessions_run;
+command_run latency_run;
 
 /* `stayctl status`: the state of all pools, and what to do about what is wrong. False if a pool
  * does not answer, refuses new keys or clients, or is read-only. */

@@ -16,6 +16,7 @@ static const char usage[] =
     "  status              how all pools are, and what to do about what is wrong\n"
     "  top                 the same, each second, until q is pressed\n"
     "  sessions [POOL]     how many items are live, and when they expire; no keys\n"
+    "  latency [POOL]      how long requests take inside the daemon, by command\n"
     "  stats POOL [GROUP]  statistics of the pool (GROUP: settings, ...)\n"
     "  get POOL KEY        print the value of an item\n"
     "  delete POOL KEY     delete an item\n"
@@ -39,7 +40,8 @@ static const char usage[] =
     "the\n"
     "                      environment\n"
     "  -j, --json          print JSON: an object on one line (ping, version,\n"
-    "                      sessions: one for each pool; top: one for each pool and second)\n"
+    "                      sessions, latency: one for each pool; top: one for each pool and "
+    "second)\n"
     "  -y, --yes           confirm flush or restore\n"
     "  -h, --help          show this help\n"
     "  -V, --version       show stayctl's own version\n"
@@ -72,8 +74,8 @@ struct command {
 static const struct command commands[] = {
     {"stats", false, 0, 1, stats_run},      {"get", false, 1, 1, get_run},
     {"delete", false, 1, 1, delete_run},    {"flush", false, 0, 0, flush_run},
-    {"sessions", true, 0, 0, sessions_run}, {"ping", true, 0, 0, ping_run},
-    {"version", true, 0, 0, version_run},
+    {"sessions", true, 0, 0, sessions_run}, {"latency", true, 0, 0, latency_run},
+    {"ping", true, 0, 0, ping_run},         {"version", true, 0, 0, version_run},
 };
 
 static int run_on(const struct command *command, const struct target *target,

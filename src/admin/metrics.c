@@ -241,6 +241,46 @@ static void metrics_write_gauge(FILE *stream, const struct metric *metric, const
     }
 }
 
+static double metrics_seconds(uint64_t ns) {
+    return (double)ns / 1e9;
+}
+
+static void metrics_write_histogram(const struct admin_options *options, unsigned pool,
+                                    unsigned command, FILE *stream) {
+    const struct latency *latency = &options->services[pool].latency;
+    const char *name = pool_get_options(options->pools[pool])->name;
+    const char *of = latency_get_name((enum latency_command)command);
+    uint64_t count = 0;
+    for (unsigned bucket = 0; bucket < LATENCY_BUCKETS; bucket++) {
+        uint64_t limit_ns = latency_get_limit_ns(bucket);
+        count += atomic_load_explicit(&latency->buckets[command][bucket],
+                                      memory_order_relaxed); /* a count */
+        fprintf(stream, "stayd_pool_command_seconds_bucket{pool=\"%s\",command=\"%s\",le=\"", name,
+                of);
+        if (limit_ns == UINT64_MAX) {
+            fputs("+Inf", stream);
+        } else {
+            fprintf(stream, "%.10g", metrics_seconds(limit_ns));
+        }
+        fprintf(stream, "\"} %" PRIu64 "\n", count);
+    }
+    fprintf(stream,
+            "stayd_pool_command_seconds_sum{pool=\"%s\",command=\"%s\"} %.9f\n"
+            "stayd_pool_command_seconds_count{pool=\"%s\",command=\"%s\"} %" PRIu64 "\n",
+            name, of, metrics_seconds(atomic_load(&latency->sum_ns[command])), name, of, count);
+}
+
+static void metrics_write_latency(const struct admin_options *options, FILE *stream) {
+    static const struct metric metric = {
+        "command_seconds", "Time of requests inside the daemon; one in 256 is measured."};
+    metrics_write_head(stream, "stayd_pool_", &metric, "histogram");
+    for (unsigned pool = 0; pool < options->pool_count; pool++) {
+        for (unsigned command = 0; command < LATENCY_COMMANDS; command++) {
+            metrics_write_histogram(options, pool, command, stream);
+        }
+    }
+}
+
 void metrics_write(const struct admin_options *options, FILE *stream) {
     metrics_write_servers(options->server, stream);
     struct pool_stats *stats = calloc(options->pool_count + 1, sizeof *stats);
@@ -270,4 +310,5 @@ void metrics_write(const struct admin_options *options, FILE *stream) {
         metrics_write_counter(stream, &syncs, options->pools[i], stats[i].syncs);
     }
     free(stats);
+    metrics_write_latency(options, stream);
 }

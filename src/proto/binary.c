@@ -120,6 +120,27 @@ static enum request_end binary_close(struct binary_request *binary, enum binary_
     return REQUEST_CLOSES;
 }
 
+static enum latency_command binary_get_latency(const struct binary_command *command) {
+    if (command->run == binary_retrieval_run) {
+        return (command->variant & BINARY_RETRIEVAL_TOUCH) != 0 ? LATENCY_TOUCH : LATENCY_GET;
+    }
+    if (command->run == binary_storage_run) {
+        return LATENCY_SET;
+    }
+    if (command->run == binary_arithmetic_run) {
+        return LATENCY_ARITHMETIC;
+    }
+    return command->run == binary_delete_run ? LATENCY_DELETE : LATENCY_OTHER;
+}
+
+static enum request_end binary_run_measured(struct binary_request *binary,
+                                            const struct binary_command *command) {
+    uint64_t began_ns = clock_monotonic_ns();
+    enum request_end end = command->run(binary);
+    request_note_latency(binary->request, binary_get_latency(command), began_ns, end);
+    return end;
+}
+
 enum request_end binary_run(struct request *request) {
     const char *start = request->start;
     size_t available = (size_t)(request->end - start);
@@ -165,7 +186,8 @@ enum request_end binary_run(struct request *request) {
     if ((command->shape & BINARY_VALUE_DROPPED) != 0) {
         request->progress->skip_bytes = binary.value_size;
     }
-    enum request_end end = command->run(&binary);
+    enum request_end end = request_is_measured(request) ? binary_run_measured(&binary, command)
+                                                        : command->run(&binary);
     if (end == REQUEST_NEEDS_ROOM) {
         request->progress->skip_bytes = 0; /* the request runs again from its header */
     }

@@ -107,6 +107,7 @@ struct proto_connection {
             uint8_t opcode;   /* of the login whose verdict is pending, and below */
             uint32_t opaque;
         } sasl;
+        uint8_t requests;    /* a running number, for latency.h */
         uint64_t skip_bytes; /* bytes of a refused value that are still to be discarded */
         /* The refusal of a value that is too large. The reply is sent after the value has arrived,
          * because a proxy, or a client that reads only after it has sent everything, would be out

@@ -10,6 +10,7 @@
 #ifndef STAYD_PROTO_REQUEST_H
 #define STAYD_PROTO_REQUEST_H
 
+#include "base/clock.h"
 #include "proto/line.h"
 #include "proto/proto.h"
 
@@ -45,6 +46,21 @@ struct request {
 static inline bool request_should_pause(const struct request *request) {
     return request->replies->size >= PROTO_REPLY_BATCH ||
            request->thread->work_bytes >= request->connection->turn_work;
+}
+
+/* Whether this request is to be measured: the number has as many values as LATENCY_EVERY says. */
+static inline bool request_is_measured(const struct request *request) {
+    return request->progress->requests++ == 0;
+}
+
+/* The request, which began at `began_ns`, has ended like this: counts its time if it is answered.
+ */
+static inline void request_note_latency(const struct request *request, enum latency_command command,
+                                        uint64_t began_ns, enum request_end end) {
+    if (end == REQUEST_DONE) {
+        latency_add(&request->connection->service->latency, command,
+                    clock_monotonic_ns() - began_ns);
+    }
 }
 
 /* `variant` distinguishes the commands that share a handler. */

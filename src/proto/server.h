@@ -10,6 +10,7 @@
 #define STAYD_PROTO_SERVER_H
 
 #include "proto/counters.h"
+#include "proto/latency.h"
 #include "proto/limits.h"
 #include "proto/rights.h"
 
@@ -107,6 +108,8 @@ struct proto_service {
     bool (*may_map)(const void *readers, int fd);
     const void *readers;
     const char *unix_path;
+
+    struct latency latency; /* proto/ measures */
 
     /* private to proto/ */
     _Atomic unsigned observed; /* the events that are reported: bits of enum event_kind */

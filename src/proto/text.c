@@ -117,6 +117,34 @@ static enum request_end text_run_long_line(struct request *request) {
     return retrieval_run_long(request, command->variant);
 }
 
+static enum latency_command command_get_latency(const struct command *command) {
+    static const struct {
+        request_handler *run;
+        enum latency_command latency;
+    } handlers[] = {
+        {meta_get_run, LATENCY_GET},          {storage_run, LATENCY_SET},
+        {meta_set_run, LATENCY_SET},          {delete_run, LATENCY_DELETE},
+        {meta_delete_run, LATENCY_DELETE},    {touch_run, LATENCY_TOUCH},
+        {arithmetic_run, LATENCY_ARITHMETIC}, {meta_arithmetic_run, LATENCY_ARITHMETIC},
+    };
+    if (command->run == retrieval_run) {
+        return (command->variant & RETRIEVAL_TOUCH) != 0 ? LATENCY_TOUCH : LATENCY_GET;
+    }
+    for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        if (handlers[i].run == command->run) {
+            return handlers[i].latency;
+        }
+    }
+    return LATENCY_OTHER;
+}
+
+static enum request_end text_run_measured(struct request *request, const struct command *command) {
+    uint64_t began_ns = clock_monotonic_ns();
+    enum request_end end = command->run(request, command->variant);
+    request_note_latency(request, command_get_latency(command), began_ns, end);
+    return end;
+}
+
 static enum request_end text_run_line(struct request *request) {
     size_t available = (size_t)(request->end - request->start);
     bool over_limit = available >= REQUEST_LINE_MAX + 2; /* with the line end */
@@ -144,6 +172,9 @@ static enum request_end text_run_line(struct request *request) {
     }
     if (command->scope != OPERATOR_NONE && operator_refuses(request, command->scope)) {
         return REQUEST_DONE;
+    }
+    if (request_is_measured(request)) {
+        return text_run_measured(request, command);
     }
     return command->run(request, command->variant);
 }

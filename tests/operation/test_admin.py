@@ -43,9 +43,16 @@ def metrics(stayd):
         if match := re.fullmatch(r"# HELP (\w+) \S.*", line):
             assert match[1] not in helped
             helped.add(match[1])
-        elif match := re.fullmatch(r"# TYPE (\w+) (counter|gauge)", line):
+        elif match := re.fullmatch(r"# TYPE (\w+) (counter|gauge|histogram)", line):
             assert match[1] in helped and match[1] not in typed
             typed[match[1]] = match[2]
+        elif typed.get("stayd_pool_command_seconds") and "command=" in line:
+            match = re.fullmatch(
+                r'(stayd_pool_command_seconds_(?:bucket|sum|count)\{pool="\w+",command="\w+"'
+                r'(?:,le="[0-9.e+-]+"|,le="\+Inf")?\}) ([0-9.]+)', line)
+            assert match, line
+            assert match[1] not in samples
+            samples[match[1]] = float(match[2])
         else:
             match = re.fullmatch(
                 r'((\w+)(?:\{(?:pool|version)="[\w.-]+"\})?) ([0-9.e+-]+|\+Inf)', line

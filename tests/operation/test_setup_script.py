@@ -24,7 +24,7 @@ esac""",
 }
 
 BOTH = """build-essential meson ninja-build pkg-config libinih-dev libxxhash-dev libisal-dev libcmocka-dev
-libmicrohttpd-dev libjansson-dev libjs-dygraphs libncurses-dev libssl-dev libcrypt-dev libzstd-dev python3-django
+libmicrohttpd-dev libjansson-dev libjs-dygraphs libncurses-dev libssl-dev libcrypt-dev libzstd-dev python3-dev python3-django
 python3-pymemcache python3-zstandard""".split()
 
 
@@ -41,6 +41,7 @@ class System:
                      "build/peers/usr/share/doc/prometheus"):
             (self.tree / made).parent.mkdir(parents=True, exist_ok=True)
             (self.tree / made).touch(0o755)
+        (self.tree / "build/venv/lib/python3.11/site-packages").mkdir(parents=True)
         for tool in TOOLS:
             (self.stubs / tool).symlink_to(shutil.which(tool))
         for name, text in STUBS.items():

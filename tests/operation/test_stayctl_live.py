@@ -140,6 +140,30 @@ def test_sessions_tells_when_they_expire_and_no_key():
         assert done.returncode == 1
 
 
+def test_latency_has_a_histogram_for_each_kind_of_command():
+    with Stayd(sessions={"memory": "16M"}) as stayd:
+        for request, reply in ((b"set k 0 0 1\r\n1\r\n", b"STORED\r\n"), (b"get none\r\n", b"END\r\n"),
+                               (b"delete none\r\n", b"NOT_FOUND\r\n"), (b"incr k 1\r\n", b"2\r\n"),
+                               (b"touch k 0\r\n", b"TOUCHED\r\n"), (b"mn\r\n", b"MN\r\n")):
+            with stayd.connect("sessions") as connection:
+                for _ in range(257):  # the first and the last one are measured
+                    connection.ask(request, reply if b"incr" not in request else None)
+        told = json.loads(run("-c", stayd.config_path, "-j", "latency", "sessions").stdout)
+        assert told["measured_every"] == 256
+        measured = {name: kind["measured"] for name, kind in told["commands"].items()}
+        other = measured.pop("other")
+        assert measured == {"get": 2, "set": 2, "delete": 2, "arithmetic": 2, "touch": 2}
+        assert other >= 2
+        for kind in told["commands"].values():
+            assert sum(step["count"] for step in kind["histogram"]) == kind["measured"]
+            assert 128 <= kind["p50_ns"] <= kind["p99_ns"] <= 1 << 30
+        shown = run("-c", stayd.config_path, "latency", text=True)
+        assert shown.returncode == 0 and "get: 2 measured; half took up to" in shown.stdout
+        assert "pool cache: time of a request" in shown.stdout
+        with stayd.connect("sessions") as connection:
+            assert connection.stats(b"latency")["measured_every"] == "256"
+
+
 def commands_in_help():
     usage = run("--help", text=True).stdout
     return set(re.findall(r"^  ([a-z]+) ", usage, re.MULTILINE))
