@@ -34,7 +34,7 @@ enum {
     WRITERS_MAX = 8,
     READERS_MAX = 16,
     VALUE_MAX = 1500,
-    FLUSH_EVERY = 3000, /* changes of the first writer */
+    FLUSH_EVERY = 200, /* changes of the first writer */
     HEAD_BYTES = 12
 };
 
