@@ -23,6 +23,12 @@ static bool resize_refuse(const struct pool *pool, char *error) {
     return false;
 }
 
+static void resize_seal_all(struct pool *pool) {
+    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
+        segments_seal(&pool->segments, segment);
+    }
+}
+
 /* Makes sure that a segment can be emptied: one segment must be free for the moved records. */
 static bool resize_make_room(struct pool *pool, uint32_t now_s) {
     while (segments_free_count(&pool->segments) < 2) {
@@ -57,6 +63,9 @@ static bool resize_free_one_that_stays(struct pool *pool, uint32_t count, uint32
 
 static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s) {
     segments_limit(&pool->segments, count);
+    /* What was moved until now may have opened a segment that is to go: its records must not be
+     * moved to itself. */
+    resize_seal_all(pool);
     for (uint32_t segment = count; segment < pool->view.segment_count; segment++) {
         if (atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_FREE) {
             continue;
@@ -79,9 +88,7 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
     const struct layout_index_header *index = pool->view.index;
     uint64_t limit =
         (uint64_t)segment_capacity(&pool->segments) * count / 100 * RESIZE_FILL_PERCENT;
-    for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
-        segments_seal(&pool->segments, segment);
-    }
+    resize_seal_all(pool);
     if (atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) > limit ||
         !resize_free_one_that_stays(pool, count, now_s) || !resize_empty_tail(pool, count, now_s)) {
         return resize_refuse(pool, error);

@@ -74,6 +74,33 @@ static void a_data_dir_that_does_not_exist_is_an_error(void **state) {
     store_open(&store);
 }
 
+/* All of its first segments are in use, and little lives in each: what is moved at first goes to
+ * segments that are themselves to go. */
+static void a_pool_that_was_written_through_shrinks_with_every_item(void **state) {
+    (void)state;
+    enum { KEYS = 60, CHANGES = 1500, SHRINKS = 12 };
+    static const uint32_t ttls_s[] = {100, 3000, 20000, 80000, 600000, 2000000};
+    uint64_t random = 1;
+    unsigned versions[KEYS] = {0};
+    size_t sizes[KEYS];
+    for (unsigned shrink = 0; shrink < SHRINKS; shrink++) {
+        store.options.memory_bytes = UINT64_C(64) * STORE_SEGMENT;
+        store_reopen(&store);
+        for (unsigned change = 0; change < CHANGES + KEYS; change++) {
+            unsigned number = change < KEYS ? change : random_below(&random, KEYS);
+            sizes[number] = 100 + random_below(&random, 3000);
+            uint32_t expiry_s = clock_now_s() + ttls_s[random_below(&random, 6)];
+            EXPECT(store_set_number(&store, number, ++versions[number], sizes[number], expiry_s) ==
+                   STATUS_OK);
+        }
+        store.options.memory_bytes = UINT64_C(16) * STORE_SEGMENT;
+        store_reopen(&store);
+        for (unsigned number = 0; number < KEYS; number++) {
+            EXPECT(store_has_number(&store, number, versions[number], sizes[number]));
+        }
+    }
+}
+
 #define POOL_OPEN_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -81,6 +108,7 @@ int main(void) {
         POOL_OPEN_TEST(a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used),
         POOL_OPEN_TEST(more_memory_than_there_can_be_is_refused),
         POOL_OPEN_TEST(a_data_dir_that_does_not_exist_is_an_error),
+        POOL_OPEN_TEST(a_pool_that_was_written_through_shrinks_with_every_item),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
