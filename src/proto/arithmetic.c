@@ -32,10 +32,11 @@ enum request_end arithmetic_run(struct request *request, unsigned variant) {
     struct bytes key;
     struct bytes delta;
     enum line_key kind = line_next_key(&request->line, &key);
-    if (!line_next(&request->line, &delta) || !request_read_rest(request, delta)) {
-        reply_text(request, REPLY_ERROR);
+    if (!line_next(&request->line, &delta)) {
+        reply_text(request, REPLY_BAD_LINE);
         return REQUEST_DONE;
     }
+    request_read_noreply(request, delta);
     if (kind == LINE_KEY_BAD) {
         reply_text(request, REPLY_BAD_LINE);
         return REQUEST_DONE;

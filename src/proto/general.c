@@ -18,9 +18,11 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes word;
     uint32_t level;
-    if (!line_next(&request->line, &word) || !request_read_rest(request, word)) {
-        reply_text(request, REPLY_ERROR);
-    } else if (!word_flags(word, &level)) {
+    bool has_level = line_next(&request->line, &word);
+    if (has_level) {
+        request_read_noreply(request, word);
+    }
+    if (!has_level || !word_flags(word, &level)) {
         reply_text(request, REPLY_BAD_LINE);
     } else {
         verbosity_set(request->connection->service->server, level);
@@ -53,10 +55,7 @@ bool refresh_certs_resume(struct request *request) {
 enum request_end refresh_certs_run(struct request *request, unsigned variant) {
     (void)variant;
     struct proto_server *server = request->connection->service->server;
-    if (!request_read_rest(request, (struct bytes){0})) {
-        reply_text(request, REPLY_ERROR);
-        return REQUEST_DONE;
-    }
+    request_read_noreply(request, (struct bytes){0});
     if (!server->tls.is_enabled || server->reload.begin == NULL) {
         reply_text(request, "SERVER_ERROR no pool has TLS\r\n");
         return REQUEST_DONE;
@@ -84,11 +83,13 @@ enum request_end shutdown_run(struct request *request, unsigned variant) {
     struct bytes more;
     bool has_mode = line_next(&request->line, &mode);
     bool graceful = has_mode && word_is(mode, "graceful");
+    bool has_more = line_next(&request->line, &more);
+    request_read_noreply(request, has_more ? more : has_mode ? mode : (struct bytes){0});
     if (!server->rights.shutdown_enabled || server->shut_down == NULL) {
-        reply_text(request, "ERROR: shutdown not enabled\r\n");
+        reply_text(request, "SERVER_ERROR: shutdown not enabled\r\n");
         return REQUEST_DONE;
     }
-    if ((has_mode && !graceful) || line_next(&request->line, &more)) {
+    if ((has_mode && !graceful) || has_more) {
         reply_text(request, "CLIENT_ERROR invalid shutdown mode\r\n");
         return REQUEST_DONE;
     }
@@ -103,8 +104,11 @@ enum request_end memory_limit_run(struct request *request, unsigned variant) {
     enum { LEAST_MB = 8, MOST_MB = 1000000000 }; /* memcached's */
     struct bytes word;
     uint64_t megabytes;
-    if (!line_next(&request->line, &word) || !request_read_rest(request, word) ||
-        !word_u64(word, &megabytes)) {
+    bool has_size = line_next(&request->line, &word);
+    if (has_size) {
+        request_read_noreply(request, word);
+    }
+    if (!has_size || !word_u64(word, &megabytes)) {
         reply_text(request, REPLY_ERROR);
     } else if (megabytes < LEAST_MB) {
         reply_text(request, "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n");

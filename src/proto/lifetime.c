@@ -11,9 +11,11 @@ enum request_end touch_run(struct request *request, unsigned variant) {
     struct bytes expiry;
     enum line_key kind = line_next_key(&request->line, &key);
     struct pool_fetch fetch = {.touch = true};
-    if (!line_next(&request->line, &expiry) || !request_read_rest(request, expiry)) {
-        reply_text(request, REPLY_ERROR);
-    } else if (kind == LINE_KEY_BAD) {
+    bool has_expiry = line_next(&request->line, &expiry);
+    if (has_expiry) {
+        request_read_noreply(request, expiry);
+    }
+    if (!has_expiry || kind == LINE_KEY_BAD) {
         reply_text(request, REPLY_BAD_LINE);
     } else if (!word_expiry(expiry, request->thread->now_s, &fetch.touch_expiry_s)) {
         reply_text(request, REPLY_BAD_EXPTIME);
@@ -49,31 +51,9 @@ enum status lifetime_delete(const struct request *request, struct bytes key,
 enum request_end delete_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes key;
-    struct bytes words[2];
-    size_t count = 0;
     enum line_key kind = line_next_key(&request->line, &key);
-    struct bytes word;
-    while (line_next(&request->line, &word)) {
-        if (count == 2) {
-            kind = LINE_KEY_NONE; /* too many words are treated as too few */
-            break;
-        }
-        words[count++] = word;
-    }
-    if (kind == LINE_KEY_NONE) {
-        reply_text(request, REPLY_ERROR);
-        return REQUEST_DONE;
-    }
-    request->noreply = count > 0 && word_is(words[count - 1], "noreply");
-    bool waits_zero = count > 0 && word_is(words[0], "0");
-    bool valid = count == 0 || (count == 1 && (waits_zero || request->noreply)) ||
-                 (count == 2 && waits_zero && request->noreply);
-    if (!valid) {
-        reply_text(request,
-                   "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n");
-        return REQUEST_DONE;
-    }
-    if (kind == LINE_KEY_BAD) {
+    request_read_noreply(request, (struct bytes){0}); /* ignores the delay that old clients send */
+    if (kind != LINE_KEY_GOOD) {
         reply_text(request, REPLY_BAD_LINE);
         return REQUEST_DONE;
     }
@@ -91,28 +71,20 @@ enum request_end flush_run(struct request *request, unsigned variant) {
     (void)variant;
     uint32_t now_s = request->thread->now_s;
     uint32_t when_s = now_s;
-    struct bytes delay;
+    struct bytes delay = {0};
     store_thread_charge(request->thread, STORE_OVERVIEW_BYTES);
-    if (line_next(&request->line, &delay)) {
-        struct line rest = request->line;
-        struct bytes word;
-        bool lone = !line_next(&rest, &word);
-        if (!request_read_rest(request, delay)) {
-            reply_text(request, REPLY_ERROR);
-            return REQUEST_DONE;
-        }
-        if (request->connection->service->server->rights.flush_disabled) {
-            reply_text(request, LIFETIME_FLUSH_DISABLED);
-            return REQUEST_DONE;
-        }
-        bool no_delay = lone && request->noreply;
-        if (!no_delay && !word_expiry(delay, now_s, &when_s)) {
-            reply_text(request, REPLY_BAD_EXPTIME);
-            return REQUEST_DONE;
-        }
+    bool has_delay = line_next(&request->line, &delay);
+    struct bytes last = line_last(&request->line, delay);
+    request->noreply = word_is(last, "noreply");
+    if (request->noreply && last.data == delay.data) {
+        has_delay = false;
     }
     if (request->connection->service->server->rights.flush_disabled) {
         reply_text(request, LIFETIME_FLUSH_DISABLED);
+        return REQUEST_DONE;
+    }
+    if (has_delay && !word_expiry(delay, now_s, &when_s)) {
+        reply_text(request, REPLY_BAD_EXPTIME);
         return REQUEST_DONE;
     }
     enum status status =

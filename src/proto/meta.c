@@ -21,7 +21,6 @@ const char *meta_read_key(struct request *request, struct meta *meta) {
     meta->delta = 1;
     switch (line_next_key(&request->line, &meta->key)) {
     case LINE_KEY_NONE:
-        return REPLY_ERROR;
     case LINE_KEY_BAD:
         return REPLY_BAD_LINE;
     case LINE_KEY_GOOD:

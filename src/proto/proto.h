@@ -3,7 +3,7 @@
  *     input:  | request | request | half a requ         <- the caller keeps what is not consumed
  *     output: | reply | reply |                         <- one buffer, so one write for all
  *
- * The reference is memcached's own doc/protocol.txt; where that is silent, what memcached 1.6.18
+ * The reference is memcached's own doc/protocol.txt; where that is silent, what memcached 1.6.45
  * answers. Intended differences:
  *
  *   - Keys with control characters are refused, as protocol.txt demands; memcached accepts them.
@@ -18,8 +18,8 @@
  *   removes the replies to earlier requests of the same packet.
  *   - A set that fails in a pool with `evict = no` leaves the old item: nobody is logged out
  *     because an update did not fit.
- *   - Meta: E and, for ms in append mode, N work as in later versions (1.6.18 refuses or ignores
- *     them), and k returns the key in the encoding of the request.
+ *   - A storage line with a word too many is refused: the word may be a part of the key.
+ *   - Meta: k returns the key in the encoding of the request.
  *
  * If the service requires a login, no other command of a connection is run before the login. proto
  * reads user and password. The caller checks them and passes the verdict to proto_finish_login:
@@ -43,7 +43,7 @@
  * must be three numbers and nothing more, as protocol.txt says: npm's `memcached` throws an error
  * at anything else, and a word after the numbers has broken PHP's and Elasticache's clients.
  * stayd's own version is `stayd_version` in `stats`. */
-#define PROTO_VERSION "1.6.18"
+#define PROTO_VERSION "1.6.45"
 
 /* Replies above this size are sent before the next key is looked up, so that a client that requests
  * much and reads little costs a bounded amount of memory (this, and one item). */

@@ -1,5 +1,9 @@
 #include "proto/request.h"
 
+void request_read_noreply(struct request *request, struct bytes last) {
+    request->noreply = word_is(line_last(&request->line, last), "noreply");
+}
+
 bool request_read_rest(struct request *request, struct bytes last) {
     struct bytes word;
     if (line_next(&request->line, &word)) {

@@ -66,9 +66,12 @@ static inline void request_note_latency(const struct request *request, enum late
 /* `variant` distinguishes the commands that share a handler. */
 typedef enum request_end request_handler(struct request *request, unsigned variant);
 
-/* Reads what may follow `last`, the last word that the command needs. False: more than one word
- * follows, and the line is not a request. A final "noreply" suppresses the replies, also in the
- * place of a needed word. Another word is ignored. All as in memcached. */
+/* Reads what follows `last`, the last word that the command needs. A final "noreply" suppresses the
+ * replies, also in the place of a needed word. Other words are ignored. All as in memcached. */
+void request_read_noreply(struct request *request, struct bytes last);
+
+/* The same, for commands with a value. False: more than one word follows, and the line is not a
+ * request. */
 bool request_read_rest(struct request *request, struct bytes last);
 
 #endif

@@ -18,7 +18,7 @@ static bool retrieval_begin(struct request *request, unsigned variant) {
     if (retrieval->touch) {
         struct bytes word;
         if (!line_next(&request->line, &word)) {
-            reply_text(request, REPLY_ERROR);
+            reply_text(request, REPLY_BAD_LINE);
             return false;
         }
         if (!word_expiry(word, request->thread->now_s, &retrieval->expiry_s)) {
@@ -116,8 +116,7 @@ static enum retrieval_end retrieval_answer_keys(struct request *request, enum st
 static enum request_end retrieval_finish(struct request *request) {
     const struct proto_retrieval *retrieval = &request->progress->retrieval;
     request->progress->phase = PROTO_PHASE_LINE;
-    /* memcached requires a key in "get", but accepts "gat 0" without one */
-    reply_text(request, retrieval->any || retrieval->touch ? "END\r\n" : REPLY_ERROR);
+    reply_text(request, retrieval->any ? "END\r\n" : REPLY_BAD_LINE);
     return REQUEST_DONE;
 }
 

@@ -119,3 +119,8 @@ void stats_put_settings(struct stats_listing *listing) {
     stats_put_bool(sink, "persist", options->persist);
     stats_put(sink, "fsync", "%s", options->persist ? fsyncs[options->fsync] : "no");
 }
+
+/* There is no external storage. memcached lists nothing either as long as it has none. */
+void stats_put_extstore(struct stats_listing *listing) {
+    (void)listing;
+}

@@ -26,7 +26,7 @@ static const char *storage_read_line(struct request *request, unsigned variant,
     parsed->length = VALUE_LENGTH_UNKNOWN;
     if (!line_next(line, &flags) || !line_next(line, &expiry) || !line_next(line, &length) ||
         (variant == STORAGE_CAS && !line_next(line, &cas))) {
-        return REPLY_ERROR;
+        return REPLY_BAD_LINE;
     }
     struct line rest = *line;
     struct bytes word;

@@ -56,12 +56,12 @@ static const struct command commands[] = {
     COMMAND("verbosity", verbosity_run, 0, OPERATOR_DAEMON, NULL),
     COMMAND("quit", quit_run, 0, OPERATOR_NONE, NULL),
     COMMAND("refresh_certs", refresh_certs_run, 0, OPERATOR_DAEMON, NULL),
-    COMMAND("bget", retrieval_run, 0, OPERATOR_NONE, NULL),
     COMMAND("lru_crawler", crawler_run, 0, OPERATOR_POOL, NULL),
     COMMAND("hold", hold_run, 0, OPERATOR_POOL, NULL),
     COMMAND("me", meta_debug_run, 0, OPERATOR_NONE, NULL),
     COMMAND("slabs", slabs_run, 0, OPERATOR_NONE, NULL),
     COMMAND("lru", lru_run, 0, OPERATOR_NONE, NULL),
+    COMMAND("extstore", extstore_run, 0, OPERATOR_NONE, NULL),
     COMMAND("shutdown", shutdown_run, 0, OPERATOR_DAEMON, NULL),
     COMMAND("cache_memlimit", memory_limit_run, 0, OPERATOR_POOL, NULL),
     COMMAND("watch", watch_run, 0, OPERATOR_POOL, NULL),
@@ -85,8 +85,17 @@ static enum request_end text_refuse_command(struct request *request, const char 
     if (last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0) {
         return REQUEST_ABORTS;
     }
+    request->noreply = request->connection->admitted && word_is(last, "noreply");
     reply_text(request, reply);
     return REQUEST_DONE;
+}
+
+/* A blank stands before the command's name. memcached refuses the line, and reads a value behind
+ * it as requests. */
+static enum request_end text_refuse_blank(struct request *request, const struct command *command) {
+    reply_text(request, REPLY_ERROR);
+    bool has_value = command->before_login != NULL;
+    return has_value ? REQUEST_CLOSES : REQUEST_DONE;
 }
 
 static enum request_end text_run_before_login(struct request *request,
@@ -107,7 +116,7 @@ static enum request_end text_run_long_line(struct request *request) {
     request->line = (struct line){request->start, request->start + REQUEST_LINE_MAX};
     struct bytes name;
     const struct command *command = NULL;
-    if (line_next(&request->line, &name)) {
+    if (*request->start != ' ' && line_next(&request->line, &name)) {
         command = command_find(name);
     }
     if (command == NULL || command->run != retrieval_run || !request->connection->admitted) {
@@ -158,17 +167,22 @@ static enum request_end text_run_line(struct request *request) {
     request->line.at = request->start;
     request->line.end = newline - (newline > request->start && newline[-1] == '\r');
 
-    struct bytes name;
-    if (!line_next(&request->line, &name)) {
-        reply_text(request, request->connection->admitted ? REPLY_ERROR : REPLY_UNAUTHENTICATED);
+    if (request->line.end - request->line.at < 2) { /* no command is so short */
+        reply_text(request, request->connection->admitted ? REPLY_BAD_LINE : REPLY_UNAUTHENTICATED);
         return REQUEST_DONE;
     }
+    struct bytes name = {0};
+    bool blank_first = *request->line.at == ' ';
+    line_next(&request->line, &name);
     const struct command *command = command_find(name);
     if (!request->connection->admitted) {
         return text_run_before_login(request, command);
     }
     if (command == NULL) {
         return text_refuse_command(request, REPLY_ERROR);
+    }
+    if (blank_first) {
+        return text_refuse_blank(request, command);
     }
     if (command->scope != OPERATOR_NONE && operator_refuses(request, command->scope)) {
         return REQUEST_DONE;

@@ -8,5 +8,6 @@
 
 request_handler slabs_run;
 request_handler lru_run;
+request_handler extstore_run;
 
 #endif

@@ -134,11 +134,6 @@ def test_arithmetic_changes_the_cas_number(connection):
     assert connection.ask(b"mg n c\r\n") != before
 
 
-def test_arithmetic_with_a_word_missing_is_an_error(connection):
-    for request in (b"incr\r\n", b"incr n\r\n", b"decr\r\n", b"decr n\r\n"):
-        connection.ask(request, b"ERROR\r\n")
-
-
 def test_increments_from_many_connections_all_count(target):
     connections = [target.connect() for _ in range(8)]
     connections[0].set(b"n", b"0")

@@ -79,7 +79,8 @@ def test_a_cas_number_that_is_none_is_refused(target, connection, number):
 
 
 def test_cas_without_a_number_is_an_error(target):
-    target.expect_refused_without_length(b"cas k 0 0 2", b"ERROR\r\n")
+    target.expect_refused_without_length(b"cas k 0 0 2", b"CLIENT_ERROR bad command line format\r\n",
+                                         earlier=b"ERROR\r\n")
 
 
 def test_of_concurrent_cas_loops_no_increment_is_lost(target):

@@ -1,10 +1,5 @@
 """delete."""
 
-import pytest
-
-USAGE = b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
-
-
 def test_a_deleted_item_is_gone(connection):
     connection.set(b"k", b"v")
     connection.ask(b"delete k\r\n", b"DELETED\r\n")
@@ -32,14 +27,3 @@ def test_delete_takes_only_its_own_key(connection):
 def test_delete_takes_a_zero_for_the_sake_of_old_clients(connection):
     connection.set(b"k", b"v")
     connection.ask(b"delete k 0\r\n", b"DELETED\r\n")
-
-
-@pytest.mark.parametrize("command", [b"delete k 1\r\n", b"delete k foo\r\n"], ids=repr)
-def test_delete_with_another_word_deletes_nothing(connection, command):
-    connection.set(b"k", b"v")
-    connection.ask(command, USAGE)
-    assert connection.get(b"k") == b"v"
-
-
-def test_delete_without_a_key_is_an_error(connection):
-    connection.ask(b"delete\r\n", b"ERROR\r\n")

@@ -51,12 +51,6 @@ def test_a_delay_that_is_no_number_flushes_nothing(connection, argument):
     assert connection.get(b"k") == b"v"
 
 
-def test_too_many_words_flush_nothing(connection):
-    connection.set(b"k", b"v")
-    connection.ask(b"flush_all 1 2 3\r\n", b"ERROR\r\n")
-    assert connection.get(b"k") == b"v"
-
-
 def test_a_far_flush_takes_nothing_yet(own_connection):
     own_connection.set(b"k", b"v")
     own_connection.ask(b"flush_all 1000\r\n", b"OK\r\n")

@@ -125,10 +125,6 @@ def test_an_item_has_been_read_however_long_its_number_becomes(stayd_connection)
     stayd_connection.ask(b"incr n 1\r\nmg n h\r\n", b"10\r\nHD h1\r\n")
 
 
-def test_ma_without_a_key_is_an_error(connection):
-    connection.ask(b"ma\r\n", b"ERROR\r\n")
-
-
 def test_e_gives_the_new_number_that_cas_number(stayd_connection):
     """E is not in memcached 1.6.18; later ones have it: "use token as new CAS value"."""
     stayd_connection.set(b"n", b"1")

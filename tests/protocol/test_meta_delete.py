@@ -76,10 +76,6 @@ def test_a_bad_flag_deletes_nothing(connection, flags):
     assert connection.get(b"k") == b"v"
 
 
-def test_md_without_a_key_is_an_error(connection):
-    connection.ask(b"md\r\n", b"ERROR\r\n")
-
-
 def test_i_with_e_marks_stale_with_that_cas_number(stayd_connection):
     """E is not in memcached 1.6.18; later ones have it: "use token as new CAS value"."""
     stayd_connection.set(b"k", b"v")

@@ -208,11 +208,6 @@ def test_a_flag_whose_number_is_none_is_refused(connection, flag):
     )
 
 
-def test_mg_without_a_key_is_an_error(connection):
-    connection.ask(b"mg\r\n", b"ERROR\r\n")
-    connection.ask(b"mg \r\n", b"ERROR\r\n")
-
-
 def test_an_error_is_shown_in_spite_of_q(connection):
     connection.ask(b"mg k q z\r\n", b"CLIENT_ERROR invalid flag\r\n")
 

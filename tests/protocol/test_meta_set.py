@@ -166,7 +166,8 @@ def test_a_length_that_is_none_is_refused(target, connection, length):
 
 
 def test_ms_without_a_key_is_an_error(target):
-    target.expect_refused_without_length(b"ms", b"ERROR\r\n")
+    target.expect_refused_without_length(b"ms", b"CLIENT_ERROR bad command line format\r\n",
+                                         earlier=b"ERROR\r\n")
 
 
 def test_e_stores_with_that_cas_number(stayd_connection):

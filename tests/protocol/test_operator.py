@@ -72,7 +72,7 @@ def test_memcacheds_command_line_gives_them_to_all_as_memcached_does(tmp_path):
 
     with AsMemcached() as stayd, stayd.connect("cache") as connection:
         assert connection.stats(b"settings")["admin_commands"] == "yes"
-        connection.ask(b"shutdown\r\n", b"ERROR: shutdown not enabled\r\n")
+        connection.ask(b"shutdown\r\n", b"SERVER_ERROR: shutdown not enabled\r\n")
 
 
 @pytest.fixture

@@ -32,12 +32,6 @@ def test_gets_adds_a_cas_number_to_each_item(connection):
     assert first[4] != second[4]
 
 
-def test_get_without_a_key_is_an_error(connection):
-    connection.ask(b"get\r\n", b"ERROR\r\n")
-    connection.ask(b"gets\r\n", b"ERROR\r\n")
-    connection.ask(b"get \r\n", b"ERROR\r\n")
-
-
 @pytest.mark.parametrize("count", [20, 24, 25, 100, 1000])
 def test_a_multi_get_of_many_keys_is_answered_whole(connection, count):
     keys = [b"some-rather-long-key-%d" % number for number in range(count)]

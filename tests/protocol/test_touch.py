@@ -50,11 +50,6 @@ def test_touch_with_a_bad_expiry_changes_nothing(connection, command):
     assert remaining(connection, b"k") == -1
 
 
-def test_touch_without_an_expiry_is_an_error(connection):
-    connection.ask(b"touch k\r\n", b"ERROR\r\n")
-    connection.ask(b"touch\r\n", b"ERROR\r\n")
-
-
 def test_gat_returns_the_items_and_sets_their_expiry(connection):
     connection.set(b"a", b"1", flags=5)
     connection.set(b"b", b"2", expiry=10)
@@ -76,7 +71,6 @@ def test_gats_adds_the_same_cas_number_as_gets(connection):
 def test_gat_with_a_bad_expiry_is_refused(connection):
     connection.ask(b"gat x a\r\n", BAD_EXPIRY)
     connection.ask(b"gats x a\r\n", BAD_EXPIRY)
-    connection.ask(b"gat\r\n", b"ERROR\r\n")
 
 
 def test_a_touched_item_keeps_a_large_value(connection):

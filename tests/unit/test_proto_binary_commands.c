@@ -233,7 +233,7 @@ static void the_small_opcodes_answer(void **state) {
     struct talk *talk = *state;
     static const struct exchange exchanges[] = {
         {{.opcode = NOOP}, {0}, false},
-        {{.opcode = VERSION}, {VALUE("1.6.18")}, false},
+        {{.opcode = VERSION}, {VALUE("1.6.45")}, false},
         {{VERBOSITY, EXTRAS("\0\0\0\2")}, {0}, false},
     };
     CONVERSE(state, exchanges);

@@ -24,7 +24,7 @@ static void converse(struct talk *talk, const struct exchange *exchanges, size_t
 
 static void mg_answers_each_flag_in_the_order_asked(void **state) {
     static const struct exchange exchanges[] = {
-        {"mg\r\n", "ERROR\r\n"},
+        {"mg\r\n", BAD_LINE},
         {"mg k\r\n", "EN\r\n"},
         {"mg k v q\r\n", ""},
         {"mg k k Oab q\r\n", ""},
@@ -282,7 +282,7 @@ static void the_value_behind_a_faulty_ms_is_thrown_away_if_its_length_is_known(v
         {"ms k 4 MX O12345678901234567890123456789012\r\nmn\r\n\r\n",
          "CLIENT_ERROR invalid mode for ms M token\r\n"},
         {"ms k 4 b\r\nmn\r\n\r\n", "CLIENT_ERROR error decoding key\r\n"},
-        {"ms k 1 q\r\nxy\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\n"},
+        {"ms k 1 q\r\nxyzab\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\n"},
         {"mg k\r\n", "EN\r\n"},
     };
     CONVERSE(state, exchanges);
@@ -290,7 +290,7 @@ static void the_value_behind_a_faulty_ms_is_thrown_away_if_its_length_is_known(v
 
 static void a_faulty_ms_that_does_not_tell_the_length_of_its_value_closes(void **state) {
     static const struct exchange exchanges[] = {
-        {"ms\r\n", "ERROR\r\n"},
+        {"ms\r\n", BAD_LINE},
         {"ms k\r\n", BAD_LINE},
         {"ms k x\r\n", BAD_LINE},
         {"ms k S1\r\n", BAD_LINE},
@@ -318,7 +318,7 @@ static void a_faulty_ms_that_does_not_tell_the_length_of_its_value_closes(void *
 
 static void md_deletes_or_marks_stale(void **state) {
     static const struct exchange exchanges[] = {
-        {"md\r\n", "ERROR\r\n"},
+        {"md\r\n", BAD_LINE},
         {"md k k O1 q\r\n", "NF kk O1\r\n"},
         {"ms k 1 E5\r\nv\r\n", "HD\r\n"},
         {"md k C6 q O1\r\n", "EX O1\r\n"},
@@ -337,7 +337,7 @@ static void md_deletes_or_marks_stale(void **state) {
 
 static void ma_counts(void **state) {
     static const struct exchange exchanges[] = {
-        {"ma\r\n", "ERROR\r\n"},
+        {"ma\r\n", BAD_LINE},
         {"ma n\r\n", "NF\r\n"},
         {"ma n v k O1 q\r\n", "NF kn O1\r\n"},
         {"ma n N0 J13 v t\r\n", "VA 2 t-1\r\n13\r\n"},

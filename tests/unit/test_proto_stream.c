@@ -205,7 +205,7 @@ static void a_bad_key_in_a_long_multi_get_ends_it_with_an_error(void **state) {
 static void a_long_get_of_no_keys_is_an_error_and_of_one_key_an_answer(void **state) {
     struct talk *talk = *state;
     struct bytes none = talk_text("get", ' ', 3000, "\r\n");
-    talk_ask(talk, none.data, "ERROR\r\n");
+    talk_ask(talk, none.data, "CLIENT_ERROR bad command line format\r\n");
     struct bytes one = talk_text("get", ' ', 3000, "k\r\n");
     talk_ask(talk, one.data, "END\r\n");
     struct bytes bad = talk_text("gat x", ' ', 3000, "k\r\n");

@@ -245,6 +245,13 @@ static void tuning_that_has_no_equivalent_is_answered_as_memcached_does(void **s
         {"slabs automove ratio 0.5", "OK"},
         {"slabs automove ratio x", "ERROR"},
         {"slabs automove ratio", "ERROR"},
+        {"slabs automove freeratio 0.01", "OK"},
+        {"slabs automove window 10", "OK"},
+        {"slabs automove window 2", "CLIENT_ERROR automove window too low or too high"},
+        {"slabs automove window", "CLIENT_ERROR bad command line format"},
+        {"extstore item_size 1", "OK"},
+        {"extstore max_frag x", "ERROR"},
+        {"extstore free_memchunks 64 1", "ERROR"},
         {"lru", "ERROR"},
         {"lru tune 10 25 0.1 2.0", "OK"},
         {"lru tune 60 50 0.1 2", "ERROR hot and warm pcts must not exceed 80"},
@@ -288,7 +295,7 @@ static void shutdown_is_done_where_it_is_allowed(void **state) {
     struct talk *talk = *state;
     talk->server.shut_down = note_shutdown;
     talk_ask(talk, "shutdown\r\nshutdown foo\r\n",
-             "ERROR: shutdown not enabled\r\nERROR: shutdown not enabled\r\n");
+             "SERVER_ERROR: shutdown not enabled\r\nSERVER_ERROR: shutdown not enabled\r\n");
     talk->server.rights.shutdown_enabled = true;
     talk_ask(talk, "shutdown foo\r\nshutdown graceful foo\r\n",
              "CLIENT_ERROR invalid shutdown mode\r\nCLIENT_ERROR invalid shutdown mode\r\n");
