@@ -246,6 +246,30 @@ def test_half_requests_keep_no_health_check_out(stayd):
         half.close()
 
 
+@pytest.mark.parametrize("request_bytes", [
+    b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n", b"GET " + b"/x" * 50_000 + b" HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n",
+    b"GET /api/v1/history?since=" + b"9" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /%ff/../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /dygraph.js%2e HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n", b"\x16\x03\x01" + bytes(500),
+])
+def test_malformed_and_huge_requests_are_refused_and_nothing_else(stayd, request_bytes):
+    host, port = stayd.admin_url()[7:].split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(request_bytes)
+            connection.shutdown(socket.SHUT_WR)
+        reply = b""
+        with contextlib.suppress(OSError):
+            while piece := connection.recv(1 << 16):
+                reply += piece
+    assert not reply or re.match(rb"HTTP/1\.\d (4|5)\d\d ", reply), reply[:100]
+    assert b"root:" not in reply
+    assert fetch(stayd, "/healthz")[0] == 200
+
+
 def ask_as(stayd, host):
     """The status of /metrics for a client that calls the server by this name; None: by none."""
     address, port = stayd.admin_url()[7:].split(":")

@@ -1,12 +1,15 @@
 """stayctl, as an operator types it."""
 
 import base64
+import contextlib
 import json
 import os
 import pty
 import re
 import select
 import socket
+import subprocess
+import threading
 
 import pytest
 
@@ -358,3 +361,38 @@ def test_a_pool_that_asks_for_a_login_is_not_restored_over_while_it_is_served(gu
     assert done.returncode == 0, done.stderr
     done = stayctl("-c", guarded.config_path, "restore", copy, "sessions", "--yes")
     assert done.returncode != 0 and "Stop stayd first" in done.stderr
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail.example ESMTP\r\n", b"\0\xff\x81" * 100,
+    b"STAT pool\r\n", b"STAT a b\r\n" * 10_000, b"x" * 100_000,
+])
+def test_a_foreign_server_is_an_error_and_not_believed(answer):
+    """Each command ends with a sentence, whatever it is sent."""
+    def serve(listening):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer)
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        server = "%s:%d" % listening.getsockname()
+        for command in ("status", "ping", "sessions", "latency", "reload", "flush"):
+            done = stayctl("-s", server, command)
+            assert done.returncode == 1, (command, done.stdout)
+            assert done.stderr.startswith("stayctl: pool "), (command, done.stderr)
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_full_output_is_an_error(stayd):
+    stayd.connect("cache").set(b"k", b"v")
+    with open("/dev/full", "w") as full:
+        for command in (["-j", "status"], ["-j", "stats", "cache"], ["get", "cache", "k"]):
+            done = subprocess.run([STAYCTL, "-c", stayd.config_path, *command], stdout=full,
+                                  stderr=subprocess.PIPE, timeout=60)
+            assert done.returncode == 1, command
