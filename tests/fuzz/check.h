@@ -1,4 +1,4 @@
-/* What must hold whatever the input is. A failed check ends the process as a crash does, so that
+/* Checks of what must hold for every input. A failed check ends the process like a crash, so that
  * the fuzzer keeps the input. */
 #ifndef STAYD_TESTS_FUZZ_CHECK_H
 #define STAYD_TESTS_FUZZ_CHECK_H
@@ -11,10 +11,10 @@
 __attribute__((nonnull(2, 3, 4))) void check_that(bool holds, const char *condition,
                                                   const char *what, const char *file, int line);
 
-/* The two are the same, byte for byte; else both are shown. */
+/* Checks that both are equal, byte for byte; otherwise shows both. */
 void check_equal(struct bytes one, struct bytes other, const char *what);
 
-/* Shows bytes on stderr, with escapes for those that do not print. */
+/* Shows bytes on stderr, with escapes for those that are not printable. */
 void show_bytes(const char *what, struct bytes text);
 
 #endif

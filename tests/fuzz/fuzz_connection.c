@@ -1,17 +1,16 @@
 /* The state machine of a connection: bytes that arrive in any pieces, a client that takes its
  * replies slowly, shuts its side, or vanishes, and a disk that takes its time or fails.
  *
- * Events come as epoll has them with EPOLLET: once, when something changes. So whatever the
- * connection forgets to look at is never looked at, and a check fails. In the end the client takes
- * everything and closes; then all must have been said that a second party says to the same bytes.
- */
+ * Events are delivered as by epoll with EPOLLET: once, when something changes. So if the connection
+ * misses an event, the event is lost and a check fails. In the end the client reads everything and
+ * closes; then the replies must be those of a second connection that received the same bytes. */
 #include "check.h"
 #include "net/budget.h"
 #include "net/connection.h"
 #include "net/listener.h"
-#include "party.h"
 #include "replies.h"
 #include "script.h"
+#include "twin.h"
 #include "wire.h"
 
 #include <fcntl.h>
@@ -20,14 +19,14 @@
 enum {
     LOAN_BYTES = 1024, /* small, so that much is too large for it */
     /* one turn's, and one more batch that began before the turn was over */
-    TURN_BYTES_MAX = (1 << 20) + PROTO_REPLY_BATCH + PARTY_ITEM_MAX + (64 << 10),
-    OUTPUT_MAX = PROTO_REPLY_BATCH + PARTY_ITEM_MAX + (64 << 10),
-    INPUT_MAX = PARTY_ITEM_MAX + 4096,
+    TURN_BYTES_MAX = (1 << 20) + PROTO_REPLY_BATCH + TWIN_ITEM_MAX + (64 << 10),
+    OUTPUT_MAX = PROTO_REPLY_BATCH + TWIN_ITEM_MAX + (64 << 10),
+    INPUT_MAX = TWIN_ITEM_MAX + 4096,
     SERVES_MAX = 100000, /* of one event: far more than the most that one input can ask for */
 };
 
 struct stage {
-    struct parties *parties;
+    struct twins *twins;
     struct listener listener;      /* the connection's; no socket */
     struct connection *connection; /* NULL: it has ended */
     struct connection_loan loan;
@@ -36,12 +35,12 @@ struct stage {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void stage_begin(struct stage *stage, struct parties *parties) {
-    stage->parties = parties;
+static void stage_begin(struct stage *stage, struct twins *twins) {
+    stage->twins = twins;
     stage->loan = (struct connection_loan){
-        .store = &parties->thread, .input = malloc(LOAN_BYTES), .input_bytes = LOAN_BYTES};
+        .store = &twins->thread, .input = malloc(LOAN_BYTES), .input_bytes = LOAN_BYTES};
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    stage->listener.service = &parties->one.service;
+    stage->listener.service = &twins->one.service;
     stage->connection = connection_create(fd, &stage->listener, NULL);
     check(stage->loan.input != NULL && stage->connection != NULL, "memory for a connection");
     stage->next = CONNECTION_IDLE;
@@ -77,9 +76,9 @@ static void stage_settle(struct stage *stage) {
         size_t heard = wire.heard.size;
         uint64_t received = stage->loan.bytes_read;
         bool progress;
-        parties_go_online(stage->parties, &stage->parties->one);
+        twins_go_online(stage->twins, &stage->twins->one);
         stage->next = connection_serve(connection, &stage->loan, &progress);
-        parties_go_offline(stage->parties);
+        twins_go_offline(stage->twins);
         check(wire.heard.size - heard <= TURN_BYTES_MAX, "a turn is bounded");
         bool moved = wire.heard.size > heard || stage->loan.bytes_read > received;
         check(progress ? moved : wire.heard.size == heard, "progress is what was sent or received");
@@ -134,7 +133,7 @@ static void stage_arrive(struct stage *stage, const struct script_step *step) {
     bool joins = wire.unread.size > 0; /* pieces lie behind each other in the script */
     wire.unread = joins ? bytes_from(wire.unread.data, wire.unread.size + step->size)
                         : bytes_from(step->data, step->size);
-    party_hear(stage->parties, &stage->parties->other, bytes_from(step->data, step->size));
+    twin_send(stage->twins, &stage->twins->other, bytes_from(step->data, step->size));
     if (stage->connection != NULL) {
         stage->connection->readable = true;
     }
@@ -212,35 +211,35 @@ static void compare_beginning(struct bytes heard, struct bytes all) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static struct parties evicting;
-    static struct parties keeping;
+    static struct twins evicting;
+    static struct twins keeping;
     static struct script script;
     if (evicting.grace == NULL) {
-        parties_begin(&evicting, true);
-        parties_begin(&keeping, false);
+        twins_begin(&evicting, true);
+        twins_begin(&keeping, false);
     }
     script_init(&script, data, size);
-    struct parties *parties = script.no_evict ? &keeping : &evicting;
-    parties_restart(parties);
+    struct twins *twins = script.no_evict ? &keeping : &evicting;
+    twins_restart(twins);
     wire_restart();
 
     struct stage stage = {0};
-    stage_begin(&stage, parties);
+    stage_begin(&stage, twins);
     for (size_t i = 0; i < script.step_count; i++) {
         stage_play(&stage, &script.steps[i]);
     }
     stage_end(&stage);
     stage_finish(&stage);
-    struct buffer *said = &parties->one.replies;
+    struct buffer *said = &twins->one.replies;
     said->size = 0;
     if (wire.heard.size > 0) {
         check(buffer_append(said, wire.heard.data, wire.heard.size), "memory");
     }
     if (!wire.reset && !wire.sync_failed) {
-        parties_compare(parties);
+        twins_compare(twins);
     } else if (said->size > 0) {
         compare_beginning(bytes_from(said->data, said->size),
-                          bytes_from(parties->other.replies.data, parties->other.replies.size));
+                          bytes_from(twins->other.replies.data, twins->other.replies.size));
     }
     script_finish(&script);
     return 0;

@@ -1,54 +1,54 @@
-/* The text, meta and binary protocol: whatever arrives, and however it is cut into pieces. One
- * party hears the stream in the pieces that the input says, the other in one; both must say the
- * same, in replies that a client can read. */
+/* The text, meta and binary protocol, with any input, cut into any pieces. One connection receives
+ * the stream in the pieces of the input, the other receives it at once. Both must send the same
+ * replies, and a client must be able to read them. */
 #include "check.h"
-#include "party.h"
 #include "script.h"
+#include "twin.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What the one has heard in pieces since `from`, the other hears at once. */
-static void catch_up(struct parties *parties, const struct script *script, size_t *from,
-                     size_t until) {
-    party_hear(parties, &parties->other, bytes_from(script->text + *from, until - *from));
+static void catch_up(struct twins *twins, const struct script *script, size_t *from, size_t until) {
+    twin_send(twins, &twins->other, bytes_from(script->text + *from, until - *from));
     *from = until;
 }
 
-static void run(struct parties *parties, const struct script *script) {
+static void run(struct twins *twins, const struct script *script) {
     size_t heard = 0;
     size_t caught_up = 0;
     for (size_t i = 0; i < script->step_count; i++) {
         const struct script_step *step = &script->steps[i];
         if (step->kind == SCRIPT_PIECE) {
-            party_hear(parties, &parties->one, bytes_from(step->data, step->size));
+            twin_send(twins, &twins->one, bytes_from(step->data, step->size));
             heard += step->size;
         } else if (step->kind == SCRIPT_CLOCK) {
-            catch_up(parties, script, &caught_up, heard);
-            /* of half a request, one party may have looked up more keys than the other */
-            if (party_is_idle(&parties->one) && party_is_idle(&parties->other)) {
-                parties->now_s += step->argument;
+            catch_up(twins, script, &caught_up, heard);
+            /* one connection may have looked up more keys of an incomplete request than the other
+             */
+            if (twin_is_idle(&twins->one) && twin_is_idle(&twins->other)) {
+                twins->now_s += step->argument;
             }
         }
     }
-    catch_up(parties, script, &caught_up, heard);
-    check(parties->one.closed == parties->other.closed, "both are closed, or none is");
-    check(parties->one.closed || parties->one.input.size == parties->other.input.size,
+    catch_up(twins, script, &caught_up, heard);
+    check(twins->one.closed == twins->other.closed, "both are closed, or none is");
+    check(twins->one.closed || twins->one.input.size == twins->other.input.size,
           "both wait for the rest of the same");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static struct parties evicting;
-    static struct parties keeping;
+    static struct twins evicting;
+    static struct twins keeping;
     static struct script script;
     if (evicting.grace == NULL) {
-        parties_begin(&evicting, true);
-        parties_begin(&keeping, false);
+        twins_begin(&evicting, true);
+        twins_begin(&keeping, false);
     }
     script_init(&script, data, size);
-    struct parties *parties = script.no_evict ? &keeping : &evicting;
-    parties_restart(parties);
-    run(parties, &script);
-    parties_compare(parties);
+    struct twins *twins = script.no_evict ? &keeping : &evicting;
+    twins_restart(twins);
+    run(twins, &script);
+    twins_compare(twins);
     script_finish(&script);
     return 0;
 }

@@ -1,6 +1,6 @@
-/* A pool file with something of everything in it, made once by a real pool: items with and without
- * flags, CAS and expiry, old versions, tombstones, pairs, flushes, several segments. And what an
- * input does to it:
+/* A pool file with every kind of record, made once by a real pool: items with and without flags,
+ * CAS and expiry, old versions, tombstones, pairs, flushes, several segments. An input changes the
+ * file:
  *
  *     fixes | place, offset, operation, bytes | place, offset, operation, bytes | ...
  *
@@ -23,7 +23,7 @@ enum image_operation {
     IMAGE_CUT,   /* the file ends here */
 };
 
-/* The second that it is, always. */
+/* The time, which never changes. */
 #define IMAGE_NOW_S UINT32_C(2000000000)
 
 struct image {
@@ -37,13 +37,13 @@ struct image {
     size_t size;
     uint32_t *places;
     size_t place_count;
-    char *changed; /* the file as the input has it */
+    char *changed; /* the file as the input has changed it */
     size_t changed_size;
 };
 
 void image_begin(struct image *image);
 
-/* Changes the file as the input says, and removes the index. Returns the fixes. */
+/* Changes the file as described by the input, and removes the index. Returns the fixes. */
 unsigned image_change(struct image *image, const uint8_t *data, size_t size);
 
 #endif

@@ -1,10 +1,10 @@
-/* What a fuzzer's input says to a connection: the bytes of a stream, and between them what happens.
+/* A fuzzer's input to a connection: the bytes of a stream, with events between them.
  *
  *     get a\r\n set b 0 <ff 00> 0 1\r\nv\r\n <ff 't' 03> get b\r\n
  *                        ^ a piece ends here  ^ three seconds pass
  *
- * A byte stands for itself, but for 0xff before one of the letters below; ff ff is one 0xff. So the
- * corpus is readable, and whatever bytes a fuzzer makes of it are a script.
+ * Every byte stands for itself, except 0xff before one of the letters below; ff ff is one 0xff. So
+ * the corpus is readable, and any bytes are a valid script.
  *
  *     ff 00      the piece ends: what comes next arrives later
  *     ff 't' n   the clock goes on by n seconds

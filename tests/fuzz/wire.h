@@ -1,9 +1,10 @@
-/* The socket and the disk of one connection, played by the fuzzer: recv, send and shutdown of the
- * code under test come here (the linker's --wrap), and so do the pool's tickets.
+/* The simulated socket and disk of one connection: the calls of recv, send and shutdown in the code
+ * under test come here (the linker's --wrap), and so do the pool's tickets.
  *
  *     client --arrive--> unread --recv--> connection --send--> heard, as far as the client takes it
  *
- * A send while a ticket is not done would acknowledge a write that is not on the disk: checked. */
+ * Checks that nothing is sent while a ticket is not done, because that would acknowledge a write
+ * that is not on the disk. */
 #ifndef STAYD_TESTS_FUZZ_WIRE_H
 #define STAYD_TESTS_FUZZ_WIRE_H
 
@@ -17,7 +18,7 @@ struct wire {
     bool reset;          /* the client is gone */
     struct buffer heard;
     bool takes_all;
-    size_t takes; /* bytes that the client takes, if not all */
+    size_t takes; /* how many bytes the client takes, if not all */
     bool ended;   /* the daemon has shut its side down */
 
     bool holding;     /* each batch of requests is a write that waits for the disk */
@@ -26,12 +27,12 @@ struct wire {
     bool sync_failed;
 };
 
-/* The one that there is. */
+/* The only instance. */
 extern struct wire wire;
 
 void wire_restart(void);
 
-/* Whether a send would take a byte. */
+/* Whether a send would accept a byte. */
 bool wire_is_writable(void);
 
 #endif

@@ -1,5 +1,5 @@
-/* What the tests of the binary protocol share: opcodes, the usual parts of packets by name, and
- * conversations of them. */
+/* Shared by the tests of the binary protocol: opcodes, the usual parts of packets by name, and
+ * sequences of requests. */
 #ifndef STAYD_TESTS_BINARY_TALK_H
 #define STAYD_TESTS_BINARY_TALK_H
 

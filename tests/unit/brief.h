@@ -1,6 +1,6 @@
-/* Tests that repeat the work of one thread over thousands of cases take some under ThreadSanitizer,
- * which looks for races between threads and takes twenty to fifty times as long; the plain build
- * and AddressSanitizer's take all of them. */
+/* Single-threaded tests over thousands of cases run only some of the cases under ThreadSanitizer,
+ * which finds races between threads and is twenty to fifty times slower. The plain build and
+ * AddressSanitizer's run all of them. */
 #ifndef STAYD_TESTS_BRIEF_H
 #define STAYD_TESTS_BRIEF_H
 

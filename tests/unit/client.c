@@ -1,6 +1,6 @@
 #include "client.h"
 
-#include "machine.h"
+#include "environment.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -138,7 +138,7 @@ static enum status client_store(struct client *client, struct pool *pool,
                                     &item);
     uint64_t cas = item.cas;
     store_thread_leave(thread);
-    if (status == STATUS_OK && state_visible(state, machine_now_s())) {
+    if (status == STATUS_OK && state_visible(state, environment_now_s())) {
         client_note_cas(client, cas);
     }
     client_end(client, key, status == STATUS_OK);
@@ -166,7 +166,7 @@ enum status client_set(struct client *client, struct pool *pool, struct store_th
 static enum status client_add(struct client *client, struct pool *pool, struct store_thread *thread,
                               unsigned key, uint32_t expiry_s, uint32_t size_bytes) {
     struct client_state state = client_new_state(client, expiry_s, size_bytes);
-    bool visible = state_visible(key_last(&client->view.key[key]), machine_now_s());
+    bool visible = state_visible(key_last(&client->view.key[key]), environment_now_s());
     enum status status = client_store(client, pool, thread, key, &state, POOL_ADD);
     bool missed = visible && status == STATUS_OK && client->view.may_miss;
     client_expect(client, "add", key, status == STATUS_NOT_STORED ? STATUS_NOT_FOUND : status,
@@ -178,7 +178,7 @@ enum status client_delete(struct client *client, struct pool *pool, struct store
                           unsigned key) {
     char text[CLIENT_KEY_TEXT];
     struct client_state absent = {0};
-    bool visible = state_visible(key_last(&client->view.key[key]), machine_now_s());
+    bool visible = state_visible(key_last(&client->view.key[key]), environment_now_s());
     client_begin(client, key, &absent);
     store_thread_refresh(thread);
     pool_tick(pool, thread);
@@ -193,7 +193,7 @@ enum status client_touch(struct client *client, struct pool *pool, struct store_
                          unsigned key, uint32_t expiry_s) {
     char text[CLIENT_KEY_TEXT];
     struct client_state state = *key_last(&client->view.key[key]);
-    bool visible = state_visible(&state, machine_now_s());
+    bool visible = state_visible(&state, environment_now_s());
     state.expiry_s = expiry_s;
     client_begin(client, key, &state);
     struct pool_fetched fetched;
@@ -236,13 +236,13 @@ enum status client_flush(struct client *client, struct pool *pool, struct store_
         client_begin_flush(client);
     } else {
         pthread_mutex_lock(client->lock);
-        client->view.flush_due_s = machine_now_s() + delay_s;
+        client->view.flush_due_s = environment_now_s() + delay_s;
         client->view.flush_certain = false;
         pthread_mutex_unlock(client->lock);
     }
     store_thread_refresh(thread);
     pool_tick(pool, thread);
-    enum status status = pool_flush(pool, thread, machine_now_s() + delay_s);
+    enum status status = pool_flush(pool, thread, environment_now_s() + delay_s);
     store_thread_leave(thread);
     if (delay_s == 0) {
         client_end_flush(client, status == STATUS_OK);
@@ -257,7 +257,7 @@ enum status client_flush(struct client *client, struct pool *pool, struct store_
 static uint32_t client_choose_expiry(struct client *client) {
     static const uint32_t spans_s[] = {10, 20, 400, 4000, 90000};
     uint64_t *random = &client->random;
-    uint32_t now_s = machine_now_s();
+    uint32_t now_s = environment_now_s();
     if (!random_chance(random, client->habits.expiring)) {
         return 0;
     }
@@ -344,13 +344,13 @@ void client_acknowledge(struct client *client) {
 
 void client_pass_time(struct client *client, struct pool *pool, struct store_thread *thread,
                       uint32_t by_s) {
-    uint32_t now_s = machine_now_s() + by_s;
+    uint32_t now_s = environment_now_s() + by_s;
     uint32_t due_s = client->view.flush_due_s;
     bool falls_due = due_s != 0 && due_s <= now_s;
     if (falls_due) {
         client_begin_flush(client);
     }
-    machine_set_s(now_s);
+    environment_set_s(now_s);
     store_thread_refresh(thread);
     pool_tick(pool, thread);
     store_thread_leave(thread);
@@ -452,7 +452,7 @@ bool client_compare(const struct client_view *view, struct pool *pool, struct st
 
 bool client_resume(struct client *client, struct pool *pool, struct store_thread *thread,
                    char wrong[CLIENT_MESSAGE_MAX]) {
-    uint32_t now_s = machine_now_s();
+    uint32_t now_s = environment_now_s();
     for (unsigned key = 0; key < client->view.keys; key++) {
         struct client_state found;
         if (!compare_key(&client->view, key, pool, thread, &found, wrong)) {
@@ -473,9 +473,9 @@ bool client_resume(struct client *client, struct pool *pool, struct store_thread
 bool client_examine(const struct client_view *views, unsigned count,
                     const struct pool_options *options, const unsigned char *image, size_t size,
                     uint32_t later_s, char wrong[CLIENT_MESSAGE_MAX]) {
-    char path[MACHINE_FOLDER_MAX + POOL_NAME_MAX + 16];
+    char path[ENVIRONMENT_FOLDER_MAX + POOL_NAME_MAX + 16];
     char error[POOL_ERROR_MAX];
-    uint32_t now_s = machine_now_s();
+    uint32_t now_s = environment_now_s();
     snprintf(path, sizeof path, "%s/%s.pool", options->data_dir, options->name);
     disk_write_file(path, image, size);
     snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name);
@@ -483,7 +483,7 @@ bool client_examine(const struct client_view *views, unsigned count,
     struct grace *grace = grace_create(1);
     struct store_thread thread;
     store_thread_init(&thread, grace, 0);
-    machine_set_s(now_s + later_s);
+    environment_set_s(now_s + later_s);
     struct pool *pool = pool_open(options, grace, error);
     bool kept = pool != NULL;
     if (!kept) {
@@ -494,6 +494,6 @@ bool client_examine(const struct client_view *views, unsigned count,
     }
     pool_close(pool);
     grace_destroy(grace);
-    machine_set_s(now_s);
+    environment_set_s(now_s);
     return kept;
 }

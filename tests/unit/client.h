@@ -1,13 +1,13 @@
-/* A client that remembers what it was told, and can say of any pool whether it keeps the promises
- * that a pool made to it.
+/* A client that remembers the replies that it got, and can check whether the contents of any pool
+ * agree with them.
  *
- * Of each of its keys it knows the states that the key may be found in: the last one that is
- * certainly on the disk, and all later ones. What comes before may never be seen again.
+ * For each of its keys the client knows the states that may be found: the last one that is
+ * certainly on the disk, and all later ones. Earlier states must never be seen again.
  *
  *     key 7    state 12 | state 13 | state 14 | state 15
  *              durable    not yet ................ being written
  *
- * A client's own operations come from one thread; everything else is for any thread. */
+ * One thread runs the client's operations; any thread may call the other functions. */
 #ifndef STAYD_TESTS_CLIENT_H
 #define STAYD_TESTS_CLIENT_H
 
@@ -34,15 +34,15 @@ struct client_key {
     uint64_t first; /* the number of states[0] */
 };
 
-/* What a client likes to do; percentages. */
+/* How often a client does what; percentages. */
 struct client_habits {
     unsigned keys;
     unsigned value_max_bytes;
     unsigned deletes;
     unsigned touches;
     unsigned adds;
-    unsigned expiring; /* of the sets: the item has an expiry */
-    unsigned already;  /* of those: one that has passed */
+    unsigned expiring; /* share of the sets whose item has an expiry */
+    unsigned already;  /* share of these whose expiry has passed */
     unsigned flushes_per_mille;
     unsigned delayed_per_mille; /* flushes that are due later */
 };
@@ -65,9 +65,9 @@ struct client {
     uint64_t random;
     bool flush_unsettled; /* a flush took the place of one that was due, maybe not on the disk */
     uint32_t version;     /* of the value that was written last */
-    uint64_t highest_cas; /* that it was told */
+    uint64_t highest_cas; /* the highest CAS that it was told */
     uint64_t operations;
-    uint64_t refused;               /* for want of memory */
+    uint64_t refused;               /* because the pool was full */
     char wrong[CLIENT_MESSAGE_MAX]; /* the first broken promise; "": none */
 };
 
@@ -88,20 +88,20 @@ enum status client_touch(struct client *client, struct pool *pool, struct store_
 enum status client_flush(struct client *client, struct pool *pool, struct store_thread *thread,
                          uint32_t delay_s);
 
-/* Whether some key has so many states that it is time for a sync. */
+/* Whether some key has so many possible states that a sync is due. */
 bool client_needs_sync(const struct client *client);
 
-/* Whether it is time for a sync because it depends on the disk which flush is still due. */
+/* Whether a sync is due, because it depends on the disk which flush is still due. */
 bool client_flush_uncertain(const struct client *client);
 
-/* All that was done so far is acknowledged: it is on the disk. By the client's thread. */
+/* Everything so far has been acknowledged and is on the disk. Called by the client's thread. */
 void client_acknowledge(struct client *client);
 
 /* A sync that covers what was done when it began. */
 void client_sync_begins(struct client *client, uint64_t *numbers);
 void client_sync_ended(struct client *client, const uint64_t *numbers);
 
-/* Time passes; a flush falls due. By the client's thread. */
+/* Advances the clock; a flush may fall due. Called by the client's thread. */
 void client_pass_time(struct client *client, struct pool *pool, struct store_thread *thread,
                       uint32_t by_s);
 
@@ -114,7 +114,7 @@ bool client_examine(const struct client_view *views, unsigned count,
                     const struct pool_options *options, const unsigned char *image, size_t size,
                     uint32_t later_s, char wrong[CLIENT_MESSAGE_MAX]);
 
-/* As client_compare, after a restart: what is found now is what there is from here on. */
+/* As client_compare, after a restart: the states that are found become the only possible ones. */
 bool client_resume(struct client *client, struct pool *pool, struct store_thread *thread,
                    char wrong[CLIENT_MESSAGE_MAX]);
 

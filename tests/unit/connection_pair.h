@@ -1,4 +1,4 @@
-/* One connection over a socket pair, with a protocol that is as simple as can be:
+/* One connection over a socket pair, with a very simple protocol:
  *
  *     e<n>\n            answers with n bytes
  *     v<n>\n<n bytes>   answers "v" once all are there
@@ -56,7 +56,7 @@ extern struct store_thread store_thread;
 extern struct proto_server server;
 extern struct proto_service service;
 
-/* The memory that all connections may have together: there is one pool. */
+/* Sets the limit of the memory of all connections. There is one pool. */
 void limit_memory(uint64_t bytes);
 
 void open_pair_of(int type); /* SOCK_STREAM, SOCK_SEQPACKET */
@@ -65,17 +65,17 @@ int close_pair(void **state);
 
 #define WITH_PAIR(test) cmocka_unit_test_setup_teardown(test, open_pair, close_pair)
 
-/* Looks at the socket as epoll would, and serves the connection once. */
+/* Checks the socket as epoll would, and serves the connection once. */
 enum connection_next serve(void);
 
-/* One event, as epoll tells of edges only, and all the turns that follow from it. */
+/* Delivers one edge-triggered event, and serves all the turns that follow from it. */
 enum connection_next serve_all(void);
 
 void client_send(const char *data, size_t size);
 void client_send_string(const char *text);
 void client_close(void);
 
-/* Takes all that is there; returns how much. */
+/* Reads everything that has arrived; returns how many bytes. */
 size_t client_take(void);
 bool client_sees_end(void);
 

@@ -1,6 +1,6 @@
 #include "disk.h"
 
-#include "machine.h"
+#include "environment.h"
 
 #include <errno.h>
 #include <fcntl.h>

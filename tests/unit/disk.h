@@ -1,9 +1,10 @@
-/* A disk that may lose what was not synced: what stands under a pool's file in place of a real one.
+/* A simulated disk that can lose what was not synced. It replaces the real disk under a pool's
+ * file.
  *
  * A pool writes by storing into its mapping, and the kernel may bring any page of it to the disk at
- * any moment, in any order. So the disk keeps, of each page, what is certainly on it and every
- * version recorded since; a power cut leaves any one of these, page by page, or a page torn between
- * two of them.
+ * any moment, in any order. So for each page this disk keeps the version that is certainly on it,
+ * and every version recorded since. A power cut leaves any one of these for each page, or a page
+ * torn between two of them.
  *
  *     page 7   | durable | version | version | newest |     recorded by disk_record
  *     page 8   | durable |
@@ -25,7 +26,7 @@ enum { DISK_PAGE = 4096, DISK_SECTOR = 512, DISK_NOTES = 512 };
 
 struct disk;
 
-/* What the watcher wants to remember of the moment at which a sync began. */
+/* What the watcher remembers of the moment at which a sync began. */
 struct disk_note {
     uint64_t numbers[DISK_NOTES];
 };
@@ -41,26 +42,26 @@ struct disk_watcher {
 struct disk *disk_create(const char *path, const struct disk_watcher *watcher);
 void disk_destroy(struct disk *disk);
 
-/* The store's requests, on this disk: for tests that stand in front of them. */
+/* The store's system calls on this disk, for tests that intercept them. */
 extern const struct store_io disk_io;
 
-/* A sync that fails. As Linux does it, nothing that was to be written counts as changed any more:
- * later syncs leave it out, until it is written again. */
+/* Makes a sync fail. As on Linux, the pages that could not be written then count as clean: later
+ * syncs leave them out until they are written again. */
 void disk_fail_sync(struct disk *disk);
 
 /* The pool's mapping is gone. */
 void disk_unmap(struct disk *disk);
 
-/* Remembers the pages as they are now: a power cut may leave them so. */
+/* Records the pages as they are now: a power cut may leave these versions. */
 void disk_record(struct disk *disk);
 
-/* As disk_record, of one page in so many, while others write. */
+/* As disk_record, for one page in `share`, while other threads write. */
 void disk_record_some(struct disk *disk, uint64_t *random, uint32_t one_in);
 
 /* Bytes of the file; 0 before a pool has mapped it. */
 size_t disk_size(const struct disk *disk);
 
-/* What a power cut at this moment might leave, into `image` of disk_size bytes. */
+/* Writes to `image`, of disk_size bytes, what a power cut at this moment might leave. */
 void disk_cut(struct disk *disk, uint64_t *random, unsigned char *image);
 
 /* As disk_cut, for tests that know which pages are lost: those for which `lost` says so are as
@@ -68,14 +69,14 @@ void disk_cut(struct disk *disk, uint64_t *random, unsigned char *image);
 void disk_cut_pages(struct disk *disk, bool (*lost)(void *context, size_t page), void *context,
                     unsigned char *image);
 
-/* From here on nothing that is done to the file reaches the disk: the power is off. The pool is
- * still to be closed. */
+/* Switches the power off: from now on no write to the file reaches the disk. The pool is still
+ * open. */
 void disk_power_off(struct disk *disk);
 
-/* The power is on again, and the disk has `image`. The pool is closed. */
+/* Switches the power on again, with `image` on the disk. The pool is closed. */
 void disk_power_on(struct disk *disk, const unsigned char *image);
 
-/* Writes a file that has these bytes. */
+/* Writes a file with these bytes. */
 void disk_write_file(const char *path, const unsigned char *image, size_t size);
 
 #endif

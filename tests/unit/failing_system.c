@@ -23,7 +23,7 @@ static bool fails(enum call call) {
 static int failing_sync(int file) {
     if (fails(CALL_SYNC)) {
         if (system_state.planned.error != EINTR) {
-            disk_fail_sync(system_state.exam->disk);
+            disk_fail_sync(system_state.simulation->disk);
         }
         errno = system_state.planned.error;
         return -1;
@@ -71,8 +71,8 @@ static const struct store_io failing_io = {
     .map = failing_map,
 };
 
-void plan_fault(struct exam *exam, struct fault fault) {
-    system_state.exam = exam;
+void plan_fault(struct simulation *simulation, struct fault fault) {
+    system_state.simulation = simulation;
     system_state.planned = fault;
     for (int call = 0; call < CALLS; call++) {
         atomic_store(&system_state.made[call], 0);

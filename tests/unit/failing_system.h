@@ -1,9 +1,9 @@
-/* A system in front of the disk (disk.h) that refuses one call: the store's n-th sync, allocation,
- * write, truncation or mapping from now on. */
+/* System calls on the simulated disk (disk.h), of which one fails: the store's n-th sync,
+ * allocation, write, truncation or mapping from now on. */
 #ifndef STAYD_TESTS_FAILING_SYSTEM_H
 #define STAYD_TESTS_FAILING_SYSTEM_H
 
-#include "exam.h"
+#include "simulation.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,16 +20,16 @@ struct fault {
 };
 
 struct failing_system {
-    struct exam *exam;
+    struct simulation *simulation;
     struct fault planned;
     _Atomic unsigned made[CALLS];
     _Atomic bool happened;
-    _Atomic unsigned syncs_since; /* that were made since it happened */
+    _Atomic unsigned syncs_since; /* calls since the failure */
 };
 
 extern struct failing_system system_state;
 
-void plan_fault(struct exam *exam, struct fault fault);
+void plan_fault(struct simulation *simulation, struct fault fault);
 void mend_system(void);
 bool fault_happened(void);
 

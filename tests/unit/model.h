@@ -1,7 +1,7 @@
-/* A model of a pool, and random operations whose results must be what the model says.
+/* A model of a pool, and random operations whose results must agree with the model.
  *
- * Each thread has keys of its own, so that the model is exact. The model lies in memory that a test
- * shares with the child process that has the pool: it goes on with the same model when that is
+ * Each thread has keys of its own, so that the model is exact. The model is in memory that a test
+ * shares with the child process that has the pool, so the model is still there when the child is
  * killed. */
 #ifndef STAYD_TESTS_MODEL_H
 #define STAYD_TESTS_MODEL_H
@@ -18,7 +18,7 @@ enum {
     MODEL_VALUE_MAX = 3000,
 };
 
-/* What a key is to be. Two of each, so that a crash never tears the only one. */
+/* The expected state of a key. There are two of each, so that a crash never tears the only one. */
 struct model_state {
     bool present;
     bool stale;
@@ -32,7 +32,7 @@ struct model_state {
 
 struct model_key {
     struct model_state states[2];
-    _Atomic unsigned current; /* which of them holds */
+    _Atomic unsigned current; /* which of the two is valid */
 };
 
 struct model {
@@ -76,7 +76,7 @@ void model_agree(bool holds, const char *condition, unsigned key, const char *wh
 /* The text of a key: of different lengths, up to the longest. */
 struct bytes model_key_text(char text[POOL_KEY_MAX], unsigned key);
 
-/* What a key is, and what it is to be. */
+/* The current state of a key, and the state that a change will give it. */
 struct model_state *model_now(unsigned key);
 struct model_state *model_next(unsigned key);
 
@@ -90,7 +90,7 @@ struct model_state *model_begin(struct actor *actor, unsigned key);
 void model_announce(struct actor *actor, unsigned key);
 void model_end(struct actor *actor, unsigned key, bool changed);
 
-/* In a pool that evicts, an item may have gone at any time. */
+/* In a pool that evicts, an item may be evicted at any time. */
 void model_forget(struct actor *actor, unsigned key);
 
 void model_note_cas(unsigned key, const char *what, const struct item *item,

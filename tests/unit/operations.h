@@ -1,5 +1,5 @@
-/* What the tests of pool.h's operations share: a pool, in memory or with a file, and one call of
- * each operation on the key "k". */
+/* Shared by the tests of pool.h's operations: a pool, in memory or with a file, and a call of each
+ * operation on the key "k". */
 #ifndef STAYD_TESTS_OPERATIONS_H
 #define STAYD_TESTS_OPERATIONS_H
 

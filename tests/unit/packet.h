@@ -1,5 +1,5 @@
-/* Requests and responses of the binary protocol for tests: written down by their fields, put
- * together and taken apart here, by other code than the server's. */
+/* Requests and responses of the binary protocol for tests, described by their fields. They are
+ * encoded and decoded here, independently of the server's code. */
 #ifndef STAYD_TESTS_PACKET_H
 #define STAYD_TESTS_PACKET_H
 
@@ -32,13 +32,13 @@ void packet_put(struct buffer *buffer, const struct packet *packet);
 /* Sends it as a request. */
 void packet_send(struct talk *talk, const struct packet *packet);
 
-/* The replies so far are these responses and nothing else; they are taken. */
+/* Checks that the replies so far are exactly these responses, and removes them. */
 void packet_expect(struct talk *talk, const struct packet *responses, size_t count);
 
 /* Sends a request and expects one response, or none if that is NULL. Returns its CAS. */
 uint64_t packet_ask(struct talk *talk, const struct packet *request, const struct packet *response);
 
-/* Sends a noop and expects its response alone: the connection is in step. */
+/* Sends a noop and expects only its response: the connection is in step. */
 void packet_expect_in_step(struct talk *talk);
 
 /* Replaces each CAS in a run of responses by its rank among those seen, so that two runs compare.

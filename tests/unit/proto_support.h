@@ -1,5 +1,5 @@
-/* A conversation with a pool through the protocol, without a socket: what the tests of proto/
- * share. Whatever is said, the contract of proto_process is checked on the way. */
+/* Requests to a pool through the protocol, without a socket; shared by the tests of proto/. Every
+ * call also checks the contract of proto_process. */
 #ifndef STAYD_TESTS_PROTO_SUPPORT_H
 #define STAYD_TESTS_PROTO_SUPPORT_H
 
@@ -28,31 +28,32 @@ struct talk {
     struct proto_server server;
     struct proto_service service;
     struct proto_connection connection;
-    struct buffer input;   /* what has come and is not consumed */
+    struct buffer input;   /* received bytes that are not consumed */
     size_t wanted;         /* bytes of input that the next call needs */
     struct buffer replies; /* not yet taken */
     size_t replies_peak;   /* the most there were between two flushes */
     size_t flushes;
     bool closed;
     char login[PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2]; /* the last: user:password */
-    unsigned logins;  /* that were judged: right is "bob:secret word" */
-    uint32_t later_s; /* the clock stands so much behind TALK_NOW_S */
+    unsigned logins;  /* logins that were checked; the right one is "bob:secret word" */
+    uint32_t later_s; /* how far the clock is behind TALK_NOW_S */
 };
 
 /* A volatile pool of 16 MiB. */
 void talk_begin(struct talk *talk, bool evict);
 void talk_end(struct talk *talk);
 
-/* Forgets all items and begins a new connection. */
+/* Removes all items and begins a new connection. */
 void talk_restart(struct talk *talk);
 
-/* Sends, and answers as far as that goes: flushes are followed up at once. */
+/* Sends a request and runs it as far as possible. After each flush of the replies, processing
+ * continues at once. */
 void talk_send(struct talk *talk, struct bytes request);
 
-/* The replies so far are `expected`, byte for byte; they are taken. */
+/* Checks that the replies so far are `expected`, byte for byte, and removes them. */
 void talk_expect(struct talk *talk, struct bytes expected);
 
-/* Sends a request, expects a reply; and that nothing is left half said. */
+/* Sends a request, expects a reply, and checks that no incomplete request is left. */
 void talk_ask(struct talk *talk, const char *request, const char *expected);
 
 /* The same in one call of `from`-byte-filled text: a request made of a head, `count` times `byte`,

@@ -1,5 +1,5 @@
-/* What the tests of recovery share: what a child process does before it is killed, and the bytes of
- * a pool's files. */
+/* Shared by the tests of recovery: the work of a child process before it is killed, and access to
+ * the bytes of a pool's files. */
 #ifndef STAYD_TESTS_RECOVERY_SUPPORT_H
 #define STAYD_TESTS_RECOVERY_SUPPORT_H
 

@@ -1,8 +1,8 @@
-/* What the tests of store/ share: a pool in a folder of its own, a clock that stands still until a
- * test moves it, and a system that fails or dies at a named step.
+/* Shared by the tests of store/: a pool in a folder of its own, a clock that stands still until a
+ * test moves it, and system calls that fail, or kill the process, at a named step.
  *
  * A crash is real: a child process opens the pool, works and ends by SIGKILL, while the parent has
- * it closed; then the parent opens what is left. */
+ * the pool closed. Then the parent opens the pool. */
 #ifndef STAYD_TESTS_STORE_SUPPORT_H
 #define STAYD_TESTS_STORE_SUPPORT_H
 
@@ -23,19 +23,19 @@
 #define EXPECT(condition) expect((condition), #condition, __FILE__, __LINE__)
 void expect(bool holds, const char *what, const char *file, int line);
 
-/* How often to do something that is to be done often: less where a sanitizer makes it slow. */
+/* A number of repetitions: `count`, or fewer if a sanitizer makes the test slow. */
 unsigned scaled(unsigned count);
 
-/* ---- the clock that expiry goes by; durations are measured on the real one ---- */
+/* ---- the clock for expiry; durations use the real clock ---- */
 
 #define CLOCK_START_S UINT32_C(2000000000)
 
 uint32_t clock_now_s(void);
 void clock_set_s(uint32_t now_s); /* in this process and its children */
 void clock_advance_s(uint32_t by_s);
-void clock_step_s(int64_t by_s); /* somebody sets it, while no time passes */
+void clock_step_s(int64_t by_s); /* sets the clock back or forward, while no time passes */
 
-/* ---- the system; all of it works again after fault_none ---- */
+/* ---- faults of system calls; all calls work again after fault_none ---- */
 
 void fault_none(void);
 void fault_die_at_sync(int number);     /* SIGKILL at the start of the n-th sync from now on */
@@ -102,8 +102,8 @@ void expect_there_at(struct store *store, const char *key, const char *value, co
                      int line);
 void expect_gone_at(struct store *store, const char *key, const char *file, int line);
 
-/* Items by number: key and value follow from it and from `version`, so that each byte can be told.
- */
+/* Items by number. Key and value follow from the number and `version`, so that every byte can be
+ * checked. */
 size_t number_key(char text[POOL_KEY_MAX], unsigned number);
 void number_value(char *value, size_t size, unsigned number, unsigned version);
 enum status store_set_number(struct store *store, unsigned number, unsigned version, size_t size,
@@ -111,7 +111,7 @@ enum status store_set_number(struct store *store, unsigned number, unsigned vers
 enum status store_delete_number(struct store *store, unsigned number);
 bool store_has_number(struct store *store, unsigned number, unsigned version, size_t size);
 
-/* Stores items from `number` on until the pool has no room for one; returns the number of that one.
+/* Stores items from `number` on until the pool has no room; returns the number of the refused item.
  */
 unsigned store_fill(struct store *store, unsigned number, size_t size, uint32_t expiry_s);
 
@@ -121,7 +121,7 @@ struct pool_stats store_stats_now(struct store *store);
 /* Bytes of tombstones and flushes in the data that have not been dropped. */
 uint64_t store_tombstone_bytes(struct store *store);
 
-/* A generator of numbers that look random: the same for the same seed. */
+/* A generator of pseudo-random numbers: the same for the same seed. */
 uint64_t random_next(uint64_t *state);
 uint32_t random_below(uint64_t *state, uint32_t limit);
 

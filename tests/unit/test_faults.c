@@ -29,114 +29,114 @@ static const struct client_habits habits = {
     .flushes_per_mille = 5,
 };
 
-static void fail_with(struct exam *exam, const char *what) {
+static void fail_with(struct simulation *simulation, const char *what) {
     char message[CLIENT_MESSAGE_MAX + 128];
     snprintf(message, sizeof message, "%s number %u fails with %s: %s",
              call_names[system_state.planned.call], system_state.planned.number,
              system_state.planned.error == 0 ? "less than was asked for"
                                              : strerror(system_state.planned.error),
              what);
-    exam_fail(exam, message);
+    simulation_fail(simulation, message);
 }
 
 /* Everything that can be seen of the pool is as the client was told; if `power` goes as well. */
-static void look_at_all(struct exam *exam) {
+static void look_at_all(struct simulation *simulation) {
     for (int i = 0; i < 3; i++) {
-        disk_record(exam->disk);
-        exam_moment(exam, 100);
+        disk_record(simulation->disk);
+        simulation_keep_image(simulation, 100);
     }
     mend_system();
-    if (!exam_look_quietly(exam)) {
-        fail_with(exam, exam->wrong);
+    if (!simulation_check_images_quietly(simulation)) {
+        fail_with(simulation, simulation->wrong);
     }
-    if (exam->clients[0].wrong[0] != '\0') {
-        fail_with(exam, exam->clients[0].wrong);
+    if (simulation->clients[0].wrong[0] != '\0') {
+        fail_with(simulation, simulation->clients[0].wrong);
     }
 }
 
 /* The pool could not make a write durable: it must say so, and never say otherwise again. */
-static void expect_read_only(struct exam *exam) {
+static void expect_read_only(struct simulation *simulation) {
     struct pool_stats stats;
-    pool_get_stats(exam->pool, &stats);
+    pool_get_stats(simulation->pool, &stats);
     if (!stats.read_only) {
-        fail_with(exam, "the pool is not read-only");
+        fail_with(simulation, "the pool is not read-only");
     }
     unsigned key = 0;
-    if (client_set(&exam->clients[0], exam->pool, &exam->threads[0], key, 0, 10) !=
-        STATUS_READ_ONLY) {
-        fail_with(exam, "a write is not refused");
+    if (client_set(&simulation->clients[0], simulation->pool, &simulation->threads[0], key, 0,
+                   10) != STATUS_READ_ONLY) {
+        fail_with(simulation, "a write is not refused");
     }
-    exam_run_janitor(exam);
+    simulation_run_janitor(simulation);
     if (atomic_load(&system_state.syncs_since) > 0) {
-        fail_with(exam, "the sync is made again");
+        fail_with(simulation, "the sync is made again");
     }
 }
 
 /* Some operations, acknowledged some at a time. False: the pool takes no more. */
-static bool work(struct exam *exam, unsigned operations) {
-    struct client *client = &exam->clients[0];
+static bool work(struct simulation *simulation, unsigned operations) {
+    struct client *client = &simulation->clients[0];
     for (unsigned i = 1; i <= operations; i++) {
-        if (client_step(client, exam->pool, &exam->threads[0]) == STATUS_READ_ONLY) {
+        if (client_step(client, simulation->pool, &simulation->threads[0]) == STATUS_READ_ONLY) {
             return false;
         }
-        exam_wait_for_janitor(exam);
-        if (i % 20 == 0 && !exam_sync(exam)) {
+        simulation_wait_for_janitor(simulation);
+        if (i % 20 == 0 && !simulation_sync(simulation)) {
             return false;
         }
     }
-    return exam_sync(exam);
+    return simulation_sync(simulation);
 }
 
 /* Opens the pool, if need be by a second try when the system works again. */
-static void open_somehow(struct exam *exam) {
+static void open_somehow(struct simulation *simulation) {
     char error[POOL_ERROR_MAX];
-    exam->restarting = true;
-    if (!exam_open(exam, error)) {
+    simulation->restarting = true;
+    if (!simulation_open(simulation, error)) {
         if (!fault_happened()) {
-            fail_with(exam, error);
+            fail_with(simulation, error);
         }
         if (error[0] == '\0') {
-            fail_with(exam, "there is no message");
+            fail_with(simulation, "there is no message");
         }
-        disk_unmap(exam->disk);
+        disk_unmap(simulation->disk);
         mend_system();
-        if (!exam_open(exam, error)) {
-            fail_with(exam, error);
+        if (!simulation_open(simulation, error)) {
+            fail_with(simulation, error);
         }
     }
-    exam_resume(exam);
-    exam->restarting = false;
+    simulation_resume(simulation);
+    simulation->restarting = false;
 }
 
 /* Works; if the pool has to give up, looks at what it has done, and starts it again. */
-static void work_somehow(struct exam *exam, unsigned operations) {
-    if (work(exam, operations)) {
+static void work_somehow(struct simulation *simulation, unsigned operations) {
+    if (work(simulation, operations)) {
         return;
     }
     if (!fault_happened()) {
-        fail_with(exam, "the pool gives up without a reason");
+        fail_with(simulation, "the pool gives up without a reason");
     }
-    expect_read_only(exam);
-    look_at_all(exam);
-    exam_close(exam);
-    open_somehow(exam);
-    look_at_all(exam); /* what can be seen again is on the disk, be it acknowledged or not */
-    if (!work(exam, operations)) {
-        fail_with(exam, "the pool gives up again");
+    expect_read_only(simulation);
+    look_at_all(simulation);
+    simulation_close(simulation);
+    open_somehow(simulation);
+    look_at_all(simulation); /* what can be seen again is on the disk, be it acknowledged or not */
+    if (!work(simulation, operations)) {
+        fail_with(simulation, "the pool gives up again");
     }
 }
 
-static void resize(struct exam *exam, unsigned segments) {
-    exam_close(exam);
-    exam->options.memory_bytes = (uint64_t)segments << 16;
-    exam->spare.memory_bytes = exam->options.memory_bytes;
-    open_somehow(exam);
+static void resize(struct simulation *simulation, unsigned segments) {
+    simulation_close(simulation);
+    simulation->options.memory_bytes = (uint64_t)segments << 16;
+    simulation->spare.memory_bytes = simulation->options.memory_bytes;
+    open_somehow(simulation);
 }
 
 /* Turns the file of a closed pool into one of the first version of the layout. */
-static void age_file(struct exam *exam) {
+static void age_file(struct simulation *simulation) {
     struct layout_data_header header;
-    int file = open(exam->data_path, O_RDWR | O_CLOEXEC);
+    int file = open(simulation->data_path, O_RDWR | O_CLOEXEC);
     assert_int_equal(pread(file, &header, sizeof header, 0), sizeof header);
     header.version = LAYOUT_VERSION_FIRST;
     atomic_store(&header.index_id, 0);
@@ -146,40 +146,40 @@ static void age_file(struct exam *exam) {
 }
 
 /* A pool's life, with a fault in it. */
-static void live(struct exam *exam) {
-    open_somehow(exam);
-    work_somehow(exam, 160);
-    if (!exam_move_all(exam) && !fault_happened()) {
-        fail_with(exam, "nothing can be moved");
+static void live(struct simulation *simulation) {
+    open_somehow(simulation);
+    work_somehow(simulation, 160);
+    if (!simulation_move_all(simulation) && !fault_happened()) {
+        fail_with(simulation, "nothing can be moved");
     }
-    work_somehow(exam, 30);
-    exam_close(exam);
-    if (exam->seed % 2 == 0) {
-        age_file(exam);
+    work_somehow(simulation, 30);
+    simulation_close(simulation);
+    if (simulation->seed % 2 == 0) {
+        age_file(simulation);
     }
-    open_somehow(exam);
-    work_somehow(exam, 30);
-    resize(exam, 12);
-    work_somehow(exam, 30);
-    resize(exam, 9);
-    work_somehow(exam, 30);
-    look_at_all(exam);
-    exam_cut(exam);
-    if (!work(exam, 30)) {
-        fail_with(exam, "the pool gives up after a power cut");
+    open_somehow(simulation);
+    work_somehow(simulation, 30);
+    resize(simulation, 12);
+    work_somehow(simulation, 30);
+    resize(simulation, 9);
+    work_somehow(simulation, 30);
+    look_at_all(simulation);
+    simulation_cut_power(simulation);
+    if (!work(simulation, 30)) {
+        fail_with(simulation, "the pool gives up after a power cut");
     }
 }
 
 /* Runs the course with a fault; false: it did not come to that. */
 static bool live_with(struct fault fault, uint64_t seed) {
-    struct pool_options options = exam_options(POOL_FSYNC_ALWAYS, 8);
-    struct exam *exam = exam_create(seed + fault.number, &options, &habits, 1);
-    exam->sync_percent = 0;
-    plan_fault(exam, fault);
-    live(exam);
+    struct pool_options options = simulation_options(POOL_FSYNC_ALWAYS, 8);
+    struct simulation *simulation = simulation_create(seed + fault.number, &options, &habits, 1);
+    simulation->sync_percent = 0;
+    plan_fault(simulation, fault);
+    live(simulation);
     mend_system();
     bool happened = fault_happened();
-    exam_destroy(exam);
+    simulation_destroy(simulation);
     return happened;
 }
 
@@ -187,9 +187,9 @@ static bool live_with(struct fault fault, uint64_t seed) {
  * soak over and over, with other work. */
 static void let_each_fail(enum call call, int error, unsigned step) {
     bool only;
-    uint64_t seed = machine_first_seed(&only);
-    machine_let_timers_run(true);
-    uint64_t soak_ms = machine_test_ms(0, SHARED_BY);
+    uint64_t seed = environment_first_seed(&only);
+    environment_let_timers_run(true);
+    uint64_t soak_ms = environment_test_ms(0, SHARED_BY);
     uint64_t end_ms = clock_monotonic_ms() + soak_ms;
     unsigned lives = 0;
     do {
@@ -199,7 +199,7 @@ static void let_each_fail(enum call call, int error, unsigned step) {
             number += soak_ms > 0 ? 1 : step;
         }
         seed += number;
-        machine_let_timers_run(true);
+        environment_let_timers_run(true);
     } while (!only && clock_monotonic_ms() < end_ms);
     print_message("    %s: %s: %u lives\n", call_names[call],
                   error == 0 ? "a part" : strerror(error), lives);

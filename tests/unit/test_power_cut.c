@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "exam.h"
+#include "simulation.h"
 
 enum {
     SHARED_BY = 4,       /* tests that run for as long as they are allowed to */
@@ -18,7 +18,7 @@ enum {
 };
 
 /* How one client's work goes. */
-struct exam_course {
+struct simulation_course {
     unsigned operations;    /* that are looked at */
     unsigned sync_percent;  /* after an operation */
     unsigned look_percent;  /* after an operation, and at a sync */
@@ -26,65 +26,67 @@ struct exam_course {
     unsigned time_percent;
 };
 
-static void exam_step(struct exam *exam, const struct exam_course *course) {
-    struct client *client = &exam->clients[0];
-    client_step(client, exam->pool, &exam->threads[0]);
-    if (random_chance(&exam->random, 2)) {
-        room_wake(&exam->pool->room);
+static void simulation_step(struct simulation *simulation, const struct simulation_course *course) {
+    struct client *client = &simulation->clients[0];
+    client_step(client, simulation->pool, &simulation->threads[0]);
+    if (random_chance(&simulation->random, 2)) {
+        room_wake(&simulation->pool->room);
     }
-    exam_wait_for_janitor(exam);
-    disk_record(exam->disk);
-    exam_moment(exam, course->look_percent);
-    if (random_chance(&exam->random, course->sync_percent) || client_needs_sync(client) ||
+    simulation_wait_for_janitor(simulation);
+    disk_record(simulation->disk);
+    simulation_keep_image(simulation, course->look_percent);
+    if (random_chance(&simulation->random, course->sync_percent) || client_needs_sync(client) ||
         client_flush_uncertain(client)) {
-        if (!exam_sync(exam)) {
-            exam_fail(exam, "a sync failed");
+        if (!simulation_sync(simulation)) {
+            simulation_fail(simulation, "a sync failed");
         }
     }
-    exam_look(exam);
-    if (random_chance(&exam->random, course->time_percent)) {
-        client_pass_time(client, exam->pool, &exam->threads[0], 1 + random_below(&exam->random, 5));
-        exam_wait_for_janitor(exam);
+    simulation_check_images(simulation);
+    if (random_chance(&simulation->random, course->time_percent)) {
+        client_pass_time(client, simulation->pool, &simulation->threads[0],
+                         1 + random_below(&simulation->random, 5));
+        simulation_wait_for_janitor(simulation);
     }
-    if (random_below(&exam->random, 1000) < course->cut_per_mille) {
-        exam_cut(exam);
+    if (random_below(&simulation->random, 1000) < course->cut_per_mille) {
+        simulation_cut_power(simulation);
     }
 }
 
-static void exam_step_many(struct exam *exam, const struct exam_course *course, unsigned operations,
-                           bool looks) {
-    struct exam_course unseen = *course;
+static void simulation_step_many(struct simulation *simulation,
+                                 const struct simulation_course *course, unsigned operations,
+                                 bool looks) {
+    struct simulation_course unseen = *course;
     unseen.look_percent = 0;
     unseen.cut_per_mille = 0;
-    exam->sync_percent = looks ? 40 : 0;
+    simulation->sync_percent = looks ? 40 : 0;
     for (unsigned i = 0; i < operations; i++) {
-        exam_step(exam, looks ? course : &unseen);
+        simulation_step(simulation, looks ? course : &unseen);
     }
 }
 
 /* One seed after the other, until the time is over. */
-static void exam_run(const struct pool_options *options, const struct client_habits *habits,
-                     const struct exam_course *course, uint64_t short_ms) {
+static void simulation_run(const struct pool_options *options, const struct client_habits *habits,
+                           const struct simulation_course *course, uint64_t short_ms) {
     bool only;
-    uint64_t seed = machine_first_seed(&only);
-    machine_let_timers_run(true);
-    uint64_t end_ms = clock_monotonic_ms() + machine_test_ms(short_ms, SHARED_BY);
+    uint64_t seed = environment_first_seed(&only);
+    environment_let_timers_run(true);
+    uint64_t end_ms = clock_monotonic_ms() + environment_test_ms(short_ms, SHARED_BY);
     uint64_t states = 0;
     uint64_t cuts = 0;
     uint64_t compacted = 0;
     unsigned seeds = 0;
     do {
-        struct exam *exam = exam_create(seed++, options, habits, 1);
-        exam_begin(exam);
-        exam_step_many(exam, course, COURSE_BEGINS, false);
-        exam_step_many(exam, course, course->operations, true);
-        exam_cut(exam);
-        exam_close(exam);
-        states += exam->states;
-        cuts += exam->cuts;
-        compacted += exam->compacted;
-        exam_destroy(exam);
-        machine_let_timers_run(true);
+        struct simulation *simulation = simulation_create(seed++, options, habits, 1);
+        simulation_begin(simulation);
+        simulation_step_many(simulation, course, COURSE_BEGINS, false);
+        simulation_step_many(simulation, course, course->operations, true);
+        simulation_cut_power(simulation);
+        simulation_close(simulation);
+        states += simulation->states;
+        cuts += simulation->cuts;
+        compacted += simulation->compacted;
+        simulation_destroy(simulation);
+        environment_let_timers_run(true);
         seeds++;
     } while (!only && clock_monotonic_ms() < end_ms);
     print_message("    %u seeds, %llu states, %llu power cuts, %llu segments compacted\n", seeds,
@@ -95,72 +97,72 @@ static void exam_run(const struct pool_options *options, const struct client_hab
 
 static void test_always_loses_nothing_acknowledged_in_any_power_cut(void **unused) {
     (void)unused;
-    struct pool_options options = exam_options(POOL_FSYNC_ALWAYS, 8);
-    exam_run(&options,
-             &(struct client_habits){.keys = 60,
-                                     .value_max_bytes = 1900,
-                                     .deletes = 15,
-                                     .touches = 10,
-                                     .adds = 5,
-                                     .expiring = 40,
-                                     .already = 5,
-                                     .flushes_per_mille = 2,
-                                     .delayed_per_mille = 2},
-             &(struct exam_course){.operations = 300,
-                                   .sync_percent = 60,
-                                   .look_percent = 30,
-                                   .cut_per_mille = 4,
-                                   .time_percent = 3},
-             900);
+    struct pool_options options = simulation_options(POOL_FSYNC_ALWAYS, 8);
+    simulation_run(&options,
+                   &(struct client_habits){.keys = 60,
+                                           .value_max_bytes = 1900,
+                                           .deletes = 15,
+                                           .touches = 10,
+                                           .adds = 5,
+                                           .expiring = 40,
+                                           .already = 5,
+                                           .flushes_per_mille = 2,
+                                           .delayed_per_mille = 2},
+                   &(struct simulation_course){.operations = 300,
+                                               .sync_percent = 60,
+                                               .look_percent = 30,
+                                               .cut_per_mille = 4,
+                                               .time_percent = 3},
+                   900);
 }
 
 static void test_a_completed_sync_keeps_all_that_came_before_it(void **unused) {
     (void)unused;
-    struct pool_options options = exam_options(POOL_FSYNC_NO, 8);
-    exam_run(&options,
-             &(struct client_habits){.keys = 60,
-                                     .value_max_bytes = 1900,
-                                     .deletes = 15,
-                                     .touches = 10,
-                                     .adds = 5,
-                                     .expiring = 40,
-                                     .already = 5,
-                                     .flushes_per_mille = 2,
-                                     .delayed_per_mille = 2},
-             &(struct exam_course){.operations = 300,
-                                   .sync_percent = 5,
-                                   .look_percent = 30,
-                                   .cut_per_mille = 4,
-                                   .time_percent = 3},
-             900);
+    struct pool_options options = simulation_options(POOL_FSYNC_NO, 8);
+    simulation_run(&options,
+                   &(struct client_habits){.keys = 60,
+                                           .value_max_bytes = 1900,
+                                           .deletes = 15,
+                                           .touches = 10,
+                                           .adds = 5,
+                                           .expiring = 40,
+                                           .already = 5,
+                                           .flushes_per_mille = 2,
+                                           .delayed_per_mille = 2},
+                   &(struct simulation_course){.operations = 300,
+                                               .sync_percent = 5,
+                                               .look_percent = 30,
+                                               .cut_per_mille = 4,
+                                               .time_percent = 3},
+                   900);
 }
 
 static void test_what_ended_never_comes_back_after_many_power_cuts(void **unused) {
     (void)unused;
-    struct pool_options options = exam_options(POOL_FSYNC_NO, 10);
-    exam_run(&options,
-             &(struct client_habits){.keys = 40,
-                                     .value_max_bytes = 1200,
-                                     .deletes = 30,
-                                     .touches = 30,
-                                     .adds = 5,
-                                     .expiring = 70,
-                                     .already = 5,
-                                     .flushes_per_mille = 3,
-                                     .delayed_per_mille = 3},
-             &(struct exam_course){.operations = 400,
-                                   .sync_percent = 2,
-                                   .look_percent = 5,
-                                   .cut_per_mille = 20,
-                                   .time_percent = 5},
-             900);
+    struct pool_options options = simulation_options(POOL_FSYNC_NO, 10);
+    simulation_run(&options,
+                   &(struct client_habits){.keys = 40,
+                                           .value_max_bytes = 1200,
+                                           .deletes = 30,
+                                           .touches = 30,
+                                           .adds = 5,
+                                           .expiring = 70,
+                                           .already = 5,
+                                           .flushes_per_mille = 3,
+                                           .delayed_per_mille = 3},
+                   &(struct simulation_course){.operations = 400,
+                                               .sync_percent = 2,
+                                               .look_percent = 5,
+                                               .cut_per_mille = 20,
+                                               .time_percent = 5},
+                   900);
 }
 
 /* ---- more than one thread ---- */
 
 /* A client on a thread of its own. */
 struct writer {
-    struct exam *exam;
+    struct simulation *simulation;
     unsigned number;
     unsigned batches;
     _Atomic unsigned *writing;
@@ -170,14 +172,14 @@ struct writer {
 
 static void *write_batches(void *argument) {
     struct writer *writer = argument;
-    struct exam *exam = writer->exam;
-    struct client *client = &exam->clients[writer->number];
-    struct store_thread *thread = &exam->threads[writer->number];
+    struct simulation *simulation = writer->simulation;
+    struct client *client = &simulation->clients[writer->number];
+    struct store_thread *thread = &simulation->threads[writer->number];
     for (unsigned i = 0; i < writer->batches && !writer->failed; i++) {
         for (uint32_t left = 1 + random_below(&client->random, 4); left > 0; left--) {
-            client_step(client, exam->pool, thread);
+            client_step(client, simulation->pool, thread);
         }
-        writer->failed = exam_await_ticket(exam, writer->number) != STATUS_OK;
+        writer->failed = simulation_await_ticket(simulation, writer->number) != STATUS_OK;
         client_acknowledge(client);
     }
     atomic_fetch_sub(writer->writing, 1);
@@ -185,45 +187,45 @@ static void *write_batches(void *argument) {
 }
 
 /* What the kernel does: brings some page or other to the disk, while all goes on. */
-static bool write_back(struct exam *exam, _Atomic unsigned *writing) {
+static bool write_back(struct simulation *simulation, _Atomic unsigned *writing) {
     while (atomic_load(writing) > 0) {
-        disk_record_some(exam->disk, &exam->random, 8);
-        exam_moment(exam, 30);
-        if (!exam_look_quietly(exam)) {
+        disk_record_some(simulation->disk, &simulation->random, 8);
+        simulation_keep_image(simulation, 30);
+        if (!simulation_check_images_quietly(simulation)) {
             return false;
         }
-        if (random_chance(&exam->random, 5)) {
-            room_wake(&exam->pool->room);
+        if (random_chance(&simulation->random, 5)) {
+            room_wake(&simulation->pool->room);
         }
     }
     return true;
 }
 
 /* All clients at once, until each has done its batches. */
-static void write_at_once(struct exam *exam, unsigned batches) {
-    struct writer writers[EXAM_CLIENTS_MAX];
-    _Atomic unsigned writing = exam->client_count;
-    for (unsigned i = 0; i < exam->client_count; i++) {
-        writers[i] = (struct writer){exam, i, batches, &writing, 0, false};
+static void write_at_once(struct simulation *simulation, unsigned batches) {
+    struct writer writers[SIMULATION_CLIENTS_MAX];
+    _Atomic unsigned writing = simulation->client_count;
+    for (unsigned i = 0; i < simulation->client_count; i++) {
+        writers[i] = (struct writer){simulation, i, batches, &writing, 0, false};
         assert_int_equal(pthread_create(&writers[i].thread, NULL, write_batches, &writers[i]), 0);
     }
-    bool kept = write_back(exam, &writing);
+    bool kept = write_back(simulation, &writing);
     bool synced = true;
-    for (unsigned i = 0; i < exam->client_count; i++) {
+    for (unsigned i = 0; i < simulation->client_count; i++) {
         pthread_join(writers[i].thread, NULL);
         synced = synced && !writers[i].failed;
     }
     if (!kept || !synced) {
-        exam_fail(exam, kept ? "a sync failed" : exam->wrong);
+        simulation_fail(simulation, kept ? "a sync failed" : simulation->wrong);
     }
-    exam_wait_for_janitor(exam);
-    exam_look(exam);
+    simulation_wait_for_janitor(simulation);
+    simulation_check_images(simulation);
 }
 
 static void
 test_many_writers_lose_nothing_acknowledged_while_pages_are_written_back(void **unused) {
     (void)unused;
-    struct pool_options options = exam_options(POOL_FSYNC_ALWAYS, 12);
+    struct pool_options options = simulation_options(POOL_FSYNC_ALWAYS, 12);
     struct client_habits habits = {.keys = 40,
                                    .value_max_bytes = 1900,
                                    .deletes = 15,
@@ -231,46 +233,47 @@ test_many_writers_lose_nothing_acknowledged_while_pages_are_written_back(void **
                                    .adds = 5,
                                    .expiring = 30};
     bool only;
-    uint64_t seed = machine_first_seed(&only);
-    struct exam *exam = exam_create(seed, &options, &habits, EXAM_CLIENTS_MAX);
-    exam->later_percent = 0; /* the clock is everybody's */
-    exam_begin(exam);
-    uint64_t end_ms = clock_monotonic_ms() + machine_test_ms(700, SHARED_BY);
+    uint64_t seed = environment_first_seed(&only);
+    struct simulation *simulation =
+        simulation_create(seed, &options, &habits, SIMULATION_CLIENTS_MAX);
+    simulation->later_percent = 0; /* the clock is everybody's */
+    simulation_begin(simulation);
+    uint64_t end_ms = clock_monotonic_ms() + environment_test_ms(700, SHARED_BY);
     do {
-        write_at_once(exam, 100);
-        exam_cut(exam);
+        write_at_once(simulation, 100);
+        simulation_cut_power(simulation);
     } while (clock_monotonic_ms() < end_ms);
-    exam_close(exam);
+    simulation_close(simulation);
     print_message("    %llu states, %llu power cuts, %llu segments compacted\n",
-                  (unsigned long long)exam->states, (unsigned long long)exam->cuts,
-                  (unsigned long long)exam->compacted);
-    assert_true(exam->compacted > 0);
-    exam_destroy(exam);
+                  (unsigned long long)simulation->states, (unsigned long long)simulation->cuts,
+                  (unsigned long long)simulation->compacted);
+    assert_true(simulation->compacted > 0);
+    simulation_destroy(simulation);
 }
 
-static void work_a_while(struct exam *exam, unsigned operations) {
+static void work_a_while(struct simulation *simulation, unsigned operations) {
     for (unsigned i = 0; i < operations; i++) {
-        client_step(&exam->clients[0], exam->pool, &exam->threads[0]);
-        disk_record(exam->disk);
-        exam_moment(exam, 20);
-        exam_look(exam);
+        client_step(&simulation->clients[0], simulation->pool, &simulation->threads[0]);
+        disk_record(simulation->disk);
+        simulation_keep_image(simulation, 20);
+        simulation_check_images(simulation);
     }
 }
 
 static void test_everysec_syncs_by_itself_and_keeps_what_came_before(void **unused) {
     (void)unused;
-    struct pool_options options = exam_options(POOL_FSYNC_EVERYSEC, 8);
+    struct pool_options options = simulation_options(POOL_FSYNC_EVERYSEC, 8);
     struct client_habits habits = {
         .keys = 60, .value_max_bytes = 1900, .deletes = 15, .touches = 10, .expiring = 30};
-    struct exam *exam = exam_create(1, &options, &habits, 1);
-    machine_let_timers_run(true);
-    exam->later_percent = 0; /* the janitor goes by the clock all the time */
-    exam_begin(exam);
-    work_a_while(exam, 400);
-    exam_await_interval(exam);
-    work_a_while(exam, 100);
-    exam_cut(exam);
-    exam_destroy(exam);
+    struct simulation *simulation = simulation_create(1, &options, &habits, 1);
+    environment_let_timers_run(true);
+    simulation->later_percent = 0; /* the janitor goes by the clock all the time */
+    simulation_begin(simulation);
+    work_a_while(simulation, 400);
+    simulation_await_interval(simulation);
+    work_a_while(simulation, 100);
+    simulation_cut_power(simulation);
+    simulation_destroy(simulation);
 }
 
 enum { CUTS_A_SYNC = 8, CUTS_MAX = 64, IDLE_S = 100, IDLE_KEYS = 30 };

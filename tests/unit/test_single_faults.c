@@ -17,19 +17,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct exam *begin_plain(enum pool_fsync fsync, unsigned segments) {
+static struct simulation *begin_plain(enum pool_fsync fsync, unsigned segments) {
     static const struct client_habits plain = {.keys = 60, .value_max_bytes = 1900};
-    struct pool_options options = exam_options(fsync, segments);
-    struct exam *exam = exam_create(1, &options, &plain, 1);
-    exam->sync_percent = 0;
-    exam_begin(exam);
-    return exam;
+    struct pool_options options = simulation_options(fsync, segments);
+    struct simulation *simulation = simulation_create(1, &options, &plain, 1);
+    simulation->sync_percent = 0;
+    simulation_begin(simulation);
+    return simulation;
 }
 
-static void set(struct exam *exam, unsigned key, uint32_t size_bytes) {
-    assert_int_equal(
-        client_set(&exam->clients[0], exam->pool, &exam->threads[0], key, 0, size_bytes),
-        STATUS_OK);
+static void set(struct simulation *simulation, unsigned key, uint32_t size_bytes) {
+    assert_int_equal(client_set(&simulation->clients[0], simulation->pool, &simulation->threads[0],
+                                key, 0, size_bytes),
+                     STATUS_OK);
 }
 
 /* A kernel in which two syncs meet. It has lost a page; the first to ask is told, and only he. */
@@ -38,7 +38,7 @@ static struct {
     pthread_cond_t changed;
     bool janitor_is_in; /* its sync runs */
     bool met;           /* another came in meanwhile */
-    struct exam *exam;
+    struct simulation *simulation;
 } meeting = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 enum { MEETING_MS = 200 };
@@ -63,216 +63,217 @@ static int meeting_sync(int file) {
            pthread_cond_timedwait(&meeting.changed, &meeting.lock, &until) != ETIMEDOUT) {
     }
     pthread_mutex_unlock(&meeting.lock);
-    disk_fail_sync(meeting.exam->disk);
+    disk_fail_sync(meeting.simulation->disk);
     (void)file;
     errno = EIO;
     return -1;
 }
 
 static void *sync_as_janitor(void *argument) {
-    struct exam *exam = argument;
-    return pool_sync(exam->pool) ? exam : NULL;
+    struct simulation *simulation = argument;
+    return pool_sync(simulation->pool) ? simulation : NULL;
 }
 
 static void
 test_a_write_error_that_the_kernel_tells_another_thread_is_not_acknowledged(void **unused) {
     (void)unused;
-    struct exam *exam = begin_plain(POOL_FSYNC_ALWAYS, 8);
+    struct simulation *simulation = begin_plain(POOL_FSYNC_ALWAYS, 8);
     struct store_io meeting_io = disk_io;
     pthread_t janitor;
     void *synced;
-    meeting.exam = exam;
+    meeting.simulation = simulation;
     meeting_io.sync = meeting_sync;
     store_io = &meeting_io;
-    set(exam, 1, 100);
-    assert_int_equal(pthread_create(&janitor, NULL, sync_as_janitor, exam), 0);
+    set(simulation, 1, 100);
+    assert_int_equal(pthread_create(&janitor, NULL, sync_as_janitor, simulation), 0);
     pthread_mutex_lock(&meeting.lock);
     while (!meeting.janitor_is_in) {
         pthread_cond_wait(&meeting.changed, &meeting.lock);
     }
     pthread_mutex_unlock(&meeting.lock);
-    assert_int_equal(exam_await_ticket(exam, 0), STATUS_IO);
+    assert_int_equal(simulation_await_ticket(simulation, 0), STATUS_IO);
     pthread_join(janitor, &synced);
     assert_null(synced);
     store_io = &disk_io;
-    exam_destroy(exam);
+    simulation_destroy(simulation);
 }
 
 static void test_a_read_only_pool_moves_and_forgets_nothing(void **unused) {
     (void)unused;
-    struct exam *exam = begin_plain(POOL_FSYNC_NO, 8);
+    struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
     for (unsigned i = 0; i < 400; i++) {
-        if (atomic_load(&exam->pool->segments.free_count) <= 2) {
+        if (atomic_load(&simulation->pool->segments.free_count) <= 2) {
             break; /* the janitor would have to do something about it */
         }
-        set(exam, i % 60, 1900);
+        set(simulation, i % 60, 1900);
     }
-    plan_fault(exam, (struct fault){CALL_SYNC, 1, EIO});
-    exam_wait_for_janitor(exam);
-    pool_sync(exam->pool);
-    exam_run_janitor(exam);
+    plan_fault(simulation, (struct fault){CALL_SYNC, 1, EIO});
+    simulation_wait_for_janitor(simulation);
+    pool_sync(simulation->pool);
+    simulation_run_janitor(simulation);
     struct pool_stats before;
     struct pool_stats after;
-    pool_get_stats(exam->pool, &before);
+    pool_get_stats(simulation->pool, &before);
     assert_true(before.read_only);
     for (int i = 0; i < 5; i++) {
-        exam_run_janitor(exam);
+        simulation_run_janitor(simulation);
     }
-    pool_get_stats(exam->pool, &after);
+    pool_get_stats(simulation->pool, &after);
     assert_int_equal(before.counters[POOL_BYTES_MOVED], after.counters[POOL_BYTES_MOVED]);
     assert_int_equal(before.segments_free, after.segments_free);
     assert_int_equal(before.items, after.items);
     mend_system();
-    exam_destroy(exam);
+    simulation_destroy(simulation);
 }
 
 static void test_an_item_that_was_read_after_it_was_copied_does_not_seem_idle(void **unused) {
     (void)unused;
     static const struct client_habits plain = {.keys = 30, .value_max_bytes = 1900};
-    struct pool_options options = exam_options(POOL_FSYNC_NO, 8);
+    struct pool_options options = simulation_options(POOL_FSYNC_NO, 8);
     options.idle_timeout_s = 100;
-    struct exam *exam = exam_create(1, &options, &plain, 1);
-    exam_begin(exam);
+    struct simulation *simulation = simulation_create(1, &options, &plain, 1);
+    simulation_begin(simulation);
     for (unsigned key = 0; key < 30; key++) {
-        set(exam, key, 100);
+        set(simulation, key, 100);
     }
-    assert_true(exam_sync(exam));
-    plan_fault(exam, (struct fault){CALL_SYNC, 1, EIO});
-    assert_false(exam_move_all(exam)); /* there are two of each now */
+    assert_true(simulation_sync(simulation));
+    plan_fault(simulation, (struct fault){CALL_SYNC, 1, EIO});
+    assert_false(simulation_move_all(simulation)); /* there are two of each now */
     mend_system();
-    machine_set_s(machine_now_s() + 60);
+    environment_set_s(environment_now_s() + 60);
     char wrong[CLIENT_MESSAGE_MAX];
-    assert_true(
-        client_compare(&exam->clients[0].view, exam->pool, &exam->threads[0], wrong)); /* reads */
-    exam_close(exam);
-    machine_set_s(machine_now_s() + 60);
-    exam->restarting = true;
-    exam_begin(exam);
-    exam_resume(exam);
+    assert_true(client_compare(&simulation->clients[0].view, simulation->pool,
+                               &simulation->threads[0], wrong)); /* reads */
+    simulation_close(simulation);
+    environment_set_s(environment_now_s() + 60);
+    simulation->restarting = true;
+    simulation_begin(simulation);
+    simulation_resume(simulation);
     for (unsigned key = 0; key < 30; key++) {
-        assert_int_not_equal(exam->clients[0].view.key[key].states[0].version, 0);
+        assert_int_not_equal(simulation->clients[0].view.key[key].states[0].version, 0);
     }
-    exam_destroy(exam);
+    simulation_destroy(simulation);
 }
 
 /* Keys that share one bucket of a small index, so many that it is full. */
-static void find_neighbours(struct exam *exam, unsigned count, char keys[][16]) {
+static void find_neighbours(struct simulation *simulation, unsigned count, char keys[][16]) {
     unsigned found = 0;
     for (unsigned number = 0; found < count; number++) {
         snprintf(keys[found], sizeof keys[found], "%u", number);
-        uint64_t hash = hash_key(exam->pool->view.hash_seed, bytes_from_string(keys[found]));
-        uint64_t buckets = atomic_load(&exam->pool->view.index->bucket_count);
+        uint64_t hash = hash_key(simulation->pool->view.hash_seed, bytes_from_string(keys[found]));
+        uint64_t buckets = atomic_load(&simulation->pool->view.index->bucket_count);
         found += lookup_bucket_number(hash, buckets) == 1;
     }
 }
 
-static enum status set_plainly(struct exam *exam, const char *key) {
-    store_thread_refresh(&exam->threads[0]);
+static enum status set_plainly(struct simulation *simulation, const char *key) {
+    store_thread_refresh(&simulation->threads[0]);
     enum status status =
-        pool_store(exam->pool, &exam->threads[0], bytes_from_string(key),
+        pool_store(simulation->pool, &simulation->threads[0], bytes_from_string(key),
                    &(struct pool_store){.value = bytes_from_string("value")}, NULL);
-    store_thread_leave(&exam->threads[0]);
+    store_thread_leave(&simulation->threads[0]);
     return status;
 }
 
-static enum status get_plainly(struct exam *exam, const char *key) {
+static enum status get_plainly(struct simulation *simulation, const char *key) {
     struct item item;
-    store_thread_refresh(&exam->threads[0]);
-    enum status status = pool_get(exam->pool, &exam->threads[0], bytes_from_string(key), &item);
-    store_thread_leave(&exam->threads[0]);
+    store_thread_refresh(&simulation->threads[0]);
+    enum status status =
+        pool_get(simulation->pool, &simulation->threads[0], bytes_from_string(key), &item);
+    store_thread_leave(&simulation->threads[0]);
     return status;
 }
 
 static void test_a_key_that_the_index_had_no_room_for_is_not_there_after_a_crash(void **unused) {
     (void)unused;
-    struct exam *exam = begin_plain(POOL_FSYNC_NO, 8);
+    struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
     char keys[LAYOUT_SLOTS + 1][16];
-    find_neighbours(exam, LAYOUT_SLOTS + 1, keys);
-    plan_fault(exam, (struct fault){CALL_ALLOCATE, 1, ENOSPC});
+    find_neighbours(simulation, LAYOUT_SLOTS + 1, keys);
+    plan_fault(simulation, (struct fault){CALL_ALLOCATE, 1, ENOSPC});
     for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
-        assert_int_equal(set_plainly(exam, keys[i]), STATUS_OK);
+        assert_int_equal(set_plainly(simulation, keys[i]), STATUS_OK);
     }
-    assert_int_equal(set_plainly(exam, keys[LAYOUT_SLOTS]), STATUS_INDEX_FULL);
+    assert_int_equal(set_plainly(simulation, keys[LAYOUT_SLOTS]), STATUS_INDEX_FULL);
     assert_true(fault_happened());
     mend_system();
-    assert_int_equal(get_plainly(exam, keys[LAYOUT_SLOTS]), STATUS_NOT_FOUND);
-    assert_true(exam_sync(exam));
-    exam_cut(exam);
-    assert_int_equal(get_plainly(exam, keys[0]), STATUS_OK);
-    assert_int_equal(get_plainly(exam, keys[LAYOUT_SLOTS]), STATUS_NOT_FOUND);
-    exam_destroy(exam);
+    assert_int_equal(get_plainly(simulation, keys[LAYOUT_SLOTS]), STATUS_NOT_FOUND);
+    assert_true(simulation_sync(simulation));
+    simulation_cut_power(simulation);
+    assert_int_equal(get_plainly(simulation, keys[0]), STATUS_OK);
+    assert_int_equal(get_plainly(simulation, keys[LAYOUT_SLOTS]), STATUS_NOT_FOUND);
+    simulation_destroy(simulation);
 }
 
 static void test_a_pool_that_was_moved_away_is_not_touched_by_its_second_name(void **unused) {
     (void)unused;
-    struct exam *exam = begin_plain(POOL_FSYNC_NO, 8);
-    set(exam, 1, 100);
-    exam_close(exam);
+    struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
+    set(simulation, 1, 100);
+    simulation_close(simulation);
     /* A crash between link and unlink while it was made has left both names. */
-    char second[sizeof exam->data_path + 8];
-    char away[sizeof exam->data_path + 8];
+    char second[sizeof simulation->data_path + 8];
+    char away[sizeof simulation->data_path + 8];
     struct stat before;
     struct stat after;
-    snprintf(second, sizeof second, "%s.new", exam->data_path);
-    snprintf(away, sizeof away, "%s.old", exam->data_path);
-    assert_int_equal(link(exam->data_path, second), 0);
-    assert_int_equal(rename(exam->data_path, away), 0);
+    snprintf(second, sizeof second, "%s.new", simulation->data_path);
+    snprintf(away, sizeof away, "%s.old", simulation->data_path);
+    assert_int_equal(link(simulation->data_path, second), 0);
+    assert_int_equal(rename(simulation->data_path, away), 0);
     assert_int_equal(stat(away, &before), 0);
-    exam_begin(exam);
-    exam_close(exam);
-    assert_int_equal(rename(away, exam->data_path), 0);
-    assert_int_equal(stat(exam->data_path, &after), 0);
+    simulation_begin(simulation);
+    simulation_close(simulation);
+    assert_int_equal(rename(away, simulation->data_path), 0);
+    assert_int_equal(stat(simulation->data_path, &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
-    unlink(exam->index_path);
-    exam->restarting = true;
-    exam_begin(exam);
-    exam_resume(exam);
-    assert_int_not_equal(exam->clients[0].view.key[1].states[0].version, 0);
-    exam_destroy(exam);
+    unlink(simulation->index_path);
+    simulation->restarting = true;
+    simulation_begin(simulation);
+    simulation_resume(simulation);
+    assert_int_not_equal(simulation->clients[0].view.key[1].states[0].version, 0);
+    simulation_destroy(simulation);
 }
 
 static void test_a_new_pool_is_its_owners_alone_whatever_had_its_temporary_name(void **unused) {
     (void)unused;
-    struct exam *exam = begin_plain(POOL_FSYNC_NO, 8);
-    exam_close(exam);
-    unlink(exam->data_path);
-    char second[sizeof exam->data_path + 8];
+    struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
+    simulation_close(simulation);
+    unlink(simulation->data_path);
+    char second[sizeof simulation->data_path + 8];
     struct stat status;
-    snprintf(second, sizeof second, "%s.new", exam->data_path);
+    snprintf(second, sizeof second, "%s.new", simulation->data_path);
     int file = open(second, O_RDWR | O_CREAT, 0666);
     assert_true(file >= 0);
     assert_int_equal(fchmod(file, 0666), 0);
-    exam_begin(exam);
+    simulation_begin(simulation);
     assert_int_equal(fstat(file, &status), 0);
     assert_int_equal(status.st_size, 0);
-    assert_int_equal(stat(exam->data_path, &status), 0);
+    assert_int_equal(stat(simulation->data_path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     close(file);
-    exam_close(exam);
-    exam_destroy(exam);
+    simulation_close(simulation);
+    simulation_destroy(simulation);
 }
 
 /* Between two stores into the mapping, what is on the disk may be neither. */
 static void test_the_header_of_a_pool_that_shrinks_is_written_in_one_piece(void **unused) {
     (void)unused;
-    struct exam *exam = begin_plain(POOL_FSYNC_NO, 12);
-    set(exam, 1, 100);
-    exam_close(exam);
-    exam->options.memory_bytes = UINT64_C(8) << 16;
-    plan_fault(exam, (struct fault){CALL_SYNC, 0, 0});
-    exam_begin(exam);
+    struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 12);
+    set(simulation, 1, 100);
+    simulation_close(simulation);
+    simulation->options.memory_bytes = UINT64_C(8) << 16;
+    plan_fault(simulation, (struct fault){CALL_SYNC, 0, 0});
+    simulation_begin(simulation);
     assert_int_equal(atomic_load(&system_state.made[CALL_WRITE]), 1);
     mend_system();
-    exam_destroy(exam);
+    simulation_destroy(simulation);
 }
 
 static void test_an_index_of_another_boot_is_not_believed(void **unused) {
     (void)unused;
-    struct exam *exam = begin_plain(POOL_FSYNC_NO, 8);
-    set(exam, 1, 100);
-    exam_close(exam);
+    struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
+    set(simulation, 1, 100);
+    simulation_close(simulation);
     /* The power went; of the index, which nobody syncs, some pages were on the disk. */
-    int file = open(exam->index_path, O_RDWR | O_CLOEXEC);
+    int file = open(simulation->index_path, O_RDWR | O_CLOEXEC);
     struct layout_index_header header;
     static const char zeros[64 << 10];
     assert_int_equal(pread(file, &header, sizeof header, 0), sizeof header);
@@ -280,10 +281,10 @@ static void test_an_index_of_another_boot_is_not_believed(void **unused) {
     assert_int_equal(pwrite(file, &header, sizeof header, 0), sizeof header);
     assert_int_equal(pwrite(file, zeros, sizeof zeros, (off_t)header.buckets_offset), sizeof zeros);
     close(file);
-    exam->restarting = true;
-    exam_begin(exam);
-    exam_resume(exam);
-    exam_destroy(exam);
+    simulation->restarting = true;
+    simulation_begin(simulation);
+    simulation_resume(simulation);
+    simulation_destroy(simulation);
 }
 
 int main(int count, char **arguments) {

@@ -1,4 +1,4 @@
-#include "machine.h"
+#include "environment.h"
 
 #include "base/clock.h"
 
@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 enum {
-    MACHINE_LONG_S = 7 * 86400, /* what a stopped timer would still have to run */
-    MACHINE_UP_S = 100 * 86400, /* since the system's start, when a test begins */
+    ENVIRONMENT_LONG_S = 7 * 86400, /* what a stopped timer would still have to run */
+    ENVIRONMENT_UP_S = 100 * 86400, /* since the system's start, when a test begins */
 };
 
-static _Atomic uint32_t unix_s = MACHINE_START_S;
+static _Atomic uint32_t unix_s = ENVIRONMENT_START_S;
 static _Atomic bool timers_run = true;
 static _Atomic uint64_t randomness;
 
@@ -28,13 +28,13 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
         return 0;
     }
     if (clock == CLOCK_BOOTTIME) {
-        *now = (struct timespec){.tv_sec = MACHINE_UP_S + (int64_t)atomic_load(&unix_s) -
-                                           (int64_t)MACHINE_START_S};
+        *now = (struct timespec){.tv_sec = ENVIRONMENT_UP_S + (int64_t)atomic_load(&unix_s) -
+                                           (int64_t)ENVIRONMENT_START_S};
         return 0;
     }
     int result = (int)syscall(SYS_clock_gettime, clock, now);
     if (result == 0 && !atomic_load(&timers_run)) {
-        now->tv_sec += MACHINE_LONG_S;
+        now->tv_sec += ENVIRONMENT_LONG_S;
     }
     return result;
 }
@@ -50,27 +50,27 @@ ssize_t getrandom(void *buffer, size_t size, unsigned flags) {
     return (ssize_t)size;
 }
 
-void machine_begin(uint64_t seed) {
-    atomic_store(&unix_s, MACHINE_START_S);
+void environment_begin(uint64_t seed) {
+    atomic_store(&unix_s, ENVIRONMENT_START_S);
     atomic_store(&timers_run, false);
     atomic_store(&randomness, random_next(&seed));
 }
 
-uint32_t machine_now_s(void) {
+uint32_t environment_now_s(void) {
     return atomic_load(&unix_s);
 }
 
-void machine_set_s(uint32_t now_s) {
+void environment_set_s(uint32_t now_s) {
     atomic_store(&unix_s, now_s);
 }
 
-void machine_let_timers_run(bool run) {
+void environment_let_timers_run(bool run) {
     atomic_store(&timers_run, run);
 }
 
-void machine_make_folder(char folder[MACHINE_FOLDER_MAX]) {
+void environment_make_folder(char folder[ENVIRONMENT_FOLDER_MAX]) {
     const char *root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(folder, MACHINE_FOLDER_MAX, "%s/stayd-unit-XXXXXX", root);
+    snprintf(folder, ENVIRONMENT_FOLDER_MAX, "%s/stayd-unit-XXXXXX", root);
     if (mkdtemp(folder) == NULL) {
         perror(folder);
         abort();
@@ -82,7 +82,7 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
-void machine_remove_folder(const char *folder) {
+void environment_remove_folder(const char *folder) {
     nftw(folder, remove_entry, 4, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -91,12 +91,12 @@ static double soak_s(void) {
     return text != NULL ? atof(text) : 0;
 }
 
-uint64_t machine_test_ms(uint64_t short_ms, unsigned tests) {
+uint64_t environment_test_ms(uint64_t short_ms, unsigned tests) {
     uint64_t share_ms = (uint64_t)(soak_s() * 1000 / tests);
     return share_ms > short_ms ? share_ms : short_ms;
 }
 
-uint64_t machine_first_seed(bool *only) {
+uint64_t environment_first_seed(bool *only) {
     const char *text = getenv("STAYD_SEED");
     *only = text != NULL;
     if (text != NULL) {
