@@ -1,4 +1,4 @@
-# What to type. Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
+# Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
 .PHONY: build install run test test-clients test-matrix test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help

@@ -70,7 +70,8 @@ def free_port():
 
 
 def _memory_folder():
-    """Where files go that belong in memory, as /run is on a Debian system; else the usual place."""
+    """The folder for files that should be in memory, as /run is on Debian; else the usual temporary
+    folder."""
     folder = "/dev/shm"
     if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > RUN_DIR_FREE:
         return folder

@@ -3,10 +3,11 @@
  * text (get/set) and meta (mg/ms), and Redis's RESP (GET/SET).
  *
  * A reply is right when it is the one the request asks for: the key that was asked for (text), no
- * client flags, and the exact bytes that belong to the key. Everything else is counted, and the
+ * client flags, and the exact bytes that belong to the key. All other replies are counted, and the
  * first fault of a process is printed.
  *
- * One thread. The workload and the tally belong to the caller and outlive the exchange. */
+ * One thread. The workload and the tally belong to the caller and must stay valid as long as the
+ * exchange. */
 #ifndef BENCH_EXCHANGE_H
 #define BENCH_EXCHANGE_H
 

@@ -31,7 +31,7 @@
 enum {
     EVENTS_MAX = 256,
     READ_AHEAD_BYTES = 64 * 1024,
-    SILENCE_MAX_MS = 10000, /* a server that says nothing for so long is taken for dead */
+    SILENCE_MAX_MS = 10000, /* a server that sends nothing for so long counts as failed */
 };
 
 struct connection {

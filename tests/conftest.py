@@ -1,4 +1,4 @@
-"""What holds for every test: the log of each server that a failed test had running is shown."""
+"""For every test: a failed test shows the log of each server that it had running."""
 
 import pytest
 

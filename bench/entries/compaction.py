@@ -1,11 +1,11 @@
-"""A sessions pool that is three quarters full while 10,000 sessions a second are saved again: whether
-it keeps up, what it writes to the disk, and what reads notice.
+"""A sessions pool that is three quarters full while 10,000 sessions a second are saved again:
+whether the pool keeps up, how much it writes to the disk, and how long reads take.
 
-A million sessions fill 75 % of the pool. They are then saved over, as fast as it goes, until
-compaction has been at it for a while: from there on every save must be paid for by moving others.
-Only then 10,000 saves a second are offered, each to a session picked at random, and reads beside
-them by a second generator. Both generators keep their rate whatever the daemon does; what waits for
-a connection counts as waiting for an answer.
+A million sessions fill 75 % of the pool. They are then saved again as fast as possible, until
+compaction has run for a while: from then on every save requires that other sessions are moved. Only
+then 10,000 saves a second are offered, each to a random session, and a second generator reads. Both
+generators keep their rate whatever the daemon does; a request that waits for a connection counts as
+waiting for its answer.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,9 +1,9 @@
 """CPU time of the daemon per operation: 50 connections over TCP loopback, 90 % reads, 220-byte
 values, with 32 requests on the way on each connection ("32 deep") and with one.
 
-The daemon's own time is what counts, not throughput: the load generator and the kernel's other
-work share the machine with it. Rounds alternate between the servers, so that a slow spell of the
-machine meets all of them.
+The daemon's own CPU time is measured, not throughput: the load generator and the kernel's other
+work share the machine with it. Rounds alternate between the servers, so that a slow period of the
+machine affects all of them.
 """
 
 from contextlib import ExitStack

@@ -3,8 +3,8 @@ a pipeline, 300-byte values: `everysec` against `no`, and `always` against Redis
 `appendfsync always`.
 
 One generator loads all of them, each in its own protocol. All are running throughout, one at a time
-is loaded, and before that everything that is not on the disk yet is brought there, so that none
-pays for what another has left. Redis neither rewrites its file nor takes snapshots meanwhile.
+is loaded, and before each run everything is synced to the disk, so that no server pays for the
+writes of another. Redis neither rewrites its file nor takes snapshots meanwhile.
 """
 
 import os

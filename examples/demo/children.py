@@ -2,8 +2,8 @@
 
 Each writes to its own log file, and each is in a session of its own, so that a Ctrl-C in the
 terminal reaches the demo alone, which then stops them in order. Should the demo itself be killed,
-the kernel sends them SIGTERM (`setpriv --pdeathsig`), so none outlives it. Children are started by
-the main thread only: that signal comes when the thread that started them ends.
+the kernel sends them SIGTERM (`setpriv --pdeathsig`), so none is left running. Children are started
+by the main thread only: that signal comes when the thread that started them ends.
 """
 
 import os

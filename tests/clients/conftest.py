@@ -1,4 +1,4 @@
-"""What each client is run on: memcached, and both pools of stayd."""
+"""The servers that each client is tested with: memcached, and both pools of stayd."""
 
 import pylibmc
 import pytest

@@ -1,4 +1,4 @@
-"""libmemcached's command-line tools, which are clients too: over text and over the binary protocol."""
+"""libmemcached's command-line tools, over the text and the binary protocol."""
 
 import subprocess
 

@@ -1,5 +1,5 @@
 """PHP's memcached extension as PHP's session handler, as sites use it: with locking, over the binary
-protocol (its default), in the pool that forgets no session."""
+protocol (its default), in the pool that evicts no session."""
 
 import os
 import pathlib

@@ -1,5 +1,5 @@
-"""Clients of other languages: each is a program in programs/ that is told where a server is, checks
-by itself, and ends with 0. On memcached first, so that what is asked for is what clients know."""
+"""Clients in other languages. Each is a program in programs/ that gets a server's address, runs its
+own checks, and exits with 0. It first runs on memcached, to prove that its checks are right."""
 
 import pathlib
 import subprocess

@@ -1,6 +1,6 @@
-"""Clients at work while somebody flushes, asks for statistics, watches and dumps all keys: nothing is
-mixed up, nobody gets what was not stored. For the build with the thread sanitizer above all, whose
-findings end the daemon and the test."""
+"""Clients under load, while another client flushes, reads statistics, watches and dumps all keys:
+no reply is mixed up, and no client reads a value that was not stored. Mainly for the build with the
+thread sanitizer, whose reports end the daemon and the test."""
 
 import os
 import random

@@ -1,4 +1,5 @@
-"""What the tests of the demo share: its modules on the path, and an environment that marks it."""
+"""Shared by the tests of the demo: its modules on the path, and an environment that marks its
+processes."""
 
 import os
 import signal

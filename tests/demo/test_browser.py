@@ -1,4 +1,4 @@
-"""The demo's readers see what a browser would see, and count only what is true."""
+"""The demo's readers see what a browser would see, and their counts are right."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

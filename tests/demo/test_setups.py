@@ -1,4 +1,4 @@
-"""The set-ups can be made anywhere."""
+"""The set-ups work from any folder."""
 
 import setups
 

@@ -1,8 +1,8 @@
-"""A Django of its own for these tests, on real pools.
+"""Configures Django for these tests, with real pools.
 
-Settings are made here and not in a file, so that they can name a database of this run's own. Each
-test gets pools that are empty; `daemon` is shared by all that do not stop it, `own_daemon` is one
-for the test alone.
+The settings are made here and not in a file, so that each run has a database of its own. Each test
+gets empty pools. `daemon` is shared by all tests that do not stop it; `own_daemon` is started for
+one test.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""A WSGI application for servers that load it in one process and then fork: it has used its client
-before.
+"""A WSGI application for servers that load it in one process and then fork. It uses its client
+before the fork.
 
 Environment: POOL_URL. `/` sets, counts and reads under keys of its own, and answers `PID` if all
 was right.

@@ -1,4 +1,4 @@
-"""A server that answers from a script, for what a real daemon cannot be brought to do on demand."""
+"""A server that answers from a script, for behaviour that a real daemon does not show on demand."""
 
 import socket
 import threading

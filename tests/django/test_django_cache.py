@@ -1,6 +1,6 @@
-"""StaydCache beside Django's own PyMemcacheCache: what holds for one holds for the other.
+"""StaydCache compared with Django's own PyMemcacheCache: both must behave in the same way.
 
-Tests with `make_cache` or `cache` run on both, so that "drop-in" is measured and not claimed. The
+Tests with `make_cache` or `cache` run on both back ends. The
 list follows the behaviours that Django's own test suite asks of its memcached back ends.
 """
 

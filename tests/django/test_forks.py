@@ -1,4 +1,4 @@
-"""One client in many processes: no two of them share a connection, whoever forked, and how."""
+"""One client in many processes: no two of them share a connection, however they were forked."""
 
 import ctypes
 import importlib.util

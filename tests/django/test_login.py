@@ -1,4 +1,5 @@
-"""Users of a real site on stayd, through Django's middleware: who is logged in stays so."""
+"""Users of a real site on stayd, through Django's middleware: users who are logged in stay logged
+in."""
 
 import os
 import threading

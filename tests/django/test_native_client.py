@@ -1,4 +1,5 @@
-"""What only the client over libstayd can get wrong: the GIL, signals, memory and descriptors."""
+"""Faults that only the client over libstayd could have: the GIL, signals, memory and
+descriptors."""
 
 import gc
 import os

@@ -1,5 +1,4 @@
-"""A daemon that is away: a restart is a pause, and a longer outage costs the patience of one
-request."""
+"""A daemon that is down: a restart is a pause, and in a longer outage only one request waits."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Sessions in their packed form, whichever zstd reads and writes it."""
+"""Packed sessions, with each implementation of zstd."""
 
 import json
 import logging

@@ -1,5 +1,5 @@
-"""What is sent a second time when a connection breaks, and what is not: with another client in
-between, whatever the moment."""
+"""Which requests are sent a second time when a connection breaks, at any moment, while another
+client writes in between."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What a session is called in the pool, and the sessions that earlier versions left there."""
+"""The name of a session in the pool, and sessions that earlier versions have stored."""
 
 import json
 import re

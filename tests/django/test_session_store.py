@@ -1,4 +1,4 @@
-"""The session store beside Django's own cache sessions: what holds for one holds for the other.
+"""The session store compared with Django's own cache sessions: both must behave in the same way.
 
 Tests with `new_session` or `session` run on both stores. The list follows the behaviours that
 Django's own test suite asks of every session back end.

@@ -1,4 +1,5 @@
-"""The site of the tests: log in, log out, count, and a view that stops where a test wants it to."""
+"""The site of the tests: log in, log out, count, and a view that waits until a test lets it go
+on."""
 
 from django.contrib import auth
 from django.core.cache import cache

@@ -1,7 +1,7 @@
-/* Preloaded into the daemon by test_power_cut.py: stands in front of fdatasync(2), and keeps beside
- * the disk what is certain to be on it. A copy of the file is taken when a sync begins; when the
- * sync has ended it becomes STAYD_DURABLE/INODE, which is what a power cut from then on leaves at
- * the least. Pages that are written and not synced are in no such copy. */
+/* Preloaded into the daemon by test_power_cut.py: replaces fdatasync(2), and keeps a copy of what
+ * is certain to be on the disk. It copies the file when a sync begins; when the sync has ended, the
+ * copy becomes STAYD_DURABLE/INODE, which is the least that a later power cut leaves. Pages that
+ * were written and not synced are not in the copy. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -38,7 +38,7 @@ int fdatasync(int file) {
     snprintf(ended, sizeof ended, "%s/%lu", folder, (unsigned long)status.st_ino);
     copy_file(file, begun, status.st_size);
     int result = system_fdatasync(file);
-    /* Two syncs may overlap: the copy that was begun later is the one that counts. */
+    /* Two syncs may overlap: the copy that was begun later is kept. */
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static unsigned last;
     pthread_mutex_lock(&lock);

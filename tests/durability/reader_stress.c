@@ -1,16 +1,17 @@
 /* Writers change a few keys over a pool's socket, as fast as they can, while processes that have
- * mapped the pool read them by reader.h. Of each key the writer notes, in memory that all share,
- * which version it has begun to write and which one was acknowledged last. A reader looks at the
- * second before it reads and at the first afterwards: what it has read must lie between them.
+ * mapped the pool read them by reader.h. For each key the writer notes, in shared memory, which
+ * version it has begun to write and which version was acknowledged last. A reader loads the
+ * acknowledged version before it reads and the begun version afterwards: the version that it has
+ * read must be between them.
  *
  *     reader_stress SOCKET SECONDS WRITERS READERS may-miss|must-hit
  *
- * Versions of a key count up. By its version each is a value, a value that expires within a second
- * or two, or a deletion. All bytes of a value follow from key and version, so a torn value or
- * another key's shows. Readers are stopped, continued, killed and replaced at random. The daemon
- * may come and go: writers and readers connect again. Ends after so many
- * seconds or at a SIGTERM, says what was done, and returns 1 if a reader has read what it must not.
- */
+ * Versions of a key count up. The version number decides whether it is a value, a value that
+ * expires within a second or two, or a deletion. All bytes of a value are computed from key and
+ * version, so a torn value or the value of another key is detected. Readers are stopped, continued,
+ * killed and replaced at random. The daemon may be restarted: writers and readers connect again.
+ * Ends after SECONDS or at a SIGTERM, prints counts, and returns 1 if a reader has read a wrong
+ * version. */
 #include "store/reader.h"
 
 #include <errno.h>

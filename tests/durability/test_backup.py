@@ -1,4 +1,4 @@
-"""stayctl backup: one state of a pool whose clients go on writing."""
+"""stayctl backup: a consistent copy of a pool while clients write."""
 
 import mmap
 import os

@@ -1,4 +1,4 @@
-"""stayctl check: what it finds in files of the real daemon, whole, damaged and foreign."""
+"""stayctl check: its findings in whole and damaged files of the real daemon, and in other files."""
 
 import os
 import random

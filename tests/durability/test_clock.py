@@ -1,8 +1,8 @@
-"""A wall clock that is wrong hides sessions until it is put right, and takes none away.
+"""A wrong wall clock hides sessions until it is corrected, and removes none.
 
-support/clock.c, preloaded, is the clock that somebody sets while the daemon runs; libfaketime, where the
-system has it, is another that knows nothing of stayd. When memory may be freed, to the second,
-tests/unit/test_expiry_clock.c proves.
+support/clock.c, preloaded, is a clock that is set while the daemon runs; libfaketime, if it is
+installed, is an independent implementation. tests/unit/test_expiry_clock.c tests to the second when
+memory may be freed.
 """
 
 import pathlib

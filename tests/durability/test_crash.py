@@ -1,7 +1,7 @@
-"""SIGKILL at any moment: nothing acknowledged is lost, nothing that ended comes back.
+"""SIGKILL at any moment: nothing that was acknowledged is lost, and no removed item comes back.
 
-The daemon writes a persistent pool through a shared mapping, so that what it acknowledged is in the
-kernel's hands and outlives the process (invariant 2: "with any setting nothing acknowledged is lost
+The daemon writes a persistent pool through a shared mapping, so that acknowledged writes are in the
+kernel's memory and survive the process (invariant 2: "with any setting nothing acknowledged is lost
 in a crash"). STAYD_CRASH_ROUNDS says how many crashes the long test makes.
 """
 

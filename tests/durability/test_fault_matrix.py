@@ -1,7 +1,7 @@
-"""The rows of the fault matrix that are about the machine: its disk, its room, its clock, its limits.
+"""The rows of the fault matrix about the machine: disk, disk space, clock, limits.
 
-support/fault_matrix.py tries them, support/fault_matrix.toml says what must be seen. All rows run side
-by side when the first cell is looked at.
+support/fault_matrix.py runs them; support/fault_matrix.toml contains the expected results. All rows
+run in parallel when the first cell is tested.
 """
 
 import errno

@@ -1,4 +1,5 @@
-"""A full pool: `evict = no` refuses new keys, `evict = yes` forgets what is read least."""
+"""A full pool: `evict = no` refuses new keys, `evict = yes` evicts the items that are read
+least."""
 
 import random
 import threading

@@ -1,4 +1,5 @@
-"""The hold of a pool, in which a backup copies its file: whose it is, what waits for it, how it ends."""
+"""The hold of a pool, during which a backup copies its file: which client has it, what waits for
+it, how it ends."""
 
 import os
 import pathlib

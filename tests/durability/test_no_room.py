@@ -1,7 +1,7 @@
-"""A file system without room, a real one: what has no room is said, and never a SIGBUS.
+"""A real file system without room: the lack of room is reported, and there is never a SIGBUS.
 
-What is in short supply is a small tmpfs, mounted in a mount namespace of the daemon's own, which any
-user may have on most systems.
+The file system is a small tmpfs, mounted in a mount namespace of the daemon, which any user may
+create on most systems.
 """
 
 import subprocess

@@ -1,7 +1,7 @@
 """idle_timeout and max_lifetime: what the pool does with items, whatever their clients asked for.
 
-Times here are the daemon's clock, in seconds that begin at whole ones; so a test reads the clock
-before and after, and only says what must be true for any moment in between.
+The daemon's clock has whole seconds. So a test reads the clock before and after a request, and only
+expects what is true for any moment in between.
 """
 
 import pathlib

@@ -1,8 +1,8 @@
-"""A power cut under the real daemon: its file loses every page that was not synced.
+"""A power cut with the real daemon: its file loses every page that was not synced.
 
-The states that a power cut can leave are proved one by one on a simulated disk, in
-tests/unit/test_power_cut.c. Here is the whole daemon with one such state: durable.c, preloaded, keeps
-the file as it was when the last completed fdatasync began, and after SIGKILL that is all there is.
+tests/unit/test_power_cut.c tests the states that a power cut can leave one by one, on a simulated
+disk. This file tests the whole daemon with one such state: durable.c, preloaded, keeps the file as
+it was when the last completed fdatasync began, and after SIGKILL the daemon starts with that file.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""stayctl shows how far long work is, on a terminal."""
+"""stayctl shows the progress of long commands on a terminal."""
 
 import contextlib
 import os

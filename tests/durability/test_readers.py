@@ -1,6 +1,6 @@
-"""Processes that have mapped a pool read it while clients write, and while its daemon comes and goes.
+"""Processes that have mapped a pool read it while clients write, and while its daemon is restarted.
 
-reader_stress.c says what must be true of each value that is read.
+reader_stress.c describes what must be true of each value that is read.
 """
 
 import pathlib

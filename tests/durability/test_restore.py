@@ -1,4 +1,4 @@
-"""stayctl restore: which files a pool takes, and what it says of the others."""
+"""stayctl restore: which files a pool accepts, and the messages about other files."""
 
 import os
 

@@ -1,7 +1,7 @@
-"""What clients see of a disk that is slow, or that fails: gate.c, preloaded, stands in its place.
+"""What clients see of a slow or failing disk, which gate.c, preloaded, simulates.
 
-In which order writes and syncs go, tests/unit/test_sync.c proves; what each call that fails does to
-the store, tests/unit/test_faults.c. Here are the replies, the log, and what else goes on meanwhile.
+tests/unit/test_sync.c tests the order of writes and syncs, and tests/unit/test_faults.c each
+failing call. This file tests the replies, the log, and the service for other clients meanwhile.
 """
 
 import contextlib

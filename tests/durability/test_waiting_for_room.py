@@ -1,5 +1,5 @@
-"""Whoever finds no room in a pool waits alone: no other client of the daemon does, whatever the disk
-does and however full the pool is (store/room.h)."""
+"""A client that finds no room in a pool waits, and no other client of the daemon waits with it,
+whatever the disk does and however full the pool is (store/room.h)."""
 
 import contextlib
 import os

@@ -1,7 +1,8 @@
-"""How much goes to the disk for what is stored, as the system counts it for the daemon.
+"""How many bytes are written to the disk for each byte stored, as the system counts them for the
+daemon.
 
-It counts nothing for a file system in memory; and only on one with large folios (ext4 since Linux
-6.16, XFS) does a page drag its neighbours along.
+The system counts nothing for a file system in memory. Only a file system with large folios (ext4
+since Linux 6.16, XFS) writes neighbouring pages too.
 """
 
 from pathlib import Path

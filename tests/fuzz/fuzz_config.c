@@ -1,6 +1,5 @@
-/* The configuration file: whatever stands in it, it is read to its end, each fault has a line of
- * the file and a sentence, and a file without faults says everything that a daemon needs to start.
- */
+/* The configuration file: any input is read to its end, each fault has a line number and a
+ * sentence, and a file without faults contains everything that a daemon needs to start. */
 #include "base/log.h"
 #include "check.h"
 #include "stayd/config_file.h"

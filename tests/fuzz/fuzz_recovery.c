@@ -1,6 +1,6 @@
-/* A damaged pool file: the daemon and the tools either refuse it, with a sentence, or take of it
- * what is whole, and go on to serve. What they found once they find again: a second recovery of
- * the same file brings nothing back and loses nothing. */
+/* A damaged pool file: the daemon and the tools either refuse the file with a reason, or use its
+ * whole records and serve. A second recovery of the same file finds the same items: nothing comes
+ * back and nothing is lost. */
 #include "base/log.h"
 #include "check.h"
 #include "image.h"

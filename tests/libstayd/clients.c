@@ -1,5 +1,5 @@
-/* Opens and closes clients, with some requests each: libstayd-clients SERVERS COUNT. Leaks nothing:
- * a leak sanitizer says so, and the number of descriptors. */
+/* Opens and closes clients, with some requests each: libstayd-clients SERVERS COUNT. A leak
+ * sanitizer and the number of descriptors show whether anything leaks. */
 #include "stayd.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /* Every function of stayd.h on a real server, whose URLs are in STAYD_TEST_SERVERS: stayd or
- * memcached, in the clear, with TLS, with a login of either kind, or several. Run by
+ * memcached, without or with TLS, with a login of either kind, or several servers. Run by
  * test_libstayd.py. */
 #include <setjmp.h>
 #include <stdarg.h>

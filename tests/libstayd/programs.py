@@ -1,4 +1,4 @@
-"""The C programs beside this file, as they lie in the build folder of the daemon under test."""
+"""The C programs beside this file, in the build folder of the daemon under test."""
 
 import os
 import pathlib

@@ -1,12 +1,13 @@
-/* One client, told what to do line by line, for tests in Python: libstayd-shell SERVERS OPTION...
+/* One client that reads commands line by line, for tests in Python: libstayd-shell SERVERS
+ * OPTION...
  *
  *     get KEY        mapped KEY     set KEY VALUE  large KEY BYTES   delete KEY
  *     many KEY...    version        disconnect     fork              fork unseen
  *
  * Each is answered with a line: the status, the milliseconds that it took, timed_out, and the value
  * or the message. `large` sets a value of so many bytes. `fork` goes on in a child until `exit`,
- * and then in the parent; the C library does not see an unseen one. The options: failover; sockets;
- * distribution=NUMBER; restart_wait=MS; timeout=MS; total=MS; max=NUMBER. */
+ * and then in the parent; the C library does not see the fork of `fork unseen`. The options:
+ * failover; sockets; distribution=NUMBER; restart_wait=MS; timeout=MS; total=MS; max=NUMBER. */
 #include "stayd.h"
 
 #include <stdio.h>

@@ -3,10 +3,10 @@
  *     libstayd-stress SERVERS THREADS ROUNDS [fork | syscall | read]
  *
  * Each thread writes and reads keys of its own and one that all share, and checks that each reply
- * belongs to its request. With `fork`, children are made all the time, which do the same; with
- * `syscall`, the C library does not see that they are made (it has one thread then). With `read`,
- * the threads read one item that is always there, until the standard input ends; the server may
- * come and go. Prints nothing and exits 0 if all was well. */
+ * belongs to its request. With `fork`, children are forked all the time, which do the same. With
+ * `syscall`, they are forked by a system call that the C library does not see (with one thread
+ * only). With `read`, the threads read one item that always exists, until the standard input ends;
+ * the server may be restarted. Prints nothing and exits with 0 if there was no error. */
 #include "stayd.h"
 
 #include <pthread.h>

@@ -1,4 +1,4 @@
-"""libstayd reads a pool from its memory: without the daemon, and never what is no longer true."""
+"""libstayd reads a pool from its memory: without the daemon, and never outdated values."""
 
 import pathlib
 import subprocess

@@ -1,4 +1,5 @@
-"""libstayd while its server is away, silent, restarted, or one of several is dead."""
+"""libstayd while its server is down, does not answer, or is restarted, or while one of several
+servers is down."""
 
 import contextlib
 import os

@@ -1,4 +1,5 @@
-"""Whatever one client makes the daemon do, the others wait for a turn of bounded work and no more."""
+"""Whatever one client asks of the daemon, the other clients wait for one turn of bounded work at
+most."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The daemon as systemd and an administrator meet it: signals, limits, and what it costs."""
+"""The daemon under systemd and for an administrator: signals, limits, and CPU time."""
 
 import os
 import pathlib

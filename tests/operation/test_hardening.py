@@ -1,4 +1,4 @@
-"""How the binaries are built, read from the files: what a fault in memory safety finds in its way."""
+"""The hardening of the binaries against faults in memory safety, read from the files."""
 
 import pathlib
 import platform

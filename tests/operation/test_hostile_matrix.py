@@ -1,5 +1,5 @@
-"""The rows of the fault matrix that are about strangers: each of support/hostile.py does its worst to
-one pool, and nobody else sees anything of it."""
+"""The rows of the fault matrix about hostile clients: each kind of support/hostile.py attacks one
+pool, and no other client is affected."""
 
 import struct
 import time

@@ -1,4 +1,5 @@
-"""cache_memlimit on the running daemon: what the system has of its memory, and what clients see."""
+"""cache_memlimit on the running daemon: its memory as the system counts it, and what clients
+see."""
 
 import urllib.request
 

@@ -1,4 +1,4 @@
-"""docs/operations.md says what is so: its matrix is the one that the tests try."""
+"""docs/operations.md is true: its fault matrix is the one that the tests run."""
 
 import re
 

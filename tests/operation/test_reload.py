@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read again, and the log says what that comes to."""
+"""SIGHUP: the configuration is read again, and the log names the changes that need a restart."""
 
 import re
 import signal

@@ -1,7 +1,7 @@
 """Servers for the protocol tests.
 
 A test that takes `connection` runs three times: against Debian's memcached, which proves that the
-test expects what the field does, and against both pools of stayd. The servers live as long as the
+test expects memcached's behaviour, and against both pools of stayd. The servers live as long as the
 pytest session; each test finds its pool flushed and is checked at its end: the connection must be
 in step (one reply too many or too few fails the test that caused it), and the server must run.
 """

@@ -1,4 +1,4 @@
-/* Preloaded into the daemon: the thread that has closed a descriptor is not run for a while. */
+/* Preloaded into the daemon: a thread that has closed a descriptor sleeps for a while. */
 #include <dlfcn.h>
 #include <unistd.h>
 

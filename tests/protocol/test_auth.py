@@ -1,4 +1,4 @@
-"""Logins on the real daemon: the text login of memcached's -Y, and what is stayd's own about it."""
+"""Logins on the real daemon: the text login of memcached's -Y, and stayd's own behaviour."""
 
 import ctypes
 import os

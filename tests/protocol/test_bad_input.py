@@ -1,4 +1,4 @@
-"""Bad input: the daemon lives on, other clients notice nothing, the memory stays bounded.
+"""Bad input: the daemon keeps running, other clients are not affected, the memory stays bounded.
 
 Every test ends with another connection that finds what it stored before.
 """

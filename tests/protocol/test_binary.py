@@ -1,6 +1,6 @@
 """The binary protocol on real connections: three servers, of which one is memcached.
 
-tests/unit/test_proto_binary.c asks more, without a socket.
+tests/unit/test_proto_binary_*.c test more, without a socket.
 """
 
 import re

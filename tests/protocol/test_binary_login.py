@@ -1,4 +1,4 @@
-"""SASL PLAIN on the real daemon: bytes as memcached -S has them, and pylibmc with a password."""
+"""SASL PLAIN on the real daemon: the same bytes as memcached -S, and pylibmc with a password."""
 
 import pylibmc
 import pytest

@@ -1,4 +1,4 @@
-"""Connections: how many there may be, and that each ends without harm to the others."""
+"""Connections: their maximum number, and that each ends without effect on the others."""
 
 import os
 import socket

@@ -1,4 +1,5 @@
-"""lru_crawler: dumps of all items, while everything changes, and what it says of a crawler."""
+"""lru_crawler: dumps of all items while items change, and the replies to commands about the
+crawler."""
 
 import threading
 import urllib.parse

@@ -3,14 +3,13 @@
 STAYD_DIFF_SEQUENCES says how many for each pool (default: what takes some seconds),
 STAYD_DIFF_SEED which ones. support/differential_text.py has the generator, differential.py the comparison.
 
-What stayd does otherwise on purpose, and the generator therefore leaves out; each has a test of its
-own, named here:
+Intended differences, which the generator leaves out. Each has a test of its own, named here:
 
   - A control character in a key is refused (test_limits.py): protocol.txt forbids it.
-  - The value behind a storage line that is refused is thrown away, and where its length is not
-    known the connection ends (test_limits.py); memcached runs it as requests, the hole through
-    which a key too long commands the server. So memcached gets no value there, and stayd one that
-    is made of requests, of which it must answer none (`refused` in differential_text.py).
+  - The value after a refused storage line is discarded, and if its length is not known the
+    connection closes (test_limits.py). memcached runs the value as requests, so a key that is too
+    long lets a client send commands. So memcached gets no value there; stayd gets a value made of
+    requests, and must answer none of them (`refused` in differential_text.py).
   - A request line of more than 2048 bytes other than a multi-get is refused (test_limits.py);
     memcached's limit depends on how the line arrived.
   - item_max counts key and value, memcached's -I also its own header and slab sizes
@@ -20,7 +19,7 @@ own, named here:
     (test_meta_set.py).
   - A key comes back in the encoding of the request (test_meta_get.py): base64 keys and plain keys
     are different ones here.
-  - An expiry that is over at once, given to T or N of mg and ma and shown by t in the same command:
+  - An expiry in the past, given to T or N of mg and ma and shown by t in the same command:
     memcached shows 2^32 less some seconds. And dates after 2038 or before 1970, which memcached's
     32 bits wrap.
   - A key too long in get or gat: memcached also drops replies to earlier requests that it has not
@@ -41,8 +40,8 @@ own, named here:
     command, gat without a key, shutdown: as memcached 1.6.45 (test_later_memcached.py).
   - watch behind other commands that are not answered yet: memcached refuses it (test_watch.py). And
     exp of me, which memcached shows with a minus (test_general.py).
-  - flush_all with a delay: a second one brings back to life what memcached flushed before
-    (test_flush.py).
+  - flush_all with a delay: with memcached, a second one makes items visible again that the first
+    one flushed (test_flush.py).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Expiry in real seconds: never served after, never dropped before."""
+"""Expiry in real seconds: an item is never served after its expiry, and never removed before."""
 
 import time
 

@@ -1,4 +1,5 @@
-"""What one client does costs the others no more than their share: turns, memory, idleness, storms."""
+"""A client cannot take more than its share from the others: turns, memory, idle connections,
+floods."""
 
 import os
 import random

@@ -1,7 +1,7 @@
-"""`stayd_map`: a client on a Unix socket is handed the pool's two mappings, and can only read them.
+"""`stayd_map`: a client on a Unix socket receives the pool's two mappings, and can only read them.
 
-Whom the daemon hands them to is told by the kernel (SO_PEERCRED), so clients of other users are real
-processes of other users: these tests need root, and say so if they are skipped.
+The kernel identifies the client (SO_PEERCRED), so clients of other users are real processes of
+other users. These tests need root; otherwise they are skipped with that reason.
 """
 
 import array

@@ -1,4 +1,4 @@
-"""noreply: the command is carried out and nothing at all is said."""
+"""noreply: the command is carried out, and there is no reply."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""The operator's commands: whose are carried out, what they tell of others, and what they cost."""
+"""The operator's commands: which clients may use them, what they show of other clients, and what
+they cost."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""No pool's clients keep those of another out: not from connections, and not from memory."""
+"""The clients of one pool cannot take the connections or the memory of another pool's clients."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""stats with a group: the names that memcached has, and the shape that its tools read."""
+"""stats with a group: memcached's names, and the format that its tools read."""
 
 import re
 

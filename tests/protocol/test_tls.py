@@ -1,4 +1,5 @@
-"""TLS: who gets in and who does not, that every byte arrives, and that the others notice nothing."""
+"""TLS: which clients may connect, that every byte arrives, and that other clients are not
+affected."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""What a TLS client can send beside data costs the others nothing, and ends its connection."""
+"""TLS messages without data: they cost other clients nothing, and end the connection."""
 
 import ssl
 

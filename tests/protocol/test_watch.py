@@ -1,4 +1,4 @@
-"""watch: what clients and the daemon do, told to a connection that listens."""
+"""watch: a connection receives events about clients and the daemon."""
 
 import re
 import socket

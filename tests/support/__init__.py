@@ -1,1 +1,1 @@
-"""What the tests share: real servers in temporary directories, and a client with deadlines."""
+"""Shared by the tests: real servers in temporary directories, and a client with deadlines."""

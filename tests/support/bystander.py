@@ -1,13 +1,13 @@
-"""Somebody who has nothing to do with what a test does to the daemon, and how long he waits.
+"""A client that is not involved in what a test does to the daemon; measures how long it waits.
 
     idle = bystander.longest_wait(stayd.socket("sessions"))
     with Bystander(stayd.socket("sessions")) as other:
-        ...                                    # others do their worst
+        ...                                    # other clients attack
     other.expect_undisturbed(idle)
 
-He is a process of his own that asks one request at a time, so that neither the test's work nor its
-interpreter's lock adds to what he measures. The measure is what he waits while nobody does anything,
-on the same machine a moment before.
+The bystander is a process of its own that sends one request at a time, so that neither the test's
+work nor its interpreter's lock adds to the measured times. The standard of comparison is its
+longest wait on an idle daemon, on the same machine a moment before.
 """
 
 import subprocess
@@ -43,7 +43,7 @@ MARGIN = 0.5
 
 
 def _slowness():
-    """How many times as long as on an idle machine work takes now, because of what else runs."""
+    """The factor by which other processes now slow work down on this machine."""
     began, spent = time.monotonic(), time.thread_time()
     while time.thread_time() < spent + 0.03:
         pass
@@ -51,13 +51,14 @@ def _slowness():
 
 
 def most_wait(idle, margin=MARGIN):
-    """The longest that somebody may wait who is not disturbed: some turns of what they wait while nobody
-    does anything (`idle`), and what the machine may add."""
+    """The longest wait of an undisturbed client: a multiple of the wait on an idle daemon (`idle`),
+    and what the machine may add."""
     return (5 * idle + margin) * _slowness()
 
 
 class Bystander:
-    """Asks from the beginning of the `with` to its end; then `longest` is in seconds."""
+    """Sends requests from the beginning of the `with` to its end; afterwards `longest` is the
+    longest wait in seconds."""
 
     def __init__(self, path, key=None):
         """Asks at this Unix socket for `key`, or for nothing (mn)."""
@@ -85,7 +86,7 @@ class Bystander:
                 self._process.wait()
 
     def expect_undisturbed(self, idle):
-        """Fails if he waited for longer than `idle` and what the machine may add."""
+        """Fails if the bystander waited longer than `idle` and what the machine may add."""
         assert self.longest <= most_wait(idle), (
             f"a bystander waited for {self.longest:.3f} s; while nobody did anything, {idle:.3f} s"
         )

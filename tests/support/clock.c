@@ -1,5 +1,5 @@
-/* Preloaded into the daemon (support/clock.py): at each moment its clocks are the system's and so
- * many seconds, as the file STAYD_CLOCK says. CLOCK_MONOTONIC stays real: timers go by it. */
+/* Preloaded into the daemon (support/clock.py): its clocks are the system's plus the seconds in the
+ * file STAYD_CLOCK. CLOCK_MONOTONIC is not changed, because timers use it. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>

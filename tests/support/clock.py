@@ -22,12 +22,12 @@ class Clock:
         return {"LD_PRELOAD": str(library), "STAYD_CLOCK": str(self._path)}
 
     def step(self, seconds):
-        """Somebody sets the wall clock."""
+        """Sets the wall clock."""
         self.wall += seconds
         self._write()
 
     def sleep(self, seconds):
-        """The system is suspended for so long."""
+        """Suspends the system for this time."""
         self.wall += seconds
         self.boot += seconds
         self._write()

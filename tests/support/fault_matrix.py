@@ -100,20 +100,20 @@ class Fault:
         return {}
 
     def before_start(self):
-        """What is there before the daemon is."""
+        """Prepares what must exist before the daemon starts."""
 
     def prepare(self):
-        """What is done in good times, with the daemon running."""
+        """What is done before the fault, with the daemon running."""
 
     def inject(self):
-        """From here on the fault is there. May be called again after `lift`."""
+        """Begins the fault. May be called again after `lift`."""
 
     def inject_for_start(self):
-        """The same while no daemon runs."""
+        """Begins the fault while no daemon runs."""
         self.inject()
 
     def lift(self):
-        """The fault is over."""
+        """Ends the fault."""
 
     def also(self):
         """What else must hold under the fault: fails if it does not."""
@@ -124,7 +124,7 @@ class Fault:
 
 
 def own_mounts():
-    """Gives this thread, and the processes it starts, mounts of their own, which end with them."""
+    """Gives this thread, and the processes that it starts, a mount namespace of their own."""
     clone_newns = 0x00020000
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() != 0 or libc.unshare(clone_newns) != 0:

@@ -18,25 +18,25 @@ class Gate:
         self._folder = pathlib.Path(folder)
 
     def shut(self):
-        """From here on a sync does not end."""
+        """From now on, a sync does not end."""
         (self._folder / "shut").touch()
 
     def open(self):
-        """It ends, and so do all others."""
+        """Lets the sync and all later ones end."""
         (self._folder / "shut").unlink(missing_ok=True)
 
     def slow(self, milliseconds):
-        """From here on a sync takes so long."""
+        """From now on, a sync takes this long."""
         passing = self._folder / "slow.new"
         passing.write_text(str(milliseconds))
         passing.rename(self._folder / "slow")
 
     def fail(self):
-        """From here on a sync fails."""
+        """From now on, a sync fails."""
         (self._folder / "broken").touch()
 
     def mend(self):
-        """It works again."""
+        """From now on, syncs work again."""
         for name in ("shut", "slow", "broken"):
             (self._folder / name).unlink(missing_ok=True)
 

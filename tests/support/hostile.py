@@ -1,10 +1,11 @@
-"""Clients that mean harm, each a process of its own, which goes on until it is killed:
+"""Hostile clients, each a process of its own, which runs until it is killed:
 
     with Attack("touches", stayd.port("cache")):
         ...
 
-As a program: hostile.py KIND HOST:PORT. It prints `ready` when the attack is under way, comes back when
-it is turned away or the daemon starts again, and prints `closed` each time that it loses a connection.
+As a program: hostile.py KIND HOST:PORT. It prints `ready` when the attack is under way, connects
+again when it is refused or the daemon restarts, and prints `closed` each time that it loses a
+connection.
 """
 
 import contextlib
@@ -132,7 +133,7 @@ def hoard(connection, turn):
 
 
 def errors(connection, turn):
-    """Somebody without a login, who asks faster than he reads that he has none."""
+    """A client without a login, which sends requests faster than it reads the refusals."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     while True:
         connection.settimeout(0.0)
@@ -164,7 +165,7 @@ def passwords(connection, turn):
 
 
 def handshakes(connection, turn):
-    """A TLS handshake, as dear as can be, and another one."""
+    """One expensive TLS handshake after another."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

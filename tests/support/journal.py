@@ -1,4 +1,4 @@
-"""Clients at work on a pool, each of which knows what it has sent and what was answered."""
+"""Clients of a pool, each of which notes what it has sent and what was answered."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""Libraries that are preloaded into the daemon, to stand in front of the system's own."""
+"""Libraries that are preloaded into the daemon, to replace functions of the system's libraries."""
 
 import atexit
 import functools

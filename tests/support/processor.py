@@ -1,4 +1,4 @@
-"""What a process has cost, as the system counts it: it does not depend on what else the machine does."""
+"""The CPU time of a process, as the system counts it; it does not depend on other processes."""
 
 import os
 

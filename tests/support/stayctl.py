@@ -1,4 +1,4 @@
-"""stayctl, as an operator types it: run to its end, and what it says, read."""
+"""Runs stayctl to its end, and parses its output."""
 
 import base64
 import json

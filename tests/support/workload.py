@@ -1,4 +1,4 @@
-"""Writers that know what a pool must hold: for tests that kill or stop the daemon under them.
+"""Writers that know what a pool must contain, for tests that kill or stop the daemon meanwhile.
 
 Each `Writer` is a thread with a connection and keys of its own. It keeps, for every key, what the
 daemon has acknowledged; a command that was sent and not answered when the daemon died leaves its

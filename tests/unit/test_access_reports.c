@@ -1,5 +1,5 @@
-/* What other processes read by themselves is as popular, to the daemon, as what it serves: a cache
- * that evicts keeps the same items, and nobody is logged out for reading without asking. */
+/* Reads by other processes count for eviction and idle_timeout like reads from the daemon: a cache
+ * that evicts keeps the same items, and a session that is read only by mapping does not expire. */
 #include "store_support.h"
 
 #include "store/access_reports.h"

@@ -1,5 +1,5 @@
-/* idle_timeout and max_lifetime that are another at the next start: what the earlier ones have
- * ended stays gone, what they have not lives by the new ones. */
+/* idle_timeout and max_lifetime that have changed at the next start: items that have expired by the
+ * earlier limits stay expired; the new limits apply to all other items. */
 #include "store_support.h"
 
 enum { LIMIT_S = 100, LONGER_S = 1000 };

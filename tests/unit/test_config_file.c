@@ -1,4 +1,5 @@
-/* The configuration: what each key sets, what holds without it, and that every fault is told. */
+/* The configuration: what each key sets, the default of each key, and that every fault is reported.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

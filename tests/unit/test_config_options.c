@@ -1,4 +1,4 @@
-/* The command line, above all that of memcached. */
+/* The command line, mainly memcached's options. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

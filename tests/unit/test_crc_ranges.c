@@ -1,4 +1,4 @@
-/* The CRC of a part, from tables: the same as from the bytes. */
+/* The CRC of a part that is computed from tables is the same as that of the bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* A full cache (evict = yes): it takes every key, and evicts what is read least. */
+/* A full cache (evict = yes): it accepts every key, and evicts the items that are read least. */
 #include "store_support.h"
 
 static struct store store;

@@ -1,4 +1,4 @@
-/* Expiry: exact for who reads, and memory comes back for it. */
+/* Expiry: exact to the second for readers; the memory of expired items is freed. */
 #include "store_support.h"
 
 #include "store/pool_private.h"

@@ -1,4 +1,4 @@
-/* A wall clock that is wrong hides items until it is put right, and takes none away. */
+/* A wrong wall clock hides items until it is corrected, and removes none. */
 #include "store_support.h"
 
 #include "store/pool_private.h"

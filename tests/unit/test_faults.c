@@ -1,7 +1,7 @@
-/* The system refuses: each call that the store makes for a file fails once, at each place in turn,
- * while a pool is made, works, compacts, stops, starts, grows and shrinks. Whatever happens,
+/* Failing system calls: each call that the store makes for a file fails once, at each place in
+ * turn, while a pool is made, works, compacts, stops, starts, grows and shrinks. In all cases
  * nothing that was acknowledged is lost, nothing is acknowledged that is not on the disk, and the
- * file can be used when the system works again. */
+ * file can be used when the calls work again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* A flush in the midst of other threads' changes. */
+/* A flush during the changes of other threads. */
 #include "store_support.h"
 
 #include "store/pool_private.h"

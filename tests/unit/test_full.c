@@ -1,4 +1,4 @@
-/* A full pool (evict = no): what it refuses, and what it still takes. */
+/* A full pool (evict = no): what it refuses, and what it still accepts. */
 #include "store_support.h"
 
 #include <pthread.h>

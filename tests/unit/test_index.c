@@ -1,4 +1,4 @@
-/* The index alone: records lie in memory that the test fills, slots are set as the pool would. */
+/* The index alone: the test writes the records into memory and sets the slots as the pool would. */
 #include "store_support.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
-/* Room for files that must last: taken, or refused before anybody else feels it. */
+/* Preallocation of files: it succeeds, or is refused before it takes disk space from other
+ * programs. */
 #include "store_support.h"
 
 #include "store/io.h"

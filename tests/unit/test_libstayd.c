@@ -1,4 +1,4 @@
-/* The C client against a server that says what the test wants, in as many pieces as it wants. */
+/* The C client against a scripted server, which sends its replies in pieces of any size. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

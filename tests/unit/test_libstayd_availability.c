@@ -1,5 +1,5 @@
-/* When libstayd tries a server that has failed: for how long it waits for a restart, and for how
- * long it leaves the server alone. */
+/* When libstayd tries a server that has failed: how long it waits for a restart, and how long it
+ * does not try the server. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

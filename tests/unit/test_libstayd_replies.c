@@ -1,5 +1,5 @@
-/* Replies of any bytes, in both protocols: libstayd reads nothing outside them (the sanitizers
- * would tell), ends, and says what it got. The replies are good ones, changed at random. */
+/* Random replies in both protocols: libstayd reads nothing outside them (the sanitizers check
+ * that), ends, and reports the result. The replies are valid ones with random changes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

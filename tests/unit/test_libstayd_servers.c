@@ -1,5 +1,5 @@
-/* Which server has which key, as libmemcached and pymemcache say themselves (tests/unit/vectors).
- */
+/* Which server has which key, compared with the results of libmemcached and pymemcache
+ * (tests/unit/vectors). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* The log: what it writes to stderr, seen through a pipe. */
+/* The log: its output on stderr, read through a pipe. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The memory limit of a volatile pool, changed while it runs: down, with the memory going back to
- * the system, and up again. */
+/* The memory limit of a volatile pool, changed while it runs: lowered, which gives memory back to
+ * the system, and raised again. */
 #include "store_support.h"
 
 #include "store/pool_private.h"

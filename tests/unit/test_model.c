@@ -1,13 +1,13 @@
-/* Random operations against a model: what the pool says after each must be what the model says.
+/* Random operations against a model: the result of each operation must agree with the model.
  *
  * Each thread has keys of its own, so that the model is exact; the pool is small, so that the
  * janitor moves, evicts and frees all the time. The pool lives in a child process, the model in
  * memory that parent and child share: the child is killed at a random moment, or stops, and another
- * goes on with the same model. An operation that the crash interrupted may have happened or not;
- * all others must have.
+ * child continues with the same model. An operation that the crash interrupted may have been
+ * carried out or not; all others must have been.
  *
- *     STAYD_MODEL_SECONDS   how long all of it may take, about (3)
- *     STAYD_MODEL_SEED      as printed by a run that failed */
+ *     STAYD_MODEL_SECONDS   about how long the test takes (3) STAYD_MODEL_SEED      as printed by a
+ *     run that failed */
 #include "model.h"
 
 #include "base/clock.h"

@@ -1,5 +1,5 @@
-/* Moving records and using their segments again, step by step: the janitor is held still, and the
- * test acts in its place. */
+/* Moving records and using their segments again, step by step: the janitor is paused, and the test
+ * does its work. */
 #include "store_support.h"
 
 #include "base/hash.h"

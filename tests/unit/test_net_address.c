@@ -1,4 +1,4 @@
-/* Addresses as people write them, and which of them only this machine can reach. */
+/* Addresses as written in the configuration, and which of them only this machine can reach. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

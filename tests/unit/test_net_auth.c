@@ -1,4 +1,4 @@
-/* The queue of logins whose passwords have to be hashed: who has a place in it. */
+/* The queue of logins whose passwords must be hashed: which logins get a place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

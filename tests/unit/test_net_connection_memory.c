@@ -1,4 +1,4 @@
-/* What memory a connection takes, and what it does without (connection_pair.h). */
+/* The memory of a connection, and what happens when there is none (connection_pair.h). */
 #include "connection_pair.h"
 
 #include <string.h>

@@ -1,5 +1,4 @@
-/* What a connection waits for with its requests unanswered: the disk, and room (connection_pair.h).
- */
+/* Connections whose requests wait: for the disk, and for room in the pool (connection_pair.h). */
 #include "connection_pair.h"
 
 static void replies_are_held_until_their_writes_are_on_the_disk(void **state) {

@@ -96,8 +96,9 @@ static void a_trusted_address_may_log_in_while_it_has_no_tries(void **state) {
     assert_false(login_limit_allows(limit, &a, now_ms));
 }
 
-/* Whoever has a hundred thousand addresses makes the others' buckets full, and costs no memory; but
- * he cannot make a site's own web servers strangers. */
+/* An attacker with a hundred thousand addresses replaces the buckets of other addresses, which are
+ * then full again, and uses no more memory. He cannot replace the trusted addresses of a site's web
+ * servers. */
 static void a_flood_of_addresses_pushes_trusted_ones_out_last(void **state) {
     (void)state;
     struct login_source site[8];

@@ -1,4 +1,4 @@
-/* Numbers as people and clients write them. */
+/* Numbers as written in the configuration and by clients. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

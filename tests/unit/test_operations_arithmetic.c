@@ -1,4 +1,4 @@
-/* pool_arithmetic with each option, against what pool.h says. */
+/* pool_arithmetic with each option, as described in pool.h. */
 #include "operations.h"
 
 static uint64_t increment(struct store *store, uint64_t delta) {

@@ -1,4 +1,4 @@
-/* What a pool counts of its operations, and what they say on a disk that fails. */
+/* The counters of a pool's operations, and the results of operations on a failing disk. */
 #include "operations.h"
 
 static void counters_count_what_happened(void **state) {

@@ -1,4 +1,4 @@
-/* pool_delete and pool_flush with each option, against what pool.h says. */
+/* pool_delete and pool_flush with each option, as described in pool.h. */
 #include "operations.h"
 
 static void a_deleted_item_is_gone(void **state) {

@@ -1,4 +1,4 @@
-/* pool_get and pool_fetch with each option, against what pool.h says. */
+/* pool_get and pool_fetch with each option, as described in pool.h. */
 #include "operations.h"
 
 #include "base/hash.h"

@@ -1,4 +1,4 @@
-/* pool_store with each of its modes and options, against what pool.h says. */
+/* pool_store with each of its modes and options, as described in pool.h. */
 #include "operations.h"
 
 static void a_set_item_has_its_value_flags_and_expiry(void **state) {

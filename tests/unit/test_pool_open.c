@@ -1,4 +1,4 @@
-/* Opening a pool: which file it gets, and how much it may be asked for. */
+/* Opening a pool: which file it opens, and the limits of its size. */
 #include "store_support.h"
 
 #include <stdio.h>

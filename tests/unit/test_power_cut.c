@@ -1,5 +1,5 @@
-/* What a power cut leaves, and what a pool makes of it: thousands of states of the file, each of
- * which the disk may be in when the power goes, opened and compared with what clients were told.
+/* Power cuts: thousands of states of the file that a power cut may leave are opened as pools and
+ * compared with the replies that clients got.
  *
  * STAYD_SOAK_SECONDS lets it run for longer, with other seeds; STAYD_SEED repeats one. */
 #include <setjmp.h>

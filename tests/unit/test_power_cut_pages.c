@@ -1,5 +1,5 @@
-/* Power cuts that take known pages back: each of them once broke a promise, or would without a step
- * that the store takes. */
+/* Power cuts that lose known pages. Each of them once caused a fault, or would cause one without
+ * some step of the store. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

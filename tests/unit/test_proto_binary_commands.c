@@ -1,5 +1,5 @@
-/* The commands of the binary protocol. What memcached 1.6.18 answers was asked of it;
- * tests/protocol asks it again. */
+/* The commands of the binary protocol. The expected replies are those of memcached 1.6.18;
+ * tests/protocol compares them again. */
 #include "binary_talk.h"
 
 static void retrievals_answer_a_hit_with_flags_and_a_miss_in_their_own_way(void **state) {

@@ -1,5 +1,5 @@
-/* Before and after the login, over the binary protocol. The right one is bob's, whose password is
- * "secret word" (proto_support.c judges). What memcached -S answers was asked of it. */
+/* Before and after the login, over the binary protocol. The right login is bob with the password
+ * "secret word" (proto_support.c checks it). The expected replies are those of memcached -S. */
 #include "packet.h"
 
 #include "proto/binary.h"

@@ -1,5 +1,5 @@
-/* What the binary protocol refuses, and how it stays in step. What memcached 1.6.18 answers was
- * asked of it; tests/protocol asks it again. */
+/* Refusals of the binary protocol, after which the connection stays in step. The expected replies
+ * are those of memcached 1.6.18; tests/protocol compares them again. */
 #include "binary_talk.h"
 
 /* What a request is allowed to have, for each opcode. */

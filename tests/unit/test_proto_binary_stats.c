@@ -1,5 +1,5 @@
-/* The statistics by the binary protocol. What memcached 1.6.18 answers was asked of it;
- * tests/protocol asks it again. */
+/* The statistics by the binary protocol. The expected replies are those of memcached 1.6.18;
+ * tests/protocol compares them again. */
 #include "binary_talk.h"
 
 /* All pairs of a group as text says them. */

@@ -1,5 +1,5 @@
-/* The binary protocol: what does not depend on how the bytes arrive, and what is bounded whatever
- * arrives. */
+/* The binary protocol: replies do not depend on how the bytes arrive, and memory is bounded for any
+ * input. */
 #include "packet.h"
 
 #include "proto/binary.h"

@@ -1,4 +1,4 @@
-/* lru_crawler, stats sizes, stats detail, and what an operator has forbidden. */
+/* lru_crawler, stats sizes, stats detail, and commands that the operator has forbidden. */
 #include "proto_support.h"
 
 #include <stdio.h>

@@ -1,6 +1,5 @@
-/* What is answered when the pool cannot do what it is asked: with a pool made for this, which
- * refuses every change with the status that the test names. And: which old items go after a failed
- * store. */
+/* The replies when the pool cannot carry out a request: a fake pool refuses every change with the
+ * status that the test names. Also: which old items are deleted after a failed store. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Before and after the login, over the text protocol. The right one is bob's, whose password is
- * "secret word" (proto_support.c judges). */
+/* Before and after the login, over the text protocol. The right login is bob with the password
+ * "secret word" (proto_support.c checks it). */
 #include "proto_support.h"
 
 #include <stdio.h>

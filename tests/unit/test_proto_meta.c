@@ -1,5 +1,5 @@
-/* The meta commands. What memcached 1.6.18 answers was asked of it; tests/protocol asks it again.
- */
+/* The meta commands. The expected replies are those of memcached 1.6.18; tests/protocol compares
+ * them again. */
 #include "proto_support.h"
 
 #include <stdio.h>

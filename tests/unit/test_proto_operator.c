@@ -1,6 +1,5 @@
 /* The operator's commands: which clients may use them, and refresh_certs, which another thread
- * does.
- */
+ * carries out. */
 #include "packet.h"
 #include "proto/binary_reply.h"
 

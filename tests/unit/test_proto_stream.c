@@ -1,4 +1,4 @@
-/* What does not depend on how the bytes arrive, and what is bounded whatever arrives. */
+/* Replies do not depend on how the bytes arrive, and memory is bounded for any input. */
 #include "proto_support.h"
 
 #include "proto/line.h"

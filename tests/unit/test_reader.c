@@ -1,5 +1,5 @@
-/* A process that reads a pool by itself (reader.h): it reads what the daemon would reply, or says
- * that it cannot know, and it reads nothing outside its mappings whatever they contain. */
+/* A process that reads a mapped pool (reader.h): it reads what the daemon would reply, or asks over
+ * the socket, and it reads nothing outside its mappings, whatever they contain. */
 #include "store_support.h"
 
 #include "base/clock.h"

@@ -1,4 +1,4 @@
-/* A full pool (evict = no): how the room of deleted, expired and replaced items comes back, and
+/* A full pool (evict = no): how the room of deleted, expired and replaced items is reclaimed, and
  * that moving the items beside them changes nothing else. */
 #include "store_support.h"
 

@@ -1,5 +1,5 @@
-/* One record: written, read, proved, moved. Rooms are allocated to the byte, so that the address
- * sanitizer sees a read beyond them. */
+/* One record: written, read, verified, moved. Buffers are allocated to the byte, so that the
+ * address sanitizer finds a read beyond them. */
 #include "store_support.h"
 
 #include "store/record.h"

@@ -1,5 +1,5 @@
-/* What is there after a crash, and what is not. What was acknowledged before the crash must be
- * there, and what is gone must stay gone. */
+/* Recovery after a crash: everything that was acknowledged before the crash is there, and
+ * everything that was removed stays removed. */
 #include "recovery_support.h"
 
 #include <stdatomic.h>

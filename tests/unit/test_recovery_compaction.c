@@ -1,4 +1,4 @@
-/* Crashes in the middle of a compaction: nothing is lost, and the pool works on. */
+/* Crashes in the middle of a compaction: nothing is lost, and the pool still works. */
 #include "recovery_support.h"
 
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
-/* Sequence numbers, which clients see as CAS numbers: none is given out twice, whatever a crash
- * took. */
+/* Sequence numbers, which clients see as CAS numbers: none is given out twice, even if a crash has
+ * lost its record. */
 #include "recovery_support.h"
 
 #include "store/pool_private.h"

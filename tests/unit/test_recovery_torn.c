@@ -1,4 +1,4 @@
-/* Records that a crash tore: each costs itself alone. */
+/* Records that a crash tore: only the torn record is lost. */
 #include "recovery_support.h"
 
 #include "store/pool_private.h"

@@ -1,5 +1,5 @@
-/* evict = no: new keys are refused so early that every update and delete of an item that is there
- * goes on (invariant 7): whatever the number of segments and the sizes of values. */
+/* evict = no: new keys are refused so early that every update and delete of an existing item still
+ * works (invariant 7), for any number of segments and any sizes of values. */
 #include "store_support.h"
 
 #include "store/pool_private.h"

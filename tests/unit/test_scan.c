@@ -1,4 +1,5 @@
-/* The walk through all items: it misses none that is there all the time, whatever changes. */
+/* The walk through all items: it misses no item that exists during the whole scan, whatever
+ * changes. */
 #include "store_support.h"
 
 #include "store/scan.h"

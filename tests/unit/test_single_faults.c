@@ -1,5 +1,5 @@
-/* Single faults of the system, each at a place where it once broke a promise, or would without a
- * step that the store takes. */
+/* Single faults of system calls. Each of them once caused a fault in the store, or would cause one
+ * without some step of the store. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

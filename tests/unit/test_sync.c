@@ -1,4 +1,4 @@
-/* Who waits for which sync: the test stands in front of the disk, and says when a sync ends. */
+/* Which replies wait for which sync: the test replaces the disk, and decides when a sync ends. */
 #include "store_support.h"
 
 #include "base/clock.h"

@@ -1,10 +1,11 @@
-"""Clients from the registries against the daemon: where a package ships an integration suite, that
-suite; else a program of ours. `make test-clients` runs this; it needs the network, and node, go or
-mvn for the clients of those languages. Not part of `make test`.
+"""Tests clients from the registries with the daemon: runs the package's own integration suite if it
+has one, else one of our programs. `make test-clients` runs this; it needs the network, and node, go
+or mvn for the clients of those languages. Not part of `make test`.
 
     run.py [NAME...]        all of them, or these
 
-A line each: what ran, at which version, and how it ended. Exit status 1: one failed.
+Prints a line for each client: what ran, its version, and the result. Exit status 1: a client
+failed.
 """
 
 import os
