@@ -12,7 +12,7 @@ enum {
     BACKUP_ATTEMPTS = 5,
     BACKUP_LEASE_S = 30,
     BACKUP_EXTEND_MS = 3000,
-    BACKUP_WAIT_MS = 60000, /* until a hold can begin */
+    BACKUP_WAIT_MS = 60000, /* the longest wait for a hold to begin */
     BACKUP_POLL_MS = 10,
 };
 
@@ -20,7 +20,7 @@ struct backup {
     const struct target *target;
     const struct config_pool *pool;
     struct stayd *client;
-    uint64_t number; /* of the hold */
+    uint64_t number; /* the number of the hold */
     uint64_t extended_ms;
     enum stayd_status status; /* of the last request to the daemon */
     struct stayd_error error;

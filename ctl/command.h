@@ -1,4 +1,4 @@
-/* What was asked for on the command line, and the commands that work on running pools. */
+/* The parsed command line, and the commands for running pools. */
 #ifndef STAYD_CTL_COMMAND_H
 #define STAYD_CTL_COMMAND_H
 

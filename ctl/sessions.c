@@ -1,5 +1,5 @@
-/* `stayctl sessions`: how many items are live, and when they expire. Keys are not shown: a
- * session's key lets its holder in. */
+/* `stayctl sessions`: how many items are live, and when they expire. Keys are not shown, because a
+ * session's key is as good as a password. */
 #include "command.h"
 #include "words.h"
 

@@ -8,7 +8,7 @@
 struct state_field {
     const char *name; /* in the statistics */
     size_t offset;    /* in struct state */
-    size_t size;      /* of a text; 0: it is a number */
+    size_t size;      /* size of a text; 0: the field is a number */
 };
 
 #define TEXT(name)                                                                                 \
@@ -80,7 +80,7 @@ bool state_is(const char *yes_or_no) {
 
 static struct advice_facts state_facts(const struct state *state) {
     return (struct advice_facts){
-        .evicts = !(strcmp(state->evict, "no") == 0), /* a memcached does */
+        .evicts = !(strcmp(state->evict, "no") == 0), /* not reported: a memcached, which evicts */
         .read_only = state_is(state->read_only),
         .full = state_is(state->full),
         .index_full = state_is(state->index_full),

@@ -11,7 +11,7 @@ struct status_pool {
     const struct target *target;
     const char *url; /* the address that was connected to; NULL: none answers */
     bool answered;
-    struct stayd_error error; /* unless it answered */
+    struct stayd_error error; /* the reason if there is no answer */
     struct state state;
     struct advice advice[ADVICE_MAX];
     unsigned advice_count;
@@ -41,7 +41,7 @@ static const char *status_word(const struct status_pool *pool) {
     return pool->answered ? state_word(pool->advice, pool->advice_count) : "DOWN";
 }
 
-/* The words and the end of a colour; empty without colours. */
+/* The escape sequences that begin and end a colour; empty without colours. */
 static const char *status_colour(const struct status_pool *pool) {
     if (!words_have_colours()) {
         return "";
@@ -72,7 +72,7 @@ static void status_print_head(const struct status_pool *pools, unsigned count) {
 
 #define STATUS_LINE "%-*s %s%-*s%s %8s %13s %8s %6s %7s %8s %9s\n"
 
-/* Of the first two columns; the others have a fixed width. */
+/* The widths of the first two columns; the others have a fixed width. */
 struct status_widths {
     int name;
     int word;

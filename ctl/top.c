@@ -21,8 +21,8 @@ struct top_pool {
     struct stayd_error error;
     bool answered;
     struct state state;
-    struct state before; /* at the look before; zeroed: there was none */
-    uint64_t at_ms;      /* monotonic, of both */
+    struct state before; /* at the previous look; zeroed: there was none */
+    uint64_t at_ms;      /* times of both looks, monotonic */
     uint64_t before_ms;
     struct advice advice[ADVICE_MAX];
     unsigned advice_count;
@@ -63,7 +63,7 @@ static const char *top_name(const struct top_pool *pool) {
     return pool->state.pool[0] != '\0' ? pool->state.pool : pool->target->name;
 }
 
-/* How many a second; 0 after a restart, when the counter is smaller. */
+/* The rate per second; 0 after a restart, which makes the counter smaller. */
 static double top_rate(const struct top_pool *pool, uint64_t now, uint64_t before) {
     if (pool->before_ms == 0 || now < before || pool->at_ms <= pool->before_ms) {
         return 0;
@@ -71,7 +71,7 @@ static double top_rate(const struct top_pool *pool, uint64_t now, uint64_t befor
     return (double)(now - before) * 1000 / (double)(pool->at_ms - pool->before_ms);
 }
 
-/* Of the reads since the last look; of all, if there were none. */
+/* The hit ratio of the reads since the last look, or of all reads if there were none. */
 static const char *top_hits(const struct top_pool *pool, char text[WORDS_MAX]) {
     const struct state *state = &pool->state;
     const struct state *before = &pool->before;
@@ -196,7 +196,7 @@ static bool top_take_key(struct top *top, int key) {
         top->interval_s -= top->interval_s > TOP_INTERVAL_MIN_S;
         break;
     default:
-        break; /* a resized terminal is drawn anew */
+        break; /* the terminal was resized: draw again */
     }
     return true;
 }
@@ -245,7 +245,7 @@ static int top_run_terminal(struct top *top) {
     return 0;
 }
 
-/* A line for each pool and second, until the output is closed or a signal comes. */
+/* Prints a line for each pool and second, until the output is closed or a signal arrives. */
 static int top_run_json(struct top *top) {
     bool printed = true;
     top_look(top);

@@ -1,4 +1,4 @@
-/* Numbers as people read them, and objects as programs do. */
+/* Formats numbers for people, and prints JSON objects for programs. */
 #ifndef STAYD_CTL_WORDS_H
 #define STAYD_CTL_WORDS_H
 

@@ -73,7 +73,7 @@ static bool call_pause(const struct call *call, unsigned pause_ms) {
 static bool call_retry_connect(struct call *call, bool refused, const char *reason) {
     struct availability *availability = &call->server->availability;
     uint64_t began_ms = call->connection->taken_ms;
-    char kept[CHANNEL_REASON_MAX]; /* the reason, which may be the connection's */
+    char kept[CHANNEL_REASON_MAX]; /* a copy, because `reason` may be in the connection */
     snprintf(kept, sizeof kept, "%s", reason);
     call->system_error = call->connection->channel.system_error;
     call_drop(call);

@@ -120,15 +120,15 @@ static bool mapping_has_server(const struct mapping_view *view) {
     int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool answers = socket_fd >= 0 && (connect(socket_fd, (const struct sockaddr *)&view->from,
                                               sizeof view->from) == 0 ||
-                                      errno == EAGAIN); /* many are waiting to be accepted */
+                                      errno == EAGAIN); /* the listener's queue is full */
     if (socket_fd >= 0) {
         close(socket_fd);
     }
     return answers;
 }
 
-/* Whether the daemon that keeps the view has ended, and another one serves by now. Of the threads
- * that read, one looks now and then. */
+/* Whether the daemon that keeps the view has ended and another daemon serves now. Only one of the
+ * reading threads checks, at intervals. */
 static bool mapping_is_abandoned(struct mapping *mapping, const struct mapping_view *view) {
     uint64_t look_after_ms = mapping->look_after_ms;
     if (reader_is_kept(&view->view)) {

@@ -11,20 +11,20 @@
  * Threads: any number of threads may use one client at the same time; each request under way has a
  * connection of its own. Only stayd_close needs the client for itself.
  *
- * Forks: a client may be used on both sides of any fork, also of one that the C library does not
- * see. The child opens its own connections, and writes nothing to its parent's, nor to their TLS
+ * Forks: a client may be used on both sides of any fork, also of a fork that the C library does not
+ * see. The child opens its own connections, and writes nothing to the parent's connections or TLS
  * sessions.
  *
- * Signals: the library raises none (no SIGPIPE), handles none, and no signal makes a wait longer or
- * a request fail. It has no global state.
+ * Signals: the library raises no signal (no SIGPIPE) and handles none. A signal neither makes a
+ * wait longer nor a request fail. The library has no global state.
  *
- * What is sent again: a request whose connection breaks goes a second time if it only reads, or if
- * it was surely not carried out. Any other may have been carried out: its status is
+ * Repetition: a request whose connection breaks is sent again if it only reads, or if it was
+ * certainly not carried out. Any other request may have been carried out: its status is
  * STAYD_OUTCOME_UNKNOWN, and the caller decides.
  *
  * An outage: while a server refuses connections, requests wait up to `restart_wait_ms` for it to
  * come back. After that they fail at once, without a try, for a time that doubles with each failed
- * try; one request at the end of that time tries.
+ * try. At the end of that time, one request tries.
  *
  * Keys are 1 to 250 bytes without spaces and control characters, else STAYD_INVALID. They need no
  * terminating zero. */
@@ -52,7 +52,7 @@ enum stayd_status {
     STAYD_NOT_FOUND = 1,  /* no live item under this key */
     STAYD_NOT_STORED = 2, /* add: there is an item; replace, append, prepend: there is none */
     STAYD_EXISTS = 3,     /* cas: the item has changed since its number was read */
-    STAYD_NOT_MAPPED = 4, /* stayd_get_mapped alone: ask the server */
+    STAYD_NOT_MAPPED = 4, /* stayd_get_mapped only: ask the server */
 
     /* Failures: each fills in the stayd_error. */
     STAYD_INVALID = 16,         /* an argument cannot be sent, or a URL or option cannot be used */
@@ -75,7 +75,7 @@ static inline int stayd_failed(enum stayd_status status) {
     return status >= STAYD_INVALID;
 }
 
-/* Where a call says why it failed. The caller owns it; every `error` parameter may be NULL. */
+/* The reason of a failure. The caller owns the struct; every `error` parameter may be NULL. */
 struct stayd_error {
     enum stayd_status status;
     int timed_out;                 /* 1: no answer came in time */

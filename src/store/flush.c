@@ -60,8 +60,8 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
      * (janitor_end_flush). */
     atomic_store(&index->flushed_bytes, ended);
     if (pool->header != NULL) {
-        /* After the record is written and before its effect is told (invariant 8): until then,
-         * readers wait (find_to_tell). */
+        /* After the record is written, and before a client can see the effect (invariant 8): until
+         * then, readers wait (find_to_tell). */
         sync_note_write(&pool->sync);
     }
     atomic_store(&index->flush_sequence, sequence);

@@ -107,8 +107,8 @@ static void sync_gather(struct sync *sync) {
     sync->unasked = back < (sync->released + 1) / 2 ? SYNC_UNASKED : 0;
 }
 
-/* Called after a sync, before its clients are told: sets how long the next sync waits for the next
- * writes of these clients. */
+/* Called after a sync, before its clients are notified: sets how long the next sync waits for the
+ * next writes of these clients. */
 static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
     uint64_t most_ns = SYNC_GATHER_MAX_MS * UINT64_C(1000000);
     uint64_t gather_ns = took_ns / SYNC_GATHER_SHARE;
