@@ -72,7 +72,7 @@ static void simulation_notify(void *context) {
 
 struct pool_options simulation_options(enum pool_fsync fsync, unsigned segments) {
     return (struct pool_options){
-        .name = "simulated",
+        .name = "simulation",
         .memory_bytes = (uint64_t)segments << 16,
         .item_max_bytes = 2 << 10,
         .persist = true,
