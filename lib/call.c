@@ -183,13 +183,15 @@ static enum call_login call_connect_once(struct call *call) {
         if (end == CALL_LOGGED_IN) {
             channel_expect_timeout(channel, server->times.timeout_ms);
         }
-        if (end == CALL_LOGGED_IN && call_should_ask(call) &&
-            !attach_ask(server, call->connection, deadline_ms)) {
-            mapping_refused(&server->mapping); /* the next connection does not ask for mappings */
+        if (end != CALL_LOGGED_IN || !call_should_ask(call) ||
+            attach_ask(server, call->connection, deadline_ms)) {
+            return end;
+        }
+        mapping_refused(&server->mapping); /* the next connection does not ask for mappings */
+        if (channel->fault != CHANNEL_INTERRUPTED && channel->fault != CHANNEL_NO_MEMORY) {
             call_drop(call);
             return CALL_TRY_AGAIN;
         }
-        return end;
     }
     if (channel->fault == CHANNEL_INTERRUPTED || channel->fault == CHANNEL_NO_MEMORY) {
         availability_release_probe(&server->availability);
@@ -216,8 +218,13 @@ static bool call_open(struct call *call) {
             availability_release_probe(&server->availability); /* this request may be the probe */
             return call_fail(call, no_memory ? EXPLAIN_NO_MEMORY : EXPLAIN_ALL_TAKEN, NULL);
         }
+        bool was_open = call->connection->channel.fd >= 0;
         if (call_is_open(call)) {
             return true;
+        }
+        if (was_open && call->connection->channel.fault == CHANNEL_INTERRUPTED) {
+            availability_release_probe(&server->availability);
+            return call_fail(call, EXPLAIN_INTERRUPTED, NULL);
         }
         enum call_login end = call_connect_once(call);
         if (end != CALL_TRY_AGAIN) {

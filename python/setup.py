@@ -43,7 +43,7 @@ setup(
         Extension(
             "stayd._client",
             sources=[
-                *(f"extension/{name}.c" for name in ("client", "many", "single")),
+                *(f"extension/{name}.c" for name in ("client", "many", "sessions", "single")),
                 *(str(source) for source in library_sources(root)),
             ],
             include_dirs=[str(root / "lib"), str(root / "src")],
@@ -53,7 +53,7 @@ setup(
                 ("STAYD_VERSION", f'"{version}"'),
             ],
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing"],
-            libraries=["ssl", "crypto", "pthread"],
+            libraries=["ssl", "crypto", "zstd", "pthread"],
             optional=True,
         )
     ],

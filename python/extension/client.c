@@ -1,4 +1,5 @@
 #include "client.h"
+#include "sessions.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -347,6 +348,9 @@ static int module_exec(PyObject *module) {
         Py_XDECREF(type);
         return -1;
     }
+    if (!sessions_add_packing(module)) {
+        return -1;
+    }
     return PyModule_AddStringConstant(module, "library_version", stayd_library_version());
 }
 
@@ -359,6 +363,7 @@ static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "stayd._client",
     .m_doc = "libstayd for Python: stayd.Client's native back end.",
+    .m_methods = sessions_functions,
     .m_slots = module_slots,
 };
 

@@ -11,12 +11,14 @@
 versions: a released dictionary never changes, and a better one gets the next number. A frame must
 contain the value's length, or it is not read; so nothing unpacks to more than UNPACKED_MAX.
 
-zstd is Python's own from 3.14 on, before that the package `zstandard`. Without zstd, values are not
+zstd is that of the extension (stayd._client). Where that is not built, it is Python's own from 3.14
+on, before that the package `zstandard`. Without zstd, values are not
 packed, and reading a packed value raises UnreadableValue: the value is not damaged, and the message
 says what to install.
 """
 
 import collections
+import importlib
 import pathlib
 from typing import Any
 
@@ -126,7 +128,13 @@ def _find_frames():
 
 _frames_class, _library = _find_frames()
 
-can_pack = _frames_class is not None
+_extension: Any = None
+try:
+    _extension = importlib.import_module("stayd._client")
+except ImportError:
+    pass
+
+can_pack = _extension is not None or _frames_class is not None
 """False where no zstd is installed."""
 
 REMEDY = "Install Debian's python3-zstandard, or with pip: zstandard (Python 3.14 has its own)."
@@ -134,9 +142,7 @@ REMEDY = "Install Debian's python3-zstandard, or with pip: zstandard (Python 3.1
 
 def new_frames(dictionary=None):
     """An object with compress(data) and decompress(frame, size), for this dictionary (bytes) or
-    none. UnreadableValue if there is no zstd."""
-    if not can_pack:
-        raise UnreadableValue(f"the value is packed with zstd, which is not installed. {REMEDY}")
+    none."""
     return _frames_class(dictionary, _library)
 
 
@@ -155,6 +161,15 @@ def content_size(frame_head):
 
 HEAD = 14
 """The bytes after the magic number that `content_size` needs at most."""
+
+
+def new_packing(dictionary=None, limit=UNPACKED_MAX):
+    """A Packing, or the extension's, which is faster. UnreadableValue if there is no zstd."""
+    if not can_pack:
+        raise UnreadableValue(f"the value is packed with zstd, which is not installed. {REMEDY}")
+    if _extension is not None:
+        return _extension.Packing(dictionary, limit, LEVEL)
+    return Packing(dictionary, limit)
 
 
 class Packing:
@@ -186,7 +201,7 @@ _sessions_1 = None
 def _packing():
     global _sessions_1
     if _sessions_1 is None:
-        _sessions_1 = Packing(_DICTIONARY.read_bytes())
+        _sessions_1 = new_packing(_DICTIONARY.read_bytes())
     return _sessions_1
 
 

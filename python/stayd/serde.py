@@ -8,7 +8,7 @@
 """
 
 import json
-from typing import Optional
+from typing import Any
 
 from stayd import packing
 
@@ -86,9 +86,9 @@ class PackingSerde:
         """Raises UnreadableValue if `packs` is True and zstd is not installed."""
         self._inner = inner
         self._packs = packs
-        self._packing: Optional[packing.Packing] = None
+        self._packing: Any = None
         if packs or packing.can_pack:
-            self._packing = packing.Packing(limit=UNPACKED_MAX)
+            self._packing = packing.new_packing(limit=UNPACKED_MAX)
 
     def serialize(self, key, value):
         """As the inner serde's serialize."""
@@ -104,7 +104,7 @@ class PackingSerde:
         """As the inner serde's deserialize; ValueError for a damaged frame, UnreadableValue without
         zstd."""
         if flags & FLAG_ZSTD:
-            reads = self._packing or packing.Packing(limit=UNPACKED_MAX)
+            reads = self._packing or packing.new_packing(limit=UNPACKED_MAX)
             value, flags = reads.unpack(value), flags & ~FLAG_ZSTD
         return self._inner.deserialize(key, value, flags)
 

@@ -12,6 +12,7 @@ import tempfile
 import django
 import pytest
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.test.utils import override_settings
 
 from stayd import client
@@ -94,6 +95,7 @@ def _forget_clients():
     """Those that all tests share."""
     clients.shared_client.cache_clear()
     session_cache._client_of.cache_clear()
+    setting_changed.send(None, setting="SESSION_CACHE", value=None, enter=False)
 
 
 def pytest_unconfigure(config):

@@ -5,6 +5,7 @@ import os
 import threading
 
 import pytest
+import stayd
 import testsite
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
@@ -148,6 +149,25 @@ def test_two_requests_of_one_session_may_save_at_the_same_time(daemon, user, mon
     assert SessionStore(browser.cookies[COOKIE].value)["late"] is True
 
 
+def test_who_is_logged_in_is_read_on_while_no_daemon_runs(own_daemon, user):
+    """Through the mapping, which outlives the daemon; only a page that writes is an error."""
+    with stayd.Client(own_daemon.url("sessions")) as client:
+        if client.backend != "native":
+            pytest.skip("only the native client reads through the mapping")
+    browser = logged_in(raise_request_exception=False)
+    other = logged_in()
+    assert who(browser) == who(other) == "anna"
+    own_daemon.kill9()
+    for _ in range(3):
+        assert who(browser) == "anna"
+    assert browser.get("/count/").status_code == 500
+    own_daemon.start()
+    other.post("/logout/")
+    assert who(other) != "anna"
+    assert who(browser) == "anna"
+
+
+@pytest.mark.usefixtures("inside_pymemcache")
 def test_an_outage_is_an_error_and_no_logout(own_daemon, user):
     browser = logged_in(raise_request_exception=False)
     key = browser.cookies[COOKIE].value

@@ -50,15 +50,22 @@ def all_libraries():
 
 
 LIBRARIES = all_libraries()
+if packing._extension is not None:
+    LIBRARIES.append((None, packing._extension))
+
+
+def use(library, monkeypatch):
+    """Packs with this one."""
+    frames_class, module = library
+    monkeypatch.setattr(packing, "_frames_class", frames_class)
+    monkeypatch.setattr(packing, "_library", module)
+    monkeypatch.setattr(packing, "_extension", None if frames_class else module)
+    monkeypatch.setattr(packing, "_sessions_1", None)
 
 
 @pytest.fixture(params=LIBRARIES, ids=lambda library: library[1].__name__)
 def library(request, monkeypatch):
-    """Packs with this one."""
-    frames_class, module = request.param
-    monkeypatch.setattr(packing, "_frames_class", frames_class)
-    monkeypatch.setattr(packing, "_library", module)
-    monkeypatch.setattr(packing, "_sessions_1", None)
+    use(request.param, monkeypatch)
 
 
 def test_what_was_packed_unpacks(library):
@@ -81,10 +88,8 @@ def test_what_version_0_2_packed_is_read_for_ever(library):
 
 def test_the_libraries_read_each_other(monkeypatch):
     packed = []
-    for frames_class, module in LIBRARIES:
-        monkeypatch.setattr(packing, "_frames_class", frames_class)
-        monkeypatch.setattr(packing, "_library", module)
-        monkeypatch.setattr(packing, "_sessions_1", None)
+    for library in LIBRARIES:
+        use(library, monkeypatch)
         packed.append(packing.pack(plain(LOGIN)))
         for one in packed:
             assert packing.unpack(one) == plain(LOGIN)

@@ -44,8 +44,11 @@ from django.contrib.sessions.backends.base import (
     SessionBase,
     UpdateError,
 )
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.crypto import get_random_string
+from django.utils.module_loading import import_string
 
 from stayd.django import checks, session_cache
 from stayd.django.session_items import (
@@ -78,6 +81,35 @@ def _items_of(client, fallback, prefix):
     return (KeepingSessionItems if fallback == "keep" else MovingSessionItems)(client, prefix)
 
 
+_parts: dict = {}
+"""By prefix of earlier names: the serializer's class, the Client and the SessionItems that the
+settings ask for. A store is made for each request, and settings that a site leaves out take Django
+a microsecond each to find missing."""
+
+
+def _find_parts(prefix):
+    serializer = import_string(settings.SESSION_SERIALIZER)
+    require_safe(serializer)
+    client = session_cache.client()
+    fallback = getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True)
+    parts = _parts[prefix] = (serializer, client, _items_of(client, fallback, prefix))
+    return parts
+
+
+@receiver(setting_changed)
+def forget_parts(**_):
+    """After a change of the settings, as tests make them."""
+    _parts.clear()
+
+
+_BASE_IS_KNOWN = set(SessionBase.__init__.__code__.co_names) == {
+    "_session_key", "accessed", "modified", "serializer", "import_string", "settings",
+    "SESSION_SERIALIZER",
+}
+"""True if SessionBase.__init__ does no more than set these, as in all versions of Django so far. It
+imports the serializer anew for each store; SessionStore sets them itself."""
+
+
 @with_async_forms("load", "create", "save", "exists", "delete")
 class SessionStore(SessionBase):
     """One session. Like all of Django's stores it belongs to one request, and so to one thread."""
@@ -92,11 +124,14 @@ class SessionStore(SessionBase):
     """True while `create` saves under a random key."""
 
     def __init__(self, session_key=None):
-        super().__init__(session_key)
-        require_safe(self.serializer)
-        self._cache = session_cache.client()
-        fallback = getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True)
-        self._items = _items_of(self._cache, fallback, self.cache_key_prefix)
+        parts = _parts.get(self.cache_key_prefix) or _find_parts(self.cache_key_prefix)
+        if _BASE_IS_KNOWN:
+            self._session_key = session_key
+            self.accessed = self.modified = False
+            self.serializer, self._cache, self._items = parts
+        else:
+            super().__init__(session_key)
+            _, self._cache, self._items = parts
 
     @property
     def cache_key(self):

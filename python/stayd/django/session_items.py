@@ -69,7 +69,11 @@ class SessionItems:
 
     def _gets(self, name):
         """(value, number); (None, None) for a reservation and for an impossible name."""
-        value, number = self._ask(self._client.gets, name) or (None, None)
+        try:
+            value, number = (None, None) if name is None else self._client.gets(name)
+        except Exception as error:
+            self._raise(error)
+            return None, None
         return (None, None) if value == RESERVATION else (value, number)
 
     def _replace(self, name, value, age_s, number):
@@ -118,16 +122,23 @@ class SessionItems:
             return None
         try:
             return request(name, *arguments)
-        except InvalidKey:
+        except Exception as error:
+            return self._raise(error)
+
+    def _raise(self, error):
+        """Raises what a request's exception means for a session; None where no session can have
+        such a name. Apart, so that a request that goes well pays for none of it."""
+        if isinstance(error, InvalidKey):
             return None
-        except OutcomeUnknown as error:
+        if isinstance(error, OutcomeUnknown):
             unknown = SessionOutcomeUnknown(str(error))
             unknown.timed_out = error.timed_out
             raise unknown from error
-        except ConnectionError as error:
+        if isinstance(error, ConnectionError):
             raise SessionsUnreachable(str(error)) from error
-        except OutOfMemory as error:
+        if isinstance(error, OutOfMemory):
             raise SessionsPoolFull(str(error)) from error
+        raise error
 
 
 class MovingSessionItems(SessionItems):

@@ -12,6 +12,8 @@ settings.SESSION_CACHE_KEY_FALLBACK is not False, such sessions are found too.
 import base64
 import hashlib
 
+from stayd.client import extension
+
 DIGEST_BYTES = 18
 NAME_LENGTH = 24
 EARLIER_PREFIX = "1"
@@ -21,6 +23,10 @@ def digest_name(session_key):
     """The name of a session: 24 letters, digits, - and _. Any text has one."""
     digest = hashlib.sha256(session_key.encode("utf-8", "surrogatepass")).digest()
     return base64.urlsafe_b64encode(digest[:DIGEST_BYTES]).decode()
+
+
+if extension is not None:
+    digest_name = extension.session_name
 
 
 def earlier_name(session_key, prefix=EARLIER_PREFIX):
