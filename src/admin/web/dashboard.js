@@ -110,6 +110,10 @@ function showOutage() {
 
 // Adds what has come since the last time, and drops what is too old to be shown.
 function addHistory(answer) {
+  if (history.since > answer.now) { // the clock was set back: begin anew with the next answer
+    Object.assign(history, {since: 0, pools: new Map()});
+    return;
+  }
   for (const pool of answer.pools) {
     const rows = history.pools.get(pool.name) ?? [];
     pool.time.forEach((time, index) => {
