@@ -4,6 +4,16 @@ import socket
 import threading
 
 
+def take_request(connection):
+    """What one recv brings. A question for the pool's mappings, which the native client may ask before
+    its first read, is answered as memcached does, and is not told."""
+    while True:
+        request = connection.recv(65536)
+        if request != b"stayd_map\r\n":
+            return request
+        connection.sendall(b"ERROR\r\n")
+
+
 class Scripted:
     """Listens on a loopback port. `script` has one list for each connection to come: the answers
     (bytes) to the requests on it, in order; after the last it reads one request more and hangs up.
@@ -46,7 +56,7 @@ class Scripted:
                 connection.settimeout(10)
                 for answer in [*answers, None]:
                     try:
-                        request = connection.recv(65536)
+                        request = take_request(connection)
                     except OSError:
                         break
                     if not request:

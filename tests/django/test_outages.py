@@ -11,7 +11,7 @@ import pytest
 import stayd
 from django.contrib.sessions.backends.base import UpdateError
 from django.test.utils import override_settings
-from scripted import Scripted
+from scripted import Scripted, take_request
 from stayd import availability, connections
 from stayd.availability import Availability
 from stayd.connection import Connection, TimedOut
@@ -415,7 +415,7 @@ def test_a_full_queue_of_connections_is_waited_for(tmp_path):
             listener.accept()[0].close()
             connection, _ = listener.accept()
             with connection:
-                connection.recv(100)
+                take_request(connection)
                 connection.sendall(b"END\r\n")
             thread.join(20)
             assert answers == [None]
