@@ -13,7 +13,8 @@ enum {
     URL_TIME_MAX_S = 1000000,
     URL_WEIGHT_MAX = 1000000,
     URL_QUERY_VALUE_MAX = 4096,
-    URL_TEXT_SHOWN_MAX = 200
+    URL_TEXT_SHOWN_MAX = 200, /* with the scheme, less than STAYD_ERROR_MAX */
+    URL_SCHEME_SHOWN_MAX = 16
 };
 
 /* The state of parsing one URL. */
@@ -25,18 +26,21 @@ struct url_reader {
 
 __attribute__((format(printf, 2, 3))) static bool url_refuse(const struct url_reader *reader,
                                                              const char *format, ...) {
-    /* A user and a password are not shown. */
+    /* A user and a password are not shown, whatever the scheme, and if there is none. */
     struct bytes text = reader->text;
     const char *at = text.size > 0 ? memrchr(text.data, '@', text.size) : NULL;
-    const char *login = at != NULL ? memmem(text.data, text.size, "//", 2) : NULL;
-    int before = login != NULL && login < at ? (int)(login + 2 - text.data) : 0;
-    if (before > 0) {
+    int before = 0;
+    if (at != NULL) {
+        const char *colon = memmem(text.data, (size_t)(at - text.data), "://", 3);
+        if (colon != NULL && colon - text.data <= URL_SCHEME_SHOWN_MAX) {
+            before = (int)(colon - text.data) + 3;
+        }
         text = bytes_from(at, (size_t)(text.data + text.size - at));
     }
     int size = text.size < URL_TEXT_SHOWN_MAX ? (int)text.size : URL_TEXT_SHOWN_MAX;
     int used = snprintf(reader->error, STAYD_ERROR_MAX, "'%.*s%s%.*s' ", before,
-                        reader->text.size > 0 ? reader->text.data : "", before > 0 ? "..." : "",
-                        size, text.size > 0 ? text.data : "");
+                        before > 0 ? reader->text.data : "", at != NULL ? "..." : "", size,
+                        text.size > 0 ? text.data : "");
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(reader->error + used, (size_t)(STAYD_ERROR_MAX - used), format, arguments);
