@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 enum {
-    TLS_FILE_MAX = 4 << 20, /* a list of all authorities has 300 KiB */
+    TLS_FILE_MAX = 4 << 20,     /* a list of all authorities has 300 KiB */
+    TLS_CALL_BYTES = 256 << 10, /* that one call may read: records without data could go on for
+                                   ever, and nobody would look at the clock */
     TLS_BIO_TYPE =
         BIO_TYPE_SOURCE_SINK | 127 /* a type below BIO_TYPE_START that OpenSSL does not use:
                                       BIO_get_new_index gives out only a limited number of types */
@@ -42,7 +44,8 @@ struct tls {
 struct tls_session {
     SSL *ssl;
     int fd;
-    bool ended; /* the server has closed its side */
+    bool ended;       /* the server has closed its side */
+    size_t call_left; /* bytes that the present call may still read */
     char reason[TLS_REASON_MAX];
 };
 
@@ -63,9 +66,15 @@ static int tls_bio_read(BIO *bio, char *data, int size) {
     struct tls_session *session = BIO_get_data(bio);
     ssize_t result;
     BIO_clear_retry_flags(bio);
+    if (session->call_left < (size_t)size) {
+        BIO_set_retry_read(bio);
+        errno = EAGAIN;
+        return -1;
+    }
     do {
         result = recv(session->fd, data, (size_t)size, 0);
     } while (result < 0 && errno == EINTR);
+    session->call_left -= result > 0 ? (size_t)result : 0;
     session->ended = session->ended || result == 0;
     if (result < 0 && errno == EAGAIN) {
         BIO_set_retry_read(bio);
@@ -317,6 +326,12 @@ static void tls_session_explain(struct tls_session *session) {
     }
 }
 
+static void tls_session_begin_call(struct tls_session *session) {
+    ERR_clear_error();
+    errno = 0;
+    session->call_left = TLS_CALL_BYTES;
+}
+
 /* The result of a call to OpenSSL as that of a system call. */
 static ssize_t tls_session_result(struct tls_session *session, int result, int error_number,
                                   short *events) {
@@ -350,23 +365,20 @@ static ssize_t tls_session_result(struct tls_session *session, int result, int e
 }
 
 ssize_t tls_session_shake_hands(struct tls_session *session, short *events) {
-    ERR_clear_error();
-    errno = 0;
+    tls_session_begin_call(session);
     int result = SSL_do_handshake(session->ssl);
     return tls_session_result(session, result, errno, events);
 }
 
 ssize_t tls_session_read(struct tls_session *session, void *data, size_t size, short *events) {
-    ERR_clear_error();
-    errno = 0;
+    tls_session_begin_call(session);
     int result = SSL_read(session->ssl, data, size < INT_MAX ? (int)size : INT_MAX);
     return tls_session_result(session, result, errno, events);
 }
 
 ssize_t tls_session_write(struct tls_session *session, const void *data, size_t size,
                           short *events) {
-    ERR_clear_error();
-    errno = 0;
+    tls_session_begin_call(session);
     int result = SSL_write(session->ssl, data, size < INT_MAX ? (int)size : INT_MAX);
     return tls_session_result(session, result, errno, events);
 }
