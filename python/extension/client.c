@@ -61,10 +61,17 @@ static bool key_is_valid(const char *data, Py_ssize_t size) {
     return !wrong;
 }
 
-bool transport_key(struct transport *transport, PyObject *key, struct wire_key *wire) {
-    *wire = (struct wire_key){0};
+bool transport_is_ready(const struct transport *transport) {
     if (transport->client == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the client is not initialized");
+        return false;
+    }
+    return true;
+}
+
+bool transport_key(struct transport *transport, PyObject *key, struct wire_key *wire) {
+    *wire = (struct wire_key){0};
+    if (!transport_is_ready(transport)) {
         return false;
     }
     if (PyUnicode_Check(key)) {
@@ -92,11 +99,20 @@ bool transport_value(struct transport *transport, PyObject *key, PyObject *value
     if (transport->serde != NULL) {
         pair = PyObject_CallMethod(transport->serde, "serialize", "OO", key, value);
         PyObject *flags = NULL;
-        if (pair == NULL || !PyArg_ParseTuple(pair, "OO", &data, &flags)) {
+        if (pair != NULL && !PyTuple_Check(pair)) {
+            PyErr_Format(PyExc_TypeError, "serialize() must give (bytes, flags), not %s",
+                         Py_TYPE(pair)->tp_name);
+            Py_CLEAR(pair);
+        }
+        if (pair == NULL ||
+            !PyArg_ParseTuple(pair, "OO;serialize() must give two", &data, &flags)) {
             Py_XDECREF(pair);
             return false;
         }
-        unsigned long number = PyLong_AsUnsignedLongMask(flags);
+        unsigned long number = PyLong_AsUnsignedLong(flags);
+        if (!PyErr_Occurred() && number > UINT32_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "serialize() gave flags of more than 32 bits");
+        }
         if (PyErr_Occurred()) {
             Py_DECREF(pair);
             return false;

@@ -42,6 +42,9 @@ void transport_begin_wait(void);
 void transport_end_wait(void);
 int transport_interrupted(void *unused);
 
+/* False with an exception if __init__ has not run: a subclass has not called it. */
+bool transport_is_ready(const struct transport *transport);
+
 /* Fills in `wire`, or raises InvalidKey and returns false. */
 bool transport_key(struct transport *transport, PyObject *key, struct wire_key *wire);
 

@@ -23,7 +23,11 @@ static void batch_finish(struct batch *batch) {
 
 /* False with an exception. The caller calls batch_finish in both cases. */
 static bool batch_begin(struct batch *batch, struct transport *transport, PyObject *keys) {
-    *batch = (struct batch){.keys = PySequence_Tuple(keys)};
+    *batch = (struct batch){.keys = NULL};
+    if (!transport_is_ready(transport)) {
+        return false;
+    }
+    batch->keys = PySequence_Tuple(keys);
     if (batch->keys == NULL) {
         return false;
     }
@@ -64,10 +68,10 @@ static PyObject *transport_get_many(PyObject *self, PyObject *keys) {
         if (batch.items[i].status != STAYD_OK) {
             continue;
         }
-        /* A unique object, which marks a value that cannot be read. */
+        /* The tuple of keys marks a value that cannot be read: no serde can return that object. */
         PyObject *key = PyTuple_GET_ITEM(batch.keys, (Py_ssize_t)i);
-        PyObject *value = transport_decode(transport, key, &batch.items[i].value, Py_Ellipsis);
-        if (value == NULL || (value != Py_Ellipsis && PyDict_SetItem(found, key, value) < 0)) {
+        PyObject *value = transport_decode(transport, key, &batch.items[i].value, batch.keys);
+        if (value == NULL || (value != batch.keys && PyDict_SetItem(found, key, value) < 0)) {
             Py_CLEAR(found);
         }
         Py_XDECREF(value);
@@ -87,7 +91,10 @@ static bool batch_take_values(struct batch *batch, struct transport *transport, 
     for (size_t i = 0; i < batch->count; i++) {
         PyObject *key = PyTuple_GET_ITEM(batch->keys, (Py_ssize_t)i);
         PyObject *value = PyDict_GetItemWithError(values, key);
-        if (value == NULL || !transport_value(transport, key, value, &batch->values[i])) {
+        Py_XINCREF(value); /* the serde may take it out of the dict */
+        bool taken = value != NULL && transport_value(transport, key, value, &batch->values[i]);
+        Py_XDECREF(value);
+        if (!taken) {
             if (!PyErr_Occurred()) {
                 PyErr_SetObject(PyExc_KeyError, key); /* a key whose hash has changed */
             }
@@ -168,6 +175,9 @@ static PyObject *transport_delete_many(PyObject *self, PyObject *keys) {
 static PyObject *transport_flush(PyObject *self, PyObject *unused) {
     (void)unused;
     struct transport *transport = (struct transport *)self;
+    if (!transport_is_ready(transport)) {
+        return NULL;
+    }
     struct stayd_error error;
     transport_begin_wait();
     enum stayd_status status = stayd_flush_all(transport->client, 0, &error);
@@ -215,7 +225,7 @@ static PyObject *decode_text(const char *text) {
 static PyObject *transport_raw_stats(PyObject *self, PyObject *arguments) {
     struct transport *transport = (struct transport *)self;
     const char *group = NULL;
-    if (!PyArg_ParseTuple(arguments, "|z:raw_stats", &group)) {
+    if (!PyArg_ParseTuple(arguments, "|z:raw_stats", &group) || !transport_is_ready(transport)) {
         return NULL;
     }
     struct lines lines = {0};
@@ -246,6 +256,9 @@ static PyObject *transport_version(PyObject *self, PyObject *unused) {
     struct transport *transport = (struct transport *)self;
     char version[128];
     struct stayd_error error;
+    if (!transport_is_ready(transport)) {
+        return NULL;
+    }
     transport_begin_wait();
     enum stayd_status status = stayd_version(transport->client, 0, version, sizeof version, &error);
     transport_end_wait();

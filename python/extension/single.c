@@ -63,7 +63,9 @@ static PyObject *transport_get(PyObject *self, PyObject *const *arguments, Py_ss
         transport_end_wait();
     }
     PyObject *result = NULL;
-    if (status == STAYD_OK) {
+    if (PyErr_Occurred()) { /* a signal's handler has raised it */
+        result = NULL;
+    } else if (status == STAYD_OK) {
         result = transport_decode(transport, values[0], &value, values[1]);
     } else if (status == STAYD_NOT_FOUND) {
         result = new_reference(values[1]);
@@ -94,7 +96,9 @@ static PyObject *transport_gets(PyObject *self, PyObject *const *arguments, Py_s
         transport_end_wait();
     }
     PyObject *result = NULL;
-    if (status == STAYD_OK) {
+    if (PyErr_Occurred()) {
+        result = NULL;
+    } else if (status == STAYD_OK) {
         PyObject *decoded = transport_decode(transport, name, &value, Py_None);
         if (decoded != NULL) {
             result = Py_BuildValue("(NK)", decoded, (unsigned long long)value.cas);

@@ -205,3 +205,101 @@ def _in_process(program, daemon, **environment):
         [sys.executable, "-c", f"URL = {daemon.url('cache')!r}\n{program}"],
         env={**os.environ, **environment}, check=True, capture_output=True, text=True,
     ).stdout.strip()
+
+
+def test_a_client_that_was_not_initialized_refuses_every_request():
+    """A subclass may forget it."""
+    native = type(stayd.Client("memcached://127.0.0.1:1/"))
+    raw = native.__new__(native)
+    for request in (
+        raw.flush, raw.version, raw.raw_stats, lambda: raw.get("k"), lambda: raw.get_many([]),
+        lambda: raw.set_many({}), lambda: raw.delete_many([]), lambda: raw.delete("k"),
+    ):
+        with pytest.raises(RuntimeError):
+            request()
+    raw.close()
+
+
+class Misbehaving:
+    """A serde that does to the client and to its arguments what it likes."""
+
+    def __init__(self):
+        self.client = None
+        self.values = {}
+        self.gives = (b"v", 0)
+
+    def __getattr__(self, name):
+        self.values.clear()
+        self.client.close()
+        gc.collect()
+        return {"serialize": lambda key, value: self.gives,
+                "deserialize": lambda key, value, flags: ...}[name]
+
+
+def test_a_serde_that_misbehaves_breaks_nothing(daemon):
+    serde = Misbehaving()
+    with stayd.Client(daemon.url("cache"), serde=serde) as client:
+        serde.client = client
+        serde.values = {f"k{i}": object() for i in range(3)}
+        with pytest.raises(KeyError):
+            client.set_many(serde.values)
+        client.set("k", 1)
+        assert client.get("k") is ... and client.get_many(["k"]) == {"k": ...}
+        for gives in (None, [b"v", 0], (b"v",), (b"v", "x"), (b"v", -1), (b"v", 1 << 32)):
+            serde.gives = gives
+            with pytest.raises((TypeError, OverflowError)):
+                client.set("k", 1)
+        assert client.get("k") is ...
+
+
+def test_an_interrupt_while_mappings_are_asked_for_ends_the_request(silent):
+    def interrupt(*_):
+        raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with stayd.Client(silent + "&connect_timeout=20") as client:
+            for request in (client.get, client.gets, lambda key: client.get_many([key])):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                began = time.monotonic()
+                with pytest.raises(Interrupt):
+                    request("k")
+                assert time.monotonic() - began < 10
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_fork_in_a_signals_handler_leaves_the_request_to_the_parent(daemon):
+    program = """
+import os, signal, socket, sys, threading
+listener = socket.create_server(("127.0.0.1", 0))
+client = stayd.Client(f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=20")
+forked = []
+go = threading.Event()
+def handle(*_):
+    forked.append(os.fork())
+    go.set()
+signal.signal(signal.SIGUSR1, handle)
+def serve():
+    end = listener.accept()[0]
+    while True:
+        line = end.recv(1000)
+        if line.startswith(b"set"):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            go.wait()
+            end.sendall(b"STORED\\r\\n")
+            return
+        end.sendall(b"ERROR\\r\\n")
+main = threading.get_ident()
+threading.Thread(target=serve, daemon=True).start()
+try:
+    client.set("k", b"v")
+    ended = "stored"
+except stayd.Error as error:
+    ended = "error"
+if forked == [0]:
+    os._exit(0 if ended == "error" else 1)
+print(ended, os.waitpid(forked[0], 0)[1])
+"""
+    assert _in_process(program, daemon) == "stored 0"
