@@ -49,6 +49,10 @@ BATCH_BYTES = 1 << 20
 _RELATIVE_LIMIT_S = 60 * 60 * 24 * 30
 """Above this the protocol reads an expiry as a Unix time (protocol.txt, "Expiration times")."""
 
+_DATE_LIMIT = 2**31 - 1
+"""The last date that every memcached takes for a later one than today: beyond 31 bits, an item ends
+at once."""
+
 _KEY = re.compile(rb"[!-~\x80-\xff]{1,250}")
 _MISSING = object()
 
@@ -384,7 +388,7 @@ def _expire(ttl_s):
     if ttl_s <= 0:
         return -1
     if ttl_s > _RELATIVE_LIMIT_S:
-        return math.ceil(time.time() + ttl_s)
+        return math.ceil(min(time.time() + ttl_s, _DATE_LIMIT))
     return math.ceil(ttl_s)
 
 
