@@ -25,14 +25,29 @@ enum stayd_status stayd_version(struct stayd *client, unsigned server, char *ver
     if (found != NULL && size == 0) {
         return client_refuse(error, STAYD_INVALID, "there is no room for a version");
     }
-    return found != NULL ? call_run_on(client, found, &request, error) : STAYD_INVALID;
+    return found != NULL ? call_run_on(client, found, &request, availability_now_ms(), error)
+                         : STAYD_INVALID;
+}
+
+/* Where a line of the statistics goes. */
+struct admin_stat {
+    struct stayd *client;
+    stayd_stat *each;
+    void *user;
+};
+
+static void admin_tell_stat(void *user, const char *name, const char *value) {
+    const struct admin_stat *stat = user;
+    stat->each(stat->user, name, value);
+    client_enter(stat->client); /* a child that was forked there must not read on */
 }
 
 enum stayd_status stayd_stats(struct stayd *client, unsigned server, const char *group,
                               stayd_stat *each, void *user, struct stayd_error *error) {
     struct server *found = admin_find(client, server, error);
+    struct admin_stat stat = {.client = client, .each = each, .user = user};
     struct request request = {
-        .verb = VERB_STATS, .kind = REQUEST_HARMLESS, .each = each, .user = user};
+        .verb = VERB_STATS, .kind = REQUEST_HARMLESS, .each = admin_tell_stat, .user = &stat};
     if (found == NULL) {
         return STAYD_INVALID;
     }
@@ -45,7 +60,7 @@ enum stayd_status stayd_stats(struct stayd *client, unsigned server, const char 
             return client_refuse(error, STAYD_INVALID, "a group of statistics is one word");
         }
     }
-    return call_run_on(client, found, &request, error);
+    return call_run_on(client, found, &request, availability_now_ms(), error);
 }
 
 enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lease_s,
@@ -54,7 +69,8 @@ enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lea
     struct request request = {
         .verb = VERB_HOLD, .kind = REQUEST_ONCE, .lease_s = lease_s, .number = *number};
     enum stayd_status status =
-        found != NULL ? call_run_on(client, found, &request, error) : STAYD_INVALID;
+        found != NULL ? call_run_on(client, found, &request, availability_now_ms(), error)
+                      : STAYD_INVALID;
     if (status == STAYD_OK && request.result != 0) {
         *number = request.result;
     }
@@ -64,11 +80,12 @@ enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lea
 enum stayd_status stayd_flush_all(struct stayd *client, uint32_t delay_s,
                                   struct stayd_error *error) {
     enum stayd_status result = STAYD_OK;
+    uint64_t began_ms = availability_now_ms();
     client_enter(client);
-    for (unsigned i = 0; i < client->server_count; i++) {
+    for (unsigned i = 0; i < client->server_count && result != STAYD_INTERRUPTED; i++) {
         struct request request = {.verb = VERB_FLUSH, .kind = REQUEST_ONCE, .number = delay_s};
-        enum stayd_status status =
-            call_run_on(client, &client->servers[i], &request, result == STAYD_OK ? error : NULL);
+        enum stayd_status status = call_run_on(client, &client->servers[i], &request, began_ms,
+                                               result == STAYD_OK ? error : NULL);
         result = result == STAYD_OK ? status : result;
     }
     return result;

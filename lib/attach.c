@@ -39,13 +39,14 @@ static bool attach_exchange(struct server *server, struct channel *channel, stru
     return came;
 }
 
-/* Asks on the Unix socket that the server has named. If that fails, there is no mapping. */
-static void attach_at(struct server *server, const struct channel *channel, struct bytes path) {
+/* Asks on the Unix socket that the server has named. If that fails, there is no mapping. False if
+ * the program ends the wait. */
+static bool attach_at(struct server *server, const struct channel *channel, struct bytes path) {
     struct channel other;
     struct url url = server->url;
     url.ca = url.cert = url.key = NULL;
     if (path.size >= sizeof url.path || path.size == 0 || path.data[0] != '/') {
-        return;
+        return true;
     }
     memcpy(url.path, path.data, path.size);
     url.path[path.size] = '\0';
@@ -65,6 +66,7 @@ static void attach_at(struct server *server, const struct channel *channel, stru
     channel_close(&other);
     channel_finish(&other);
     explicit_bzero(url.password, sizeof url.password);
+    return other.fault != CHANNEL_INTERRUPTED;
 }
 
 bool attach_ask(struct server *server, struct connection *connection, uint64_t deadline_ms) {
@@ -75,8 +77,10 @@ bool attach_ask(struct server *server, struct connection *connection, uint64_t d
         return false;
     }
     size_t prefix = strlen(ATTACH_PATH);
-    if (line.size > prefix && memcmp(line.data, ATTACH_PATH, prefix) == 0) {
-        attach_at(server, channel, bytes_from(line.data + prefix, line.size - prefix));
+    if (line.size > prefix && memcmp(line.data, ATTACH_PATH, prefix) == 0 &&
+        !attach_at(server, channel, bytes_from(line.data + prefix, line.size - prefix))) {
+        channel->fault = CHANNEL_INTERRUPTED;
+        return false;
     }
     return channel_is_drained(channel);
 }

@@ -55,6 +55,21 @@ enum binary_code {
     BINARY_CODE_NO_ROOM = 0x86 /* stayd: the index has none */
 };
 
+static const struct {
+    enum binary_opcode opcode;
+    bool stores; /* has flags and expiry */
+} binary_commands[] = {
+    [VERB_GET] = {BINARY_GET, false},         [VERB_GETS] = {BINARY_GET, false},
+    [VERB_GAT] = {BINARY_GAT, false},         [VERB_SET] = {BINARY_SET, true},
+    [VERB_ADD] = {BINARY_ADD, true},          [VERB_REPLACE] = {BINARY_REPLACE, true},
+    [VERB_APPEND] = {BINARY_APPEND, false},   [VERB_PREPEND] = {BINARY_PREPEND, false},
+    [VERB_CAS] = {BINARY_SET, true},          [VERB_INCR] = {BINARY_INCREMENT, false},
+    [VERB_DECR] = {BINARY_DECREMENT, false},  [VERB_TOUCH] = {BINARY_TOUCH, false},
+    [VERB_DELETE] = {BINARY_DELETE, false},   [VERB_FLUSH] = {BINARY_FLUSH, false},
+    [VERB_SET_MANY] = {BINARY_SET, true},     [VERB_DELETE_MANY] = {BINARY_DELETE, false},
+    [VERB_VERSION] = {BINARY_VERSION, false}, [VERB_STATS] = {BINARY_STAT, false},
+};
+
 struct binary_reply {
     unsigned opcode;
     unsigned code;
@@ -131,25 +146,12 @@ static void binary_put_many(const struct request *request, struct channel *chann
 }
 
 void binary_put(const struct request *request, struct channel *channel) {
-    static const struct {
-        enum binary_opcode opcode;
-        bool stores; /* has flags and expiry */
-    } commands[] = {
-        [VERB_GET] = {BINARY_GET, false},         [VERB_GETS] = {BINARY_GET, false},
-        [VERB_GAT] = {BINARY_GAT, false},         [VERB_SET] = {BINARY_SET, true},
-        [VERB_ADD] = {BINARY_ADD, true},          [VERB_REPLACE] = {BINARY_REPLACE, true},
-        [VERB_APPEND] = {BINARY_APPEND, false},   [VERB_PREPEND] = {BINARY_PREPEND, false},
-        [VERB_CAS] = {BINARY_SET, true},          [VERB_INCR] = {BINARY_INCREMENT, false},
-        [VERB_DECR] = {BINARY_DECREMENT, false},  [VERB_TOUCH] = {BINARY_TOUCH, false},
-        [VERB_DELETE] = {BINARY_DELETE, false},   [VERB_FLUSH] = {BINARY_FLUSH, false},
-        [VERB_VERSION] = {BINARY_VERSION, false}, [VERB_STATS] = {BINARY_STAT, false},
-    };
     if (request->verb >= VERB_GET_MANY) {
         binary_put_many(request, channel);
         return;
     }
-    enum binary_opcode opcode = commands[request->verb].opcode;
-    if (commands[request->verb].stores) {
+    enum binary_opcode opcode = binary_commands[request->verb].opcode;
+    if (binary_commands[request->verb].stores) {
         binary_put_store(request, opcode, request->key, request->data, request->flags, channel);
         return;
     }
@@ -217,6 +219,13 @@ static bool binary_read_head(struct channel *channel, struct binary_reply *reply
     reply->key[reply->key_size] = '\0';
     return channel_copy(channel, (char *)reply->extras, reply->extras_size) &&
            channel_copy(channel, reply->key, reply->key_size);
+}
+
+/* A reply to another command is none. */
+static bool binary_read_head_of(struct channel *channel, struct binary_reply *reply,
+                                enum binary_opcode opcode) {
+    return binary_read_head(channel, reply) &&
+           (reply->opcode == opcode || channel_refuse(channel, "a reply to another command"));
 }
 
 /* Reads a value that is a text, and terminates it with a zero. A text that is too long for the room
@@ -291,6 +300,10 @@ static enum stayd_status binary_read_items(struct request *request, struct chann
             }
             return binary_read_outcome(request, channel, &reply);
         }
+        if (reply.opcode != BINARY_GETKQ) {
+            channel_refuse(channel, "a reply to another command");
+            break;
+        }
         if (reply.code != BINARY_CODE_OK) {
             return binary_read_outcome(request, channel, &reply);
         }
@@ -320,7 +333,7 @@ static enum stayd_status binary_read_outcomes(struct request *request, struct ch
     request->answered = 0;
     while (request->answered < request->count) {
         struct binary_reply reply;
-        if (!binary_read_head(channel, &reply)) {
+        if (!binary_read_head_of(channel, &reply, binary_commands[request->verb].opcode)) {
             return STAYD_DISCONNECTED;
         }
         enum stayd_status status = binary_read_outcome(request, channel, &reply);
@@ -334,7 +347,7 @@ static enum stayd_status binary_read_outcomes(struct request *request, struct ch
 
 static enum stayd_status binary_read_stats(struct request *request, struct channel *channel) {
     struct binary_reply reply;
-    while (binary_read_head(channel, &reply)) {
+    while (binary_read_head_of(channel, &reply, BINARY_STAT)) {
         if (reply.code != BINARY_CODE_OK || reply.key_size == 0) {
             return binary_read_outcome(request, channel, &reply);
         }
@@ -361,7 +374,7 @@ enum stayd_status binary_read(struct request *request, struct channel *channel) 
     default:
         break;
     }
-    if (!binary_read_head(channel, &reply)) {
+    if (!binary_read_head_of(channel, &reply, binary_commands[request->verb].opcode)) {
         return STAYD_DISCONNECTED;
     }
     if (reply.code != BINARY_CODE_OK) {
@@ -396,7 +409,7 @@ enum stayd_status binary_read(struct request *request, struct channel *channel) 
 
 enum stayd_status binary_read_login(struct request *request, struct channel *channel) {
     struct binary_reply reply;
-    if (!binary_read_head(channel, &reply)) {
+    if (!binary_read_head_of(channel, &reply, BINARY_SASL_AUTH)) {
         return STAYD_DISCONNECTED;
     }
     enum stayd_status status = binary_read_outcome(request, channel, &reply);

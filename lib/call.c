@@ -15,15 +15,15 @@
 enum { CALL_TRIES = 3 };
 
 void call_begin(struct call *call, struct stayd *client, struct server *server,
-                struct request *request, struct stayd_error *error) {
+                struct request *request, uint64_t began_ms, struct stayd_error *error) {
     *call = (struct call){.client = client,
                           .server = server,
                           .request = request,
                           .error = error,
+                          .began_ms = began_ms,
                           .deadline_ms = UINT64_MAX};
-    call->began_ms = availability_now_ms();
     if (server->times.total_timeout_ms > 0) {
-        call->deadline_ms = clock_monotonic_ms() + (uint64_t)server->times.total_timeout_ms;
+        call->deadline_ms = began_ms + (uint64_t)server->times.total_timeout_ms;
     }
 }
 
@@ -59,6 +59,25 @@ static bool call_fail(struct call *call, enum explain_what what, const char *rea
     return false;
 }
 
+void call_interrupt(struct call *call) {
+    client_enter(call->client); /* `interrupted` may have forked: the connection is the parent's */
+    availability_release_probe(&call->server->availability);
+    call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+}
+
+/* How long to wait before the next try of a refused connect; below 0: there is no next try. A call
+ * waits at most restart_wait_ms in all. The server's outage alone is no limit: it begins anew
+ * whenever another request is answered over a connection that is still open. */
+static int call_find_retry_pause(struct call *call) {
+    uint64_t now_ms = availability_now_ms();
+    if (call->refused_ms == 0) {
+        call->refused_ms = now_ms;
+    }
+    return now_ms - call->refused_ms <= (uint64_t)call->server->times.restart_wait_ms
+               ? availability_find_retry_pause(&call->server->availability, call->began_ms)
+               : -1;
+}
+
 /* Waits without a connection, so that other requests can use the connection. False if the program
  * ends the wait. */
 static bool call_pause(const struct call *call, unsigned pause_ms) {
@@ -77,11 +96,11 @@ static bool call_retry_connect(struct call *call, bool refused, const char *reas
     snprintf(kept, sizeof kept, "%s", reason);
     call->system_error = call->connection->channel.system_error;
     call_drop(call);
-    int pause_ms = refused ? availability_find_retry_pause(availability, call->began_ms) : -1;
+    int pause_ms = refused ? call_find_retry_pause(call) : -1;
     if (pause_ms >= 0) {
         if (!call_pause(call, (unsigned)pause_ms)) {
-            availability_release_probe(availability);
-            return call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+            call_interrupt(call);
+            return false;
         }
         if (clock_monotonic_ms() < call->deadline_ms) {
             return true;
@@ -121,8 +140,7 @@ static enum call_login call_log_in(struct call *call) {
         call_fail(call, status == STAYD_BUSY ? EXPLAIN_TURNED_AWAY : EXPLAIN_LOGIN, login.said);
         return CALL_ENDED;
     case CHANNEL_INTERRUPTED:
-        availability_release_probe(availability);
-        call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+        call_interrupt(call);
         return CALL_ENDED;
     case CHANNEL_NO_MEMORY:
         availability_release_probe(availability);
@@ -155,18 +173,31 @@ static bool call_should_ask(const struct call *call) {
            mapping_should_ask(&call->server->mapping);
 }
 
-/* Whether the connection is open and usable. */
-static bool call_is_open(struct call *call) {
-    struct server *server = call->server;
+/* Asks for mappings if the request could use them, on a connection that is open. */
+static enum call_login call_ask(struct call *call, uint64_t deadline_ms) {
     struct channel *channel = &call->connection->channel;
-    if (channel->fd >= 0 && call_must_be_alive(call) && channel_is_readable(channel)) {
-        channel_close(channel);
+    if (!call_should_ask(call) || attach_ask(call->server, call->connection, deadline_ms)) {
+        return CALL_LOGGED_IN;
     }
-    /* The mappings are no longer the server's: asks the server for new ones. */
-    if (channel->fd >= 0 && call_should_ask(call) &&
-        (call->connection->was_handed ||
-         !attach_ask(server, call->connection,
-                     call_deadline_ms(call, server->times.connect_timeout_ms)))) {
+    if (channel->fault == CHANNEL_INTERRUPTED) {
+        call_interrupt(call);
+        return CALL_ENDED;
+    }
+    availability_release_probe(&call->server->availability); /* for the next try */
+    if (channel->fault == CHANNEL_NO_MEMORY) {
+        call_fail(call, EXPLAIN_NO_MEMORY, NULL);
+        return CALL_ENDED;
+    }
+    return CALL_TRY_AGAIN;
+}
+
+/* Whether the connection is open. */
+static bool call_is_open(struct call *call) {
+    struct channel *channel = &call->connection->channel;
+    /* The mappings are no longer the server's. A server hands out new ones on a new connection. */
+    bool is_used_up = call_should_ask(call) && call->connection->was_handed;
+    if (channel->fd >= 0 &&
+        (is_used_up || (call_must_be_alive(call) && channel_is_readable(channel)))) {
         channel_close(channel);
     }
     return channel->fd >= 0;
@@ -183,15 +214,14 @@ static enum call_login call_connect_once(struct call *call) {
         if (end == CALL_LOGGED_IN) {
             channel_expect_timeout(channel, server->times.timeout_ms);
         }
-        if (end != CALL_LOGGED_IN || !call_should_ask(call) ||
-            attach_ask(server, call->connection, deadline_ms)) {
-            return end;
+        if (end == CALL_LOGGED_IN) {
+            end = call_ask(call, deadline_ms);
+            if (end == CALL_TRY_AGAIN) {
+                mapping_refused(&server->mapping); /* the next connection does not ask */
+                call_drop(call);
+            }
         }
-        mapping_refused(&server->mapping); /* the next connection does not ask for mappings */
-        if (channel->fault != CHANNEL_INTERRUPTED && channel->fault != CHANNEL_NO_MEMORY) {
-            call_drop(call);
-            return CALL_TRY_AGAIN;
-        }
+        return end;
     }
     if (channel->fault == CHANNEL_INTERRUPTED || channel->fault == CHANNEL_NO_MEMORY) {
         availability_release_probe(&server->availability);
@@ -218,15 +248,16 @@ static bool call_open(struct call *call) {
             availability_release_probe(&server->availability); /* this request may be the probe */
             return call_fail(call, no_memory ? EXPLAIN_NO_MEMORY : EXPLAIN_ALL_TAKEN, NULL);
         }
-        bool was_open = call->connection->channel.fd >= 0;
+        enum call_login end = CALL_TRY_AGAIN;
         if (call_is_open(call)) {
-            return true;
+            end = call_ask(call, call_deadline_ms(call, server->times.connect_timeout_ms));
+            if (end == CALL_TRY_AGAIN) {
+                channel_close(&call->connection->channel);
+            }
         }
-        if (was_open && call->connection->channel.fault == CHANNEL_INTERRUPTED) {
-            availability_release_probe(&server->availability);
-            return call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+        if (end == CALL_TRY_AGAIN) {
+            end = call_connect_once(call);
         }
-        enum call_login end = call_connect_once(call);
         if (end != CALL_TRY_AGAIN) {
             return end == CALL_LOGGED_IN;
         }
@@ -236,6 +267,10 @@ static bool call_open(struct call *call) {
 bool call_send(struct call *call) {
     if (call_is_binary(call) && !binary_has(call->request->verb)) {
         return call_fail(call, EXPLAIN_UNSUPPORTED, NULL);
+    }
+    if (availability_now_ms() >= call->deadline_ms) { /* other servers have taken all of it */
+        call->system_error = ETIMEDOUT;
+        return call_fail(call, EXPLAIN_UNREACHABLE, "the call has no time left");
     }
     if (!call_open(call)) {
         return false;
@@ -296,8 +331,8 @@ static bool call_goes_again(struct call *call) {
                                   call->server->answered_ms, reason);
         return call_fail(call, unknown ? EXPLAIN_SILENT_UNKNOWN : EXPLAIN_SILENT, NULL);
     case CHANNEL_INTERRUPTED:
-        availability_release_probe(availability);
-        return call_fail(call, EXPLAIN_INTERRUPTED, NULL);
+        call_interrupt(call);
+        return false;
     case CHANNEL_NO_MEMORY:
         availability_answered(availability);
         return call_fail(call, EXPLAIN_NO_MEMORY, NULL);
@@ -323,9 +358,12 @@ static void call_finish(struct call *call, enum stayd_status status) {
         explain_write(&explain, call->error);
     }
     /* A server identifies the client of a hold by its connection, so the next request must use the
-     * same one. */
-    bool is_ending =
-        status == STAYD_LOGIN_REFUSED || (status == STAYD_BUSY && call->request->verb != VERB_HOLD);
+     * same one. A server that refuses a command may run the data behind it as commands, and send
+     * their replies later. */
+    bool is_ending = status == STAYD_LOGIN_REFUSED ||
+                     call->request->failed == STAYD_LOGIN_REFUSED ||
+                     (status == STAYD_BUSY && call->request->verb != VERB_HOLD) ||
+                     (status == STAYD_REFUSED && request_has_data(call->request));
     if (!channel_is_drained(channel) || is_ending) {
         server_drop(call->server, call->connection);
     } else {
@@ -350,16 +388,17 @@ enum stayd_status call_receive(struct call *call) {
 }
 
 enum stayd_status call_run_on(struct stayd *client, struct server *server, struct request *request,
-                              struct stayd_error *error) {
+                              uint64_t began_ms, struct stayd_error *error) {
     struct call call;
-    call_begin(&call, client, server, request, error);
+    call_begin(&call, client, server, request, began_ms, error);
     return call_send(&call) ? call_receive(&call) : call.status;
 }
 
 enum stayd_status call_run(struct stayd *client, struct request *request,
                            struct stayd_error *error) {
+    uint64_t began_ms = availability_now_ms();
     struct server *server = client_find_server(client, request->key);
-    enum stayd_status status = call_run_on(client, server, request, error);
+    enum stayd_status status = call_run_on(client, server, request, began_ms, error);
     for (unsigned i = 1;
          status == STAYD_DISCONNECTED && client->failover && i < client->server_count; i++) {
         struct server *next = client_find_server(client, request->key);
@@ -367,7 +406,7 @@ enum stayd_status call_run(struct stayd *client, struct request *request,
             break; /* the server has answered other requests, so this request caused the failure */
         }
         server = next;
-        status = call_run_on(client, server, request, error);
+        status = call_run_on(client, server, request, began_ms, error);
     }
     return status;
 }
@@ -376,7 +415,7 @@ enum stayd_status call_connect(struct stayd *client, struct server *server,
                                struct stayd_error *error) {
     struct request request = {.verb = VERB_VERSION, .kind = REQUEST_HARMLESS};
     struct call call;
-    call_begin(&call, client, server, &request, error);
+    call_begin(&call, client, server, &request, availability_now_ms(), error);
     if (!call_open(&call)) {
         return call.status;
     }

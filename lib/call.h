@@ -22,11 +22,14 @@ struct call {
     unsigned tries;                /* connections that broke */
     int system_error;              /* of the latest fault; 0: none */
     uint64_t began_ms;
+    uint64_t refused_ms;  /* when a connect was first refused; 0: never */
     uint64_t deadline_ms; /* the deadline of the call as a whole */
 };
 
+/* `began_ms`: when the public function began (availability_now_ms). Its calls share the total
+ * timeout. */
 void call_begin(struct call *call, struct stayd *client, struct server *server,
-                struct request *request, struct stayd_error *error);
+                struct request *request, uint64_t began_ms, struct stayd_error *error);
 
 /* Sends as much of the request as needs no wait. False if the call has ended: see its status. */
 bool call_send(struct call *call);
@@ -35,6 +38,9 @@ bool call_send(struct call *call);
  * carried out twice. */
 enum stayd_status call_receive(struct call *call);
 
+/* Ends the call with STAYD_INTERRUPTED. */
+void call_interrupt(struct call *call);
+
 /* Runs the whole call on the server that has the request's key; with failover, on the next server
  * if that one cannot be reached. */
 enum stayd_status call_run(struct stayd *client, struct request *request,
@@ -42,7 +48,7 @@ enum stayd_status call_run(struct stayd *client, struct request *request,
 
 /* Runs the whole call on this server. */
 enum stayd_status call_run_on(struct stayd *client, struct server *server, struct request *request,
-                              struct stayd_error *error);
+                              uint64_t began_ms, struct stayd_error *error);
 
 /* Opens a connection, if none is idle. */
 enum stayd_status call_connect(struct stayd *client, struct server *server,

@@ -21,6 +21,7 @@ enum {
     CHANNEL_LINE_MAX = 64 << 10,
     CHANNEL_KEPT_BYTES = 64 << 10, /* of a buffer between two requests */
     CHANNEL_CLOCK_MS = 8,          /* clock_monotonic_ms may be late by this much */
+    CHANNEL_LATE_MAX = 8 << 20,    /* bytes received after the deadline, as had come before */
     CHANNEL_QUEUE_PAUSE_MS = 1,
     CHANNEL_QUEUE_PAUSE_MAX_MS = 16
 };
@@ -53,7 +54,11 @@ bool channel_refuse(struct channel *channel, const char *reason) {
 }
 
 static bool channel_is_interrupted(struct channel *channel) {
-    if (channel->interrupted == NULL || channel->interrupted(channel->interrupted_user) == 0) {
+    if (channel->interrupted == NULL) {
+        return false;
+    }
+    pid_t process = getpid();
+    if (channel->interrupted(channel->interrupted_user) == 0 && getpid() == process) {
         return false;
     }
     channel_fail(channel, CHANNEL_INTERRUPTED, EINTR);
@@ -200,7 +205,10 @@ static bool channel_shake_hands(struct channel *channel, const struct url *url, 
             return true;
         }
         if (result < 0 && errno == EAGAIN) {
-            if (!channel_wait(channel, events)) {
+            if (clock_monotonic_ms() >= channel->deadline_ms) {
+                channel_fail(channel, CHANNEL_TIMED_OUT, ETIMEDOUT);
+            }
+            if (channel->fault != CHANNEL_WELL || !channel_wait(channel, events)) {
                 break;
             }
             continue;
@@ -283,6 +291,7 @@ void channel_begin(struct channel *channel, uint64_t deadline_ms) {
     channel->input.size = 0;
     channel->taken = 0;
     channel->sent = 0;
+    channel->late = 0;
     channel->stopped = false;
     channel->was_reset = false;
 }
@@ -372,6 +381,17 @@ static bool channel_may_block(const struct channel *channel) {
                channel->deadline_ms + CHANNEL_CLOCK_MS;
 }
 
+/* False if the other end sends on after the deadline, so fast that there never is a wait. What came
+ * before the deadline may be read after it: other replies were read first, or this process was
+ * stopped. */
+static bool channel_is_in_time(struct channel *channel, size_t got) {
+    if (clock_monotonic_ms() < channel->deadline_ms) {
+        return true;
+    }
+    channel->late += got;
+    return channel->late <= CHANNEL_LATE_MAX || channel_fail(channel, CHANNEL_TIMED_OUT, ETIMEDOUT);
+}
+
 /* At least one byte, at most `room`. */
 static bool channel_receive(struct channel *channel, char *to, size_t room, size_t *got) {
     while (channel->fault == CHANNEL_WELL) {
@@ -384,9 +404,11 @@ static bool channel_receive(struct channel *channel, char *to, size_t room, size
                 : recv(channel->fd, to, room, channel_may_block(channel) ? 0 : MSG_DONTWAIT);
         if (result > 0) {
             *got = (size_t)result;
-            return true;
+            return channel_is_in_time(channel, *got);
         }
-        if (result < 0 && errno == EAGAIN) {
+        if (result < 0 && errno == EAGAIN && clock_monotonic_ms() >= channel->deadline_ms) {
+            channel_fail(channel, CHANNEL_TIMED_OUT, ETIMEDOUT); /* TLS without data is no wait */
+        } else if (result < 0 && errno == EAGAIN) {
             channel_wait(channel, channel->tls != NULL ? events : (short)(events | POLLIN));
         } else if (result < 0 && errno == EINTR) {
             channel_is_interrupted(channel);
@@ -401,8 +423,10 @@ static bool channel_receive(struct channel *channel, char *to, size_t room, size
 static bool channel_fill(struct channel *channel) {
     struct buffer *input = &channel->input;
     size_t got;
-    if (channel->taken == input->size) {
-        channel->taken = input->size = 0;
+    if (channel->taken > 0) { /* else replies that end in the midst of a line would add up */
+        input->size -= channel->taken;
+        memmove(input->data, input->data + channel->taken, input->size);
+        channel->taken = 0;
     }
     if (!buffer_reserve(input, CHANNEL_READ_BYTES)) {
         return channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);

@@ -23,7 +23,7 @@ enum channel_fault {
     CHANNEL_UNREACHABLE, /* at the connect: any other failure */
     CHANNEL_BROKEN,      /* the connection has ended */
     CHANNEL_TIMED_OUT,
-    CHANNEL_INTERRUPTED,
+    CHANNEL_INTERRUPTED, /* by the program; or this is a child that it has forked in between */
     CHANNEL_NO_MEMORY,
     CHANNEL_GARBAGE /* the received bytes are not of the protocol */
 };
@@ -62,6 +62,7 @@ struct channel {
     int receive_timeout_ms; /* the socket's timeout for a receive that blocks; 0: none is set */
     bool stopped;           /* the system takes nothing more of the request */
     size_t sent;            /* of the output */
+    size_t late;            /* bytes that were received after the deadline */
     struct buffer input;
     size_t taken; /* bytes of the input that were returned to the caller */
     struct tls_session *tls;

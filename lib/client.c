@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLIENT_KEY_MAX = 250 };
+enum {
+    CLIENT_KEY_MAX = 250,
+    CLIENT_VALUE_MAX = 1 << 30 /* a memcached that cannot read a size takes the data for commands */
+};
 
 static const char client_separators[] = ",; \t\r\n";
 
@@ -35,6 +38,12 @@ static bool client_take_options(struct stayd_options *own, const struct stayd_op
     }
     memcpy(own, given, given->size);
     return true;
+}
+
+/* Only restart_wait_ms has a meaning below 0. */
+static bool client_has_times(const struct stayd_options *options) {
+    return options->connect_timeout_ms >= 0 && options->timeout_ms >= 0 &&
+           options->total_timeout_ms >= 0 && options->idle_timeout_ms >= 0;
 }
 
 /* The next URL of a list; empty at its end. */
@@ -72,6 +81,11 @@ struct stayd *stayd_open(const char *servers, const struct stayd_options *option
         client_refuse(error, STAYD_INVALID,
                       "stayd_options.size is not one that this library knows: call "
                       "stayd_options_init, and use a library of the header's version or later");
+        return NULL;
+    }
+    if (!client_has_times(&own)) {
+        client_refuse(error, STAYD_INVALID,
+                      "a time in stayd_options is below 0: only restart_wait_ms may be");
         return NULL;
     }
     for (const char *list = servers; client_next_url(&list).size > 0;) {
@@ -181,6 +195,12 @@ enum stayd_status client_check_key(const char *key, size_t key_size, struct stay
                : client_refuse(error, STAYD_INVALID,
                                "a key must be 1 to 250 bytes without spaces and control "
                                "characters");
+}
+
+enum stayd_status client_check_value(size_t size, struct stayd_error *error) {
+    return size <= CLIENT_VALUE_MAX
+               ? STAYD_OK
+               : client_refuse(error, STAYD_TOO_LARGE, "a value of more than 1 GiB");
 }
 
 unsigned stayd_server_count(const struct stayd *client) {

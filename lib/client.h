@@ -43,4 +43,7 @@ client_refuse(struct stayd_error *error, enum stayd_status status, const char *f
 /* Whether the key can be sent; STAYD_INVALID if not. */
 enum stayd_status client_check_key(const char *key, size_t key_size, struct stayd_error *error);
 
+/* STAYD_TOO_LARGE if no server takes a value of this size. */
+enum stayd_status client_check_value(size_t size, struct stayd_error *error);
+
 #endif

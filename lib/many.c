@@ -93,7 +93,9 @@ static enum stayd_status many_end_part(struct many_part *part) {
         return part->request.failed;
     }
     for (size_t i = part->request.answered; i < part->request.count; i++) {
-        request_item(&part->request, i)->status = status;
+        /* behind the one that was refused, nobody knows which answer is whose */
+        bool is_unknown = status == STAYD_REFUSED && request_has_data(&part->request);
+        request_item(&part->request, i)->status = is_unknown ? STAYD_OUTCOME_UNKNOWN : status;
     }
     return status;
 }
@@ -117,6 +119,17 @@ static void many_explain(const struct many_part *part, unsigned number, enum sta
     explain_write(&explain, error);
 }
 
+/* Nothing was sent. */
+static enum stayd_status many_refuse(const struct request *request, struct stayd_item *items,
+                                     size_t count, enum stayd_status status) {
+    for (size_t i = 0; i < count; i++) {
+        if (!many_is_done(request, &items[i])) {
+            items[i].status = status;
+        }
+    }
+    return status;
+}
+
 static enum stayd_status many_run(struct stayd *client, const struct request *request,
                                   struct stayd_item *items, size_t count,
                                   struct stayd_error *error) {
@@ -125,8 +138,11 @@ static enum stayd_status many_run(struct stayd *client, const struct request *re
     client_enter(client);
     for (size_t i = 0; i < count; i++) {
         enum stayd_status status = client_check_key(items[i].key, items[i].key_size, error);
+        if (status == STAYD_OK && request->verb == VERB_SET_MANY) {
+            status = client_check_value(items[i].value.size, error);
+        }
         if (status != STAYD_OK) {
-            return status; /* before anything is sent */
+            return many_refuse(request, items, count, status);
         }
     }
     if (count == 0) {
@@ -134,21 +150,30 @@ static enum stayd_status many_run(struct stayd *client, const struct request *re
     }
     if (!many_init(&many, client, request, items, count)) {
         many_finish(&many);
-        return client_refuse(error, STAYD_NO_MEMORY, "this process has no memory for %zu keys",
-                             count);
+        client_refuse(error, STAYD_NO_MEMORY, "this process has no memory for %zu keys", count);
+        return many_refuse(request, items, count, STAYD_NO_MEMORY);
     }
+    uint64_t began_ms = availability_now_ms();
+    bool is_interrupted = false;
     for (unsigned i = 0; i < many.part_count; i++) {
         struct many_part *part = &many.parts[i];
         if (part->request.count == 1 && part->request.kind == REQUEST_BATCH) {
             part->request.kind = REQUEST_ONCE;
         }
-        call_begin(&part->call, client, part->call.server, &part->request, &part->error);
-        part->is_sent = call_send(&part->call);
+        call_begin(&part->call, client, part->call.server, &part->request, began_ms, &part->error);
+        if (is_interrupted) {
+            call_interrupt(&part->call);
+        } else {
+            part->is_sent = call_send(&part->call);
+            is_interrupted = !part->is_sent && part->call.status == STAYD_INTERRUPTED;
+        }
     }
     for (unsigned i = 0; i < many.part_count; i++) {
         struct many_part *part = &many.parts[i];
-        if (part->is_sent) {
-            call_receive(&part->call);
+        if (part->is_sent && is_interrupted) {
+            call_interrupt(&part->call);
+        } else if (part->is_sent) {
+            is_interrupted = call_receive(&part->call) == STAYD_INTERRUPTED;
         }
         enum stayd_status status = many_end_part(part);
         if (stayd_failed(status) && result == STAYD_OK) {

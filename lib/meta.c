@@ -43,6 +43,9 @@ static enum stayd_status meta_run(struct stayd *client, struct request *request,
     if (status == STAYD_OK) {
         status = meta_check_flags(request->meta_flags, request->verb == VERB_META_SET, error);
     }
+    if (status == STAYD_OK) {
+        status = client_check_value(request->data.size, error);
+    }
     return status == STAYD_OK ? call_run(client, request, error) : status;
 }
 

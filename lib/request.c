@@ -19,6 +19,22 @@ const char *request_word(const struct request *request) {
     return words[request->verb];
 }
 
+bool request_has_data(const struct request *request) {
+    switch (request->verb) {
+    case VERB_SET:
+    case VERB_ADD:
+    case VERB_REPLACE:
+    case VERB_APPEND:
+    case VERB_PREPEND:
+    case VERB_CAS:
+    case VERB_META_SET:
+    case VERB_SET_MANY:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void request_answer(struct request *request, enum stayd_status status) {
     request_item(request, request->answered++)->status = status;
     if (stayd_failed(status) && request->failed == STAYD_OK) {
@@ -45,7 +61,11 @@ int64_t request_exptime(int64_t ttl_s, int64_t past) {
     if (ttl_s <= TTL_RELATIVE_MAX_S) {
         return ttl_s;
     }
-    int64_t date; /* after 2106, where 32 bits end: the last date that fits */
-    bool fits = !__builtin_add_overflow((int64_t)time(NULL), ttl_s, &date) && date <= UINT32_MAX;
-    return fits ? date : UINT32_MAX;
+    /* memcached keeps a date in a signed 32-bit number: an item with a later date expires at
+     * once. */
+    int64_t now_s = (int64_t)time(NULL);
+    int64_t last = now_s + TTL_RELATIVE_MAX_S < INT32_MAX ? INT32_MAX : UINT32_MAX;
+    int64_t date;
+    bool fits = !__builtin_add_overflow(now_s, ttl_s, &date) && date <= last;
+    return fits ? date : last;
 }

@@ -86,6 +86,9 @@ static inline struct stayd_item *request_item(const struct request *request, siz
 /* Sets the status of the next item, for the verbs for many keys. */
 void request_answer(struct request *request, enum stayd_status status);
 
+/* Whether data follow the command's line (in the text protocol). */
+bool request_has_data(const struct request *request);
+
 /* The command's word, for messages and the text protocol. */
 const char *request_word(const struct request *request);
 

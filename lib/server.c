@@ -2,6 +2,7 @@
 
 #include "attach.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,9 @@ static void server_choose_times(struct server *server, const struct stayd_option
 }
 
 static void server_init_availability(struct server *server) {
+    int64_t probe_ms = (int64_t)server->times.connect_timeout_ms + server->times.timeout_ms;
     availability_init(&server->availability, server->times.restart_wait_ms,
-                      server->times.connect_timeout_ms + server->times.timeout_ms);
+                      probe_ms < INT_MAX ? (int)probe_ms : INT_MAX);
 }
 
 /* The options' files are for all servers with TLS; without any, the URL's files are used. */
@@ -109,6 +111,7 @@ void server_renew(struct server *server) {
              * known: the memory is left as it is. Only the socket's number is always valid. */
             connection->channel.tls = NULL;
             channel_abandon(&connection->channel);
+            connection->state = CONNECTION_LOST;
         }
     }
     server->all = NULL;
@@ -217,6 +220,9 @@ struct connection *server_take(struct server *server, bool fresh, bool *no_memor
 
 void server_give_back(struct server *server, struct connection *connection) {
     uint64_t now_ms = availability_now_ms();
+    if (connection->state == CONNECTION_LOST) {
+        return;
+    }
     server->answered_ms = now_ms;
     connection->idle_since_ms = now_ms;
     channel_trim(&connection->channel);
@@ -230,6 +236,9 @@ void server_give_back(struct server *server, struct connection *connection) {
 }
 
 void server_drop(struct server *server, struct connection *connection) {
+    if (connection->state == CONNECTION_LOST) {
+        return;
+    }
     pthread_mutex_lock(&server->lock);
     server_close(server, connection);
     pthread_mutex_unlock(&server->lock);

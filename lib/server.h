@@ -25,7 +25,8 @@
 enum connection_state {
     CONNECTION_SPARE, /* closed, and not used by a request */
     CONNECTION_IDLE,  /* open, and not used by a request */
-    CONNECTION_TAKEN  /* used by a request */
+    CONNECTION_TAKEN, /* used by a request */
+    CONNECTION_LOST   /* was used by a request when this process was forked; in no list */
 };
 
 struct connection {

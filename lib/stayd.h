@@ -13,7 +13,7 @@
  *
  * Forks: a client may be used on both sides of any fork, also of a fork that the C library does not
  * see. The child opens its own connections, and writes nothing to the parent's connections or TLS
- * sessions.
+ * sessions. A request in which a callback forks goes on in the parent, and ends in the child.
  *
  * Signals: the library raises no signal (no SIGPIPE) and handles none. A signal neither makes a
  * wait longer nor a request fail. The library has no global state.
@@ -110,7 +110,8 @@ struct stayd_options {
     int connect_timeout_ms; /* 2000: to connect, shake hands in TLS and log in. Looking up a host
                                name takes as long as the system's resolver does */
     int timeout_ms;         /* 5000: from a request's first byte to its reply's last, for one try */
-    int total_timeout_ms;   /* none: for a call as a whole: all tries, connects and waits */
+    int total_timeout_ms;   /* none: for a call as a whole: all tries, connects and waits, of all
+                               servers together */
     int restart_wait_ms;    /* 1000: how long a refused connect is tried again; below 0: not */
     int idle_timeout_ms;    /* 60000: a connection that was not used for so long is closed */
     unsigned max_connections; /* none: to one server, in use and idle. Beyond it: STAYD_BUSY */
@@ -129,7 +130,7 @@ struct stayd_options {
     const char *tls_key;  /* NULL: the system's certificates; none; the key is in tls_cert */
 
     /* Called when a signal has interrupted a wait. Not 0: the call ends with STAYD_INTERRUPTED. It
-     * may use the client, and must not fork. */
+     * may use the client. */
     int (*interrupted)(void *user);
     void *interrupted_user;
 };
@@ -234,8 +235,10 @@ enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items,
 
 /* --- writing --- */
 
-/* `ttl_s` is the time to live in seconds, without a maximum; 0: the item does not expire; below 0:
- * the item ends at once. `flags` is any number, kept with the value. */
+/* `ttl_s` is the time to live in seconds; 0: the item does not expire; below 0: the item ends at
+ * once. What would end after 19 January 2038 ends then: the protocol's dates go no further on every
+ * server. `flags` is any number, kept with the value. A value of more than 1 GiB is not sent, and
+ * STAYD_TOO_LARGE. */
 
 enum stayd_status stayd_set(struct stayd *client, const char *key, size_t key_size,
                             const void *data, size_t size, uint32_t flags, int64_t ttl_s,
@@ -279,7 +282,8 @@ enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key
                                struct stayd_error *error);
 
 /* Stores all items' values with their flags, in one round trip; returns as stayd_get_many does.
- * Items that were answered have their own status, also if the connection broke behind them. */
+ * Items that were answered have their own status, also if the connection broke behind them. Behind
+ * one that is STAYD_REFUSED all are STAYD_OUTCOME_UNKNOWN. */
 enum stayd_status stayd_set_many(struct stayd *client, struct stayd_item *items, size_t count,
                                  int64_t ttl_s, struct stayd_error *error);
 
@@ -327,7 +331,7 @@ enum stayd_status stayd_version(struct stayd *client, unsigned server, char *ver
                                 struct stayd_error *error);
 
 /* Called for each line of the statistics; the texts are valid during the call. It may use the
- * client, and must not fork. */
+ * client. */
 typedef void stayd_stat(void *user, const char *name, const char *value);
 
 /* `group` is a group of statistics, such as "settings"; NULL: the general statistics. */

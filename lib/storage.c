@@ -62,6 +62,9 @@ static enum stayd_status storage_change(struct stayd *client, struct request *re
     client_enter(client);
     request->kind = REQUEST_ONCE;
     enum stayd_status status = client_check_key(request->key.data, request->key.size, error);
+    if (status == STAYD_OK) {
+        status = client_check_value(request->data.size, error);
+    }
     return status == STAYD_OK ? call_run(client, request, error) : status;
 }
 

@@ -208,16 +208,28 @@ static enum stayd_status text_refusal(struct request *request, struct bytes line
     return STAYD_PROTOCOL;
 }
 
+/* The reply to this command if the server has carried it out. */
+static const char *text_done(enum verb verb) {
+    switch (verb) {
+    case VERB_DELETE:
+    case VERB_DELETE_MANY:
+        return "DELETED";
+    case VERB_TOUCH:
+        return "TOUCHED";
+    case VERB_FLUSH:
+        return "OK";
+    default:
+        return "STORED";
+    }
+}
+
 /* A reply of one line with the result of a change. */
 static enum stayd_status text_read_outcome(struct request *request, struct channel *channel) {
-    static const struct {
+    const struct {
         const char *line;
         enum stayd_status status;
     } outcomes[] = {
-        {"STORED", STAYD_OK},
-        {"DELETED", STAYD_OK},
-        {"TOUCHED", STAYD_OK},
-        {"OK", STAYD_OK},
+        {text_done(request->verb), STAYD_OK},
         {"EXISTS", STAYD_EXISTS},
         {"NOT_FOUND", STAYD_NOT_FOUND},
         {"NOT_STORED", STAYD_NOT_STORED},
@@ -262,11 +274,11 @@ static bool text_parse_value(struct bytes line, struct bytes *key, uint64_t numb
  * missing. NULL: none. */
 static struct stayd_item *text_find_item(struct request *request, struct bytes key) {
     while (request->answered < request->count) {
-        struct stayd_item *item = request_item(request, request->answered++);
+        struct stayd_item *item = request_item(request, request->answered);
         if (bytes_equal(bytes_from(item->key, item->key_size), key)) {
-            return item;
+            return item; /* answered once its value has come */
         }
-        item->status = STAYD_NOT_FOUND;
+        request_answer(request, STAYD_NOT_FOUND);
     }
     return NULL;
 }
@@ -294,7 +306,7 @@ static bool text_read_item(struct request *request, struct bytes line, struct ch
     value->flags = (uint32_t)numbers[0];
     value->cas = numbers[2];
     if (item != NULL) {
-        item->status = STAYD_OK;
+        request_answer(request, STAYD_OK);
     }
     return true;
 }
@@ -331,11 +343,14 @@ static enum stayd_status text_read_outcomes(struct request *request, struct chan
     request->answered = 0;
     while (request->answered < request->count) {
         enum stayd_status status = text_read_outcome(request, channel);
-        if (channel->fault != CHANNEL_WELL || status == STAYD_LOGIN_REFUSED ||
-            status == STAYD_BUSY) {
+        bool is_last = status == STAYD_LOGIN_REFUSED || status == STAYD_BUSY;
+        if (channel->fault != CHANNEL_WELL || is_last) {
             return status;
         }
         request_answer(request, status);
+        if (status == STAYD_REFUSED && request_has_data(request)) {
+            return status; /* what comes next may be the answer to its data */
+        }
     }
     return STAYD_OK;
 }
