@@ -15,6 +15,7 @@ help:
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
 	@echo 'make test-django-suite   Django'"'"'s own tests of sessions and memcached caches, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
+	@echo 'make wheel   a wheel and a source distribution of the Python package, in build/wheel'
 	@echo 'make docs    draw docs/architecture.svg'
 	@echo 'make lint, make fmt   check and mend the layout; clang, cppcheck, shellcheck, ruff, mypy'
 	@echo 'make lint-tools   fetch ruff and mypy from PyPI into build/, for make lint'
@@ -65,6 +66,10 @@ bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
 	@build/venv/bin/python -B bench/run.py
+
+wheel:
+	@scripts/setup wheel
+	@scripts/wheel
 
 lint:
 	@scripts/setup test

@@ -2,7 +2,9 @@
 source distribution inside it. Without a compiler or OpenSSL the package is installed without the
 extension (see stayd.Client.backend)."""
 
+import os
 import pathlib
+import re
 import shutil
 
 from setuptools import Extension, setup
@@ -10,13 +12,14 @@ from setuptools.command.sdist import sdist
 
 HERE = pathlib.Path(__file__).resolve().parent
 INSIDE = pathlib.Path("libstayd")
-SHARED = ("base/buffer", "base/number")
 
 
 def library_sources(root):
-    """libstayd's C files under `root`, and the files that it shares with the daemon."""
-    sources = sorted((root / "lib").glob("*.c"))
-    return sources + [root / "src" / f"{name}.c" for name in SHARED]
+    """libstayd's C files under `root`, with those that it shares with the daemon: what
+    lib/meson.build lists."""
+    lines = (root / "lib" / "meson.build").read_text().split("static_library('stayd_parts',")[1]
+    names = re.findall(r"^  '([^']+\.c)',$", lines.split(")")[0], re.MULTILINE)
+    return [pathlib.Path(os.path.normpath(root / "lib" / name)) for name in names]
 
 
 class SdistWithLibrary(sdist):
@@ -25,7 +28,8 @@ class SdistWithLibrary(sdist):
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
         root = HERE.parent
-        wanted = library_sources(root) + sorted((root / "lib").glob("*.h"))
+        wanted = library_sources(root) + [root / "lib" / "meson.build"]
+        wanted += sorted((root / "lib").glob("*.h"))
         wanted += sorted((root / "src" / "base").glob("*.h"))
         wanted += sorted((root / "src" / "store").glob("*.h"))
         for source in wanted:
@@ -35,7 +39,7 @@ class SdistWithLibrary(sdist):
 
 
 root = INSIDE if (HERE / INSIDE).is_dir() else pathlib.Path("..")
-version = "0.1.0"
+library_version = "0.1.0"
 
 setup(
     cmdclass={"sdist": SdistWithLibrary},
@@ -50,7 +54,7 @@ setup(
             define_macros=[
                 ("_GNU_SOURCE", None),
                 ("STAYD_LIBRARY", None),
-                ("STAYD_VERSION", f'"{version}"'),
+                ("STAYD_VERSION", f'"{library_version}"'),
             ],
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing"],
             libraries=["ssl", "crypto", "zstd", "pthread"],
