@@ -175,7 +175,7 @@ static bool channel_open_tcp(struct channel *channel, const struct url *url) {
     snprintf(port, sizeof port, "%u", url->port);
     int result = getaddrinfo(url->host, port, &hints, &found);
     if (result != 0) {
-        channel->fault = CHANNEL_UNREACHABLE;
+        channel->fault = result == EAI_MEMORY ? CHANNEL_NO_MEMORY : CHANNEL_UNREACHABLE;
         channel->system_error = result == EAI_SYSTEM ? errno : 0;
         snprintf(channel->reason, sizeof channel->reason, "%s", gai_strerror(result));
         return false;
