@@ -57,6 +57,7 @@ setup(
                 ("STAYD_VERSION", f'"{library_version}"'),
             ],
             extra_compile_args=["-std=gnu11", "-fvisibility=hidden", "-fno-strict-aliasing"],
+            extra_link_args=["-Wl,-Bsymbolic"],
             libraries=["ssl", "crypto", "zstd", "pthread"],
             optional=True,
         )

@@ -303,3 +303,10 @@ if forked == [0]:
 print(ended, os.waitpid(forked[0], 0)[1])
 """
     assert _in_process(program, daemon) == "stored 0"
+
+
+def test_another_libstayd_of_the_process_does_not_replace_the_extensions_own():
+    dynamic = subprocess.run(
+        ["readelf", "-d", client_module.extension.__file__], check=True, capture_output=True, text=True
+    ).stdout
+    assert "SYMBOLIC" in dynamic
