@@ -278,20 +278,21 @@ client = stayd.Client(f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeo
 forked = []
 go = threading.Event()
 def handle(*_):
-    forked.append(os.fork())
-    go.set()
+    if not forked:
+        forked.append(os.fork())
+        go.set()
 signal.signal(signal.SIGUSR1, handle)
 def serve():
     end = listener.accept()[0]
     while True:
         line = end.recv(1000)
         if line.startswith(b"set"):
-            os.kill(os.getpid(), signal.SIGUSR1)
-            go.wait()
+            while not go.wait(0.02):  # one that comes before the wait begins does not end it
+                signal.pthread_kill(main, signal.SIGUSR1)
             end.sendall(b"STORED\\r\\n")
             return
         end.sendall(b"ERROR\\r\\n")
-main = threading.get_ident()
+main = threading.main_thread().ident
 threading.Thread(target=serve, daemon=True).start()
 try:
     client.set("k", b"v")
