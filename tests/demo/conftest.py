@@ -11,6 +11,10 @@ from marked import DEMO_DIR, Marked
 
 sys.path.insert(0, str(DEMO_DIR))
 
+# A shell that starts the tests in the background has SIGINT ignored, and what they start inherits
+# that: Ctrl-C would not end the demo.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def marked():

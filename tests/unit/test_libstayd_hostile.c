@@ -424,10 +424,10 @@ static void a_wait_for_mappings_can_be_interrupted(void **state) {
     struct stayd *client = stayd_open(fake.path, &options, &error);
     ring_timer(50);
     assert_int_equal(stayd_get(client, "k", 1, &value, &error), STAYD_INTERRUPTED);
-    assert_non_null(strstr(fake.said, "stayd_map"));
     stayd_value_free(&value);
     stayd_close(client);
     fake_stop(&fake);
+    assert_non_null(strstr(fake.said, "stayd_map"));
 }
 
 int main(void) {
