@@ -117,7 +117,7 @@ def test_an_index_without_room_refuses_new_keys_loudly_and_nothing_else():
         assert int(stats["store_no_memory"]) == 60_000 - len(stored)
         status, text = stayd.health()
         assert status == 503 and "index" in text and "run_dir" in text
-        assert "free space in run_dir" in stayd.page("/")[1]
+        assert "Free space in run_dir" in stayd.page("/api/v1/stats")[1]
         # All that was stored is there, and can be updated and removed.
         assert count_there(connection, stored) == len(stored)
         assert set(store(connection, stored[:5000], b"w" * 20).values()) == {b"STORED"}
