@@ -160,6 +160,10 @@ class Probe:
         self._missing = missing
         self.seconds = 0.0
 
+    def await_accept(self):
+        """Waits until the daemon has taken the connection, and has answered on it."""
+        self._connection.expect_in_step()
+
     def send(self):
         self._connection.send(self._request)
 
@@ -278,6 +282,8 @@ class Row:
     def _serve(self):
         """All columns but stop and start."""
         early = None if self.fault.new_connections else self._probes()
+        for probe in (early or {}).values():
+            probe.await_accept()
         with Bystander(self._control) as control:
             with Bystander(self.stayd.socket("cache"), b"other") as other:
                 self.fault.inject()
