@@ -111,6 +111,26 @@ static bool call_retry_connect(struct call *call, bool refused, const char *reas
     return call_fail(call, EXPLAIN_UNREACHABLE, kept);
 }
 
+/* After a fault of this process, which says nothing about the server: ends the call, and the next
+ * request may try. False after any other fault. */
+static bool call_ends_by_itself(struct call *call) {
+    const struct channel *channel = &call->connection->channel;
+    switch (channel->fault) {
+    case CHANNEL_INTERRUPTED:
+        call_interrupt(call);
+        return true;
+    case CHANNEL_NO_MEMORY:
+    case CHANNEL_NO_DESCRIPTOR:
+        availability_release_probe(&call->server->availability);
+        call_fail(call,
+                  channel->fault == CHANNEL_NO_MEMORY ? EXPLAIN_NO_MEMORY : EXPLAIN_NO_DESCRIPTOR,
+                  channel->reason);
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum call_login { CALL_LOGGED_IN, CALL_TRY_AGAIN, CALL_ENDED };
 
 /* Logs in on a connection that has just been opened. */
@@ -131,6 +151,9 @@ static enum call_login call_log_in(struct call *call) {
     if (channel->output.data != NULL) {
         explicit_bzero(channel->output.data, channel->output.size);
     }
+    if (call_ends_by_itself(call)) {
+        return CALL_ENDED;
+    }
     switch (channel->fault) {
     case CHANNEL_WELL:
         if (status == STAYD_OK) {
@@ -138,13 +161,6 @@ static enum call_login call_log_in(struct call *call) {
         }
         availability_answered(availability);
         call_fail(call, status == STAYD_BUSY ? EXPLAIN_TURNED_AWAY : EXPLAIN_LOGIN, login.said);
-        return CALL_ENDED;
-    case CHANNEL_INTERRUPTED:
-        call_interrupt(call);
-        return CALL_ENDED;
-    case CHANNEL_NO_MEMORY:
-        availability_release_probe(availability);
-        call_fail(call, EXPLAIN_NO_MEMORY, NULL);
         return CALL_ENDED;
     case CHANNEL_GARBAGE:
         availability_answered(availability);
@@ -175,19 +191,13 @@ static bool call_should_ask(const struct call *call) {
 
 /* Asks for mappings if the request could use them, on a connection that is open. */
 static enum call_login call_ask(struct call *call, uint64_t deadline_ms) {
-    struct channel *channel = &call->connection->channel;
     if (!call_should_ask(call) || attach_ask(call->server, call->connection, deadline_ms)) {
         return CALL_LOGGED_IN;
     }
-    if (channel->fault == CHANNEL_INTERRUPTED) {
-        call_interrupt(call);
+    if (call_ends_by_itself(call)) {
         return CALL_ENDED;
     }
     availability_release_probe(&call->server->availability); /* for the next try */
-    if (channel->fault == CHANNEL_NO_MEMORY) {
-        call_fail(call, EXPLAIN_NO_MEMORY, NULL);
-        return CALL_ENDED;
-    }
     return CALL_TRY_AGAIN;
 }
 
@@ -213,8 +223,6 @@ static enum call_login call_connect_once(struct call *call) {
         enum call_login end = server->url.user[0] == '\0' ? CALL_LOGGED_IN : call_log_in(call);
         if (end == CALL_LOGGED_IN) {
             channel_expect_timeout(channel, server->times.timeout_ms);
-        }
-        if (end == CALL_LOGGED_IN) {
             end = call_ask(call, deadline_ms);
             if (end == CALL_TRY_AGAIN) {
                 mapping_refused(&server->mapping); /* the next connection does not ask */
@@ -223,11 +231,7 @@ static enum call_login call_connect_once(struct call *call) {
         }
         return end;
     }
-    if (channel->fault == CHANNEL_INTERRUPTED || channel->fault == CHANNEL_NO_MEMORY) {
-        availability_release_probe(&server->availability);
-        call_fail(call,
-                  channel->fault == CHANNEL_NO_MEMORY ? EXPLAIN_NO_MEMORY : EXPLAIN_INTERRUPTED,
-                  NULL);
+    if (call_ends_by_itself(call)) {
         return CALL_ENDED;
     }
     bool again = call_retry_connect(call, channel->fault == CHANNEL_REFUSED, channel->reason);

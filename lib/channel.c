@@ -156,7 +156,16 @@ static bool channel_connect_tcp(struct channel *channel, const struct addrinfo *
 static bool channel_make_socket(struct channel *channel, int family) {
     channel->fault = CHANNEL_WELL;
     channel->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return channel->fd >= 0 || channel_fail(channel, CHANNEL_UNREACHABLE, errno);
+    if (channel->fd >= 0) {
+        return true;
+    }
+    bool is_full = errno == EMFILE || errno == ENFILE;
+    bool no_memory = errno == ENOMEM || errno == ENOBUFS;
+    return channel_fail(channel,
+                        is_full     ? CHANNEL_NO_DESCRIPTOR
+                        : no_memory ? CHANNEL_NO_MEMORY
+                                    : CHANNEL_UNREACHABLE,
+                        errno);
 }
 
 static void channel_close_socket(struct channel *channel) {
@@ -168,6 +177,19 @@ static void channel_close_socket(struct channel *channel) {
     }
 }
 
+/* The host's name was not found; `result` is of getaddrinfo, which says the same if it could open
+ * no file to look into. Returns false. */
+static bool channel_fail_lookup(struct channel *channel, int result) {
+    int error_number = result == EAI_SYSTEM ? errno : 0;
+    if (channel_make_socket(channel, AF_UNIX)) {
+        channel_close_socket(channel);
+        channel->fault = result == EAI_MEMORY ? CHANNEL_NO_MEMORY : CHANNEL_UNREACHABLE;
+        channel->system_error = error_number;
+        snprintf(channel->reason, sizeof channel->reason, "%s", gai_strerror(result));
+    }
+    return false;
+}
+
 static bool channel_open_tcp(struct channel *channel, const struct url *url) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found;
@@ -175,10 +197,7 @@ static bool channel_open_tcp(struct channel *channel, const struct url *url) {
     snprintf(port, sizeof port, "%u", url->port);
     int result = getaddrinfo(url->host, port, &hints, &found);
     if (result != 0) {
-        channel->fault = result == EAI_MEMORY ? CHANNEL_NO_MEMORY : CHANNEL_UNREACHABLE;
-        channel->system_error = result == EAI_SYSTEM ? errno : 0;
-        snprintf(channel->reason, sizeof channel->reason, "%s", gai_strerror(result));
-        return false;
+        return channel_fail_lookup(channel, result);
     }
     bool connected = false;
     for (struct addrinfo *each = found; each != NULL && !connected; each = each->ai_next) {

@@ -25,7 +25,8 @@ enum channel_fault {
     CHANNEL_TIMED_OUT,
     CHANNEL_INTERRUPTED, /* by the program; or this is a child that it has forked in between */
     CHANNEL_NO_MEMORY,
-    CHANNEL_GARBAGE /* the received bytes are not of the protocol */
+    CHANNEL_NO_DESCRIPTOR, /* at the connect: this process, or its system, can open no more files */
+    CHANNEL_GARBAGE        /* the received bytes are not of the protocol */
 };
 
 /* How much of a request had been sent when its connection broke. */

@@ -21,6 +21,7 @@ static enum stayd_status explain_status(const struct explain *explain) {
         [EXPLAIN_SILENT_UNKNOWN] = STAYD_OUTCOME_UNKNOWN,
         [EXPLAIN_INTERRUPTED] = STAYD_INTERRUPTED,
         [EXPLAIN_NO_MEMORY] = STAYD_NO_MEMORY,
+        [EXPLAIN_NO_DESCRIPTOR] = STAYD_BUSY,
         [EXPLAIN_GARBAGE] = STAYD_PROTOCOL,
         [EXPLAIN_UNSUPPORTED] = STAYD_UNSUPPORTED,
     };
@@ -147,6 +148,12 @@ static void explain_text(const struct explain *explain, char *text, size_t size)
         break;
     case EXPLAIN_NO_MEMORY:
         explain_put(text, size, "this process has no memory for '%s' to %s", word, url);
+        break;
+    case EXPLAIN_NO_DESCRIPTOR:
+        explain_put(text, size,
+                    "this process cannot open a connection to %s: %.120s. Raise its limit of open "
+                    "files (ulimit -n), or close some",
+                    url, reason);
         break;
     case EXPLAIN_GARBAGE:
         explain_put(text, size,

@@ -17,7 +17,8 @@ enum explain_what {
     EXPLAIN_SILENT_UNKNOWN, /* no answer in time to a change */
     EXPLAIN_INTERRUPTED,
     EXPLAIN_NO_MEMORY,
-    EXPLAIN_GARBAGE, /* no answer of the protocol */
+    EXPLAIN_NO_DESCRIPTOR, /* this process can open no connection */
+    EXPLAIN_GARBAGE,       /* no answer of the protocol */
     EXPLAIN_UNSUPPORTED
 };
 

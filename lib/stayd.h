@@ -58,7 +58,8 @@ enum stayd_status {
     STAYD_INVALID = 16,         /* an argument cannot be sent, or a URL or option cannot be used */
     STAYD_DISCONNECTED = 17,    /* no connection, or no answer; nothing was changed */
     STAYD_OUTCOME_UNKNOWN = 18, /* no answer to a change that may have been carried out */
-    STAYD_BUSY = 19,            /* too many connections, or (stayd_hold) a busy pool: try again */
+    STAYD_BUSY = 19,            /* too many connections or open files, or (stayd_hold) a busy pool:
+                                   try again */
     STAYD_LOGIN_REFUSED = 20,   /* the server requires a login, or refuses the one that was sent */
     STAYD_REFUSED = 21,         /* the server reports the request as wrong or unknown */
     STAYD_FULL = 22,            /* the pool is full, and evicts no live item for a new one */

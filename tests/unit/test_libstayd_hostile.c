@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -359,6 +360,52 @@ static void a_refused_connect_is_not_tried_for_ever_while_others_are_answered(vo
     fake_stop(&fake);
 }
 
+/* Takes every descriptor that this process may have; returns how many, and the limit that was. */
+static unsigned take_descriptors(int taken[], unsigned most, struct rlimit *before) {
+    struct rlimit few;
+    unsigned count = 0;
+    getrlimit(RLIMIT_NOFILE, before);
+    few = *before;
+    few.rlim_cur = most;
+    setrlimit(RLIMIT_NOFILE, &few);
+    while (count < most && (taken[count] = dup(STDERR_FILENO)) >= 0) {
+        count++;
+    }
+    return count;
+}
+
+static void without_a_descriptor_it_is_this_process_that_fails(void **state) {
+    enum { MOST = 64 };
+    (void)state;
+    struct fake fake = {.reply = "END\r\n", .holds = true};
+    fake_start(&fake);
+    /* the resolver opens a file for the name of the second */
+    const char *const urls[] = {fake.path, "localhost:1"};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        int taken[MOST];
+        struct rlimit before;
+        struct stayd_error error;
+        struct stayd_value value = {0};
+        struct stayd *client = open_client(urls[i], 0, 0, -1);
+        unsigned count = take_descriptors(taken, MOST, &before);
+        for (int j = 0; j < 3; j++) {
+            assert_int_equal(stayd_get(client, "k", 1, &value, &error), STAYD_BUSY);
+            assert_int_equal(error.system_error, EMFILE);
+            assert_non_null(strstr(error.message, "this process cannot open"));
+        }
+        while (count > 0) {
+            close(taken[--count]);
+        }
+        setrlimit(RLIMIT_NOFILE, &before);
+        /* at once: the server was not left alone */
+        enum stayd_status status = stayd_get(client, "k", 1, &value, &error);
+        assert_int_equal(status, i == 0 ? STAYD_NOT_FOUND : STAYD_DISCONNECTED);
+        stayd_value_free(&value);
+        stayd_close(client);
+    }
+    fake_stop(&fake);
+}
+
 static void handle_nothing(int number) {
     (void)number;
 }
@@ -442,6 +489,7 @@ int main(void) {
         cmocka_unit_test(a_reply_without_end_ends_in_time),
         cmocka_unit_test(all_servers_together_have_the_time_of_one_call),
         cmocka_unit_test(a_refused_connect_is_not_tried_for_ever_while_others_are_answered),
+        cmocka_unit_test(without_a_descriptor_it_is_this_process_that_fails),
         cmocka_unit_test(a_child_that_is_forked_in_a_wait_does_not_read_its_parents_reply),
         cmocka_unit_test(a_wait_for_mappings_can_be_interrupted),
     };
