@@ -1,5 +1,5 @@
-# Completes stayctl's commands, options, pools and files in bash. Installed as
-# /usr/share/bash-completion/completions/stayctl.
+# Completes stayctl's commands, options, pools and files in bash. `make install` installs it as
+# PREFIX/share/bash-completion/completions/stayctl.
 
 # The pools of the configuration that is named on the line, or of the packaged one.
 _stayctl_pools() {
