@@ -1,6 +1,6 @@
 /* Every function of stayd.h on a real server, whose URLs are in STAYD_TEST_SERVERS: stayd or
  * memcached, without or with TLS, with a login of either kind, or several servers. Run by
- * test_libstayd.py. */
+ * test_live.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

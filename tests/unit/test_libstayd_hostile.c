@@ -8,18 +8,17 @@
 
 #include <cmocka.h>
 
+#include "alarms.h"
 #include "stayd.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -36,6 +35,7 @@ struct fake {
     bool one_only; /* listens no more after the first connection */
     int delay_ms;  /* before the reply */
     atomic_uint accepted;
+    atomic_uint requests;
     char said[256]; /* what the latest client said first */
     int listener;
     atomic_bool ends;
@@ -65,6 +65,7 @@ static void fake_serve(struct fake *fake, int end) {
             break;
         }
         fake->said[got] = '\0';
+        fake->requests++;
         pause_ms(fake->delay_ms);
         bool goes_on = fake->reply == NULL || fake_send(end, fake->reply);
         while (fake->floods && goes_on && !fake->ends) {
@@ -406,10 +407,6 @@ static void without_a_descriptor_it_is_this_process_that_fails(void **state) {
     fake_stop(&fake);
 }
 
-static void handle_nothing(int number) {
-    (void)number;
-}
-
 static pid_t forked = -1;
 
 static int fork_once(void *user) {
@@ -420,16 +417,9 @@ static int fork_once(void *user) {
     return 0;
 }
 
-static int say_stop(void *user) {
-    (void)user;
-    return 1;
-}
-
-static void ring_timer(int ms) {
-    const struct sigaction action = {.sa_handler = handle_nothing};
-    const struct itimerval timer = {.it_value = {.tv_usec = ms * 1000}};
-    sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &timer, NULL);
+static int stop_once_asked(void *user) {
+    const struct fake *silent = user;
+    return silent->requests > 0;
 }
 
 static void a_child_that_is_forked_in_a_wait_does_not_read_its_parents_reply(void **state) {
@@ -443,8 +433,9 @@ static void a_child_that_is_forked_in_a_wait_does_not_read_its_parents_reply(voi
     options.interrupted = fork_once;
     fake_start(&fake);
     struct stayd *client = stayd_open(fake.path, &options, &error);
-    ring_timer(50);
+    signal_every_ms(50);
     enum stayd_status status = stayd_get(client, "k", 1, &value, &error);
+    signal_every_ms(0);
     if (forked == 0) {
         stayd_close(client);
         _exit(status == STAYD_INTERRUPTED ? 0 : 1);
@@ -459,22 +450,46 @@ static void a_child_that_is_forked_in_a_wait_does_not_read_its_parents_reply(voi
     fake_stop(&fake);
 }
 
-static void a_wait_for_mappings_can_be_interrupted(void **state) {
-    (void)state;
-    struct fake fake = {.holds = true};
+/* A client of `asked` has asked `silent`, and ends the wait for the reply. */
+static void interrupt_wait_for_mappings(const struct fake *asked, struct fake *silent) {
     struct stayd_options options;
     struct stayd_error error;
     struct stayd_value value = {0};
     stayd_options_init(&options);
-    options.interrupted = say_stop;
-    fake_start(&fake);
-    struct stayd *client = stayd_open(fake.path, &options, &error);
-    ring_timer(50);
+    options.interrupted = stop_once_asked;
+    options.interrupted_user = silent;
+    struct stayd *client = stayd_open(asked->path, &options, &error);
+    signal_every_ms(10);
     assert_int_equal(stayd_get(client, "k", 1, &value, &error), STAYD_INTERRUPTED);
+    signal_every_ms(0);
     stayd_value_free(&value);
     stayd_close(client);
+}
+
+static void a_wait_for_mappings_can_be_interrupted(void **state) {
+    (void)state;
+    struct fake fake = {.holds = true};
+    fake_start(&fake);
+    interrupt_wait_for_mappings(&fake, &fake);
     fake_stop(&fake);
-    assert_non_null(strstr(fake.said, "stayd_map"));
+    assert_string_equal(fake.said, "stayd_map\r\n");
+}
+
+/* The server names another socket for them, as over TCP, and that one is silent. */
+static void a_wait_for_mappings_on_another_socket_can_be_interrupted(void **state) {
+    (void)state;
+    struct fake silent = {.holds = true};
+    struct fake fake = {.holds = true};
+    char reply[sizeof silent.path + 16];
+    fake_start(&silent);
+    snprintf(reply, sizeof reply, "PATH %s\r\n", silent.path);
+    fake.reply = reply;
+    fake_start(&fake);
+    interrupt_wait_for_mappings(&fake, &silent);
+    fake_stop(&fake);
+    fake_stop(&silent);
+    assert_string_equal(fake.said, "stayd_map\r\n");
+    assert_string_equal(silent.said, "stayd_map\r\n");
 }
 
 int main(void) {
@@ -492,6 +507,7 @@ int main(void) {
         cmocka_unit_test(without_a_descriptor_it_is_this_process_that_fails),
         cmocka_unit_test(a_child_that_is_forked_in_a_wait_does_not_read_its_parents_reply),
         cmocka_unit_test(a_wait_for_mappings_can_be_interrupted),
+        cmocka_unit_test(a_wait_for_mappings_on_another_socket_can_be_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
