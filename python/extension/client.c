@@ -21,7 +21,8 @@ void transport_end_wait(void) {
     waiting = NULL;
 }
 
-int transport_interrupted(void *unused) {
+/* libstayd's `interrupted`. */
+static int transport_interrupted(void *unused) {
     (void)unused;
     if (waiting == NULL) {
         return 0;
@@ -326,18 +327,30 @@ static PyMemberDef transport_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-enum { METHODS_MAX = 24 };
-static PyMethodDef transport_methods[METHODS_MAX];
+#define METHOD(name)                                                                               \
+    { #name, (PyCFunction)(void (*)(void))transport_##name, METH_FASTCALL | METH_KEYWORDS, NULL }
 
-static void gather_methods(void) {
-    size_t count = 0;
-    for (const PyMethodDef *method = transport_single_methods; method->ml_name != NULL; method++) {
-        transport_methods[count++] = *method;
-    }
-    for (const PyMethodDef *method = transport_many_methods; method->ml_name != NULL; method++) {
-        transport_methods[count++] = *method;
-    }
-}
+static PyMethodDef transport_methods[] = {
+    METHOD(get),
+    METHOD(gets),
+    METHOD(set),
+    METHOD(add),
+    METHOD(replace),
+    METHOD(cas),
+    METHOD(touch),
+    METHOD(delete),
+    METHOD(incr),
+    {"get_many", transport_get_many, METH_O, NULL},
+    {"set_many", (PyCFunction)(void (*)(void))transport_set_many, METH_VARARGS | METH_KEYWORDS,
+     NULL},
+    {"delete_many", transport_delete_many, METH_O, NULL},
+    {"flush", transport_flush, METH_NOARGS, NULL},
+    {"raw_stats", transport_raw_stats, METH_VARARGS,
+     "raw_stats(group=None)\n--\n\nThe server's statistics: a list of (name, value), both text."},
+    {"version", transport_version, METH_NOARGS, NULL},
+    {"close", transport_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyType_Slot transport_slots[] = {
     {Py_tp_doc, "The requests of stayd.Client over libstayd: see stayd/native_client.py."},
@@ -357,8 +370,31 @@ static PyType_Spec transport_spec = {
     .slots = transport_slots,
 };
 
+/* Those that are failures: stayd.native_client raises an exception for each. */
+static const struct {
+    const char *name;
+    enum stayd_status status;
+} statuses[] = {
+    {"INVALID", STAYD_INVALID},
+    {"DISCONNECTED", STAYD_DISCONNECTED},
+    {"OUTCOME_UNKNOWN", STAYD_OUTCOME_UNKNOWN},
+    {"BUSY", STAYD_BUSY},
+    {"LOGIN_REFUSED", STAYD_LOGIN_REFUSED},
+    {"REFUSED", STAYD_REFUSED},
+    {"FULL", STAYD_FULL},
+    {"TOO_LARGE", STAYD_TOO_LARGE},
+    {"SERVER_ERROR", STAYD_SERVER_ERROR},
+    {"PROTOCOL", STAYD_PROTOCOL},
+    {"NO_MEMORY", STAYD_NO_MEMORY},
+    {"UNSUPPORTED", STAYD_UNSUPPORTED},
+};
+
 static int module_exec(PyObject *module) {
-    gather_methods();
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        if (PyModule_AddIntConstant(module, statuses[i].name, statuses[i].status) < 0) {
+            return -1;
+        }
+    }
     PyObject *type = PyType_FromModuleAndSpec(module, &transport_spec, NULL);
     if (type == NULL || PyModule_AddObject(module, "Transport", type) < 0) {
         Py_XDECREF(type);

@@ -40,7 +40,6 @@ struct wire_value {
  * transport_interrupted, which is libstayd's `interrupted`. */
 void transport_begin_wait(void);
 void transport_end_wait(void);
-int transport_interrupted(void *unused);
 
 /* False with an exception if __init__ has not run: a subclass has not called it. */
 bool transport_is_ready(const struct transport *transport);
@@ -79,8 +78,21 @@ static inline PyObject *new_reference(PyObject *object) {
 struct stayd_value transport_take_buffer(struct transport *transport);
 void transport_give_buffer(struct transport *transport, struct stayd_value *value);
 
-extern PyMethodDef transport_single_methods[]; /* single.c: requests with one key */
-extern PyMethodDef transport_many_methods[];   /* many.c: requests with several keys, and requests
-                                                  about the server */
+/* The methods. stayd.Client documents them. */
+typedef PyObject *transport_method(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                                   PyObject *keywords);
+
+/* single.c: requests with one key */
+transport_method transport_get, transport_gets, transport_set, transport_add, transport_replace,
+    transport_cas, transport_touch, transport_delete, transport_incr;
+
+/* many.c: requests with several keys, and requests about the server itself */
+PyObject *transport_get_many(PyObject *self, PyObject *keys);
+PyObject *transport_set_many(PyObject *self, PyObject *arguments, PyObject *keywords);
+PyObject *transport_delete_many(PyObject *self, PyObject *keys);
+PyObject *transport_flush(PyObject *self, PyObject *unused);
+PyObject *transport_raw_stats(PyObject *self, PyObject *arguments);
+PyObject *transport_version(PyObject *self, PyObject *unused);
+PyObject *transport_close(PyObject *self, PyObject *unused);
 
 #endif

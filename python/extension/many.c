@@ -48,7 +48,7 @@ static bool batch_begin(struct batch *batch, struct transport *transport, PyObje
     return true;
 }
 
-static PyObject *transport_get_many(PyObject *self, PyObject *keys) {
+PyObject *transport_get_many(PyObject *self, PyObject *keys) {
     struct transport *transport = (struct transport *)self;
     struct batch batch;
     PyObject *found = NULL;
@@ -131,7 +131,7 @@ static PyObject *batch_refused(struct batch *batch, struct transport *transport,
     return refused;
 }
 
-static PyObject *transport_set_many(PyObject *self, PyObject *arguments, PyObject *keywords) {
+PyObject *transport_set_many(PyObject *self, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"values", "ttl_s", NULL};
     struct transport *transport = (struct transport *)self;
     PyObject *values;
@@ -156,7 +156,7 @@ static PyObject *transport_set_many(PyObject *self, PyObject *arguments, PyObjec
     return refused;
 }
 
-static PyObject *transport_delete_many(PyObject *self, PyObject *keys) {
+PyObject *transport_delete_many(PyObject *self, PyObject *keys) {
     struct transport *transport = (struct transport *)self;
     struct batch batch;
     bool done = false;
@@ -172,7 +172,7 @@ static PyObject *transport_delete_many(PyObject *self, PyObject *keys) {
     return done ? Py_BuildValue("") : NULL;
 }
 
-static PyObject *transport_flush(PyObject *self, PyObject *unused) {
+PyObject *transport_flush(PyObject *self, PyObject *unused) {
     (void)unused;
     struct transport *transport = (struct transport *)self;
     if (!transport_is_ready(transport)) {
@@ -222,7 +222,7 @@ static PyObject *decode_text(const char *text) {
 }
 
 /* stats(group=None) -> a list of (name, value), both text. */
-static PyObject *transport_raw_stats(PyObject *self, PyObject *arguments) {
+PyObject *transport_raw_stats(PyObject *self, PyObject *arguments) {
     struct transport *transport = (struct transport *)self;
     const char *group = NULL;
     if (!PyArg_ParseTuple(arguments, "|z:raw_stats", &group) || !transport_is_ready(transport)) {
@@ -251,7 +251,7 @@ static PyObject *transport_raw_stats(PyObject *self, PyObject *arguments) {
     return result;
 }
 
-static PyObject *transport_version(PyObject *self, PyObject *unused) {
+PyObject *transport_version(PyObject *self, PyObject *unused) {
     (void)unused;
     struct transport *transport = (struct transport *)self;
     char version[128];
@@ -265,7 +265,7 @@ static PyObject *transport_version(PyObject *self, PyObject *unused) {
     return transport_failed(transport, "version", status, &error) ? NULL : decode_text(version);
 }
 
-static PyObject *transport_close(PyObject *self, PyObject *unused) {
+PyObject *transport_close(PyObject *self, PyObject *unused) {
     (void)unused;
     struct transport *transport = (struct transport *)self;
     if (transport->client != NULL) {
@@ -275,16 +275,3 @@ static PyObject *transport_close(PyObject *self, PyObject *unused) {
     }
     return Py_BuildValue("");
 }
-
-PyMethodDef transport_many_methods[] = {
-    {"get_many", transport_get_many, METH_O, NULL},
-    {"set_many", (PyCFunction)(void (*)(void))transport_set_many, METH_VARARGS | METH_KEYWORDS,
-     NULL},
-    {"delete_many", transport_delete_many, METH_O, NULL},
-    {"flush", transport_flush, METH_NOARGS, NULL},
-    {"raw_stats", transport_raw_stats, METH_VARARGS,
-     "raw_stats(group=None)\n--\n\nThe server's statistics: a list of (name, value), both text."},
-    {"version", transport_version, METH_NOARGS, NULL},
-    {"close", transport_close, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};

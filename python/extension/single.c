@@ -43,73 +43,78 @@ static bool take_arguments(const char *function, const char *const *names, unsig
     return true;
 }
 
-static PyObject *transport_get(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                               PyObject *keywords) {
+typedef enum stayd_status read_call(struct stayd *client, const char *key, size_t key_size,
+                                    struct stayd_value *value, struct stayd_error *error);
+
+/* get and gets: reads the item from the memory that the daemon shares, or with `call`. False with
+ * an exception, or `*found` and the value in a buffer; to be given back in either case. */
+static bool read_item(struct transport *transport, const char *command, read_call *call,
+                      PyObject *name, struct stayd_value *value, bool *found) {
+    struct wire_key key;
+    *value = transport_take_buffer(transport);
+    if (!transport_key(transport, name, &key)) {
+        return false;
+    }
+    struct stayd_error error;
+    enum stayd_status status =
+        stayd_get_mapped(transport->client, key.data, (size_t)key.size, value);
+    if (status == STAYD_NOT_MAPPED) {
+        transport_begin_wait();
+        status = call(transport->client, key.data, (size_t)key.size, value, &error);
+        transport_end_wait();
+    }
+    *found = status == STAYD_OK;
+    return !transport_failed(transport, command, status, &error);
+}
+
+PyObject *transport_get(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                        PyObject *keywords) {
     static const char *const names[] = {"key", "default"};
     struct transport *transport = (struct transport *)self;
     PyObject *values[] = {NULL, Py_None};
-    struct wire_key key;
-    if (!take_arguments("get", names, 2, 1, arguments, given, keywords, values) ||
-        !transport_key(transport, values[0], &key)) {
+    if (!take_arguments("get", names, 2, 1, arguments, given, keywords, values)) {
         return NULL;
     }
-    struct stayd_error error;
-    struct stayd_value value = transport_take_buffer(transport);
-    enum stayd_status status =
-        stayd_get_mapped(transport->client, key.data, (size_t)key.size, &value);
-    if (status == STAYD_NOT_MAPPED) {
-        transport_begin_wait();
-        status = stayd_get(transport->client, key.data, (size_t)key.size, &value, &error);
-        transport_end_wait();
-    }
+    struct stayd_value value;
+    bool found;
     PyObject *result = NULL;
-    if (PyErr_Occurred()) { /* a signal's handler has raised it */
-        result = NULL;
-    } else if (status == STAYD_OK) {
-        result = transport_decode(transport, values[0], &value, values[1]);
-    } else if (status == STAYD_NOT_FOUND) {
-        result = new_reference(values[1]);
-    } else {
-        transport_fail(transport, "get", status, &error);
+    if (read_item(transport, "get", stayd_get, values[0], &value, &found)) {
+        result = found ? transport_decode(transport, values[0], &value, values[1])
+                       : new_reference(values[1]);
     }
     transport_give_buffer(transport, &value);
     return result;
 }
 
-static PyObject *transport_gets(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                                PyObject *keywords) {
+PyObject *transport_gets(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                         PyObject *keywords) {
     static const char *const names[] = {"key"};
     struct transport *transport = (struct transport *)self;
     PyObject *name = NULL;
-    struct wire_key key;
-    if (!take_arguments("gets", names, 1, 1, arguments, given, keywords, &name) ||
-        !transport_key(transport, name, &key)) {
+    if (!take_arguments("gets", names, 1, 1, arguments, given, keywords, &name)) {
         return NULL;
     }
-    struct stayd_error error;
-    struct stayd_value value = transport_take_buffer(transport);
-    enum stayd_status status =
-        stayd_get_mapped(transport->client, key.data, (size_t)key.size, &value);
-    if (status == STAYD_NOT_MAPPED) {
-        transport_begin_wait();
-        status = stayd_gets(transport->client, key.data, (size_t)key.size, &value, &error);
-        transport_end_wait();
-    }
+    struct stayd_value value;
+    bool found;
     PyObject *result = NULL;
-    if (PyErr_Occurred()) {
-        result = NULL;
-    } else if (status == STAYD_OK) {
-        PyObject *decoded = transport_decode(transport, name, &value, Py_None);
+    if (read_item(transport, "gets", stayd_gets, name, &value, &found)) {
+        PyObject *decoded = found ? transport_decode(transport, name, &value, Py_None) : NULL;
         if (decoded != NULL) {
             result = Py_BuildValue("(NK)", decoded, (unsigned long long)value.cas);
+        } else if (!found) {
+            result = Py_BuildValue("(OO)", Py_None, Py_None);
         }
-    } else if (status == STAYD_NOT_FOUND) {
-        result = Py_BuildValue("(OO)", Py_None, Py_None);
-    } else {
-        transport_fail(transport, "gets", status, &error);
     }
     transport_give_buffer(transport, &value);
     return result;
+}
+
+/* Whether the request was carried out, as a bool. NULL with an exception if it failed. */
+static PyObject *tell(struct transport *transport, const char *command, enum stayd_status status,
+                      const struct stayd_error *error) {
+    return transport_failed(transport, command, status, error)
+               ? NULL
+               : PyBool_FromLong(status == STAYD_OK);
 }
 
 typedef enum stayd_status store_call(struct stayd *client, const char *key, size_t key_size,
@@ -142,8 +147,8 @@ static bool store(PyObject *self, const char *command, store_call *call, PyObjec
     return ready;
 }
 
-static PyObject *transport_set(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                               PyObject *keywords) {
+PyObject *transport_set(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                        PyObject *keywords) {
     enum stayd_status status;
     if (!store(self, "set", stayd_set, arguments, given, keywords, &status)) {
         return NULL;
@@ -151,8 +156,8 @@ static PyObject *transport_set(PyObject *self, PyObject *const *arguments, Py_ss
     return new_reference(Py_None);
 }
 
-static PyObject *transport_add(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                               PyObject *keywords) {
+PyObject *transport_add(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                        PyObject *keywords) {
     enum stayd_status status;
     if (!store(self, "add", stayd_add, arguments, given, keywords, &status)) {
         return NULL;
@@ -160,8 +165,8 @@ static PyObject *transport_add(PyObject *self, PyObject *const *arguments, Py_ss
     return PyBool_FromLong(status == STAYD_OK);
 }
 
-static PyObject *transport_replace(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                                   PyObject *keywords) {
+PyObject *transport_replace(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                            PyObject *keywords) {
     enum stayd_status status;
     if (!store(self, "replace", stayd_replace, arguments, given, keywords, &status)) {
         return NULL;
@@ -169,8 +174,8 @@ static PyObject *transport_replace(PyObject *self, PyObject *const *arguments, P
     return PyBool_FromLong(status == STAYD_OK);
 }
 
-static PyObject *transport_cas(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                               PyObject *keywords) {
+PyObject *transport_cas(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                        PyObject *keywords) {
     static const char *const names[] = {"key", "value", "number", "ttl_s"};
     struct transport *transport = (struct transport *)self;
     PyObject *values[] = {NULL, NULL, NULL, Py_None};
@@ -194,16 +199,16 @@ static PyObject *transport_cas(PyObject *self, PyObject *const *arguments, Py_ss
         transport_end_wait();
         if (status == STAYD_NOT_FOUND) {
             result = new_reference(Py_None);
-        } else if (!transport_failed(transport, "cas", status, &error)) {
-            result = PyBool_FromLong(status == STAYD_OK);
+        } else {
+            result = tell(transport, "cas", status, &error);
         }
     }
     wire_value_finish(&value);
     return result;
 }
 
-static PyObject *transport_touch(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                                 PyObject *keywords) {
+PyObject *transport_touch(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                          PyObject *keywords) {
     static const char *const names[] = {"key", "ttl_s"};
     struct transport *transport = (struct transport *)self;
     PyObject *values[] = {NULL, Py_None};
@@ -218,14 +223,11 @@ static PyObject *transport_touch(PyObject *self, PyObject *const *arguments, Py_
     enum stayd_status status =
         stayd_touch(transport->client, key.data, (size_t)key.size, ttl_s, &error);
     transport_end_wait();
-    if (transport_failed(transport, "touch", status, &error)) {
-        return NULL;
-    }
-    return PyBool_FromLong(status == STAYD_OK);
+    return tell(transport, "touch", status, &error);
 }
 
-static PyObject *transport_delete(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                                  PyObject *keywords) {
+PyObject *transport_delete(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                           PyObject *keywords) {
     static const char *const names[] = {"key"};
     struct transport *transport = (struct transport *)self;
     PyObject *name = NULL;
@@ -238,10 +240,7 @@ static PyObject *transport_delete(PyObject *self, PyObject *const *arguments, Py
     transport_begin_wait();
     enum stayd_status status = stayd_delete(transport->client, key.data, (size_t)key.size, &error);
     transport_end_wait();
-    if (transport_failed(transport, "delete", status, &error)) {
-        return NULL;
-    }
-    return PyBool_FromLong(status == STAYD_OK);
+    return tell(transport, "delete", status, &error);
 }
 
 /* The amount and its sign. False with an exception. */
@@ -265,8 +264,8 @@ static bool take_delta(PyObject *delta, bool *negative, uint64_t *amount) {
     return !PyErr_Occurred();
 }
 
-static PyObject *transport_incr(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                                PyObject *keywords) {
+PyObject *transport_incr(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                         PyObject *keywords) {
     static const char *const names[] = {"key", "delta"};
     struct transport *transport = (struct transport *)self;
     PyObject *values[] = {NULL, NULL};
@@ -293,14 +292,3 @@ static PyObject *transport_incr(PyObject *self, PyObject *const *arguments, Py_s
     }
     return PyLong_FromUnsignedLongLong(number);
 }
-
-#define METHOD(name)                                                                               \
-    {                                                                                              \
-#name, (PyCFunction)(void (*)(void))transport_##name, METH_FASTCALL | METH_KEYWORDS,       \
-            NULL /* stayd.Client documents it */                                                   \
-    }
-
-PyMethodDef transport_single_methods[] = {
-    METHOD(get), METHOD(gets),  METHOD(set),    METHOD(add),  METHOD(replace),
-    METHOD(cas), METHOD(touch), METHOD(delete), METHOD(incr), {NULL, NULL, 0, NULL},
-};

@@ -4,6 +4,19 @@ from typing import Any, Optional
 
 library_version: str
 
+INVALID: int
+DISCONNECTED: int
+OUTCOME_UNKNOWN: int
+BUSY: int
+LOGIN_REFUSED: int
+REFUSED: int
+FULL: int
+TOO_LARGE: int
+SERVER_ERROR: int
+PROTOCOL: int
+NO_MEMORY: int
+UNSUPPORTED: int
+
 class Transport:
     def __init__(
         self, url: bytes, serde: Any, connect_timeout_ms: int, timeout_ms: int,

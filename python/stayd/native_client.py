@@ -21,22 +21,18 @@ from stayd.serde import BytesSerde
 
 logger = logging.getLogger("stayd")
 
-INVALID, DISCONNECTED, OUTCOME_UNKNOWN, BUSY, LOGIN_REFUSED, REFUSED = range(16, 22)
-FULL, TOO_LARGE, SERVER_ERROR, PROTOCOL, NO_MEMORY, INTERRUPTED, UNSUPPORTED = range(22, 29)
-"""enum stayd_status, of stayd.h."""
-
 _ERRORS = {
-    DISCONNECTED: ConnectionError,
-    OUTCOME_UNKNOWN: OutcomeUnknown,
-    BUSY: ConnectionError,
-    LOGIN_REFUSED: LoginRefused,
-    REFUSED: RequestRefused,
-    FULL: OutOfMemory,
-    TOO_LARGE: ValueTooLarge,
-    SERVER_ERROR: ServerError,
-    PROTOCOL: RequestRefused,
-    NO_MEMORY: MemoryError,
-    UNSUPPORTED: RequestRefused,
+    _client.DISCONNECTED: ConnectionError,
+    _client.OUTCOME_UNKNOWN: OutcomeUnknown,
+    _client.BUSY: ConnectionError,
+    _client.LOGIN_REFUSED: LoginRefused,
+    _client.REFUSED: RequestRefused,
+    _client.FULL: OutOfMemory,
+    _client.TOO_LARGE: ValueTooLarge,
+    _client.SERVER_ERROR: ServerError,
+    _client.PROTOCOL: RequestRefused,
+    _client.NO_MEMORY: MemoryError,
+    _client.UNSUPPORTED: RequestRefused,
 }
 
 
@@ -83,10 +79,10 @@ class NativeClient(_client.Transport, Client):
 
     def _raise(self, command, status, message, timed_out):
         """Raises the exception for a request's status. Called by the extension."""
-        if status == INVALID:
+        if status == _client.INVALID:
             raise InvalidURL(message) if command == "open" else Error(message)
         error: Any = _ERRORS.get(status, Error)(message)
-        if status == OUTCOME_UNKNOWN:
+        if status == _client.OUTCOME_UNKNOWN:
             error.timed_out = bool(timed_out)
         raise error
 
