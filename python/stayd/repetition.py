@@ -14,6 +14,11 @@ TRIES = 3
 old one, and one that the daemon accepted just before it closed its listener. Further tries would
 only repeat a request that crashes the daemon."""
 
+PAUSE_S = 0.02
+"""Before a request that may have been carried out is sent again by someone who may. The kernel takes
+some milliseconds to close what a killed daemon had open, and takes connections meanwhile that nobody
+will answer."""
+
 
 class Kind(enum.Enum):
     """What a request may do when it is carried out a second time."""

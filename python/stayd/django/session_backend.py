@@ -34,6 +34,7 @@ A drop-in for django.contrib.sessions.backends.cache, with these differences:
 
 import functools
 import logging
+import time
 from datetime import datetime, timedelta
 
 import django
@@ -64,7 +65,7 @@ from stayd.django.session_serializer import require_safe, unserializable
 from stayd.django.threads import with_async_forms
 from stayd.errors import UnreadableValue
 from stayd.packing import pack, unpack, wrap
-from stayd.repetition import TRIES
+from stayd.repetition import PAUSE_S, TRIES
 
 __all__ = ["SessionOutcomeUnknown", "SessionStore", "SessionsPoolFull", "SessionsUnreachable"]
 
@@ -172,6 +173,7 @@ class SessionStore(SessionBase):
                 if unknown == TRIES or timed_out:
                     raise
                 timed_out = error.timed_out
+                time.sleep(PAUSE_S)
                 continue
             finally:
                 self._is_new_key = False

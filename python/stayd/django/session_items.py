@@ -5,11 +5,12 @@ SessionsUnreachable, SessionOutcomeUnknown and SessionsPoolFull, and the other e
 """
 
 import collections
+import time
 
 from stayd.django.session_names import EARLIER_PREFIX, digest_name, earlier_name
 from stayd.errors import ConnectionError, InvalidKey, OutcomeUnknown, OutOfMemory
 from stayd.packing import RESERVED, unpack
-from stayd.repetition import TRIES
+from stayd.repetition import PAUSE_S, TRIES
 
 RESERVATION = bytes([RESERVED])
 RESERVATION_S = 60
@@ -91,7 +92,7 @@ class SessionItems:
         however often it is sent. Raises `error` if the pool has another version that is not the one
         of this save.
         """
-        if number and number != b"0":  # 0: a memcached with -C, which has no CAS numbers
+        if number:  # 0: a memcached with -C, which has no CAS numbers
             stored = self._ask_again(
                 self._client.cas, name, value, number, age_s, timed_out=error.timed_out
             )
@@ -114,6 +115,7 @@ class SessionItems:
                 if tries == TRIES or timed_out:
                     raise
                 timed_out = error.timed_out
+                time.sleep(PAUSE_S)
 
     def _ask(self, request, name, *arguments):
         """The result of the Client's method for this name; None if the session cannot have such a
