@@ -150,3 +150,14 @@ def user(database):
 
     User.objects.all().delete()
     return User.objects.create_user("anna", password="secret")
+
+
+@pytest.fixture
+def saved(daemon):
+    """A session of stayd's, saved with one entry."""
+    from stayd.django.session_backend import SessionStore
+
+    session = SessionStore()
+    session["user"] = "anna"
+    session.save()
+    return session

@@ -1,6 +1,5 @@
 """stayd.Client against the real daemon, and against servers that misbehave."""
 
-import collections
 import contextlib
 import os
 import pickle
@@ -14,6 +13,7 @@ import stayd
 from pymemcache.serde import pickle_serde
 from scripted import Scripted, take_request
 from stayd.serde import json_serde
+from support.raw import together
 from support.servers import Stayd, free_port, wait_until
 
 
@@ -210,20 +210,6 @@ def test_an_absent_daemon_is_an_error_that_names_the_url_and_the_remedy():
             client.get("k")
 
 
-@pytest.mark.usefixtures("inside_pymemcache")
-def test_localhost_is_tried_on_every_address_it_has(daemon, monkeypatch):
-    """The library alone takes the first address only, which is ::1 on many machines."""
-    port = daemon.port("sessions")
-
-    def both(host, port, *_, **__):
-        yield socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)
-        yield socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)
-
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: list(both(*a, **k)))
-    with stayd.Client(f"memcached://localhost:{port}/") as client:
-        client.set("k", b"1")
-
-
 @pytest.mark.parametrize("listener", ["url", "unix_url"])
 def test_every_request_works_after_a_restart_on_the_connection_from_before(own_daemon, listener):
     """Ten connections are open and idle when the daemon is killed; none costs a request."""
@@ -247,25 +233,6 @@ def test_every_request_works_after_a_restart_on_the_connection_from_before(own_d
             own_daemon.kill9()
             own_daemon.start()
             assert request() is not False
-
-
-@pytest.mark.usefixtures("inside_pymemcache")
-def test_many_idle_connections_are_all_found_dead_after_a_restart(own_daemon):
-    with stayd.Client(own_daemon.url("sessions")) as client:
-        barrier = threading.Barrier(8)
-
-        def hold():
-            connection = client._connections.take()
-            connection.version()
-            barrier.wait(10)
-            client._connections.give_back(connection)
-
-        _in_threads(hold, 8)
-        assert client._connections.idle_count == 8
-        own_daemon.kill9()
-        own_daemon.start()
-        for number in range(8):
-            assert client.add(f"k{number}", b"1") is True
 
 
 @pytest.mark.parametrize(
@@ -296,7 +263,6 @@ class Green(socket.socket):
 
 @pytest.mark.parametrize("kind", [socket.socket, Green])
 @pytest.mark.parametrize("request_name", ["get", "set"])
-@pytest.mark.usefixtures("inside_pymemcache")
 def test_no_read_and_no_write_waits_for_longer_than_its_limit(monkeypatch, kind, request_name):
     """The listener's queue takes the connection, and nobody reads what is sent on it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -342,17 +308,7 @@ def test_threads_share_one_client_without_mixing_their_answers(client):
             client.set(mine, mine)
             assert client.get(mine) == mine
 
-    _in_threads(own_values, 8)
-
-
-@pytest.mark.usefixtures("inside_pymemcache")
-def test_connections_above_the_limit_are_an_error_that_names_it(daemon):
-    with stayd.Client(daemon.url("sessions"), max_connections=1) as client:
-        taken = client._connections.take()
-        with pytest.raises(stayd.ConnectionError, match="max_connections"):
-            client.get("k")
-        client._connections.give_back(taken)
-        assert client.get("k") is None
+    together(*[own_values] * 8)
 
 
 @pytest.mark.parametrize(
@@ -368,49 +324,6 @@ def test_connections_above_the_limit_are_an_error_that_names_it(daemon):
 def test_a_time_that_no_url_may_have_is_refused_as_an_argument_too(times):
     with pytest.raises(ValueError, match="give seconds"):
         stayd.Client("memcached://127.0.0.1/", **times)
-
-
-@pytest.mark.usefixtures("inside_pymemcache")
-def test_close_closes_every_connection_that_is_not_in_use(daemon):
-    with stayd.Client(daemon.url("sessions")) as client:
-        client.version()
-        client._connections._idle_timeout_s = float("inf")
-        assert client._connections.idle_count == 1
-        client.close()
-        assert client._connections.idle_count == 0
-
-
-@pytest.mark.usefixtures("inside_pymemcache")
-def test_the_limit_holds_for_a_request_that_comes_while_another_ends(daemon):
-    takers = []
-
-    class Slow(collections.deque):
-        """Lets another thread come between a connection's return and its place here."""
-
-        def append(self, connection):
-            takers.append(threading.Thread(target=connections.take))
-            takers[-1].start()
-            takers[-1].join(0.2)
-            super().append(connection)
-
-    with stayd.Client(daemon.url("sessions"), max_connections=1) as client:
-        connections = client._connections
-        connections._idle = Slow()
-        client.version()
-        takers[0].join(10)
-        assert len(connections._taken) + connections.idle_count == 1
-
-
-@pytest.mark.usefixtures("inside_pymemcache")
-def test_a_fresh_connection_takes_the_place_of_an_idle_one(daemon):
-    """A request that is sent a second time gets one that no request has used."""
-    with stayd.Client(daemon.url("sessions"), max_connections=2) as client:
-        connections = client._connections
-        both = [connections.take(), connections.take()]
-        for connection in both:
-            connections.give_back(connection)
-        assert connections.take(fresh=True) not in both
-        assert len(connections._taken) + connections.idle_count == 2
 
 
 @pytest.mark.parametrize("url_of", [Stayd.url, Stayd.unix_url])
@@ -481,51 +394,6 @@ def test_a_fork_while_a_thread_is_in_the_middle_of_a_request_stops_neither(clien
         done.set()
         thread.join(10)
     assert not wrong
-
-
-class Interrupt(BaseException):
-    """Like KeyboardInterrupt, or the SystemExit of a worker that took too long."""
-
-
-@pytest.mark.usefixtures("inside_pymemcache")
-def test_a_request_that_was_interrupted_leaves_no_answer_to_the_next(monkeypatch):
-    def interrupt(*_):
-        raise Interrupt
-
-    monkeypatch.setattr("stayd.connection.Connection._receive", interrupt)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
-        with stayd.Client(f"memcached://127.0.0.1:{listener.getsockname()[1]}/") as client:
-            with pytest.raises(Interrupt):
-                client.get("first")
-            monkeypatch.undo()
-            first, _ = listener.accept()
-            answers = []
-            thread = threading.Thread(target=lambda: answers.append(client.get("second")))
-            thread.start()
-            second, _ = listener.accept()
-            first.close()
-            second.sendall(b"VALUE second 0 1\r\n2\r\nEND\r\n")
-            thread.join(10)
-            second.close()
-    assert answers == [b"2"]
-
-
-def _in_threads(work, count):
-    errors = []
-
-    def guarded():
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert not errors
 
 
 def test_a_daemon_that_restarts_cleanly_keeps_the_items_and_the_client(own_daemon):

@@ -10,6 +10,7 @@ from django.test.utils import override_settings
 from relay import AFTER, BEFORE, Relay
 from stayd.django.session_backend import SessionStore
 from stayd.django.session_cache import cache as pool
+from stayd.django import session_names
 from stayd.django.session_names import digest_name, earlier_name
 
 KEY = "abcdefgh0123456789abcdefgh012345"
@@ -32,6 +33,7 @@ def test_a_name_is_the_beginning_of_the_keys_sha256():
     assert digest_name("") == "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NM"[:24]
     assert digest_name(KEY) != digest_name(KEY.upper())
     for key in (KEY, "\u00e4\u20ac", "\udcff", "two words", "x" * 100_000):
+        assert digest_name(key) == session_names._digest_name(key)  # one is the extension's
         assert re.fullmatch("[A-Za-z0-9_-]{24}", digest_name(key))
 
 

@@ -19,14 +19,13 @@ NAME_LENGTH = 24
 EARLIER_PREFIX = "1"
 
 
-def digest_name(session_key):
+def _digest_name(session_key):
     """The name of a session: 24 letters, digits, - and _. Any text has one."""
     digest = hashlib.sha256(session_key.encode("utf-8", "surrogatepass")).digest()
     return base64.urlsafe_b64encode(digest[:DIGEST_BYTES]).decode()
 
 
-if extension is not None:
-    digest_name = extension.session_name
+digest_name = _digest_name if extension is None else extension.session_name
 
 
 def earlier_name(session_key, prefix=EARLIER_PREFIX):
