@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LATENCY_KINDS = 8, LATENCY_STEPS = 32, LATENCY_BAR = 40 };
+enum { LATENCY_KINDS = 8, LATENCY_STEPS = 32 };
 
 struct latency_step {
     uint64_t limit_ns; /* UINT64_MAX: longer than all before */
@@ -97,13 +97,11 @@ static void latency_print(const struct latency_kind *kind) {
            latency_time(latency_quantile(kind, 990), text[1]),
            latency_time(latency_quantile(kind, 1000), text[2]));
     for (unsigned i = 0; i < kind->step_count; i++) {
-        char bar[LATENCY_BAR + 1];
+        char bar[WORDS_BAR + 3];
         const struct latency_step *step = &kind->steps[i];
-        size_t length = (size_t)((double)step->count / (double)kind->count * LATENCY_BAR);
-        memset(bar, '#', length);
-        bar[length] = '\0';
-        printf("  %s %8s %10" PRIu64 "%s%s\n", step->limit_ns == UINT64_MAX ? "     " : "up to",
-               latency_time(step->limit_ns, text[0]), step->count, length > 0 ? "  " : "", bar);
+        printf("  %s %8s %10" PRIu64 "%s\n", step->limit_ns == UINT64_MAX ? "     " : "up to",
+               latency_time(step->limit_ns, text[0]), step->count,
+               words_bar(step->count, kind->count, bar));
     }
 }
 

@@ -99,6 +99,7 @@ int get_run(struct stayd *client, const struct target *target,
     stayd_value_free(&value);
     return result;
 }
+
 int delete_run(struct stayd *client, const struct target *target,
                const struct invocation *invocation) {
     const char *key = invocation->arguments[0];

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SESSIONS_HOURS = 24, SESSIONS_BAR = 40 };
+enum { SESSIONS_HOURS = 24 };
 
 struct sessions {
     bool any; /* the server knows the group */
@@ -46,11 +46,8 @@ static uint64_t sessions_sum(const struct sessions *sessions, unsigned from, uns
 }
 
 static void sessions_print_row(const char *when, uint64_t count, uint64_t live) {
-    char bar[SESSIONS_BAR + 1];
-    size_t length = live > 0 ? (size_t)(count * SESSIONS_BAR / live) : 0;
-    memset(bar, '#', length);
-    bar[length] = '\0';
-    printf("  %-26s %10" PRIu64 "%s%s\n", when, count, length > 0 ? "  " : "", bar);
+    char bar[WORDS_BAR + 3];
+    printf("  %-26s %10" PRIu64 "%s\n", when, count, words_bar(count, live, bar));
 }
 
 static void sessions_print(const char *name, const struct sessions *sessions, uint64_t live) {

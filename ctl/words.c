@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 const char *words_bytes(uint64_t bytes, char text[WORDS_MAX]) {
@@ -50,6 +51,15 @@ const char *words_share(uint64_t part, uint64_t whole, char text[WORDS_MAX]) {
         return "-";
     }
     snprintf(text, WORDS_MAX, "%.1f%%", 100.0 * (double)part / (double)whole);
+    return text;
+}
+
+const char *words_bar(uint64_t part, uint64_t whole, char text[WORDS_BAR + 3]) {
+    double share = whole == 0 ? 0 : (double)part / (double)whole;
+    size_t length = (size_t)((share < 1 ? share : 1) * WORDS_BAR);
+    memcpy(text, "  ", 2);
+    memset(text + 2, '#', length);
+    text[length > 0 ? length + 2 : 0] = '\0';
     return text;
 }
 

@@ -7,7 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WORDS_MAX = 40 /* bytes of a number or a time as text, with its zero */ };
+enum {
+    WORDS_MAX = 40, /* bytes of a number or a time as text, with its zero */
+    WORDS_BAR = 40, /* the length of a whole bar */
+};
 
 /* "12.3M" */
 const char *words_bytes(uint64_t bytes, char text[WORDS_MAX]);
@@ -17,6 +20,10 @@ const char *words_time(uint64_t seconds, char text[WORDS_MAX]);
 
 /* "97.5%"; "-" if `whole` is 0 */
 const char *words_share(uint64_t part, uint64_t whole, char text[WORDS_MAX]);
+
+/* As much of a bar as `part` is of `whole`, behind two spaces; "" if that is nothing. At most a
+ * whole bar, whatever a server reports. */
+const char *words_bar(uint64_t part, uint64_t whole, char text[WORDS_BAR + 3]);
 
 /* Whether standard output is a terminal that shows colours. */
 bool words_have_colours(void);
