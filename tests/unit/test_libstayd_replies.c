@@ -1,5 +1,6 @@
-/* Random replies in both protocols: libstayd reads nothing outside them (the sanitizers check
- * that), ends, and reports the result. The replies are valid ones with random changes. */
+/* Replies in both protocols: valid ones are taken, and one to another command is not. Of valid ones
+ * with random changes libstayd reads nothing outside them (the sanitizers check that), ends, and
+ * reports the result. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,6 +75,11 @@ static const struct sample binary_samples[] = {
     SAMPLE(VERB_DELETE, HEAD("\x04", "\0", "\0", "\0", "\0")),
 };
 
+enum {
+    TEXT_SAMPLES = sizeof text_samples / sizeof text_samples[0],
+    BINARY_SAMPLES = sizeof binary_samples / sizeof binary_samples[0]
+};
+
 static size_t change(const struct sample *sample, char reply[REPLY_MAX]) {
     static const char *const words[] = {"VALUE ", "END\r\n", "\r\n", "999999999999",
                                         "-1",     " ",       "0"};
@@ -113,11 +119,11 @@ static void note_stat(void *user, const char *name, const char *value) {
     *(size_t *)user += strlen(name) + strlen(value);
 }
 
-static void read_reply(const struct sample *sample, bool is_binary) {
-    char reply[REPLY_MAX];
+/* Reads the reply as one to the command of this verb; returns the fault. */
+static enum channel_fault read_reply(enum verb verb, const char *reply, size_t size,
+                                     bool is_binary) {
     char version[8];
     size_t stats = 0;
-    size_t size = change(sample, reply);
     int ends[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
     assert_int_equal(send(ends[1], reply, size, 0), size);
@@ -128,8 +134,8 @@ static void read_reply(const struct sample *sample, bool is_binary) {
     struct stayd_item items[ITEMS] = {
         {.key = "a", .key_size = 1}, {.key = "b", .key_size = 1}, {.key = "c", .key_size = 1}};
     const size_t places[ITEMS] = {0, 1, 2};
-    bool is_many = sample->verb >= VERB_GET_MANY;
-    struct request request = {.verb = sample->verb,
+    bool is_many = verb >= VERB_GET_MANY;
+    struct request request = {.verb = verb,
                               .key = bytes_from("a", 1),
                               .items = items,
                               .places = places,
@@ -151,29 +157,61 @@ static void read_reply(const struct sample *sample, bool is_binary) {
         assert_true(request.answered <= ITEMS || !is_many);
     }
     assert_true(value.size <= value.capacity && meta.value.size <= meta.value.capacity);
+    enum channel_fault fault = channel.fault;
     channel_close(&channel);
     channel_finish(&channel);
     stayd_value_free(&value);
     stayd_value_free(&meta.value);
     stayd_items_free(items, ITEMS);
+    return fault;
+}
+
+static void valid_replies_are_taken(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TEXT_SAMPLES; i++) {
+        const struct sample *each = &text_samples[i];
+        assert_int_equal(read_reply(each->verb, each->reply, each->size, false), CHANNEL_WELL);
+    }
+    for (size_t i = 0; i < BINARY_SAMPLES; i++) {
+        const struct sample *each = &binary_samples[i];
+        assert_int_equal(read_reply(each->verb, each->reply, each->size, true), CHANNEL_WELL);
+    }
+}
+
+static void a_binary_reply_to_another_command_is_refused(void **state) {
+    (void)state;
+    for (size_t i = 0; i < BINARY_SAMPLES; i++) {
+        const struct sample *each = &binary_samples[i];
+        char reply[REPLY_MAX];
+        memcpy(reply, each->reply, each->size);
+        reply[1] ^= 0x40; /* the opcode */
+        assert_int_equal(read_reply(each->verb, reply, each->size, true), CHANNEL_GARBAGE);
+    }
+}
+
+static void read_changed_replies(const struct sample *samples, size_t count, bool is_binary) {
+    char reply[REPLY_MAX];
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        const struct sample *each = &samples[i % count];
+        size_t size = change(each, reply);
+        read_reply(each->verb, reply, size, is_binary);
+    }
 }
 
 static void text_replies_of_any_bytes_do_no_harm(void **state) {
     (void)state;
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        read_reply(&text_samples[i % (sizeof text_samples / sizeof text_samples[0])], false);
-    }
+    read_changed_replies(text_samples, TEXT_SAMPLES, false);
 }
 
 static void binary_replies_of_any_bytes_do_no_harm(void **state) {
     (void)state;
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        read_reply(&binary_samples[i % (sizeof binary_samples / sizeof binary_samples[0])], true);
-    }
+    read_changed_replies(binary_samples, BINARY_SAMPLES, true);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(valid_replies_are_taken),
+        cmocka_unit_test(a_binary_reply_to_another_command_is_refused),
         cmocka_unit_test(text_replies_of_any_bytes_do_no_harm),
         cmocka_unit_test(binary_replies_of_any_bytes_do_no_harm),
     };
