@@ -1,7 +1,7 @@
 #include "attach.h"
 
+#include "login.h"
 #include "mapping.h"
-#include "text.h"
 
 #include <string.h>
 #include <strings.h>
@@ -12,8 +12,7 @@
 bool attach_is_possible(const struct url *url) {
     bool is_local = url->path[0] != '\0' || strcasecmp(url->host, "localhost") == 0 ||
                     strcmp(url->host, "::1") == 0 || strncmp(url->host, "127.", 4) == 0;
-    bool is_binary = url->login == STAYD_LOGIN_SASL && url->user[0] != '\0';
-    return is_local && !url->tls && !is_binary;
+    return is_local && !url->tls && !url_is_binary(url);
 }
 
 /* Takes the mappings if the reply `line` brings any. False after a fault. */
@@ -54,10 +53,8 @@ static bool attach_at(struct server *server, const struct channel *channel, stru
     struct bytes line;
     bool is_open = channel_open(&other, &url, NULL, channel->deadline_ms);
     if (is_open && url.user[0] != '\0') {
-        struct request login = {.verb = VERB_SET};
-        channel_begin(&other, channel->deadline_ms);
-        text_put_login(&url, &other);
-        is_open = text_read_login(&login, &other) == STAYD_OK && other.fault == CHANNEL_WELL;
+        struct request login;
+        is_open = login_run(&url, &login, &other) == STAYD_OK && other.fault == CHANNEL_WELL;
     }
     if (is_open) {
         bool was_handed;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "binary.h"
 #include "explain.h"
+#include "login.h"
 #include "text.h"
 
 #include <errno.h>
@@ -30,10 +31,6 @@ void call_begin(struct call *call, struct stayd *client, struct server *server,
 static uint64_t call_deadline_ms(const struct call *call, int time_ms) {
     uint64_t own_ms = clock_monotonic_ms() + (uint64_t)time_ms;
     return own_ms < call->deadline_ms ? own_ms : call->deadline_ms;
-}
-
-static bool call_is_binary(const struct call *call) {
-    return call->server->url.login == STAYD_LOGIN_SASL && call->server->url.user[0] != '\0';
 }
 
 static void call_drop(struct call *call) {
@@ -137,20 +134,8 @@ enum call_login { CALL_LOGGED_IN, CALL_TRY_AGAIN, CALL_ENDED };
 static enum call_login call_log_in(struct call *call) {
     struct channel *channel = &call->connection->channel;
     struct availability *availability = &call->server->availability;
-    struct request login = {.verb = VERB_SET};
-    bool is_binary = call_is_binary(call);
-    uint64_t deadline_ms = channel->deadline_ms;
-    channel_begin(channel, deadline_ms);
-    if (is_binary) {
-        binary_put_login(&call->server->url, channel);
-    } else {
-        text_put_login(&call->server->url, channel);
-    }
-    enum stayd_status status =
-        is_binary ? binary_read_login(&login, channel) : text_read_login(&login, channel);
-    if (channel->output.data != NULL) {
-        explicit_bzero(channel->output.data, channel->output.size);
-    }
+    struct request login;
+    enum stayd_status status = login_run(&call->server->url, &login, channel);
     if (call_ends_by_itself(call)) {
         return CALL_ENDED;
     }
@@ -269,7 +254,7 @@ static bool call_open(struct call *call) {
 }
 
 bool call_send(struct call *call) {
-    if (call_is_binary(call) && !binary_has(call->request->verb)) {
+    if (url_is_binary(&call->server->url) && !binary_has(call->request->verb)) {
         return call_fail(call, EXPLAIN_UNSUPPORTED, NULL);
     }
     if (availability_now_ms() >= call->deadline_ms) { /* other servers have taken all of it */
@@ -281,7 +266,7 @@ bool call_send(struct call *call) {
     }
     struct channel *channel = &call->connection->channel;
     channel_begin(channel, call_deadline_ms(call, call->server->times.timeout_ms));
-    if (call_is_binary(call)) {
+    if (url_is_binary(&call->server->url)) {
         binary_put(call->request, channel);
     } else {
         text_put(call->request, channel);
@@ -379,8 +364,9 @@ static void call_finish(struct call *call, enum stayd_status status) {
 enum stayd_status call_receive(struct call *call) {
     for (;;) {
         struct channel *channel = &call->connection->channel;
-        enum stayd_status status = call_is_binary(call) ? binary_read(call->request, channel)
-                                                        : text_read(call->request, channel);
+        enum stayd_status status = url_is_binary(&call->server->url)
+                                       ? binary_read(call->request, channel)
+                                       : text_read(call->request, channel);
         if (channel->fault == CHANNEL_WELL) {
             call_finish(call, status);
             return status;

@@ -43,6 +43,11 @@ struct url {
     char shown[URL_SHOWN_MAX]; /* the URL without user, password and query */
 };
 
+/* Whether its server is asked in the binary protocol, which alone has SASL. */
+static inline bool url_is_binary(const struct url *url) {
+    return url->login == STAYD_LOGIN_SASL && url->user[0] != '\0';
+}
+
 /* False with a sentence in `error`; the url is then finished. */
 bool url_parse(struct url *url, struct bytes text, char error[STAYD_ERROR_MAX]);
 
