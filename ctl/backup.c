@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "copy.h"
 #include "offline.h"
+#include "store/paths.h"
 #include "words.h"
 
 #include <errno.h>
@@ -120,7 +121,10 @@ static bool backup_make(const struct target *target, const struct config_pool *p
     struct backup backup = {.target = target, .pool = pool};
     char path[PATH_MAX];
     const char *url;
-    snprintf(path, sizeof path, "%s/%s.pool", pool->options.data_dir, pool->options.name);
+    if (!paths_data(&pool->options, path)) {
+        snprintf(error, POOL_ERROR_MAX, "the path of data_dir is too long");
+        return false;
+    }
     backup.client = target_open(target, &url, &backup.error);
     if (backup.client == NULL) {
         snprintf(error, POOL_ERROR_MAX, "%.200s. If no stayd runs, %.200s can simply be copied",

@@ -1,6 +1,7 @@
 #include "copy.h"
 #include "offline.h"
 #include "state.h"
+#include "store/paths.h"
 #include "words.h"
 
 #include <errno.h>
@@ -181,8 +182,7 @@ int restore_run(const struct target *target, const struct config_pool *pool, con
     if (!pool->options.persist) {
         return restore_refuse(&restore, "it keeps no file (persist = no)");
     }
-    if (snprintf(restore.path, sizeof restore.path, "%s/%s.pool", pool->options.data_dir,
-                 pool->options.name) >= (int)sizeof restore.path) {
+    if (!paths_data(&pool->options, restore.path)) {
         return restore_refuse(&restore, "the path of data_dir is too long");
     }
     int result = restore_check_source(&restore);

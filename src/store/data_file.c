@@ -3,10 +3,10 @@
 #include "base/log.h"
 #include "store/geometry.h"
 #include "store/io.h"
+#include "store/paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -249,7 +249,7 @@ static enum status data_file_create(struct mapping *mapping, const char *path,
                                     const struct pool_options *options,
                                     const struct layout_data_header *wanted, char *error) {
     char temporary[PATH_MAX];
-    snprintf(temporary, sizeof temporary, "%s/%s.pool.new", options->data_dir, options->name);
+    paths_temporary(path, temporary);
     mapping->file = data_file_create_temporary(temporary);
     if (mapping->file < 0 && errno == EWOULDBLOCK) {
         mapping_explain(error, "%s is being made by another stayd", path);
@@ -258,7 +258,7 @@ static enum status data_file_create(struct mapping *mapping, const char *path,
     if (mapping->file < 0) {
         return mapping_fail(mapping, error, "create", temporary);
     }
-    uint64_t size = LAYOUT_PAGE + (uint64_t)wanted->segment_count * (uint64_t)wanted->segment_bytes;
+    uint64_t size = data_file_bytes(wanted, wanted->segment_count);
     int failed = store_io_allocate(mapping->file, 0, (off_t)size);
     if (failed != 0) {
         bool is_full = failed == ENOSPC || failed == EDQUOT;
@@ -288,8 +288,7 @@ enum status data_file_open(struct mapping *mapping, const struct pool_options *o
                            const struct layout_data_header *wanted, bool *created,
                            char error[POOL_ERROR_MAX]) {
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s.pool", options->data_dir, options->name) >=
-        (int)sizeof path - 4) {
+    if (!paths_data(options, path)) {
         mapping_explain(error, "data_dir is too long a path");
         return STATUS_INVALID;
     }

@@ -2,10 +2,10 @@
 
 #include "base/hash.h"
 #include "store/io.h"
+#include "store/paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,8 +68,10 @@ bool index_file_attach(struct mapping *mapping, const struct pool_options *optio
                        const struct layout_data_header *data,
                        const struct layout_index_header *wanted) {
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name);
     *mapping = MAPPING_NONE;
+    if (!paths_index(options, path)) {
+        return false;
+    }
     mapping->file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (mapping->file < 0) {
         return false;
@@ -93,13 +95,11 @@ enum status index_file_create(struct mapping *mapping, const struct pool_options
     char path[PATH_MAX];
     char temporary[PATH_MAX];
     *mapping = MAPPING_NONE;
-    if (snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name) >=
-            (int)sizeof path - 4 ||
-        snprintf(temporary, sizeof temporary, "%s/%s.index.new", options->run_dir, options->name) <
-            0) {
+    if (!paths_index(options, path)) {
         mapping_explain(error, "run_dir is too long a path");
         return STATUS_INVALID;
     }
+    paths_temporary(path, temporary);
     unlink(temporary);
     mapping->file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (mapping->file < 0) {
@@ -125,8 +125,7 @@ enum status index_file_create(struct mapping *mapping, const struct pool_options
 
 void index_file_remove(struct mapping *mapping, const struct pool_options *options) {
     char path[PATH_MAX];
-    if (mapping->file >= 0 && snprintf(path, sizeof path, "%s/%s.index", options->run_dir,
-                                       options->name) < (int)sizeof path) {
+    if (mapping->file >= 0 && paths_index(options, path)) {
         index_file_supersede(mapping->file);
         unlink(path);
     }

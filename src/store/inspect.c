@@ -3,10 +3,10 @@
 #include "base/number.h"
 #include "store/index_file.h"
 #include "store/inspect_private.h"
+#include "store/paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -381,8 +381,7 @@ void inspect_end_readers(int file) {
 
 bool inspect_discard_index(const struct pool_options *options, char error[POOL_ERROR_MAX]) {
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s.index", options->run_dir, options->name) >=
-        (int)sizeof path) {
+    if (!paths_index(options, path)) {
         return inspect_explain(error, "run_dir is too long a path");
     }
     int file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
