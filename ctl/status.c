@@ -1,62 +1,37 @@
 /* `stayctl status`: a line for each pool, and below them what is wrong and what to do about it. */
 #include "command.h"
-#include "state.h"
+#include "look.h"
 #include "words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-struct status_pool {
-    const struct target *target;
-    const char *url; /* the address that was connected to; NULL: none answers */
-    bool answered;
-    struct stayd_error error; /* the reason if there is no answer */
-    struct state state;
-    struct advice advice[ADVICE_MAX];
-    unsigned advice_count;
-};
-
-static void status_look(struct status_pool *pool, const struct target *target) {
-    *pool = (struct status_pool){.target = target};
+static void status_look(struct look *pool, const struct target *target) {
+    *pool = (struct look){.target = target};
     struct stayd *client = target_open(target, &pool->url, &pool->error);
-    if (client != NULL) {
-        pool->answered = state_read(client, &pool->state, &pool->error) == STAYD_OK;
-    }
-    if (pool->answered) {
-        pool->advice_count = state_advise(&pool->state, pool->advice);
-    }
+    look_at(pool, client);
     stayd_close(client);
 }
 
-static const char *status_name(const struct status_pool *pool) {
-    return pool->state.pool[0] != '\0' ? pool->state.pool : pool->target->name;
-}
-
-static bool status_is_well(const struct status_pool *pool) {
-    return pool->answered && (pool->advice_count == 0 || pool->advice[0].level != ADVICE_FAULT);
-}
-
-static const char *status_word(const struct status_pool *pool) {
-    return pool->answered ? state_word(pool->advice, pool->advice_count) : "DOWN";
-}
-
 /* The escape sequences that begin and end a colour; empty without colours. */
-static const char *status_colour(const struct status_pool *pool) {
+static const char *status_colour(const struct look *pool) {
     if (!words_have_colours()) {
         return "";
     }
-    if (!status_is_well(pool)) {
-        return "\033[1;31m"; /* red */
-    }
-    return pool->advice_count > 0 ? "\033[33m" : "\033[32m"; /* yellow, green */
+    static const char *const colours[] = {
+        [LOOK_WELL] = "\033[32m",    /* green */
+        [LOOK_WARNING] = "\033[33m", /* yellow */
+        [LOOK_FAULT] = "\033[1;31m", /* red */
+    };
+    return colours[look_level(pool)];
 }
 
 static const char *status_end_colour(void) {
     return words_have_colours() ? "\033[0m" : "";
 }
 
-static void status_print_head(const struct status_pool *pools, unsigned count) {
+static void status_print_head(const struct look *pools, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         const struct state *state = &pools[i].state;
         char uptime[WORDS_MAX];
@@ -83,16 +58,16 @@ static int status_max(int width, const char *text) {
     return length > width ? length : width;
 }
 
-static struct status_widths status_measure(const struct status_pool *pools, unsigned count) {
+static struct status_widths status_measure(const struct look *pools, unsigned count) {
     struct status_widths widths = {.name = (int)strlen("POOL"), .word = (int)strlen("STATE")};
     for (unsigned i = 0; i < count; i++) {
-        widths.name = status_max(widths.name, status_name(&pools[i]));
-        widths.word = status_max(widths.word, status_word(&pools[i]));
+        widths.name = status_max(widths.name, look_name(&pools[i]));
+        widths.word = status_max(widths.word, look_word(&pools[i]));
     }
     return widths;
 }
 
-static void status_print_line(const struct status_pool *pool, struct status_widths widths) {
+static void status_print_line(const struct look *pool, struct status_widths widths) {
     const struct state *state = &pool->state;
     char items[WORDS_MAX] = "-";
     char live[WORDS_MAX];
@@ -116,26 +91,26 @@ static void status_print_line(const struct status_pool *pool, struct status_widt
         snprintf(lag, sizeof lag, "%.1f s", (double)state->sync_lag_ms / 1000);
     }
     uint64_t full_in_s = pool->answered && !state_is(state->full) ? state->full_in_s : UINT64_MAX;
-    printf(STATUS_LINE, widths.name, status_name(pool), status_colour(pool), widths.word,
-           status_word(pool), status_end_colour(), items, memory, pressure,
+    printf(STATUS_LINE, widths.name, look_name(pool), status_colour(pool), widths.word,
+           look_word(pool), status_end_colour(), items, memory, pressure,
            words_share(state->hits, state->lookups, hits), evicted, lag,
            words_time(full_in_s, full_in));
 }
 
-static void status_print_advice(const struct status_pool *pools, unsigned count) {
+static void status_print_advice(const struct look *pools, unsigned count) {
     bool any = false;
     for (unsigned i = 0; i < count; i++) {
         for (unsigned j = 0; j < pools[i].advice_count; j++) {
             const struct advice *advice = &pools[i].advice[j];
             printf("%s%s%s: pool %s %s%s.\n    %s\n", any ? "" : "\n", status_colour(&pools[i]),
-                   advice->level == ADVICE_FAULT ? "FAULT" : "warning", status_name(&pools[i]),
+                   advice->level == ADVICE_FAULT ? "FAULT" : "warning", look_name(&pools[i]),
                    advice->what, status_end_colour(), advice->remedy);
             any = true;
         }
     }
 }
 
-static json_t *status_advice_to_json(const struct status_pool *pool) {
+static json_t *status_advice_to_json(const struct look *pool) {
     json_t *array = json_array();
     for (unsigned i = 0; i < pool->advice_count; i++) {
         const struct advice *advice = &pool->advice[i];
@@ -147,11 +122,11 @@ static json_t *status_advice_to_json(const struct status_pool *pool) {
     return array;
 }
 
-static json_t *status_to_json(const struct status_pool *pool) {
+static json_t *status_to_json(const struct look *pool) {
     const struct state *state = &pool->state;
     json_t *object =
-        json_pack("{s:s, s:s, s:s?, s:b}", "name", status_name(pool), "state", status_word(pool),
-                  "address", pool->url, "well", status_is_well(pool));
+        json_pack("{s:s, s:s, s:s?, s:b}", "name", look_name(pool), "state", look_word(pool),
+                  "address", pool->url, "well", look_level(pool) != LOOK_FAULT);
     if (!pool->answered) {
         json_object_set_new(object, "error", json_string(pool->error.message));
         return object;
@@ -191,7 +166,7 @@ static json_t *status_to_json(const struct status_pool *pool) {
     return object;
 }
 
-static bool status_print_json(const struct status_pool *pools, unsigned count) {
+static bool status_print_json(const struct look *pools, unsigned count) {
     json_t *object = json_object();
     json_t *array = json_array();
     for (unsigned i = 0; i < count; i++) {
@@ -210,7 +185,7 @@ static bool status_print_json(const struct status_pool *pools, unsigned count) {
     return words_print_json(object);
 }
 
-static void status_print_text(const struct status_pool *pools, unsigned count) {
+static void status_print_text(const struct look *pools, unsigned count) {
     bool unreached = false;
     struct status_widths widths = status_measure(pools, count);
     status_print_head(pools, count);
@@ -224,8 +199,7 @@ static void status_print_text(const struct status_pool *pools, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         if (!pools[i].answered) {
             unreached = unreached || pools[i].url == NULL;
-            fprintf(stderr, "stayctl: pool %s: %s\n", status_name(&pools[i]),
-                    pools[i].error.message);
+            fprintf(stderr, "stayctl: pool %s: %s\n", look_name(&pools[i]), pools[i].error.message);
         }
     }
     if (unreached) {
@@ -234,11 +208,11 @@ static void status_print_text(const struct status_pool *pools, unsigned count) {
 }
 
 bool status_print(const struct target_list *list, bool json) {
-    static struct status_pool pools[CONFIG_POOLS_MAX];
+    static struct look pools[CONFIG_POOLS_MAX];
     bool well = true;
     for (unsigned i = 0; i < list->count; i++) {
         status_look(&pools[i], &list->items[i]);
-        well = well && status_is_well(&pools[i]);
+        well = well && look_level(&pools[i]) != LOOK_FAULT;
     }
     if (json) {
         return status_print_json(pools, list->count) && well;

@@ -1,7 +1,7 @@
 /* `stayctl top`: the pools, each second, until q is pressed. */
 #include "base/clock.h"
 #include "command.h"
-#include "state.h"
+#include "look.h"
 #include "words.h"
 
 #include <curses.h>
@@ -13,19 +13,12 @@
 
 enum { TOP_INTERVAL_MIN_S = 1, TOP_INTERVAL_MAX_S = 60 };
 
-enum top_colour { TOP_WELL = 1, TOP_WARNING, TOP_FAULT };
-
 struct top_pool {
-    const struct target *target;
+    struct look look;
     struct stayd *client; /* NULL: not connected */
-    struct stayd_error error;
-    bool answered;
-    struct state state;
-    struct state before; /* at the previous look; zeroed: there was none */
-    uint64_t at_ms;      /* times of both looks, monotonic */
+    struct state before;  /* at the previous look; zeroed: there was none */
+    uint64_t at_ms;       /* times of both looks, monotonic */
     uint64_t before_ms;
-    struct advice advice[ADVICE_MAX];
-    unsigned advice_count;
 };
 
 struct top {
@@ -36,18 +29,15 @@ struct top {
 };
 
 static void top_look_at(struct top_pool *pool) {
-    const char *url;
+    struct look *look = &pool->look;
     if (pool->client == NULL) {
-        pool->client = target_open(pool->target, &url, &pool->error);
+        pool->client = target_open(look->target, &look->url, &look->error);
     }
-    bool answered_before = pool->answered;
-    pool->before = pool->state;
-    pool->before_ms = answered_before ? pool->at_ms : 0;
-    pool->answered =
-        pool->client != NULL && state_read(pool->client, &pool->state, &pool->error) == STAYD_OK;
+    pool->before = look->state;
+    pool->before_ms = look->answered ? pool->at_ms : 0;
+    look_at(look, pool->client);
     pool->at_ms = clock_monotonic_ms();
-    pool->advice_count = pool->answered ? state_advise(&pool->state, pool->advice) : 0;
-    if (!pool->answered) {
+    if (!look->answered) {
         stayd_close(pool->client);
         pool->client = NULL;
     }
@@ -57,10 +47,6 @@ static void top_look(struct top *top) {
     for (unsigned i = 0; i < top->count; i++) {
         top_look_at(&top->pools[i]);
     }
-}
-
-static const char *top_name(const struct top_pool *pool) {
-    return pool->state.pool[0] != '\0' ? pool->state.pool : pool->target->name;
 }
 
 /* The rate per second; 0 after a restart, which makes the counter smaller. */
@@ -73,19 +59,12 @@ static double top_rate(const struct top_pool *pool, uint64_t now, uint64_t befor
 
 /* The hit ratio of the reads since the last look, or of all reads if there were none. */
 static const char *top_hits(const struct top_pool *pool, char text[WORDS_MAX]) {
-    const struct state *state = &pool->state;
+    const struct state *state = &pool->look.state;
     const struct state *before = &pool->before;
     if (pool->before_ms != 0 && state->lookups > before->lookups && state->hits >= before->hits) {
         return words_share(state->hits - before->hits, state->lookups - before->lookups, text);
     }
     return words_share(state->hits, state->lookups, text);
-}
-
-static enum top_colour top_colour(const struct top_pool *pool) {
-    if (!pool->answered || (pool->advice_count > 0 && pool->advice[0].level == ADVICE_FAULT)) {
-        return TOP_FAULT;
-    }
-    return pool->advice_count > 0 ? TOP_WARNING : TOP_WELL;
 }
 
 static void top_draw_head(const struct top *top) {
@@ -97,8 +76,8 @@ static void top_draw_head(const struct top *top) {
     strftime(now, sizeof now, "%H:%M:%S", &parts);
     move(0, 0);
     for (unsigned i = 0; i < top->count; i++) {
-        const struct state *state = &top->pools[i].state;
-        if (top->pools[i].answered && state->stayd_version[0] != '\0') {
+        const struct state *state = &top->pools[i].look.state;
+        if (top->pools[i].look.answered && state->stayd_version[0] != '\0') {
             printw("stayd %s, up %s, %" PRIu64 " of %" PRIu64 " connections, ",
                    state->stayd_version, words_time(state->uptime_s, uptime), state->connections,
                    state->connections_max);
@@ -132,17 +111,16 @@ static void top_draw_bar(int row, const struct state *state) {
 }
 
 static void top_draw_pool(int row, const struct top_pool *pool) {
-    const struct state *state = &pool->state;
+    const struct state *state = &pool->look.state;
     const struct state *before = &pool->before;
     char hits[WORDS_MAX];
     char lag[WORDS_MAX] = "-";
-    const char *word = pool->answered ? state_word(pool->advice, pool->advice_count) : "DOWN";
-    mvprintw(row, 0, "%-14.30s ", top_name(pool));
-    attron(COLOR_PAIR(top_colour(pool)) | A_BOLD);
-    printw("%-9s", word);
-    attroff(COLOR_PAIR(top_colour(pool)) | A_BOLD);
-    if (!pool->answered) {
-        printw(" %s", pool->error.message);
+    mvprintw(row, 0, "%-14.30s ", look_name(&pool->look));
+    attron(COLOR_PAIR(look_level(&pool->look)) | A_BOLD);
+    printw("%-9s", look_word(&pool->look));
+    attroff(COLOR_PAIR(look_level(&pool->look)) | A_BOLD);
+    if (!pool->look.answered) {
+        printw(" %s", pool->look.error.message);
         return;
     }
     if (state_is(state->persist)) {
@@ -158,12 +136,12 @@ static void top_draw_pool(int row, const struct top_pool *pool) {
 
 static void top_draw_advice(const struct top *top, int row) {
     for (unsigned i = 0; i < top->count; i++) {
-        const struct top_pool *pool = &top->pools[i];
-        for (unsigned j = 0; j < pool->advice_count; j++, row += 2) {
-            attron(COLOR_PAIR(top_colour(pool)));
-            mvprintw(row, 0, "pool %s %s.", top_name(pool), pool->advice[j].what);
-            attroff(COLOR_PAIR(top_colour(pool)));
-            mvprintw(row + 1, 4, "%s", pool->advice[j].remedy);
+        const struct look *look = &top->pools[i].look;
+        for (unsigned j = 0; j < look->advice_count; j++, row += 2) {
+            attron(COLOR_PAIR(look_level(look)));
+            mvprintw(row, 0, "pool %s %s.", look_name(look), look->advice[j].what);
+            attroff(COLOR_PAIR(look_level(look)));
+            mvprintw(row + 1, 4, "%s", look->advice[j].remedy);
         }
     }
 }
@@ -235,9 +213,9 @@ static int top_run_terminal(struct top *top) {
     if (has_colors()) {
         start_color();
         use_default_colors();
-        init_pair(TOP_WELL, COLOR_GREEN, -1);
-        init_pair(TOP_WARNING, COLOR_YELLOW, -1);
-        init_pair(TOP_FAULT, COLOR_RED, -1);
+        init_pair(LOOK_WELL, COLOR_GREEN, -1);
+        init_pair(LOOK_WARNING, COLOR_YELLOW, -1);
+        init_pair(LOOK_FAULT, COLOR_RED, -1);
     }
     top_show(top);
     endwin();
@@ -255,13 +233,13 @@ static int top_run_json(struct top *top) {
         top_look(top);
         for (unsigned i = 0; i < top->count && printed; i++) {
             const struct top_pool *pool = &top->pools[i];
-            const struct state *state = &pool->state;
+            const struct state *state = &pool->look.state;
             const struct state *before = &pool->before;
             printed = words_print_json(json_pack(
-                "{s:s, s:I, s:b, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "pool", top_name(pool),
-                "time", (json_int_t)time(NULL), "answered", pool->answered, "reads_per_s",
-                top_rate(pool, state->lookups, before->lookups), "stores_per_s",
-                top_rate(pool, state->stores, before->stores), "evictions_per_s",
+                "{s:s, s:I, s:b, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "pool",
+                look_name(&pool->look), "time", (json_int_t)time(NULL), "answered",
+                pool->look.answered, "reads_per_s", top_rate(pool, state->lookups, before->lookups),
+                "stores_per_s", top_rate(pool, state->stores, before->stores), "evictions_per_s",
                 top_rate(pool, state->evictions, before->evictions), "connections",
                 (json_int_t)state->pool_connections, "items", (json_int_t)state->items, "pressure",
                 state_pressure(state), "sync_lag_ms", (json_int_t)state->sync_lag_ms));
@@ -278,7 +256,7 @@ int top_run(const struct target_list *list, bool json) {
         return EXIT_FAULT;
     }
     for (unsigned i = 0; i < top.count; i++) {
-        top.pools[i].target = &list->items[i];
+        top.pools[i].look.target = &list->items[i];
     }
     int result = json ? top_run_json(&top) : top_run_terminal(&top);
     for (unsigned i = 0; i < top.count; i++) {

@@ -1,0 +1,31 @@
+/* One look at a pool: what `stayctl status` and `stayctl top` show of it. */
+#ifndef STAYD_CTL_LOOK_H
+#define STAYD_CTL_LOOK_H
+
+#include "state.h"
+#include "target.h"
+
+enum look_level { LOOK_WELL = 1, LOOK_WARNING, LOOK_FAULT }; /* also curses' colour pairs in top */
+
+struct look {
+    const struct target *target;
+    const char *url; /* the address that was connected to; NULL: none answers */
+    bool answered;
+    struct stayd_error error; /* the reason if there is no answer */
+    struct state state;
+    struct advice advice[ADVICE_MAX];
+    unsigned advice_count;
+};
+
+/* Asks the pool for its state. `client`: from target_open; NULL: there is no answer. */
+void look_at(struct look *look, struct stayd *client);
+
+/* The pool's name, or its URL if it has told none. */
+const char *look_name(const struct look *look);
+
+/* "DOWN", or the word of its state. */
+const char *look_word(const struct look *look);
+
+enum look_level look_level(const struct look *look);
+
+#endif
