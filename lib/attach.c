@@ -4,16 +4,9 @@
 #include "mapping.h"
 
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define ATTACH_PATH "PATH "
-
-bool attach_is_possible(const struct url *url) {
-    bool is_local = url->path[0] != '\0' || strcasecmp(url->host, "localhost") == 0 ||
-                    strcmp(url->host, "::1") == 0 || strncmp(url->host, "127.", 4) == 0;
-    return is_local && !url->tls && !url_is_binary(url);
-}
 
 /* Takes the mappings if the reply `line` brings any. False after a fault. */
 static bool attach_exchange(struct server *server, struct channel *channel, struct bytes *line,

@@ -7,10 +7,6 @@
 #include "channel.h"
 #include "server.h"
 
-/* Whether the server of this URL could send its mappings to this process: the server is on this
- * machine, and the connection uses the text protocol without TLS. */
-bool attach_is_possible(const struct url *url);
-
 /* False if the connection cannot be used any more. */
 bool attach_ask(struct server *server, struct connection *connection, uint64_t deadline_ms);
 

@@ -6,8 +6,7 @@
 
 #define NOT_SENT_AGAIN                                                                             \
     ", so whether it was carried out is not known; it was not sent again, as that could undo "     \
-    "what "                                                                                        \
-    "others did meanwhile. Look at the server's log"
+    "what others did meanwhile. Look at the server's log"
 
 static enum stayd_status explain_status(const struct explain *explain) {
     static const enum stayd_status statuses[] = {

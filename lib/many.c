@@ -130,33 +130,25 @@ static enum stayd_status many_refuse(const struct request *request, struct stayd
     return status;
 }
 
-static enum stayd_status many_run(struct stayd *client, const struct request *request,
-                                  struct stayd_item *items, size_t count,
-                                  struct stayd_error *error) {
-    struct many many;
-    enum stayd_status result = STAYD_OK;
-    client_enter(client);
-    for (size_t i = 0; i < count; i++) {
-        enum stayd_status status = client_check_key(items[i].key, items[i].key_size, error);
+static enum stayd_status many_check(const struct request *request, const struct stayd_item *items,
+                                    size_t count, struct stayd_error *error) {
+    enum stayd_status status = STAYD_OK;
+    for (size_t i = 0; i < count && status == STAYD_OK; i++) {
+        status = client_check_key(items[i].key, items[i].key_size, error);
         if (status == STAYD_OK && request->verb == VERB_SET_MANY) {
             status = client_check_value(items[i].value.size, error);
         }
-        if (status != STAYD_OK) {
-            return many_refuse(request, items, count, status);
-        }
     }
-    if (count == 0) {
-        return STAYD_OK;
-    }
-    if (!many_init(&many, client, request, items, count)) {
-        many_finish(&many);
-        client_refuse(error, STAYD_NO_MEMORY, "this process has no memory for %zu keys", count);
-        return many_refuse(request, items, count, STAYD_NO_MEMORY);
-    }
+    return status;
+}
+
+/* Sends every part's request. False if the program has ended a wait: the later parts are not sent.
+ */
+static bool many_send(struct many *many, struct stayd *client) {
     uint64_t began_ms = availability_now_ms();
     bool is_interrupted = false;
-    for (unsigned i = 0; i < many.part_count; i++) {
-        struct many_part *part = &many.parts[i];
+    for (unsigned i = 0; i < many->part_count; i++) {
+        struct many_part *part = &many->parts[i];
         if (part->request.count == 1 && part->request.kind == REQUEST_BATCH) {
             part->request.kind = REQUEST_ONCE;
         }
@@ -168,12 +160,20 @@ static enum stayd_status many_run(struct stayd *client, const struct request *re
             is_interrupted = !part->is_sent && part->call.status == STAYD_INTERRUPTED;
         }
     }
-    for (unsigned i = 0; i < many.part_count; i++) {
-        struct many_part *part = &many.parts[i];
-        if (part->is_sent && is_interrupted) {
-            call_interrupt(&part->call);
+    return !is_interrupted;
+}
+
+/* Receives the replies to what was sent, or, if `goes_on` is false, ends those calls. Returns the
+ * first failure. */
+static enum stayd_status many_receive(struct many *many, const struct stayd *client, bool goes_on,
+                                      struct stayd_error *error) {
+    enum stayd_status result = STAYD_OK;
+    for (unsigned i = 0; i < many->part_count; i++) {
+        struct many_part *part = &many->parts[i];
+        if (part->is_sent && goes_on) {
+            goes_on = call_receive(&part->call) != STAYD_INTERRUPTED;
         } else if (part->is_sent) {
-            is_interrupted = call_receive(&part->call) == STAYD_INTERRUPTED;
+            call_interrupt(&part->call);
         }
         enum stayd_status status = many_end_part(part);
         if (stayd_failed(status) && result == STAYD_OK) {
@@ -181,8 +181,30 @@ static enum stayd_status many_run(struct stayd *client, const struct request *re
             many_explain(part, client_server_number(client, part->call.server), status, error);
         }
     }
-    many_finish(&many);
     return result;
+}
+
+static enum stayd_status many_run(struct stayd *client, const struct request *request,
+                                  struct stayd_item *items, size_t count,
+                                  struct stayd_error *error) {
+    struct many many;
+    client_enter(client);
+    enum stayd_status status = many_check(request, items, count, error);
+    if (status != STAYD_OK) {
+        return many_refuse(request, items, count, status);
+    }
+    if (count == 0) {
+        return STAYD_OK;
+    }
+    if (many_init(&many, client, request, items, count)) {
+        bool goes_on = many_send(&many, client);
+        status = many_receive(&many, client, goes_on, error);
+    } else {
+        client_refuse(error, STAYD_NO_MEMORY, "this process has no memory for %zu keys", count);
+        status = many_refuse(request, items, count, STAYD_NO_MEMORY);
+    }
+    many_finish(&many);
+    return status;
 }
 
 enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items, size_t count,

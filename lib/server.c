@@ -1,7 +1,5 @@
 #include "server.h"
 
-#include "attach.h"
-
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +71,7 @@ bool server_init(struct server *server, struct url *url, const struct stayd_opti
         valid = url_set_login(&server->url, options->user != NULL ? options->user : "",
                               options->password != NULL ? options->password : "", error);
     }
-    mapping_init(&server->mapping, options->sockets_only == 0 && attach_is_possible(&server->url));
+    mapping_init(&server->mapping, options->sockets_only == 0 && url_may_map(&server->url));
     if (!valid || (server->url.tls && !server_init_tls(server, options, error))) {
         server_finish(server);
         return false;

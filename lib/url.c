@@ -364,6 +364,12 @@ bool url_parse(struct url *url, struct bytes text, char error[STAYD_ERROR_MAX]) 
     return true;
 }
 
+bool url_may_map(const struct url *url) {
+    bool is_local = url->path[0] != '\0' || strcasecmp(url->host, "localhost") == 0 ||
+                    strcmp(url->host, "::1") == 0 || strncmp(url->host, "127.", 4) == 0;
+    return is_local && !url->tls && !url_is_binary(url);
+}
+
 void url_finish(struct url *url) {
     free(url->ca);
     free(url->cert);

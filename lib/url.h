@@ -55,6 +55,10 @@ bool url_parse(struct url *url, struct bytes text, char error[STAYD_ERROR_MAX]);
 bool url_set_login(struct url *url, const char *user, const char *password,
                    char error[STAYD_ERROR_MAX]);
 
+/* Whether its server could send its mappings to this process: the server is on this machine, and
+ * the connection uses the text protocol without TLS. */
+bool url_may_map(const struct url *url);
+
 /* Accepts a zeroed url. */
 void url_finish(struct url *url);
 
