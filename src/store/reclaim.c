@@ -7,7 +7,6 @@ enum {
     RECLAIM_GAIN_AHEAD = 4, /* 1/4 of a segment, while nobody waits */
     RECLAIM_GAIN_CACHE = 2, /* 1/2 of a segment: then compaction is better than evicting as much */
     RECLAIM_TOMBSTONE_SHARE = 32, /* 1/32 of the pool in tombstones is too much */
-    RECLAIM_GIVE_UP = 2, /* so many times the pool's size was moved without gaining a segment */
 };
 
 /* Whether compacting all segments in use would free at least one segment. */

@@ -37,6 +37,8 @@
 
 struct pool;
 
+enum { RECLAIM_GIVE_UP = 2 }; /* bytes of so many pools were moved, and it did not help */
+
 struct reclaim {
     /* private; used by the janitor's thread only */
     int64_t gained;        /* segments freed, less segments opened for moved records, and */

@@ -9,6 +9,7 @@
 enum {
     RESIZE_FILL_PERCENT = 95, /* the share of the smaller pool that live records may fill */
     RESIZE_GAIN_SHARE = 100,  /* 1/100 of a segment is worth emptying it */
+    RESIZE_FREE = 2,          /* free segments before another is emptied */
 };
 
 static bool resize_refuse(const struct pool *pool, char *error) {
@@ -23,42 +24,32 @@ static bool resize_refuse(const struct pool *pool, char *error) {
     return false;
 }
 
+static unsigned resize_free_count(const struct pool *pool, uint32_t count) {
+    unsigned free_count = 0;
+    for (uint32_t segment = 0; segment < count; segment++) {
+        free_count += atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_FREE;
+    }
+    return free_count;
+}
+
 static void resize_seal_all(struct pool *pool) {
     for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
         segments_seal(&pool->segments, segment);
     }
 }
 
-/* Makes sure that a segment can be emptied: one segment must be free for the moved records. */
-static bool resize_make_room(struct pool *pool, uint32_t now_s) {
-    while (segments_free_count(&pool->segments) < 2) {
-        uint32_t capacity = segment_capacity(&pool->segments);
-        if (pool->janitor.moved_bytes > 2 * (uint64_t)capacity * pool->view.segment_count ||
+/* Makes sure that two of the first `count` segments are free for moved records. A pool whose
+ * segments have all been written once has no free segment there, even if few records are live. */
+static bool resize_make_room(struct pool *pool, uint32_t count, uint32_t now_s) {
+    uint32_t capacity = segment_capacity(&pool->segments);
+    uint64_t most_bytes = RECLAIM_GIVE_UP * (uint64_t)capacity * pool->view.segment_count;
+    while (resize_free_count(pool, count) < RESIZE_FREE) {
+        if (pool->janitor.moved_bytes > most_bytes ||
             compaction_run(pool, capacity / RESIZE_GAIN_SHARE, false, now_s) == 0) {
             return false;
         }
     }
     return true;
-}
-
-/* Makes sure that one of the first `count` segments is free, while the segments behind them may
- * still take moved records. A pool whose segments have all been written once has no free segment
- * there, even if few records are live. */
-static bool resize_free_one_that_stays(struct pool *pool, uint32_t count, uint32_t now_s) {
-    uint32_t capacity = segment_capacity(&pool->segments);
-    for (;;) {
-        unsigned free_count = 0;
-        for (uint32_t segment = 0; segment < count; segment++) {
-            free_count += atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_FREE;
-        }
-        if (free_count >= 2) {
-            return true;
-        }
-        if (pool->janitor.moved_bytes > 2 * (uint64_t)capacity * pool->view.segment_count ||
-            compaction_run(pool, capacity / RESIZE_GAIN_SHARE, false, now_s) == 0) {
-            return false;
-        }
-    }
 }
 
 static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s) {
@@ -70,7 +61,7 @@ static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s)
         if (atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_FREE) {
             continue;
         }
-        if (!resize_make_room(pool, now_s)) {
+        if (!resize_make_room(pool, count, now_s)) {
             return false;
         }
         compaction_begin(pool);
@@ -90,7 +81,7 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
         (uint64_t)segment_capacity(&pool->segments) * count / 100 * RESIZE_FILL_PERCENT;
     resize_seal_all(pool);
     if (atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) > limit ||
-        !resize_free_one_that_stays(pool, count, now_s) || !resize_empty_tail(pool, count, now_s)) {
+        !resize_make_room(pool, count, now_s) || !resize_empty_tail(pool, count, now_s)) {
         return resize_refuse(pool, error);
     }
     struct layout_data_header *header = pool->header;
