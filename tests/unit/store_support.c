@@ -191,6 +191,21 @@ void store_end(struct store *store) {
     fault_none();
 }
 
+int store_setup(void **bed) {
+    const struct store_bed *of = *bed;
+    struct pool_options options = store_options(of->segments);
+    options.evict = of->evict;
+    options.persist = of->persist;
+    store_begin(of->store, options);
+    return 0;
+}
+
+int store_teardown(void **bed) {
+    const struct store_bed *of = *bed;
+    store_end(of->store);
+    return 0;
+}
+
 void store_open(struct store *store) {
     char error[POOL_ERROR_MAX] = "";
     store->pool = pool_open(&store->options, store->grace, error);

@@ -71,6 +71,22 @@ void store_begin_persistent(struct store *store, unsigned segments);
 void store_begin_threads(struct store *store, struct pool_options options, unsigned threads);
 void store_end(struct store *store);
 
+/* A test on a pool that is begun before it and ended afterwards, in the variable `store` of the
+ * test's file: STORE_TEST(a_pool_is_empty, .segments = 8, .persist = true). */
+struct store_bed {
+    struct store *store;
+    unsigned segments;
+    bool evict;
+    bool persist;
+};
+
+int store_setup(void **bed);
+int store_teardown(void **bed);
+
+#define STORE_TEST(test, ...)                                                                      \
+    cmocka_unit_test_prestate_setup_teardown(test, store_setup, store_teardown,                    \
+                                             (&(struct store_bed){&store, __VA_ARGS__}))
+
 void store_open(struct store *store);
 void store_close(struct store *store);
 void store_reopen(struct store *store);

@@ -10,18 +10,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void after_a_clean_stop_the_index_is_as_it_was(void **state) {
     (void)state;
     struct item item;
@@ -133,17 +121,17 @@ static void a_failed_sync_at_the_stop_leaves_the_index_to_be_rebuilt(void **stat
     assert_false(item.fetched);
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH(setup, after_a_clean_stop_the_index_is_as_it_was),
-        WITH(setup, without_the_index_a_clean_stop_loses_nothing),
-        WITH(setup, the_index_of_an_earlier_stop_is_not_used_again),
-        WITH(setup, the_index_of_other_data_is_not_used),
-        WITH(setup, an_index_that_is_not_reused_says_so_to_those_who_still_map_it),
-        WITH(setup, an_index_that_is_reused_goes_on_to_be_believed),
-        WITH(setup, a_failed_sync_at_the_stop_leaves_the_index_to_be_rebuilt),
+        PERSISTENT(after_a_clean_stop_the_index_is_as_it_was),
+        PERSISTENT(without_the_index_a_clean_stop_loses_nothing),
+        PERSISTENT(the_index_of_an_earlier_stop_is_not_used_again),
+        PERSISTENT(the_index_of_other_data_is_not_used),
+        PERSISTENT(an_index_that_is_not_reused_says_so_to_those_who_still_map_it),
+        PERSISTENT(an_index_that_is_reused_goes_on_to_be_believed),
+        PERSISTENT(a_failed_sync_at_the_stop_leaves_the_index_to_be_rebuilt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,37 +3,6 @@
 
 static struct store store;
 
-static void begin(unsigned segments, bool evict, bool persist) {
-    struct pool_options options = store_options(segments);
-    options.evict = evict;
-    options.persist = persist;
-    store_begin(&store, options);
-}
-
-static int setup_small_cache(void **state) {
-    (void)state;
-    begin(8, true, false);
-    return 0;
-}
-
-static int setup_persistent_cache(void **state) {
-    (void)state;
-    begin(64, true, true);
-    return 0;
-}
-
-static int setup_small_persistent_cache(void **state) {
-    (void)state;
-    begin(8, true, true);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void evicted_segments_share_their_syncs(void **state) {
     (void)state;
     enum { ITEMS = 30000, SIZE = 500 }; /* several times what fits */
@@ -148,8 +117,9 @@ static void an_idle_cache_keeps_what_it_has(void **state) {
     assert_true(items > (store.options.persist ? 500 : 1000));
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define CACHES(test) WITH(setup_small_cache, test), WITH(setup_small_persistent_cache, test)
+#define CACHES(test)                                                                               \
+    STORE_TEST(test, .segments = 8, .evict = true),                                                \
+        STORE_TEST(test, .segments = 8, .evict = true, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -158,8 +128,8 @@ int main(void) {
         CACHES(a_cache_keeps_what_is_read_often),
         CACHES(a_cache_keeps_what_is_touched_often),
         CACHES(an_idle_cache_keeps_what_it_has),
-        cmocka_unit_test_setup_teardown(evicted_segments_share_their_syncs, setup_persistent_cache,
-                                        teardown),
+        STORE_TEST(evicted_segments_share_their_syncs, .segments = 64, .evict = true,
+                   .persist = true),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

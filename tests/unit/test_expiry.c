@@ -7,24 +7,6 @@
 
 static struct store store;
 
-static int setup_volatile(void **state) {
-    (void)state;
-    store_begin(&store, store_options(64));
-    return 0;
-}
-
-static int setup_persistent(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 64);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static uint64_t counted(enum pool_counter counter) {
     struct pool_stats stats;
     store_stats(&store, &stats);
@@ -186,8 +168,7 @@ static void an_old_item_that_expires_makes_way_for_a_new_one_at_once(void **stat
 }
 
 #define BOTH(test)                                                                                 \
-    cmocka_unit_test_setup_teardown(test, setup_volatile, teardown),                               \
-        cmocka_unit_test_setup_teardown(test, setup_persistent, teardown)
+    STORE_TEST(test, .segments = 64), STORE_TEST(test, .segments = 64, .persist = true)
 
 /* Passes that the janitor has made, and segments that it has looked at in them. */
 static void count_looks(uint64_t *passes, uint32_t *looked) {
@@ -297,9 +278,8 @@ int main(void) {
         BOTH(a_touched_item_lives_to_its_new_expiry_though_its_segment_falls_due),
         BOTH(a_miss_for_expiry_is_counted_as_one),
         BOTH(an_old_item_that_expires_makes_way_for_a_new_one_at_once),
-        cmocka_unit_test_setup_teardown(a_pool_of_many_segments_is_looked_at_in_turn,
-                                        setup_volatile, teardown),
-        cmocka_unit_test_setup_teardown(a_pass_sweeps_for_a_bounded_time, setup_volatile, teardown),
+        STORE_TEST(a_pool_of_many_segments_is_looked_at_in_turn, .segments = 64),
+        STORE_TEST(a_pass_sweeps_for_a_bounded_time, .segments = 64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,24 +12,6 @@ enum { ITEMS = 500, SIZE = 500, DAY_S = 86400, AHEAD_S = 40 * DAY_S, TTL_S = 14 
 
 static struct store store;
 
-static int setup_volatile(void **state) {
-    (void)state;
-    store_begin(&store, store_options(64));
-    return 0;
-}
-
-static int setup_persistent(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 64);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void fill(void) {
     for (unsigned number = 0; number < ITEMS; number++) {
         EXPECT(store_set_number(&store, number, 0, SIZE, clock_now_s() + TTL_S + number % 7) ==
@@ -316,32 +298,29 @@ static void an_idle_pool_writes_nothing_into_its_file(void **state) {
     EXPECT(count_there() == ITEMS);
 }
 
-#define EXPIRY_CLOCK_TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define VOLATILE(test) STORE_TEST(test, .segments = 64)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 64, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        EXPIRY_CLOCK_TEST(a_clock_that_jumps_ahead_takes_nothing_away, setup_volatile),
-        EXPIRY_CLOCK_TEST(a_clock_that_jumps_ahead_takes_nothing_away, setup_persistent),
-        EXPIRY_CLOCK_TEST(it_does_not_when_the_daemon_is_killed_or_stopped_meanwhile,
-                          setup_persistent),
-        EXPIRY_CLOCK_TEST(a_clock_that_has_kept_its_time_for_minutes_is_trusted, setup_volatile),
-        EXPIRY_CLOCK_TEST(a_system_that_slept_has_a_clock_that_is_right, setup_volatile),
-        EXPIRY_CLOCK_TEST(small_steps_are_followed, setup_volatile),
-        EXPIRY_CLOCK_TEST(a_step_back_takes_nothing_away, setup_volatile),
-        EXPIRY_CLOCK_TEST(a_sleep_is_no_time_in_which_a_clock_proves_right, setup_volatile),
-        EXPIRY_CLOCK_TEST(a_start_with_a_clock_from_the_past_takes_nothing_away, setup_persistent),
-        EXPIRY_CLOCK_TEST(after_a_reboot_nothing_goes_before_the_clock_has_lasted,
-                          setup_persistent),
-        EXPIRY_CLOCK_TEST(after_a_reboot_what_had_expired_before_goes_at_once, setup_persistent),
-        EXPIRY_CLOCK_TEST(a_start_in_the_same_run_of_the_system_goes_on_believing,
-                          setup_persistent),
-        EXPIRY_CLOCK_TEST(a_file_without_a_note_opens_and_loses_nothing, setup_persistent),
-        EXPIRY_CLOCK_TEST(what_is_deleted_while_hidden_stays_gone, setup_persistent),
-        EXPIRY_CLOCK_TEST(a_full_pool_refuses_new_keys_rather_than_free_what_is_hidden,
-                          setup_volatile),
-        EXPIRY_CLOCK_TEST(a_flush_that_only_a_wrong_clock_makes_due_waits, setup_persistent),
-        EXPIRY_CLOCK_TEST(a_raised_limit_takes_nothing_away, setup_persistent),
-        EXPIRY_CLOCK_TEST(an_idle_pool_writes_nothing_into_its_file, setup_persistent),
+        VOLATILE(a_clock_that_jumps_ahead_takes_nothing_away),
+        PERSISTENT(a_clock_that_jumps_ahead_takes_nothing_away),
+        PERSISTENT(it_does_not_when_the_daemon_is_killed_or_stopped_meanwhile),
+        VOLATILE(a_clock_that_has_kept_its_time_for_minutes_is_trusted),
+        VOLATILE(a_system_that_slept_has_a_clock_that_is_right),
+        VOLATILE(small_steps_are_followed),
+        VOLATILE(a_step_back_takes_nothing_away),
+        VOLATILE(a_sleep_is_no_time_in_which_a_clock_proves_right),
+        PERSISTENT(a_start_with_a_clock_from_the_past_takes_nothing_away),
+        PERSISTENT(after_a_reboot_nothing_goes_before_the_clock_has_lasted),
+        PERSISTENT(after_a_reboot_what_had_expired_before_goes_at_once),
+        PERSISTENT(a_start_in_the_same_run_of_the_system_goes_on_believing),
+        PERSISTENT(a_file_without_a_note_opens_and_loses_nothing),
+        PERSISTENT(what_is_deleted_while_hidden_stays_gone),
+        VOLATILE(a_full_pool_refuses_new_keys_rather_than_free_what_is_hidden),
+        PERSISTENT(a_flush_that_only_a_wrong_clock_makes_due_waits),
+        PERSISTENT(a_raised_limit_takes_nothing_away),
+        PERSISTENT(an_idle_pool_writes_nothing_into_its_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

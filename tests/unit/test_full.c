@@ -7,43 +7,6 @@
 
 static struct store store;
 
-static void begin(unsigned segments, bool evict, bool persist) {
-    struct pool_options options = store_options(segments);
-    options.evict = evict;
-    options.persist = persist;
-    store_begin(&store, options);
-}
-
-static int setup_volatile(void **state) {
-    (void)state;
-    begin(32, false, false);
-    return 0;
-}
-
-static int setup_persistent(void **state) {
-    (void)state;
-    begin(32, false, true);
-    return 0;
-}
-
-static int setup_small_volatile(void **state) {
-    (void)state;
-    begin(8, false, false);
-    return 0;
-}
-
-static int setup_small_persistent(void **state) {
-    (void)state;
-    begin(8, false, true);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void a_full_pool_refuses_new_keys_and_drops_none(void **state) {
     (void)state;
     enum { SIZE = 200 };
@@ -274,9 +237,10 @@ static void threads_can_update_a_full_pool_all_at_once(void **state) {
     store_end(&store);
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test) WITH(setup_volatile, test), WITH(setup_persistent, test)
-#define SMALL(test) WITH(setup_small_volatile, test), WITH(setup_small_persistent, test)
+#define BOTH(test)                                                                                 \
+    STORE_TEST(test, .segments = 32), STORE_TEST(test, .segments = 32, .persist = true)
+#define SMALL(test)                                                                                \
+    STORE_TEST(test, .segments = 8), STORE_TEST(test, .segments = 8, .persist = true)
 
 int main(void) {
     static bool volatile_pool = false;

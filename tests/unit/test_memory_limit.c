@@ -11,26 +11,6 @@ enum { SEGMENTS = 64, SIZE = 900, PASSES_MAX = 500 };
 
 static struct store store;
 
-static int setup_evicting(void **state) {
-    (void)state;
-    struct pool_options options = store_options(SEGMENTS);
-    options.evict = true;
-    store_begin(&store, options);
-    return 0;
-}
-
-static int setup_keeping(void **state) {
-    (void)state;
-    store_begin(&store, store_options(SEGMENTS));
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static enum status limit_to(unsigned segments) {
     return pool_set_memory_limit(store.pool, (uint64_t)segments * STORE_SEGMENT);
 }
@@ -241,8 +221,8 @@ static void the_limit_follows_while_clients_write_and_read(void **state) {
     check_under_load(false, 32); /* 1200 items of a KiB take some 18 segments */
 }
 
-#define EVICTING(test) cmocka_unit_test_setup_teardown(test, setup_evicting, teardown)
-#define KEEPING(test) cmocka_unit_test_setup_teardown(test, setup_keeping, teardown)
+#define EVICTING(test) STORE_TEST(test, .segments = SEGMENTS, .evict = true)
+#define KEEPING(test) STORE_TEST(test, .segments = SEGMENTS)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

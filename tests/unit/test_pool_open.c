@@ -19,18 +19,6 @@ int flock(int file, int operation) {
     return (int)syscall(SYS_flock, file, operation);
 }
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 /* As `stayctl restore` may do it between the open and the lock. */
 static void a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used(void **state) {
     (void)state;
@@ -101,14 +89,14 @@ static void a_pool_that_was_written_through_shrinks_with_every_item(void **state
     }
 }
 
-#define POOL_OPEN_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        POOL_OPEN_TEST(a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used),
-        POOL_OPEN_TEST(more_memory_than_there_can_be_is_refused),
-        POOL_OPEN_TEST(a_data_dir_that_does_not_exist_is_an_error),
-        POOL_OPEN_TEST(a_pool_that_was_written_through_shrinks_with_every_item),
+        PERSISTENT(a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used),
+        PERSISTENT(more_memory_than_there_can_be_is_refused),
+        PERSISTENT(a_data_dir_that_does_not_exist_is_an_error),
+        PERSISTENT(a_pool_that_was_written_through_shrinks_with_every_item),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,43 +4,6 @@
 
 static struct store store;
 
-static void begin(unsigned segments, bool evict, bool persist) {
-    struct pool_options options = store_options(segments);
-    options.evict = evict;
-    options.persist = persist;
-    store_begin(&store, options);
-}
-
-static int setup_volatile(void **state) {
-    (void)state;
-    begin(32, false, false);
-    return 0;
-}
-
-static int setup_persistent(void **state) {
-    (void)state;
-    begin(32, false, true);
-    return 0;
-}
-
-static int setup_small_volatile(void **state) {
-    (void)state;
-    begin(8, false, false);
-    return 0;
-}
-
-static int setup_small_persistent(void **state) {
-    (void)state;
-    begin(8, false, true);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void room_comes_back_when_items_are_deleted(void **state) {
     (void)state;
     enum { SIZE = 400 };
@@ -291,9 +254,10 @@ static void updates_with_sooner_expiries_do_not_pile_tombstones_up(void **state)
     }
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test) WITH(setup_volatile, test), WITH(setup_persistent, test)
-#define SMALL(test) WITH(setup_small_volatile, test), WITH(setup_small_persistent, test)
+#define BOTH(test)                                                                                 \
+    STORE_TEST(test, .segments = 32), STORE_TEST(test, .segments = 32, .persist = true)
+#define SMALL(test)                                                                                \
+    STORE_TEST(test, .segments = 8), STORE_TEST(test, .segments = 8, .persist = true)
 
 int main(void) {
     static bool volatile_pool = false;

@@ -7,24 +7,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int setup_small(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 12);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 /* ---- what survives ---- */
 
 static void store_all_kinds(struct store *child, void *argument) {
@@ -254,21 +236,23 @@ static void a_recovery_ends_when_it_is_asked_to_and_loses_nothing(void **state) 
     }
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test) WITH(setup, test), WITH(setup_small, test)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
+#define BOTH(test)                                                                                 \
+    STORE_TEST(test, .segments = 32, .persist = true),                                             \
+        STORE_TEST(test, .segments = 12, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH(setup, an_item_survives_with_everything_that_it_has),
-        WITH(setup, every_item_survives_a_crash_and_the_crash_after_it),
+        PERSISTENT(an_item_survives_with_everything_that_it_has),
+        PERSISTENT(every_item_survives_a_crash_and_the_crash_after_it),
         BOTH(the_last_version_of_an_item_is_the_one_that_survives),
-        WITH(setup, the_pool_is_as_it_was_in_its_numbers),
-        WITH(setup, a_deleted_item_does_not_come_back_after_a_crash),
-        WITH(setup, a_deleted_item_stays_gone_through_crashes_and_compactions),
+        PERSISTENT(the_pool_is_as_it_was_in_its_numbers),
+        PERSISTENT(a_deleted_item_does_not_come_back_after_a_crash),
+        PERSISTENT(a_deleted_item_stays_gone_through_crashes_and_compactions),
         BOTH(an_item_that_was_given_a_sooner_expiry_does_not_live_to_its_first_one),
         BOTH(an_expired_item_does_not_come_back),
-        WITH(setup, an_item_that_expires_while_no_daemon_runs_is_gone),
-        WITH(setup, a_recovery_ends_when_it_is_asked_to_and_loses_nothing),
+        PERSISTENT(an_item_that_expires_while_no_daemon_runs_is_gone),
+        PERSISTENT(a_recovery_ends_when_it_is_asked_to_and_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,24 +6,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int setup_small(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 12);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void work_until_a_sync_kills(struct store *child, void *argument) {
     uint64_t random = 1000 + *(unsigned *)argument;
     fault_die_at_sync((int)*(unsigned *)argument);
@@ -98,8 +80,9 @@ static void a_full_pool_works_on_after_a_crash_at_any_step(void **state) {
     munmap(filled, sizeof *filled);
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test) WITH(setup, test), WITH(setup_small, test)
+#define BOTH(test)                                                                                 \
+    STORE_TEST(test, .segments = 32, .persist = true),                                             \
+        STORE_TEST(test, .segments = 12, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

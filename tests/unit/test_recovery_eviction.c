@@ -7,18 +7,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static enum status set_until(struct store *child, const char *key, const char *value, uint32_t s) {
     store_thread_refresh(&child->thread);
     enum status status =
@@ -117,12 +105,12 @@ static void what_was_missed_while_it_was_evicted_stays_gone(void **state) {
     munmap(missed, size);
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH(setup, an_older_version_of_an_evicted_item_does_not_come_back),
-        WITH(setup, what_was_missed_while_it_was_evicted_stays_gone),
+        PERSISTENT(an_older_version_of_an_evicted_item_does_not_come_back),
+        PERSISTENT(what_was_missed_while_it_was_evicted_stays_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

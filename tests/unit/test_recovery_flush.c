@@ -8,24 +8,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int setup_small(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 12);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void flush_between(struct store *child, void *argument) {
     store_many(child, argument);
     flush(child, 0);
@@ -153,17 +135,19 @@ static void a_flush_that_was_replaced_is_not_performed_after_a_crash(void **stat
     expect_there(&store, "k", "v");
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test) WITH(setup, test), WITH(setup_small, test)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
+#define BOTH(test)                                                                                 \
+    STORE_TEST(test, .segments = 32, .persist = true),                                             \
+        STORE_TEST(test, .segments = 12, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH(setup, a_flushed_item_does_not_come_back),
-        WITH(setup, what_a_flush_took_is_not_counted_after_a_crash),
-        WITH(setup, a_flush_lasts_as_long_as_anything_that_it_keeps_down),
-        WITH(setup, a_flush_that_falls_due_while_no_daemon_runs_is_performed_at_the_start),
+        PERSISTENT(a_flushed_item_does_not_come_back),
+        PERSISTENT(what_a_flush_took_is_not_counted_after_a_crash),
+        PERSISTENT(a_flush_lasts_as_long_as_anything_that_it_keeps_down),
+        PERSISTENT(a_flush_that_falls_due_while_no_daemon_runs_is_performed_at_the_start),
         BOTH(a_flush_that_is_still_due_survives_a_crash),
-        WITH(setup, a_flush_that_was_replaced_is_not_performed_after_a_crash),
+        PERSISTENT(a_flush_that_was_replaced_is_not_performed_after_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,18 +8,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 /* Sets that expire at once: they take a sequence each, and leave no record. All between those that
  * cross a step of the header's are left out. */
 static void store_what_expires_at_once(struct store *child, void *argument) {
@@ -87,12 +75,12 @@ static void a_cas_is_never_given_out_again(void **state) {
     munmap(cas, 4096);
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH(setup, no_cas_is_given_out_twice_though_no_record_bears_it),
-        WITH(setup, a_cas_is_never_given_out_again),
+        PERSISTENT(no_cas_is_given_out_twice_though_no_record_bears_it),
+        PERSISTENT(a_cas_is_never_given_out_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

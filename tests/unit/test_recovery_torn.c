@@ -9,24 +9,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int setup_small(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 12);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 static void a_torn_record_is_all_that_is_lost(void **state) {
     (void)state;
     store_crash(&store, store_three, NULL);
@@ -207,17 +189,19 @@ static void tombstones_of_updates_on_several_threads_count(void **state) {
     assert_true(pairs > 1000);
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test) WITH(setup, test), WITH(setup_small, test)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
+#define BOTH(test)                                                                                 \
+    STORE_TEST(test, .segments = 32, .persist = true),                                             \
+        STORE_TEST(test, .segments = 12, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH(setup, a_torn_record_is_all_that_is_lost),
-        WITH(setup, a_torn_record_at_the_end_is_written_over),
-        WITH(setup, a_segment_that_goes_on_does_not_say_any_more_that_it_ended),
-        WITH(setup, any_torn_place_loses_no_more_than_what_lies_there),
+        PERSISTENT(a_torn_record_is_all_that_is_lost),
+        PERSISTENT(a_torn_record_at_the_end_is_written_over),
+        PERSISTENT(a_segment_that_goes_on_does_not_say_any_more_that_it_ended),
+        PERSISTENT(any_torn_place_loses_no_more_than_what_lies_there),
         BOTH(an_update_that_was_torn_behind_its_tombstone_leaves_the_old_version),
-        WITH(setup, tombstones_of_updates_on_several_threads_count),
+        PERSISTENT(tombstones_of_updates_on_several_threads_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,18 +10,6 @@
 
 static struct store store;
 
-static int setup(void **state) {
-    (void)state;
-    store_begin_persistent(&store, 32);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    store_end(&store);
-    return 0;
-}
-
 /* The pool does not open, says all of `words`, and leaves the file as it is. */
 static void expect_refused(const char *const words[]) {
     struct image before = read_image(store.data_path);
@@ -127,18 +115,18 @@ static void a_run_dir_without_room_for_the_index_is_an_error_and_loses_nothing(v
     expect_there(&store, "k", "v");
 }
 
-#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define PERSISTENT(test) STORE_TEST(test, .segments = 32, .persist = true)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH(setup, a_file_that_is_not_a_pool_is_refused),
-        WITH(setup, a_damaged_header_is_refused),
-        WITH(setup, a_file_that_is_too_short_is_refused),
-        WITH(setup, a_file_of_another_version_is_refused),
-        WITH(setup, a_file_that_another_process_has_open_is_refused),
-        WITH(setup, a_folder_in_place_of_the_file_is_refused),
-        WITH(setup, a_disk_without_room_for_the_file_is_an_error_at_the_start),
-        WITH(setup, a_run_dir_without_room_for_the_index_is_an_error_and_loses_nothing),
+        PERSISTENT(a_file_that_is_not_a_pool_is_refused),
+        PERSISTENT(a_damaged_header_is_refused),
+        PERSISTENT(a_file_that_is_too_short_is_refused),
+        PERSISTENT(a_file_of_another_version_is_refused),
+        PERSISTENT(a_file_that_another_process_has_open_is_refused),
+        PERSISTENT(a_folder_in_place_of_the_file_is_refused),
+        PERSISTENT(a_disk_without_room_for_the_file_is_an_error_at_the_start),
+        PERSISTENT(a_run_dir_without_room_for_the_index_is_an_error_and_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
