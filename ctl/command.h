@@ -39,15 +39,18 @@ command_run version_run;
 command_run sessions_run;
 command_run latency_run;
 
-/* `stayctl status`: the state of all pools, and what to do about what is wrong. False if a pool
- * does not answer, refuses new keys or clients, or is read-only. */
-bool status_print(const struct target_list *list, bool json);
+/* Runs one command on all pools at once; it connects by itself. Returns the exit status. */
+typedef int command_run_together(const struct target_list *list, struct invocation *invocation);
 
-/* `stayctl top`: the pools each second, on a terminal until q is pressed, or as lines of JSON. */
-int top_run(const struct target_list *list, bool json);
+/* The state of all pools, and what to do about what is wrong. EXIT_FAULT if a pool does not answer,
+ * refuses new keys or clients, or is read-only. */
+command_run_together status_run;
 
-/* `stayctl reload`: checks the configuration, and sends SIGHUP to the daemon that serves it. */
-int reload_run(const struct target_list *list, struct invocation *invocation);
+/* The pools each second, on a terminal until q is pressed, or as lines of JSON. */
+command_run_together top_run;
+
+/* Checks the configuration, and sends SIGHUP to the daemon that serves it. */
+command_run_together reload_run;
 
 /* Prints why a command on a running pool has failed. Returns EXIT_FAULT. */
 int command_fail(const struct target *target, const char *reason);

@@ -65,17 +65,20 @@ static int fail_usage(const char *what, const char *why) {
 
 struct command {
     const char *name;
-    bool of_all; /* without a pool, the command runs on all pools */
+    bool of_all; /* without a pool, the command runs on all pools, one after the other */
     int arguments_min;
     int arguments_max;
     command_run *run;
+    command_run_together *run_together; /* instead of `run` */
 };
 
 static const struct command commands[] = {
-    {"stats", false, 0, 1, stats_run},      {"get", false, 1, 1, get_run},
-    {"delete", false, 1, 1, delete_run},    {"flush", false, 0, 0, flush_run},
-    {"sessions", true, 0, 0, sessions_run}, {"latency", true, 0, 0, latency_run},
-    {"ping", true, 0, 0, ping_run},         {"version", true, 0, 0, version_run},
+    {"status", .run_together = status_run},      {"top", .run_together = top_run},
+    {"reload", .run_together = reload_run},      {"stats", false, 0, 1, .run = stats_run},
+    {"get", false, 1, 1, .run = get_run},        {"delete", false, 1, 1, .run = delete_run},
+    {"flush", false, 0, 0, .run = flush_run},    {"sessions", true, 0, 0, .run = sessions_run},
+    {"latency", true, 0, 0, .run = latency_run}, {"ping", true, 0, 0, .run = ping_run},
+    {"version", true, 0, 0, .run = version_run},
 };
 
 static int run_on(const struct command *command, const struct target *target,
@@ -148,20 +151,6 @@ static int run_copy(const struct target_list *list, const struct invocation *inv
 }
 
 static int run_command(const struct target_list *list, struct invocation *invocation) {
-    bool reloads = strcmp(invocation->command, "reload") == 0;
-    bool tops = strcmp(invocation->command, "top") == 0;
-    if (reloads || tops || strcmp(invocation->command, "status") == 0) {
-        if (invocation->argument_count > 0) {
-            return fail_usage(invocation->command, "takes no argument");
-        }
-        if (reloads) {
-            return reload_run(list, invocation);
-        }
-        if (tops) {
-            return top_run(list, invocation->json);
-        }
-        return status_print(list, invocation->json) ? 0 : EXIT_FAULT;
-    }
     bool restores = strcmp(invocation->command, "restore") == 0;
     if (restores || strcmp(invocation->command, "backup") == 0) {
         return run_copy(list, invocation, restores);
@@ -174,6 +163,10 @@ static int run_command(const struct target_list *list, struct invocation *invoca
     }
     if (command == NULL) {
         return fail_usage(invocation->command, "there is no such command");
+    }
+    if (command->run_together != NULL) {
+        return invocation->argument_count > 0 ? fail_usage(command->name, "takes no argument")
+                                              : command->run_together(list, invocation);
     }
     const struct target *target = invocation->url != NULL ? &list->items[0] : NULL;
     if (target == NULL && invocation->argument_count > 0) {
@@ -270,7 +263,10 @@ int main(int argument_count, char **arguments) {
         result = run_command(&list, &invocation);
     }
     if (invocation.unreached) {
-        fputs(TARGET_ADVICE, stderr);
+        fputs(
+            "stayctl: is stayd running? If it listens elsewhere, name its address with -c FILE or "
+            "-s URL.\n",
+            stderr);
     }
     target_list_finish(&list);
     return result;

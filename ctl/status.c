@@ -185,7 +185,8 @@ static bool status_print_json(const struct look *pools, unsigned count) {
     return words_print_json(object);
 }
 
-static void status_print_text(const struct look *pools, unsigned count) {
+/* True if some pool cannot be connected to. */
+static bool status_print_text(const struct look *pools, unsigned count) {
     bool unreached = false;
     struct status_widths widths = status_measure(pools, count);
     status_print_head(pools, count);
@@ -202,21 +203,20 @@ static void status_print_text(const struct look *pools, unsigned count) {
             fprintf(stderr, "stayctl: pool %s: %s\n", look_name(&pools[i]), pools[i].error.message);
         }
     }
-    if (unreached) {
-        fputs(TARGET_ADVICE, stderr);
-    }
+    return unreached;
 }
 
-bool status_print(const struct target_list *list, bool json) {
+int status_run(const struct target_list *list, struct invocation *invocation) {
     static struct look pools[CONFIG_POOLS_MAX];
     bool well = true;
     for (unsigned i = 0; i < list->count; i++) {
         status_look(&pools[i], &list->items[i]);
         well = well && look_level(&pools[i]) != LOOK_FAULT;
     }
-    if (json) {
-        return status_print_json(pools, list->count) && well;
+    if (invocation->json) {
+        well = status_print_json(pools, list->count) && well;
+    } else {
+        invocation->unreached = status_print_text(pools, list->count);
     }
-    status_print_text(pools, list->count);
-    return well;
+    return well ? 0 : EXIT_FAULT;
 }

@@ -7,11 +7,6 @@
 
 enum { TARGET_TIMEOUT_MS = 3000 };
 
-/* The advice if a pool cannot be connected to. */
-#define TARGET_ADVICE                                                                              \
-    "stayctl: is stayd running? If it listens elsewhere, name its address with -c FILE or -s "     \
-    "URL.\n"
-
 struct target {
     const char *name; /* the pool's, or the URL */
     const char *urls[CONFIG_LISTENS_MAX];

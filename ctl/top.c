@@ -248,7 +248,7 @@ static int top_run_json(struct top *top) {
     return EXIT_FAULT;
 }
 
-int top_run(const struct target_list *list, bool json) {
+int top_run(const struct target_list *list, struct invocation *invocation) {
     struct top top = {.count = list->count, .interval_s = TOP_INTERVAL_MIN_S};
     top.pools = calloc(list->count, sizeof *top.pools);
     if (top.pools == NULL) {
@@ -258,7 +258,7 @@ int top_run(const struct target_list *list, bool json) {
     for (unsigned i = 0; i < top.count; i++) {
         top.pools[i].look.target = &list->items[i];
     }
-    int result = json ? top_run_json(&top) : top_run_terminal(&top);
+    int result = invocation->json ? top_run_json(&top) : top_run_terminal(&top);
     for (unsigned i = 0; i < top.count; i++) {
         stayd_close(top.pools[i].client);
     }
