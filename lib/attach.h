@@ -4,7 +4,6 @@
 #ifndef STAYD_LIB_ATTACH_H
 #define STAYD_LIB_ATTACH_H
 
-#include "channel.h"
 #include "server.h"
 
 /* False if the connection cannot be used any more. */

@@ -2,8 +2,6 @@
 
 #include "value.h"
 
-#include <stdio.h>
-
 enum {
     BINARY_REQUEST = 0x80,
     BINARY_RESPONSE = 0x81,
@@ -102,7 +100,7 @@ static void binary_put_command(struct channel *channel, enum binary_opcode opcod
                                struct bytes value) {
     uint8_t header[BINARY_HEADER_BYTES] = {BINARY_REQUEST, (uint8_t)opcode};
     if (key.size + value.size > INT32_MAX) { /* more than the length in the header can hold */
-        channel->fault = CHANNEL_NO_MEMORY;
+        channel_lack_memory(channel);
         return;
     }
     binary_write(header + 2, key.size, 2);
@@ -307,16 +305,7 @@ static enum stayd_status binary_read_items(struct request *request, struct chann
         if (reply.code != BINARY_CODE_OK) {
             return binary_read_outcome(request, channel, &reply);
         }
-        struct bytes key = bytes_from(reply.key, reply.key_size);
-        struct stayd_item *item = NULL;
-        while (item == NULL && request->answered < request->count) {
-            struct stayd_item *next = request_item(request, request->answered);
-            if (bytes_equal(bytes_from(next->key, next->key_size), key)) {
-                item = next;
-            } else {
-                request_answer(request, STAYD_NOT_FOUND);
-            }
-        }
+        struct stayd_item *item = request_find_item(request, bytes_from(reply.key, reply.key_size));
         if (item == NULL) {
             channel_refuse(channel, "a value that was not asked for");
             break;

@@ -45,6 +45,10 @@ static bool channel_fail(struct channel *channel, enum channel_fault fault, int 
     return false;
 }
 
+bool channel_lack_memory(struct channel *channel) {
+    return channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
+}
+
 bool channel_refuse(struct channel *channel, const char *reason) {
     if (channel->fault == CHANNEL_WELL) {
         channel->fault = CHANNEL_GARBAGE;
@@ -215,7 +219,7 @@ static bool channel_open_tcp(struct channel *channel, const struct url *url) {
 static bool channel_shake_hands(struct channel *channel, const struct url *url, struct tls *tls) {
     channel->tls = tls_session_create(tls, channel->fd, url->host);
     if (channel->tls == NULL) {
-        return channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
+        return channel_lack_memory(channel);
     }
     for (;;) {
         short events = 0;
@@ -317,7 +321,7 @@ void channel_begin(struct channel *channel, uint64_t deadline_ms) {
 
 void channel_put(struct channel *channel, const void *data, size_t size) {
     if (!buffer_append(&channel->output, data, size)) {
-        channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
+        channel_lack_memory(channel);
     }
 }
 
@@ -327,7 +331,7 @@ void channel_put_string(struct channel *channel, const char *string) {
 
 void channel_put_number(struct channel *channel, uint64_t number) {
     if (!buffer_append_u64(&channel->output, number)) {
-        channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
+        channel_lack_memory(channel);
     }
 }
 
@@ -448,7 +452,7 @@ static bool channel_fill(struct channel *channel) {
         channel->taken = 0;
     }
     if (!buffer_reserve(input, CHANNEL_READ_BYTES)) {
-        return channel_fail(channel, CHANNEL_NO_MEMORY, ENOMEM);
+        return channel_lack_memory(channel);
     }
     if (!channel_receive(channel, input->data + input->size, input->capacity - input->size, &got)) {
         return false;

@@ -124,6 +124,9 @@ bool channel_is_drained(const struct channel *channel);
 /* Sets the fault: the received bytes are not of the protocol. Returns false. */
 bool channel_refuse(struct channel *channel, const char *reason);
 
+/* Sets the fault: this process has no memory. Returns false. */
+bool channel_lack_memory(struct channel *channel);
+
 /* How much of the request was sent, if the channel broke. */
 enum channel_sent channel_sent(const struct channel *channel);
 

@@ -13,7 +13,7 @@ struct process {
     bool is_wiped;     /* the kernel empties it */
 };
 
-enum { PROCESS_FRESH = 0, PROCESS_READY = 1, PROCESS_RENEWING = 2 };
+enum { PROCESS_READY = 1, PROCESS_RENEWING = 2 }; /* 0: zeroed by a fork */
 
 /* False if memory is short. */
 bool process_init(struct process *process);

@@ -42,6 +42,17 @@ void request_answer(struct request *request, enum stayd_status status) {
     }
 }
 
+struct stayd_item *request_find_item(struct request *request, struct bytes key) {
+    while (request->answered < request->count) {
+        struct stayd_item *item = request_item(request, request->answered);
+        if (bytes_equal(bytes_from(item->key, item->key_size), key)) {
+            return item;
+        }
+        request_answer(request, STAYD_NOT_FOUND);
+    }
+    return NULL;
+}
+
 void request_note(struct request *request, const char *data, size_t size) {
     size_t kept = 0;
     if (request->said[0] != '\0') {

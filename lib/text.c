@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+/* The line that comes instead of the first reply when the server has too many connections. */
+#define TEXT_TURNED_AWAY "ERROR Too many open connections"
 #define TEXT_LOGIN "set stayd-login 0 -1 "
 
 static bool text_is(struct bytes line, const char *word) {
@@ -270,19 +272,6 @@ static bool text_parse_value(struct bytes line, struct bytes *key, uint64_t numb
     return count >= 2 && numbers[0] <= UINT32_MAX;
 }
 
-/* The item that this key belongs to; replies come in the order of the keys, without those that are
- * missing. NULL: none. */
-static struct stayd_item *text_find_item(struct request *request, struct bytes key) {
-    while (request->answered < request->count) {
-        struct stayd_item *item = request_item(request, request->answered);
-        if (bytes_equal(bytes_from(item->key, item->key_size), key)) {
-            return item; /* answered once its value has come */
-        }
-        request_answer(request, STAYD_NOT_FOUND);
-    }
-    return NULL;
-}
-
 static bool text_read_item(struct request *request, struct bytes line, struct channel *channel) {
     struct bytes key;
     uint64_t numbers[3];
@@ -292,7 +281,7 @@ static bool text_read_item(struct request *request, struct bytes line, struct ch
         return channel_refuse(channel, "a VALUE that cannot be read");
     }
     if (request->verb == VERB_GET_MANY) {
-        item = text_find_item(request, key);
+        item = request_find_item(request, key);
         value = item != NULL ? &item->value : NULL;
     } else if (!bytes_equal(key, request->key)) {
         value = NULL;

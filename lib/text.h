@@ -17,7 +17,4 @@ enum stayd_status text_read(struct request *request, struct channel *channel);
 void text_put_login(const struct url *url, struct channel *channel);
 enum stayd_status text_read_login(struct request *request, struct channel *channel);
 
-/* The line that comes instead of the first reply when the server has too many connections. */
-#define TEXT_TURNED_AWAY "ERROR Too many open connections"
-
 #endif

@@ -43,8 +43,7 @@ bool value_receive(struct stayd_value *value, struct channel *channel, uint64_t 
         size_t step = done > VALUE_STEP_BYTES ? done : VALUE_STEP_BYTES;
         step = step < size - done ? step : size - done;
         if (!value_reserve(value, done + step)) {
-            channel->fault = CHANNEL_NO_MEMORY;
-            return false;
+            return channel_lack_memory(channel);
         }
         if (!channel_copy(channel, value->data + done, step)) {
             return false;
