@@ -95,46 +95,37 @@ static void simulation_run(const struct pool_options *options, const struct clie
     assert_true(compacted > 0);
 }
 
+static const struct client_habits all_habits = {.keys = 60,
+                                                .value_max_bytes = 1900,
+                                                .deletes = 15,
+                                                .touches = 10,
+                                                .adds = 5,
+                                                .expiring = 40,
+                                                .already = 5,
+                                                .flushes_per_mille = 2,
+                                                .delayed_per_mille = 2};
+
+/* One course, but for how often all is synchronised. */
+static struct simulation_course course_with_syncs(unsigned percent) {
+    return (struct simulation_course){.operations = 300,
+                                      .sync_percent = percent,
+                                      .look_percent = 30,
+                                      .cut_per_mille = 4,
+                                      .time_percent = 3};
+}
+
 static void test_always_loses_nothing_acknowledged_in_any_power_cut(void **unused) {
     (void)unused;
     struct pool_options options = simulation_options(POOL_FSYNC_ALWAYS, 8);
-    simulation_run(&options,
-                   &(struct client_habits){.keys = 60,
-                                           .value_max_bytes = 1900,
-                                           .deletes = 15,
-                                           .touches = 10,
-                                           .adds = 5,
-                                           .expiring = 40,
-                                           .already = 5,
-                                           .flushes_per_mille = 2,
-                                           .delayed_per_mille = 2},
-                   &(struct simulation_course){.operations = 300,
-                                               .sync_percent = 60,
-                                               .look_percent = 30,
-                                               .cut_per_mille = 4,
-                                               .time_percent = 3},
-                   900);
+    struct simulation_course course = course_with_syncs(60);
+    simulation_run(&options, &all_habits, &course, 900);
 }
 
 static void test_a_completed_sync_keeps_all_that_came_before_it(void **unused) {
     (void)unused;
     struct pool_options options = simulation_options(POOL_FSYNC_NO, 8);
-    simulation_run(&options,
-                   &(struct client_habits){.keys = 60,
-                                           .value_max_bytes = 1900,
-                                           .deletes = 15,
-                                           .touches = 10,
-                                           .adds = 5,
-                                           .expiring = 40,
-                                           .already = 5,
-                                           .flushes_per_mille = 2,
-                                           .delayed_per_mille = 2},
-                   &(struct simulation_course){.operations = 300,
-                                               .sync_percent = 5,
-                                               .look_percent = 30,
-                                               .cut_per_mille = 4,
-                                               .time_percent = 3},
-                   900);
+    struct simulation_course course = course_with_syncs(5);
+    simulation_run(&options, &all_habits, &course, 900);
 }
 
 static void test_what_ended_never_comes_back_after_many_power_cuts(void **unused) {
