@@ -52,7 +52,7 @@ enum request_end delete_run(struct request *request, unsigned variant) {
     (void)variant;
     struct bytes key;
     enum line_key kind = line_next_key(&request->line, &key);
-    request_read_noreply(request, (struct bytes){0}); /* ignores the delay that old clients send */
+    request_read_noreply(request, key); /* ignores the delay that old clients send */
     if (kind != LINE_KEY_GOOD) {
         reply_text(request, REPLY_BAD_LINE);
         return REQUEST_DONE;

@@ -139,10 +139,15 @@ static bool retrieval_keys_are_good(struct line line) {
 }
 
 enum request_end retrieval_run(struct request *request, unsigned variant) {
+    size_t mark = request->replies->size;
     if (!retrieval_begin(request, variant)) {
+        struct bytes key;
+        if (!line_next(&request->line, &key)) { /* as memcached, looks for a key first */
+            request->replies->size = mark;
+            reply_text(request, REPLY_BAD_LINE);
+        }
         return REQUEST_DONE;
     }
-    size_t mark = request->replies->size;
     enum status status = STATUS_OK;
     enum retrieval_end end = retrieval_answer_keys(request, &status);
     if ((end == RETRIEVAL_PAUSED || end == RETRIEVAL_NEEDS_ROOM) &&

@@ -61,6 +61,9 @@ ROWS = [
     (b"mg\r\nmg \r\nmd\r\nma\r\nme\r\n", BAD_LINE * 5),
     (b"delete\r\ndelete  \r\ntouch\r\ntouch k\r\nincr\r\nincr k\r\ndecr k\r\n", BAD_LINE * 7),
     (b"verbosity\r\n", BAD_LINE),
+    (b"gat x\r\ngats x \r\ngat x k\r\n",
+     BAD_LINE * 2 + b"CLIENT_ERROR invalid exptime argument\r\n"),
+    (b"set noreply 0 0 1\r\na\r\ndelete noreply\r\nget noreply\r\n", b"STORED\r\nEND\r\n"),
     # a word more than needed is ignored: old clients send a delay with delete
     (b"set k 0 0 1\r\na\r\ndelete k 1\r\nget k\r\n", b"STORED\r\nDELETED\r\nEND\r\n"),
     (b"set k 0 0 1\r\na\r\ndelete k 1 noreply\r\nget k\r\n", b"STORED\r\nEND\r\n"),
