@@ -54,12 +54,15 @@ static inline bool request_is_measured(const struct request *request) {
 }
 
 /* The request, which began at `began_ns`, has ended like this: counts its time if it is answered.
- */
+ * If it runs again (its value has not arrived, or the pool has no room), the next run is measured:
+ * otherwise a client whose values always follow their lines would have none of its sets counted. */
 static inline void request_note_latency(const struct request *request, enum latency_command command,
                                         uint64_t began_ns, enum request_end end) {
     if (end == REQUEST_DONE) {
         latency_add(&request->connection->service->latency, command,
                     clock_monotonic_ns() - began_ns);
+    } else {
+        request->progress->requests = 0;
     }
 }
 

@@ -439,6 +439,23 @@ static void garbage_of_every_kind_leaves_the_pool_in_order(void **state) {
     talk_ask(talk, "set k 0 0 1\r\nv\r\nget k\r\n", "STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n");
 }
 
+/* One request in LATENCY_EVERY is measured. A set whose value arrives after its line runs twice. */
+static void sets_whose_values_follow_their_lines_are_measured(void **state) {
+    struct talk *talk = *state;
+    talk_restart(talk);
+    uint64_t before = 0;
+    uint64_t after = 0;
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        before += talk->service.latency.buckets[LATENCY_SET][i];
+    }
+    talk_send(talk, bytes_from_string("set k 0 0 1\r\n"));
+    talk_ask(talk, "v\r\n", "STORED\r\n");
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        after += talk->service.latency.buckets[LATENCY_SET][i];
+    }
+    assert_int_equal(after, before + 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TALK(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
@@ -456,6 +473,7 @@ int main(void) {
         TALK(a_bad_key_behind_many_replies_takes_them_back_before_they_are_sent),
         TALK(a_hundred_thousand_requests_in_one_piece_are_answered),
         TALK(no_more_requests_are_answered_than_the_turn_has),
+        TALK(sets_whose_values_follow_their_lines_are_measured),
         TALK(garbage_of_every_kind_leaves_the_pool_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
