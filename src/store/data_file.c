@@ -33,7 +33,8 @@ bool data_file_write_again(const struct mapping *mapping) {
     return true;
 }
 
-uint64_t data_file_bytes(const struct layout_data_header *header, uint32_t count) {
+/* The least length of a file with this header and `count` segments. */
+static uint64_t data_file_bytes(const struct layout_data_header *header, uint32_t count) {
     return LAYOUT_PAGE + (uint64_t)header->segment_bytes * count;
 }
 

@@ -24,9 +24,6 @@ enum status data_file_open(struct mapping *mapping, const struct pool_options *o
  * another process may have mapped it, and would be killed (SIGBUS) when it reads behind the end. */
 void data_file_give_back(int file, const struct layout_data_header *header, uint32_t count);
 
-/* The least length of a file with this header and `count` segments. */
-uint64_t data_file_bytes(const struct layout_data_header *header, uint32_t count);
-
 /* Writes the header with another count of segments, in one write: if count and checksum were stored
  * into the mapping one after the other, the kernel could write the page to the disk between the two
  * stores. */

@@ -48,10 +48,6 @@ static inline uint32_t lookup_location_segment(const struct lookup_view *view, u
     return (uint32_t)(location >> view->offset_bits);
 }
 
-static inline uint32_t lookup_location_offset(const struct lookup_view *view, uint64_t location) {
-    return (uint32_t)(location & ((UINT64_C(1) << view->offset_bits) - 1)) * LAYOUT_ALIGN;
-}
-
 static inline char *lookup_segment(const struct lookup_view *view, uint32_t segment) {
     return view->data + LAYOUT_PAGE + (uint64_t)segment * view->segment_bytes;
 }

@@ -244,7 +244,8 @@ uint64_t sync_lag_ms(const struct sync *sync) {
     return now_ms > clean_ms ? now_ms - clean_ms : 0;
 }
 
-bool sync_is_behind(const struct sync *sync) {
+/* Whether replies must wait although the policy is everysec, because the disk is too slow. */
+static bool sync_is_behind(const struct sync *sync) {
     /* relaxed: a hint, and both are set by one thread. While no sync is under way, the next one is
      * due. */
     return atomic_load_explicit(&sync->began_ms, memory_order_relaxed) != 0 &&

@@ -84,9 +84,6 @@ static inline void sync_note_write(struct sync *sync) {
     }
 }
 
-/* Whether replies must wait although the policy is everysec, because the disk is too slow. */
-bool sync_is_behind(const struct sync *sync);
-
 /* The age of the oldest write that is not on the disk, in milliseconds; 0: there is none, or the
  * pool is not synced (fsync = no). */
 uint64_t sync_lag_ms(const struct sync *sync);
