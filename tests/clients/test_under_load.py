@@ -123,9 +123,9 @@ def dumper(stayd, pool):
     connection = stayd.connect(pool, timeout=30)
 
     def step():
-        connection.send(b"lru_crawler metadump all\r\n")
+        connection.ask(b"lru_crawler metadump all\r\n", b"OK\r\n")
         while (line := connection.read_until(b"\n")) != b"END\r\n":
-            assert line.startswith(b"key=") or line == b"OK\r\n", line
+            assert line.startswith(b"key="), line
 
     return step
 
