@@ -288,15 +288,11 @@ static bool connection_keep_input(struct connection *connection, struct connecti
            buffer_append(own, input.data, input.size);
 }
 
-/* A client that has disconnected needs no verdict: the connection ends, and the auth thread has
- * time for others. */
-static enum connection_next connection_await_verdict(const struct connection *connection) {
-    return connection->broken ? CONNECTION_END : CONNECTION_LOGIN_PENDING;
-}
-
-/* The same for the work of another thread. */
-static enum connection_next connection_await_wake(const struct connection *connection) {
-    return connection->broken ? CONNECTION_END : CONNECTION_WAITS;
+/* Another thread works for the connection. A client that has disconnected needs no result: the
+ * connection ends, and the auth thread has time for others. */
+static enum connection_next connection_await(const struct connection *connection,
+                                             enum connection_next next) {
+    return connection->broken ? CONNECTION_END : next;
 }
 
 bool connection_waits(const struct connection *connection) {
@@ -325,10 +321,10 @@ static enum connection_next connection_get_next(struct connection *connection) {
         return CONNECTION_STALLED;
     }
     if (connection->check != NULL) {
-        return connection_await_verdict(connection);
+        return connection_await(connection, CONNECTION_LOGIN_PENDING);
     }
     if (connection_waits(connection) && !connection->woken) {
-        return connection_await_wake(connection);
+        return connection_await(connection, CONNECTION_WAITS);
     }
     if (connection_needs_room(connection) && !connection->proto.refuses_room &&
         !connection_may_have_room(connection)) {
@@ -576,11 +572,11 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         }
     }
     if (connection->check != NULL) {
-        return connection_await_verdict(connection);
+        return connection_await(connection, CONNECTION_LOGIN_PENDING);
     }
     if (connection_waits(connection)) {
         if (!connection->woken) {
-            return connection_await_wake(connection);
+            return connection_await(connection, CONNECTION_WAITS);
         }
         connection->woken = false; /* the input is runnable */
     }
