@@ -201,9 +201,9 @@ static const struct {
     {"RESET", no_more_words},
     {"BUSY", no_more_words},
     {"ERROR", check_nothing},
-    {"ERROR:", check_nothing},
-    /* of shutdown */ {"CLIENT_ERROR", check_nothing},
+    {"CLIENT_ERROR", check_nothing},
     {"SERVER_ERROR", check_nothing},
+    {"SERVER_ERROR:", check_nothing}, /* of shutdown: memcached's own colon */
     {"VERSION", check_nothing},
     {"HOLD", check_numbers},
     {"MEMLIMIT_ADJUST_FAILED", check_nothing},

@@ -37,7 +37,7 @@ Intended differences, which the generator leaves out. Each has a test of its own
   - Binary requests of which memcached takes a part for the next requests: a value behind touch, gat
     or stat, the key of an unknown opcode, a value of 2 GiB (test_binary.py). And verbosity.
   - A word that is missing (`normalise` makes one of both errors), a word too many, a blank before the
-    command, gat without a key, shutdown: as memcached 1.6.45 (test_later_memcached.py).
+    command, gat without a key, delete noreply, shutdown: as memcached 1.6.45 (test_later_memcached.py).
   - watch behind other commands that are not answered yet: memcached refuses it (test_watch.py). And
     exp of me, which memcached shows with a minus (test_general.py).
   - flush_all with a delay: with memcached, a second one makes items visible again that the first

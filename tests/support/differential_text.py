@@ -275,6 +275,8 @@ class Generator:
         keys = [key for key in (self.key() for _ in range(count)) if len(key) <= 250]
         if verb.startswith(b"gat"):
             keys = keys or KEYS[:1]  # 1.6.18 takes gat without a key
+            if len(words) == 1 and len(keys) == 1:
+                keys *= 2  # the first stands where a time is due; alone, it leaves no key
         words += keys
         return b" ".join(words) + b"\r\n"
 
@@ -305,7 +307,7 @@ class Generator:
         if generator.random() < 0.02 and len(words) > 1:
             words.pop()
         line = b" ".join(words)
-        if not line.endswith(b"noreply") and generator.random() < 0.15:
+        if line != b"delete" and not line.endswith(b"noreply") and generator.random() < 0.15:
             line += b" noreply"  # and no other word: 1.6.18 refuses those, stayd ignores them
         return line + b"\r\n"
 
