@@ -87,7 +87,7 @@ bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
         log_info("pool %s: its limits on age are longer than before; %llu records had come to "
                  "their end under the earlier ones",
                  options->name, (unsigned long long)ended);
-        if (!pool_sync(pool)) {
+        if (!sync_now(&pool->sync)) {
             return false;
         }
     }

@@ -58,12 +58,20 @@ static void change_limit_lifetime(struct change_attempt *attempt) {
 
 /* Nothing is written, and the reply says what was there. */
 static void change_note_rest(const struct change_attempt *attempt) {
+    struct sync *sync = &attempt->pool->sync;
+    struct sync_thread *thread = pool_sync_thread(attempt->pool, attempt->thread);
     if (attempt->present) {
-        pool_note_rest(attempt->pool, attempt->thread, attempt->hit.record.sequence);
+        sync_note_rest(sync, thread, attempt->hit.record.sequence);
     }
     if (attempt->old == NULL) {
-        pool_note_missing(attempt->pool, attempt->thread);
+        sync_note_missing(sync, thread);
     }
+}
+
+/* Whether an item that clients do not see may be visible again when a wrong clock is corrected: it
+ * was not flushed, and has not expired by the trusted time. */
+static bool change_may_return(const struct pool *pool, const struct record *record) {
+    return item_visible(&pool->view, record, expiry_clock_free_s(&pool->expiry_clock));
 }
 
 /* Looks up and asks the planner. */
@@ -75,13 +83,13 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         index_find(&pool->index, attempt->bucket, attempt->hash, attempt->key, &attempt->hit);
     if (attempt->present) {
         attempt->thread->ttl_class =
-            pool_ttl_class(pool, layout_slot_location(attempt->hit.slot_value));
+            segments_ttl_class(&pool->segments, layout_slot_location(attempt->hit.slot_value));
     }
-    attempt->old = attempt->present && pool_visible(pool, &attempt->hit.record, now_s)
+    attempt->old = attempt->present && item_visible(&pool->view, &attempt->hit.record, now_s)
                        ? &attempt->hit.record
                        : NULL;
     attempt->ended = attempt->old;
-    if (attempt->present && attempt->old == NULL && pool_may_return(pool, &attempt->hit.record)) {
+    if (attempt->present && attempt->old == NULL && change_may_return(pool, &attempt->hit.record)) {
         attempt->ended = &attempt->hit.record;
     }
     attempt->change = (struct change){.action = CHANGE_NOTHING};
@@ -129,7 +137,7 @@ static bool change_over_limit(const struct change_attempt *attempt) {
     const struct pool *pool = attempt->pool;
     /* relaxed: concurrent writers may exceed the limit by a few records */
     return !pool->options.evict && attempt->purpose == SEGMENT_FOR_NEW &&
-           pool_needed_bytes(pool) + attempt->size >
+           segments_all_needed_bytes(&pool->segments) + attempt->size >
                atomic_load_explicit(&pool->live_limit_bytes, memory_order_relaxed);
 }
 
@@ -201,7 +209,7 @@ static uint64_t change_take_sequence(struct change_attempt *attempt) {
     struct pool *pool = attempt->pool;
     unsigned count = attempt->tombstone ? 2 : 1;
     uint64_t last = pool_next_sequences(pool, count) + count - 1;
-    return pool_flush_sequence(pool) == attempt->flushed ? last : 0;
+    return item_flush_sequence(&pool->view) == attempt->flushed ? last : 0;
 }
 
 /* Fills reserved room that will not be used, so that walks reach the records behind it. The bytes
@@ -237,21 +245,21 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
     }
     /* Called after the records are written, so that the next sync covers them, and before the slot
      * changes, so that a reader who sees the change also sees this note (pool_take_ticket). */
-    pool_note_write(pool, attempt->thread, attempt->size);
+    sync_note_client_write(&pool->sync, pool_sync_thread(pool, attempt->thread), attempt->size);
     if (attempt->removes) {
         if (result != NULL) {
             change_report(attempt, record, result);
         }
-        pool_note_removal(pool, record->sequence);
+        sync_note_removal(&pool->sync, record->sequence);
         if (attempt->present) {
             index_remove(&pool->index, attempt->bucket, attempt->hit.slot);
         }
         change_count_old_dead(attempt);
         return;
     }
-    attempt->thread->ttl_class = pool_ttl_class(pool, place.location);
+    attempt->thread->ttl_class = segments_ttl_class(&pool->segments, place.location);
     size_t size = record_stored_size(place.at);
-    segments_note_due(&pool->segments, place.location, pool_due_s(pool, record));
+    segments_note_due(&pool->segments, place.location, item_due_s(&pool->view, record));
     change_publish(attempt, place.location, size);
     change_count_old_dead(attempt);
     if (result != NULL) {
@@ -271,7 +279,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
     struct pool *pool = attempt->pool;
     struct segment_place place = {0};
     *outcome = CHANGE_DONE;
-    attempt->flushed = pool_flush_sequence(pool);
+    attempt->flushed = item_flush_sequence(&pool->view);
     if (attempt->flushed == LAYOUT_FLUSHING) {
         *outcome = CHANGE_BESIDE_FLUSH;
         return STATUS_OK;
@@ -329,8 +337,8 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
     attempt.hash = hash_key(pool->view.hash_seed, key);
     store_thread_charge(thread, STORE_LOOKUP_BYTES);
     for (;;) {
-        if (atomic_load_explicit(&pool->read_only, memory_order_relaxed)) {
-            return STATUS_READ_ONLY; /* relaxed: set once, and seen soon */
+        if (pool_is_read_only(pool)) {
+            return STATUS_READ_ONLY;
         }
         enum change_outcome outcome;
         attempt.bucket = index_lock(&pool->index, attempt.hash);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "store/pool_counters.h"
 
 #include <stdlib.h>
 
@@ -33,7 +34,7 @@ static bool compaction_tombstone_needed(struct pool *pool, const struct segment_
         atomic_load(&index->flush_due_s) != 0) {
         return true; /* this flush is still due */
     }
-    uint64_t flushed = pool_flush_sequence(pool);
+    uint64_t flushed = item_flush_sequence(&pool->view);
     bool in_force = record->kind == LAYOUT_FLUSH
                         ? record->expiry_s == 0 && record->sequence == flushed
                         : record->sequence > flushed && !record_expired(record->expiry_s, now_s);
@@ -51,7 +52,7 @@ static bool compaction_copy(struct pool *pool, const struct segment_cursor *curs
         return false;
     }
     record_move(place->at, cursor->at, place->crc_seed);
-    segments_note_due(&pool->segments, place->location, pool_due_s(pool, &cursor->record));
+    segments_note_due(&pool->segments, place->location, item_due_s(&pool->view, &cursor->record));
     pool_add(pool, pool_janitor_shard(pool), POOL_BYTES_MOVED, cursor->size);
     pool->janitor.moved_bytes += cursor->size;
     return true;
@@ -113,17 +114,17 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
     }
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed); /* the lock orders it */
     unsigned frequency = layout_slot_frequency(value);
-    bool visible = pool_visible(pool, &cursor->record, rule->now_s);
+    bool visible = item_visible(&pool->view, &cursor->record, rule->now_s);
     bool evicts = rule->may_move && compaction_score(frequency, cursor->size) < rule->keep_score;
     *fetched = frequency > 0;
     if (visible && evicts && pool->header != NULL) {
         return compaction_leave(pool, cursor, rule->oldest_other, rule->now_s);
     }
     if (!visible || evicts) {
-        pool_note_removal(pool, cursor->record.sequence);
+        sync_note_removal(&pool->sync, cursor->record.sequence);
         index_remove(&pool->index, bucket, slot);
         segments_count_dead(&pool->segments, cursor->location, cursor->size,
-                            cursor->record.sequence <= pool_flush_sequence(pool));
+                            cursor->record.sequence <= item_flush_sequence(&pool->view));
         return visible ? COMPACTION_EVICTED : COMPACTION_EXPIRED;
     }
     if (!rule->may_move) {
@@ -147,7 +148,7 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
 
 static struct pool_evictions *compaction_evictions(struct pool *pool,
                                                    const struct segment_cursor *cursor) {
-    return &pool->evictions[pool_ttl_class(pool, cursor->location)];
+    return &pool->evictions[segments_ttl_class(&pool->segments, cursor->location)];
 }
 
 static void compaction_count_reclaimed(struct pool *pool, const struct segment_cursor *cursor,
@@ -176,7 +177,8 @@ static void compaction_count_evicted(struct pool *pool, const struct segment_cur
         atomic_load_explicit(&pool->eviction_notify, memory_order_acquire);
     if (notify != NULL) {
         struct pool_scanned evicted = {.record_bytes = (uint32_t)cursor->size,
-                                       .ttl_class = pool_ttl_class(pool, cursor->location)};
+                                       .ttl_class =
+                                           segments_ttl_class(&pool->segments, cursor->location)};
         item_describe(&cursor->record, fetched, &evicted.item);
         notify(pool->eviction_context, &evicted, now_s);
     }
@@ -220,7 +222,7 @@ unsigned compaction_score(unsigned reads, size_t size_bytes) {
 static bool compaction_part_pair(struct pool *pool, const struct record *record) {
     struct janitor *janitor = &pool->janitor;
     if (record->paired && !janitor->pairs_synced) {
-        janitor->pairs_synced = pool_sync(pool);
+        janitor->pairs_synced = sync_now(&pool->sync);
         return janitor->pairs_synced;
     }
     return true;
@@ -268,10 +270,10 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
                     next_due_s = record->expiry_s;
                 }
             }
-        } else if (!pool_visible(pool, record, now_s)) {
+        } else if (!item_visible(&pool->view, record, now_s)) {
             compaction_handle(pool, &cursor, &rule);
-        } else if (pool_due_s(pool, record) < next_due_s) {
-            next_due_s = pool_due_s(pool, record);
+        } else if (item_due_s(&pool->view, record) < next_due_s) {
+            next_due_s = item_due_s(&pool->view, record);
         }
     }
     segment_note_due(info, next_due_s);
@@ -320,10 +322,10 @@ static void compaction_evict_rest(struct pool *pool, struct segment_cursor *curs
         _Atomic uint64_t *slot = index_find_location(&pool->index, bucket, cursor->location);
         bool fetched = slot != NULL && layout_slot_frequency(atomic_load(slot)) > 0;
         if (slot != NULL) {
-            pool_note_removal(pool, sequence);
+            sync_note_removal(&pool->sync, sequence);
             index_remove(&pool->index, bucket, slot);
             segments_count_dead(&pool->segments, cursor->location, cursor->size,
-                                cursor->record.sequence <= pool_flush_sequence(pool));
+                                cursor->record.sequence <= item_flush_sequence(&pool->view));
         }
         index_unlock(bucket);
         if (slot != NULL) {
@@ -349,7 +351,7 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
         return true;
     }
     grace_wait(pool->grace);
-    if (pool->header != NULL && !pool_sync(pool)) {
+    if (pool->header != NULL && !sync_now(&pool->sync)) {
         return false;
     }
     for (unsigned i = 0; i < count; i++) {
@@ -358,7 +360,7 @@ bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count
     if (pool->options.evict) {
         grace_wait(pool->grace); /* for threads that had just found one of these items */
     }
-    if (pool->header != NULL && !pool_sync(pool)) {
+    if (pool->header != NULL && !sync_now(&pool->sync)) {
         return false; /* the segments stay in use: no deleted item may reappear */
     }
     for (unsigned i = 0; i < count; i++) {

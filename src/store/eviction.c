@@ -50,7 +50,8 @@ static void eviction_count(struct pool *pool, uint32_t segment, uint32_t now_s,
     segment_walk(&cursor, &pool->segments, segment,
                  atomic_load(&pool->view.segments[segment].fill));
     while (segment_next(&cursor)) {
-        if (cursor.record.kind != LAYOUT_VALUE || !pool_visible(pool, &cursor.record, now_s)) {
+        if (cursor.record.kind != LAYOUT_VALUE ||
+            !item_visible(&pool->view, &cursor.record, now_s)) {
             continue;
         }
         uint64_t hash = hash_key(pool->view.hash_seed, cursor.record.key);
@@ -142,13 +143,13 @@ unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s) {
     unsigned share = pool->header != NULL ? EVICTION_MERGE : 1;
     unsigned freed = 0;
     unsigned emptied = 0; /* emptied and not yet freed; at the front of `chosen` */
-    for (unsigned i = 0; i < count && !atomic_load(&pool->read_only); i++) {
+    for (unsigned i = 0; i < count && !pool_is_read_only(pool); i++) {
         bool empty = compaction_empty(pool, chosen[i], threshold, now_s);
         if (!empty && emptied > 0) {
             freed += eviction_free(pool, chosen, &emptied);
             empty = compaction_empty(pool, chosen[i], threshold, now_s);
         }
-        if (!empty && !atomic_load(&pool->read_only)) {
+        if (!empty && !pool_is_read_only(pool)) {
             /* No room for the records that should stay: evicts them too. */
             empty = compaction_empty(pool, chosen[i], COMPACTION_SCORE_MAX + 1, now_s);
         }

@@ -1,18 +1,6 @@
-/* Flushes: a sequence number up to which all records are deleted. In persistent pools that number
- * is itself a record, so that a flush is as durable as a set.
- *
- * A change that has looked up an item before the flush must not write it again with a higher
- * number: the item would survive the flush. So a flush announces itself before it takes its number,
- * and a change looks for a flush again after it has taken its own number (change_take_sequence):
- *
- *     change 1   see the item, take 7, look ............................ publish 7: flushed
- *     flush                             announce, take 8, hide up to 8
- *     change 2   see the item ............................ take 9, look: do it all again, see none
- *
- * A flush takes no longer in a full pool than in an empty one: all deleted bytes are counted as
- * dead at once, as one sum, and the janitor removes the items afterwards.
- */
-#include "store/pool_private.h"
+#include "store/flush.h"
+
+#include "store/pool_counters.h"
 
 static struct record flush_record(uint32_t due_s) {
     return (struct record){.kind = LAYOUT_FLUSH, .expiry_s = due_s, .key = bytes_from("", 0)};
@@ -53,7 +41,7 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
     if (pool->options.fsync == POOL_FSYNC_ALWAYS) {
         /* Takes the next number: a sync that began when this number was taken may not cover the
          * record. */
-        pool_note_removal(pool, pool_next_sequence(pool));
+        sync_note_removal(&pool->sync, pool_next_sequence(pool));
     }
     atomic_store(&index->flush_due_s, 0);
     /* Inexact, because changes under way are still being counted; the janitor corrects it
@@ -71,7 +59,7 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
     uint32_t due_s = when_s > thread->now_s ? when_s : 0;
     struct segment_place place = {0};
-    if (atomic_load(&pool->read_only)) {
+    if (pool_is_read_only(pool)) {
         return STATUS_READ_ONLY;
     }
     pthread_mutex_lock(&pool->flush_lock);
@@ -93,7 +81,7 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
         atomic_store(&pool->view.index->flush_due_sequence, flush_write(pool, due_s, place));
         atomic_store(&pool->view.index->flush_due_s, due_s);
     }
-    pool_note_write(pool, thread, LAYOUT_ALIGN);
+    sync_note_client_write(&pool->sync, pool_sync_thread(pool, thread), LAYOUT_ALIGN);
     pthread_mutex_unlock(&pool->flush_lock);
     room_wake(&pool->room);
     return STATUS_OK;
@@ -106,10 +94,9 @@ static bool flush_is_due(const struct pool *pool, uint32_t due_s, uint32_t now_s
             due_s <= expiry_clock_free_s(&pool->expiry_clock));
 }
 
-bool pool_flush_due(struct pool *pool, uint32_t now_s) {
+bool flush_run_due(struct pool *pool, uint32_t now_s) {
     struct layout_index_header *index = pool->view.index;
-    if (!flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) ||
-        atomic_load(&pool->read_only)) {
+    if (!flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) || pool_is_read_only(pool)) {
         return false;
     }
     struct segment_place place = {0};

@@ -46,7 +46,7 @@ void header_notes_stop(struct pool *pool) {
     expiry_clock_observe(&pool->expiry_clock);
     expiry_clock_note(&pool->expiry_clock, pool->header, 0);
     atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
-    if (!pool_sync(pool) || pool->index_is_anonymous ||
+    if (!sync_now(&pool->sync) || pool->index_is_anonymous ||
         getrandom(&stop_id, sizeof stop_id, 0) != (ssize_t)sizeof stop_id) {
         return; /* the next start rebuilds the index */
     }
@@ -55,5 +55,5 @@ void header_notes_stop(struct pool *pool) {
     atomic_store(&pool->view.index->stop_id, stop_id);
     atomic_store(&pool->view.index->state, LAYOUT_INDEX_STOPPED);
     atomic_store(&pool->header->stop_id, stop_id);
-    pool_sync(pool);
+    sync_now(&pool->sync);
 }

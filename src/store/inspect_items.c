@@ -136,7 +136,7 @@ void inspect_count_items(struct inspect *inspect, uint32_t now_s, uint64_t *live
     *expired = 0;
     inspect_rewind(inspect);
     while (!inspect_is_flushed(inspect, now_s) && inspect_next_record(inspect, &record)) {
-        *(pool_expired(inspect->pool, record, now_s) ? expired : live) += 1;
+        *(item_expired(&inspect->pool->view, record, now_s) ? expired : live) += 1;
     }
     inspect_rewind(inspect);
 }
@@ -147,7 +147,7 @@ bool inspect_next(struct inspect *inspect, uint32_t now_s, struct inspect_item *
         if (inspect_is_flushed(inspect, now_s) || !inspect_next_record(inspect, &record)) {
             return false;
         }
-    } while (pool_expired(inspect->pool, record, now_s));
+    } while (item_expired(&inspect->pool->view, record, now_s));
     *item = (struct inspect_item){
         .key = record->key,
         .value = record->value,

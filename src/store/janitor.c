@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/compaction.h"
+#include "store/flush.h"
 #include "store/header_notes.h"
 #include "store/memory_limit.h"
 #include "store/reclaim.h"
@@ -56,7 +57,7 @@ static unsigned janitor_free_dead(struct pool *pool, uint32_t looks, uint32_t no
 
 /* If a flush was performed since the last pass: marks every segment in use to be swept. */
 static void janitor_begin_flush(struct pool *pool) {
-    uint64_t flushed = pool_flush_sequence(pool);
+    uint64_t flushed = item_flush_sequence(&pool->view);
     if (flushed == pool->janitor.flush_begun || flushed == LAYOUT_FLUSHING) {
         return;
     }
@@ -76,7 +77,7 @@ static void janitor_end_flush(struct pool *pool) {
     }
     janitor->flush_ended = janitor->flush_begun;
     pthread_mutex_lock(&pool->flush_lock);
-    if (pool_flush_sequence(pool) == janitor->flush_begun) {
+    if (item_flush_sequence(&pool->view) == janitor->flush_begun) {
         atomic_store(&pool->view.index->flushed_bytes, 0);
     }
     pthread_mutex_unlock(&pool->flush_lock);
@@ -128,7 +129,8 @@ static void janitor_note_room(struct pool *pool) {
     /* Logged only after a while: otherwise a pool that stays nearly full would fill the log. */
     bool quiet = clock_monotonic_ms() - atomic_load(&room->refused_ms) >= JANITOR_QUIET_MS;
     if (atomic_load(&room->full) && quiet && segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
-        pool_needed_bytes(pool) < atomic_load(&pool->live_limit_bytes) / 100 * 99) {
+        segments_all_needed_bytes(&pool->segments) <
+            atomic_load(&pool->live_limit_bytes) / 100 * 99) {
         atomic_store(&room->full, false);
         log_info("pool %s has room for new keys again", pool->options.name);
     }
@@ -164,7 +166,7 @@ static void janitor_note_full_in(struct pool *pool, uint64_t bytes) {
 static void janitor_note_rate(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     uint64_t now_ms = clock_monotonic_ms();
-    uint64_t bytes = pool_needed_bytes(pool);
+    uint64_t bytes = segments_all_needed_bytes(&pool->segments);
     uint64_t elapsed_ms = now_ms - janitor->rate_since_ms;
     if (janitor->rate_since_ms != 0 && elapsed_ms < JANITOR_RATE_MS) {
         if (janitor->rate_limit_bytes != atomic_load(&pool->live_limit_bytes)) {
@@ -188,12 +190,12 @@ static void janitor_pass(struct pool *pool, bool stalled) {
     uint32_t opened_before = segments_opened_for_janitor(&pool->segments);
     uint64_t moved_before = janitor->moved_bytes;
     atomic_store(&pool->room.has_new_dead, false);
-    if (atomic_load(&pool->read_only)) {
+    if (pool_is_read_only(pool)) {
         /* Freeing needs a sync, which fails: moving or evicting records would be useless. */
         janitor_note_exhausted(pool, true, 0);
         return;
     }
-    pool_flush_due(pool, now_s);
+    flush_run_due(pool, now_s);
     memory_limit_follow(pool, segments_low_water(&pool->segments));
     janitor_begin_flush(pool);
     bool hurry = segments_are_few(&pool->segments) || memory_limit_exceeded(pool);

@@ -1,7 +1,10 @@
 /* The operations on items that pool.h declares: a planner for each (change.h), and its counters. */
+#include "store/operations.h"
+
 #include "base/hash.h"
 #include "base/number.h"
 #include "store/change.h"
+#include "store/pool_counters.h"
 
 #include <sched.h>
 
@@ -94,7 +97,7 @@ static void count_get(struct pool *pool, struct store_thread *thread, bool visib
     }
     count(pool, thread, POOL_GET_MISSES);
     if (found) {
-        bool expired = pool_expired(pool, record, thread->now_s);
+        bool expired = item_expired(&pool->view, record, thread->now_s);
         count(pool, thread, expired ? POOL_GET_EXPIRED : POOL_GET_FLUSHED);
     }
 }
@@ -106,15 +109,15 @@ static inline bool find_to_tell(struct pool *pool, struct store_thread *thread, 
                                 struct lookup_hit *hit, bool *found) {
     store_thread_charge(thread, STORE_LOOKUP_BYTES);
     *found = find(pool, key, hit);
-    bool visible = *found && pool_visible(pool, &hit->record, thread->now_s);
-    while (*found && !visible && pool_flush_sequence(pool) == LAYOUT_FLUSHING) {
+    bool visible = *found && item_visible(&pool->view, &hit->record, thread->now_s);
+    while (*found && !visible && item_flush_sequence(&pool->view) == LAYOUT_FLUSHING) {
         sched_yield();
     }
     if (*found) {
-        pool_note_rest(pool, thread, hit->record.sequence);
+        sync_note_rest(&pool->sync, pool_sync_thread(pool, thread), hit->record.sequence);
     }
     if (!visible) {
-        pool_note_missing(pool, thread);
+        sync_note_missing(&pool->sync, pool_sync_thread(pool, thread));
     }
     return visible;
 }

@@ -5,6 +5,7 @@
 #include "store/access_reports.h"
 #include "store/age_limits.h"
 #include "store/data_file.h"
+#include "store/flush.h"
 #include "store/geometry.h"
 #include "store/header_notes.h"
 #include "store/index_file.h"
@@ -111,6 +112,13 @@ static bool pool_fail_begin(const struct pool *pool, char *error) {
     return false;
 }
 
+static void pool_report_failed_sync(void *context, int error_number) {
+    const struct pool *pool = context;
+    log_error("pool %s is read-only from now on: its file could not be written to the disk (%s). "
+              "Mend the disk, then restart stayd",
+              pool->options.name, strerror(error_number));
+}
+
 /* Initialises the index; runs recovery if the index is new. False if there is no room for it. */
 static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     uint64_t items = pool->header != NULL && !created ? atomic_load(&pool->header->items) : 0;
@@ -132,6 +140,14 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
 /* Initialises data and index. From here on both files differ from what the last stop left. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     geometry_set_view(&pool->view, pool->data_mapping.base, pool->index_mapping.base);
+    sync_init(&pool->sync, &(struct sync_pool){
+                               .file = pool->header != NULL ? pool->data_mapping.file : -1,
+                               .fsync = pool->options.fsync,
+                               .grace = pool->grace,
+                               .view = &pool->view,
+                               .on_failure = pool_report_failed_sync,
+                               .context = pool,
+                           });
     expiry_clock_init(&pool->expiry_clock, pool->options.name, index_file_boot_id(),
                       created ? NULL : pool->header);
     if (pool->header != NULL) {
@@ -161,7 +177,8 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
         return false;
     }
     /* Syncs the header and recovery's repairs before anything is written. */
-    if (pool->header != NULL && !(data_file_write_again(&pool->data_mapping) && pool_sync(pool))) {
+    if (pool->header != NULL &&
+        !(data_file_write_again(&pool->data_mapping) && sync_now(&pool->sync))) {
         return pool_fail_begin(pool, error);
     }
     if (attached) {
@@ -175,7 +192,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
     memory_limit_init(pool);
     /* A flush may have fallen due while no daemon ran. It is performed before sync_start, which
      * counts everything written before it as durable. */
-    if (pool_flush_due(pool, clock_unix_s()) && pool->header != NULL && !pool_sync(pool)) {
+    if (flush_run_due(pool, clock_unix_s()) && pool->header != NULL && !sync_now(&pool->sync)) {
         return pool_fail_begin(pool, error);
     }
     return true;
@@ -191,7 +208,7 @@ static void pool_release(struct pool *pool) {
     free(pool->shards);
     room_finish(&pool->room);
     pthread_mutex_destroy(&pool->flush_lock);
-    pthread_mutex_destroy(&pool->sync_lock);
+    sync_finish(&pool->sync);
     free(pool);
 }
 
@@ -212,7 +229,6 @@ struct pool *pool_open(const struct pool_options *options, struct grace *grace,
     memset(pool, 0, sizeof *pool);
     room_init(&pool->room);
     pthread_mutex_init(&pool->flush_lock, NULL);
-    pthread_mutex_init(&pool->sync_lock, NULL);
     pool->options = *options;
     pool->options.data_dir = pool_copy_string(options->data_dir);
     pool->options.run_dir = pool_copy_string(options->run_dir);
@@ -245,14 +261,14 @@ struct pool *pool_open(const struct pool_options *options, struct grace *grace,
             return pool_open(options, grace, error); /* the index is made for the new size */
         }
     }
-    if (!janitor_start(pool) || !sync_start(pool)) {
+    if (!janitor_start(pool) || !sync_start(&pool->sync)) {
         snprintf(error, POOL_ERROR_MAX, "cannot start a thread: %s", strerror(errno));
         goto fail;
     }
     return pool;
 
 fail:
-    sync_stop(pool);
+    sync_stop(&pool->sync);
     janitor_stop(pool);
     pool_release(pool);
     return NULL;
@@ -262,7 +278,7 @@ void pool_close(struct pool *pool) {
     if (pool == NULL) {
         return;
     }
-    sync_stop(pool);
+    sync_stop(&pool->sync);
     janitor_stop(pool);
     if (pool->header != NULL) {
         header_notes_stop(pool);
@@ -290,10 +306,22 @@ const struct pool_options *pool_get_options(const struct pool *pool) {
     return &pool->options;
 }
 
+uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
+    return sync_take_ticket(&pool->sync, pool_sync_thread(pool, thread));
+}
+
+enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
+    return sync_check_ticket(&pool->sync, ticket);
+}
+
+void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context) {
+    sync_set_notify(&pool->sync, notify, context);
+}
+
 void pool_tick(struct pool *pool, struct store_thread *thread) {
     /* relaxed: a delay of nanoseconds does not matter: flushes fall due by the second */
     uint32_t due_s = atomic_load_explicit(&pool->view.index->flush_due_s, memory_order_relaxed);
     if (due_s != 0 && due_s <= thread->now_s) {
-        pool_flush_due(pool, thread->now_s);
+        flush_run_due(pool, thread->now_s);
     }
 }

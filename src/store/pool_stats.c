@@ -1,6 +1,6 @@
 /* The counters and statistics that pool.h declares. */
 #include "base/clock.h"
-#include "store/pool_private.h"
+#include "store/pool_counters.h"
 
 void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
     pool_add(pool, thread->index, counter, 1);
@@ -34,7 +34,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .live_bytes = atomic_load(&index->live_bytes),
         .tombstone_bytes = atomic_load(&index->tombstone_bytes),
         .capacity_bytes = (uint64_t)capacity * segments,
-        .needed_bytes = pool_needed_bytes(pool),
+        .needed_bytes = segments_all_needed_bytes(&pool->segments),
         .needed_limit_bytes = atomic_load(&pool->live_limit_bytes),
         .index_bytes = index_used_bytes(&pool->index),
         .index_power = (uint32_t)(63 - __builtin_clzll(atomic_load(&index->bucket_count))),
@@ -45,7 +45,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .sync_lag_ms = pool->options.persist ? sync_lag_ms(&pool->sync) : 0,
         .full_in_s = pool->options.evict ? UINT64_MAX : atomic_load(&pool->janitor.full_in_s),
         .backup_s = atomic_load(&pool->backup_s),
-        .read_only = atomic_load(&pool->read_only),
+        .read_only = pool_is_read_only(pool),
         .full = atomic_load(&pool->room.full) || index_is_full(&pool->index),
         .index_full = index_is_full(&pool->index),
     };

@@ -13,7 +13,7 @@ enum {
 static bool reclaim_can_gain(const struct pool *pool) {
     uint64_t capacity = segment_capacity(&pool->segments);
     uint64_t used = segments_in_force(&pool->segments) - segments_free_count(&pool->segments);
-    return used * capacity >= pool_needed_bytes(pool) + capacity;
+    return used * capacity >= segments_all_needed_bytes(&pool->segments) + capacity;
 }
 
 /* Whether compaction has given up. It tries again when a quarter of a segment more is dead. */

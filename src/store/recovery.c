@@ -79,7 +79,7 @@ static bool recovery_is_later(const struct record *record, const struct record *
  * not. */
 static uint64_t recovery_slot(struct recovery *recovery, const struct recovery_entry *entry) {
     bool drop = entry->record.kind != LAYOUT_VALUE ||
-                pool_expired(recovery->pool, &entry->record, recovery->now_s);
+                item_expired(&recovery->pool->view, &entry->record, recovery->now_s);
     return layout_slot(entry->hash, drop ? RECOVERY_DROP : 0, entry->location);
 }
 
@@ -175,7 +175,7 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
     }
     segment_note_expiry(&recovery->pool->view.segments[cursor->segment], record->expiry_s);
     segments_note_due(&recovery->pool->segments, cursor->location,
-                      pool_due_s(recovery->pool, record));
+                      item_due_s(&recovery->pool->view, record));
     return recovery_add(recovery, batch, cursor);
 }
 

@@ -87,7 +87,7 @@ bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]
     struct layout_data_header *header = pool->header;
     uint32_t before = header->segment_count;
     /* The header must be durable before the rest of the file is given back. */
-    if (!data_file_write_header(pool->data_mapping.file, header, count) || !pool_sync(pool)) {
+    if (!data_file_write_header(pool->data_mapping.file, header, count) || !sync_now(&pool->sync)) {
         snprintf(error, POOL_ERROR_MAX, "cannot shrink the file of pool %s: %m",
                  pool->options.name);
         return false;

@@ -73,7 +73,7 @@ static void room_make_claim(struct room *room, const struct store_thread *thread
 }
 
 static enum status room_refuse(const struct pool *pool) {
-    return atomic_load(&pool->read_only) ? STATUS_READ_ONLY : STATUS_NO_MEMORY;
+    return pool_is_read_only(pool) ? STATUS_READ_ONLY : STATUS_NO_MEMORY;
 }
 
 static enum status room_park(struct pool *pool, struct store_thread *thread) {

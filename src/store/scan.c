@@ -1,5 +1,6 @@
 #include "store/scan.h"
 
+#include "store/operations.h"
 #include "store/pool_private.h"
 
 #include <sched.h>
@@ -73,7 +74,7 @@ static void scan_describe(const struct pool *pool, uint64_t slot, const struct l
                           const struct record *record, struct pool_scanned *scanned) {
     item_describe(record, layout_slot_frequency(slot), &scanned->item);
     scanned->record_bytes = (uint32_t)record_stored_size(at);
-    scanned->ttl_class = pool_ttl_class(pool, layout_slot_location(slot));
+    scanned->ttl_class = segments_ttl_class(&pool->segments, layout_slot_location(slot));
 }
 
 enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
@@ -102,8 +103,8 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
         struct pool_scanned scanned;
         struct layout_record *at = lookup_record(view, layout_slot_location(found.slots[i]), &room);
         if (at != NULL && record_read(at, room, &record) &&
-            pool_visible(pool, &record, thread->now_s)) {
-            pool_note_rest(pool, thread, record.sequence);
+            item_visible(&pool->view, &record, thread->now_s)) {
+            sync_note_rest(&pool->sync, pool_sync_thread(pool, thread), record.sequence);
             scan_describe(pool, found.slots[i], at, &record, &scanned);
             visit(context, &scanned);
         }
@@ -129,17 +130,18 @@ unsigned pool_get_item_class(const struct pool *pool, const struct item *item) {
     if (segment >= view->segment_count) {
         return POOL_TTL_CLASSES;
     }
-    return pool_ttl_class(pool, lookup_location(view, (uint32_t)segment, 0));
+    return segments_ttl_class(&pool->segments, lookup_location(view, (uint32_t)segment, 0));
 }
 
 enum status pool_peek(struct pool *pool, struct store_thread *thread, struct bytes key,
                       struct pool_scanned *scanned) {
     struct lookup_hit hit;
-    if (!operations_find(pool, key, &hit) || !pool_visible(pool, &hit.record, thread->now_s)) {
-        pool_note_missing(pool, thread);
+    if (!operations_find(pool, key, &hit) ||
+        !item_visible(&pool->view, &hit.record, thread->now_s)) {
+        sync_note_missing(&pool->sync, pool_sync_thread(pool, thread));
         return STATUS_NOT_FOUND;
     }
-    pool_note_rest(pool, thread, hit.record.sequence);
+    sync_note_rest(&pool->sync, pool_sync_thread(pool, thread), hit.record.sequence);
     scan_describe(pool, hit.slot_value, hit.at, &hit.record, scanned);
     return STATUS_OK;
 }

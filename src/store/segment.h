@@ -136,7 +136,28 @@ static inline uint32_t segments_opened_s(const struct segments *segments, uint32
     return atomic_load_explicit(&segments->opened_s[segment], memory_order_relaxed); /* a number */
 }
 
-/* How much may be needed (pool_needed_bytes) in so many segments before new keys are refused. */
+/* The TTL class of the segment at a location. */
+static inline uint32_t segments_ttl_class(const struct segments *segments, uint64_t location) {
+    uint32_t segment = lookup_location_segment(segments->view, location);
+    return atomic_load_explicit(&segments->view->segments[segment].ttl_class,
+                                memory_order_relaxed) %
+           SEGMENT_CLASSES; /* relaxed: a number */
+}
+
+/* The bytes that compaction cannot free: the records that clients may see, tombstones and flush
+ * records, and the expected waste at the ends of segments. A flush reduces it at once. Relaxed:
+ * counts. */
+static inline uint64_t segments_all_needed_bytes(const struct segments *segments) {
+    const struct layout_index_header *index = segments->view->index;
+    int64_t flushed = (int64_t)atomic_load_explicit(&index->flushed_bytes, memory_order_relaxed);
+    uint64_t counted = atomic_load_explicit(&index->live_bytes, memory_order_relaxed) +
+                       atomic_load_explicit(&index->tombstone_bytes, memory_order_relaxed) +
+                       atomic_load_explicit(&index->waste_bytes, memory_order_relaxed);
+    return flushed <= 0 ? counted : counted > (uint64_t)flushed ? counted - (uint64_t)flushed : 0;
+}
+
+/* How many bytes may be needed (segments_all_needed_bytes) in so many segments before new keys are
+ * refused. */
 uint64_t segments_needed_limit(const struct segments *segments, uint32_t count);
 
 /* Raises the number of sequences given out in the data's header, if the pool has one. */

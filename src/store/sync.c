@@ -1,14 +1,11 @@
 #include "store/sync.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "store/data_file.h"
+#include "store/grace.h"
 #include "store/io.h"
-#include "store/pool_private.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,39 +21,40 @@ enum {
     SYNC_UNASKED = 16, /* syncs that do not wait after a wait without result */
 };
 
-void pool_set_read_only(struct pool *pool, const char *why) {
-    if (!atomic_exchange(&pool->read_only, true)) {
-        log_error("pool %s is read-only from now on: %s. Mend the disk, then restart stayd",
-                  pool->options.name, why);
-    }
+void sync_init(struct sync *sync, const struct sync_pool *pool) {
+    *sync = (struct sync){.pool = *pool};
+    pthread_mutex_init(&sync->file_lock, NULL);
 }
 
-/* Under sync_lock. */
-static bool sync_data(struct pool *pool) {
-    if (atomic_load(&pool->read_only)) {
+void sync_finish(struct sync *sync) {
+    pthread_mutex_destroy(&sync->file_lock);
+}
+
+/* Under file_lock. */
+static bool sync_file(struct sync *sync) {
+    if (sync_has_failed(sync)) {
         return false;
     }
-    if (store_io_sync(pool->data_mapping.file) != 0) {
+    if (store_io_sync(sync->pool.file) != 0) {
         /* The kernel may have dropped what it could not write: a second fdatasync would report
          * success. */
-        char why[128];
-        snprintf(why, sizeof why, "its file could not be written to the disk (%s)",
-                 strerror(errno));
-        data_file_note_failed_sync(pool->data_mapping.file);
-        pool_set_read_only(pool, why);
+        int error_number = errno;
+        data_file_note_failed_sync(sync->pool.file);
+        atomic_store(&sync->failed, true);
+        sync->pool.on_failure(sync->pool.context, error_number);
         return false;
     }
-    atomic_fetch_add(&pool->sync.count, 1);
+    atomic_fetch_add(&sync->count, 1);
     return true;
 }
 
-bool pool_sync(struct pool *pool) {
+bool sync_now(struct sync *sync) {
     store_assert_may_wait();
     /* The kernel reports an error once: of two syncs at a time, the other one would report success.
      */
-    pthread_mutex_lock(&pool->sync_lock);
-    bool synced = sync_data(pool);
-    pthread_mutex_unlock(&pool->sync_lock);
+    pthread_mutex_lock(&sync->file_lock);
+    bool synced = sync_file(sync);
+    pthread_mutex_unlock(&sync->file_lock);
     return synced;
 }
 
@@ -119,19 +117,19 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
 /* Finds the sequence up to which all records are whole. A thread takes a sequence before it writes
  * the record, but has written the record by its next quiescent point. Usually no thread is in the
  * middle of a batch for long; otherwise the result is that of an earlier sync. */
-static void sync_find_complete(struct pool *pool) {
-    struct sync *sync = &pool->sync;
-    uint64_t sequence = atomic_load(&pool->view.index->sequence);
-    uint64_t period = grace_begin(pool->grace);
-    for (int naps = 0; naps < SYNC_GRACE_POLLS && !grace_has_passed(pool->grace, period); naps++) {
+static void sync_find_complete(struct sync *sync) {
+    struct grace *grace = sync->pool.grace;
+    uint64_t sequence = atomic_load(&sync->pool.view->index->sequence);
+    uint64_t period = grace_begin(grace);
+    for (int naps = 0; naps < SYNC_GRACE_POLLS && !grace_has_passed(grace, period); naps++) {
         nanosleep(&(struct timespec){.tv_nsec = SYNC_GRACE_POLL_NS}, NULL);
     }
-    if (grace_has_passed(pool->grace, period)) {
+    if (grace_has_passed(grace, period)) {
         sync->complete_sequence = sequence;
         sync->pending_period = 0;
         return;
     }
-    if (sync->pending_period != 0 && grace_has_passed(pool->grace, sync->pending_period)) {
+    if (sync->pending_period != 0 && grace_has_passed(grace, sync->pending_period)) {
         sync->complete_sequence = sync->pending_sequence;
         sync->pending_period = 0;
     }
@@ -142,11 +140,10 @@ static void sync_find_complete(struct pool *pool) {
 }
 
 /* One sync; false if it failed. */
-static bool sync_once(struct pool *pool) {
-    struct sync *sync = &pool->sync;
-    bool always = pool->options.fsync == POOL_FSYNC_ALWAYS;
+static bool sync_once(struct sync *sync) {
+    bool always = sync->pool.fsync == POOL_FSYNC_ALWAYS;
     if (always) {
-        sync_find_complete(pool);
+        sync_find_complete(sync);
     }
     uint64_t began_ns = clock_monotonic_ns();
     uint64_t began_ms = clock_monotonic_ms();
@@ -156,12 +153,12 @@ static bool sync_once(struct pool *pool) {
     uint64_t number = atomic_fetch_add(&sync->begun, 1) + 1;
     sync->released = atomic_exchange(&sync->waiting, 0);
     atomic_exchange(&sync->dirty, false);
-    bool synced = pool_sync(pool);
+    bool synced = sync_now(sync);
     sync_expect_back(sync, clock_monotonic_ns() - began_ns);
     if (synced) {
         atomic_store(&sync->clean_ms, began_ms);
         if (always) {
-            atomic_store(&pool->view.index->durable_sequence, sync->complete_sequence);
+            atomic_store(&sync->pool.view->index->durable_sequence, sync->complete_sequence);
         }
         atomic_store(&sync->ended, number);
     }
@@ -170,8 +167,7 @@ static bool sync_once(struct pool *pool) {
 }
 
 static void *sync_main(void *argument) {
-    struct pool *pool = argument;
-    struct sync *sync = &pool->sync;
+    struct sync *sync = argument;
     bool synced = true;
     struct timespec until = clock_deadline(SYNC_INTERVAL_MS * UINT64_C(1000000));
     pthread_mutex_lock(&sync->lock);
@@ -179,7 +175,7 @@ static void *sync_main(void *argument) {
         sync_gather(sync);
         until = clock_deadline(SYNC_INTERVAL_MS * UINT64_C(1000000));
         pthread_mutex_unlock(&sync->lock);
-        synced = sync_once(pool); /* false: the pool is read-only and never syncs again */
+        synced = sync_once(sync); /* false: the pool is read-only and never syncs again */
         pthread_mutex_lock(&sync->lock);
         if (sync->notify != NULL) {
             sync->notify(sync->notify_context);
@@ -199,15 +195,15 @@ static uint64_t sync_ahead_bytes(unsigned threads) {
     return bytes > SYNC_AHEAD_MIN_BYTES ? bytes : SYNC_AHEAD_MIN_BYTES;
 }
 
-bool sync_start(struct pool *pool) {
-    struct sync *sync = &pool->sync;
+bool sync_start(struct sync *sync) {
+    const struct sync_pool *pool = &sync->pool;
+    struct layout_index_header *index = pool->view->index;
+    bool always = pool->file >= 0 && pool->fsync == POOL_FSYNC_ALWAYS;
     atomic_store(&sync->clean_ms, clock_monotonic_ms());
     sync->ahead_bytes = sync_ahead_bytes(grace_threads(pool->grace));
-    bool always = pool->options.persist && pool->options.fsync == POOL_FSYNC_ALWAYS;
-    sync->complete_sequence = atomic_load(&pool->view.index->sequence); /* pool_begin synced it */
-    atomic_store(&pool->view.index->durable_sequence,
-                 always ? sync->complete_sequence : UINT64_MAX);
-    if (!pool->options.persist || pool->options.fsync == POOL_FSYNC_NO) {
+    sync->complete_sequence = atomic_load(&index->sequence);
+    atomic_store(&index->durable_sequence, always ? sync->complete_sequence : UINT64_MAX);
+    if (pool->file < 0 || pool->fsync == POOL_FSYNC_NO) {
         return true;
     }
     pthread_condattr_t monotonic;
@@ -216,12 +212,11 @@ bool sync_start(struct pool *pool) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&sync->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    sync->running = pthread_create(&sync->thread, NULL, sync_main, pool) == 0;
+    sync->running = pthread_create(&sync->thread, NULL, sync_main, sync) == 0;
     return sync->running;
 }
 
-void sync_stop(struct pool *pool) {
-    struct sync *sync = &pool->sync;
+void sync_stop(struct sync *sync) {
     if (!sync->running) {
         return;
     }
@@ -253,8 +248,7 @@ static bool sync_is_behind(const struct sync *sync) {
                atomic_load_explicit(&sync->clean_ms, memory_order_relaxed) + SYNC_LAG_MAX_S * 1000;
 }
 
-void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void *context) {
-    struct sync *sync = &pool->sync;
+void sync_set_notify(struct sync *sync, void (*notify)(void *context), void *context) {
     if (!sync->running) {
         return; /* nothing is synced, so there is nothing to tell */
     }
@@ -264,15 +258,13 @@ void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void
     pthread_mutex_unlock(&sync->lock);
 }
 
-uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
-    struct pool_shard *shard = &pool->shards[thread->index];
-    struct sync *sync = &pool->sync;
-    if (!shard->unsynced) {
-        if (!shard->rests) {
+uint64_t sync_take_ticket(struct sync *sync, struct sync_thread *thread) {
+    if (!thread->unsynced) {
+        if (!thread->rests) {
             return 0;
         }
-        shard->rests = false;
-        if (atomic_load(&pool->read_only)) {
+        thread->rests = false;
+        if (sync_has_failed(sync)) {
             return 0;
         }
         /* In this order: what was read had been noted in `dirty` before it could be read
@@ -282,8 +274,8 @@ uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
             return atomic_load(&sync->ended) >= begun ? 0 : begun;
         }
     }
-    shard->unsynced = false;
-    shard->rests = false;
+    thread->unsynced = false;
+    thread->rests = false;
     /* seq_cst: the write came before this load, so a sync with a higher number begins after it. */
     uint64_t ticket = atomic_load(&sync->begun) + 1;
     uint64_t wanted = atomic_load(&sync->wanted);
@@ -300,33 +292,33 @@ uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread) {
     return ticket;
 }
 
-enum status pool_check_ticket(struct pool *pool, uint64_t ticket) {
-    if (atomic_load(&pool->sync.ended) >= ticket) {
+enum status sync_check_ticket(const struct sync *sync, uint64_t ticket) {
+    if (atomic_load(&sync->ended) >= ticket) {
         return STATUS_OK;
     }
-    return atomic_load(&pool->read_only) ? STATUS_IO : STATUS_PENDING;
+    return sync_has_failed(sync) ? STATUS_IO : STATUS_PENDING;
 }
 
 /* Counts these bytes; returns whether the thread has written its share since the last sync began.
  */
-static bool sync_is_far_ahead(const struct sync *sync, struct pool_shard *shard, size_t size) {
+static bool sync_is_far_ahead(const struct sync *sync, struct sync_thread *thread, size_t size) {
     /* relaxed: it only decides when counting begins again */
     uint64_t begun = atomic_load_explicit(&sync->begun, memory_order_relaxed);
-    if (shard->written_sync != begun) {
-        shard->written_sync = begun;
-        shard->written_bytes = 0;
+    if (thread->written_sync != begun) {
+        thread->written_sync = begun;
+        thread->written_bytes = 0;
     }
-    shard->written_bytes += size;
-    return sync->running && shard->written_bytes > sync->ahead_bytes;
+    thread->written_bytes += size;
+    return sync->running && thread->written_bytes > sync->ahead_bytes;
 }
 
-void pool_note_write(struct pool *pool, struct store_thread *thread, size_t size) {
-    if (pool->header != NULL) {
-        struct pool_shard *shard = &pool->shards[thread->index];
-        sync_note_write(&pool->sync);
-        if (pool->options.fsync == POOL_FSYNC_ALWAYS || sync_is_behind(&pool->sync) ||
-            sync_is_far_ahead(&pool->sync, shard, size)) {
-            shard->unsynced = true;
-        }
+void sync_note_client_write(struct sync *sync, struct sync_thread *thread, size_t size) {
+    if (sync->pool.file < 0) {
+        return;
+    }
+    sync_note_write(sync);
+    if (sync->pool.fsync == POOL_FSYNC_ALWAYS || sync_is_behind(sync) ||
+        sync_is_far_ahead(sync, thread, size)) {
+        thread->unsynced = true;
     }
 }

@@ -283,7 +283,7 @@ void simulation_await_interval(struct simulation *simulation) {
 bool simulation_sync(struct simulation *simulation) {
     bool synced = simulation->options.fsync == POOL_FSYNC_ALWAYS
                       ? simulation_await_ticket(simulation, 0) == STATUS_OK
-                      : pool_sync(simulation->pool);
+                      : sync_now(&simulation->pool->sync);
     if (synced) {
         client_acknowledge(&simulation->clients[0]);
     }

@@ -80,7 +80,7 @@ static void after_a_failed_sync_the_pool_serves_and_takes_no_more_writes(void **
     store_begin_persistent(&store, 16);
     assert_int_equal(store_set(&store, "k", "1", 0), STATUS_OK);
     fault_fail_syncs(true);
-    assert_false(pool_sync(store.pool));
+    assert_false(sync_now(&store.pool->sync));
     fault_fail_syncs(false);
     uint64_t number;
     struct pool_fetched fetched;

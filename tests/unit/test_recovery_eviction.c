@@ -1,6 +1,7 @@
 /* Evictions and crashes, in a persistent cache: no older version of an evicted item comes back. */
 #include "recovery_support.h"
 
+#include "store/operations.h"
 #include "store/pool_private.h"
 
 #include <sys/mman.h>

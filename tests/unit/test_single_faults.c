@@ -71,7 +71,7 @@ static int meeting_sync(int file) {
 
 static void *sync_as_janitor(void *argument) {
     struct simulation *simulation = argument;
-    return pool_sync(simulation->pool) ? simulation : NULL;
+    return sync_now(&simulation->pool->sync) ? simulation : NULL;
 }
 
 static void
@@ -109,7 +109,7 @@ static void test_a_read_only_pool_moves_and_forgets_nothing(void **unused) {
     }
     plan_fault(simulation, (struct fault){CALL_SYNC, 1, EIO});
     simulation_wait_for_janitor(simulation);
-    pool_sync(simulation->pool);
+    sync_now(&simulation->pool->sync);
     simulation_run_janitor(simulation);
     struct pool_stats before;
     struct pool_stats after;
