@@ -104,6 +104,15 @@ class Children:
         child.start(**how)
         return child
 
+    def ended(self, patience_s):
+        """Returns those that have ended; if there are none, waits up to patience_s seconds for one."""
+        deadline = time.monotonic() + patience_s
+        while not (ended := [child for child in self.all if not child.running]):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        return ended
+
     def stop(self, children=None):
         """Stops the given children, or all of them: SIGTERM, then SIGKILL for any that stays."""
         stopping = list(reversed(self.all)) if children is None else list(children)

@@ -34,6 +34,7 @@ from story import Story
 
 RUN_DIR = setups.TREE_DIR / "build" / "run"
 READER = "reader001"
+ENDING_S = 2.0  # how long after its visitors' error a dying process may take to end
 
 
 class CannotRun(Exception):
@@ -196,7 +197,7 @@ def run(screen, children, arguments):
 
 def explanations(error, children):
     """Returns what the logs say to an error that a shop's visitors met."""
-    found = [child.report() for child in children.all if not child.running]
+    found = [child.report() for child in children.ended(ENDING_S)]
     if not found and isinstance(error, UnexpectedPage):
         address = error.url.removeprefix("http://")
         found = [child.end_of_log() for child in children.all if address in child.command]
