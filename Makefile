@@ -7,7 +7,7 @@ help:
 	@echo 'make run     see a Django site whose users stay logged in (about a minute)'
 	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
-	@echo 'make install   the daemon, stayctl, its completions and libstayd, under /usr/local; obeys DESTDIR'
+	@echo 'make install   programs, libstayd, manual pages, unit, configuration, under /usr/local; obeys DESTDIR'
 	@echo 'make bench   measure stayd against memcached and Redis, in one run on this machine'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
@@ -28,7 +28,9 @@ build/build.ninja:
 	@meson setup build -Dwerror=true > build/setup-meson.log || { cat build/setup-meson.log; exit 1; }
 
 install: build
+	@rm -f build/install.note
 	@meson install -C build --no-rebuild
+	@cat build/install.note 2>/dev/null || true
 
 run:
 	@scripts/setup run
