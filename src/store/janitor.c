@@ -115,12 +115,12 @@ static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, u
 static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed) {
     struct room *room = &pool->room;
     if (tried || freed > 0) {
-        atomic_store(&room->exhausted, tried && reclaim_is_exhausted(pool, freed));
+        room_note_exhausted(room, &pool->segments, tried && reclaim_is_exhausted(pool, freed));
     }
     /* The pass may have missed records that became dead during it. A record that becomes dead after
      * this load clears the flag that was stored above. */
     if (atomic_load(&room->has_new_dead)) {
-        atomic_store(&room->exhausted, false);
+        room_note_exhausted(room, &pool->segments, false);
     }
 }
 

@@ -111,7 +111,7 @@ static enum status room_await(struct pool *pool, struct store_thread *thread,
         pthread_cond_signal(&room->wake);
         room_await_pass(room);
         available = segments_available(&pool->segments, purpose);
-        if (room->stop || (!available && atomic_load(&room->exhausted))) {
+        if (room->stop || (!available && room_is_exhausted(room, &pool->segments))) {
             break;
         }
     }
@@ -132,7 +132,7 @@ enum status room_ask(struct pool *pool, struct store_thread *thread, enum segmen
     if (claimed && thread->room_policy != STORE_REFUSES && thread->room_policy != STORE_WAITS) {
         return room_park(pool, thread);
     }
-    if (atomic_load(&room->exhausted)) {
+    if (room_is_exhausted(room, &pool->segments)) {
         return room_refuse(pool);
     }
     if (atomic_load(&room->given_up) == given_up) {

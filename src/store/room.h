@@ -46,13 +46,14 @@ struct room {
     _Atomic bool asked;            /* room was asked for since the last pass began */
     _Atomic bool parked;           /* connections are parked */
     _Atomic uint64_t turn;         /* raised when parked connections are woken */
-    _Atomic uint64_t given_up; /* 1 + the turn in which a request waited too long: no other request
-                                  waits in that turn; 0: none */
-    _Atomic uint64_t claim;    /* see room_claim; 0: none */
-    _Atomic bool has_new_dead; /* a record became dead since the last pass began */
-    _Atomic bool exhausted;    /* waiting cannot help: no record became dead since a pass that could
-                                  gain nothing (reclaim.h) */
-    _Atomic bool full;         /* new keys are refused, or were a second ago */
+    _Atomic uint64_t given_up;  /* 1 + the turn in which a request waited too long: no other request
+                                   waits in that turn; 0: none */
+    _Atomic uint64_t claim;     /* see room_claim; 0: none */
+    _Atomic bool has_new_dead;  /* a record became dead since the last pass began */
+    _Atomic uint32_t exhausted; /* 1 + the free segments after a pass that could gain nothing
+                                   (reclaim.h), if no record became dead since; 0: waiting may help.
+                                   See room_is_exhausted */
+    _Atomic bool full;          /* new keys are refused, or were a second ago */
     _Atomic uint64_t refused_ms; /* monotonic: when a new key was last refused */
 };
 
@@ -79,6 +80,19 @@ static inline uint64_t room_claim_end_ms(uint64_t claim) {
 
 static inline bool room_claim_is_of(uint64_t claim, const struct store_thread *thread) {
     return (claim & ((1U << ROOM_CLAIM_THREAD_BITS) - 1)) == thread->index + 1U;
+}
+
+/* Whether waiting for room cannot help. A segment that was opened since the last pass changes what
+ * compaction can gain, so the answer holds only while as many segments are free as after the pass.
+ */
+static inline bool room_is_exhausted(const struct room *room, const struct segments *segments) {
+    return atomic_load(&room->exhausted) == segments_free_count(segments) + 1;
+}
+
+/* Called by the janitor at the end of a pass. */
+static inline void room_note_exhausted(struct room *room, const struct segments *segments,
+                                       bool exhausted) {
+    atomic_store(&room->exhausted, exhausted ? segments_free_count(segments) + 1 : 0);
 }
 
 /* Whether the free segments are claimed by another thread, whose request has waited longer: then
@@ -114,8 +128,8 @@ static inline void room_note_dead_record(struct room *room) {
                      true); /* before `exhausted` is read: see janitor_note_exhausted */
     }
     /* relaxed: a hint; read before it is written, so that the line stays shared */
-    if (atomic_load_explicit(&room->exhausted, memory_order_relaxed)) {
-        atomic_store_explicit(&room->exhausted, false, memory_order_relaxed);
+    if (atomic_load_explicit(&room->exhausted, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&room->exhausted, 0, memory_order_relaxed);
     }
 }
 
