@@ -17,7 +17,7 @@ from django.test.utils import override_settings
 
 from stayd import client
 
-from sitesettings import NOWHERE, caches_at
+from sitesettings import NOWHERE, TEMPLATES, caches_at
 from support.servers import Stayd
 
 _directory = tempfile.TemporaryDirectory(prefix="stayd-django-")
@@ -29,8 +29,10 @@ def pytest_configure(config):
         SECRET_KEY="only for tests",
         ALLOWED_HOSTS=["testserver"],
         INSTALLED_APPS=[
+            "django.contrib.admin",
             "django.contrib.auth",
             "django.contrib.contenttypes",
+            "django.contrib.messages",
             "django.contrib.sessions",
             "stayd.django",
         ],
@@ -39,10 +41,12 @@ def pytest_configure(config):
             "django.contrib.auth.middleware.AuthenticationMiddleware",
         ],
         ROOT_URLCONF="testsite",
+        TEMPLATES=TEMPLATES,
         DATABASES={
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
                 "NAME": os.path.join(_directory.name, "site.sqlite3"),
+                "OPTIONS": {"timeout": 60},  # seconds, for threads that log in at the same time
             }
         },
         DEFAULT_AUTO_FIELD="django.db.models.AutoField",

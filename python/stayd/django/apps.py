@@ -1,4 +1,5 @@
-"""The application, for INSTALLED_APPS. It only registers the system checks."""
+"""The application, for INSTALLED_APPS. It registers the system checks and, if the site lists the
+sessions of its users, what ends them when a password changes."""
 
 from django.apps import AppConfig
 
@@ -12,3 +13,9 @@ class StaydConfig(AppConfig):
 
     def ready(self):
         from stayd.django import checks  # noqa: F401  (importing it registers the checks)
+        from stayd.django.sessions import is_on
+
+        if is_on():
+            from stayd.django import user_signals
+
+            user_signals.connect()

@@ -8,6 +8,8 @@ daemon. `manage.py check --deploy` also asks the daemon. With `--tag stayd` only
     stayd.E003  sessions and cache are on one pool: clearing the cache logs everybody out
     stayd.E004  SESSION_SERIALIZER pickles
     stayd.E005  no zstd is installed, and SESSION_CACHE_COMPRESS is not False
+    stayd.E006  UserSessionsMiddleware is not before SessionMiddleware
+    stayd.E007  UserSessionsMiddleware with SESSION_CACHE_KEY_FALLBACK = "keep"
     stayd.W001  (--deploy) the sessions pool cannot be reached, or is no memcached
     stayd.W002  (--deploy) the sessions pool evicts: when it is full, it logs people out
     stayd.W003  (--deploy) the sessions pool does not persist: a restart logs everybody out
@@ -32,6 +34,9 @@ from stayd.errors import Error, InvalidURL
 TAG = "stayd"
 ENGINE = "stayd.django.session_backend"
 
+USER_SESSIONS = "stayd.django.middleware.UserSessionsMiddleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+
 CONNECT_TIMEOUT_S = 1.0
 TIMEOUT_S = 2.0
 
@@ -44,11 +49,12 @@ def _concerns_sessions():
 
 @checks.register(TAG)
 def check_settings(app_configs, **kwargs):
-    """E001 to E005, from the settings alone."""
+    """E001 to E007, from the settings alone."""
     if not _concerns_sessions():
         return []
     return [
         *_address_errors(), *_shared_pool_errors(), *_serializer_errors(), *_packing_errors(),
+        *_user_sessions_errors(),
     ]
 
 
@@ -121,6 +127,33 @@ def _packing_errors():
     except ImproperlyConfigured as error:
         return [checks.Error(str(error), id="stayd.E005")]
     return []
+
+
+def _user_sessions_errors():
+    """E006 and E007."""
+    names = list(settings.MIDDLEWARE)
+    if USER_SESSIONS not in names:
+        return []
+    errors = []
+    if SESSIONS not in names[names.index(USER_SESSIONS) :]:
+        errors.append(
+            checks.Error(
+                f"MIDDLEWARE has {USER_SESSIONS}, but not before {SESSIONS}: it would look for a "
+                f"new session before that is saved.",
+                id="stayd.E006",
+            )
+        )
+    if getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True) == "keep":
+        errors.append(
+            checks.Error(
+                f'SESSION_CACHE_KEY_FALLBACK is "keep", but {USER_SESSIONS} lists digests: it would '
+                f"find no session.",
+                hint="Remove one of them. Sessions of version 0.1 can be listed when all processes "
+                     "store digests.",
+                id="stayd.E007",
+            )
+        )
+    return errors
 
 
 def _address_errors():

@@ -1,0 +1,27 @@
+"""Which browser on which system: what a person wants to know of a User-Agent header.
+
+Every browser's header names several others, so the order matters: the first name that occurs wins.
+"""
+
+import re
+
+_BROWSERS = (
+    ("Edg", "Edge"), ("OPR", "Opera"), ("Vivaldi", "Vivaldi"), ("SamsungBrowser", "Samsung Internet"),
+    ("Firefox", "Firefox"), ("FxiOS", "Firefox"), ("Chromium", "Chromium"), ("CriOS", "Chrome"),
+    ("Chrome", "Chrome"), ("Safari", "Safari"), ("curl", "curl"), ("python-requests", "Python"),
+)
+_SYSTEMS = (
+    ("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iPadOS"),
+    ("CrOS", "ChromeOS"), ("Mac OS X", "macOS"), ("Macintosh", "macOS"), ("Linux", "Linux"),
+    ("FreeBSD", "FreeBSD"),
+)
+
+
+def browser_of(user_agent: str) -> str:
+    """The browser's name, or ""."""
+    return next((name for word, name in _BROWSERS if re.search(rf"\b{word}\w*/", user_agent)), "")
+
+
+def system_of(user_agent: str) -> str:
+    """The operating system's name, or ""."""
+    return next((name for word, name in _SYSTEMS if word in user_agent), "")
