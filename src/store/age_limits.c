@@ -29,8 +29,9 @@ static uint32_t age_limits_end_s(const struct layout_data_header *header,
 static uint64_t age_limits_end_segment(struct pool *pool, uint32_t segment, bool attached,
                                        uint32_t now_s) {
     uint64_t ended = 0;
+    const struct segment_data data = {&pool->view, pool->header};
     struct segment_cursor cursor;
-    segment_walk(&cursor, &pool->segments, segment, pool->view.segment_bytes);
+    segment_walk(&cursor, &data, segment, pool->view.segment_bytes);
     while (segment_next(&cursor)) {
         if (cursor.record.kind != LAYOUT_VALUE || record_expired(cursor.record.expiry_s, now_s)) {
             continue;
@@ -41,7 +42,7 @@ static uint64_t age_limits_end_segment(struct pool *pool, uint32_t segment, bool
         }
         record_shorten(cursor.at, end_s, cursor.crc_seed);
         if (attached) {
-            segments_note_due(&pool->segments, cursor.location, end_s);
+            segment_table_note_due(&pool->view, cursor.location, end_s);
         }
         ended++;
     }
@@ -74,8 +75,6 @@ bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
         age_limits_keep(pool);
     } else if (longer) {
         uint64_t ended = 0;
-        pool->segments.view = &pool->view; /* only what a walk needs */
-        pool->segments.header = header;
         for (uint32_t segment = 0; segment < pool->view.segment_count; segment++) {
             if (pool_is_stopping(pool)) {
                 return false; /* the header still has the earlier limits */

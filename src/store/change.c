@@ -83,7 +83,7 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         index_find(&pool->index, attempt->bucket, attempt->hash, attempt->key, &attempt->hit);
     if (attempt->present) {
         attempt->thread->ttl_class =
-            segments_ttl_class(&pool->segments, layout_slot_location(attempt->hit.slot_value));
+            segment_table_class(&pool->view, layout_slot_location(attempt->hit.slot_value));
     }
     attempt->old = attempt->present && item_visible(&pool->view, &attempt->hit.record, now_s)
                        ? &attempt->hit.record
@@ -137,7 +137,7 @@ static bool change_over_limit(const struct change_attempt *attempt) {
     const struct pool *pool = attempt->pool;
     /* relaxed: concurrent writers may exceed the limit by a few records */
     return !pool->options.evict && attempt->purpose == SEGMENT_FOR_NEW &&
-           segments_all_needed_bytes(&pool->segments) + attempt->size >
+           segment_table_needed_bytes(&pool->view) + attempt->size >
                atomic_load_explicit(&pool->live_limit_bytes, memory_order_relaxed);
 }
 
@@ -149,9 +149,9 @@ static struct segment_place change_write_tombstone(struct change_attempt *attemp
     tombstone.sequence = sequence;
     size_t size = record_size(&tombstone);
     record_write(place.at, &tombstone, place.crc_seed);
-    segments_count_tombstone(&pool->segments, place.location, size);
-    segments_note_due(&pool->segments, place.location,
-                      tombstone.expiry_s == 0 ? LAYOUT_NEVER : tombstone.expiry_s);
+    segment_table_count_tombstone(&pool->view, place.location, size);
+    segment_table_note_due(&pool->view, place.location,
+                           tombstone.expiry_s == 0 ? LAYOUT_NEVER : tombstone.expiry_s);
     place.at = (struct layout_record *)(void *)((char *)place.at + size);
     place.location += size / LAYOUT_ALIGN;
     return place;
@@ -181,7 +181,7 @@ static void change_publish(struct change_attempt *attempt, uint64_t location, si
         frequency = change_count_read(pool, attempt->thread, frequency, (uint32_t)location);
     }
     uint64_t slot = layout_slot(attempt->hash, frequency, location);
-    segments_count_live(&pool->segments, location, size);
+    segment_table_count_live(&pool->view, location, size);
     if (attempt->present) {
         /* release: publishes the record */
         atomic_store_explicit(attempt->hit.slot, slot, memory_order_release);
@@ -193,9 +193,9 @@ static void change_publish(struct change_attempt *attempt, uint64_t location, si
 static void change_count_old_dead(struct change_attempt *attempt) {
     if (attempt->present) {
         struct pool *pool = attempt->pool;
-        segments_count_dead(&pool->segments, layout_slot_location(attempt->hit.slot_value),
-                            record_stored_size(attempt->hit.at),
-                            attempt->hit.record.sequence <= attempt->flushed);
+        segment_table_count_dead(&pool->view, layout_slot_location(attempt->hit.slot_value),
+                                 record_stored_size(attempt->hit.at),
+                                 attempt->hit.record.sequence <= attempt->flushed);
         room_note_dead_record(&pool->room);
     }
 }
@@ -257,9 +257,9 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
         change_count_old_dead(attempt);
         return;
     }
-    attempt->thread->ttl_class = segments_ttl_class(&pool->segments, place.location);
+    attempt->thread->ttl_class = segment_table_class(&pool->view, place.location);
     size_t size = record_stored_size(place.at);
-    segments_note_due(&pool->segments, place.location, item_due_s(&pool->view, record));
+    segment_table_note_due(&pool->view, place.location, item_due_s(&pool->view, record));
     change_publish(attempt, place.location, size);
     change_count_old_dead(attempt);
     if (result != NULL) {

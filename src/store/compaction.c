@@ -52,7 +52,7 @@ static bool compaction_copy(struct pool *pool, const struct segment_cursor *curs
         return false;
     }
     record_move(place->at, cursor->at, place->crc_seed);
-    segments_note_due(&pool->segments, place->location, item_due_s(&pool->view, &cursor->record));
+    segment_table_note_due(&pool->view, place->location, item_due_s(&pool->view, &cursor->record));
     pool_add(pool, pool_janitor_shard(pool), POOL_BYTES_MOVED, cursor->size);
     pool->janitor.moved_bytes += cursor->size;
     return true;
@@ -92,7 +92,7 @@ static enum compaction_outcome compaction_leave(struct pool *pool,
         return COMPACTION_NO_ROOM;
     }
     record_write(place.at, &tombstone, place.crc_seed);
-    segments_count_tombstone(&pool->segments, place.location, size);
+    segment_table_count_tombstone(&pool->view, place.location, size);
     return COMPACTION_EVICTED_LATER;
 }
 
@@ -123,8 +123,8 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
     if (!visible || evicts) {
         sync_note_removal(&pool->sync, cursor->record.sequence);
         index_remove(&pool->index, bucket, slot);
-        segments_count_dead(&pool->segments, cursor->location, cursor->size,
-                            cursor->record.sequence <= item_flush_sequence(&pool->view));
+        segment_table_count_dead(&pool->view, cursor->location, cursor->size,
+                                 cursor->record.sequence <= item_flush_sequence(&pool->view));
         return visible ? COMPACTION_EVICTED : COMPACTION_EXPIRED;
     }
     if (!rule->may_move) {
@@ -139,16 +139,16 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
     uint64_t moved = layout_slot_with_frequency(
         (value & ~((UINT64_C(1) << LAYOUT_LOCATION_BITS) - 1)) | place.location,
         rule->keep_score > 0 ? frequency / 2 : frequency);
-    segments_count_live(&pool->segments, place.location, cursor->size);
+    segment_table_count_live(&pool->view, place.location, cursor->size);
     atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
     record_note_access(place.at, atomic_load(&cursor->at->accessed_s)); /* read meanwhile */
-    segments_count_dead(&pool->segments, cursor->location, cursor->size, false);
+    segment_table_count_dead(&pool->view, cursor->location, cursor->size, false);
     return COMPACTION_MOVED;
 }
 
 static struct pool_evictions *compaction_evictions(struct pool *pool,
                                                    const struct segment_cursor *cursor) {
-    return &pool->evictions[segments_ttl_class(&pool->segments, cursor->location)];
+    return &pool->evictions[segment_table_class(&pool->view, cursor->location)];
 }
 
 static void compaction_count_reclaimed(struct pool *pool, const struct segment_cursor *cursor,
@@ -178,7 +178,7 @@ static void compaction_count_evicted(struct pool *pool, const struct segment_cur
     if (notify != NULL) {
         struct pool_scanned evicted = {.record_bytes = (uint32_t)cursor->size,
                                        .ttl_class =
-                                           segments_ttl_class(&pool->segments, cursor->location)};
+                                           segment_table_class(&pool->view, cursor->location)};
         item_describe(&cursor->record, fetched, &evicted.item);
         notify(pool->eviction_context, &evicted, now_s);
     }
@@ -234,7 +234,8 @@ void compaction_begin(struct pool *pool) {
 }
 
 static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_cursor *cursor) {
-    segment_walk(cursor, &pool->segments, segment, atomic_load(&pool->view.segments[segment].fill));
+    segment_walk(cursor, &pool->segments.data, segment,
+                 atomic_load(&pool->view.segments[segment].fill));
 }
 
 /* Resets the time at which the next record of a segment expires, and returns the end for a walk
@@ -260,7 +261,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     const struct compaction_rule rule = {.now_s = now_s};
     uint64_t oldest_other = compaction_oldest_other(pool, segment);
     uint32_t end = compaction_reset_due(pool, segment);
-    segment_walk(&cursor, &pool->segments, segment, end);
+    segment_walk(&cursor, &pool->segments.data, segment, end);
     while (segment_next(&cursor)) {
         const struct record *record = &cursor.record;
         if (record->kind != LAYOUT_VALUE) {
@@ -278,7 +279,7 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
     }
     segment_note_due(info, next_due_s);
     if (atomic_load(&info->state) == LAYOUT_SEGMENT_SEALED) {
-        segments_set_tombstones(&pool->segments, segment, tombstone_bytes);
+        segment_table_set_tombstones(&pool->view, segment, tombstone_bytes);
     }
 }
 
@@ -297,7 +298,7 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
                     segment_walk_end(&cursor);
                     return false;
                 }
-                segments_count_tombstone(&pool->segments, place.location, cursor.size);
+                segment_table_count_tombstone(&pool->view, place.location, cursor.size);
             }
         } else if (compaction_handle(pool, &cursor, &rule) == COMPACTION_NO_ROOM) {
             segment_walk_end(&cursor);
@@ -324,8 +325,8 @@ static void compaction_evict_rest(struct pool *pool, struct segment_cursor *curs
         if (slot != NULL) {
             sync_note_removal(&pool->sync, sequence);
             index_remove(&pool->index, bucket, slot);
-            segments_count_dead(&pool->segments, cursor->location, cursor->size,
-                                cursor->record.sequence <= item_flush_sequence(&pool->view));
+            segment_table_count_dead(&pool->view, cursor->location, cursor->size,
+                                     cursor->record.sequence <= item_flush_sequence(&pool->view));
         }
         index_unlock(bucket);
         if (slot != NULL) {
@@ -380,7 +381,7 @@ static uint32_t compaction_gain(struct pool *pool, uint32_t segment) {
     if (state == LAYOUT_SEGMENT_FREE || fill < header_bytes) {
         return 0;
     }
-    uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t capacity = segment_capacity(&pool->view);
     uint32_t has = state == LAYOUT_SEGMENT_SEALED ? capacity : fill - header_bytes;
     uint64_t needed = segments_needed_bytes(&pool->segments, segment);
     uint32_t items = atomic_load_explicit(&info->items, memory_order_relaxed); /* a number */
@@ -475,7 +476,7 @@ static bool compaction_seal_best(struct pool *pool, uint32_t segment, bool best)
 
 unsigned compaction_run(struct pool *pool, uint32_t least_gain, bool seals, uint32_t now_s) {
     /* Clients may take the other free segments during the compaction. */
-    uint64_t room = (uint64_t)segment_capacity(&pool->segments) *
+    uint64_t room = (uint64_t)segment_capacity(&pool->view) *
                     segments_reserved_from(&pool->segments, SEGMENT_FOR_REMOVAL);
     struct compaction_choice choice;
     uint32_t chosen[COMPACTION_BATCH];

@@ -47,7 +47,7 @@ static unsigned eviction_choose(struct pool *pool, uint32_t chosen[EVICTION_MERG
 static void eviction_count(struct pool *pool, uint32_t segment, uint32_t now_s,
                            uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
     struct segment_cursor cursor;
-    segment_walk(&cursor, &pool->segments, segment,
+    segment_walk(&cursor, &pool->segments.data, segment,
                  atomic_load(&pool->view.segments[segment].fill));
     while (segment_next(&cursor)) {
         if (cursor.record.kind != LAYOUT_VALUE ||
@@ -82,7 +82,7 @@ static unsigned eviction_threshold(const uint64_t bytes[COMPACTION_SCORE_MAX + 1
  * not suffer from lying next to each other. At least one segment always becomes free. */
 static unsigned eviction_decide(struct pool *pool, unsigned count,
                                 const uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
-    uint64_t capacity = segment_capacity(&pool->segments);
+    uint64_t capacity = segment_capacity(&pool->view);
     unsigned half = eviction_threshold(bytes, capacity * count / 2);
     unsigned least = count == 1 ? half : eviction_threshold(bytes, capacity * (count - 1));
     /* In 256ths; at first, every record that was read stays. */

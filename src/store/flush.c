@@ -20,7 +20,7 @@ static uint64_t flush_write(struct pool *pool, uint32_t due_s, struct segment_pl
     record.sequence = pool_next_sequence(pool);
     if (pool->header != NULL) {
         record_write(place.at, &record, place.crc_seed);
-        segments_count_tombstone(&pool->segments, place.location, record_size(&record));
+        segment_table_count_tombstone(&pool->view, place.location, record_size(&record));
     }
     return record.sequence;
 }

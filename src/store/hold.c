@@ -47,7 +47,7 @@ static void hold_wait(struct room *room) {
 void hold_prepare(struct pool *pool) {
     uint32_t wanted = pool->view.segment_count / HOLD_FREE_SHARE;
     uint32_t rounds = 0;
-    uint32_t least_gain = segment_capacity(&pool->segments) / HOLD_GAIN_SHARE;
+    uint32_t least_gain = segment_capacity(&pool->view) / HOLD_GAIN_SHARE;
     while (segments_free_count(&pool->segments) < wanted && rounds++ < wanted &&
            !room_is_stopping(&pool->room) &&
            compaction_run(pool, least_gain, false, expiry_clock_free_s(&pool->expiry_clock)) > 0) {

@@ -1,6 +1,7 @@
 #include "store/inspect.h"
 
 #include "base/number.h"
+#include "store/geometry.h"
 #include "store/index_file.h"
 #include "store/inspect_private.h"
 #include "store/paths.h"
@@ -132,6 +133,8 @@ struct inspect *inspect_open(const char *path, enum inspect_use use, char error[
         return NULL;
     }
     inspect->file = -1;
+    inspect->data_mapping = MAPPING_NONE;
+    inspect->index_mapping = MAPPING_NONE;
     if (!inspect_open_file(inspect, path, error) || !inspect_check_use(inspect, path, use, error)) {
         inspect_close(inspect);
         return NULL;
@@ -150,10 +153,7 @@ struct inspect *inspect_open(const char *path, enum inspect_use use, char error[
         .segment_count = 1,
         .offset_bits = inspect->header.offset_bits,
     };
-    inspect->buffer_segments = (struct segments){
-        .view = &inspect->buffer_view,
-        .header = &inspect->header,
-    };
+    inspect->buffer_data = (struct segment_data){&inspect->buffer_view, &inspect->header};
     return inspect;
 }
 
@@ -238,10 +238,10 @@ static void inspect_judge_end(const struct inspect_walk *walk, uint32_t offset) 
     const struct layout_record *at =
         (const void *)((const char *)inspect_loaded(walk->inspect) + offset);
     uint32_t size = walk->inspect->header.segment_bytes - offset;
-    if (segment_is_end_at(&walk->inspect->buffer_segments, 0, offset)) {
+    if (segment_is_end_at(&walk->inspect->buffer_data, 0, offset)) {
         walk->counts->stale_bytes +=
             inspect_filled((const char *)(at + 1), size - (uint32_t)sizeof *at);
-    } else if (segment_is_torn_at(&walk->inspect->buffer_segments, 0, offset)) {
+    } else if (segment_is_torn_at(&walk->inspect->buffer_data, 0, offset)) {
         struct record record;
         size_t torn_bytes = sizeof *at;
         if (record_read(at, size, &record)) {
@@ -289,7 +289,7 @@ bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_co
     counts->segments_used++;
     uint32_t end = sizeof *header; /* of the last whole record */
     struct segment_cursor cursor;
-    segment_walk(&cursor, &inspect->buffer_segments, 0, inspect->header.segment_bytes);
+    segment_walk(&cursor, &inspect->buffer_data, 0, inspect->header.segment_bytes);
     while (segment_next(&cursor)) {
         uint32_t begin = cursor.offset - (uint32_t)cursor.size;
         if (begin > end) {
@@ -309,7 +309,7 @@ static uint32_t inspect_gather(struct inspect *inspect, uint64_t sequence) {
     char *base = (char *)inspect_loaded(inspect);
     uint32_t end = sizeof(struct layout_segment_header);
     struct segment_cursor cursor;
-    segment_walk(&cursor, &inspect->buffer_segments, 0, inspect->header.segment_bytes);
+    segment_walk(&cursor, &inspect->buffer_data, 0, inspect->header.segment_bytes);
     while (segment_next(&cursor)) {
         if (cursor.record.sequence <= sequence) {
             memmove(base + end, cursor.at, cursor.size);

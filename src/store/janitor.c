@@ -129,8 +129,7 @@ static void janitor_note_room(struct pool *pool) {
     /* Logged only after a while: otherwise a pool that stays nearly full would fill the log. */
     bool quiet = clock_monotonic_ms() - atomic_load(&room->refused_ms) >= JANITOR_QUIET_MS;
     if (atomic_load(&room->full) && quiet && segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
-        segments_all_needed_bytes(&pool->segments) <
-            atomic_load(&pool->live_limit_bytes) / 100 * 99) {
+        segment_table_needed_bytes(&pool->view) < atomic_load(&pool->live_limit_bytes) / 100 * 99) {
         atomic_store(&room->full, false);
         log_info("pool %s has room for new keys again", pool->options.name);
     }
@@ -166,7 +165,7 @@ static void janitor_note_full_in(struct pool *pool, uint64_t bytes) {
 static void janitor_note_rate(struct pool *pool) {
     struct janitor *janitor = &pool->janitor;
     uint64_t now_ms = clock_monotonic_ms();
-    uint64_t bytes = segments_all_needed_bytes(&pool->segments);
+    uint64_t bytes = segment_table_needed_bytes(&pool->view);
     uint64_t elapsed_ms = now_ms - janitor->rate_since_ms;
     if (janitor->rate_since_ms != 0 && elapsed_ms < JANITOR_RATE_MS) {
         if (janitor->rate_limit_bytes != atomic_load(&pool->live_limit_bytes)) {

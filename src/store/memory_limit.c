@@ -44,7 +44,7 @@ enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {
     if (pool->header != NULL || count < POOL_SEGMENTS_MIN || count > pool->view.segment_count) {
         status = STATUS_INVALID;
     } else if (!pool->options.evict &&
-               segments_all_needed_bytes(&pool->segments) >
+               segment_table_needed_bytes(&pool->view) >
                    segments_needed_limit(&pool->segments, (uint32_t)count)) {
         status = STATUS_NO_MEMORY;
     } else {

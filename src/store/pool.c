@@ -130,7 +130,13 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     atomic_store(&index->idle_timeout_s, pool->options.idle_timeout_s);
     atomic_store(&index->max_lifetime_s, pool->options.max_lifetime_s);
     access_reports_init(pool);
-    if (!created && !attached && !recovery_run(pool, expiry_clock_free_s(&pool->expiry_clock))) {
+    const struct recovery_target target = {
+        .name = pool->options.name,
+        .data = {&pool->view, pool->header},
+        .index = &pool->index,
+        .is_stopping = pool->options.is_stopping,
+    };
+    if (!created && !attached && !recovery_run(&target, expiry_clock_free_s(&pool->expiry_clock))) {
         return false;
     }
     atomic_store(&index->state, LAYOUT_INDEX_LIVE);

@@ -26,7 +26,7 @@ static uint64_t pool_sum_class_counter(const struct pool *pool, unsigned class,
 
 void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
     const struct layout_index_header *index = pool->view.index;
-    uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t capacity = segment_capacity(&pool->view);
     uint32_t segments = segments_allowed(&pool->segments);
     uint32_t free_count = segments_free_count(&pool->segments);
     *stats = (struct pool_stats){
@@ -34,7 +34,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats) {
         .live_bytes = atomic_load(&index->live_bytes),
         .tombstone_bytes = atomic_load(&index->tombstone_bytes),
         .capacity_bytes = (uint64_t)capacity * segments,
-        .needed_bytes = segments_all_needed_bytes(&pool->segments),
+        .needed_bytes = segment_table_needed_bytes(&pool->view),
         .needed_limit_bytes = atomic_load(&pool->live_limit_bytes),
         .index_bytes = index_used_bytes(&pool->index),
         .index_power = (uint32_t)(63 - __builtin_clzll(atomic_load(&index->bucket_count))),

@@ -11,15 +11,15 @@ enum {
 
 /* Whether compacting all segments in use would free at least one segment. */
 static bool reclaim_can_gain(const struct pool *pool) {
-    uint64_t capacity = segment_capacity(&pool->segments);
+    uint64_t capacity = segment_capacity(&pool->view);
     uint64_t used = segments_in_force(&pool->segments) - segments_free_count(&pool->segments);
-    return used * capacity >= segments_all_needed_bytes(&pool->segments) + capacity;
+    return used * capacity >= segment_table_needed_bytes(&pool->view) + capacity;
 }
 
 /* Whether compaction has given up. It tries again when a quarter of a segment more is dead. */
 static bool reclaim_gives_up(struct pool *pool) {
     struct reclaim *reclaim = &pool->janitor.reclaim;
-    uint64_t capacity = segment_capacity(&pool->segments);
+    uint64_t capacity = segment_capacity(&pool->view);
     if (reclaim->moved_bytes <= RECLAIM_GIVE_UP * capacity * segments_in_force(&pool->segments)) {
         return false;
     }
@@ -36,19 +36,19 @@ static bool reclaim_gives_up(struct pool *pool) {
 
 /* Whether tombstones fill more than a segment, and than this share of the pool. */
 static bool reclaim_has_tombstones(const struct pool *pool, uint32_t share) {
-    uint64_t capacity = segment_capacity(&pool->segments);
+    uint64_t capacity = segment_capacity(&pool->view);
     uint64_t bytes = atomic_load(&pool->view.index->tombstone_bytes);
     return bytes > capacity && bytes > capacity * segments_in_force(&pool->segments) / share;
 }
 
 static unsigned reclaim_by_eviction(struct pool *pool, bool stalled, uint32_t now_s) {
-    uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t capacity = segment_capacity(&pool->view);
     unsigned freed = compaction_run(pool, capacity / RECLAIM_GAIN_CACHE, false, now_s);
     return freed > 0 ? freed : eviction_run(pool, stalled, now_s);
 }
 
 static unsigned reclaim_by_compaction(struct pool *pool, bool stalled, uint32_t now_s) {
-    uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t capacity = segment_capacity(&pool->view);
     uint32_t parts = stalled ? 2 * segments_in_force(&pool->segments) : RECLAIM_GAIN_AHEAD;
     return reclaim_can_gain(pool) ? compaction_run(pool, capacity / parts, stalled, now_s) : 0;
 }

@@ -3,9 +3,11 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "store/pool_private.h"
+#include "store/item.h"
+#include "store/segment_table.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,7 +19,9 @@ enum {
 };
 
 struct recovery {
-    struct pool *pool;
+    const struct recovery_target *target;
+    struct lookup_view *view; /* of the target */
+    struct index *index;
     uint32_t now_s;
     _Atomic uint64_t next; /* the next segment (steps 1 and 2) or bucket (step 3) to process */
     _Atomic bool failed;   /* memory is short, or the daemon is to stop */
@@ -79,7 +83,7 @@ static bool recovery_is_later(const struct record *record, const struct record *
  * not. */
 static uint64_t recovery_slot(struct recovery *recovery, const struct recovery_entry *entry) {
     bool drop = entry->record.kind != LAYOUT_VALUE ||
-                item_expired(&recovery->pool->view, &entry->record, recovery->now_s);
+                item_expired(recovery->view, &entry->record, recovery->now_s);
     return layout_slot(entry->hash, drop ? RECOVERY_DROP : 0, entry->location);
 }
 
@@ -91,21 +95,20 @@ static void recovery_count(struct recovery *recovery, uint64_t slot, size_t size
     }
     uint64_t location = layout_slot_location(slot);
     if (live) {
-        segments_count_live(&recovery->pool->segments, location, size);
+        segment_table_count_live(recovery->view, location, size);
     } else {
-        segments_count_dead(&recovery->pool->segments, location, size, false);
+        segment_table_count_dead(recovery->view, location, size, false);
     }
 }
 
 /* Gives the key's slot to this record, unless a later one has it. */
 static bool recovery_index_entry(struct recovery *recovery, const struct recovery_entry *entry) {
-    struct pool *pool = recovery->pool;
     uint64_t slot = recovery_slot(recovery, entry);
-    struct layout_bucket *bucket = index_lock(&pool->index, entry->hash);
+    struct layout_bucket *bucket = index_lock(recovery->index, entry->hash);
     struct lookup_hit hit;
     bool placed = true;
-    if (!index_find(&pool->index, bucket, entry->hash, entry->record.key, &hit)) {
-        placed = index_insert(&pool->index, bucket, slot);
+    if (!index_find(recovery->index, bucket, entry->hash, entry->record.key, &hit)) {
+        placed = index_insert(recovery->index, bucket, slot);
         recovery_count(recovery, slot, entry->size, true);
     } else {
         if (recovery_is_later(&entry->record, &hit.record)) {
@@ -129,15 +132,14 @@ static bool recovery_index_batch(struct recovery *recovery, struct recovery_batc
         placed = recovery_index_entry(recovery, &batch->entries[i]) && placed;
     }
     batch->count = 0;
-    index_grow(&recovery->pool->index);
+    index_grow(recovery->index);
     return placed;
 }
 
 static bool recovery_add(struct recovery *recovery, struct recovery_batch *batch,
                          const struct segment_cursor *cursor) {
-    struct pool *pool = recovery->pool;
-    uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
-    index_prefetch(&pool->index, hash);
+    uint64_t hash = hash_key(recovery->view->hash_seed, cursor->record.key);
+    index_prefetch(recovery->index, hash);
     batch->entries[batch->count++] = (struct recovery_entry){
         .record = cursor->record,
         .hash = hash,
@@ -173,9 +175,8 @@ static bool recovery_take(struct recovery *recovery, const struct segment_cursor
         }
         found->tombstone_bytes += (uint32_t)cursor->size;
     }
-    segment_note_expiry(&recovery->pool->view.segments[cursor->segment], record->expiry_s);
-    segments_note_due(&recovery->pool->segments, cursor->location,
-                      item_due_s(&recovery->pool->view, record));
+    segment_note_expiry(&recovery->view->segments[cursor->segment], record->expiry_s);
+    segment_table_note_due(recovery->view, cursor->location, item_due_s(recovery->view, record));
     return recovery_add(recovery, batch, cursor);
 }
 
@@ -202,20 +203,21 @@ static void recovery_merge(struct recovery *recovery, const struct recovery_segm
  * torn record, and a deleted version would reappear. So the beginnings of torn records are cleared
  * first; pool_begin syncs that. A torn copy of compaction may stay: its original was there. The end
  * mark is cleared as well, because more records will follow. */
-static void recovery_clear_torn(struct pool *pool, uint32_t segment, uint32_t offset) {
-    char *base = lookup_segment(&pool->view, segment);
-    if (segment_is_end_at(&pool->segments, segment, offset)) {
+static void recovery_clear_torn(const struct segment_data *data, uint32_t segment,
+                                uint32_t offset) {
+    char *base = lookup_segment(data->view, segment);
+    if (segment_is_end_at(data, segment, offset)) {
         memset(base + offset, 0, sizeof(struct layout_record));
     }
-    for (; offset < pool->view.segment_bytes; offset += LAYOUT_ALIGN) {
-        if (segment_is_torn_at(&pool->segments, segment, offset)) {
+    for (; offset < data->view->segment_bytes; offset += LAYOUT_ALIGN) {
+        if (segment_is_torn_at(data, segment, offset)) {
             memset(base + offset, 0, sizeof(struct layout_record));
         }
     }
 }
 
 static bool recovery_gives_up(struct recovery *recovery) {
-    if (pool_is_stopping(recovery->pool)) {
+    if (recovery->target->is_stopping != NULL && recovery->target->is_stopping()) {
         atomic_store(&recovery->failed, true);
     }
     return atomic_load(&recovery->failed);
@@ -223,14 +225,14 @@ static bool recovery_gives_up(struct recovery *recovery) {
 
 /* Walks one segment into the index. False if memory is short. */
 static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
-    struct pool *pool = recovery->pool;
-    const struct layout_segment_header *header = (const void *)lookup_segment(&pool->view, segment);
-    struct layout_segment *info = &pool->view.segments[segment];
+    const struct layout_segment_header *header =
+        (const void *)lookup_segment(recovery->view, segment);
+    struct layout_segment *info = &recovery->view->segments[segment];
     if (!segment_header_valid(header)) {
         return true; /* the segment is free, as the new table says already */
     }
     /* All of the segment is going to be read, unlike a free one. */
-    madvise((void *)(uintptr_t)header, pool->view.segment_bytes, MADV_WILLNEED);
+    madvise((void *)(uintptr_t)header, recovery->view->segment_bytes, MADV_WILLNEED);
     atomic_store(&info->ttl_class, header->ttl_class);
     atomic_store(&info->generation, header->generation);
     atomic_store(&info->opened_sequence, header->opened_sequence);
@@ -241,7 +243,7 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     struct segment_cursor cursor;
     struct recovery_batch batch;
     batch.count = 0;
-    segment_walk(&cursor, &pool->segments, segment, pool->view.segment_bytes);
+    segment_walk(&cursor, &recovery->target->data, segment, recovery->view->segment_bytes);
     while (segment_next(&cursor)) {
         if (!recovery_take(recovery, &cursor, &found, &batch)) {
             segment_walk_end(&cursor);
@@ -251,16 +253,16 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
     if (!recovery_index_batch(recovery, &batch)) {
         return false;
     }
-    found.torn_records += segment_is_torn_at(&pool->segments, segment, found.fill);
+    found.torn_records += segment_is_torn_at(&recovery->target->data, segment, found.fill);
     if (found.flush_latest != 0) {
         segment_note_expiry(info, 0); /* needed as long as there are older segments */
     }
     atomic_store(&info->fill, found.fill);
-    segments_set_tombstones(&pool->segments, segment, found.tombstone_bytes);
-    bool room = pool->view.segment_bytes - found.fill > pool->view.segment_bytes / 8;
+    segment_table_set_tombstones(recovery->view, segment, found.tombstone_bytes);
+    bool room = recovery->view->segment_bytes - found.fill > recovery->view->segment_bytes / 8;
     atomic_store(&info->state, room ? LAYOUT_SEGMENT_OPEN : LAYOUT_SEGMENT_SEALED);
     if (room) {
-        recovery_clear_torn(pool, segment, found.fill);
+        recovery_clear_torn(&recovery->target->data, segment, found.fill);
     }
     recovery_merge(recovery, &found);
     return true;
@@ -268,7 +270,7 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
 
 static void *recovery_read_segments(void *argument) {
     struct recovery *recovery = argument;
-    uint32_t count = recovery->pool->view.segment_count;
+    uint32_t count = recovery->view->segment_count;
     uint64_t segment;
     while ((segment = atomic_fetch_add(&recovery->next, 1)) < count) {
         if (recovery_gives_up(recovery)) {
@@ -284,11 +286,10 @@ static void *recovery_read_segments(void *argument) {
 /* Gives an old version the expiry of the record that has the key's slot. No other thread reads the
  * old version, because no slot points to it. */
 static void recovery_shorten(struct recovery *recovery, const struct segment_cursor *cursor) {
-    struct pool *pool = recovery->pool;
-    uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
-    struct layout_bucket *bucket = index_lock(&pool->index, hash);
+    uint64_t hash = hash_key(recovery->view->hash_seed, cursor->record.key);
+    struct layout_bucket *bucket = index_lock(recovery->index, hash);
     struct lookup_hit hit;
-    if (index_find(&pool->index, bucket, hash, cursor->record.key, &hit) &&
+    if (index_find(recovery->index, bucket, hash, cursor->record.key, &hit) &&
         recovery_expires_later(&cursor->record, &hit.record, recovery->now_s)) {
         record_shorten(cursor->at, hit.record.expiry_s, cursor->crc_seed);
     }
@@ -297,18 +298,17 @@ static void recovery_shorten(struct recovery *recovery, const struct segment_cur
 
 static void *recovery_shorten_segments(void *argument) {
     struct recovery *recovery = argument;
-    struct pool *pool = recovery->pool;
     uint64_t segment;
-    while ((segment = atomic_fetch_add(&recovery->next, 1)) < pool->view.segment_count) {
+    while ((segment = atomic_fetch_add(&recovery->next, 1)) < recovery->view->segment_count) {
         if (recovery_gives_up(recovery)) {
             break; /* the expiries changed so far are right; the next start continues */
         }
-        const struct layout_segment *info = &pool->view.segments[segment];
+        const struct layout_segment *info = &recovery->view->segments[segment];
         if (atomic_load(&info->state) == LAYOUT_SEGMENT_FREE) {
             continue;
         }
         struct segment_cursor cursor;
-        segment_walk(&cursor, &pool->segments, (uint32_t)segment, atomic_load(&info->fill));
+        segment_walk(&cursor, &recovery->target->data, (uint32_t)segment, atomic_load(&info->fill));
         while (segment_next(&cursor)) {
             if (cursor.record.kind == LAYOUT_VALUE) {
                 recovery_shorten(recovery, &cursor);
@@ -323,8 +323,7 @@ static void *recovery_shorten_segments(void *argument) {
 static bool recovery_flushed(const struct recovery *recovery, uint64_t slot, size_t *size) {
     size_t room;
     struct record record;
-    struct layout_record *at =
-        lookup_record(&recovery->pool->view, layout_slot_location(slot), &room);
+    struct layout_record *at = lookup_record(recovery->view, layout_slot_location(slot), &room);
     bool readable = at != NULL && record_read(at, room, &record);
     assert(readable);
     (void)readable;
@@ -334,9 +333,8 @@ static bool recovery_flushed(const struct recovery *recovery, uint64_t slot, siz
 
 /* Drops the slots of a chain that no client may see. */
 static void recovery_prune_bucket(struct recovery *recovery, struct layout_bucket *primary) {
-    struct pool *pool = recovery->pool;
     for (struct layout_bucket *bucket = primary; bucket != NULL;
-         bucket = lookup_next_bucket(&pool->view, atomic_load(&bucket->word))) {
+         bucket = lookup_next_bucket(recovery->view, atomic_load(&bucket->word))) {
         for (int i = 0; i < LAYOUT_SLOTS; i++) {
             uint64_t slot = atomic_load(&bucket->slots[i]);
             if (slot == 0) {
@@ -350,7 +348,7 @@ static void recovery_prune_bucket(struct recovery *recovery, struct layout_bucke
             }
             if (drop) {
                 atomic_store(&bucket->slots[i], 0);
-                atomic_fetch_sub(&pool->view.index->items, 1);
+                atomic_fetch_sub(&recovery->view->index->items, 1);
             }
         }
     }
@@ -358,7 +356,7 @@ static void recovery_prune_bucket(struct recovery *recovery, struct layout_bucke
 
 static void *recovery_prune_buckets(void *argument) {
     struct recovery *recovery = argument;
-    struct lookup_view *view = &recovery->pool->view;
+    struct lookup_view *view = recovery->view;
     uint64_t count = atomic_load(&view->index->bucket_count);
     uint64_t first;
     while ((first = atomic_fetch_add(&recovery->next, RECOVERY_BUCKETS)) < count) {
@@ -389,18 +387,17 @@ static void recovery_run_step(struct recovery *recovery, void *(*step)(void *)) 
 }
 
 static void recovery_restore_numbers(struct recovery *recovery) {
-    struct pool *pool = recovery->pool;
-    struct layout_index_header *index = pool->view.index;
+    struct layout_index_header *index = recovery->view->index;
     /* Higher than any sequence that was given out, even if its record is lost
      * (header_notes_begin). */
-    uint64_t given_out = atomic_load(&pool->header->opened_sequence);
+    uint64_t given_out = atomic_load(&recovery->target->data.header->opened_sequence);
     if (given_out > LAYOUT_SEQUENCE_FILE_MAX) { /* no checksum covers this field */
         log_warning(
             "pool %s: its file's header is damaged where it counts writes; what the records "
             "say counts instead",
-            pool->options.name);
+            recovery->target->name);
         given_out = recovery->sequence_max + LAYOUT_SEQUENCE_GAP;
-        atomic_store(&pool->header->opened_sequence, given_out);
+        atomic_store(&recovery->target->data.header->opened_sequence, given_out);
     }
     atomic_store(&index->sequence,
                  given_out > recovery->sequence_max ? given_out : recovery->sequence_max);
@@ -411,13 +408,15 @@ static void recovery_restore_numbers(struct recovery *recovery) {
     }
 }
 
-bool recovery_run(struct pool *pool, uint32_t now_s) {
+bool recovery_run(const struct recovery_target *target, uint32_t now_s) {
     uint64_t began_ns = clock_monotonic_ns();
-    struct recovery recovery = {.pool = pool, .now_s = now_s};
+    struct recovery recovery = {
+        .target = target,
+        .view = target->data.view,
+        .index = target->index,
+        .now_s = now_s,
+    };
     pthread_mutex_init(&recovery.lock, NULL);
-    pool->segments.view = &pool->view; /* only what a walk needs; segments_init fills in the rest */
-    pool->segments.header = pool->header;
-
     recovery_run_step(&recovery, recovery_read_segments);
     if (!atomic_load(&recovery.failed)) {
         recovery_restore_numbers(&recovery);
@@ -431,8 +430,8 @@ bool recovery_run(struct pool *pool, uint32_t now_s) {
         log_info(
             "pool %s: recovered %llu items (%llu bytes) from %u segments in %llu ms; dropped %llu "
             "torn records (%llu bytes between others)",
-            pool->options.name, (unsigned long long)atomic_load(&pool->view.index->items),
-            (unsigned long long)atomic_load(&pool->view.index->live_bytes), recovery.segments,
+            target->name, (unsigned long long)atomic_load(&recovery.view->index->items),
+            (unsigned long long)atomic_load(&recovery.view->index->live_bytes), recovery.segments,
             (unsigned long long)((clock_monotonic_ns() - began_ns) / 1000000),
             (unsigned long long)recovery.torn_records, (unsigned long long)recovery.torn_bytes);
     }

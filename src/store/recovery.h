@@ -1,6 +1,6 @@
 /* Recovery: makes the index again from the data, after a daemon that ended without a clean stop.
  *
- *     1. Every segment is walked, and the CRC of each record is checked (segment_next,
+ *     1. Every segment is walked, and the CRC of each record is checked (segment_walk.h,
  *        record_verify). The record with the highest sequence of a key gets the slot, be it a value
  *        or a tombstone. The latest flush is noted.
  *     2. Only if an old version lasts longer than a later version of its key: every segment is
@@ -18,13 +18,22 @@
 #ifndef STAYD_STORE_RECOVERY_H
 #define STAYD_STORE_RECOVERY_H
 
+#include "store/index.h"
+#include "store/segment_walk.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
-struct pool;
+/* The data to read and the index to make. */
+struct recovery_target {
+    const char *name; /* of the pool, for the log */
+    struct segment_data data;
+    struct index *index;       /* initialised, and empty */
+    bool (*is_stopping)(void); /* whether the daemon is to stop; NULL: it never is */
+};
 
 /* False if memory is short, or the daemon is to stop: then the data is whole, and the index is not.
  */
-bool recovery_run(struct pool *pool, uint32_t now_s);
+bool recovery_run(const struct recovery_target *target, uint32_t now_s);
 
 #endif

@@ -41,7 +41,7 @@ static void resize_seal_all(struct pool *pool) {
 /* Makes sure that two of the first `count` segments are free for moved records. A pool whose
  * segments have all been written once has no free segment there, even if few records are live. */
 static bool resize_make_room(struct pool *pool, uint32_t count, uint32_t now_s) {
-    uint32_t capacity = segment_capacity(&pool->segments);
+    uint32_t capacity = segment_capacity(&pool->view);
     uint64_t most_bytes = RECLAIM_GIVE_UP * (uint64_t)capacity * pool->view.segment_count;
     while (resize_free_count(pool, count) < RESIZE_FREE) {
         if (pool->janitor.moved_bytes > most_bytes ||
@@ -77,8 +77,7 @@ static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s)
 bool resize_shrink(struct pool *pool, uint32_t count, char error[POOL_ERROR_MAX]) {
     uint32_t now_s = expiry_clock_free_s(&pool->expiry_clock);
     const struct layout_index_header *index = pool->view.index;
-    uint64_t limit =
-        (uint64_t)segment_capacity(&pool->segments) * count / 100 * RESIZE_FILL_PERCENT;
+    uint64_t limit = (uint64_t)segment_capacity(&pool->view) * count / 100 * RESIZE_FILL_PERCENT;
     resize_seal_all(pool);
     if (atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) > limit ||
         !resize_make_room(pool, count, now_s) || !resize_empty_tail(pool, count, now_s)) {

@@ -74,7 +74,7 @@ static void scan_describe(const struct pool *pool, uint64_t slot, const struct l
                           const struct record *record, struct pool_scanned *scanned) {
     item_describe(record, layout_slot_frequency(slot), &scanned->item);
     scanned->record_bytes = (uint32_t)record_stored_size(at);
-    scanned->ttl_class = segments_ttl_class(&pool->segments, layout_slot_location(slot));
+    scanned->ttl_class = segment_table_class(&pool->view, layout_slot_location(slot));
 }
 
 enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
@@ -130,7 +130,7 @@ unsigned pool_get_item_class(const struct pool *pool, const struct item *item) {
     if (segment >= view->segment_count) {
         return POOL_TTL_CLASSES;
     }
-    return segments_ttl_class(&pool->segments, lookup_location(view, (uint32_t)segment, 0));
+    return segment_table_class(&pool->view, lookup_location(view, (uint32_t)segment, 0));
 }
 
 enum status pool_peek(struct pool *pool, struct store_thread *thread, struct bytes key,

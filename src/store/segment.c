@@ -37,7 +37,7 @@ static uint32_t segments_kept_from_removals(uint32_t count) {
 /* In a persistent pool with evict = no, one more segment is kept for tombstones: when it is full of
  * them, as many bytes have become dead elsewhere. */
 static uint32_t segments_kept_from_updates(const struct segments *segments, uint32_t count) {
-    bool tombstones = !segments->evict && segments->header != NULL;
+    bool tombstones = !segments->evict && segments->data.header != NULL;
     return segments_kept_from_removals(count) + (tombstones ? 1 : 0);
 }
 
@@ -58,7 +58,7 @@ uint64_t segments_needed_limit(const struct segments *segments, uint32_t count) 
     /* A segment that leaves no more free segments than that takes no new keys (segments_reserve).
      */
     uint32_t reserved = segments_kept_from_new(segments, count) + 1;
-    uint64_t capacity = segment_capacity(segments);
+    uint64_t capacity = segment_capacity(segments->data.view);
     uint64_t by_reserves = count > reserved ? (count - reserved) * capacity : 0;
     uint64_t by_share = count * capacity / 100 * SEGMENT_NEEDED_PERCENT;
     return by_reserves < by_share ? by_reserves : by_share;
@@ -66,7 +66,7 @@ uint64_t segments_needed_limit(const struct segments *segments, uint32_t count) 
 
 static void segment_note_sealed(struct segments *segments, uint32_t segment) {
     atomic_store(&segments->sealed_sequence[segment],
-                 atomic_load(&segments->view->index->sequence));
+                 atomic_load(&segments->data.view->index->sequence));
 }
 
 static void segments_release(struct segments *segments) {
@@ -82,14 +82,14 @@ static void segments_release(struct segments *segments) {
 
 /* Seals an open segment. Under the lock of its head. */
 static void segment_end(struct segments *segments, uint32_t segment) {
-    segment_mark_end(segments, segment);
+    segment_mark_end(&segments->data, segment);
     segment_note_sealed(segments, segment);
-    atomic_store(&segments->view->segments[segment].state, LAYOUT_SEGMENT_SEALED);
+    atomic_store(&segments->data.view->segments[segment].state, LAYOUT_SEGMENT_SEALED);
 }
 
 bool segments_init(struct segments *segments, struct lookup_view *view,
                    struct layout_data_header *header, bool evict) {
-    *segments = (struct segments){.view = view, .header = header, .evict = evict};
+    *segments = (struct segments){.data = {view, header}, .evict = evict};
     segments->free = malloc(view->segment_count * sizeof *segments->free);
     segments->spare = malloc(view->segment_count * sizeof *segments->spare);
     segments->opened_s = calloc(view->segment_count, sizeof *segments->opened_s);
@@ -122,7 +122,7 @@ bool segments_init(struct segments *segments, struct lookup_view *view,
                 &segments->heads[SEGMENT_CLIENTS][atomic_load(&info->ttl_class) % SEGMENT_CLASSES];
             if (head->segment == SEGMENT_NONE) {
                 head->segment = segment;
-                head->crc_seed = segment_crc_seed(segments, segment);
+                head->crc_seed = segment_crc_seed(&segments->data, segment);
                 atomic_store(&segments->sealed_sequence[segment], UINT64_MAX);
             } else {
                 segment_end(segments, segment);
@@ -176,9 +176,9 @@ bool segments_are_few(const struct segments *segments) {
 }
 
 uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment) {
-    const struct layout_segment *info = &segments->view->segments[segment];
+    const struct layout_segment *info = &segments->data.view->segments[segment];
     if (atomic_load_explicit(&segments->sealed_sequence[segment], memory_order_relaxed) <=
-        atomic_load_explicit(&segments->view->index->flush_sequence, memory_order_relaxed)) {
+        atomic_load_explicit(&segments->data.view->index->flush_sequence, memory_order_relaxed)) {
         return 0;
     }
     return atomic_load_explicit(&info->live_bytes, memory_order_relaxed) +
@@ -200,20 +200,8 @@ static int64_t segments_take_free(struct segments *segments, enum segment_purpos
     return segment;
 }
 
-static uint32_t segment_header_crc(const struct layout_segment_header *header) {
-    struct layout_segment_header copy = *header;
-    copy.header_crc = 0;
-    return hash_crc32c(0, &copy, sizeof copy);
-}
-
-bool segment_header_valid(const struct layout_segment_header *header) {
-    return header->magic == LAYOUT_SEGMENT_MAGIC &&
-           header->header_crc == segment_header_crc(header) &&
-           header->opened_sequence <= LAYOUT_SEQUENCE_FILE_MAX;
-}
-
 void segments_note_sequence(struct segments *segments, uint64_t sequence) {
-    struct layout_data_header *header = segments->header;
+    struct layout_data_header *header = segments->data.header;
     uint64_t seen = header != NULL ? atomic_load(&header->opened_sequence) : UINT64_MAX;
     while (seen < sequence &&
            !atomic_compare_exchange_weak(&header->opened_sequence, &seen, sequence)) {
@@ -223,7 +211,7 @@ void segments_note_sequence(struct segments *segments, uint64_t sequence) {
 /* Writes the header and the table's entry of a segment that was free. */
 static void segment_begin(struct segments *segments, uint32_t segment, unsigned class,
                           uint64_t generation) {
-    struct lookup_view *view = segments->view;
+    struct lookup_view *view = segments->data.view;
     struct layout_segment *info = &view->segments[segment];
     /* Room is reserved before a sequence is taken, so all records that clients write here have
      * higher sequences. */
@@ -240,7 +228,7 @@ static void segment_begin(struct segments *segments, uint32_t segment, unsigned 
     ssize_t length = getrandom(&header.salt, sizeof header.salt, 0);
     assert(length == (ssize_t)sizeof header.salt);
     (void)length;
-    header.header_crc = segment_header_crc(&header);
+    header.header_crc = segment_compute_header_crc(&header);
     memcpy(lookup_segment(view, segment), &header, sizeof header);
     atomic_store(&segments->opened_s[segment], header.opened_s);
     atomic_store(&segments->sealed_sequence[segment], UINT64_MAX);
@@ -273,27 +261,8 @@ static bool segment_head_open(struct segments *segments, struct segment_head *he
         atomic_fetch_add(&segments->opened_for_janitor, 1);
     }
     head->segment = segment;
-    head->crc_seed = segment_crc_seed(segments, (uint32_t)segment);
+    head->crc_seed = segment_crc_seed(&segments->data, (uint32_t)segment);
     return true;
-}
-
-void segment_note_due(struct layout_segment *info, uint32_t due_s) {
-    uint32_t first = atomic_load_explicit(&info->first_expiry_s, memory_order_relaxed);
-    while (due_s < first && !atomic_compare_exchange_weak(&info->first_expiry_s, &first, due_s)) {
-    }
-}
-
-void segments_note_due(struct segments *segments, uint64_t location, uint32_t due_s) {
-    uint32_t segment = lookup_location_segment(segments->view, location);
-    segment_note_due(&segments->view->segments[segment], due_s);
-}
-
-void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s) {
-    uint32_t expiry = expiry_s == 0 ? LAYOUT_NEVER : expiry_s;
-    segment_note_due(info, expiry);
-    uint32_t last = atomic_load_explicit(&info->last_expiry_s, memory_order_relaxed);
-    while (expiry > last && !atomic_compare_exchange_weak(&info->last_expiry_s, &last, expiry)) {
-    }
 }
 
 /* Under head->lock: appends to the open segment, if there is room. */
@@ -303,15 +272,16 @@ static bool segment_head_append(struct segments *segments, struct segment_head *
         return false;
     }
     uint32_t segment = (uint32_t)head->segment;
-    struct layout_segment *info = &segments->view->segments[segment];
+    struct layout_segment *info = &segments->data.view->segments[segment];
     uint32_t fill = atomic_load_explicit(&info->fill, memory_order_relaxed);
-    if (bytes > segments->view->segment_bytes - fill) {
+    if (bytes > segments->data.view->segment_bytes - fill) {
         return false;
     }
     segment_note_expiry(info, expiry_s);
     atomic_store_explicit(&info->fill, fill + (uint32_t)bytes, memory_order_relaxed);
-    place->at = (struct layout_record *)(void *)(lookup_segment(segments->view, segment) + fill);
-    place->location = lookup_location(segments->view, segment, fill);
+    place->at =
+        (struct layout_record *)(void *)(lookup_segment(segments->data.view, segment) + fill);
+    place->location = lookup_location(segments->data.view, segment, fill);
     place->crc_seed = head->crc_seed;
     return true;
 }
@@ -353,7 +323,7 @@ static bool segments_should_share(struct segments *segments, const struct segmen
 
 /* Whether no open segment may take so many bytes for this purpose. */
 static bool segments_refuse(struct segments *segments, enum segment_purpose purpose, size_t bytes) {
-    return bytes > segment_capacity(segments) ||
+    return bytes > segment_capacity(segments->data.view) ||
            /* a new key must not fill a segment that was opened for an update */
            (purpose == SEGMENT_FOR_NEW && !segments->evict &&
             !segments_available(segments, SEGMENT_FOR_NEW));
@@ -424,8 +394,8 @@ void segments_seal(struct segments *segments, uint32_t segment) {
 }
 
 void segments_retire(struct segments *segments, uint32_t segment) {
-    assert(atomic_load(&segments->view->segments[segment].state) == LAYOUT_SEGMENT_SEALED);
-    memset(lookup_segment(segments->view, segment), 0, sizeof(struct layout_segment_header));
+    assert(atomic_load(&segments->data.view->segments[segment].state) == LAYOUT_SEGMENT_SEALED);
+    memset(lookup_segment(segments->data.view, segment), 0, sizeof(struct layout_segment_header));
 }
 
 /* Both under free_lock. */
@@ -439,10 +409,10 @@ static uint32_t segments_pop(const uint32_t *list, _Atomic uint32_t *count) {
 }
 
 void segments_free(struct segments *segments, uint32_t segment) {
-    struct layout_segment *info = &segments->view->segments[segment];
+    struct layout_segment *info = &segments->data.view->segments[segment];
     assert(atomic_load(&info->live_bytes) == 0);
     atomic_store(&info->fill, 0);
-    segments_set_tombstones(segments, segment, 0);
+    segment_table_set_tombstones(segments->data.view, segment, 0);
     atomic_store(&info->state, LAYOUT_SEGMENT_FREE);
     pthread_mutex_lock(&segments->free_lock);
     /* Every second segment becomes spare, so that clients still get some; and only while the
@@ -503,47 +473,4 @@ void segments_limit(struct segments *segments, uint32_t count) {
     }
     atomic_store(&segments->free_count, kept);
     pthread_mutex_unlock(&segments->free_lock);
-}
-
-/* Relaxed: these are counts. That nothing points into a segment is proved by walking it. */
-void segments_count_live(struct segments *segments, uint64_t location, size_t bytes) {
-    uint32_t segment = lookup_location_segment(segments->view, location);
-    struct layout_segment *info = &segments->view->segments[segment];
-    atomic_fetch_add_explicit(&info->live_bytes, (uint32_t)bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&info->items, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
-    uint32_t waste_bytes = segment_waste_bytes(segment_capacity(segments), bytes);
-    if (waste_bytes > 0) {
-        atomic_fetch_add_explicit(&segments->view->index->waste_bytes, waste_bytes,
-                                  memory_order_relaxed);
-    }
-}
-
-void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed) {
-    uint32_t segment = lookup_location_segment(segments->view, location);
-    struct layout_segment *info = &segments->view->segments[segment];
-    atomic_fetch_sub_explicit(&info->live_bytes, (uint32_t)bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&info->items, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&segments->view->index->live_bytes, bytes, memory_order_relaxed);
-    uint32_t waste_bytes = segment_waste_bytes(segment_capacity(segments), bytes);
-    if (waste_bytes > 0) {
-        atomic_fetch_sub_explicit(&segments->view->index->waste_bytes, waste_bytes,
-                                  memory_order_relaxed);
-    }
-    if (flushed) {
-        atomic_fetch_sub_explicit(&segments->view->index->flushed_bytes, bytes + waste_bytes,
-                                  memory_order_relaxed);
-    }
-}
-
-void segments_count_tombstone(struct segments *segments, uint64_t location, size_t bytes) {
-    uint32_t segment = lookup_location_segment(segments->view, location);
-    atomic_fetch_add_explicit(&segments->view->segments[segment].tombstone_bytes, (uint32_t)bytes,
-                              memory_order_relaxed);
-    atomic_fetch_add_explicit(&segments->view->index->tombstone_bytes, bytes, memory_order_relaxed);
-}
-
-void segments_set_tombstones(struct segments *segments, uint32_t segment, uint32_t bytes) {
-    uint32_t before = atomic_exchange(&segments->view->segments[segment].tombstone_bytes, bytes);
-    atomic_fetch_add(&segments->view->index->tombstone_bytes, (uint64_t)bytes - before);
 }

@@ -14,18 +14,14 @@
 #define STAYD_STORE_SEGMENT_H
 
 #include "base/status.h"
-#include "store/lookup.h"
-#include "store/record.h"
+#include "store/segment_table.h"
+#include "store/segment_walk.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-    SEGMENT_CLASSES =
-        8, /* TTL classes: their limits are in segment.c; POOL_TTL_CLASSES in pool.h */
-    SEGMENT_NONE = -1
-};
+enum { SEGMENT_NONE = -1 };
 
 /* What room is reserved for. The first ones must leave the most free segments to the others. */
 enum segment_purpose {
@@ -50,8 +46,7 @@ struct segment_head {
 };
 
 struct segments {
-    struct lookup_view *view;
-    struct layout_data_header *header; /* NULL in volatile pools: records carry no CRC */
+    struct segment_data data;
 
     /* private */
     bool evict;                                 /* of the pool */
@@ -95,28 +90,6 @@ bool segments_reserve(struct segments *segments, enum segment_purpose purpose, u
 bool segments_append(struct segments *segments, enum segment_purpose purpose, uint32_t now_s,
                      uint32_t expiry_s, size_t bytes, struct segment_place *place);
 
-/* The expected bytes that a record of this size leaves unused at the end of a segment, among
- * records of all sizes: half a record for each segment, weighted by size, because larger records
- * more often do not fit. */
-static inline uint64_t segment_waste_among(uint32_t capacity, uint64_t bytes) {
-    return bytes < capacity / 64 ? 0 : bytes * bytes / capacity / 2;
-}
-
-/* What records of this size leave unused at the end of a segment, as a share of each, at least:
- *
- *     | record | record | record | unused |      among others: half a record for each segment, as
- *                                                the larger ones are in the way more often
- *
- * whichever is more. 0 for small ones, which together waste less than a hundredth. */
-static inline uint32_t segment_waste_bytes(uint32_t capacity, size_t bytes) {
-    if (bytes < capacity / 64) {
-        return 0;
-    }
-    uint64_t alone = capacity / (capacity / bytes) - bytes;
-    uint64_t among = segment_waste_among(capacity, bytes);
-    return (uint32_t)(alone > among ? alone : among);
-}
-
 /* How many segments are free, and how many of these a purpose must leave: snapshots. */
 static inline uint32_t segments_free_count(const struct segments *segments) {
     return atomic_load_explicit(&segments->free_count, memory_order_relaxed); /* a number */
@@ -136,27 +109,7 @@ static inline uint32_t segments_opened_s(const struct segments *segments, uint32
     return atomic_load_explicit(&segments->opened_s[segment], memory_order_relaxed); /* a number */
 }
 
-/* The TTL class of the segment at a location. */
-static inline uint32_t segments_ttl_class(const struct segments *segments, uint64_t location) {
-    uint32_t segment = lookup_location_segment(segments->view, location);
-    return atomic_load_explicit(&segments->view->segments[segment].ttl_class,
-                                memory_order_relaxed) %
-           SEGMENT_CLASSES; /* relaxed: a number */
-}
-
-/* The bytes that compaction cannot free: the records that clients may see, tombstones and flush
- * records, and the expected waste at the ends of segments. A flush reduces it at once. Relaxed:
- * counts. */
-static inline uint64_t segments_all_needed_bytes(const struct segments *segments) {
-    const struct layout_index_header *index = segments->view->index;
-    int64_t flushed = (int64_t)atomic_load_explicit(&index->flushed_bytes, memory_order_relaxed);
-    uint64_t counted = atomic_load_explicit(&index->live_bytes, memory_order_relaxed) +
-                       atomic_load_explicit(&index->tombstone_bytes, memory_order_relaxed) +
-                       atomic_load_explicit(&index->waste_bytes, memory_order_relaxed);
-    return flushed <= 0 ? counted : counted > (uint64_t)flushed ? counted - (uint64_t)flushed : 0;
-}
-
-/* How many bytes may be needed (segments_all_needed_bytes) in so many segments before new keys are
+/* How many bytes may be needed (segment_table_needed_bytes) in so many segments before new keys are
  * refused. */
 uint64_t segments_needed_limit(const struct segments *segments, uint32_t count);
 
@@ -173,14 +126,6 @@ uint32_t segments_low_water(const struct segments *segments);
 /* An upper bound of the bytes in a segment that are still needed: a snapshot. */
 uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment);
 
-/* Whether the header is valid, so that recovery may read the records in the segment. */
-bool segment_header_valid(const struct layout_segment_header *header);
-
-/* Bytes that records can fill in one segment. */
-static inline uint32_t segment_capacity(const struct segments *segments) {
-    return segments->view->segment_bytes - (uint32_t)sizeof(struct layout_segment_header);
-}
-
 /* Stops handing out the segments from number `count` on (before the file is cut). */
 void segments_limit(struct segments *segments, uint32_t count);
 
@@ -195,7 +140,7 @@ static inline uint32_t segments_allowed(const struct segments *segments) {
 /* How many segments are not spare: the allowed ones, and those above the limit that are still in
  * use. */
 static inline uint32_t segments_in_force(const struct segments *segments) {
-    return segments->view->segment_count -
+    return segments->data.view->segment_count -
            atomic_load_explicit(&segments->spare_count, memory_order_relaxed); /* a number */
 }
 
@@ -222,77 +167,5 @@ void segments_retire(struct segments *segments, uint32_t segment);
 /* Makes a retired segment free. In a persistent pool the caller has synced since segments_retire.
  */
 void segments_free(struct segments *segments, uint32_t segment);
-
-/* Counts a record that a slot now points to, or no longer points to. `flushed`: a flush deleted the
- * record before. */
-void segments_count_live(struct segments *segments, uint64_t location, size_t bytes);
-void segments_count_dead(struct segments *segments, uint64_t location, size_t bytes, bool flushed);
-
-/* Counts a tombstone or a flush record that was written here. */
-void segments_count_tombstone(struct segments *segments, uint64_t location, size_t bytes);
-
-/* A walk of a sealed segment has found that so many bytes of tombstones and flush records in it are
- * still needed. */
-void segments_set_tombstones(struct segments *segments, uint32_t segment, uint32_t bytes);
-
-/* Notes that a record in the segment may expire at this second, so that the janitor sweeps it then.
- */
-void segment_note_due(struct layout_segment *info, uint32_t due_s);
-void segments_note_due(struct segments *segments, uint64_t location, uint32_t due_s);
-
-/* Extends the range of expiry times in the segment table by this expiry. */
-void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s);
-
-/* What seeds the CRC of records in this use of the segment; 0 in volatile pools. */
-uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment);
-
-/* Writes the end mark (layout.h) behind the last record of a segment. Does nothing in a volatile
- * pool, or if there is no room for the mark. */
-void segment_mark_end(const struct segments *segments, uint32_t segment);
-
-/* Whether the end mark is at `offset`. */
-bool segment_is_end_at(const struct segments *segments, uint32_t segment, uint32_t offset);
-
-struct crc_ranges;
-
-/* Walks the records of a segment in the order in which they were written. In a persistent pool the
- * walk verifies each record, and skips bytes that are no record. The time is bounded by the
- * segment's size for any content: a client may have stored bytes that look like record headers,
- * each with a long value to verify. */
-struct segment_cursor {
-    const struct segments *segments;
-    uint32_t segment;
-    uint32_t offset; /* of the next record */
-    uint32_t end;
-    uint32_t crc_seed;
-    uint32_t torn_bytes;       /* bytes skipped so far, */
-    uint32_t torn_records;     /* in so many places */
-    uint64_t rejected_bytes;   /* bytes that were verified so far and are not a record */
-    struct crc_ranges *ranges; /* created when these bytes are many */
-
-    /* after segment_next */
-    struct layout_record *at;
-    uint64_t location;
-    size_t size;
-    struct record record;
-};
-
-/* `end`: the segment's fill, or its size where that is not known. */
-void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
-                  uint32_t end);
-bool segment_next(struct segment_cursor *cursor);
-
-/* Ends a walk before segment_next has returned false. Not needed after that. */
-void segment_walk_end(struct segment_cursor *cursor);
-
-/* For an offset behind the last whole record: whether a torn record of the current use of the
- * segment begins there. False: there is nothing, or a record of an earlier use. The sequence tells:
- * records of the current use have higher numbers than were given out when the segment was opened.
- * (A torn copy that compaction made has a lower number, and is not recognised.) */
-bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint32_t offset);
-
-/* Whether the tombstone at the cursor is valid. A tombstone that was written together with a new
- * version is valid only if the new version is whole; otherwise that write never happened. */
-bool segment_tombstone_counts(const struct segment_cursor *cursor);
 
 #endif

@@ -1,6 +1,7 @@
-/* The walk through a segment's records; declared in segment.h. */
+#include "store/segment_walk.h"
+
 #include "base/crc_ranges.h"
-#include "store/segment.h"
+#include "base/hash.h"
 
 enum {
     WALK_REJECTED_SHARE = 4, /* of a segment: after verifying so many bytes that were no record,
@@ -9,39 +10,48 @@ enum {
         256, /* for records up to this size, calculating the CRC is faster than crc_ranges */
 };
 
-uint32_t segment_crc_seed(const struct segments *segments, uint32_t segment) {
-    const struct layout_segment_header *header =
-        (const void *)lookup_segment(segments->view, segment);
-    return segments->header == NULL ? 0 : record_crc_seed(segments->header->crc_seed, header);
+uint32_t segment_compute_header_crc(const struct layout_segment_header *header) {
+    struct layout_segment_header copy = *header;
+    copy.header_crc = 0;
+    return hash_crc32c(0, &copy, sizeof copy);
 }
 
-void segment_mark_end(const struct segments *segments, uint32_t segment) {
-    const struct lookup_view *view = segments->view;
+bool segment_header_valid(const struct layout_segment_header *header) {
+    return header->magic == LAYOUT_SEGMENT_MAGIC &&
+           header->header_crc == segment_compute_header_crc(header) &&
+           header->opened_sequence <= LAYOUT_SEQUENCE_FILE_MAX;
+}
+
+uint32_t segment_crc_seed(const struct segment_data *data, uint32_t segment) {
+    const struct layout_segment_header *header = (const void *)lookup_segment(data->view, segment);
+    return data->header == NULL ? 0 : record_crc_seed(data->header->crc_seed, header);
+}
+
+void segment_mark_end(const struct segment_data *data, uint32_t segment) {
+    const struct lookup_view *view = data->view;
     uint32_t fill = atomic_load(&view->segments[segment].fill);
-    if (segments->header != NULL && view->segment_bytes - fill >= sizeof(struct layout_record)) {
+    if (data->header != NULL && view->segment_bytes - fill >= sizeof(struct layout_record)) {
         char *at = lookup_segment(view, segment) + fill;
-        record_write_end((struct layout_record *)(void *)at, fill,
-                         segment_crc_seed(segments, segment));
+        record_write_end((struct layout_record *)(void *)at, fill, segment_crc_seed(data, segment));
     }
 }
 
-bool segment_is_end_at(const struct segments *segments, uint32_t segment, uint32_t offset) {
-    const struct lookup_view *view = segments->view;
+bool segment_is_end_at(const struct segment_data *data, uint32_t segment, uint32_t offset) {
+    const struct lookup_view *view = data->view;
     const char *at = lookup_segment(view, segment) + offset;
-    return segments->header != NULL &&
-           view->segment_bytes - offset >= sizeof(struct layout_record) &&
+    return data->header != NULL && view->segment_bytes - offset >= sizeof(struct layout_record) &&
            record_is_end((const struct layout_record *)(const void *)at, offset,
-                         segment_crc_seed(segments, segment));
+                         segment_crc_seed(data, segment));
 }
 
-void segment_walk(struct segment_cursor *cursor, const struct segments *segments, uint32_t segment,
+void segment_walk(struct segment_cursor *cursor, const struct segment_data *data, uint32_t segment,
                   uint32_t end) {
     *cursor = (struct segment_cursor){
-        .segments = segments,
+        .data = data,
         .segment = segment,
         .offset = sizeof(struct layout_segment_header),
         .end = end,
-        .crc_seed = segment_crc_seed(segments, segment),
+        .crc_seed = segment_crc_seed(data, segment),
     };
 }
 
@@ -53,7 +63,7 @@ void segment_walk_end(struct segment_cursor *cursor) {
 /* Counts bytes that were verified and are no record; after many, creates crc_ranges for the rest of
  * the walk. If memory is short, tries again after as many bytes. */
 static void segment_note_rejected(struct segment_cursor *cursor) {
-    const struct lookup_view *view = cursor->segments->view;
+    const struct lookup_view *view = cursor->data->view;
     cursor->rejected_bytes += record_stored_size(cursor->at);
     if (cursor->ranges == NULL &&
         cursor->rejected_bytes > view->segment_bytes / WALK_REJECTED_SHARE) {
@@ -81,7 +91,7 @@ static bool segment_verify(struct segment_cursor *cursor) {
 }
 
 bool segment_next(struct segment_cursor *cursor) {
-    const struct lookup_view *view = cursor->segments->view;
+    const struct lookup_view *view = cursor->data->view;
     char *base = lookup_segment(view, cursor->segment);
     bool torn = false;
     while (cursor->offset + sizeof(struct layout_record) <= cursor->end) {
@@ -106,15 +116,15 @@ bool segment_next(struct segment_cursor *cursor) {
     return false;
 }
 
-bool segment_is_torn_at(const struct segments *segments, uint32_t segment, uint32_t offset) {
-    const char *base = lookup_segment(segments->view, segment);
+bool segment_is_torn_at(const struct segment_data *data, uint32_t segment, uint32_t offset) {
+    const char *base = lookup_segment(data->view, segment);
     const struct layout_segment_header *header = (const void *)base;
     const struct layout_record *at = (const void *)(base + offset);
     uint64_t opened = header->opened_sequence;
-    uint64_t opened_last = atomic_load(&segments->header->opened_sequence);
+    uint64_t opened_last = atomic_load(&data->header->opened_sequence);
     uint64_t last = (opened > opened_last ? opened : opened_last) + LAYOUT_SEQUENCE_STEP +
-                    segments->view->segment_bytes;
-    return segments->view->segment_bytes - offset >= sizeof *at && record_sequence(at) > opened &&
+                    data->view->segment_bytes;
+    return data->view->segment_bytes - offset >= sizeof *at && record_sequence(at) > opened &&
            record_sequence(at) <= last;
 }
 

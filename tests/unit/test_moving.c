@@ -187,7 +187,7 @@ static void compaction_begins_where_it_gains_most(void **state) {
         EXPECT(store_delete_number(&store, number) == STATUS_OK);
     }
     store_thread_leave(&store.thread);
-    uint32_t capacity = segment_capacity(&store.pool->segments);
+    uint32_t capacity = segment_capacity(&store.pool->view);
     EXPECT(compaction_run(store.pool, capacity / 4, false, clock_now_s()) == 1);
     EXPECT(segment_state(with_small) == LAYOUT_SEGMENT_FREE);
     EXPECT(segment_state(with_large) == LAYOUT_SEGMENT_SEALED);

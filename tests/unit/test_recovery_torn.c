@@ -177,7 +177,7 @@ static void tombstones_of_updates_on_several_threads_count(void **state) {
             continue;
         }
         struct segment_cursor cursor;
-        segment_walk(&cursor, &store.pool->segments, segment,
+        segment_walk(&cursor, &store.pool->segments.data, segment,
                      store.pool->view.segments[segment].fill);
         while (segment_next(&cursor)) {
             if (cursor.record.kind == LAYOUT_TOMBSTONE && cursor.record.paired) {
