@@ -105,6 +105,37 @@ bool address_parse(const char *text, const char *run_dir, struct address *addres
     return address_parse_host(host, port > UINT16_MAX ? 0 : (unsigned)port, address, error);
 }
 
+bool address_of_socket(int fd, struct address *address) {
+    char digits[INET6_ADDRSTRLEN];
+    *address = (struct address){.size = sizeof address->socket};
+    if (getsockname(fd, (struct sockaddr *)&address->socket, &address->size) != 0) {
+        return false;
+    }
+    switch (address->socket.ss_family) {
+    case AF_INET: {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address->socket;
+        inet_ntop(AF_INET, &v4->sin_addr, digits, sizeof digits);
+        snprintf(address->text, sizeof address->text, "%s:%u", digits, ntohs(v4->sin_port));
+        return true;
+    }
+    case AF_INET6: {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address->socket;
+        inet_ntop(AF_INET6, &v6->sin6_addr, digits, sizeof digits);
+        snprintf(address->text, sizeof address->text, "[%s]:%u", digits, ntohs(v6->sin6_port));
+        return true;
+    }
+    case AF_UNIX: {
+        const char *path = ((const struct sockaddr_un *)&address->socket)->sun_path;
+        bool is_abstract = *path == '\0' && path[1] != '\0';
+        snprintf(address->text, sizeof address->text, "%s%s%.107s", unix_prefix,
+                 is_abstract ? "@" : "", path + is_abstract);
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
 bool address_is_unix(const struct address *address) {
     return address->socket.ss_family == AF_UNIX;
 }
@@ -158,6 +189,18 @@ static bool address_same_file(const char *path, const char *other) {
     snprintf(folder, sizeof folder, "%.*s", (int)(other_name - other), other);
     return stat(folder, &other_status) == 0 && status.st_dev == other_status.st_dev &&
            status.st_ino == other_status.st_ino;
+}
+
+bool address_equals(const struct address *address, const struct address *other) {
+    if (address->socket.ss_family != other->socket.ss_family) {
+        return false;
+    }
+    if (address->socket.ss_family != AF_UNIX) {
+        return strcmp(address->text, other->text) == 0;
+    }
+    const char *path = address_path(address);
+    const char *other_path = address_path(other);
+    return *path == '/' && *other_path == '/' && address_same_file(path, other_path);
 }
 
 bool address_overlaps(const struct address *address, const struct address *other) {

@@ -36,6 +36,12 @@ bool address_parse(const char *text, const char *run_dir, struct address *addres
 bool address_parse_host(const char *host, unsigned port, struct address *address,
                         char error[ADDRESS_ERROR_MAX]);
 
+/* The address that a socket is bound to. False if it is neither IPv4, IPv6 nor a Unix socket. */
+bool address_of_socket(int fd, struct address *address);
+
+/* Whether both are the same address; a Unix socket may have two names. */
+bool address_equals(const struct address *address, const struct address *other);
+
 /* Whether only this machine can reach it: a loopback address or a Unix socket. */
 bool address_is_local(const struct address *address);
 

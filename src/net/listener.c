@@ -1,6 +1,7 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -103,13 +104,18 @@ static bool listener_bind_unix(struct listener *listener, unsigned mode,
 }
 
 /* Accepted sockets inherit these options, so they are set here once. */
+static bool listener_set_options(int fd) {
+    const int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0 &&
+           setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
+}
+
 static bool listener_bind_tcp(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
     const struct sockaddr *socket = (const struct sockaddr *)&listener->address.socket;
     const int on = 1;
     int fd = listener->fd;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
+        !listener_set_options(fd) ||
         (socket->sa_family == AF_INET6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
         bind(fd, socket, listener->address.size) != 0) {
@@ -136,6 +142,18 @@ bool listener_open(struct listener *listener, const struct address *address,
     }
     if (listen(listener->fd, (int)options->backlog) != 0) {
         return listener_fail(listener, "listen on", error);
+    }
+    return true;
+}
+
+bool listener_adopt(struct listener *listener, int fd, const struct address *address,
+                    const struct listener_options *options, char error[LISTENER_ERROR_MAX]) {
+    *listener = (struct listener){.address = *address, .fd = fd, .is_open = true};
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        (!address_is_unix(address) && !listener_set_options(fd)) ||
+        listen(fd, (int)options->backlog) != 0) {
+        return listener_fail(listener, "use the socket that was passed for", error);
     }
     return true;
 }

@@ -39,7 +39,14 @@ struct listener_options {
 bool listener_open(struct listener *listener, const struct address *address,
                    const struct listener_options *options, char error[LISTENER_ERROR_MAX]);
 
-/* Stops listening and removes the socket file. Accepts a closed or zeroed listener. */
+/* Takes over a socket that listens on `address` already, from another process (systemd), which
+ * keeps the socket and its file. The descriptor belongs to the listener from now on, also if this
+ * fails. */
+bool listener_adopt(struct listener *listener, int fd, const struct address *address,
+                    const struct listener_options *options, char error[LISTENER_ERROR_MAX]);
+
+/* Stops listening, and removes the socket file that listener_open has made. Accepts a closed or
+ * zeroed listener. */
 void listener_close(struct listener *listener);
 
 #endif

@@ -230,6 +230,8 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
         store_thread_leave(&worker->store);
     }
     int count = epoll_wait(worker->epoll_fd, worker->events, WORKER_EVENTS, timeout_ms);
+    atomic_fetch_add_explicit(&worker->batches, 1,
+                              memory_order_relaxed); /* only the change counts */
     store_thread_refresh(&worker->store);
     worker->now_ms = clock_monotonic_ms();
     for (unsigned i = 0; i < worker->options->pool_count; i++) {
@@ -279,6 +281,7 @@ static void worker_finish_connections(struct worker *worker) {
 
 void *worker_main(void *argument) {
     struct worker *worker = argument;
+    atomic_store(&worker->thread_id, gettid());
     while (!atomic_load(&worker->stopping)) {
         worker_run_batch(worker, worker_has_ready(worker) ? 0 : worker_get_check_ms(worker));
     }
@@ -309,6 +312,7 @@ struct worker *worker_create(const struct workers_options *options, unsigned ind
     }
     worker->options = options;
     worker->end_s = UINT32_MAX;
+    worker->batches = 1; /* nothing has been asked of it before the first probe */
     list_init(&worker->connections);
     list_init(&worker->ready);
     list_init(&worker->heavy);

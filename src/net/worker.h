@@ -29,6 +29,11 @@ struct worker {
     _Atomic bool stopping;
     _Atomic unsigned connection_count; /* connections that were added and are not closed */
 
+    /* for workers_probe */
+    _Atomic unsigned batches; /* that have begun */
+    _Atomic pid_t thread_id;
+    unsigned probed_batches; /* main thread only: `batches` at the last probe */
+
     /* New connections. A wake-up may also mean: a verdict in `mailbox`, a pool's sync, room in a
      * pool, lines for a watcher, the end of a reload, or `stopping`. */
     struct inbox incoming;

@@ -6,6 +6,7 @@
 #include "net/tls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,6 +236,34 @@ bool workers_add(struct workers *workers, int fd, const union peer *peer,
     atomic_fetch_add(&least->connection_count, 1);
     inbox_put(&least->incoming, &connection->all);
     return true;
+}
+
+/* Whether the thread waits in a way that no signal ends: for a page that is read from the disk. */
+static bool worker_waits_for_disk(const struct worker *worker) {
+    char path[64];
+    char text[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", atomic_load(&worker->thread_id));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) {
+        close(fd);
+    }
+    const char *name_end = length < 0 ? NULL : strrchr(text, ')'); /* "ID (NAME) STATE ..." */
+    return name_end != NULL && strncmp(name_end, ") D", 3) == 0;
+}
+
+unsigned workers_probe(struct workers *workers) {
+    unsigned hung = 0;
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct worker *worker = workers->workers[i];
+        unsigned batches = atomic_load_explicit(&worker->batches, memory_order_relaxed);
+        if (batches == worker->probed_batches && !worker_waits_for_disk(worker)) {
+            hung = i + 1;
+        }
+        worker->probed_batches = batches;
+    }
+    workers_wake(workers);
+    return hung;
 }
 
 void workers_stop(struct workers *workers) {

@@ -52,6 +52,10 @@ struct workers *workers_start(const struct workers_options *options, char error[
 bool workers_add(struct workers *workers, int fd, const union peer *peer,
                  const struct listener *listener, struct tls_session *tls);
 
+/* Asks every worker to run a batch. Returns 0 if each has run one since the last call, or else the
+ * number, from 1, of a worker that has not and does not wait for the disk. Main thread only. */
+unsigned workers_probe(struct workers *workers);
+
 /* Answers the requests that have been received, waits up to two seconds until clients have read
  * their replies, closes all connections and ends the threads. Accepts NULL. */
 void workers_stop(struct workers *workers);

@@ -9,6 +9,7 @@
 #include "net/listener.h"
 #include "net/share.h"
 #include "net/workers.h"
+#include "stayd/activation.h"
 #include "stayd/certificates.h"
 #include "stayd/daemonize.h"
 #include "stayd/directories.h"
@@ -17,6 +18,7 @@
 #include "stayd/privileges.h"
 #include "stayd/refresher.h"
 #include "stayd/reload.h"
+#include "stayd/watchdog.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -34,6 +36,7 @@ struct daemon {
     const struct config *config;
     const struct process_options *process;
     const struct reload *reload;
+    struct activation *activation;
     struct pid_file pid_file;
     struct proto_server server;
     struct grace *grace;
@@ -62,7 +65,8 @@ static bool daemon_take_signals(struct daemon *daemon) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGUSR1); /* memcached's graceful stop */
     sigaddset(&signals, SIGHUP);
-    signal(SIGPIPE, SIG_IGN); /* ignored, so that the failed call returns an error instead */
+    sigaddset(&signals, SIGALRM); /* of the watchdog */
+    signal(SIGPIPE, SIG_IGN);     /* ignored, so that the failed call returns an error instead */
     signal(SIGXFSZ, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) == 0) {
         daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -117,6 +121,16 @@ static bool daemon_raise_files_limit(struct daemon *daemon) {
     return true;
 }
 
+/* Opens a listener, or takes over the socket that systemd has passed for the address. */
+static bool daemon_open_listener(struct daemon *daemon, struct listener *listener,
+                                 const struct address *address,
+                                 const struct listener_options *options,
+                                 char error[LISTENER_ERROR_MAX]) {
+    int fd = activation_take(daemon->activation, address);
+    return fd >= 0 ? listener_adopt(listener, fd, address, options, error)
+                   : listener_open(listener, address, options, error);
+}
+
 /* Opens the listeners of one kind: Unix sockets, or TCP ports. */
 static bool daemon_listen(struct daemon *daemon, bool is_unix) {
     const struct config *config = daemon->config;
@@ -129,7 +143,7 @@ static bool daemon_listen(struct daemon *daemon, bool is_unix) {
         for (unsigned j = 0; j < pool->listen_count; j++, listener++) {
             const struct address *address = &pool->listens[j].address;
             if (address_is_unix(address) == is_unix &&
-                !listener_open(listener, address, &options, error)) {
+                !daemon_open_listener(daemon, listener, address, &options, error)) {
                 log_error("pool %s: %s", pool->options.name, error);
                 return false;
             }
@@ -208,6 +222,13 @@ static bool daemon_is_stopping(void) {
            (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
+/* After a crash, to open a large pool takes a while. */
+static void daemon_tell_opening(const struct pool_options *options) {
+    char state[64 + POOL_NAME_MAX];
+    snprintf(state, sizeof state, "STATUS=Opening pool %s", options->name);
+    notify_send(state);
+}
+
 static bool daemon_open_pools(struct daemon *daemon) {
     const struct config *config = daemon->config;
     char error[POOL_ERROR_MAX];
@@ -222,6 +243,7 @@ static bool daemon_open_pools(struct daemon *daemon) {
         /* With -k, reserved address space would become locked memory. */
         options.memory_fixed = daemon->process->lock_memory;
         options.is_stopping = daemon_is_stopping;
+        daemon_tell_opening(&options);
         struct pool *pool = daemon_is_stopping() ? NULL : pool_open(&options, daemon->grace, error);
         if (pool == NULL && daemon_is_stopping()) {
             log_info("stopping: a signal came before all pools were open");
@@ -346,10 +368,17 @@ static void daemon_log_start(const struct daemon *daemon) {
              config->threads == 1 ? "" : "s", (unsigned)daemon->server.limits.connections.limit);
 }
 
+static void daemon_tell_ready(const struct daemon *daemon) {
+    char state[64];
+    snprintf(state, sizeof state, "READY=1\nSTATUS=Serving %u pool%s", daemon->pool_count,
+             daemon->pool_count == 1 ? "" : "s");
+    notify_send(state);
+}
+
 /* On SIGHUP: reloads certificates and auth_files, and logs which other changes need a restart. */
 static void daemon_reload(struct daemon *daemon) {
-    char state[64];
-    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
+    char state[96];
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=Reloading",
              (unsigned long long)(clock_monotonic_ns() / 1000));
     notify_send(state);
     reload_read(daemon->reload, daemon->config);
@@ -359,7 +388,7 @@ static void daemon_reload(struct daemon *daemon) {
     if (daemon->auth != NULL) {
         auth_reload(daemon->auth);
     }
-    notify_send("READY=1");
+    daemon_tell_ready(daemon);
 }
 
 /* Accepts connections until a signal stops the daemon. */
@@ -374,6 +403,10 @@ static bool daemon_serve(struct daemon *daemon) {
     while (acceptor_run(&acceptor, daemon->signal_fd)) {
         struct signalfd_siginfo info;
         if (read(daemon->signal_fd, &info, sizeof info) != sizeof info) {
+            continue;
+        }
+        if (info.ssi_signo == SIGALRM) {
+            watchdog_check(daemon->workers);
             continue;
         }
         if (info.ssi_signo == SIGHUP) {
@@ -413,8 +446,9 @@ static void daemon_stop(struct daemon *daemon) {
 
 /* Starts everything, up to the threads; daemon_serve follows. */
 static bool daemon_start(struct daemon *daemon) {
-    char error[PROCESS_ERROR_MAX];
-    if (!process_raise_limits(daemon->process, error)) {
+    char error[ACTIVATION_ERROR_MAX]; /* longer than PROCESS_ERROR_MAX */
+    if (!process_raise_limits(daemon->process, error) ||
+        !activation_check(daemon->activation, daemon->config, error)) {
         log_error("%s", error);
         return false;
     }
@@ -434,7 +468,8 @@ static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) 
         return false;
     }
     daemon_log_start(daemon);
-    notify_send("READY=1");
+    daemon_tell_ready(daemon);
+    watchdog_start();
     daemonize_ready(daemonize);
     return true;
 }
@@ -457,6 +492,7 @@ bool daemon_run(const struct daemon_options *options) {
     daemon->config = config;
     daemon->process = options->process;
     daemon->reload = options->reload;
+    daemon->activation = options->activation;
     daemon->server.started_s = clock_unix_s();
     daemon->server.threads = config->threads;
     daemon->server.rights.shutdown_enabled = config->shutdown_enabled;
@@ -474,7 +510,7 @@ bool daemon_run(const struct daemon_options *options) {
     bool well = daemon_start(daemon) && daemon_announce(daemon, options->daemonize);
     if (well) {
         well = daemon_serve(daemon);
-        notify_send("STOPPING=1");
+        notify_send("STOPPING=1\nSTATUS=Writing to the disk what is not there yet");
     }
     daemon_stop(daemon);
     well = well || daemon->stopped;

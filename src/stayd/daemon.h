@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 
+struct activation;
 struct daemonize;
 struct reload;
 
@@ -25,7 +26,8 @@ struct daemon_options {
     const struct config *config;
     const struct process_options *process;
     const struct reload *reload;
-    struct daemonize *daemonize; /* daemonize_ready is called when clients are served */
+    struct activation *activation; /* sockets that systemd has passed; the daemon takes them */
+    struct daemonize *daemonize;   /* daemonize_ready is called when clients are served */
 };
 
 /* Runs until SIGTERM, SIGINT or SIGUSR1. False if the daemon could not start or had to stop because

@@ -1,6 +1,7 @@
 /* stayd: the daemon's entry. Options, then the configuration, then the daemon itself. */
 #include "base/log.h"
 #include "net/credentials.h"
+#include "stayd/activation.h"
 #include "stayd/certificates.h"
 #include "stayd/config.h"
 #include "stayd/daemon.h"
@@ -23,7 +24,7 @@ static bool keep_standard_streams(void) {
 }
 
 static int run(const struct options *options, const struct config *config,
-               const struct reload *reload) {
+               const struct reload *reload, struct activation *activation) {
     const struct process_options *process = &options->process;
     struct daemonize daemonize = {0};
     log_init(process->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
@@ -40,6 +41,7 @@ static int run(const struct options *options, const struct config *config,
         .config = config,
         .process = process,
         .reload = reload,
+        .activation = activation,
         .daemonize = &daemonize,
     };
     return daemon_run(&daemon) ? 0 : EXIT_STARTUP;
@@ -75,6 +77,8 @@ static void check_auth_files(const struct config *config, struct faults *faults)
 }
 
 int main(int argument_count, char **arguments) {
+    static struct activation activation;
+    activation_receive(&activation);
     struct options options;
     if (!keep_standard_streams()) {
         return EXIT_STARTUP; /* there is no stream for a message */
@@ -107,8 +111,9 @@ int main(int argument_count, char **arguments) {
             printf("%s: %s\n", faults.source, options.notices[i]);
         }
     } else {
-        result = run(&options, config, &reload);
+        result = run(&options, config, &reload, &activation);
     }
+    activation_finish(&activation);
     faults_finish(&faults);
     config_destroy(config);
     return result;

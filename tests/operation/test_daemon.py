@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from support.notified import Notified
 from support.servers import Raw, Stayd, free_port, stayd_binary, wait_until
 
 
@@ -20,42 +21,28 @@ def is_sanitized():
     return b"__asan_" in binary or b"__tsan_" in binary
 
 
-class Notified:
-    """A socket as systemd's, which the daemon tells its state: a file, or an abstract name."""
-
-    def __init__(self, name):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(20)
-        self.socket.bind(name.replace("@", "\0", 1) if name.startswith("@") else name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def receive(self):
-        return self.socket.recv(4096)
-
-
 @pytest.mark.parametrize("kind", ["file", "abstract"])
 def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(tmp_path, kind):
     name = str(tmp_path / "notify") if kind == "file" else f"@stayd-test-{os.getpid()}"
     with Notified(name) as notified, Stayd(environment={"NOTIFY_SOCKET": name}) as stayd:
-        assert notified.receive() == b"READY=1"
+        assert notified.receive()["STATUS"] == "Opening pool cache"
+        assert notified.receive()["STATUS"] == "Opening pool sessions"
+        assert notified.receive() == {"READY": "1", "STATUS": "Serving 2 pools"}
+        stayd.process.send_signal(signal.SIGHUP)
+        assert notified.receive()["RELOADING"] == "1"
+        assert notified.receive()["READY"] == "1"
         assert stayd.terminate() == 0
-        assert notified.receive() == b"STOPPING=1"
+        assert notified.receive()["STOPPING"] == "1"
 
 
 def test_ready_is_said_only_when_clients_are_served(tmp_path):
     name = str(tmp_path / "notify")
     with Notified(name) as notified, Stayd(environment={"NOTIFY_SOCKET": name}) as stayd:
         stayd.terminate()
-        notified.receive()
-        notified.receive()
+        notified.wait_for("STOPPING")
         with subprocess.Popen(stayd.command(), env=stayd.environment(),
                               stderr=subprocess.DEVNULL) as process:
-            assert notified.receive() == b"READY=1"
+            notified.wait_for("READY")
             with stayd.connect("sessions") as connection:
                 connection.expect_in_step()
             process.terminate()

@@ -118,14 +118,7 @@ class Server:
         """
         assert self.process is None or self.process.poll() is not None, "it still runs"
         with open(self._log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                self.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                env=self.environment(),
-            )
+            self.process = self._spawn(log)
         if self not in running:
             running.append(self)
         deadline = time.monotonic() + START_TIMEOUT
@@ -138,6 +131,11 @@ class Server:
                     self.kill9()
                     raise ServerError(f"no answer on {address} in {START_TIMEOUT} s:\n{self.log}")
                 time.sleep(0.005)
+
+    def _spawn(self, log):
+        """The process, which writes to `log`."""
+        return subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                cwd=self.directory, env=self.environment())
 
     def _answers(self, address):
         try:
