@@ -47,7 +47,7 @@ setup(
         Extension(
             "stayd._client",
             sources=[
-                *(f"extension/{name}.c" for name in ("client", "many", "sessions", "single")),
+                *(f"extension/{name}.c" for name in ("client", "many", "packing", "sessions", "single")),
                 *(str(source) for source in library_sources(root)),
             ],
             include_dirs=[str(root / "lib"), str(root / "src")],

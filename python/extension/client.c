@@ -1,4 +1,5 @@
 #include "client.h"
+#include "packing.h"
 #include "sessions.h"
 
 #include <math.h>
@@ -224,18 +225,29 @@ bool transport_failed(struct transport *transport, const char *command, enum sta
     return true;
 }
 
-struct stayd_value transport_take_buffer(struct transport *transport) {
-    struct stayd_value value = transport->spare;
-    transport->spare = (struct stayd_value){0};
+struct stayd_value *transport_take_buffer(struct transport *transport) {
+    struct stayd_value *value = atomic_exchange(&transport->spare, NULL);
+    if (value == NULL) {
+        value = calloc(1, sizeof *value);
+    }
+    if (value == NULL) {
+        PyErr_NoMemory();
+    }
     return value;
 }
 
+static void free_buffer(struct stayd_value *value) {
+    if (value != NULL) {
+        stayd_value_free(value);
+        free(value);
+    }
+}
+
 void transport_give_buffer(struct transport *transport, struct stayd_value *value) {
-    if (transport->spare.data == NULL && value->capacity <= SPARE_MAX) {
-        transport->spare = *value;
-    } else {
+    if (value->capacity > SPARE_MAX) {
         stayd_value_free(value);
     }
+    free_buffer(atomic_exchange(&transport->spare, value));
 }
 
 /* --- the type --- */
@@ -316,7 +328,7 @@ static void transport_dealloc(PyObject *self) {
         PyObject_ClearWeakRefs(self);
     }
     transport_clear(self);
-    stayd_value_free(&transport->spare);
+    free_buffer(transport->spare);
     stayd_close(transport->client);
     type->tp_free(self);
     Py_DECREF(type);
@@ -332,6 +344,7 @@ static PyMemberDef transport_members[] = {
 
 static PyMethodDef transport_methods[] = {
     METHOD(get),
+    METHOD(get_mapped),
     METHOD(gets),
     METHOD(set),
     METHOD(add),
@@ -340,6 +353,9 @@ static PyMethodDef transport_methods[] = {
     METHOD(touch),
     METHOD(delete),
     METHOD(incr),
+    {"get_session", (PyCFunction)(void (*)(void))transport_get_session, METH_FASTCALL,
+     "get_session(packing, scan, session_key)\n--\n\n"
+     "(session, CAS number) if the daemon's memory tells; otherwise None."},
     {"get_many", transport_get_many, METH_O, NULL},
     {"set_many", (PyCFunction)(void (*)(void))transport_set_many, METH_VARARGS | METH_KEYWORDS,
      NULL},
@@ -400,14 +416,22 @@ static int module_exec(PyObject *module) {
         Py_XDECREF(type);
         return -1;
     }
-    if (!sessions_add_packing(module)) {
+    if (!packing_add_type(module)) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "library_version", stayd_library_version());
 }
 
+/* All state is in objects, or in the thread (`waiting`): each interpreter can have its own module.
+ */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030d0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
     {0, NULL},
 };
 

@@ -1,5 +1,7 @@
 /* stayd._client.Transport: the requests of stayd.Client over libstayd.
  *
+ * Any thread may use an object, also in a Python without the GIL.
+ *
  * A get first reads the memory that the daemon shares with this process. It keeps the GIL, because
  * that takes less time than releasing the GIL. A request over a socket releases the GIL. A failure
  * calls stayd/native_client.py with the status and libstayd's message, which raises the exception.
@@ -13,13 +15,14 @@
 
 #include <stayd.h>
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct transport {
     PyObject_HEAD PyObject *weak_references;
-    struct stayd *client;     /* NULL before __init__ */
-    PyObject *serde;          /* NULL: values are bytes, and are not converted */
-    struct stayd_value spare; /* a buffer for the next read; taken and returned under the GIL */
+    struct stayd *client;                /* NULL before __init__ */
+    PyObject *serde;                     /* NULL: values are bytes, and are not converted */
+    _Atomic(struct stayd_value *) spare; /* a buffer for the next read; NULL: none, or taken */
 };
 
 /* A key as bytes for the wire; borrowed from the Python object. */
@@ -75,7 +78,8 @@ static inline PyObject *new_reference(PyObject *object) {
     return object;
 }
 
-struct stayd_value transport_take_buffer(struct transport *transport);
+/* A buffer for a value, to be given back. NULL with a MemoryError. */
+struct stayd_value *transport_take_buffer(struct transport *transport);
 void transport_give_buffer(struct transport *transport, struct stayd_value *value);
 
 /* The methods. stayd.Client documents them. */
@@ -83,8 +87,8 @@ typedef PyObject *transport_method(PyObject *self, PyObject *const *arguments, P
                                    PyObject *keywords);
 
 /* single.c: requests with one key */
-transport_method transport_get, transport_gets, transport_set, transport_add, transport_replace,
-    transport_cas, transport_touch, transport_delete, transport_incr;
+transport_method transport_get, transport_get_mapped, transport_gets, transport_set, transport_add,
+    transport_replace, transport_cas, transport_touch, transport_delete, transport_incr;
 
 /* many.c: requests with several keys, and requests about the server itself */
 PyObject *transport_get_many(PyObject *self, PyObject *keys);

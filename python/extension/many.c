@@ -82,6 +82,20 @@ end:
     return found;
 }
 
+/* A new reference, because the serde, or another thread, may take the value out of the dict. NULL
+ * if there is none, perhaps with an exception. */
+static PyObject *find_in_dict(PyObject *dict, PyObject *key) {
+#if PY_VERSION_HEX >= 0x030d0000
+    PyObject *value;
+    PyDict_GetItemRef(dict, key, &value);
+    return value;
+#else
+    PyObject *value = PyDict_GetItemWithError(dict, key);
+    Py_XINCREF(value);
+    return value;
+#endif
+}
+
 static bool batch_take_values(struct batch *batch, struct transport *transport, PyObject *values) {
     batch->values = calloc(batch->count + 1, sizeof *batch->values);
     if (batch->values == NULL) {
@@ -90,8 +104,7 @@ static bool batch_take_values(struct batch *batch, struct transport *transport, 
     }
     for (size_t i = 0; i < batch->count; i++) {
         PyObject *key = PyTuple_GET_ITEM(batch->keys, (Py_ssize_t)i);
-        PyObject *value = PyDict_GetItemWithError(values, key);
-        Py_XINCREF(value); /* the serde may take it out of the dict */
+        PyObject *value = find_in_dict(values, key);
         bool taken = value != NULL && transport_value(transport, key, value, &batch->values[i]);
         Py_XDECREF(value);
         if (!taken) {

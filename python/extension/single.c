@@ -46,44 +46,62 @@ static bool take_arguments(const char *function, const char *const *names, unsig
 typedef enum stayd_status read_call(struct stayd *client, const char *key, size_t key_size,
                                     struct stayd_value *value, struct stayd_error *error);
 
-/* get and gets: reads the item from the memory that the daemon shares, or with `call`. False with
- * an exception, or `*found` and the value in a buffer; to be given back in either case. */
-static bool read_item(struct transport *transport, const char *command, read_call *call,
-                      PyObject *name, struct stayd_value *value, bool *found) {
+/* get and gets: reads the item from the memory that the daemon shares, or with `call`. NULL with an
+ * exception; otherwise `*found`, and the value in a buffer that is to be given back. */
+static struct stayd_value *read_item(struct transport *transport, const char *command,
+                                     read_call *call, PyObject *name, bool *found) {
     struct wire_key key;
-    *value = transport_take_buffer(transport);
     if (!transport_key(transport, name, &key)) {
-        return false;
+        return NULL;
+    }
+    struct stayd_value *value = transport_take_buffer(transport);
+    if (value == NULL) {
+        return NULL;
     }
     struct stayd_error error;
     enum stayd_status status =
         stayd_get_mapped(transport->client, key.data, (size_t)key.size, value);
-    if (status == STAYD_NOT_MAPPED) {
+    if (status == STAYD_NOT_MAPPED && call != NULL) {
         transport_begin_wait();
         status = call(transport->client, key.data, (size_t)key.size, value, &error);
         transport_end_wait();
     }
     *found = status == STAYD_OK;
-    return !transport_failed(transport, command, status, &error);
+    if (call != NULL && transport_failed(transport, command, status, &error)) {
+        transport_give_buffer(transport, value);
+        return NULL;
+    }
+    return value;
+}
+
+/* `call` NULL: only from memory. */
+static PyObject *get(PyObject *self, const char *command, read_call *call,
+                     PyObject *const *arguments, Py_ssize_t given, PyObject *keywords) {
+    static const char *const names[] = {"key", "default"};
+    struct transport *transport = (struct transport *)self;
+    PyObject *values[] = {NULL, Py_None};
+    bool found;
+    if (!take_arguments(command, names, 2, 1, arguments, given, keywords, values)) {
+        return NULL;
+    }
+    struct stayd_value *value = read_item(transport, command, call, values[0], &found);
+    if (value == NULL) {
+        return NULL;
+    }
+    PyObject *result =
+        found ? transport_decode(transport, values[0], value, values[1]) : new_reference(values[1]);
+    transport_give_buffer(transport, value);
+    return result;
 }
 
 PyObject *transport_get(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
                         PyObject *keywords) {
-    static const char *const names[] = {"key", "default"};
-    struct transport *transport = (struct transport *)self;
-    PyObject *values[] = {NULL, Py_None};
-    if (!take_arguments("get", names, 2, 1, arguments, given, keywords, values)) {
-        return NULL;
-    }
-    struct stayd_value value;
-    bool found;
-    PyObject *result = NULL;
-    if (read_item(transport, "get", stayd_get, values[0], &value, &found)) {
-        result = found ? transport_decode(transport, values[0], &value, values[1])
-                       : new_reference(values[1]);
-    }
-    transport_give_buffer(transport, &value);
-    return result;
+    return get(self, "get", stayd_get, arguments, given, keywords);
+}
+
+PyObject *transport_get_mapped(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
+                               PyObject *keywords) {
+    return get(self, "get_mapped", NULL, arguments, given, keywords);
 }
 
 PyObject *transport_gets(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
@@ -91,21 +109,22 @@ PyObject *transport_gets(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     static const char *const names[] = {"key"};
     struct transport *transport = (struct transport *)self;
     PyObject *name = NULL;
+    bool found;
     if (!take_arguments("gets", names, 1, 1, arguments, given, keywords, &name)) {
         return NULL;
     }
-    struct stayd_value value;
-    bool found;
-    PyObject *result = NULL;
-    if (read_item(transport, "gets", stayd_gets, name, &value, &found)) {
-        PyObject *decoded = found ? transport_decode(transport, name, &value, Py_None) : NULL;
-        if (decoded != NULL) {
-            result = Py_BuildValue("(NK)", decoded, (unsigned long long)value.cas);
-        } else if (!found) {
-            result = Py_BuildValue("(OO)", Py_None, Py_None);
-        }
+    struct stayd_value *value = read_item(transport, "gets", stayd_gets, name, &found);
+    if (value == NULL) {
+        return NULL;
     }
-    transport_give_buffer(transport, &value);
+    PyObject *decoded = found ? transport_decode(transport, name, value, Py_None) : NULL;
+    PyObject *result = NULL;
+    if (decoded != NULL) {
+        result = Py_BuildValue("(NK)", decoded, (unsigned long long)value->cas);
+    } else if (!found) {
+        result = Py_BuildValue("(OO)", Py_None, Py_None);
+    }
+    transport_give_buffer(transport, value);
     return result;
 }
 

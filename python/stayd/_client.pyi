@@ -24,6 +24,9 @@ class Transport:
         password: Optional[bytes], tls_ca: Optional[str], tls_cert: Optional[str],
         tls_key: Optional[str],
     ) -> None: ...
+    def get_session(
+        self, packing: Packing, scan: Any, session_key: str
+    ) -> Optional[tuple[Any, int]]: ...
     def raw_stats(self, group: Optional[str] = None) -> list[tuple[str, str]]: ...
 
 class Packing:

@@ -108,6 +108,12 @@ class Client:
         """The value under `key`, or `default`."""
         raise NotImplementedError
 
+    def get_mapped(self, key: Key, default: Any = None) -> Any:
+        """The value under `key` if memory that the daemon shares with this process has it, else
+        `default`: then only `get` can tell. Never waits, so an event loop may call it. The
+        pymemcache back end always returns `default`."""
+        return default
+
     def gets(self, key: Key) -> tuple[Any, Optional[int]]:
         """(value, number for `cas`), or (None, None)."""
         raise NotImplementedError

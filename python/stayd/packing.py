@@ -18,6 +18,7 @@ says what to install.
 """
 
 import collections
+import functools
 import importlib
 import pathlib
 from typing import Any
@@ -195,20 +196,16 @@ class Packing:
         return data
 
 
-_sessions_1 = None
-
-
-def _packing():
-    global _sessions_1
-    if _sessions_1 is None:
-        _sessions_1 = new_packing(_DICTIONARY.read_bytes())
-    return _sessions_1
+@functools.cache
+def sessions_1():
+    """The Packing for the form SESSIONS_1."""
+    return new_packing(_DICTIONARY.read_bytes())
 
 
 def pack(data):
     """The shortest form of `data` (bytes)."""
     if can_pack and len(data) <= UNPACKED_MAX:
-        packed = _packing().pack(data)
+        packed = sessions_1().pack(data)
         if 1 + len(packed) < len(data):
             return b"\x01" + packed
     return wrap(data)
@@ -226,7 +223,7 @@ def unpack(value):
     if first >= TEXT:
         return value
     if first == SESSIONS_1:
-        return _packing().unpack(value[1:])
+        return sessions_1().unpack(value[1:])
     if first == PLAIN:
         return value[1:]
     raise UnreadableValue(

@@ -12,7 +12,7 @@ import stayd
 from django.core.exceptions import ImproperlyConfigured
 from django.test.utils import override_settings
 from stayd import packing
-from stayd.django import checks
+from stayd.django import checks, session_backend
 from stayd.django.session_backend import SessionStore
 from stayd.django.session_cache import cache as pool
 
@@ -49,6 +49,14 @@ def all_libraries():
     return found
 
 
+@pytest.fixture(autouse=True)
+def own_packing():
+    """What a test puts in the packing's place stays in this module."""
+    yield
+    packing.sessions_1.cache_clear()
+    session_backend.forget_parts()
+
+
 LIBRARIES = all_libraries()
 if packing._extension is not None:
     LIBRARIES.append((None, packing._extension))
@@ -60,7 +68,7 @@ def use(library, monkeypatch):
     monkeypatch.setattr(packing, "_frames_class", frames_class)
     monkeypatch.setattr(packing, "_library", module)
     monkeypatch.setattr(packing, "_extension", None if frames_class else module)
-    monkeypatch.setattr(packing, "_sessions_1", None)
+    packing.sessions_1.cache_clear()
 
 
 @pytest.fixture(params=LIBRARIES, ids=lambda library: library[1].__name__)
@@ -179,7 +187,8 @@ def test_without_zstd_a_packed_session_is_an_error_and_no_logout(daemon, monkeyp
     session.update(LOGIN)
     session.save()
     monkeypatch.setattr(packing, "can_pack", False)
-    monkeypatch.setattr(packing, "_sessions_1", None)
+    packing.sessions_1.cache_clear()
+    session_backend.forget_parts()
     waiting = SessionStore(session.session_key)
     with pytest.raises(stayd.UnreadableValue, match="python3-zstandard"):
         waiting.get("visits")

@@ -247,7 +247,7 @@ def test_a_move_survives_a_broken_connection_at_each_of_its_requests(daemon, mom
         with override_settings(SESSION_CACHE=relay.url):
             session = SessionStore(KEY)
             session["visits"] = 2
-            inner, asked = session._items._ask, []
+            inner, asked = session._parts.items._ask, []
 
             def ask(*request):
                 asked.append(request)
@@ -255,10 +255,10 @@ def test_a_move_survives_a_broken_connection_at_each_of_its_requests(daemon, mom
                     relay.cut(moment)
                 return inner(*request)
 
-            session._items._ask = ask
+            session._parts.items._ask = ask
             try:
                 session.save()
             finally:
-                del session._items._ask
+                del session._parts.items._ask
     assert SessionStore(KEY)["visits"] == 2
     assert pool.get(EARLIER) is None

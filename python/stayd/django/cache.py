@@ -29,7 +29,8 @@ With `compress` True, values of 512 bytes and more are packed with zstd if that 
 Other clients cannot read packed values. With False, packed values are still read, unless the site
 has a `serde` of its own.
 
-The async methods run in threads, each as one request. Django's own `aincr` first reads and then
+The async methods `aget`, `aget_many` and `ahas_key` answer at once what the daemon's shared memory
+answers. All else runs in threads, each as one request. Django's own `aincr` first reads and then
 writes, and its `aget_many` sends one request for each key.
 """
 
@@ -53,7 +54,7 @@ from stayd import packing
 from stayd.address import checked_login, checked_time_s, parse_location, split_location
 from stayd.django import checks  # noqa: F401  (importing it registers the checks)
 from stayd.django.clients import shared_client
-from stayd.django.threads import with_async_forms
+from stayd.django.threads import in_thread, with_async_forms
 from stayd.errors import (
     ConnectionError,
     InvalidURL,
@@ -80,6 +81,9 @@ _TIMES = {"timeout", "connect_timeout", "restart_wait", "pool_idle_timeout"}
 
 OUTAGE_REPORT_S = 10.0
 
+_ABSENT = object()
+"""Instead of a value where there is none: no serde returns it."""
+
 _ALWAYS = {"no_delay": True, "use_pooling": True, "allow_unicode_keys": True, "default_noreply": False}
 """Settings that sites give pymemcache or PyMemcacheCache, and that always hold here."""
 
@@ -87,8 +91,7 @@ logger = logging.getLogger("stayd")
 
 
 @with_async_forms(
-    "add", "get", "set", "touch", "delete", "get_many", "has_key", "incr", "decr", "set_many",
-    "delete_many", "clear",
+    "add", "set", "touch", "delete", "incr", "decr", "set_many", "delete_many", "clear",
 )
 class StaydCache(BaseCache):
     """The cache back end. Methods are BaseCache's; each raises stayd.ConnectionError when the
@@ -134,6 +137,16 @@ class StaydCache(BaseCache):
         key = self._key(key, version)
         return self._ask(default, self._client(key).get, key, default)
 
+    async def aget(self, key, default=None, version=None):
+        """As `get`. Needs no thread for a value in the daemon's shared memory."""
+        wire_key = self._key(key, version)
+        value = self._client(wire_key).get_mapped(wire_key, _ABSENT)
+        return await in_thread(self.get, key, default, version) if value is _ABSENT else value
+
+    async def ahas_key(self, key, version=None):
+        """As `has_key`, in the way of `aget`."""
+        return await self.aget(key, _ABSENT, version) is not _ABSENT
+
     def set(self, key, value, timeout=DEFAULT_TIMEOUT, version=None):
         key = self._key(key, version)
         client = self._client(key)
@@ -157,6 +170,20 @@ class StaydCache(BaseCache):
         for client, group in self._groups(keys):
             found.update(self._ask({}, client.get_many, group))
         return {keys[key]: value for key, value in found.items()}
+
+    async def aget_many(self, keys, version=None):
+        """As `get_many`. Needs no thread if all values are in the daemon's shared memory."""
+        keys = list(keys)
+        found = {}
+        for key in keys:
+            wire_key = self._key(key, version)
+            value = self._client(wire_key).get_mapped(wire_key, _ABSENT)
+            if value is not _ABSENT:
+                found[key] = value
+        rest = [key for key in keys if key not in found]
+        if rest:
+            found.update(await in_thread(self.get_many, rest, version))
+        return found
 
     def set_many(self, data, timeout=DEFAULT_TIMEOUT, version=None):
         keys = {self._key(key, version): key for key in data}

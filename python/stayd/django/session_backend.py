@@ -28,17 +28,16 @@ A drop-in for django.contrib.sessions.backends.cache, with these differences:
   SessionOutcomeUnknown.
 - `set_expiry` accepts a datetime or timedelta with JSON in every Django version; Django's own
   accepts them from 4.1 on.
-- The async methods of Django 5.1 and later run the sync methods in the event loop's thread pool.
-  SessionBase's run them one after the other in one thread.
+- The async methods of Django 5.1 and later answer a read from the daemon's shared memory at once.
+  All else runs in a thread of this package (stayd.django.threads). SessionBase's run one after the
+  other in one thread.
 """
 
-import functools
 import logging
 import time
 from datetime import datetime, timedelta
 
 import django
-from django.conf import settings
 from django.contrib.sessions.backends.base import (
     VALID_KEY_CHARS,
     CreateError,
@@ -49,22 +48,20 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.crypto import get_random_string
-from django.utils.module_loading import import_string
 
-from stayd.django import checks, session_cache
+from stayd.django import checks
 from stayd.django.session_items import (
-    KeepingSessionItems,
-    MovingSessionItems,
-    SessionItems,
+    Found,
     SessionOutcomeUnknown,
     SessionsPoolFull,
     SessionsUnreachable,
 )
 from stayd.django.session_names import EARLIER_PREFIX
-from stayd.django.session_serializer import require_safe, unserializable
-from stayd.django.threads import with_async_forms
+from stayd.django.session_parts import Parts
+from stayd.django.session_serializer import unserializable
+from stayd.django.threads import in_thread, with_async_forms
 from stayd.errors import UnreadableValue
-from stayd.packing import pack, unpack, wrap
+from stayd.packing import unpack
 from stayd.repetition import PAUSE_S, TRIES
 
 __all__ = ["SessionOutcomeUnknown", "SessionStore", "SessionsPoolFull", "SessionsUnreachable"]
@@ -72,35 +69,6 @@ __all__ = ["SessionOutcomeUnknown", "SessionStore", "SessionsPoolFull", "Session
 CREATE_TRIES = 100
 
 checks.require_valid_session_settings()
-
-
-@functools.cache
-def _items_of(client, fallback, prefix):
-    """`fallback`: the setting SESSION_CACHE_KEY_FALLBACK. `prefix`: the prefix of earlier names."""
-    if not fallback:
-        return SessionItems(client)
-    return (KeepingSessionItems if fallback == "keep" else MovingSessionItems)(client, prefix)
-
-
-_parts: dict = {}
-"""By prefix of earlier names: the serializer's class, the Client and the SessionItems that the
-settings ask for. A store is made for each request, and settings that a site leaves out take Django
-a microsecond each to find missing."""
-
-
-def _find_parts(prefix):
-    serializer = import_string(settings.SESSION_SERIALIZER)
-    require_safe(serializer)
-    client = session_cache.client()
-    fallback = getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True)
-    parts = _parts[prefix] = (serializer, client, _items_of(client, fallback, prefix))
-    return parts
-
-
-@receiver(setting_changed)
-def forget_parts(**_):
-    """After a change of the settings, as tests make them."""
-    _parts.clear()
 
 
 _BASE_IS_KNOWN = set(SessionBase.__init__.__code__.co_names) == {
@@ -111,33 +79,36 @@ _BASE_IS_KNOWN = set(SessionBase.__init__.__code__.co_names) == {
 imports the serializer anew for each store; SessionStore sets them itself."""
 
 
-@with_async_forms("load", "create", "save", "exists", "delete")
+@with_async_forms("create", "save", "delete")
 class SessionStore(SessionBase):
     """One session. Like all of Django's stores it belongs to one request, and so to one thread."""
 
     cache_key_prefix = EARLIER_PREFIX
     """The prefix of the names in earlier versions."""
 
-    _found = None
-    """The result of `load`, until this store has written another version."""
+    _number = None
+    """The CAS number of the version that `load` returned, until this store has written another."""
+
+    _is_earlier = False
+    """True if `load` found the session under its earlier name."""
 
     _is_new_key = False
     """True while `create` saves under a random key."""
 
     def __init__(self, session_key=None):
-        parts = _parts.get(self.cache_key_prefix) or _find_parts(self.cache_key_prefix)
+        parts = self._parts = _parts.get(type(self)) or _find_parts(type(self))
         if _BASE_IS_KNOWN:
             self._session_key = session_key
             self.accessed = self.modified = False
-            self.serializer, self._cache, self._items = parts
+            self.serializer, self._cache = parts.serializer, parts.client
         else:
             super().__init__(session_key)
-            _, self._cache, self._items = parts
+            self._cache = parts.client
 
     @property
     def cache_key(self):
         """The key in the pool; makes a session key if there is none."""
-        return self._items.name_of_new(self._get_or_create_session_key())
+        return self._parts.items.name_of_new(self._get_or_create_session_key())
 
     async def acache_key(self):
         """As cache_key. Making a random key needs no thread."""
@@ -149,11 +120,33 @@ class SessionStore(SessionBase):
         A value that cannot be read as a session gives an empty session that keeps its key, and is
         reported to django.security.SuspiciousSession, as with Django's database sessions.
         """
+        session = self._load_mapped()
+        return self._load() if session is None else session
+
+    async def aload(self):
+        """As `load`. Needs no thread for a session in the daemon's shared memory."""
+        session = self._load_mapped()
+        return await in_thread(self._load) if session is None else session
+
+    def _load_mapped(self):
+        """The session's data; None if they are not in the daemon's shared memory as usual."""
+        key, parts = self.session_key, self._parts
+        if key is None or self.serializer is not parts.serializer:
+            return None
+        loaded = parts.load_mapped(key)
+        if loaded is None:
+            return None
+        session, self._number = loaded
+        self._is_earlier = False
+        return session
+
+    def _load(self):
         key = self.session_key
-        found = self._found = None if key is None else self._items.find(key)
+        found = None if key is None else self._parts.items.find(key)
         if found is None:
-            self._session_key = None
+            self._session_key = self._number = None
             return {}
+        _, self._number, self._is_earlier = found
         return self._read(found.value) if found.is_earlier else self.decode(found.value)
 
     def create(self):
@@ -191,26 +184,39 @@ class SessionStore(SessionBase):
         key = self.session_key  # before `load`, which drops the key if the session no longer exists
         if key is None:
             return self.create()
-        data = self.encode(self._get_session(no_load=must_create))
-        age_s = self.get_expiry_age()
-        found, self._found = self._found, None
+        session = self._get_session(no_load=must_create)
+        data = self.encode(session)
+        if self._parts.has_plain_age and not session.get("_session_expiry"):
+            age_s = self.get_session_cookie_age()  # what get_expiry_age takes longer to find
+        else:
+            age_s = self.get_expiry_age()
+        number, self._number = self._number, None
+        items = self._parts.items
         if must_create:
-            add = self._items.add if self._is_new_key else self._items.add_under_any_key
+            add = items.add if self._is_new_key else items.add_under_any_key
             if not add(key, data, age_s):
                 raise CreateError
-        elif not self._items.save(key, data, age_s, found):
-            raise UpdateError
+        else:
+            loaded = None if number is None else Found(None, number, self._is_earlier)
+            if not items.save(key, data, age_s, loaded):
+                raise UpdateError
 
     def exists(self, session_key):
         """True if there is a session with this key."""
-        return bool(session_key) and self._items.find(session_key) is not None
+        return bool(session_key) and self._parts.items.find(session_key) is not None
+
+    async def aexists(self, session_key):
+        """As `exists`. Needs no thread for a session in the daemon's shared memory."""
+        if session_key and self._parts.items.is_mapped(session_key):
+            return True
+        return await in_thread(self.exists, session_key)
 
     def delete(self, session_key=None):
         """Removes the session with this key; None: this session."""
         if session_key is None:
             session_key = self.session_key
         if session_key is not None:
-            self._items.delete(session_key)
+            self._parts.items.delete(session_key)
 
     @classmethod
     def clear_expired(cls):
@@ -218,16 +224,20 @@ class SessionStore(SessionBase):
 
     def encode(self, session_dict):
         """The value to store (bytes)."""
-        serializer = self.serializer()
+        parts = self._parts
         try:
-            data = serializer.dumps(session_dict)
+            if self.serializer is parts.serializer:
+                data = parts.dumps(session_dict)
+            else:  # a class that has put its own there
+                data = self.serializer().dumps(session_dict)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            serializer = self.serializer()
             names = ", ".join(map(repr, unserializable(serializer, session_dict)))
             raise TypeError(
                 f"The session cannot be saved: SESSION_SERIALIZER ({type(serializer).__name__}) "
                 f"has no form for {names or 'it'}: {error}. Keep JSON's own types in the session."
             ) from error
-        return pack(data) if getattr(settings, "SESSION_CACHE_COMPRESS", True) else wrap(data)
+        return parts.pack(data)
 
     def decode(self, session_data):
         """The dict that a stored value holds; an empty one, and a report, if it holds none."""
@@ -272,6 +282,26 @@ class SessionStore(SessionBase):
             if isinstance(expiry, str):
                 expiry = datetime.fromisoformat(expiry)
             return {**kwargs, "expiry": expiry}
+
+
+_parts: dict[type, Parts] = {}
+"""By class of the stores."""
+
+
+def _find_parts(store_class):
+    ages = (SessionBase.get_expiry_age, SessionStore.get_expiry_age)
+    parts = _parts[store_class] = Parts(
+        store_class.cache_key_prefix,
+        reads_as_stored=store_class.decode is SessionStore.decode,
+        has_plain_age=store_class.get_expiry_age in ages,
+    )
+    return parts
+
+
+@receiver(setting_changed)
+def forget_parts(**_):
+    """After a change of the settings, as tests make them."""
+    _parts.clear()
 
 
 def _corrupted():

@@ -33,7 +33,7 @@ class SessionsPoolFull(OutOfMemory):
 
 Found = collections.namedtuple("Found", "value number is_earlier")
 """A stored session: its value, the CAS number of this version, and whether it was found under its
-earlier name."""
+earlier name. `save` does not need the value."""
 
 
 class SessionItems:
@@ -50,6 +50,12 @@ class SessionItems:
         """The Found of this session, None if there is none."""
         value, number = self._gets(digest_name(session_key))
         return None if value is None else Found(value, number, False)
+
+    def is_mapped(self, session_key):
+        """True if memory that the daemon shares has this session; False if only the daemon can
+        tell. Never waits."""
+        value = self._client.get_mapped(digest_name(session_key))
+        return value is not None and value != RESERVATION
 
     def add(self, session_key, value, age_s):
         """Stores a session under a random key: False if the key is taken."""

@@ -1,19 +1,43 @@
 """The async methods of both back ends: they wait for a pool in a thread, never in the event loop.
 
+A read that memory of the daemon's answers needs no thread: the back ends try that first. All else is
+here.
+
 Django's own async methods run each call in one thread that all sync code of a request shares, one
 after the other, and build incr, get_many and similar methods from several calls. The calls of this
 package do not need that thread: they use no database connection, and any thread may use a client.
-So they run in the event loop's thread pool, in parallel, each as one call.
-
-A client that answers without a round trip would need no thread; that could be added here.
+So they run in threads of this package, in parallel, each as one call. The event loop's own thread
+pool is left alone: with a daemon that hangs, calls would take up all of its threads, and so hold up
+what else of the site uses them, such as the look-up of host names.
 """
 
-from asgiref.sync import sync_to_async
+import asyncio
+import concurrent.futures
+import contextvars
+import functools
+import os
+
+THREADS = 32
+"""At most; each is started when it is first needed. Further calls wait for a free thread."""
+
+
+_pools: dict[int, concurrent.futures.ThreadPoolExecutor] = {}
+"""By process id, because the threads of a pool stay behind in a fork."""
+
+
+def _pool_here():
+    pid = os.getpid()
+    pool = _pools.get(pid)
+    if pool is None:
+        new = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="stayd")
+        pool = _pools.setdefault(pid, new)
+    return pool
 
 
 async def in_thread(function, *arguments, **keywords):
-    """Runs the function in a thread, and returns its result."""
-    return await sync_to_async(function, thread_sensitive=False)(*arguments, **keywords)
+    """Runs the function in a thread with a copy of this context, and returns its result."""
+    call = functools.partial(contextvars.copy_context().run, function, *arguments, **keywords)
+    return await asyncio.get_running_loop().run_in_executor(_pool_here(), call)
 
 
 def async_form(name):
