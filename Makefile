@@ -8,7 +8,7 @@ help:
 	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
 	@echo 'make install   programs, libstayd, manual pages, unit, configuration, under /usr/local; obeys DESTDIR'
-	@echo 'make bench   measure stayd against memcached and Redis, in one run on this machine'
+	@echo 'make bench   measure stayd against memcached, Redis and Django'"'"'s stores (25 minutes; BENCH=--quick: 6)'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
@@ -67,7 +67,9 @@ test-distributions:
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
-	@build/venv/bin/python -B bench/run.py
+	@meson configure build -Dbench=true
+	@scripts/compile build
+	@build/venv/bin/python -B bench/run.py $(BENCH)
 
 wheel:
 	@scripts/setup wheel

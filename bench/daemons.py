@@ -115,6 +115,25 @@ class Daemon:
         """HOST:PORT."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def url(self):
+        """The address for a client library."""
+        return f"memcached://{self.address}/"
+
+    @property
+    def socket_path(self):
+        """Its Unix socket, for those that have one."""
+        return self.folder / "socket"
+
+    @property
+    def socket_url(self):
+        """The Unix socket for a client library."""
+        return f"unix://{self.socket_path}"
+
+    def connect(self, timeout_s=5):
+        """A new connection to it, a socket."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
+
     def log(self):
         """What the daemon has printed so far."""
         return (self.folder / "log").read_text(errors="replace")
@@ -168,7 +187,7 @@ class Daemon:
 
     def ask(self, request, end="\r\n"):
         """Sends one line on a connection of its own; returns what comes up to `end`."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with self.connect() as connection:
             connection.sendall(request.encode() + b"\r\n")
             reply = b""
             while not reply.endswith(end.encode()):
@@ -228,30 +247,46 @@ class Daemon:
 
 
 class Memcached(Daemon):
-    """Debian's memcached, with its own defaults but for threads and memory."""
+    """Debian's memcached, with its own defaults but for threads and memory. It listens on TCP, or
+    with `over_unix` on a Unix socket alone: it cannot do both."""
 
     name = "memcached"
 
-    def __init__(self, binary, memory_mb, threads):
+    def __init__(self, binary, memory_mb, threads, max_connections=4096, over_unix=False):
         super().__init__()
+        self._over_unix = over_unix
         self._command = [
-            str(binary), "-l", "127.0.0.1", "-p", str(self.port), "-U", "0",
-            "-m", str(memory_mb), "-t", str(threads), "-c", "4096",
+            str(binary), "-m", str(memory_mb), "-t", str(threads), "-c", str(max_connections),
         ]
+        if over_unix:
+            self._command += ["-s", str(self.socket_path)]
+        else:
+            self._command += ["-l", "127.0.0.1", "-p", str(self.port), "-U", "0"]
         if os.geteuid() == 0:
             self._command += ["-u", "root"]
 
     def command(self):
         return self._command
 
+    def connect(self, timeout_s=5):
+        if not self._over_unix:
+            return super().connect(timeout_s)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout_s)
+        connection.connect(str(self.socket_path))
+        return connection
+
 
 class Stayd(Daemon):
-    """stayd with one pool, `persist` (a sessions pool: it does not evict) or not (a cache pool).
-    `fsync` is a policy's name, or None for the default."""
+    """stayd with one pool, `persist` (a sessions pool: it does not evict) or not (a cache pool), on
+    TCP and on a Unix socket. `fsync` is a policy's name, or None for the default."""
 
     name = "stayd"
 
-    def __init__(self, binary, memory_mb, threads, persist, fsync=None, on_disk=None):
+    def __init__(
+        self, binary, memory_mb, threads, persist, fsync=None, on_disk=None, max_connections=4096,
+        item_max="1M",
+    ):
         super().__init__(on_disk)
         self._command = [str(binary), "-c", str(self.folder / "stayd.conf")]
         self._run_folder = tempfile.mkdtemp(prefix="stayd-bench-", dir=_memory_folder())
@@ -263,9 +298,11 @@ class Stayd(Daemon):
             f"data_dir = {self.folder}/data\n"
             f"run_dir = {self._run_folder}\n"
             f"admin = 127.0.0.1:{free_port()}\n"
+            f"max_connections = {max_connections}\n"
             f"[pool {'sessions' if persist else 'cache'}]\n"
-            f"listen = {self.address}\n"
+            f"listen = {self.address}, unix:pool.sock\n"
             f"memory = {memory_mb}M\n"
+            f"item_max = {item_max}\n"
             f"evict = {words[not persist]}\n"
             f"persist = {words[persist]}\n"
             + (f"fsync = {fsync}\n" if fsync else "")
@@ -273,6 +310,10 @@ class Stayd(Daemon):
 
     def command(self):
         return self._command
+
+    @property
+    def socket_path(self):
+        return Path(self._run_folder) / "pool.sock"
 
     def stop(self):
         super().stop()

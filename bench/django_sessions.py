@@ -12,7 +12,7 @@ import string
 import django
 from django.conf import settings
 
-from relay import Relay
+from recording import Relay
 
 SESSION_KEY_CHARACTERS = string.ascii_lowercase + string.digits  # as SessionBase has them
 SAMPLES = 500

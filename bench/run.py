@@ -1,6 +1,10 @@
-"""make bench: measures stayd against Debian's memcached and Redis; prints figures beside targets.
+"""make bench: measures stayd against memcached, Redis and Django's own session stores.
 
-    build/venv/bin/python bench/run.py [--quick] [NAME...]
+    build/venv/bin/python -B bench/run.py [--quick] [NAME...]    measures, all or some
+    build/venv/bin/python -B bench/run.py --write-docs           puts the figures in the documents
+
+It prints figures beside targets, and leaves in build/bench/ the tables (results.md), each round's
+figures (NAME.json) and plots (NAME.svg). See docs/performance.md.
 
 Exit status: 0 when everything was measured, whether targets were met or not; 1 when a server gave
 a wrong answer, broke off or is not there.
@@ -8,7 +12,6 @@ a wrong answer, broke off or is not there.
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -16,23 +19,43 @@ from pathlib import Path
 
 from rich.console import Console
 
-from daemons import DaemonError
-from entries import AGAINST_MEMCACHED, ENTRIES
-from loadgen import LoadError
-from report import print_verdicts
-from settings import Bench
-
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+# The Django rows are measured by the demo's own code, waits of others by the tests'.
+sys.path += [str(ROOT / "examples" / "demo"), str(ROOT / "tests")]
+
+import machine  # noqa: E402
+import outcome  # noqa: E402
+import page  # noqa: E402
+import plots  # noqa: E402
+from children import ChildDied  # noqa: E402
+from daemons import DaemonError  # noqa: E402
+from entries import ENTRIES, check_rows  # noqa: E402
+from loadgen import LoadError  # noqa: E402
+from report import summary  # noqa: E402
+from settings import Bench  # noqa: E402
+from setups import CannotRun  # noqa: E402
+
+FAULTS = (
+    CannotRun, ChildDied, DaemonError, LoadError, RuntimeError, OSError, subprocess.SubprocessError
+)
 
 
 def parse_arguments():
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Measure stayd against Debian's memcached and Redis; see docs/benchmarks.md."
+        description="Measure stayd against memcached, Redis and Django's own session stores; see "
+        "docs/performance.md."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENTRIES)}; all")
-    parser.add_argument("--quick", action="store_true", help="shorter rounds, less certain figures")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", dest="size", action="store_const", const="quick", default="full",
+                      help="shorter rounds, less certain figures")
+    size.add_argument("--tiny", dest="size", action="store_const", const="tiny",
+                      help="seconds; the figures mean nothing (for the tests)")
+    size.add_argument("--write-docs", action="store_true",
+                      help="measure nothing; write what build/bench has into docs/performance.md "
+                      "and the picture of README.md")
     parser.add_argument(
         "--threads", type=int, default=min(os.cpu_count(), 4), help="of each server (%(default)s)"
     )
@@ -44,96 +67,141 @@ def parse_arguments():
         "--data", type=Path, default=BUILD / "bench-data", help="a folder on a disk, for files"
     )
     parser.add_argument("--load", type=Path, default=BUILD / "bench/stayd-load")
+    parser.add_argument("--reads", type=Path, default=BUILD / "bench/stayd-reads")
+    parser.add_argument("--out", type=Path, default=BUILD / "bench", help="where the results go")
     parser.add_argument(
         "--peer-twice",
         action="store_true",
         help="memcached on both sides: how far a ratio strays from 1 is what the figures are worth",
     )
     arguments = parser.parse_args()
+    able = [name for name in ENTRIES if ENTRIES[name].against_memcached or not arguments.peer_twice]
     for name in arguments.names:
         if name not in ENTRIES:
             parser.error(f"there is no entry {name}; there are {', '.join(ENTRIES)}")
-        if arguments.peer_twice and name not in AGAINST_MEMCACHED:
-            parser.error(f"--peer-twice goes with {', '.join(AGAINST_MEMCACHED)}")
-    if not arguments.names:
-        arguments.names = AGAINST_MEMCACHED if arguments.peer_twice else list(ENTRIES)
-    binaries = arguments.peers / "usr/bin"
-    needed = [binaries / "memcached", binaries / "redis-server", arguments.load]
-    if not arguments.peer_twice:
-        needed.append(arguments.stayd)
-    for path in needed:
-        if not os.access(path, os.X_OK):
-            parser.error(f"{path} is not there or not a program: run `make build` first")
+        if name not in able:
+            parser.error(f"--peer-twice goes with {', '.join(able)}")
+    arguments.names = arguments.names or able
+    if not arguments.write_docs:
+        check_programs(parser, arguments)
     return arguments
 
 
-def version_of(*command):
-    """The first line that a program prints about itself."""
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[0]
+def check_programs(parser, arguments):
+    """Ends with a message if a program that the entries need is not there."""
+    programs = {
+        "stayd": arguments.stayd,
+        "load": arguments.load,
+        "reads": arguments.reads,
+        "memcached": arguments.peers / "usr/bin/memcached",
+        "redis": arguments.peers / "usr/bin/redis-server",
+    }
+    for name in arguments.names:
+        for need in ("stayd", *ENTRIES[name].needs):
+            if not os.access(programs[need], os.X_OK):
+                parser.error(
+                    f"{name} needs {programs[need]}, which is not there or not a program: "
+                    "`make bench` sets it up"
+                )
 
 
-def describe_machine(peers):
-    """Two lines: what the figures were measured on, and against what."""
-    model = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    memcached = version_of(peers / "usr/bin/memcached", "-V")
-    redis = version_of(peers / "usr/bin/redis-server", "--version").partition(" sha=")[0]
-    return (
-        f"{os.cpu_count()} cores of {model}, {memory_gb:.0f} GB, Linux {platform.release()}, "
-        f"load average {os.getloadavg()[0]:.1f}\nthe peers are {memcached} and {redis}"
-    )
+class Runner:
+    """Runs entries one after the other."""
+
+    def __init__(self, arguments, console):
+        self.arguments = arguments
+        self.console = console
+        self.began = time.monotonic()
+        self.measured = machine.describe(arguments.stayd, arguments.peers)
+        self.measured.update(size=arguments.size, threads=arguments.threads)
+        self.results = {}
+        self.failed = []
+
+    def run(self, name):
+        """Measures one entry and writes its files."""
+        with self.console.status(name) as status:
+
+            def progress(text):
+                if self.console.is_terminal:
+                    status.update(text)
+                else:
+                    passed_s = time.monotonic() - self.began
+                    print(f"{passed_s:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+            arguments = self.arguments
+            bench = Bench(
+                stayd_binary=arguments.stayd,
+                load_binary=arguments.load,
+                reads_binary=arguments.reads,
+                peers=arguments.peers,
+                data=arguments.data,
+                threads=arguments.threads,
+                size=arguments.size,
+                peer_twice=arguments.peer_twice,
+                progress=progress,
+            )
+            began = time.monotonic()
+            try:
+                result = ENTRIES[name].run(bench)
+                check_rows(name, result)
+            except FAULTS as error:
+                self.console.print(f"[red]{name} could not be measured:[/]")
+                self.console.print(str(error), markup=False, highlight=False)
+                self.failed.append(name)
+                return
+        if arguments.peer_twice:
+            result.stayd_name = "memcached again"
+        result.print_to(self.console)
+        self.results[name] = result
+        if not arguments.peer_twice:
+            seconds = round(time.monotonic() - began, 1)
+            outcome.save(arguments.out, name, {**self.measured, "seconds": seconds}, result)
+
+    def finish(self):
+        """Prints the verdicts, writes what belongs to the run as a whole; the exit status."""
+        summary(self.results).print_to(self.console)
+        if self.failed:
+            self.console.print(f"[red]not measured: {', '.join(self.failed)}[/]; no tables written")
+            return 1
+        if not self.arguments.peer_twice:
+            heading = page.circumstances(dict.fromkeys(self.results, self.measured))
+            outcome.save_tables(self.arguments.out, heading, self.results)
+            missing = plots.draw_all(self.arguments.out, self.results)
+            self.console.print(
+                f"tables, data and plots: {self.arguments.out}/{outcome.TABLES}, *.json, *.svg"
+                if missing is None else f"no plots: {missing}", highlight=False
+            )
+        self.console.print(
+            f"{time.monotonic() - self.began:.0f} s in all; load average at the end "
+            f"{os.getloadavg()[0]:.1f}",
+            highlight=False,
+        )
+        return 0
 
 
 def main():
     """Runs the entries that were asked for; returns the exit status."""
     arguments = parse_arguments()
-    console = Console() if sys.stdout.isatty() else Console(width=112)
-    console.print(describe_machine(arguments.peers), highlight=False)
-    console.print()
-    began = time.monotonic()
-    results = []
-    for name in arguments.names:
-        with console.status(name) as status:
-
-            def progress(text, status=status):
-                if console.is_terminal:
-                    status.update(text)
-                else:
-                    print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
-
-            bench = Bench(
-                stayd_binary=arguments.stayd,
-                memcached_binary=arguments.peers / "usr/bin/memcached",
-                load_binary=arguments.load,
-                peers=arguments.peers,
-                data=arguments.data,
-                threads=arguments.threads,
-                quick=arguments.quick,
-                peer_twice=arguments.peer_twice,
-                progress=progress,
-            )
-            try:
-                result = ENTRIES[name](bench)
-            except (DaemonError, LoadError, RuntimeError) as error:
-                console.print(f"[red]{name} could not be measured:[/]")
-                console.print(str(error), markup=False, highlight=False)
-                return 1
-        if arguments.peer_twice:
-            result.stayd_name = "memcached again"
-        result.print_to(console)
-        results.append(result)
-    print_verdicts(console, results)
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    if arguments.write_docs:
+        try:
+            for line in page.write(arguments.out):
+                console.print(line, highlight=False, soft_wrap=True)
+        except page.CannotWrite as error:
+            console.print(str(error), style="red", markup=False, highlight=False)
+            return 1
+        return 0
+    if not arguments.peer_twice:
+        outcome.clear(arguments.out, arguments.names)
+    runner = Runner(arguments, console)
     console.print(
-        f"{time.monotonic() - began:.0f} s in all; load average at the end "
-        f"{os.getloadavg()[0]:.1f}",
+        f"{runner.measured['machine']}, load average {runner.measured['load_before']}\n"
+        f"{machine.sentence(runner.measured['versions'])}\n",
         highlight=False,
     )
-    return 0
+    for name in arguments.names:
+        runner.run(name)
+    return runner.finish()
 
 
 if __name__ == "__main__":

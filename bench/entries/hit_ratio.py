@@ -16,6 +16,7 @@ WORK = (
     ("220 bytes, scan", {"value": "220", "scan": 20}),
     ("50..1000 bytes, scan", {"value": "50-1000", "scan": 20}),
 )
+ROWS = tuple(work for work, _ in WORK)
 
 
 def _miss_ratio(bench, daemon, size, seed, options):
@@ -41,12 +42,10 @@ def _miss_ratio(bench, daemon, size, seed, options):
 
 def run(bench):
     """Returns misses in percent of reads."""
-    if bench.quick:
-        memory_mb, seeds = 32, (1,)
-        size = {"keys": 500_000, "warmup": 1_000_000, "operations": 1_000_000}
-    else:
-        memory_mb, seeds = 64, (1, 2)
-        size = {"keys": 1_000_000, "warmup": 3_000_000, "operations": 3_000_000}
+    memory_mb, seeds, keys, reads = bench.pick(
+        (64, (1, 2), 1_000_000, 3_000_000), (32, (1,), 500_000, 1_000_000), (16, (1,), 100_000, 20_000)
+    )
+    size = {"keys": keys, "warmup": reads, "operations": reads}
     result = Result(
         f"Reads that miss, {memory_mb} MB, {size['keys']:,} keys, Zipf 0.99, read-through",
         "percent of reads outside the scan",

@@ -29,16 +29,13 @@ import setups
 from browser import UnexpectedPage
 from children import ChildDied, Children, how_it_ended
 from screen import Screen
+from setups import CannotRun
 from speed import Speed
 from story import Story
 
 RUN_DIR = setups.TREE_DIR / "build" / "run"
 READER = "reader001"
 ENDING_S = 2.0  # how long after its visitors' error a dying process may take to end
-
-
-class CannotRun(Exception):
-    """Something that the demo needs is not there. The text says what to do."""
 
 
 def parse_arguments():
@@ -73,19 +70,6 @@ def fresh_directory(path):
             elif entry.name != "lock":
                 entry.unlink()
         yield path
-
-
-def make_database(run_dir, reader_count):
-    """Makes the SQLite file with the site's tables and its readers; returns its path."""
-    database = run_dir / "users.sqlite3"
-    environ = {**os.environ, "SITE_DATABASE": str(database), "SITE_STORE": "database"}
-    environ["SITE_CACHE"] = "127.0.0.1:1"  # none of these commands uses the cache
-    manage = [sys.executable, "-B", str(setups.SITE_DIR / "manage.py")]
-    for command in (["migrate", "-v", "0"], ["create_readers", str(reader_count)]):
-        done = subprocess.run(manage + command, env=environ, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise CannotRun(f"`manage.py {' '.join(command)}` failed:\n{done.stderr.rstrip()}")
-    return database
 
 
 def introduce(screen, shops, reader_count):
@@ -173,7 +157,7 @@ def run(screen, children, arguments):
         ]
         introduce(screen, shops, arguments.readers)
         with screen.waiting("starting three bookshops and their daemons"):
-            database = make_database(run_dir, arguments.readers)
+            database = setups.make_database(run_dir, arguments.readers)
             for setup in shops:
                 for daemon in setup.daemons:
                     daemon.start(children)

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +30,10 @@ MEMCACHED = Path(os.environ.get("MEMCACHED_BINARY", TREE_DIR / "build/peers/usr/
 
 # A Unix socket's path has room for 107 bytes and the names below need some 20 of them.
 RUN_DIR_LONGEST = 85
+
+
+class CannotRun(Exception):
+    """Something that the demo needs is not there. The text says what to do."""
 
 
 _reservations = []
@@ -107,6 +112,7 @@ class Setup:
     sites: list = field(default_factory=list)
     url: str = ""
     sessions_over_tcp: str = ""  # stayd only: the sessions pool's other address
+    cache_socket: str = ""  # stayd only: the cache pool's other address
     dashboard: str = ""  # stayd only
     short_dir: object = None  # removed when the set-up is
 
@@ -247,4 +253,18 @@ def stayd(run_dir, memory_mb, key="stayd"):
         short_dir=short_dir,
         dashboard=f"http://127.0.0.1:{admin_port}/",
         sessions_over_tcp=f"memcached://127.0.0.1:{sessions_port}/",
+        cache_socket=f"unix://{sockets_dir}/cache.sock",
     )
+
+
+def make_database(run_dir, reader_count):
+    """Makes the SQLite file with the site's tables and its readers; returns its path."""
+    database = run_dir / "users.sqlite3"
+    environ = {**os.environ, "SITE_DATABASE": str(database), "SITE_STORE": "database"}
+    environ["SITE_CACHE"] = "127.0.0.1:1"  # none of these commands uses the cache
+    manage = [sys.executable, "-B", str(SITE_DIR / "manage.py")]
+    for command in (["migrate", "-v", "0"], ["create_readers", str(reader_count)]):
+        done = subprocess.run(manage + command, env=environ, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CannotRun(f"`manage.py {' '.join(command)}` failed:\n{done.stderr.rstrip()}")
+    return database

@@ -1,47 +1,15 @@
-"""The second half of the demo: how long Django takes to load and to save a session.
-
-Each store has a process of its own (timing.py). They take turns, one measuring while the others
-wait, round after round, and every figure is the median of its rounds: what else the machine does
-meanwhile then hits all of them alike.
-"""
-
-import json
-import shutil
-import statistics
-import subprocess
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
+"""The second half of the demo: how long Django takes to load and to save a session."""
 
 from rich.text import Text
 
-import setups
-from children import Child
+import contest
 
-TIMING = Path(__file__).resolve().with_name("timing.py")
 MEMORY_MB = 64
-# Each for loading and for saving. Short, and many of them: whether the kernel has client and daemon
-# on one core or on two makes a difference of threefold, and stays as it is for a second at a time.
-SECONDS_A_TURN = 0.05
 ROUNDS_A_LINE = 4  # of the log
 
 
-@dataclass
-class Contender:
-    """A store, and what its process measured."""
-
-    title: str
-    environ: dict
-    child: Child = None
-    rounds: list = field(default_factory=list)
-
-    def figure(self, operation, index):
-        """The median over the rounds: index 0 is the p50, 1 the p99, in microseconds."""
-        return statistics.median(each[operation][index] for each in self.rounds)
-
-
 class Speed:
-    """Measures all stores in turns."""
+    """Measures all stores in turns, and shows what it has found."""
 
     def __init__(self, screen, children, run_dir, database):
         """database: a SQLite file with the site's tables, which is copied."""
@@ -50,72 +18,27 @@ class Speed:
         self.run_dir = run_dir
         self.database = database
         self.session_bytes = 0
-        self.setups = []
         self.contenders = []
-
-    def start(self):
-        """Starts fresh daemons, and a process for each store with its sessions in place."""
-        folder = self.run_dir / "timing"
-        folder.mkdir()
-        memcached = setups.two_memcacheds(folder, MEMORY_MB)
-        stayd = setups.stayd(folder, MEMORY_MB)
-        self.setups = [memcached, stayd]
-        for setup in self.setups:
-            for daemon in setup.daemons:
-                daemon.start(self.children)
-        peers = memcached.environ
-        over_tcp = {"SITE_SESSION_CACHE": stayd.sessions_over_tcp}
-        self.contenders = [
-            Contender("database (SQLite)", {**peers, "SITE_STORE": "database"}),
-            Contender("cached_db, pylibmc", {**peers, "SITE_STORE": "cached_database"}),
-            Contender(
-                "memcached, pymemcache", {**peers, "SITE_STORE": "two_memcacheds_pymemcache"}
-            ),
-            Contender("memcached, pylibmc", peers),
-            Contender("stayd over TCP", {**stayd.environ, **over_tcp}),
-            Contender("stayd, Unix socket", stayd.environ),
-        ]
-        self.over_database = self.contenders[0]
-        self.over_memcached = self.contenders[3]
-        for number, contender in enumerate(self.contenders):
-            own_database = folder / f"{number}.sqlite3"
-            shutil.copy(self.database, own_database)
-            contender.child = Child(
-                f"the process that times {contender.title}",
-                [sys.executable, "-B", TIMING],
-                folder / f"{number}-timing.log",
-                {**contender.environ, "SITE_DATABASE": str(own_database)},
-            )
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            self.children.start(contender.child, **pipes)
-        for contender in self.contenders:
-            self.session_bytes = self.answer(contender)["session_bytes"]
-
-    def answer(self, contender):
-        """Reads one line from a contender's process."""
-        line = contender.child.process.stdout.readline()
-        if not line:
-            contender.child.process.wait()
-            contender.child.check()
-        return json.loads(line)
 
     def run(self, rounds):
         """Measures, this many rounds."""
         self.screen.step("sessions are made in each store")
-        self.start()
+        folder = self.run_dir / "timing"
+        folder.mkdir()
+        daemons = contest.start_daemons(self.children, folder, MEMORY_MB)
+        self.contenders = contest.contenders(*daemons)
+        timed = contest.Contest(
+            self.children, folder, self.database, self.contenders, ("load", "save")
+        )
+        timed.start()
+        self.session_bytes = timed.session_bytes
         for number in range(1, rounds + 1):
             if number % ROUNDS_A_LINE == 1:
                 self.screen.tell(f"round {number} of {rounds}")
-            shift = number % len(self.contenders)
-            for contender in self.contenders[shift:] + self.contenders[:shift]:
+            for contender in timed.round(number):
                 self.screen.doing(f"round {number} of {rounds}: {contender.title}")
-                contender.child.process.stdin.write(f"{SECONDS_A_TURN}\n".encode())
-                contender.child.process.stdin.flush()
-                contender.rounds.append(self.answer(contender))
-        processes = [contender.child for contender in self.contenders]
-        for setup in self.setups:
-            processes += setup.processes
-        self.children.stop(processes)
+        timed.stop()
+        self.children.stop([process for setup in daemons for process in setup.processes])
 
     def table(self):
         """Returns the table of times, as far as they are known."""
@@ -137,7 +60,8 @@ class Speed:
         """Returns a contender's figures, and its p50 over those of the two it is compared with."""
         p50 = contender.figure(operation, 0)
         cells = [f"{p50:,.0f}", f"{contender.figure(operation, 1):,.0f}"]
-        for reference in (self.over_memcached, self.over_database):
+        by_title = {each.title: each for each in self.contenders}
+        for reference in (by_title[contest.PYLIBMC], by_title[contest.DATABASE]):
             ratio = f"{p50 / reference.figure(operation, 0):.2f}" if reference.rounds else ""
             cells.append(ratio)
         return cells

@@ -1,8 +1,9 @@
-"""The stores that the demo compares stayd with.
+"""The stores that the demo and `make bench` compare stayd with.
 
-Each function returns (SESSION_ENGINE, SESSION_CACHE_ALIAS, CACHES), all of them Django's own
-engines and backends as Django's documentation shows them. Addresses come from the environment as
-HOST:PORT: SITE_CACHE is the memcached for the cache, SITE_SESSION_CACHE the one for the sessions.
+Each function returns (SESSION_ENGINE, SESSION_CACHE_ALIAS, CACHES): Django's own engines, and its
+own backends and django-redis's as their documentation shows them. Addresses come from the environment as
+HOST:PORT: SITE_CACHE is the memcached (or Redis) for the cache, SITE_SESSION_CACHE the one for the
+sessions.
 """
 
 DJANGO_BACKENDS = "django.core.cache.backends.memcached"
@@ -41,10 +42,21 @@ def cached_database(environ):
     return "django.contrib.sessions.backends.cached_db", "sessions", caches
 
 
+def redis(environ):
+    """Two databases of one Redis, through django-redis."""
+    backend = "django_redis.cache.RedisCache"
+    caches = {
+        "default": {"BACKEND": backend, "LOCATION": f"redis://{environ['SITE_CACHE']}/0"},
+        "sessions": {"BACKEND": backend, "LOCATION": f"redis://{environ['SITE_SESSION_CACHE']}/1"},
+    }
+    return "django.contrib.sessions.backends.cache", "sessions", caches
+
+
 OTHER_STORES = {
     "one_memcached": one_memcached,
     "two_memcacheds": two_memcacheds,
     "two_memcacheds_pymemcache": two_memcacheds_pymemcache,
     "database": database,
     "cached_database": cached_database,
+    "redis": redis,
 }

@@ -1,0 +1,82 @@
+"""Draws what was measured as SVG, with matplotlib: for each entry the ratios of its rows beside
+their targets, and for a contest the times of all contenders.
+
+    build/bench/NAME.svg
+"""
+
+import importlib.util
+from statistics import median
+
+OURS, THEIRS, MARK = "#1f6f8b", "#b8b8b8", "#c0392b"
+ROW_INCHES, WIDTH_INCHES = 0.34, 8
+
+
+def draw_all(folder, results):
+    """Draws the results, {name: Result}. Returns None, or a sentence that says why it cannot."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return "python3-matplotlib is not installed (`scripts/setup bench` installs it)"
+    for name, result in results.items():
+        _draw(folder / f"{name}.svg", result)
+    return None
+
+
+def _draw(path, result):
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update({"svg.hashsalt": "stayd", "font.size": 8})
+    contest = result.contest
+    counts = [len(result.rows)] + [len(each) for each in (contest.rounds.values() if contest else ())]
+    heights = [ROW_INCHES * (count + 3) for count in counts]
+    figure = Figure(figsize=(WIDTH_INCHES, sum(heights)), layout="constrained")
+    axes = figure.subplots(len(counts), 1, squeeze=False, height_ratios=heights)[:, 0]
+    _draw_rows(axes[0], result)
+    if contest:
+        for axis, operation in zip(axes[1:], contest.rounds):
+            _draw_operation(axis, contest, operation)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _start(axis, title, labels):
+    axis.set_title(title, loc="left", fontsize=9)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.invert_yaxis()
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_rows(axis, result):
+    """A bar is stayd's median over its peer's: 1 is as much as the peer's. Rows without a peer have
+    a bar of the share of their target."""
+    _start(axis, result.title, [row.work for row in result.rows])
+    for number, row in enumerate(result.rows):
+        scale = 1.0 if row.peer is not None else row.target
+        ratio = row.ratio if row.peer is not None else scale and median(row.stayd) / scale
+        if ratio is None:
+            axis.text(0, number, f" {row.figure_text()}", va="center")
+            continue
+        axis.barh(number, ratio, color=OURS)
+        axis.text(ratio, number, f" {row.figure_text()}", va="center")
+        if row.target is not None:
+            target = row.target / scale
+            axis.plot([target, target], [number - 0.42, number + 0.42], color=MARK)
+    axis.axvline(1, color=THEIRS, linewidth=1, zorder=0)
+    axis.set_xlabel(
+        f"{result.stayd_name} over {result.peer_name or 'the target'} (a row without a peer: over its "
+        "target); red: the target"
+    )
+    axis.margins(x=0.15)
+
+
+def _draw_operation(axis, contest, operation):
+    """A bar is the p50, the line behind it reaches to the p99; the scale is logarithmic."""
+    contenders = list(contest.rounds[operation])
+    _start(axis, f"{operation}, µs, from p50 to p99", contenders)
+    axis.set_xscale("log")
+    for number, contender in enumerate(contenders):
+        p50, p99 = (contest.figure(operation, contender, index) for index in (0, 1))
+        axis.barh(number, p50, color=OURS if contender.startswith("stayd") else THEIRS)
+        axis.plot([p50, p99], [number, number], color="black", linewidth=1)
+        axis.text(p99, number, f" {p50:,.0f}", va="center")
+    axis.margins(x=0.15)
