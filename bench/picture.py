@@ -7,13 +7,13 @@ dark mode. A bar that is much longer than that of pylibmc is cut, with a gap tha
 from html import escape
 
 OPERATIONS = ("load a session", "save a session")  # of the contest of django-sessions
-WIDTH, LABEL_WIDTH, BAR_WIDTH = 640, 150, 400
+WIDTH, LABEL_WIDTH, BAR_WIDTH = 660, 180, 390
 LINE, BAR, TOP = 22, 14, 30
 CUT_AT = 4  # times the bar of the reference
 REFERENCE = "pylibmc"
 
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #24292f }
+text { font: 12px system-ui, sans-serif; fill: #24292f }
 .head { font-weight: 600 }
 .bar { fill: #b4bac2 }
 .ours { fill: #1a7f9c }

@@ -7,7 +7,7 @@ their targets, and for a contest the times of all contenders.
 import importlib.util
 from statistics import median
 
-OURS, THEIRS, MARK = "#1f6f8b", "#b8b8b8", "#c0392b"
+OURS, OTHERS, MARK = "#1f6f8b", "#777777", "#c0392b"
 ROW_INCHES, WIDTH_INCHES = 0.34, 8
 
 
@@ -36,6 +36,7 @@ def _draw(path, result):
     if contest:
         for axis, operation in zip(axes[1:], contest.rounds):
             _draw_operation(axis, contest, operation)
+    figure.suptitle(result.title, x=0.01, ha="left", fontsize=10)
     figure.savefig(path, format="svg", metadata={"Date": None})
 
 
@@ -49,7 +50,7 @@ def _start(axis, title, labels):
 def _draw_rows(axis, result):
     """A bar is stayd's median over its peer's: 1 is as much as the peer's. Rows without a peer have
     a bar of the share of their target."""
-    _start(axis, result.title, [row.work for row in result.rows])
+    _start(axis, "", [row.work for row in result.rows])
     for number, row in enumerate(result.rows):
         scale = 1.0 if row.peer is not None else row.target
         ratio = row.ratio if row.peer is not None else scale and median(row.stayd) / scale
@@ -61,22 +62,23 @@ def _draw_rows(axis, result):
         if row.target is not None:
             target = row.target / scale
             axis.plot([target, target], [number - 0.42, number + 0.42], color=MARK)
-    axis.axvline(1, color=THEIRS, linewidth=1, zorder=0)
+    axis.axvline(1, color=OTHERS, linewidth=1, zorder=0)
     axis.set_xlabel(
-        f"{result.stayd_name} over {result.peer_name or 'the target'} (a row without a peer: over its "
-        "target); red: the target"
+        f"{result.stayd_name} over {result.peer_name or 'the target'}; rows that have none: over their "
+        "target; red: the target"
     )
     axis.margins(x=0.15)
 
 
 def _draw_operation(axis, contest, operation):
-    """A bar is the p50, the line behind it reaches to the p99; the scale is logarithmic."""
+    """From each point, the p50, a line goes to the p99; the scale is logarithmic."""
     contenders = list(contest.rounds[operation])
     _start(axis, f"{operation}, µs, from p50 to p99", contenders)
     axis.set_xscale("log")
     for number, contender in enumerate(contenders):
         p50, p99 = (contest.figure(operation, contender, index) for index in (0, 1))
-        axis.barh(number, p50, color=OURS if contender.startswith("stayd") else THEIRS)
-        axis.plot([p50, p99], [number, number], color="black", linewidth=1)
-        axis.text(p99, number, f" {p50:,.0f}", va="center")
-    axis.margins(x=0.15)
+        colour = OURS if contender.startswith("stayd") else OTHERS
+        axis.plot([p50, p99], [number, number], color=colour, linewidth=1)
+        axis.plot(p50, number, "o", color=colour)
+        axis.text(p99, number, f"  {p50:,.1f} to {p99:,.1f}", va="center")
+    axis.margins(x=0.3)

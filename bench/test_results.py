@@ -121,7 +121,7 @@ def test_each_entry_is_drawn_with_its_rows(tmp_path):
     for name in results:
         ElementTree.parse(tmp_path / f"{name}.svg")
     drawn = (tmp_path / "django-sessions.svg").read_text()
-    assert "<!-- The title of django-sessions -->" in drawn and "<!-- stayd, Unix socket -->" in drawn
+    assert "<!-- The title of django-sessions -->" in drawn and "<!-- stayd, Unix socket -->" in drawn  # as comments
 
 
 def test_the_picture_has_a_bar_for_each_store_and_cuts_those_that_are_far_longer():

@@ -79,7 +79,7 @@ def _result(timed, notes):
     by_title = {contender.title: contender for contender in timed.entrants}
     result = Result(
         "What Django does with one session, p50", "µs: median, least..most of the rounds",
-        notes=notes, peer_name="against",
+        notes=notes, peer_name="the other",
     )
     for work, operation, over_tcp, against_sqlite, target in TARGETS:
         stayd, peer = (

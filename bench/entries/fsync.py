@@ -39,7 +39,7 @@ def run(bench):
     result = Result(
         f"Sets by fsync policy, {CONNECTIONS} connections, {VALUE_BYTES}-byte values",
         "sets per second: median, least..most of the rounds",
-        peer_name="against",
+        peer_name="the other",
     )
     with ExitStack() as stack:
         daemons = {
