@@ -67,8 +67,7 @@ test-distributions:
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
-	@meson configure build -Dbench=true
-	@scripts/compile build
+	@[ -x build/bench/stayd-reads ] || { meson configure build -Dbench=true && scripts/compile build >build/setup-bench.log; }
 	@build/venv/bin/python -B bench/run.py $(BENCH)
 
 wheel:
