@@ -16,6 +16,9 @@ static const struct reply_words {
     [EXCHANGE_RESP] = {"$", "\r\n", "$-1\r\n", "+OK\r\n"},
 };
 
+/* memcached's reply when its thread that makes room falls behind. */
+static const char refused[] = "SERVER_ERROR out of memory storing object\r\n";
+
 bool exchange_init(struct exchange *exchange, const struct exchange_options *options,
                    const struct workload *workload, struct tally *tally) {
     *exchange = (struct exchange){.options = *options, .workload = workload, .tally = tally};
@@ -255,6 +258,10 @@ static size_t check_reply(struct exchange *exchange, const struct expected_reply
     }
     if (expected->get && starts_with(bytes, line_length, words->value)) {
         return check_value(exchange, expected, bytes, line_length, length);
+    }
+    if (expected->refill && starts_with(bytes, line_length, refused)) {
+        exchange->tally->refused++;
+        return line_length;
     }
     if (expected->get || !starts_with(bytes, line_length, words->stored)) {
         exchange->tally->errors++;

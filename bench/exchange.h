@@ -25,6 +25,7 @@ struct tally {
     uint64_t scan_gets, scan_hits;
     uint64_t sets;
     uint64_t refills; /* sets that a miss brought about; not among `sets` */
+    uint64_t refused; /* of these, refused for want of memory: a cache may do that */
     uint64_t wrong;   /* a value, flags or key other than what was asked for */
     uint64_t errors;  /* a reply that is none of those the request may have */
 };

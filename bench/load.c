@@ -385,6 +385,7 @@ static void print_result(const struct load *load) {
     print_count("scan_hits", tally->scan_hits);
     print_count("sets", tally->sets);
     print_count("refills", tally->refills);
+    print_count("refused", tally->refused);
     print_count("wrong", tally->wrong);
     print_count("errors", tally->errors);
     print_percentile(load, "p50_us", 0.5);

@@ -28,7 +28,7 @@ static const char usage[] =
     "  --ttl=SECONDS     time to live of what is set, at most 30 days (default 0: for ever)\n"
     "  --meta            mg and ms instead of get and set\n"
     "  --resp            Redis's protocol, with GET and SET\n"
-    "  --refill          set what a read missed\n"
+    "  --refill          set what a read missed; that the server has no memory is no error then\n"
     "  --preload         first set every key once\n"
     "  --warmup=N        operations before those that are reported (default 0)\n"
     "  --operations=N    stop after so many\n"

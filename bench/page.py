@@ -36,9 +36,9 @@ def parts_of(text):
 
 def circumstances(measured):
     """Says on what the figures were measured. `measured`: {entry: circumstances}. Raises CannotWrite
-    if they are not of one machine and one build."""
+    if they are not of one machine."""
     every = list(measured.values())
-    for name in ("machine", "versions", "threads"):
+    for name in ("machine", "threads"):
         if any(each[name] != every[0][name] for each in every):
             raise CannotWrite(
                 f"the entries were not measured with the same {name}; measure all again:\n"
@@ -46,9 +46,14 @@ def circumstances(measured):
             )
     dates = sorted({each["date"] for each in every})
     loads = [each["load_before"] for each in every]
+    versions = {}
+    for each in every:
+        for name, version in each["versions"].items():
+            versions.setdefault(name, []).append(version)
+    versions = {name: " and ".join(dict.fromkeys(found)) for name, found in versions.items()}
     text = (
         f"Measured on {' and '.join(dates)} on {every[0]['machine']}, {every[0]['threads']} threads "
-        f"of each server. {machine.sentence(every[0]['versions'])}.\n"
+        f"of each server. {machine.sentence(versions)}.\n"
     )
     if max(loads) > QUIET:
         text += (

@@ -202,6 +202,15 @@ def test_a_server_that_closes_the_connection_ends_the_run():
     assert "closed a connection" in done.stderr
 
 
+def test_a_refused_refill_is_counted_and_is_no_error():
+    refusal = b"SERVER_ERROR out of memory storing object"
+    with server(lambda reply: reply.replace(b"STORED", refusal)) as port:
+        done = load(port, "--operations=500", "--get=100", "--refill")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["errors"] == 0 < result["refused"] == result["refills"]
+
+
 def test_a_miss_is_counted_and_refilled_when_asked_for():
     with server() as port:
         done = load(port, "--operations=500", "--get=100", "--refill", "--scan=50")

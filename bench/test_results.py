@@ -161,8 +161,11 @@ def test_the_page_is_filled_from_the_data(tmp_path, monkeypatch):
     assert "uncertain" not in text and "--quick`, in" not in text
     assert "<svg" in drawn.read_text()
     save_all(tmp_path, load_before=8.5, size="quick")
+    newer = {**MEASURED, "versions": {"stayd": "2", "memcached": "2"}}
+    outcome.save(tmp_path, "fsync", {**newer, "size": "quick"}, made_up_result("fsync"))
     page.write(tmp_path)
     assert "load average 8.5" in copy.read_text()
+    assert "stayd 1 and 2, memcached 2" in copy.read_text()
     assert f"fewer and shorter rounds: {', '.join(sorted(ENTRIES))}." in copy.read_text()
 
 

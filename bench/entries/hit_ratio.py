@@ -37,7 +37,7 @@ def _miss_ratio(bench, daemon, size, seed, options):
         resident_mb = daemon.resident().total / 2**20
     asked = found["gets"] - found["scan_gets"]
     hits = found["hits"] - found["scan_hits"]
-    return 1 - hits / asked, resident_mb
+    return 1 - hits / asked, resident_mb, found["refused"] / found["refills"]
 
 
 def run(bench):
@@ -51,17 +51,26 @@ def run(bench):
         "percent of reads outside the scan",
     )
     largest = {"stayd": 0.0, "memcached": 0.0}
+    refused = dict(largest)
     for work, options in WORK:
         misses = {"stayd": [], "memcached": []}
         for seed in seeds:
             for name in misses:
                 bench.progress(f"hit-ratio: {work}, seed {seed}, {name}")
                 start = bench.peer if name == "memcached" else bench.under_test
-                ratio, resident_mb = _miss_ratio(bench, start(memory_mb), size, seed, options)
+                ratio, resident_mb, share = _miss_ratio(
+                    bench, start(memory_mb), size, seed, options
+                )
+                refused[name] = max(refused[name], share)
                 misses[name].append(100 * ratio)
                 largest[name] = max(largest[name], resident_mb)
         result.rows.append(Row(work, misses["stayd"], misses["memcached"], 1.0, digits=2))
     result.notes.append(
         "largest resident memory: " + ", ".join(f"{k} {v:.0f} MB" for k, v in largest.items())
     )
+    result.notes += [
+        f"{name} refused up to {share:.2%} of the sets of a run for want of memory"
+        for name, share in refused.items()
+        if share > 0
+    ]
     return result
