@@ -1,4 +1,5 @@
 /* stayd.h's functions for a server as a whole. */
+#include "base/clock.h"
 #include "call.h"
 
 /* NULL with the error filled in if there is no such server. */
@@ -25,7 +26,7 @@ enum stayd_status stayd_version(struct stayd *client, unsigned server, char *ver
     if (found != NULL && size == 0) {
         return client_refuse(error, STAYD_INVALID, "there is no room for a version");
     }
-    return found != NULL ? call_run_on(client, found, &request, availability_now_ms(), error)
+    return found != NULL ? call_run_on(client, found, &request, clock_exact_ms(), error)
                          : STAYD_INVALID;
 }
 
@@ -60,7 +61,7 @@ enum stayd_status stayd_stats(struct stayd *client, unsigned server, const char 
             return client_refuse(error, STAYD_INVALID, "a group of statistics is one word");
         }
     }
-    return call_run_on(client, found, &request, availability_now_ms(), error);
+    return call_run_on(client, found, &request, clock_exact_ms(), error);
 }
 
 enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lease_s,
@@ -68,9 +69,9 @@ enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lea
     struct server *found = admin_find(client, server, error);
     struct request request = {
         .verb = VERB_HOLD, .kind = REQUEST_ONCE, .lease_s = lease_s, .number = *number};
-    enum stayd_status status =
-        found != NULL ? call_run_on(client, found, &request, availability_now_ms(), error)
-                      : STAYD_INVALID;
+    enum stayd_status status = found != NULL
+                                   ? call_run_on(client, found, &request, clock_exact_ms(), error)
+                                   : STAYD_INVALID;
     if (status == STAYD_OK && request.result != 0) {
         *number = request.result;
     }
@@ -80,7 +81,7 @@ enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lea
 enum stayd_status stayd_flush_all(struct stayd *client, uint32_t delay_s,
                                   struct stayd_error *error) {
     enum stayd_status result = STAYD_OK;
-    uint64_t began_ms = availability_now_ms();
+    uint64_t began_ms = clock_exact_ms();
     client_enter(client);
     for (unsigned i = 0; i < client->server_count && result != STAYD_INTERRUPTED; i++) {
         struct request request = {.verb = VERB_FLUSH, .kind = REQUEST_ONCE, .number = delay_s};

@@ -19,10 +19,6 @@ enum {
     DOUBLINGS_MAX = 16
 };
 
-uint64_t availability_now_ms(void) {
-    return clock_monotonic_ns() / 1000000U;
-}
-
 void availability_init(struct availability *availability, int restart_wait_ms, int probe_limit_ms) {
     *availability =
         (struct availability){.restart_wait_ms = restart_wait_ms, .probe_limit_ms = probe_limit_ms};
@@ -47,7 +43,7 @@ bool availability_may_try(struct availability *availability, char reason[AVAILAB
     pthread_mutex_lock(&availability->lock);
     bool may_try = true;
     if (availability->has_outage && availability->failures > 0) {
-        uint64_t now_ms = availability_now_ms();
+        uint64_t now_ms = clock_exact_ms();
         may_try = now_ms >= availability->until_ms;
         if (may_try) {
             availability->until_ms = now_ms + (uint64_t)availability->probe_limit_ms;
@@ -65,7 +61,7 @@ bool availability_is_down(struct availability *availability) {
     }
     pthread_mutex_lock(&availability->lock);
     bool is_down = availability->has_outage && availability->failures > 0 &&
-                   availability_now_ms() < availability->until_ms;
+                   clock_exact_ms() < availability->until_ms;
     pthread_mutex_unlock(&availability->lock);
     return is_down;
 }
@@ -86,7 +82,7 @@ void availability_release_probe(struct availability *availability) {
 
 int availability_find_retry_pause(struct availability *availability, uint64_t request_began_ms) {
     pthread_mutex_lock(&availability->lock);
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     /* An earlier wait that no request finished, because the waiting requests were interrupted. */
     bool is_over = availability->failures == 0 && availability->restart_began_ms != 0 &&
                    availability->restart_by_ms < request_began_ms;
@@ -112,7 +108,7 @@ int availability_find_retry_pause(struct availability *availability, uint64_t re
 
 static void availability_leave_alone(struct availability *availability, uint64_t try_began_ms,
                                      const char *reason, bool refused) {
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     uint64_t longest_ms = refused ? PAUSE_MAX_REFUSED_MS : PAUSE_MAX_MS;
     uint64_t pause_ms = now_ms - try_began_ms;
     pause_ms = pause_ms < PAUSE_MIN_MS ? PAUSE_MIN_MS : pause_ms;
@@ -148,7 +144,7 @@ void availability_note_silence(struct availability *availability, uint64_t try_b
     pthread_mutex_lock(&availability->lock);
     if (availability_counts(availability, try_began_ms)) {
         availability->silences++;
-        availability->counted_ms = availability_now_ms();
+        availability->counted_ms = clock_exact_ms();
         if (availability->failures > 0 || availability->silences >= SILENCES) {
             availability_leave_alone(availability, try_began_ms, reason, false);
         }

@@ -39,8 +39,6 @@ struct availability {
     char reason[AVAILABILITY_REASON_MAX];
 };
 
-uint64_t availability_now_ms(void);
-
 /* Also called in a child of a fork, over the struct of the parent. */
 void availability_init(struct availability *availability, int restart_wait_ms, int probe_limit_ms);
 

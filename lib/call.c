@@ -66,7 +66,7 @@ void call_interrupt(struct call *call) {
  * waits at most restart_wait_ms in all. The server's outage alone is no limit: it begins anew
  * whenever another request is answered over a connection that is still open. */
 static int call_find_retry_pause(struct call *call) {
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     if (call->refused_ms == 0) {
         call->refused_ms = now_ms;
     }
@@ -257,7 +257,7 @@ bool call_send(struct call *call) {
     if (url_is_binary(&call->server->url) && !binary_has(call->request->verb)) {
         return call_fail(call, EXPLAIN_UNSUPPORTED, NULL);
     }
-    if (availability_now_ms() >= call->deadline_ms) { /* other servers have taken all of it */
+    if (clock_exact_ms() >= call->deadline_ms) { /* other servers have taken all of it */
         call->system_error = ETIMEDOUT;
         return call_fail(call, EXPLAIN_UNREACHABLE, "the call has no time left");
     }
@@ -386,7 +386,7 @@ enum stayd_status call_run_on(struct stayd *client, struct server *server, struc
 
 enum stayd_status call_run(struct stayd *client, struct request *request,
                            struct stayd_error *error) {
-    uint64_t began_ms = availability_now_ms();
+    uint64_t began_ms = clock_exact_ms();
     struct server *server = client_find_server(client, request->key);
     enum stayd_status status = call_run_on(client, server, request, began_ms, error);
     for (unsigned i = 1;
@@ -405,7 +405,7 @@ enum stayd_status call_connect(struct stayd *client, struct server *server,
                                struct stayd_error *error) {
     struct request request = {.verb = VERB_VERSION, .kind = REQUEST_HARMLESS};
     struct call call;
-    call_begin(&call, client, server, &request, availability_now_ms(), error);
+    call_begin(&call, client, server, &request, clock_exact_ms(), error);
     if (!call_open(&call)) {
         return call.status;
     }

@@ -26,7 +26,7 @@ struct call {
     uint64_t deadline_ms; /* the deadline of the call as a whole */
 };
 
-/* `began_ms`: when the public function began (availability_now_ms). Its calls share the total
+/* `began_ms`: when the public function began (clock_exact_ms). Its calls share the total
  * timeout. */
 void call_begin(struct call *call, struct stayd *client, struct server *server,
                 struct request *request, uint64_t began_ms, struct stayd_error *error);

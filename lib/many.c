@@ -2,6 +2,7 @@
  * sent before the first reply is waited for.
  *
  *     items   k0 k1 k2 k3 k4        parts   server 0: places 0 3     server 1: places 1 2 4 */
+#include "base/clock.h"
 #include "call.h"
 #include "explain.h"
 
@@ -145,7 +146,7 @@ static enum stayd_status many_check(const struct request *request, const struct 
 /* Sends every part's request. False if the program has ended a wait: the later parts are not sent.
  */
 static bool many_send(struct many *many, struct stayd *client) {
-    uint64_t began_ms = availability_now_ms();
+    uint64_t began_ms = clock_exact_ms();
     bool is_interrupted = false;
     for (unsigned i = 0; i < many->part_count; i++) {
         struct many_part *part = &many->parts[i];

@@ -1,6 +1,7 @@
 #include "mapping.h"
 
 #include "availability.h"
+#include "base/clock.h"
 #include "store/reader.h"
 #include "value.h"
 
@@ -137,7 +138,7 @@ static bool mapping_is_abandoned(struct mapping *mapping, const struct mapping_v
         }
         return false;
     }
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     bool is_due = look_after_ms == 0 || now_ms >= look_after_ms;
     return is_due &&
            atomic_compare_exchange_strong(&mapping->look_after_ms, &look_after_ms,
@@ -167,11 +168,11 @@ enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
 
 bool mapping_should_ask(const struct mapping *mapping) {
     return mapping->is_wanted && mapping->current == NULL &&
-           availability_now_ms() >= mapping->ask_after_ms;
+           clock_exact_ms() >= mapping->ask_after_ms;
 }
 
 void mapping_refused(struct mapping *mapping) {
-    mapping->ask_after_ms = availability_now_ms() + MAPPING_ASK_MS;
+    mapping->ask_after_ms = clock_exact_ms() + MAPPING_ASK_MS;
 }
 
 static bool mapping_map(struct mapping_view *view, const int files[MAPPING_FILES]) {

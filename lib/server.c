@@ -1,5 +1,7 @@
 #include "server.h"
 
+#include "base/clock.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,7 +190,7 @@ static struct connection *server_add(struct server *server) {
 }
 
 struct connection *server_take(struct server *server, bool fresh, bool *no_memory) {
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     struct connection *connection = NULL;
     *no_memory = false;
     pthread_mutex_lock(&server->lock);
@@ -217,7 +219,7 @@ struct connection *server_take(struct server *server, bool fresh, bool *no_memor
 }
 
 void server_give_back(struct server *server, struct connection *connection) {
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     if (connection->state == CONNECTION_LOST) {
         return;
     }

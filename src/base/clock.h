@@ -35,6 +35,11 @@ static inline uint64_t clock_monotonic_ms(void) {
     return (uint64_t)now.tv_sec * 1000U + (uint64_t)now.tv_nsec / 1000000U;
 }
 
+/* Accurate to the millisecond: for pauses and limits shorter than the 4 ms above. */
+static inline uint64_t clock_exact_ms(void) {
+    return clock_monotonic_ns() / 1000000U;
+}
+
 /* The time `after_ns` nanoseconds from now, for pthread_cond_timedwait with CLOCK_MONOTONIC. */
 static inline struct timespec clock_deadline(uint64_t after_ns) {
     uint64_t until_ns = clock_monotonic_ns() + after_ns;

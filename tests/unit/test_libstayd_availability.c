@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "availability.h"
+#include "base/clock.h"
 
 #include <string.h>
 
@@ -33,7 +34,7 @@ static void end_pause(void) {
 
 /* A try fails at once; returns the pause that follows. */
 static uint64_t fail_once(bool refused) {
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     availability_failed(&server, now_ms, "it is away", refused);
     return server.until_ms - now_ms;
 }
@@ -52,7 +53,7 @@ static void each_failed_try_doubles_the_pause(void **state) {
 
 static void the_first_pause_is_as_long_as_the_try_was(void **state) {
     (void)state;
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     availability_failed(&server, now_ms - 3000, "it is away", false);
     assert_in_range(server.until_ms - now_ms, 3000, 3000 + LATE_MS);
 }
@@ -66,7 +67,7 @@ static void a_server_that_refuses_is_tried_again_soon(void **state) {
 
 static void a_failure_beside_one_that_was_counted_does_not_count(void **state) {
     (void)state;
-    uint64_t began_ms = availability_now_ms() - 100;
+    uint64_t began_ms = clock_exact_ms() - 100;
     availability_failed(&server, began_ms, "it is away", false);
     uint64_t until_ms = server.until_ms;
     availability_failed(&server, began_ms, "it is away", false);
@@ -92,40 +93,40 @@ static void one_request_tries_when_the_pause_is_over(void **state) {
 
 static void one_silence_is_no_outage_and_two_are(void **state) {
     (void)state;
-    uint64_t now_ms = availability_now_ms();
+    uint64_t now_ms = clock_exact_ms();
     availability_note_silence(&server, now_ms, now_ms + 1, "it says nothing");
     assert_true(may_try()); /* it has answered another request meanwhile */
-    availability_note_silence(&server, availability_now_ms(), 0, "it says nothing");
+    availability_note_silence(&server, clock_exact_ms(), 0, "it says nothing");
     assert_true(may_try());
     availability_answered(&server);
-    availability_note_silence(&server, availability_now_ms(), 0, "it says nothing");
+    availability_note_silence(&server, clock_exact_ms(), 0, "it says nothing");
     assert_true(may_try());
-    availability_note_silence(&server, availability_now_ms(), 0, "it says nothing");
+    availability_note_silence(&server, clock_exact_ms(), 0, "it says nothing");
     assert_false(may_try());
 }
 
 static void a_restart_is_waited_for_and_then_no_longer(void **state) {
     (void)state;
-    uint64_t began_ms = availability_now_ms();
+    uint64_t began_ms = clock_exact_ms();
     assert_int_equal(availability_find_retry_pause(&server, began_ms), 5);
     server.restart_began_ms -= 100;
     assert_in_range(availability_find_retry_pause(&server, began_ms), 25, 50);
     server.restart_began_ms -= 500;
     assert_int_equal(availability_find_retry_pause(&server, began_ms), 50);
-    server.restart_by_ms = availability_now_ms() + 2;
+    server.restart_by_ms = clock_exact_ms() + 2;
     assert_in_range(availability_find_retry_pause(&server, began_ms) + 1, 0, 3);
-    server.restart_by_ms = availability_now_ms();
+    server.restart_by_ms = clock_exact_ms();
     assert_int_equal(availability_find_retry_pause(&server, began_ms), -1);
     fail_once(true);
     assert_int_equal(availability_find_retry_pause(&server, began_ms), -1);
     availability_answered(&server);
-    assert_int_equal(availability_find_retry_pause(&server, availability_now_ms()), 5);
+    assert_int_equal(availability_find_retry_pause(&server, clock_exact_ms()), 5);
 }
 
 static void without_a_wait_the_first_refusal_is_the_last(void **state) {
     (void)state;
     availability_init(&server, 0, PROBE_LIMIT_MS);
-    assert_int_equal(availability_find_retry_pause(&server, availability_now_ms()), -1);
+    assert_int_equal(availability_find_retry_pause(&server, clock_exact_ms()), -1);
 }
 
 int main(void) {
