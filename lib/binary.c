@@ -1,11 +1,9 @@
 #include "binary.h"
 
+#include "proto/binary_numbers.h"
 #include "value.h"
 
 enum {
-    BINARY_REQUEST = 0x80,
-    BINARY_RESPONSE = 0x81,
-    BINARY_HEADER_BYTES = 24,
     BINARY_EXTRAS_MAX = 20,
     BINARY_KEY_MAX = 250,
     BINARY_VALUE_MAX = 1 << 30,
@@ -17,41 +15,6 @@ enum {
 /* The first 24 bytes of the reply of a server with too many connections: text, in both protocols.
  */
 #define BINARY_TURNED_AWAY "ERROR Too many open conn"
-
-enum binary_opcode {
-    BINARY_GET = 0x00,
-    BINARY_SET = 0x01,
-    BINARY_ADD = 0x02,
-    BINARY_REPLACE = 0x03,
-    BINARY_DELETE = 0x04,
-    BINARY_INCREMENT = 0x05,
-    BINARY_DECREMENT = 0x06,
-    BINARY_FLUSH = 0x08,
-    BINARY_NOOP = 0x0a,
-    BINARY_VERSION = 0x0b,
-    BINARY_GETKQ = 0x0d,
-    BINARY_APPEND = 0x0e,
-    BINARY_PREPEND = 0x0f,
-    BINARY_STAT = 0x10,
-    BINARY_TOUCH = 0x1c,
-    BINARY_GAT = 0x1d,
-    BINARY_SASL_AUTH = 0x21
-};
-
-enum binary_code {
-    BINARY_CODE_OK = 0x00,
-    BINARY_CODE_NOT_FOUND = 0x01,
-    BINARY_CODE_EXISTS = 0x02,
-    BINARY_CODE_TOO_LARGE = 0x03,
-    BINARY_CODE_INVALID = 0x04,
-    BINARY_CODE_NOT_STORED = 0x05,
-    BINARY_CODE_NOT_A_NUMBER = 0x06,
-    BINARY_CODE_LOGIN = 0x20,
-    BINARY_CODE_LOGIN_CONTINUES = 0x21,
-    BINARY_CODE_UNKNOWN = 0x81,
-    BINARY_CODE_FULL = 0x82,
-    BINARY_CODE_NO_ROOM = 0x86 /* stayd: the index has none */
-};
 
 static const struct {
     enum binary_opcode opcode;
@@ -98,7 +61,7 @@ static uint64_t binary_parse(const void *at, unsigned bytes) {
 static void binary_put_command(struct channel *channel, enum binary_opcode opcode, uint64_t cas,
                                const uint8_t *extras, size_t extras_size, struct bytes key,
                                struct bytes value) {
-    uint8_t header[BINARY_HEADER_BYTES] = {BINARY_REQUEST, (uint8_t)opcode};
+    uint8_t header[BINARY_HEADER_BYTES] = {BINARY_REQUEST_MAGIC, (uint8_t)opcode};
     if (key.size + value.size > INT32_MAX) { /* more than the length in the header can hold */
         channel_lack_memory(channel);
         return;
@@ -206,7 +169,7 @@ static bool binary_read_head(struct channel *channel, struct binary_reply *reply
     reply->code = (unsigned)binary_parse(head + 6, 2);
     reply->cas = binary_parse(head + 16, 8);
     size_t body = (size_t)binary_parse(head + 8, 4);
-    if ((uint8_t)head[0] != BINARY_RESPONSE || reply->key_size > BINARY_KEY_MAX ||
+    if ((uint8_t)head[0] != BINARY_RESPONSE_MAGIC || reply->key_size > BINARY_KEY_MAX ||
         reply->extras_size > BINARY_EXTRAS_MAX || body < reply->key_size + reply->extras_size ||
         body > BINARY_VALUE_MAX) {
         bool is_text = memcmp(head, BINARY_TURNED_AWAY, BINARY_HEADER_BYTES) == 0;
@@ -238,25 +201,25 @@ static bool binary_read_text(struct channel *channel, const struct binary_reply 
 
 static enum stayd_status binary_status(const struct request *request, unsigned code) {
     switch (code) {
-    case BINARY_CODE_OK:
+    case BINARY_OK:
         return STAYD_OK;
-    case BINARY_CODE_NOT_FOUND:
+    case BINARY_NOT_FOUND:
         return request->verb == VERB_REPLACE ? STAYD_NOT_STORED : STAYD_NOT_FOUND;
-    case BINARY_CODE_EXISTS:
+    case BINARY_EXISTS:
         return request->verb == VERB_ADD ? STAYD_NOT_STORED : STAYD_EXISTS;
-    case BINARY_CODE_NOT_STORED:
+    case BINARY_NOT_STORED:
         return STAYD_NOT_STORED;
-    case BINARY_CODE_TOO_LARGE:
+    case BINARY_TOO_LARGE:
         return STAYD_TOO_LARGE;
-    case BINARY_CODE_LOGIN:
-    case BINARY_CODE_LOGIN_CONTINUES:
+    case BINARY_AUTH_ERROR:
+    case BINARY_AUTH_CONTINUE:
         return STAYD_LOGIN_REFUSED;
-    case BINARY_CODE_INVALID:
-    case BINARY_CODE_NOT_A_NUMBER:
-    case BINARY_CODE_UNKNOWN:
+    case BINARY_INVALID:
+    case BINARY_NON_NUMERIC:
+    case BINARY_UNKNOWN_COMMAND:
         return STAYD_REFUSED;
-    case BINARY_CODE_FULL:
-    case BINARY_CODE_NO_ROOM:
+    case BINARY_NO_MEMORY:
+    case BINARY_TEMPORARY_FAILURE:
         return STAYD_FULL;
     default:
         return STAYD_SERVER_ERROR;
@@ -302,7 +265,7 @@ static enum stayd_status binary_read_items(struct request *request, struct chann
             channel_refuse(channel, "a reply to another command");
             break;
         }
-        if (reply.code != BINARY_CODE_OK) {
+        if (reply.code != BINARY_OK) {
             return binary_read_outcome(request, channel, &reply);
         }
         struct stayd_item *item = request_find_item(request, bytes_from(reply.key, reply.key_size));
@@ -337,7 +300,7 @@ static enum stayd_status binary_read_outcomes(struct request *request, struct ch
 static enum stayd_status binary_read_stats(struct request *request, struct channel *channel) {
     struct binary_reply reply;
     while (binary_read_head_of(channel, &reply, BINARY_STAT)) {
-        if (reply.code != BINARY_CODE_OK || reply.key_size == 0) {
+        if (reply.code != BINARY_OK || reply.key_size == 0) {
             return binary_read_outcome(request, channel, &reply);
         }
         char value[BINARY_STAT_MAX];
@@ -366,7 +329,7 @@ enum stayd_status binary_read(struct request *request, struct channel *channel) 
     if (!binary_read_head_of(channel, &reply, binary_commands[request->verb].opcode)) {
         return STAYD_DISCONNECTED;
     }
-    if (reply.code != BINARY_CODE_OK) {
+    if (reply.code != BINARY_OK) {
         return binary_read_outcome(request, channel, &reply);
     }
     switch (request->verb) {

@@ -16,14 +16,8 @@ static void arithmetic_reply(struct request *request, enum status status, uint64
     case STATUS_NOT_FOUND:
         reply_text(request, REPLY_NOT_FOUND);
         break;
-    case STATUS_NON_NUMERIC:
-        reply_text(request, REPLY_NON_NUMERIC);
-        break;
-    case STATUS_NO_MEMORY:
-        reply_text(request, REPLY_NO_MEMORY_TO_COUNT);
-        break;
     default:
-        reply_text(request, reply_of_failure(status));
+        reply_text(request, reply_of_failed_arithmetic(status));
         break;
     }
 }

@@ -7,22 +7,6 @@
 #include "proto/binary.h"
 #include "proto/reply.h"
 
-enum binary_status {
-    BINARY_OK = 0x00,
-    BINARY_NOT_FOUND = 0x01,
-    BINARY_EXISTS = 0x02,
-    BINARY_TOO_LARGE = 0x03,
-    BINARY_INVALID = 0x04,
-    BINARY_NOT_STORED = 0x05,
-    BINARY_NON_NUMERIC = 0x06,
-    BINARY_AUTH_ERROR = 0x20,
-    BINARY_AUTH_CONTINUE = 0x21,
-    BINARY_UNKNOWN_COMMAND = 0x81,
-    BINARY_NO_MEMORY = 0x82,
-    BINARY_INTERNAL_ERROR = 0x84,    /* the pool is read-only; memcached has no such state */
-    BINARY_TEMPORARY_FAILURE = 0x86, /* run_dir has no room for the pool's index; likewise */
-};
-
 struct binary_response {
     uint8_t opcode;
     uint8_t extras_size;

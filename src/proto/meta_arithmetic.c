@@ -76,14 +76,8 @@ static void meta_arithmetic_reply(struct request *request, const struct meta *me
     case STATUS_EXISTS:
         meta_reply_code(request, meta, "EX");
         break;
-    case STATUS_NON_NUMERIC:
-        reply_text(request, REPLY_NON_NUMERIC);
-        break;
-    case STATUS_NO_MEMORY:
-        reply_text(request, REPLY_NO_MEMORY_TO_COUNT);
-        break;
     default:
-        reply_text(request, reply_of_failure(status));
+        reply_text(request, reply_of_failed_arithmetic(status));
         break;
     }
 }

@@ -89,4 +89,16 @@ static inline const char *reply_of_failure(enum status status) {
     }
 }
 
+/* The same for incr, decr and ma. */
+static inline const char *reply_of_failed_arithmetic(enum status status) {
+    switch (status) {
+    case STATUS_NON_NUMERIC:
+        return REPLY_NON_NUMERIC;
+    case STATUS_NO_MEMORY:
+        return REPLY_NO_MEMORY_TO_COUNT;
+    default:
+        return reply_of_failure(status);
+    }
+}
+
 #endif
