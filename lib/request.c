@@ -19,7 +19,7 @@ const char *request_word(const struct request *request) {
     return words[request->verb];
 }
 
-bool request_has_data(const struct request *request) {
+bool request_stores(const struct request *request) {
     switch (request->verb) {
     case VERB_SET:
     case VERB_ADD:
@@ -27,12 +27,15 @@ bool request_has_data(const struct request *request) {
     case VERB_APPEND:
     case VERB_PREPEND:
     case VERB_CAS:
-    case VERB_META_SET:
-    case VERB_SET_MANY:
         return true;
     default:
         return false;
     }
+}
+
+bool request_has_data(const struct request *request) {
+    return request_stores(request) || request->verb == VERB_META_SET ||
+           request->verb == VERB_SET_MANY;
 }
 
 void request_answer(struct request *request, enum stayd_status status) {

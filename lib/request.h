@@ -91,6 +91,9 @@ void request_answer(struct request *request, enum stayd_status status);
  * not found. NULL: none. */
 struct stayd_item *request_find_item(struct request *request, struct bytes key);
 
+/* Whether it stores one item: set, add, replace, append, prepend, cas. */
+bool request_stores(const struct request *request);
+
 /* Whether data follow the command's line (in the text protocol). */
 bool request_has_data(const struct request *request);
 

@@ -147,16 +147,12 @@ void text_put(const struct request *request, struct channel *channel) {
     case VERB_DELETE_MANY:
         text_put_many(request, channel);
         return;
-    case VERB_SET:
-    case VERB_ADD:
-    case VERB_REPLACE:
-    case VERB_APPEND:
-    case VERB_PREPEND:
-    case VERB_CAS:
-        text_put_store(request, &request->key, &request->data, request->flags, channel);
-        return;
     default:
         break;
+    }
+    if (request_stores(request)) {
+        text_put_store(request, &request->key, &request->data, request->flags, channel);
+        return;
     }
     channel_put_string(channel, request_word(request));
     if (request->verb == VERB_GAT) {
