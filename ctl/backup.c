@@ -139,7 +139,7 @@ static bool backup_make(const struct target *target, const struct config_pool *p
 }
 
 int backup_run(const struct target *target, const struct config_pool *pool, const char *to,
-               bool json) {
+               const struct invocation *invocation) {
     char error[POOL_ERROR_MAX];
     const char *name = pool->options.name;
     if (!pool->options.persist) {
@@ -155,7 +155,7 @@ int backup_run(const struct target *target, const struct config_pool *pool, cons
         fprintf(stderr, "stayctl: pool %s: %s\n", name, error);
         return EXIT_FAULT;
     }
-    if (json) {
+    if (invocation->json) {
         return words_print_json(json_pack("{s:s, s:s}", "pool", name, "file", to)) ? 0 : EXIT_FAULT;
     }
     printf("pool %s is copied to %s\n", name, to);

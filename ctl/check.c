@@ -1,8 +1,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "offline.h"
-#include "progress.h"
-#include "store/inspect.h"
+#include "verify.h"
 #include "words.h"
 
 #include <stdio.h>
@@ -28,20 +27,6 @@ static void check_report(void *context, uint32_t segment, uint64_t offset, const
     progress_clear(&check->progress);
     printf("%s: segment %u, at byte %llu: %s\n", check->path, segment, (unsigned long long)offset,
            what);
-}
-
-/* False if a part of the file could not be read. */
-static bool check_segments(struct check *check) {
-    const struct inspect_about *about = inspect_about(check->inspect);
-    bool readable = true;
-    progress_begin(&check->progress, "check", about->file_bytes);
-    for (uint32_t segment = 0; segment < about->segment_count; segment++) {
-        readable = inspect_verify(check->inspect, segment, &check->counts, check_report, check) &&
-                   readable;
-        progress_show(&check->progress, (uint64_t)segment * about->segment_bytes);
-    }
-    progress_clear(&check->progress);
-    return readable;
 }
 
 static void check_count_items(struct check *check, char error[POOL_ERROR_MAX]) {
@@ -115,21 +100,22 @@ static int check_print_json(struct check *check, bool readable) {
     return counts->faults > 0 ? EXIT_FAULT : 0;
 }
 
-int check_run(const char *path, bool json) {
+int check_run(const char *path, const struct invocation *invocation) {
     char error[POOL_ERROR_MAX] = "";
     struct check check = {.path = path, .inspect = inspect_open(path, INSPECT_UNUSED, error)};
     if (check.inspect == NULL) {
         fprintf(stderr, "stayctl: %s\n", error);
         return EXIT_WRONG;
     }
-    check.faults = json ? json_array() : NULL;
+    check.faults = invocation->json ? json_array() : NULL;
     log_set_level(LOG_LEVEL_WARNING);
-    bool readable = check_segments(&check);
+    bool readable = verify_segments(check.inspect, VERIFY_ALL, &check.progress, &check.counts,
+                                    check_report, &check);
     if (readable) {
         check_count_items(&check, error);
     }
     int result;
-    if (json) {
+    if (invocation->json) {
         result = check_print_json(&check, readable);
     } else {
         check_print(&check, error);

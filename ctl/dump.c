@@ -57,8 +57,8 @@ static bool dump_items(struct inspect *inspect) {
     return fflush(stdout) == 0 && printed;
 }
 
-int dump_run(const char *path, bool json) {
-    (void)json;
+int dump_run(const char *path, const struct invocation *invocation) {
+    (void)invocation;
     char error[POOL_ERROR_MAX];
     struct inspect *inspect = inspect_open(path, INSPECT_UNUSED, error);
     int result = EXIT_WRONG;

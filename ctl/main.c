@@ -65,21 +65,44 @@ static int fail_usage(const char *what, const char *why) {
 
 struct command {
     const char *name;
-    bool of_all; /* without a pool, the command runs on all pools, one after the other */
-    int arguments_min;
+    bool of_all;       /* without a pool, the command runs on all pools, one after the other */
+    int arguments_min; /* behind the pool's name */
     int arguments_max;
-    command_run *run;
-    command_run_together *run_together; /* instead of `run` */
+
+    /* One of these, by what the command works on: */
+    command_run *run;                   /* a pool that answers */
+    command_run_together *run_together; /* all pools at once */
+    command_run_file *run_file;         /* FILE */
+    command_run_copy *run_to_file;      /* POOL FILE */
+    command_run_copy *run_from_file;    /* FILE POOL */
 };
 
 static const struct command commands[] = {
-    {"status", .run_together = status_run},      {"top", .run_together = top_run},
-    {"reload", .run_together = reload_run},      {"stats", false, 0, 1, .run = stats_run},
-    {"get", false, 1, 1, .run = get_run},        {"delete", false, 1, 1, .run = delete_run},
-    {"flush", false, 0, 0, .run = flush_run},    {"sessions", true, 0, 0, .run = sessions_run},
-    {"latency", true, 0, 0, .run = latency_run}, {"ping", true, 0, 0, .run = ping_run},
+    {"status", .run_together = status_run},
+    {"top", .run_together = top_run},
+    {"reload", .run_together = reload_run},
+    {"stats", false, 0, 1, .run = stats_run},
+    {"get", false, 1, 1, .run = get_run},
+    {"delete", false, 1, 1, .run = delete_run},
+    {"flush", false, 0, 0, .run = flush_run},
+    {"sessions", true, 0, 0, .run = sessions_run},
+    {"latency", true, 0, 0, .run = latency_run},
+    {"ping", true, 0, 0, .run = ping_run},
     {"version", true, 0, 0, .run = version_run},
+    {"check", .run_file = check_run},
+    {"dump", .run_file = dump_run},
+    {"backup", .run_to_file = backup_run},
+    {"restore", .run_from_file = restore_run},
 };
+
+static const struct command *find_command(const char *name) {
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
 
 static int run_on(const struct command *command, const struct target *target,
                   struct invocation *invocation) {
@@ -119,55 +142,39 @@ static int fail_pool(const struct target_list *list, const char *command, const 
     return EXIT_WRONG;
 }
 
-/* Runs check FILE or dump FILE, which need no configuration. */
-static int run_on_file(int (*run)(const char *path, bool json),
-                       const struct invocation *invocation) {
+static int run_on_file(const struct command *command, const struct invocation *invocation) {
     if (invocation->argument_count != 1) {
-        return fail_usage(invocation->command, "takes exactly one file");
+        return fail_usage(command->name, "takes exactly one file");
     }
-    return run(invocation->arguments[0], invocation->json);
+    return command->run_file(invocation->arguments[0], invocation);
 }
 
-/* Runs backup POOL FILE or restore FILE POOL, which need the path of the pool's own file. */
-static int run_copy(const struct target_list *list, const struct invocation *invocation,
-                    bool restores) {
+/* Runs a command that needs the path of the pool's own file. */
+static int run_copy(const struct command *command, const struct target_list *list,
+                    const struct invocation *invocation) {
     char **arguments = invocation->arguments;
+    bool file_first = command->run_from_file != NULL;
     if (list->config == NULL) {
         return fail_usage(
             "-s", "this command needs the path of the pool's file, from the configuration; use -c");
     }
     if (invocation->argument_count != 2) {
-        return fail_usage(invocation->command,
-                          restores ? "takes a file and a pool" : "takes a pool and a file");
+        return fail_usage(command->name,
+                          file_first ? "takes a file and a pool" : "takes a pool and a file");
     }
-    const char *name = arguments[restores ? 1 : 0];
+    const char *name = arguments[file_first ? 1 : 0];
+    const char *file = arguments[file_first ? 0 : 1];
     const struct target *target = target_find(list, name);
     if (target == NULL) {
-        return fail_pool(list, invocation->command, name);
+        return fail_pool(list, command->name, name);
     }
-    const struct config_pool *pool = config_find_pool(list->config, name);
-    return restores ? restore_run(target, pool, arguments[0], invocation)
-                    : backup_run(target, pool, arguments[1], invocation->json);
+    command_run_copy *run = file_first ? command->run_from_file : command->run_to_file;
+    return run(target, config_find_pool(list->config, name), file, invocation);
 }
 
-static int run_command(const struct target_list *list, struct invocation *invocation) {
-    bool restores = strcmp(invocation->command, "restore") == 0;
-    if (restores || strcmp(invocation->command, "backup") == 0) {
-        return run_copy(list, invocation, restores);
-    }
-    const struct command *command = NULL;
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(commands[i].name, invocation->command) == 0) {
-            command = &commands[i];
-        }
-    }
-    if (command == NULL) {
-        return fail_usage(invocation->command, "there is no such command");
-    }
-    if (command->run_together != NULL) {
-        return invocation->argument_count > 0 ? fail_usage(command->name, "takes no argument")
-                                              : command->run_together(list, invocation);
-    }
+/* Runs a command on the pool that is named, or on all pools. */
+static int run_on_pools(const struct command *command, const struct target_list *list,
+                        struct invocation *invocation) {
     const struct target *target = invocation->url != NULL ? &list->items[0] : NULL;
     if (target == NULL && invocation->argument_count > 0) {
         const char *name = *invocation->arguments++;
@@ -188,6 +195,18 @@ static int run_command(const struct target_list *list, struct invocation *invoca
                                : fail_pool(list, command->name, NULL);
     }
     return run_on(command, target, invocation);
+}
+
+static int run_command(const struct command *command, const struct target_list *list,
+                       struct invocation *invocation) {
+    if (command->run_to_file != NULL || command->run_from_file != NULL) {
+        return run_copy(command, list, invocation);
+    }
+    if (command->run_together != NULL) {
+        return invocation->argument_count > 0 ? fail_usage(command->name, "takes no argument")
+                                              : command->run_together(list, invocation);
+    }
+    return run_on_pools(command, list, invocation);
 }
 
 enum { GO_ON = -1 }; /* not an exit status */
@@ -250,17 +269,18 @@ int main(int argument_count, char **arguments) {
     if (status != GO_ON) {
         return status;
     }
-    if (strcmp(invocation.command, "check") == 0) {
-        return run_on_file(check_run, &invocation);
+    const struct command *command = find_command(invocation.command);
+    if (command == NULL) {
+        return fail_usage(invocation.command, "there is no such command");
     }
-    if (strcmp(invocation.command, "dump") == 0) {
-        return run_on_file(dump_run, &invocation);
+    if (command->run_file != NULL) {
+        return run_on_file(command, &invocation);
     }
     struct target_list list;
     int result = EXIT_WRONG;
     if (target_list_init(&list, invocation.config_path, invocation.url)) {
         target_list_log_in(&list, invocation.user, invocation.password);
-        result = run_command(&list, &invocation);
+        result = run_command(command, &list, &invocation);
     }
     if (invocation.unreached) {
         fputs(

@@ -5,21 +5,24 @@
 
 #include "command.h"
 
-#include <stdbool.h>
+/* Runs one command on a pool file, without a configuration. */
+typedef int command_run_file(const char *path, const struct invocation *invocation);
 
-/* Verifies every record of a pool file, and prints each fault with its place. */
-int check_run(const char *path, bool json);
+/* Verifies every record, and prints each fault with its place. */
+command_run_file check_run;
 
-/* Prints the live items of a pool file, each as a line of JSON in any case. */
-int dump_run(const char *path, bool json);
+/* Prints the live items, each as a line of JSON with or without --json. */
+command_run_file dump_run;
 
-/* Copies the pool file of a running daemon to `to`, in its state at one moment. */
-int backup_run(const struct target *target, const struct config_pool *pool, const char *to,
-               bool json);
+/* Runs one command on a file and on a pool of the configuration. */
+typedef int command_run_copy(const struct target *target, const struct config_pool *pool,
+                             const char *file, const struct invocation *invocation);
 
-/* Replaces a pool's own file by a copy of the pool file `from`, while no daemon uses the pool's
+/* Copies the pool file of a running daemon to `file`, in its state at one moment. */
+command_run_copy backup_run;
+
+/* Replaces the pool's own file by a copy of the pool file `file`, while no daemon uses the pool's
  * file. `invocation->yes`: also if data is lost by that. */
-int restore_run(const struct target *target, const struct config_pool *pool, const char *from,
-                const struct invocation *invocation);
+command_run_copy restore_run;
 
 #endif

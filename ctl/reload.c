@@ -4,13 +4,14 @@
 #include "words.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-/* The number that the daemon has for itself may be another process here, if the daemon is in a
- * container: a signal is sent only to a process named stayd. */
-static bool reload_is_stayd(uint64_t pid) {
+/* The name of a process as ps shows it. */
+static bool reload_is_named_stayd(uint64_t pid) {
     char path[64];
     char name[32] = "";
     snprintf(path, sizeof path, "/proc/%llu/comm", (unsigned long long)pid);
@@ -21,6 +22,26 @@ static bool reload_is_stayd(uint64_t pid) {
     bool read = fgets(name, sizeof name, file) != NULL;
     fclose(file);
     return read && strcmp(name, "stayd\n") == 0;
+}
+
+/* The file that a process runs, for a stayd that was started through a link of another name, such
+ * as memcached. Only the daemon's user and root can read this, as only they can send a signal. */
+static bool reload_runs_stayd(uint64_t pid) {
+    char path[64];
+    char program[PATH_MAX] = "";
+    snprintf(path, sizeof path, "/proc/%llu/exe", (unsigned long long)pid);
+    if (readlink(path, program, sizeof program - 1) < 0) {
+        return false;
+    }
+    const char *name = strrchr(program, '/');
+    /* the kernel adds " (deleted)" when the file was replaced by an upgrade */
+    return name != NULL && (strcmp(name, "/stayd") == 0 || strcmp(name, "/stayd (deleted)") == 0);
+}
+
+/* If the daemon is in a container, its number there may be that of another process here: a signal
+ * is sent only to a process that is stayd. */
+static bool reload_is_stayd(uint64_t pid) {
+    return reload_is_named_stayd(pid) || reload_runs_stayd(pid);
 }
 
 static int reload_signal(const struct target *target, uint64_t pid, bool json) {

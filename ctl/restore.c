@@ -2,6 +2,7 @@
 #include "offline.h"
 #include "state.h"
 #include "store/paths.h"
+#include "verify.h"
 #include "words.h"
 
 #include <errno.h>
@@ -43,17 +44,10 @@ static int restore_check_source(struct restore *restore) {
     if (restore->source == NULL) {
         return restore_refuse(restore, error);
     }
-    const struct inspect_about *about = inspect_about(restore->source);
     struct inspect_counts counts = {0};
     struct progress progress;
-    bool readable = true;
-    progress_begin(&progress, "check", about->file_bytes);
-    for (uint32_t segment = 0; segment < about->segment_count && readable; segment++) {
-        readable = inspect_verify(restore->source, segment, &counts, restore_ignore, NULL);
-        progress_show(&progress, (uint64_t)segment * about->segment_bytes);
-    }
-    progress_clear(&progress);
-    if (!readable) {
+    if (!verify_segments(restore->source, VERIFY_UNTIL_UNREADABLE, &progress, &counts,
+                         restore_ignore, NULL)) {
         snprintf(why, sizeof why, "%s cannot be read: see 'stayctl check'", restore->from);
         return restore_refuse(restore, why);
     }

@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from support import certificates
-from support.servers import Memcached, Stayd, free_port, wait_until
+from support.servers import Memcached, Stayd, free_port, stayd_binary, wait_until
 from support.stayctl import STAYCTL, run
 
 
@@ -253,6 +253,15 @@ def test_reload_is_a_signal_to_the_daemon(stayd):
     with Memcached() as memcached:
         done = stayctl("-s", memcached.url(), "reload")
         assert done.returncode == 1 and "not stayd" in done.stderr
+
+
+def test_reload_finds_a_daemon_that_was_started_through_a_link_of_another_name(tmp_path):
+    link = tmp_path / "memcached"
+    link.symlink_to(stayd_binary())
+    with Stayd(binary=str(link)) as stayd:
+        done = stayctl("-c", stayd.config_path, "reload")
+        assert (done.returncode, done.stderr) == (0, "")
+        wait_until(lambda: "SIGHUP" in stayd.log)
 
 
 def test_one_pool_can_be_named_by_its_address():
