@@ -1,8 +1,14 @@
-"""For every test: a failed test shows the log of each server that it had running."""
+"""For every test: certificates, and the logs of the servers of a test that failed."""
 
 import pytest
 
-from support import servers
+from support import certificates, servers
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """The paths of certificates and keys (support/certificates.py), made once; not to be changed."""
+    return certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.hookimpl(hookwrapper=True)

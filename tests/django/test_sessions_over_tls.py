@@ -7,14 +7,7 @@ from django.test.utils import override_settings
 from sitesettings import caches_at
 from stayd import Client
 from stayd.errors import ConnectionError, InvalidURL
-from support import certificates
 from support.servers import Stayd
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The paths of all certificates and keys."""
-    return certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

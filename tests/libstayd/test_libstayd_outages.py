@@ -11,14 +11,7 @@ import threading
 import pytest
 
 from libstayd.programs import BUSY, DISCONNECTED, NOT_FOUND, OK, OUTCOME_UNKNOWN, Shell
-from support import certificates
 from support.servers import Memcached, Stayd, free_port, wait_until
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Certificates."""
-    return certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 def test_a_restart_is_a_pause():

@@ -5,14 +5,7 @@ import os
 import pytest
 
 from libstayd.programs import DISCONNECTED, LOGIN_REFUSED, OK, Shell, run
-from support import certificates
 from support.servers import Memcached, Stayd, free_port
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Certificates."""
-    return certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 class Guarded(Stayd):

@@ -5,14 +5,7 @@ import subprocess
 import pytest
 
 from libstayd.programs import OK, Shell, is_sanitized, program, run
-from support import certificates
 from support.servers import Memcached, Stayd, wait_until
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Certificates."""
-    return certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

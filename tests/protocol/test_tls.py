@@ -21,12 +21,6 @@ TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 both_versions = pytest.mark.parametrize("version", [TLS12, TLS13], ids=lambda one: one.name)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The paths of all certificates and keys."""
-    return certificates.make(tmp_path_factory.mktemp("certificates"))
-
-
 @pytest.fixture
 def own(made, tmp_path):
     """A certificate and its key that the test may replace."""

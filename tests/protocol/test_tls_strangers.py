@@ -14,12 +14,6 @@ from support.servers import Stayd, wait_until
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The paths of all certificates and keys."""
-    return certificates.make(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
 def secure(made):
     """A daemon with one worker, whose pool `cache` speaks TLS and takes TLS 1.2 and 1.3."""
     with Stayd(cache={"tls_cert": made["server.pem"], "tls_key": made["server.key"]},

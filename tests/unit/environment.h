@@ -9,6 +9,8 @@
 #ifndef STAYD_TESTS_ENVIRONMENT_H
 #define STAYD_TESTS_ENVIRONMENT_H
 
+#include "random.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,10 +39,5 @@ uint64_t environment_test_ms(uint64_t short_ms, unsigned tests);
 /* The first seed: STAYD_SEED, or 1; in a soak a different one each time. `*only`: run only this
  * seed, because STAYD_SEED is set. */
 uint64_t environment_first_seed(bool *only);
-
-/* Pseudo-random numbers: the same for the same state. */
-uint64_t random_next(uint64_t *state);
-uint32_t random_below(uint64_t *state, uint32_t limit);
-bool random_chance(uint64_t *state, unsigned percent);
 
 #endif

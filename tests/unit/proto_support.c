@@ -141,6 +141,12 @@ void talk_ask(struct talk *talk, const char *request, const char *expected) {
     assert_int_equal(talk->input.size, 0);
 }
 
+void talk_ask_all(struct talk *talk, const struct talk_exchange *exchanges, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        talk_ask(talk, exchanges[i].request, exchanges[i].reply);
+    }
+}
+
 struct bytes talk_text(const char *head, char byte, size_t count, const char *tail) {
     size_t head_size = strlen(head);
     size_t tail_size = strlen(tail);

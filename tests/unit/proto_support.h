@@ -56,6 +56,16 @@ void talk_expect(struct talk *talk, struct bytes expected);
 /* Sends a request, expects a reply, and checks that no incomplete request is left. */
 void talk_ask(struct talk *talk, const char *request, const char *expected);
 
+/* Several requests, each with its reply: TALK_ASK_ALL(talk, exchanges). */
+struct talk_exchange {
+    const char *request;
+    const char *reply;
+};
+
+#define TALK_ASK_ALL(talk, exchanges)                                                              \
+    talk_ask_all(talk, exchanges, sizeof exchanges / sizeof exchanges[0])
+void talk_ask_all(struct talk *talk, const struct talk_exchange *exchanges, size_t count);
+
 /* The same in one call of `from`-byte-filled text: a request made of a head, `count` times `byte`,
  * and a tail. The caller frees. */
 struct bytes talk_text(const char *head, char byte, size_t count, const char *tail);

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "random.h"
 #include "store/pool.h"
 
 #include <stdbool.h>
@@ -87,6 +88,10 @@ int store_teardown(void **bed);
     cmocka_unit_test_prestate_setup_teardown(test, store_setup, store_teardown,                    \
                                              (&(struct store_bed){&store, __VA_ARGS__}))
 
+/* The same test on a volatile pool and on a persistent one, evict = no. */
+#define VOLATILE_AND_PERSISTENT(count, test)                                                       \
+    STORE_TEST(test, .segments = count), STORE_TEST(test, .segments = count, .persist = true)
+
 void store_open(struct store *store);
 void store_close(struct store *store);
 void store_reopen(struct store *store);
@@ -136,9 +141,5 @@ struct pool_stats store_stats_now(struct store *store);
 
 /* Bytes of tombstones and flushes in the data that have not been dropped. */
 uint64_t store_tombstone_bytes(struct store *store);
-
-/* A generator of pseudo-random numbers: the same for the same seed. */
-uint64_t random_next(uint64_t *state);
-uint32_t random_below(uint64_t *state, uint32_t limit);
 
 #endif

@@ -237,29 +237,24 @@ static void threads_can_update_a_full_pool_all_at_once(void **state) {
     store_end(&store);
 }
 
-#define BOTH(test)                                                                                 \
-    STORE_TEST(test, .segments = 32), STORE_TEST(test, .segments = 32, .persist = true)
-#define SMALL(test)                                                                                \
-    STORE_TEST(test, .segments = 8), STORE_TEST(test, .segments = 8, .persist = true)
-
 int main(void) {
     static bool volatile_pool = false;
     static bool persistent_pool = true;
     const struct CMUnitTest tests[] = {
-        BOTH(a_full_pool_refuses_new_keys_and_drops_none),
-        SMALL(a_full_pool_refuses_new_keys_and_drops_none),
-        BOTH(items_in_a_full_pool_can_be_updated_for_ever),
-        SMALL(items_in_a_full_pool_can_be_updated_for_ever),
-        BOTH(items_in_a_full_pool_can_be_touched_for_ever),
-        SMALL(items_in_a_full_pool_can_be_touched_for_ever),
-        BOTH(everything_in_a_full_pool_can_be_deleted_and_stored_again),
-        SMALL(everything_in_a_full_pool_can_be_deleted_and_stored_again),
-        BOTH(deletes_work_when_growing_items_have_taken_the_last_room),
-        SMALL(deletes_work_when_growing_items_have_taken_the_last_room),
-        BOTH(a_flush_works_when_growing_items_have_taken_the_last_room),
-        SMALL(a_flush_works_when_growing_items_have_taken_the_last_room),
-        BOTH(items_as_large_as_item_max_come_and_go),
-        SMALL(items_as_large_as_item_max_come_and_go),
+        VOLATILE_AND_PERSISTENT(32, a_full_pool_refuses_new_keys_and_drops_none),
+        VOLATILE_AND_PERSISTENT(8, a_full_pool_refuses_new_keys_and_drops_none),
+        VOLATILE_AND_PERSISTENT(32, items_in_a_full_pool_can_be_updated_for_ever),
+        VOLATILE_AND_PERSISTENT(8, items_in_a_full_pool_can_be_updated_for_ever),
+        VOLATILE_AND_PERSISTENT(32, items_in_a_full_pool_can_be_touched_for_ever),
+        VOLATILE_AND_PERSISTENT(8, items_in_a_full_pool_can_be_touched_for_ever),
+        VOLATILE_AND_PERSISTENT(32, everything_in_a_full_pool_can_be_deleted_and_stored_again),
+        VOLATILE_AND_PERSISTENT(8, everything_in_a_full_pool_can_be_deleted_and_stored_again),
+        VOLATILE_AND_PERSISTENT(32, deletes_work_when_growing_items_have_taken_the_last_room),
+        VOLATILE_AND_PERSISTENT(8, deletes_work_when_growing_items_have_taken_the_last_room),
+        VOLATILE_AND_PERSISTENT(32, a_flush_works_when_growing_items_have_taken_the_last_room),
+        VOLATILE_AND_PERSISTENT(8, a_flush_works_when_growing_items_have_taken_the_last_room),
+        VOLATILE_AND_PERSISTENT(32, items_as_large_as_item_max_come_and_go),
+        VOLATILE_AND_PERSISTENT(8, items_as_large_as_item_max_come_and_go),
         cmocka_unit_test(the_largest_item_can_be_given_a_sooner_expiry),
         cmocka_unit_test_prestate(threads_can_update_a_full_pool_all_at_once, &volatile_pool),
         cmocka_unit_test_prestate(threads_can_update_a_full_pool_all_at_once, &persistent_pool),

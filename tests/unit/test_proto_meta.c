@@ -8,22 +8,8 @@
 #define BAD_TOKEN "CLIENT_ERROR bad token in command line format\r\n"
 #define BAD_FLAG "CLIENT_ERROR invalid or duplicate flag\r\n"
 
-struct exchange {
-    const char *request;
-    const char *reply;
-};
-
-static void converse(struct talk *talk, const struct exchange *exchanges, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        talk_ask(talk, exchanges[i].request, exchanges[i].reply);
-    }
-}
-
-#define CONVERSE(state, exchanges)                                                                 \
-    converse(*state, exchanges, sizeof exchanges / sizeof exchanges[0])
-
 static void mg_answers_each_flag_in_the_order_asked(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"mg\r\n", BAD_LINE},
         {"mg k\r\n", "EN\r\n"},
         {"mg k v q\r\n", ""},
@@ -39,22 +25,22 @@ static void mg_answers_each_flag_in_the_order_asked(void **state) {
         {"mg k Psome Lpath/ v\r\n", "VA 2\r\nvw\r\n"},
         {"mg k s5 kx\r\n", "HD s2 kk\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void mg_touches_and_t_tells_the_time_as_of_its_place(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"mg k T30 t\r\n", "EN\r\n"},     {"set k 0 0 1\r\nv\r\n", "STORED\r\n"},
         {"mg k T30 t\r\n", "HD t30\r\n"}, {"mg k t T60\r\n", "HD t30\r\n"},
         {"mg k t\r\n", "HD t60\r\n"},     {"mg k t T0 v\r\n", "VA 1 t60\r\nv\r\n"},
         {"mg k t\r\n", "HD t-1\r\n"},     {"mg k T-1 t\r\n", "HD t0\r\n"},
         {"mg k\r\n", "EN\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void mg_makes_an_item_once_and_only_its_maker_wins(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"mg k N30 t v k\r\n", "VA 0 t30 kk W\r\n\r\n"},
         {"mg k N30 t\r\n", "HD t30 Z\r\n"},
         {"mg k v\r\n", "VA 0 Z\r\n\r\n"},
@@ -67,11 +53,11 @@ static void mg_makes_an_item_once_and_only_its_maker_wins(void **state) {
         {"mg o N30 E77 c\r\nmg o E78 c\r\n", "HD c77 W\r\nHD c77 Z\r\n"},
         {"mg p N30 q\r\n", "HD W\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void mg_lets_one_win_an_item_that_expires_soon(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k 0 100 1\r\nv\r\n", "STORED\r\n"},
         {"mg k R100\r\n", "HD\r\n"},
         {"mg k R0\r\n", "HD\r\n"},
@@ -85,11 +71,11 @@ static void mg_lets_one_win_an_item_that_expires_soon(void **state) {
         {"set k 0 500 1\r\nv\r\nmg k R101 T100\r\n", "STORED\r\nHD\r\n"},
         {"set k 0 500 1\r\nv\r\nmg k T100 R101\r\n", "STORED\r\nHD W\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void a_stale_item_is_won_by_meta_get_alone(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k 3 0 1\r\n1\r\n", "STORED\r\n"},
         {"md k I\r\n", "HD\r\n"},
         {"get k\r\n", "VALUE k 3 1\r\n1\r\nEND\r\n"},
@@ -101,21 +87,21 @@ static void a_stale_item_is_won_by_meta_get_alone(void **state) {
         {"mg k t\r\n", "HD t30 X W\r\n"},
         {"set k 0 0 1\r\nv\r\nmg k\r\n", "STORED\r\nHD\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void h_and_u_tell_and_hide_reads(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k 0 0 1\r\nv\r\n", "STORED\r\n"},
         {"mg k u v\r\n", "VA 1\r\nv\r\n"},
         {"mg k h\r\n", "HD h0\r\n"},
         {"mg k h u\r\n", "HD h1\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void h_tells_of_reads_before_this_one_whatever_the_command_changes(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k 0 100 1\r\n1\r\nmg k h T50\r\nmg k h\r\n", "STORED\r\nHD h0\r\nHD h1\r\n"},
         {"set k 0 100 1\r\n1\r\nmg k h T50 u\r\nmg k h\r\n", "STORED\r\nHD h0\r\nHD h0\r\n"},
         {"set k 0 100 1\r\n1\r\nmg k h T-1\r\n", "STORED\r\nHD h0\r\n"},
@@ -131,7 +117,7 @@ static void h_tells_of_reads_before_this_one_whatever_the_command_changes(void *
         {"mg l N30 h\r\nmg l h\r\n", "HD h0 W\r\nHD h1 Z\r\n"},
         {"mg m N30 h u\r\nmg m h\r\n", "HD h0 W\r\nHD h0 Z\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void l_tells_when_the_item_was_last_read_before_this_one(void **state) {
@@ -189,7 +175,7 @@ static void reads_by_any_command_keep_an_item_from_eviction(void **state) {
 }
 
 static void every_fault_in_the_flags_has_its_reply(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"mg k v v\r\n", "CLIENT_ERROR duplicate flag\r\n"},
         {"mg k O1 O2\r\n", "CLIENT_ERROR duplicate flag\r\n"},
         {"mg k \377\r\n", "CLIENT_ERROR duplicate flag\r\n"},
@@ -223,11 +209,11 @@ static void every_fault_in_the_flags_has_its_reply(void **state) {
         {"ma k z z z z z z z z z z z z z z z z z z\r\n", "CLIENT_ERROR options flags too long\r\n"},
         {"mg a\001b\r\n", BAD_LINE},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void ms_stores_in_five_modes(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"ms k 1 MR\r\na\r\n", "NS\r\n"},
         {"ms k 1 MA\r\na\r\n", "NS\r\n"},
         {"ms k 1 ME k O9\r\na\r\n", "HD kk O9\r\n"},
@@ -241,11 +227,11 @@ static void ms_stores_in_five_modes(void **state) {
         {"ms j 1 MA N30\r\nv\r\nmg j v t\r\n", "HD\r\nVA 1 t30\r\nv\r\n"},
         {"ms k 1 E5 c\r\nv\r\nmg k c\r\n", "HD c5\r\nHD c5\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void ms_compares_cas_numbers(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"ms k 1 C5 c\r\na\r\n", "NF c0\r\n"},
         {"ms k 1 C5 MR\r\na\r\n", "NF\r\n"},
         {"ms k 1 C5 MA\r\na\r\n", "NS\r\n"},
@@ -263,11 +249,11 @@ static void ms_compares_cas_numbers(void **state) {
         {"mg k v c\r\n", "VA 1 c70 X W\r\nx\r\n"},
         {"ms k 1 C70 I\r\ny\r\nmg k v\r\n", "HD\r\nVA 1\r\ny\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void the_value_behind_a_faulty_ms_is_thrown_away_if_its_length_is_known(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"ms a\001b 4\r\nmn\r\n\r\n", BAD_LINE},
         {"ms k 4 z\r\nmn\r\n\r\n", "CLIENT_ERROR invalid flag\r\n"},
         {"ms k 4 q k k\r\nmn\r\n\r\n", "CLIENT_ERROR duplicate flag\r\n"},
@@ -285,11 +271,11 @@ static void the_value_behind_a_faulty_ms_is_thrown_away_if_its_length_is_known(v
         {"ms k 1 q\r\nxyzab\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\n"},
         {"mg k\r\n", "EN\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void a_faulty_ms_that_does_not_tell_the_length_of_its_value_closes(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"ms\r\n", BAD_LINE},
         {"ms k\r\n", BAD_LINE},
         {"ms k x\r\n", BAD_LINE},
@@ -317,7 +303,7 @@ static void a_faulty_ms_that_does_not_tell_the_length_of_its_value_closes(void *
 }
 
 static void md_deletes_or_marks_stale(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"md\r\n", BAD_LINE},
         {"md k k O1 q\r\n", "NF kk O1\r\n"},
         {"ms k 1 E5\r\nv\r\n", "HD\r\n"},
@@ -332,11 +318,11 @@ static void md_deletes_or_marks_stale(void **state) {
         {"mg k\r\n", "EN\r\n"},
         {"set k 0 0 1\r\nv\r\nmd k q\r\nmd k\r\n", "STORED\r\nNF\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void ma_counts(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"ma\r\n", BAD_LINE},
         {"ma n\r\n", "NF\r\n"},
         {"ma n v k O1 q\r\n", "NF kn O1\r\n"},
@@ -363,11 +349,11 @@ static void ma_counts(void **state) {
         {"set n 0 0 1\r\nx\r\nma n q\r\n",
          "STORED\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void b_reaches_keys_of_any_bytes_and_k_returns_them_as_they_were_sent(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"ms AAECIA== 1 b k\r\nv\r\n", "HD kAAECIA== b\r\n"},
         {"mg AAECIA== k v b\r\n", "VA 1 kAAECIA== b\r\nv\r\n"},
         {"md AAECIA== b\r\n", "HD\r\n"},
@@ -378,7 +364,7 @@ static void b_reaches_keys_of_any_bytes_and_k_returns_them_as_they_were_sent(voi
         {"mg abc k\r\n", "HD kabc\r\n"},
         {"mg ==== b\r\n", "CLIENT_ERROR error decoding key\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void the_longest_reply_fits(void **state) {

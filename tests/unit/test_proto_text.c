@@ -6,22 +6,8 @@
 
 #define BAD_LINE "CLIENT_ERROR bad command line format\r\n"
 
-struct exchange {
-    const char *request;
-    const char *reply;
-};
-
-static void converse(struct talk *talk, const struct exchange *exchanges, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        talk_ask(talk, exchanges[i].request, exchanges[i].reply);
-    }
-}
-
-#define CONVERSE(state, exchanges)                                                                 \
-    converse(*state, exchanges, sizeof exchanges / sizeof exchanges[0])
-
 static void storage_commands_store_under_their_condition(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"replace k 0 0 1\r\na\r\n", "NOT_STORED\r\n"},
         {"append k 0 0 1\r\na\r\n", "NOT_STORED\r\n"},
         {"prepend k 0 0 1\r\na\r\n", "NOT_STORED\r\n"},
@@ -43,12 +29,12 @@ static void storage_commands_store_under_their_condition(void **state) {
         {"cas k 0 0 1 77\r\nc\r\n", "EXISTS\r\n"},
         {"get k\r\n", "VALUE k 9 1\r\nb\r\nEND\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 /* Each is answered, and its value, which is a request, is not read as one. */
 static void the_value_behind_a_faulty_storage_line_is_thrown_away(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k x 0 4\r\nmn\r\n\r\n", BAD_LINE},
         {"add k -1 0 4\r\nmn\r\n\r\n", BAD_LINE},
         {"replace k 0 x 4\r\nmn\r\n\r\n", BAD_LINE},
@@ -63,11 +49,11 @@ static void the_value_behind_a_faulty_storage_line_is_thrown_away(void **state) 
         {"set k x 0 4\r\nmn\r\n\r\nmn\r\n", BAD_LINE "MN\r\n"},
         {"get k\r\n", "END\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void a_faulty_storage_line_that_does_not_tell_the_length_of_its_value_closes(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set\r\n", BAD_LINE},
         {"set k\r\n", BAD_LINE},
         {"set k 0 0\r\n", BAD_LINE},
@@ -109,7 +95,7 @@ static void a_faulty_storage_line_that_does_not_tell_the_length_of_its_value_clo
 }
 
 static void a_value_of_another_length_is_refused_and_as_many_bytes_are_taken(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k 0 0 1\r\nold\r\n", "CLIENT_ERROR bad data chunk\r\n" BAD_LINE},
         {"set k 0 0 1\r\nab\r\n", "CLIENT_ERROR bad data chunk\r\n" BAD_LINE},
         {"set k 0 0 2\r\nx\r\nmn\r\n", "CLIENT_ERROR bad data chunk\r\n" BAD_LINE},
@@ -117,11 +103,11 @@ static void a_value_of_another_length_is_refused_and_as_many_bytes_are_taken(voi
         {"set k 0 0 2 noreply\r\nx\r\nab\r\n", BAD_LINE},
         {"get k\r\n", "END\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void noreply_silences_every_command_and_its_faults(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k 0 0 1 noreply\r\n1\r\n", ""},
         {"add k 0 0 1 noreply\r\n2\r\n", ""},
         {"append k 0 0 1 noreply\r\n0\r\n", ""},
@@ -146,11 +132,11 @@ static void noreply_silences_every_command_and_its_faults(void **state) {
         {"delete noreply\r\n", ""},
         {"mn\r\n", "MN\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void retrieval_answers_what_is_there_in_the_order_asked(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"get a\r\n", "END\r\n"},
         {"set a 0 0 1\r\n1\r\nset b 7 0 2\r\n22\r\n", "STORED\r\nSTORED\r\n"},
         {"get b x a b\r\n",
@@ -175,7 +161,7 @@ static void retrieval_answers_what_is_there_in_the_order_asked(void **state) {
         {"get a\rb\r\n", BAD_LINE},
         {"get\tb\r\n", "ERROR\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void a_key_of_251_bytes_is_refused_by_every_command(void **state) {
@@ -219,7 +205,7 @@ static void a_bad_key_takes_back_its_own_get_and_no_reply_before_it(void **state
 }
 
 static void arithmetic_counts(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"incr n 1\r\n", "NOT_FOUND\r\n"},
         {"set n 4 100 2\r\n10\r\n", "STORED\r\n"},
         {"decr n 1\r\n", "9\r\n"},
@@ -242,11 +228,11 @@ static void arithmetic_counts(void **state) {
         {"set n 0 0 30\r\n000000000000000000000000000010\r\ndecr n 1\r\nget n\r\n",
          "STORED\r\n9\r\nVALUE n 0 30\r\n9                             \r\nEND\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void touch_delete_and_flush_end_and_prolong_lives(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"touch k 0\r\n", "NOT_FOUND\r\n"},
         {"set k 0 0 1\r\nv\r\n", "STORED\r\n"},
         {"touch k 100\r\n", "TOUCHED\r\n"},
@@ -277,11 +263,11 @@ static void touch_delete_and_flush_end_and_prolong_lives(void **state) {
         {"set k 0 0 1\r\nv\r\nflush_all\r\nset k 0 0 1\r\nw\r\nget k\r\n",
          "STORED\r\nOK\r\nSTORED\r\nVALUE k 0 1\r\nw\r\nEND\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void an_expiry_is_relative_absolute_or_past(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"set k 0 2592000 1\r\nv\r\nmg k t\r\n", "STORED\r\nHD t2592000\r\n"},
         {"set k 0 2592001 1\r\nv\r\nget k\r\n", "STORED\r\nEND\r\n"},
         {"set k 0 4000000060 1\r\nv\r\nmg k t\r\n", "STORED\r\nHD t60\r\n"},
@@ -290,12 +276,12 @@ static void an_expiry_is_relative_absolute_or_past(void **state) {
         {"set k 0 4102444800 1\r\nv\r\nmg k t\r\n", "STORED\r\nHD t102444800\r\n"},
         {"set k 0 99999999999 1\r\nv\r\nget k\r\n", "STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void
 unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached(void **state) {
-    static const struct exchange exchanges[] = {
+    static const struct talk_exchange exchanges[] = {
         {"\r\n", BAD_LINE},
         {"\n", BAD_LINE},
         {"   \r\n", "ERROR\r\n"},
@@ -316,7 +302,7 @@ unknown_commands_are_errors_and_those_refused_are_refused_as_by_memcached(void *
         {"version\r\n", "VERSION 1.6.45\r\n"},
         {"version x\r\n", "VERSION 1.6.45\r\n"},
     };
-    CONVERSE(state, exchanges);
+    TALK_ASK_ALL(*state, exchanges);
 }
 
 static void quit_closes_behind_all_replies_before_it(void **state) {

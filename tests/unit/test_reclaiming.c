@@ -254,27 +254,22 @@ static void updates_with_sooner_expiries_do_not_pile_tombstones_up(void **state)
     }
 }
 
-#define BOTH(test)                                                                                 \
-    STORE_TEST(test, .segments = 32), STORE_TEST(test, .segments = 32, .persist = true)
-#define SMALL(test)                                                                                \
-    STORE_TEST(test, .segments = 8), STORE_TEST(test, .segments = 8, .persist = true)
-
 int main(void) {
     static bool volatile_pool = false;
     static bool persistent_pool = true;
     const struct CMUnitTest tests[] = {
-        BOTH(room_comes_back_when_items_are_deleted),
-        SMALL(room_comes_back_when_items_are_deleted),
-        BOTH(room_comes_back_when_items_expire_among_living_ones),
-        SMALL(room_comes_back_when_items_in_open_segments_expire),
-        BOTH(moving_an_item_changes_nothing_that_a_client_sees),
-        BOTH(a_mix_of_sizes_does_not_wear_the_pool_out),
+        VOLATILE_AND_PERSISTENT(32, room_comes_back_when_items_are_deleted),
+        VOLATILE_AND_PERSISTENT(8, room_comes_back_when_items_are_deleted),
+        VOLATILE_AND_PERSISTENT(32, room_comes_back_when_items_expire_among_living_ones),
+        VOLATILE_AND_PERSISTENT(8, room_comes_back_when_items_in_open_segments_expire),
+        VOLATILE_AND_PERSISTENT(32, moving_an_item_changes_nothing_that_a_client_sees),
+        VOLATILE_AND_PERSISTENT(32, a_mix_of_sizes_does_not_wear_the_pool_out),
         cmocka_unit_test_prestate(a_fragmented_pool_comes_to_rest, &volatile_pool),
         cmocka_unit_test_prestate(a_fragmented_pool_comes_to_rest, &persistent_pool),
         cmocka_unit_test(a_pool_whose_records_do_not_pack_comes_to_rest),
-        SMALL(tombstones_do_not_pile_up_beside_an_item_that_stays),
-        SMALL(tombstones_do_not_pile_up_beside_a_segment_that_stays_open),
-        SMALL(updates_with_sooner_expiries_do_not_pile_tombstones_up),
+        VOLATILE_AND_PERSISTENT(8, tombstones_do_not_pile_up_beside_an_item_that_stays),
+        VOLATILE_AND_PERSISTENT(8, tombstones_do_not_pile_up_beside_a_segment_that_stays_open),
+        VOLATILE_AND_PERSISTENT(8, updates_with_sooner_expiries_do_not_pile_tombstones_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
