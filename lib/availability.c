@@ -36,7 +36,9 @@ static void availability_begin_outage(struct availability *availability) {
     atomic_store(&availability->has_outage, true);
 }
 
-bool availability_may_try(struct availability *availability, char reason[AVAILABILITY_REASON_MAX]) {
+bool availability_may_try(struct availability *availability, uint64_t *probe,
+                          char reason[AVAILABILITY_REASON_MAX]) {
+    *probe = 0;
     if (!atomic_load_explicit(&availability->has_outage, memory_order_relaxed)) {
         return true; /* relaxed: a request that begins at the same time as a failure may try */
     }
@@ -46,7 +48,7 @@ bool availability_may_try(struct availability *availability, char reason[AVAILAB
         uint64_t now_ms = clock_exact_ms();
         may_try = now_ms >= availability->until_ms;
         if (may_try) {
-            availability->until_ms = now_ms + (uint64_t)availability->probe_limit_ms;
+            *probe = availability->until_ms = now_ms + (uint64_t)availability->probe_limit_ms;
         } else {
             memcpy(reason, availability->reason, sizeof availability->reason);
         }
@@ -74,10 +76,15 @@ void availability_answered(struct availability *availability) {
     }
 }
 
-void availability_release_probe(struct availability *availability) {
-    pthread_mutex_lock(&availability->lock);
-    availability->until_ms = 0;
-    pthread_mutex_unlock(&availability->lock);
+void availability_release_probe(struct availability *availability, uint64_t *probe) {
+    if (*probe != 0) {
+        pthread_mutex_lock(&availability->lock);
+        if (availability->until_ms == *probe) { /* no other request is the probe by now */
+            availability->until_ms = 0;
+        }
+        pthread_mutex_unlock(&availability->lock);
+        *probe = 0;
+    }
 }
 
 int availability_find_retry_pause(struct availability *availability, uint64_t request_began_ms) {

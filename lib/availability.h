@@ -35,16 +35,18 @@ struct availability {
     unsigned failures; /* in this outage */
     unsigned silences;
     uint64_t counted_ms; /* when the latest of these failures was counted */
-    uint64_t until_ms;   /* the end of the pause */
+    uint64_t until_ms;   /* the end of the pause, or when the probe is given up */
     char reason[AVAILABILITY_REASON_MAX];
 };
 
 /* Also called in a child of a fork, over the struct of the parent. */
 void availability_init(struct availability *availability, int restart_wait_ms, int probe_limit_ms);
 
-/* False if a request must fail without a try, for the reason that is copied. In an outage, true
- * makes the request the probe: the request must then call one of the functions below. */
-bool availability_may_try(struct availability *availability, char reason[AVAILABILITY_REASON_MAX]);
+/* False if a request must fail without a try, for the reason that is copied. True may make the
+ * request the probe: `*probe` is then not 0, and the request must call one of the functions below.
+ */
+bool availability_may_try(struct availability *availability, uint64_t *probe,
+                          char reason[AVAILABILITY_REASON_MAX]);
 
 /* Whether requests fail without a try now. Does not make the caller a probe. */
 bool availability_is_down(struct availability *availability);
@@ -52,8 +54,9 @@ bool availability_is_down(struct availability *availability);
 /* The server has answered, even if the answer is an error. */
 void availability_answered(struct availability *availability);
 
-/* A request ended without a result: the next request may try. */
-void availability_release_probe(struct availability *availability);
+/* The request ended without a result. If it was the probe, the next request may try. Sets `*probe`
+ * to 0. */
+void availability_release_probe(struct availability *availability, uint64_t *probe);
 
 /* After a refused connect: milliseconds until the next try, or below 0 if it is time to give up. */
 int availability_find_retry_pause(struct availability *availability, uint64_t request_began_ms);

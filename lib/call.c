@@ -58,7 +58,7 @@ static bool call_fail(struct call *call, enum explain_what what, const char *rea
 
 void call_interrupt(struct call *call) {
     client_enter(call->client); /* `interrupted` may have forked: the connection is the parent's */
-    availability_release_probe(&call->server->availability);
+    availability_release_probe(&call->server->availability, &call->probe);
     call_fail(call, EXPLAIN_INTERRUPTED, NULL);
 }
 
@@ -118,7 +118,7 @@ static bool call_ends_by_itself(struct call *call) {
         return true;
     case CHANNEL_NO_MEMORY:
     case CHANNEL_NO_DESCRIPTOR:
-        availability_release_probe(&call->server->availability);
+        availability_release_probe(&call->server->availability, &call->probe);
         call_fail(call,
                   channel->fault == CHANNEL_NO_MEMORY ? EXPLAIN_NO_MEMORY : EXPLAIN_NO_DESCRIPTOR,
                   channel->reason);
@@ -182,7 +182,7 @@ static enum call_login call_ask(struct call *call, uint64_t deadline_ms) {
     if (call_ends_by_itself(call)) {
         return CALL_ENDED;
     }
-    availability_release_probe(&call->server->availability); /* for the next try */
+    availability_release_probe(&call->server->availability, &call->probe); /* for the next try */
     return CALL_TRY_AGAIN;
 }
 
@@ -229,12 +229,13 @@ static bool call_open(struct call *call) {
     for (;;) {
         char reason[AVAILABILITY_REASON_MAX];
         bool no_memory;
-        if (!availability_may_try(&server->availability, reason)) {
+        if (!availability_may_try(&server->availability, &call->probe, reason)) {
             return call_fail(call, EXPLAIN_UNREACHABLE, reason);
         }
         call->connection = server_take(server, call->tries > 0, &no_memory);
         if (call->connection == NULL) {
-            availability_release_probe(&server->availability); /* this request may be the probe */
+            availability_release_probe(&server->availability,
+                                       &call->probe); /* this request may be the probe */
             return call_fail(call, no_memory ? EXPLAIN_NO_MEMORY : EXPLAIN_ALL_TAKEN, NULL);
         }
         enum call_login end = CALL_TRY_AGAIN;
@@ -272,7 +273,7 @@ bool call_send(struct call *call) {
         text_put(call->request, channel);
     }
     if (!channel_start(channel)) {
-        availability_release_probe(&call->server->availability);
+        availability_release_probe(&call->server->availability, &call->probe);
         return call_fail(call, EXPLAIN_NO_MEMORY, NULL);
     }
     return true;
@@ -306,7 +307,7 @@ static bool call_goes_again(struct call *call) {
     char reason[AVAILABILITY_REASON_MAX];
     switch (channel->fault) {
     case CHANNEL_BROKEN:
-        availability_release_probe(availability);
+        availability_release_probe(availability, &call->probe);
         call->tries++;
         if (call->tries < CALL_TRIES && call_may_repeat(call, sent)) {
             call_drop(call);

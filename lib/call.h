@@ -19,6 +19,7 @@ struct call {
 
     /* private */
     struct connection *connection; /* NULL: no connection is taken */
+    uint64_t probe;                /* of the server's availability; 0: this call is no probe */
     unsigned tries;                /* connections that broke */
     int system_error;              /* of the latest fault; 0: none */
     uint64_t began_ms;

@@ -23,11 +23,19 @@ void mapping_init(struct mapping *mapping, bool is_wanted) {
     pthread_mutex_init(&mapping->lock, NULL);
 }
 
+static bool mapping_is_pinned(const struct mapping *mapping, const struct mapping_view *view) {
+    bool is_pinned = view->pins > 0;
+    for (int i = 0; i < MAPPING_SLOTS; i++) {
+        is_pinned = is_pinned || mapping->slots[i].pinned == view;
+    }
+    return is_pinned;
+}
+
 /* Unmaps a view that is no longer the current one, unless a reader has pinned it. Under the lock.
  */
 static void mapping_sweep(struct mapping *mapping) {
     for (struct mapping_view *view = mapping->views; view != NULL; view = view->next) {
-        if (view == mapping->current || view->pins > 0) {
+        if (view == mapping->current || mapping_is_pinned(mapping, view)) {
             continue;
         }
         for (int i = 0; i < MAPPING_FILES; i++) {
@@ -55,30 +63,64 @@ void mapping_finish(struct mapping *mapping) {
 
 void mapping_renew(struct mapping *mapping) {
     pthread_mutex_init(&mapping->lock, NULL);
+    /* threads of the parent had pinned views */
     for (struct mapping_view *view = mapping->views; view != NULL; view = view->next) {
-        view->pins = 0; /* threads of the parent had pinned the view */
+        view->pins = 0;
+    }
+    for (int i = 0; i < MAPPING_SLOTS; i++) {
+        mapping->slots[i].pinned = NULL;
     }
 }
 
-/* The current view, which is not unmapped before mapping_unpin; NULL: none. All accesses are
- * seq_cst: either the reader sees that the view was removed, or the thread that removes the view
- * sees the pin. */
-static struct mapping_view *mapping_pin(struct mapping *mapping) {
-    struct mapping_view *view = mapping->current;
-    while (view != NULL) {
-        view->pins++;
+/* A view that is pinned, and what must be cleared to end that; `view` NULL: none. */
+struct mapping_pin {
+    struct mapping_view *view;
+    struct mapping_slot *slot; /* NULL: counted in view->pins */
+};
+
+/* Where this thread begins to look for a free slot. */
+static unsigned mapping_first_slot(void) {
+    uint64_t thread = (uint64_t)(uintptr_t)pthread_self();
+    return (unsigned)(thread * UINT64_C(0x9E3779B97F4A7C15) >> 32) % MAPPING_SLOTS;
+}
+
+static struct mapping_slot *mapping_take_slot(struct mapping *mapping, struct mapping_view *view) {
+    unsigned first = mapping_first_slot();
+    for (unsigned i = 0; i < MAPPING_SLOTS; i++) {
+        struct mapping_slot *slot = &mapping->slots[(first + i) % MAPPING_SLOTS];
+        struct mapping_view *expected = NULL;
+        if (atomic_compare_exchange_strong(&slot->pinned, &expected, view)) {
+            return slot;
+        }
+    }
+    view->pins++;
+    return NULL;
+}
+
+static void mapping_unpin(struct mapping_pin pin) {
+    if (pin.slot != NULL) {
+        /* pairs with the load in mapping_is_pinned: the reads of the view come before it ends */
+        atomic_store_explicit(&pin.slot->pinned, NULL, memory_order_release);
+    } else {
+        pin.view->pins--;
+    }
+}
+
+/* Pins the current view, which is not unmapped before mapping_unpin. All accesses are seq_cst:
+ * either the reader sees that the view was removed, or the thread that removes the view sees the
+ * pin. */
+static struct mapping_pin mapping_pin(struct mapping *mapping) {
+    struct mapping_pin pin = {.view = mapping->current};
+    while (pin.view != NULL) {
+        pin.slot = mapping_take_slot(mapping, pin.view);
         struct mapping_view *now = mapping->current;
-        if (now == view) {
+        if (now == pin.view) {
             break;
         }
-        view->pins--;
-        view = now;
+        mapping_unpin(pin);
+        pin.view = now;
     }
-    return view;
-}
-
-static void mapping_unpin(struct mapping_view *view) {
-    view->pins--;
+    return pin;
 }
 
 /* The view is no longer the server's. */
@@ -148,7 +190,8 @@ static bool mapping_is_abandoned(struct mapping *mapping, const struct mapping_v
 
 enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
                                  struct stayd_value *value) {
-    struct mapping_view *view = mapping_pin(mapping);
+    struct mapping_pin pin = mapping_pin(mapping);
+    struct mapping_view *view = pin.view;
     if (view == NULL) {
         return MAPPING_ASK;
     }
@@ -157,7 +200,7 @@ enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
         outcome = READER_GONE;
         value->size = 0;
     }
-    mapping_unpin(view);
+    mapping_unpin(pin);
     if (outcome == READER_GONE) {
         mapping_drop(mapping, view);
     }

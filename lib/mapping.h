@@ -4,6 +4,8 @@
  *
  *     current ---> view              a reader pins the current view, then checks that it is still
  *     views   ---> view ---> view    current; a view that no reader has pinned can be unmapped
+ *     slots   ---> view or NULL      a pin: one atomic change, and a plain store to end it. Threads
+ *                                    begin at different slots, each in a cache line of its own
  *
  * The struct of a view is freed with the whole mapping, so that a late reader can still access it.
  * Any thread may call anything but mapping_init, mapping_renew and mapping_finish. */
@@ -21,7 +23,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { MAPPING_FILES = 2 /* the data's descriptor, and the index's */ };
+enum {
+    MAPPING_FILES = 2, /* the data's descriptor, and the index's */
+    MAPPING_SLOTS = 8  /* a power of two */
+};
 
 enum mapping_outcome {
     MAPPING_HIT,  /* the value is the item's */
@@ -31,7 +36,7 @@ enum mapping_outcome {
 
 struct mapping_view {
     struct lookup_view view;
-    _Atomic unsigned pins;
+    _Atomic unsigned pins;   /* of readers that found no free slot */
     struct sockaddr_un from; /* the Unix socket that has handed it out; zeroed: not known */
 
     /* private, under the mapping's lock */
@@ -40,8 +45,14 @@ struct mapping_view {
     struct mapping_view *next;
 };
 
+struct mapping_slot {
+    _Atomic(struct mapping_view *) pinned; /* NULL: free */
+    char padding[64 - sizeof(void *)];
+};
+
 struct mapping {
     /* private */
+    struct mapping_slot slots[MAPPING_SLOTS];
     _Atomic(struct mapping_view *) current; /* NULL: none */
     bool is_wanted;                         /* never changes */
     _Atomic uint64_t ask_after_ms;          /* no connection asks for mappings before this time */

@@ -35,7 +35,7 @@ class _Outage:
     """From the first failure to the next reply. Times are monotonic."""
 
     __slots__ = (
-        "began_s", "restart_by_s", "failures", "silences", "counted_s", "until_s", "reason",
+        "began_s", "restart_by_s", "failures", "silences", "counted_s", "until_s", "probe", "reason",
     )
 
     def __init__(self):
@@ -43,6 +43,7 @@ class _Outage:
         self.restart_by_s: Optional[float] = None
         self.failures = self.silences = 0
         self.counted_s = self.until_s = 0.0
+        self.probe: object = None
         self.reason = ""
 
 
@@ -59,9 +60,10 @@ class Availability:
         self._probe_limit_s = probe_limit_s
         self._lock = threading.Lock()
 
-    def find_reason_to_fail(self):
+    def find_reason_to_fail(self, request):
         """Why a request must fail without a try; None if it may try. In an outage, the request that
-        may try is the probe. It must call answered, failed, note_silence or release_probe."""
+        may try is the probe. It must call answered, failed, note_silence or release_probe.
+        `request`: an object that stands for the request."""
         with self._lock:
             outage = self.outage
             if outage is None or outage.failures == 0:
@@ -69,7 +71,7 @@ class Availability:
             now_s = monotonic()
             if now_s < outage.until_s:
                 return outage.reason
-            outage.until_s = now_s + self._probe_limit_s
+            outage.until_s, outage.probe = now_s + self._probe_limit_s, request
             return None
 
     def answered(self):
@@ -77,11 +79,12 @@ class Availability:
         with self._lock:
             self.outage = None
 
-    def release_probe(self):
-        """The probe ended without a result: the next request may try."""
+    def release_probe(self, request):
+        """The request ended without a result. If it is the probe, the next request may try."""
         with self._lock:
-            if self.outage is not None:
-                self.outage.until_s = 0.0
+            outage = self.outage
+            if outage is not None and request is not None and outage.probe is request:
+                outage.until_s, outage.probe = 0.0, None
 
     def find_retry_pause(self, request_began_s):
         """After a refused connect: seconds until the next try, None if it is time to give up."""
@@ -137,5 +140,5 @@ class Availability:
         pause_s = max(PAUSE_MIN_S, now_s - try_began_s) * 2 ** min(outage.failures, 16)
         outage.failures += 1
         outage.counted_s = now_s
-        outage.until_s = now_s + min(pause_s, longest_s)
+        outage.until_s, outage.probe = now_s + min(pause_s, longest_s), None
         outage.reason = reason

@@ -7,6 +7,7 @@ failed request had been sent.
 import _socket
 import builtins
 import contextlib
+import errno
 import importlib.util
 import os
 import socket
@@ -49,6 +50,11 @@ class ConnectFailed(Exception):
     def __init__(self, reason, refused=False):
         super().__init__(reason)
         self.refused = refused
+
+
+class NoDescriptor(Exception):
+    """This process, or the machine, has as many open files as it may have. That says nothing about
+    the server."""
 
 
 class TurnedAway(Exception):
@@ -326,6 +332,8 @@ class Connection(LibraryClient):
         try:
             sock = self._connect_local() if self._is_local_socket else self._connect_tcp()
         except OSError as error:
+            if _has_no_descriptor(error):
+                raise NoDescriptor(os.strerror(errno.EMFILE)) from error
             raise ConnectFailed(error.strerror or str(error), self._is_refusal(error)) from error
         poll = _poll()
         poll.register(sock, _POLLIN)
@@ -393,6 +401,17 @@ class Connection(LibraryClient):
         if line.startswith(_LOGIN_REFUSALS):
             raise LoginFailed
         super()._raise_errors(line, name)
+
+
+def _has_no_descriptor(error):
+    if isinstance(error, socket.gaierror):
+        # The look-up of a name says the same if it could open no file to look into.
+        try:
+            socket.socket().close()
+            return False
+        except OSError as found:
+            error = found
+    return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def _is_plain(sock):

@@ -24,6 +24,7 @@ from stayd.connection import (
     ConnectFailed,
     Connection,
     LoginFailed,
+    NoDescriptor,
     TimedOut,
     TurnedAway,
 )
@@ -221,15 +222,16 @@ class PymemcacheClient(Client):
         if connections.pid != _get_pid():
             connections = self._connections_here()
         availability = connections.availability
-        tries, began_s = 0, None
+        tries, began_s, request = 0, None, None
         while True:
             if availability.outage is not None:
-                reason = availability.find_reason_to_fail()
+                request = request or object()
+                reason = availability.find_reason_to_fail(request)
                 if reason is not None:
                     raise self._explained(_LeftAlone(reason), command)
             connection = connections.take(fresh=tries > 0)
             if connection is None:
-                availability.release_probe()  # this request may be the probe
+                availability.release_probe(request)
                 raise self._explained(_AllTaken(), command)
             try:
                 if kind is not HARMLESS and (kind is BATCH or not connection.tells_unsent):
@@ -239,7 +241,7 @@ class PymemcacheClient(Client):
                 connections.drop(connection)
                 began_s = began_s or connection.taken_s
                 failure = connection.why_failed(error)
-                goes_again = self._note_failure(connections, connection, failure, began_s)
+                goes_again = self._note_failure(connections, connection, failure, began_s, request)
                 if isinstance(failure, Broken):
                     tries += 1
                     goes_again = tries < TRIES and may_repeat(kind, failure.sent)
@@ -254,9 +256,10 @@ class PymemcacheClient(Client):
                 availability.answered()
             return answer
 
-    def _note_failure(self, connections, connection, failure, began_s):
+    def _note_failure(self, connections, connection, failure, began_s, request):
         """Reports a failed try to the availability. Returns True, after a pause, if a refused
-        connect should be tried again. `began_s`: when the request's first try began."""
+        connect should be tried again. `began_s`: when the request's first try began. `request`: for
+        the availability, None if there was no outage."""
         availability = connections.availability
         if isinstance(failure, ConnectFailed):
             if failure.refused:
@@ -272,7 +275,7 @@ class PymemcacheClient(Client):
             if availability.outage is not None:
                 availability.answered()
         else:
-            availability.release_probe()
+            availability.release_probe(request)
         return False
 
     def _explained(self, error, command, kind=HARMLESS):
@@ -287,6 +290,11 @@ class PymemcacheClient(Client):
             return ConnectionError(
                 f"stayd cannot be reached at {self.url} ({error}). Start the daemon, or correct "
                 f"the address."
+            )
+        if isinstance(error, NoDescriptor):
+            return ConnectionError(
+                f"this process cannot open a connection to {self.url}: {error}. Raise its limit of "
+                f"open files (ulimit -n), or close some."
             )
         if isinstance(error, LoginFailed):
             return LoginRefused(self._why_refused())

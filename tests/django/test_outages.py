@@ -222,17 +222,21 @@ def test_many_threads_leave_a_dead_node_alone_too(connects, long_pauses):
             assert connects == []
 
 
+ONE, OTHER = object(), object()
+"""Requests."""
+
+
 def test_the_pause_doubles_to_a_bound_and_ends_with_an_answer(clock):
     node = Availability(restart_wait_s=0, probe_limit_s=7)
     pauses = []
     for _ in range(12):
-        assert node.find_reason_to_fail() is None
+        assert node.find_reason_to_fail(ONE) is None
         node.failed(clock.now_s, "no route", refused=False)
         begun_s = clock.now_s
-        while node.find_reason_to_fail() == "no route":
+        while node.find_reason_to_fail(ONE) == "no route":
             clock.now_s += 0.01
         pauses.append(clock.now_s - begun_s)
-        node.release_probe()
+        node.release_probe(ONE)
     for earlier, later in zip(pauses, pauses[1:]):
         assert later == pytest.approx(min(2 * earlier, availability.PAUSE_MAX_S), abs=0.04)
     assert pauses[-1] == pytest.approx(availability.PAUSE_MAX_S, abs=0.02)
@@ -245,22 +249,40 @@ def test_the_pause_is_no_shorter_than_what_the_failed_try_took(clock):
     clock.now_s += 2.0
     node.failed(clock.now_s - 2.0, "no route", refused=False)
     clock.now_s += 1.9
-    assert node.find_reason_to_fail() == "no route"
+    assert node.find_reason_to_fail(ONE) == "no route"
     clock.now_s += 0.2
-    assert node.find_reason_to_fail() is None
+    assert node.find_reason_to_fail(ONE) is None
 
 
 def test_one_request_probes_and_the_others_fail_until_it_has_reported(clock):
     node = Availability(restart_wait_s=0, probe_limit_s=7)
     node.failed(clock.now_s, "refused", refused=True)
     clock.now_s += 1.1
-    assert node.find_reason_to_fail() is None
-    assert node.find_reason_to_fail() == "refused"
-    node.release_probe()
-    assert node.find_reason_to_fail() is None
-    assert node.find_reason_to_fail() == "refused"
+    assert node.find_reason_to_fail(ONE) is None
+    assert node.find_reason_to_fail(ONE) == "refused"
+    node.release_probe(ONE)
+    assert node.find_reason_to_fail(ONE) is None
+    assert node.find_reason_to_fail(ONE) == "refused"
     clock.now_s += 7.1  # a probe that never ends
-    assert node.find_reason_to_fail() is None
+    assert node.find_reason_to_fail(ONE) is None
+
+
+def test_a_request_that_is_no_probe_ends_no_pause(clock):
+    """A broken connection from before the outage, or a probe that was given up."""
+    node = Availability(restart_wait_s=0, probe_limit_s=7)
+    node.failed(clock.now_s, "no route", refused=False)
+    for request in (None, OTHER):
+        node.release_probe(request)
+        assert node.find_reason_to_fail(ONE) == "no route"
+    clock.now_s += 1.1
+    assert node.find_reason_to_fail(ONE) is None
+    clock.now_s += 7.1
+    assert node.find_reason_to_fail(OTHER) is None
+    node.release_probe(ONE)
+    assert node.find_reason_to_fail(ONE) == "no route"
+    node.failed(clock.now_s, "no route", refused=False)
+    node.release_probe(OTHER)
+    assert node.find_reason_to_fail(ONE) == "no route"
 
 
 def test_all_who_wait_for_a_restart_stop_at_the_same_time(clock):
@@ -271,7 +293,7 @@ def test_all_who_wait_for_a_restart_stop_at_the_same_time(clock):
     clock.now_s += 0.2
     assert node.find_retry_pause(clock.now_s - 1) is None
     node.failed(clock.now_s, "refused", refused=True)
-    assert node.find_reason_to_fail() == "refused"
+    assert node.find_reason_to_fail(ONE) == "refused"
     assert node.find_retry_pause(clock.now_s) is None
 
 

@@ -1,6 +1,8 @@
 """The client over pymemcache from inside: its connections, and how it comes by them."""
 
 import collections
+import os
+import resource
 import socket
 import threading
 
@@ -116,3 +118,28 @@ def test_a_request_that_was_interrupted_leaves_no_answer_to_the_next(monkeypatch
             thread.join(10)
             second.close()
     assert answers == [b"2"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", None])
+def test_without_a_descriptor_it_is_this_process_that_fails(own_daemon, inside_pymemcache, host):
+    """The resolver opens a file for `localhost`. The daemon counts as up all the while."""
+    port = own_daemon.port("sessions")
+    url = own_daemon.unix_url("sessions") if host is None else f"memcached://{host}:{port}/"
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    taken = []
+    with stayd.Client(url) as client:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, limits[1]))
+            with pytest.raises(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            for _ in range(3):
+                with pytest.raises(stayd.ConnectionError, match="this process cannot open"):
+                    client.get("k")
+            assert client._connections.availability.outage is None
+        finally:
+            for number in taken:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert client.get("k") is None

@@ -15,6 +15,7 @@
 enum { RESTART_WAIT_MS = 1000, PROBE_LIMIT_MS = 500, LATE_MS = 200 /* of this process */ };
 
 static struct availability server;
+static uint64_t probe; /* of the latest request that may try */
 
 static int begin(void **state) {
     (void)state;
@@ -24,7 +25,10 @@ static int begin(void **state) {
 
 static bool may_try(void) {
     char reason[AVAILABILITY_REASON_MAX];
-    return availability_may_try(&server, reason);
+    uint64_t given;
+    bool may = availability_may_try(&server, &given, reason);
+    probe = may ? given : probe;
+    return may;
 }
 
 /* As if the pause was over. */
@@ -79,16 +83,42 @@ static void one_request_tries_when_the_pause_is_over(void **state) {
     char reason[AVAILABILITY_REASON_MAX] = "";
     assert_true(may_try());
     fail_once(false);
-    assert_false(availability_may_try(&server, reason));
+    uint64_t none;
+    assert_int_equal(probe, 0);
+    assert_false(availability_may_try(&server, &none, reason));
+    assert_int_equal(none, 0);
     assert_string_equal(reason, "it is away");
     end_pause();
     assert_true(may_try());
+    assert_int_not_equal(probe, 0);
     assert_false(may_try());
-    availability_release_probe(&server);
+    availability_release_probe(&server, &probe);
+    assert_int_equal(probe, 0);
     assert_true(may_try());
     availability_answered(&server);
     assert_true(may_try());
+    assert_int_equal(probe, 0);
     assert_true(may_try());
+}
+
+static void a_request_that_is_no_probe_ends_no_pause(void **state) {
+    (void)state;
+    assert_true(may_try());
+    uint64_t before_the_outage = probe;
+    fail_once(false);
+    availability_release_probe(&server, &before_the_outage);
+    assert_false(may_try());
+    end_pause();
+    assert_true(may_try());
+    uint64_t given_up = probe;
+    end_pause(); /* as if the probe had lasted too long */
+    server.probe_limit_ms *= 2;
+    assert_true(may_try());
+    availability_release_probe(&server, &given_up);
+    assert_false(may_try()); /* the other probe has not ended */
+    fail_once(false);
+    availability_release_probe(&server, &probe);
+    assert_false(may_try());
 }
 
 static void one_silence_is_no_outage_and_two_are(void **state) {
@@ -137,6 +167,7 @@ int main(void) {
         UP(a_server_that_refuses_is_tried_again_soon),
         UP(a_failure_beside_one_that_was_counted_does_not_count),
         UP(one_request_tries_when_the_pause_is_over),
+        UP(a_request_that_is_no_probe_ends_no_pause),
         UP(one_silence_is_no_outage_and_two_are),
         UP(a_restart_is_waited_for_and_then_no_longer),
         UP(without_a_wait_the_first_refusal_is_the_last),
