@@ -18,7 +18,7 @@ from support.servers import Stayd, stayd_binary
 
 FORMATS = pathlib.Path(__file__).with_name("formats")
 VERSIONS = sorted(int(path.stem[1:]) for path in FORMATS.glob("v*.json"))
-POOL = {"memory": "1M", "item_max": "4K"}
+FIRST_POOL = {"memory": "1M", "item_max": "4K"}  # of version 1
 
 
 def version_of(path):
@@ -26,9 +26,17 @@ def version_of(path):
         return struct.unpack_from("<I", file.read(12), 8)[0]
 
 
+def described(version):
+    return json.loads((FORMATS / f"v{version}.json").read_text())
+
+
+def pool_of(version):
+    return described(version).get("pool", FIRST_POOL)
+
+
 def expected(version):
     """The items and the keys that must not return."""
-    found = json.loads((FORMATS / f"v{version}.json").read_text())
+    found = described(version)
     items = {base64.b64decode(key): item for key, item in found["items"].items()}
     return items, [base64.b64decode(key) for key in found["gone"]]
 
@@ -62,7 +70,7 @@ def verify(stayd, version):
 @pytest.mark.parametrize("ending", ["stopped", "killed"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_file_of_an_earlier_version_is_taken_over_with_every_item(version, ending):
-    with Stayd(sessions=POOL) as stayd:
+    with Stayd(sessions=pool_of(version)) as stayd:
         stayd.terminate()
         path = stayd.data_file("sessions")
         current = version_of(path)
@@ -86,7 +94,7 @@ def test_stayctl_reads_and_restores_a_file_of_an_earlier_version(version, tmp_pa
     unpack(version, "killed", old)
     stayctl = pathlib.Path(stayd_binary()).with_name("stayctl").resolve()
     assert subprocess.run([stayctl, "check", old], capture_output=True).returncode == 0
-    with Stayd(sessions=POOL) as stayd:
+    with Stayd(sessions=pool_of(version)) as stayd:
         stayd.terminate()
         done = subprocess.run([stayctl, "-c", stayd.config_path, "restore", "--yes", old, "sessions"],
                               capture_output=True)

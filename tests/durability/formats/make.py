@@ -5,8 +5,8 @@ Run once before the layout's version is raised, and never again for the same ver
     build/venv/bin/python tests/durability/formats/make.py
 
 writes vN-stopped.pool.xz and vN-killed.pool.xz, files as a clean stop and a SIGKILL leave them, and
-vN.json, what a client must find in both: keys with value, flags, expiry and CAS, and keys that must
-not return. Expiry times lie in the year 2100.
+vN.json, the pool's options and what a client must find in both: keys with value, flags, expiry and
+CAS, and keys that must not return. Expiry times lie in the year 2100.
 """
 
 import base64
@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from support.servers import Stayd  # noqa: E402
 
 LATER = 4102444800  # 2100-01-01
-POOL = {"memory": "1M", "item_max": "4K"}
+POOL = {"memory": "1M", "item_max": "16K"}
 AGED = [b"aged-%d" % number for number in range(20)]
 
 
@@ -52,6 +52,8 @@ def fill(connection):
     for number in range(1, 300, 7):  # sooner than before: with a tombstone beside the new version
         ask(b"touch session-%d %d\r\n" % (number, LATER - number), b"TOUCHED\r\n")
     store(b"longest-key-" + b"k" * 238, b"v" * 3000)
+    store(b"large", bytes(number * number % 251 for number in range(9000)))
+    ask(b"touch large %d\r\n" % (LATER + 5), b"TOUCHED\r\n")
     store(b"empty", b"")
     store(b"number", b"41")
     ask(b"incr number 1\r\n", b"42\r\n")
@@ -91,7 +93,8 @@ def main():
         gone += fill(connection)
         path = stayd.data_file("sessions")
         keys = [b"session-%d" % number for number in range(300) if number % 7 != 0]
-        keys += [b"longest-key-" + b"k" * 238, b"empty", b"number", b"own-cas", b"stale", *AGED]
+        keys += [b"longest-key-" + b"k" * 238, b"large", b"empty", b"number", b"own-cas", b"stale",
+                 *AGED]
         items = {encode(key): read(connection, key) for key in keys}
         assert all(items.values())
         connection.close()
@@ -104,7 +107,7 @@ def main():
     for name, data in (("killed", killed), ("stopped", stopped)):
         (HERE / f"v{version}-{name}.pool.xz").write_bytes(lzma.compress(data, preset=9))
     (HERE / f"v{version}.json").write_text(
-        json.dumps({"items": items, "gone": [encode(key) for key in gone]}, indent=0) + "\n")
+        json.dumps({"pool": POOL, "items": items, "gone": [encode(key) for key in gone]}, indent=0) + "\n")
 
 
 if __name__ == "__main__":
