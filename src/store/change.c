@@ -20,7 +20,8 @@ struct change_attempt {
     bool missed;    /* the removed version was not visible: the client gets NOT_FOUND */
     bool removes;   /* no item is visible afterwards */
     bool tombstone; /* a tombstone must be written, or an older version would reappear */
-    size_t size;    /* of all that is written */
+    bool in_place;  /* only the expiry changes, and the record stays where it is */
+    size_t size;    /* of all that is appended */
     enum segment_purpose purpose;
     uint64_t flushed; /* the flush that `old` was seen under */
 };
@@ -61,7 +62,7 @@ static void change_note_rest(const struct change_attempt *attempt) {
     struct sync *sync = &attempt->pool->sync;
     struct sync_thread *thread = pool_sync_thread(attempt->pool, attempt->thread);
     if (attempt->present) {
-        sync_note_rest(sync, thread, attempt->hit.record.sequence);
+        sync_note_record(sync, thread, &attempt->hit.record);
     }
     if (attempt->old == NULL) {
         sync_note_missing(sync, thread);
@@ -72,6 +73,49 @@ static void change_note_rest(const struct change_attempt *attempt) {
  * was not flushed, and has not expired by the trusted time. */
 static bool change_may_return(const struct pool *pool, const struct record *record) {
     return item_visible(&pool->view, record, expiry_clock_free_s(&pool->expiry_clock));
+}
+
+/* Whether the change leaves all but expiry and access as it is. */
+static bool change_is_touch(const struct change_attempt *attempt) {
+    const struct record *record = &attempt->change.record;
+    const struct record *old = attempt->old;
+    return attempt->change.keep_reads && old != NULL && record->value.data == old->value.data &&
+           record->value.size == old->value.size && record->value_tail.size == 0 &&
+           record->client_flags == old->client_flags && record->cas == old->cas &&
+           record->created_s == old->created_s && record->stale == old->stale &&
+           record->token_sent == old->token_sent;
+}
+
+/* Whether the change may be made in place. In a persistent pool an expiry is never made sooner in
+ * place: older versions in the file would outlive the item, and a tombstone against them would have
+ * to be newer than they and older than the item. */
+static bool change_may_be_in_place(const struct change_attempt *attempt) {
+    const struct record *old = attempt->old;
+    return !attempt->removes && !attempt->tombstone && change_is_touch(attempt) && old->touchable &&
+           !old->touch_damaged && old->touches < LAYOUT_TOUCHES_MAX;
+}
+
+/* The bytes that the change appends. A value of a page or more is made touchable: a touch in place
+ * makes one page of the file dirty, so it saves nothing for a smaller value, which shares the page
+ * that it is appended to with other records. */
+static size_t change_appended_size(struct change_attempt *attempt) {
+    struct record *record = &attempt->change.record;
+    size_t size = 0;
+    if (attempt->in_place) {
+        return 0;
+    }
+    if (attempt->tombstone) {
+        struct record tombstone = change_tombstone(attempt);
+        size += record_size(&tombstone);
+    }
+    if (attempt->removes) {
+        return size;
+    }
+    record->touchable = record->value.size + record->value_tail.size >= LAYOUT_PAGE;
+    if (size + record_size(record) > segment_capacity(&attempt->pool->view)) {
+        record->touchable = false; /* segments of an earlier version may be just large enough */
+    }
+    return size + record_size(record);
 }
 
 /* Looks up and asks the planner. */
@@ -120,11 +164,8 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     attempt->tombstone =
         pool->header != NULL && attempt->ended != NULL &&
         (attempt->removes || change_expires_sooner(record->expiry_s, attempt->ended->expiry_s));
-    attempt->size = attempt->removes ? 0 : record_size(record);
-    if (attempt->tombstone) {
-        struct record tombstone = change_tombstone(attempt);
-        attempt->size += record_size(&tombstone);
-    }
+    attempt->in_place = change_may_be_in_place(attempt);
+    attempt->size = change_appended_size(attempt);
     store_thread_charge(attempt->thread,
                         attempt->size * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
     attempt->purpose = attempt->removes       ? SEGMENT_FOR_REMOVAL
@@ -269,6 +310,51 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
     }
 }
 
+/* Changes the expiry where the record is, and reports the item. `sequence` 0: the expiry stays as
+ * it is. */
+static void change_in_place(struct change_attempt *attempt, uint64_t sequence,
+                            struct item *result) {
+    struct pool *pool = attempt->pool;
+    struct store_thread *thread = attempt->thread;
+    struct layout_record *at = attempt->hit.at;
+    uint64_t location = layout_slot_location(attempt->hit.slot_value);
+    if (sequence != 0) {
+        struct record *record = &attempt->change.record;
+        /* Before the expiry changes, so that the janitor never takes the segment for due. */
+        struct layout_segment *info =
+            &pool->view.segments[lookup_location_segment(&pool->view, location)];
+        segment_note_expiry(info, record->expiry_s);
+        segment_note_due(info, item_due_s(&pool->view, record));
+        record_touch(at, record->expiry_s, sequence);
+        store_thread_charge(thread, LAYOUT_PAGE * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
+    }
+    record_note_access(at, thread->now_s);
+    if (sequence != 0) {
+        /* Called after the record has changed, so that the next sync covers that. A reader may have
+         * seen the change before this note (sync_note_record). */
+        sync_note_client_write(&pool->sync, pool_sync_thread(pool, thread), LAYOUT_PAGE);
+    } else {
+        if (pool->header != NULL && thread->now_s > attempt->old->accessed_s) {
+            sync_note_write(&pool->sync); /* as a read that notes its access */
+        }
+        change_note_rest(attempt);
+    }
+    if (attempt->change.reads) {
+        unsigned frequency = layout_slot_frequency(attempt->hit.slot_value);
+        unsigned counted = change_count_read(pool, thread, frequency, (uint32_t)location);
+        uint64_t slot = attempt->hit.slot_value;
+        /* relaxed: as in note_read (operations.c) */
+        atomic_compare_exchange_strong_explicit(attempt->hit.slot, &slot,
+                                                layout_slot_with_frequency(slot, counted),
+                                                memory_order_relaxed, memory_order_relaxed);
+    }
+    if (result != NULL) {
+        struct record changed;
+        record_read(at, record_stored_size(at), &changed);
+        change_report(attempt, &changed, result);
+    }
+}
+
 enum change_outcome { CHANGE_DONE, CHANGE_BESIDE_FLUSH, CHANGE_WITHOUT_ROOM };
 
 /* One attempt under the lock. `*outcome`: done, with the returned status; or why nothing was done.
@@ -318,6 +404,11 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
             return STATUS_NO_MEMORY;
         }
     }
+    if (attempt->in_place && attempt->change.record.expiry_s == attempt->old->expiry_s) {
+        change_in_place(attempt, 0, result);
+        room_end_claim(&pool->room, attempt->thread);
+        return STATUS_OK;
+    }
     uint64_t sequence = change_take_sequence(attempt);
     if (sequence == 0) {
         if (attempt->size > 0) {
@@ -326,7 +417,11 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
         *outcome = CHANGE_BESIDE_FLUSH;
         return STATUS_OK;
     }
-    change_commit(attempt, place, sequence, result);
+    if (attempt->in_place) {
+        change_in_place(attempt, sequence, result);
+    } else {
+        change_commit(attempt, place, sequence, result);
+    }
     room_end_claim(&pool->room, attempt->thread);
     return attempt->missed ? STATUS_NOT_FOUND : STATUS_OK;
 }

@@ -71,13 +71,14 @@ enum compaction_outcome {
  * that no crash brings back an item that a client has missed (compaction_evict_rest). If an older
  * version may lie in another segment, a tombstone keeps that version deleted. The tombstone has the
  * item's own sequence, so it is needed exactly as long as the other segment is there; and the
- * latest possible access, by which recovery prefers the tombstone to the item. */
+ * latest possible access, by which recovery prefers the tombstone to the item. A client may still
+ * touch the item, so the tombstone of a touchable item does not expire. */
 static enum compaction_outcome compaction_leave(struct pool *pool,
                                                 const struct segment_cursor *cursor,
                                                 uint64_t oldest_other, uint32_t now_s) {
     const struct record tombstone = {
         .kind = LAYOUT_TOMBSTONE,
-        .expiry_s = cursor->record.expiry_s,
+        .expiry_s = cursor->record.touchable ? 0 : cursor->record.expiry_s,
         .accessed_s = UINT32_MAX,
         .sequence = cursor->record.sequence,
         .key = cursor->record.key,
@@ -188,11 +189,13 @@ static void compaction_count_evicted(struct pool *pool, const struct segment_cur
     }
 }
 
-static enum compaction_outcome compaction_handle(struct pool *pool,
-                                                 const struct segment_cursor *cursor,
+static enum compaction_outcome compaction_handle(struct pool *pool, struct segment_cursor *cursor,
                                                  const struct compaction_rule *rule) {
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
+    if (cursor->record.touchable) {
+        record_read_again(cursor->at, &cursor->record); /* a client may have touched the item */
+    }
     bool fetched = false;
     enum compaction_outcome outcome = compaction_decide(pool, cursor, bucket, rule, &fetched);
     index_unlock(bucket);

@@ -233,6 +233,17 @@ static void inspect_judge_gap(const struct inspect_walk *walk, uint32_t offset, 
     inspect_fault(walk, offset, what);
 }
 
+/* Reports a record whose touch does not match its check. */
+static void inspect_judge_touch(const struct inspect_walk *walk, uint32_t offset,
+                                const struct record *record) {
+    char what[POOL_ERROR_MAX];
+    inspect_explain(what,
+                    "the record number %llu is whole, but its last touch does not match its check; "
+                    "the expiry with which it was stored counts",
+                    (unsigned long long)record->sequence);
+    inspect_fault(walk, offset + (uint32_t)sizeof(struct layout_record), what);
+}
+
 /* Reports the bytes behind the last whole record. */
 static void inspect_judge_end(const struct inspect_walk *walk, uint32_t offset) {
     const struct layout_record *at =
@@ -294,6 +305,9 @@ bool inspect_verify(struct inspect *inspect, uint32_t segment, struct inspect_co
         uint32_t begin = cursor.offset - (uint32_t)cursor.size;
         if (begin > end) {
             inspect_judge_gap(&walk, end, begin - end);
+        }
+        if (cursor.record.touch_damaged) {
+            inspect_judge_touch(&walk, begin, &cursor.record);
         }
         inspect_count_record(counts, cursor.record.kind);
         end = cursor.offset;
@@ -372,7 +386,7 @@ void inspect_end_readers(int file) {
     struct layout_data_header found;
     const uint64_t none = 0;
     if (inspect_read_at(file, &found, sizeof found, 0) && found.magic == LAYOUT_DATA_MAGIC &&
-        found.version == LAYOUT_VERSION) {
+        found.version >= LAYOUT_VERSION_INDEX_ID) {
         ssize_t ignored =
             pwrite(file, &none, sizeof none, offsetof(struct layout_data_header, index_id));
         (void)ignored; /* the index is discarded as well, where it still has a name */

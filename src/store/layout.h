@@ -15,7 +15,7 @@
  *   record   +-----+------------+-----------+----------+-----+---------+--------+-------+-----+
  *            | crc | accessed_s | sequence  | expiry_s | ... | options |  key   | value | pad |
  *            +-----+------------+-----------+----------+-----+---------+--------+-------+-----+
- *             24 bytes; options: client flags, CAS, created_s; pad: to a multiple of 8
+ *             24 bytes; options: touch, client flags, CAS, created_s; pad: to a multiple of 8
  *
  *   index  +--------+----------------+---------------------+---------------------+
  *          | header | segment table  | buckets             | overflow buckets    |
@@ -31,16 +31,18 @@
  * segment, crc is set, and all other bytes are zero. A power cut may lose the end mark; recovery
  * then searches the rest of the segment for records.
  *
- * A written record does not change, except for accessed_s, and, while a pool is opened, the expiry
- * of a record that no client may see (recovery.c, age_limits.c). The index can be made again from
+ * A written record does not change, except for accessed_s, for the touch of a large value, and,
+ * while a pool is opened, for the expiry of a record that no client may see (recovery.c,
+ * age_limits.c). The index can be made again from
  * the data. Only the index says which record of a key is the current one.
  *
  * Other processes may map both parts and read them (reader.h), also while no daemon runs. They use
  * an index as long as its state and its index_id allow it. The data of a volatile pool ends with
  * the daemon, so there they also check keeper and heartbeat_ms.
  *
- * Versions. 1: the data header ended before index_id. When a pool is opened, a file of version 1 is
- * taken over: its header is written again, in one write (data_file.c). Its index is made again.
+ * Versions. 1: the data header ended before index_id. 2: there was no touch. When a pool is opened,
+ * a file of an earlier version is taken over: its header is written again, in one write
+ * (data_file.c). Its index is made again.
  */
 #ifndef STAYD_STORE_LAYOUT_H
 #define STAYD_STORE_LAYOUT_H
@@ -50,8 +52,9 @@
 #include <stdint.h>
 
 enum {
-    LAYOUT_VERSION = 2,
-    LAYOUT_VERSION_FIRST = 1, /* the earliest version that can be taken over */
+    LAYOUT_VERSION = 3,
+    LAYOUT_VERSION_FIRST = 1,    /* the earliest version that can be taken over */
+    LAYOUT_VERSION_INDEX_ID = 2, /* from this version on, the data header has an index_id */
     LAYOUT_PAGE = 4096,
     LAYOUT_ALIGN = 8, /* alignment of records, and the unit of the offset in a location */
     LAYOUT_SLOTS = 7,
@@ -59,7 +62,9 @@ enum {
     LAYOUT_FREQUENCY_BITS = 8,
     LAYOUT_FREQUENCY_MAX = 255,
     LAYOUT_NAME_BYTES = 40,
-    LAYOUT_HEARTBEAT_MS = 2000, /* with an older heartbeat, no daemon keeps the index */
+    LAYOUT_TOUCHES_MAX = 4095,     /* of one record */
+    LAYOUT_TOUCH_CHECK_SHIFT = 44, /* of the check, in a touch's word */
+    LAYOUT_HEARTBEAT_MS = 2000,    /* with an older heartbeat, no daemon keeps the index */
 };
 
 #define LAYOUT_DATA_MAGIC UINT64_C(0x0a31646174617473)  /* "statad1\n" */
@@ -134,6 +139,7 @@ enum {
     LAYOUT_STALE = 0x10,
     LAYOUT_TOKEN_SENT = 0x20,
     LAYOUT_PAIRED = 0x40,      /* a tombstone that is valid only if the next record is whole */
+    LAYOUT_TOUCHABLE = 0x40,   /* a value: its first option is a struct layout_touch */
     LAYOUT_HAS_CREATED = 0x80, /* 4 bytes: unix seconds */
 };
 
@@ -146,6 +152,20 @@ struct layout_record {
     uint8_t key_size;
     uint32_t expiry_s; /* 0: never. Tombstone: of the deleted item. Flush: when due, 0: at once */
     uint32_t value_size;
+};
+
+/* The current expiry of a large value: a touch changes this and does not copy the value. The
+ * record's CRC does not cover it. `expiry` has a check of its own, and is aligned and written in
+ * one store, so a crash or a power cut leaves the earlier expiry or the later one:
+ *
+ *     | check, 20 bits | touches so far, 12 bits | expiry_s, 32 bits |
+ *
+ * In a persistent pool a touch only extends the life of an item; so if the check is wrong, the
+ * expiry_s of the record's header counts, which is never later. Of two copies of a record, the one
+ * with more touches is the later one. */
+struct layout_touch {
+    _Atomic uint64_t expiry;
+    _Atomic uint64_t sequence; /* of the last touch, or of the record: written before `expiry` */
 };
 
 struct layout_bucket {
@@ -233,6 +253,7 @@ _Static_assert(sizeof(struct layout_data_header) <= LAYOUT_PAGE, "the header is 
 _Static_assert(sizeof(struct layout_index_header) <= LAYOUT_PAGE, "the header is one page");
 _Static_assert(sizeof(struct layout_segment_header) == 64, "one cache line");
 _Static_assert(sizeof(struct layout_record) == 24, "with its slot: 32 bytes an item");
+_Static_assert(sizeof(struct layout_touch) == 16, "keeps what follows aligned as it is");
 _Static_assert(sizeof(struct layout_bucket) == 64, "one cache line");
 _Static_assert(sizeof(struct layout_segment) == 48, "shared with other processes");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the layout is little-endian");
@@ -252,6 +273,22 @@ static inline unsigned layout_slot_frequency(uint64_t slot) {
 static inline uint64_t layout_slot_with_frequency(uint64_t slot, unsigned frequency) {
     return (slot & ~((uint64_t)LAYOUT_FREQUENCY_MAX << LAYOUT_LOCATION_BITS)) |
            (uint64_t)frequency << LAYOUT_LOCATION_BITS;
+}
+
+/* The word of a touch. `sequence` is the record's. */
+static inline uint64_t layout_touch_word(uint32_t expiry_s, uint32_t touches, uint64_t sequence) {
+    uint64_t content = (uint64_t)touches << 32 | expiry_s;
+    uint64_t mixed = (content + sequence) * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return mixed >> LAYOUT_TOUCH_CHECK_SHIFT << LAYOUT_TOUCH_CHECK_SHIFT | content;
+}
+
+static inline uint32_t layout_touch_expiry_s(uint64_t word) {
+    return (uint32_t)word;
+}
+
+static inline uint32_t layout_touch_count(uint64_t word) {
+    return (uint32_t)(word >> 32) & LAYOUT_TOUCHES_MAX;
 }
 
 /* The word of a bucket: the version is in the low half, the link in the high half. */

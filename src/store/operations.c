@@ -114,7 +114,7 @@ static inline bool find_to_tell(struct pool *pool, struct store_thread *thread, 
         sched_yield();
     }
     if (*found) {
-        sync_note_rest(&pool->sync, pool_sync_thread(pool, thread), hit->record.sequence);
+        sync_note_record(&pool->sync, pool_sync_thread(pool, thread), &hit->record);
     }
     if (!visible) {
         sync_note_missing(&pool->sync, pool_sync_thread(pool, thread));

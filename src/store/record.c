@@ -11,13 +11,13 @@ static uint8_t record_info(const struct record *record) {
     info |= record->created_s != 0 ? LAYOUT_HAS_CREATED : 0;
     info |= record->stale ? LAYOUT_STALE : 0;
     info |= record->token_sent ? LAYOUT_TOKEN_SENT : 0;
-    info |= record->paired ? LAYOUT_PAIRED : 0;
+    info |= record->kind != LAYOUT_VALUE && record->paired ? LAYOUT_PAIRED : 0;
+    info |= record->kind == LAYOUT_VALUE && record->touchable ? LAYOUT_TOUCHABLE : 0;
     return (uint8_t)info;
 }
 
 size_t record_size(const struct record *record) {
-    size_t size = sizeof(struct layout_record) + (record->client_flags != 0 ? 4U : 0U) +
-                  (record->cas != 0 ? 8U : 0U) + (record->created_s != 0 ? 4U : 0U) +
+    size_t size = sizeof(struct layout_record) + record_options_size(record_info(record)) +
                   record->key.size + record->value.size + record->value_tail.size;
     return (size + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
 }
@@ -35,9 +35,27 @@ uint32_t record_crc_seed(uint32_t pool_crc_seed, const struct layout_segment_hea
     return seed == 0 ? 1 : seed;
 }
 
+/* What the CRC covers: from here to the end of the value, without the touch. */
+enum { RECORD_CRC_FROM = offsetof(struct layout_record, sequence_low) };
+
+/* Where the part that the CRC covers goes on behind the touch. */
+static size_t record_rest_from(uint8_t info) {
+    return sizeof(struct layout_record) +
+           (record_is_touchable(info) ? sizeof(struct layout_touch) : 0);
+}
+
 static uint32_t record_crc(const struct layout_record *at, size_t size, uint32_t crc_seed) {
-    size_t skipped = offsetof(struct layout_record, sequence_low);
-    return hash_crc32c(crc_seed, (const char *)at + skipped, size - skipped);
+    size_t rest = record_rest_from(at->info);
+    uint32_t crc =
+        hash_crc32c(crc_seed, (const char *)at + RECORD_CRC_FROM, sizeof *at - RECORD_CRC_FROM);
+    return hash_crc32c(crc, (const char *)at + rest, size - rest);
+}
+
+/* Sets the touch of a record that no other thread reads yet. */
+static void record_set_touch(struct layout_record *at, uint64_t word, uint64_t sequence) {
+    struct layout_touch *touch = record_touch_at(at);
+    atomic_init(&touch->expiry, word);
+    atomic_init(&touch->sequence, sequence);
 }
 
 void record_write(struct layout_record *at, const struct record *record, uint32_t crc_seed) {
@@ -50,7 +68,11 @@ void record_write(struct layout_record *at, const struct record *record, uint32_
     at->expiry_s = record->expiry_s;
     at->value_size = (uint32_t)(record->value.size + record->value_tail.size);
 
-    char *to = (char *)(at + 1);
+    char *to = (char *)at + record_rest_from(at->info);
+    if (record_is_touchable(at->info)) {
+        record_set_touch(at, layout_touch_word(record->expiry_s, 0, record->sequence),
+                         record->sequence);
+    }
     if (at->info & LAYOUT_HAS_CLIENT_FLAGS) {
         to = record_put(to, &record->client_flags, sizeof record->client_flags);
     }
@@ -86,8 +108,10 @@ bool record_verify_range(const struct layout_record *at, size_t room, uint32_t c
         return false;
     }
     size_t size = (size_t)(record->value.data + record->value.size - (const char *)at);
-    size_t skipped = offsetof(struct layout_record, sequence_low);
-    return crc_ranges_get(ranges, crc_seed, offset + skipped, size - skipped) == at->crc;
+    size_t rest = record_rest_from(at->info);
+    uint32_t crc =
+        crc_ranges_get(ranges, crc_seed, offset + RECORD_CRC_FROM, sizeof *at - RECORD_CRC_FROM);
+    return crc_ranges_get(ranges, crc, offset + rest, size - rest) == at->crc;
 }
 
 /* The CRC of a record without key and value: it covers the header only. */
@@ -107,17 +131,42 @@ void record_move(struct layout_record *to, const struct layout_record *from, uin
     /* accessed_s is copied separately, because a reader may change it at this moment. */
     uint32_t accessed_s = atomic_load_explicit(&from->accessed_s, memory_order_relaxed);
     atomic_init(&to->accessed_s, accessed_s);
-    size_t head = offsetof(struct layout_record, sequence_low);
+    size_t rest = record_rest_from(from->info);
     size_t size =
         sizeof *from + record_options_size(from->info) + from->key_size + (size_t)from->value_size;
-    memcpy((char *)to + head, (const char *)from + head, size - head);
-    to->info &= (uint8_t)~LAYOUT_PAIRED;
+    memcpy((char *)to + RECORD_CRC_FROM, (const char *)from + RECORD_CRC_FROM,
+           sizeof *from - RECORD_CRC_FROM);
+    if (record_is_touchable(from->info)) {
+        const struct layout_touch *touch = record_touch_at(from);
+        record_set_touch(to, atomic_load(&touch->expiry), atomic_load(&touch->sequence));
+    } else {
+        to->info &= (uint8_t)~LAYOUT_PAIRED;
+    }
+    memcpy((char *)to + rest, (const char *)from + rest, size - rest);
     to->crc = crc_seed == 0 ? 0 : record_crc(to, size, crc_seed);
 }
 
+void record_touch(struct layout_record *at, uint32_t expiry_s, uint64_t sequence) {
+    struct layout_touch *touch = record_touch_at(at);
+    uint32_t touches = layout_touch_count(atomic_load(&touch->expiry));
+    assert(touches < LAYOUT_TOUCHES_MAX);
+    atomic_store_explicit(&touch->sequence, sequence, memory_order_relaxed);
+    /* release: pairs with the acquire in record_read_again. Who sees the expiry sees its sequence.
+     */
+    atomic_store_explicit(&touch->expiry,
+                          layout_touch_word(expiry_s, touches + 1, record_sequence(at)),
+                          memory_order_release);
+}
+
+/* The header too, because it counts if the touch is damaged, and then must not be later. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed) {
     size_t size =
         sizeof *at + record_options_size(at->info) + at->key_size + (size_t)at->value_size;
     at->expiry_s = expiry_s;
     at->crc = crc_seed == 0 ? 0 : record_crc(at, size, crc_seed);
+    if (record_is_touchable(at->info)) {
+        struct layout_touch *touch = record_touch_at(at);
+        uint32_t touches = layout_touch_count(atomic_load(&touch->expiry));
+        atomic_store(&touch->expiry, layout_touch_word(expiry_s, touches, record_sequence(at)));
+    }
 }

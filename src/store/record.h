@@ -21,12 +21,19 @@ struct record {
     bool stale;
     bool token_sent;
     bool paired;
+    bool touchable; /* a value: its expiry can be changed in place (record_touch) */
     uint32_t client_flags;
     uint32_t expiry_s;
     uint32_t accessed_s;
     uint32_t created_s; /* 0: unknown */
     uint64_t sequence;
     uint64_t cas; /* when writing, 0 means: the same as the sequence */
+
+    /* Set by reading only; 0 if the record is not touchable. */
+    uint32_t touches;        /* how often its expiry was changed in place */
+    uint64_t touch_sequence; /* of the last touch */
+    bool touch_damaged;      /* its check is wrong: `expiry_s` is the one in the record's header */
+
     struct bytes key;
     struct bytes value;
     struct bytes value_tail;
@@ -60,6 +67,13 @@ bool record_is_end(const struct layout_record *at, uint32_t offset, uint32_t crc
 /* Copies a whole record, clears LAYOUT_PAIRED, and computes the CRC for the new segment. */
 void record_move(struct layout_record *to, const struct layout_record *from, uint32_t crc_seed);
 
+/* Gives a touchable record another expiry, in place. A reader sees the earlier expiry or the later
+ * one. `sequence`: of this touch. Under the lock of the key's bucket. */
+void record_touch(struct layout_record *at, uint32_t expiry_s, uint64_t sequence);
+
+/* Reads again what may have changed since the record was read: its expiry and its access. */
+void record_read_again(const struct layout_record *at, struct record *record);
+
 /* Changes the expiry of a record. Only while no other thread writes, and no client may see the
  * record. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed);
@@ -72,8 +86,18 @@ static inline uint64_t record_sequence(const struct layout_record *at) {
     return (uint64_t)at->sequence_high << 32 | at->sequence_low;
 }
 
+static inline bool record_is_touchable(uint8_t info) {
+    return (info & (LAYOUT_KIND_MASK | LAYOUT_TOUCHABLE)) == (LAYOUT_VALUE | LAYOUT_TOUCHABLE);
+}
+
+/* Of a touchable record. */
+static inline struct layout_touch *record_touch_at(const struct layout_record *at) {
+    return (struct layout_touch *)(uintptr_t)(at + 1);
+}
+
 static inline size_t record_options_size(uint8_t info) {
-    return ((info & LAYOUT_HAS_CLIENT_FLAGS) ? 4U : 0U) + ((info & LAYOUT_HAS_CAS) ? 8U : 0U) +
+    return (record_is_touchable(info) ? sizeof(struct layout_touch) : 0U) +
+           ((info & LAYOUT_HAS_CLIENT_FLAGS) ? 4U : 0U) + ((info & LAYOUT_HAS_CAS) ? 8U : 0U) +
            ((info & LAYOUT_HAS_CREATED) ? 4U : 0U);
 }
 

@@ -2,6 +2,24 @@
  * checksums. */
 #include "store/record.h"
 
+void record_read_again(const struct layout_record *at, struct record *record) {
+    record->accessed_s = atomic_load_explicit(
+        &at->accessed_s, memory_order_relaxed); /* a hint, pairs with nothing */
+    if (!record->touchable) {
+        return;
+    }
+    const struct layout_touch *touch = record_touch_at(at);
+    /* acquire: pairs with the release in record_touch */
+    uint64_t word = atomic_load_explicit(&touch->expiry, memory_order_acquire);
+    record->touches = layout_touch_count(word);
+    record->touch_sequence = atomic_load_explicit(&touch->sequence, memory_order_relaxed);
+    record->touch_damaged =
+        word != layout_touch_word(layout_touch_expiry_s(word), record->touches, record->sequence);
+    if (!record->touch_damaged) {
+        record->expiry_s = layout_touch_expiry_s(word);
+    }
+}
+
 bool record_read(const struct layout_record *at, size_t room, struct record *record) {
     if (room < sizeof *at) {
         return false;
@@ -18,12 +36,18 @@ bool record_read(const struct layout_record *at, size_t room, struct record *rec
     record->kind = (enum layout_kind)(info & LAYOUT_KIND_MASK);
     record->stale = (info & LAYOUT_STALE) != 0;
     record->token_sent = (info & LAYOUT_TOKEN_SENT) != 0;
-    record->paired = (info & LAYOUT_PAIRED) != 0;
+    record->touchable = record_is_touchable(info);
+    record->paired = (info & LAYOUT_PAIRED) != 0 && record->kind != LAYOUT_VALUE;
     record->expiry_s = once->expiry_s;
-    record->accessed_s = atomic_load_explicit(
-        &at->accessed_s, memory_order_relaxed); /* a hint, pairs with nothing */
     record->sequence = (uint64_t)once->sequence_high << 32 | once->sequence_low;
     const char *from = (const char *)(at + 1);
+    record->touches = 0;
+    record->touch_sequence = 0;
+    record->touch_damaged = false;
+    record_read_again(at, record);
+    if (record->touchable) {
+        from += sizeof(struct layout_touch);
+    }
     record->client_flags = 0;
     if (info & LAYOUT_HAS_CLIENT_FLAGS) {
         memcpy(&record->client_flags, from, sizeof record->client_flags);

@@ -73,10 +73,17 @@ static bool recovery_expires_later(const struct record *old, const struct record
            !record_expired(old->expiry_s, now_s);
 }
 
-/* Of a record and its copy, the one with the later access counts: the idle timeout begins there. */
+/* Of a record and its copy, the one that was touched more often counts, then the one with the later
+ * access: the idle timeout begins there. A tombstone that has an item's own sequence counts before
+ * the item (compaction_leave). */
 static bool recovery_is_later(const struct record *record, const struct record *than) {
-    return record->sequence > than->sequence ||
-           (record->sequence == than->sequence && record->accessed_s > than->accessed_s);
+    if (record->sequence != than->sequence) {
+        return record->sequence > than->sequence;
+    }
+    if (record->kind == than->kind && record->touches != than->touches) {
+        return record->touches > than->touches;
+    }
+    return record->accessed_s > than->accessed_s;
 }
 
 /* The slot for a record. A record that no client may see gets a slot only so that older versions do

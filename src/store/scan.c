@@ -104,7 +104,7 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
         struct layout_record *at = lookup_record(view, layout_slot_location(found.slots[i]), &room);
         if (at != NULL && record_read(at, room, &record) &&
             item_visible(&pool->view, &record, thread->now_s)) {
-            sync_note_rest(&pool->sync, pool_sync_thread(pool, thread), record.sequence);
+            sync_note_record(&pool->sync, pool_sync_thread(pool, thread), &record);
             scan_describe(pool, found.slots[i], at, &record, &scanned);
             visit(context, &scanned);
         }
@@ -141,7 +141,7 @@ enum status pool_peek(struct pool *pool, struct store_thread *thread, struct byt
         sync_note_missing(&pool->sync, pool_sync_thread(pool, thread));
         return STATUS_NOT_FOUND;
     }
-    sync_note_rest(&pool->sync, pool_sync_thread(pool, thread), hit.record.sequence);
+    sync_note_record(&pool->sync, pool_sync_thread(pool, thread), &hit.record);
     scan_describe(pool, hit.slot_value, hit.at, &hit.record, scanned);
     return STATUS_OK;
 }

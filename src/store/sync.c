@@ -259,6 +259,8 @@ void sync_set_notify(struct sync *sync, void (*notify)(void *context), void *con
 }
 
 uint64_t sync_take_ticket(struct sync *sync, struct sync_thread *thread) {
+    bool rests_on_touch = thread->rests_on_touch;
+    thread->rests_on_touch = false;
     if (!thread->unsynced) {
         if (!thread->rests) {
             return 0;
@@ -269,7 +271,7 @@ uint64_t sync_take_ticket(struct sync *sync, struct sync_thread *thread) {
         }
         /* In this order: what was read had been noted in `dirty` before it could be read
          * (change_commit, flush_perform), so if that is clear, a sync up to `begun` covers it. */
-        if (!atomic_load(&sync->dirty)) {
+        if (!rests_on_touch && !atomic_load(&sync->dirty)) {
             uint64_t begun = atomic_load(&sync->begun);
             return atomic_load(&sync->ended) >= begun ? 0 : begun;
         }

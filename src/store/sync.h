@@ -32,6 +32,7 @@
 #include "base/status.h"
 #include "store/lookup_view.h"
 #include "store/pool.h"
+#include "store/record.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -56,6 +57,7 @@ struct sync_pool {
 struct sync_thread {
     bool unsynced;          /* the thread has written */
     bool rests;             /* the thread has read a record that may not be on the disk yet */
+    bool rests_on_touch;    /* the thread has read an expiry that was changed in place, likewise */
     uint64_t written_bytes; /* since the sync `written_sync` began */
     uint64_t written_sync;
 };
@@ -140,6 +142,20 @@ static inline void sync_note_rest(const struct sync *sync, struct sync_thread *t
     if (sequence >
         atomic_load_explicit(&sync->pool.view->index->durable_sequence, memory_order_relaxed)) {
         thread->rests = true;
+    }
+}
+
+/* The same for a record that was read. If its expiry was changed in place, that change can be seen
+ * before it is noted in `dirty` (change_in_place). So the reply waits for a sync that has not begun
+ * yet. */
+static inline void sync_note_record(const struct sync *sync, struct sync_thread *thread,
+                                    const struct record *record) {
+    sync_note_rest(sync, thread, record->sequence);
+    /* relaxed: as in sync_note_rest */
+    if (record->touch_sequence >
+        atomic_load_explicit(&sync->pool.view->index->durable_sequence, memory_order_relaxed)) {
+        thread->rests = true;
+        thread->rests_on_touch = true;
     }
 }
 

@@ -15,7 +15,8 @@
 enum {
     MODEL_THREADS_MAX = 4,
     MODEL_KEYS = 1000, /* of all threads together */
-    MODEL_VALUE_MAX = 3000,
+    MODEL_VALUE_MAX = 6000,
+    MODEL_LARGE = 50, /* one key in so many has a value of more than a page, and is often touched */
 };
 
 /* The expected state of a key. There are two of each, so that a crash never tears the only one. */

@@ -42,13 +42,19 @@ static uint32_t any_expiry(struct actor *actor) {
     }
 }
 
-static uint32_t any_size(struct actor *actor) {
-    return random_below(&actor->random, 6) == 0 ? random_below(&actor->random, MODEL_VALUE_MAX - 20)
-                                                : random_below(&actor->random, 900);
+static bool is_large(unsigned key) {
+    return key % MODEL_LARGE == 0;
 }
 
-static void fill_value(struct actor *actor, struct model_state *state) {
-    state->size = any_size(actor);
+static uint32_t any_size(struct actor *actor, unsigned key) {
+    if (is_large(key)) {
+        return 4096 + random_below(&actor->random, 1000);
+    }
+    return random_below(&actor->random, random_below(&actor->random, 6) == 0 ? 2980 : 900);
+}
+
+static void fill_value(struct actor *actor, unsigned key, struct model_state *state) {
+    state->size = any_size(actor, key);
     if (random_below(&actor->random, 5) == 0) {
         state->size = (uint32_t)number_format_u64(random_next(&actor->random) >> 40, state->value);
     } else {
@@ -96,7 +102,7 @@ static void do_store(struct actor *actor, unsigned key, enum operation operation
     bool joins = operation == OPERATION_APPEND || operation == OPERATION_PREPEND;
     if (joins) {
         uint32_t size = random_below(&actor->random, 200);
-        if (old->size + size > MODEL_VALUE_MAX) {
+        if (old->size + size > (is_large(key) ? MODEL_VALUE_MAX : 3000)) {
             return;
         }
         number_value(actor->value, size, (unsigned)random_next(&actor->random), 1);
@@ -109,7 +115,7 @@ static void do_store(struct actor *actor, unsigned key, enum operation operation
         }
         next->size = old->size + size;
     } else {
-        fill_value(actor, next);
+        fill_value(actor, key, next);
         request.value = bytes_from(next->value, next->size);
         request.client_flags =
             random_below(&actor->random, 2) ? (uint32_t)random_next(&actor->random) : 0;
@@ -321,6 +327,10 @@ void model_operate(struct actor *actor) {
     unsigned per_thread = MODEL_KEYS / model_setup.threads;
     unsigned key = actor->index * per_thread + random_below(&actor->random, per_thread);
     enum operation operation = (enum operation)random_below(&actor->random, OPERATIONS);
+    if (random_below(&actor->random, 8) == 0) {
+        key -= key % MODEL_LARGE;
+        operation = random_below(&actor->random, 2) ? OPERATION_TOUCH : operation;
+    }
     const char *what = operation_names[operation];
     if (random_below(&actor->random, 4) == 0) {
         store_thread_refresh(&actor->thread); /* a batch of some operations */

@@ -249,7 +249,7 @@ static void run_setup(void **state) {
     uint64_t seconds = environment_number("STAYD_MODEL_SECONDS", 3);
     uint64_t until_ms = clock_monotonic_ms() + seconds * 1000 / SETUPS;
     struct pool_options options = store_options(model_setup.segments);
-    options.item_max_bytes = 4096;
+    options.item_max_bytes = 8192;
     options.persist = model_setup.persist;
     options.evict = model_setup.evict;
     model_seed = environment_number("STAYD_MODEL_SEED", clock_monotonic_ns());

@@ -13,7 +13,7 @@
 #include "simulation.h"
 
 enum {
-    SHARED_BY = 4,       /* tests that run for as long as they are allowed to */
+    SHARED_BY = 6,       /* tests that run for as long as they are allowed to */
     COURSE_BEGINS = 300, /* operations before anybody looks: then segments are used again */
 };
 
@@ -149,6 +149,32 @@ static void test_what_ended_never_comes_back_after_many_power_cuts(void **unused
                    900);
 }
 
+/* Values of more than a page, whose expiry is changed in place. */
+static void test_no_touch_of_a_large_value_breaks_a_promise_in_a_power_cut(void **unused) {
+    (void)unused;
+    static const enum pool_fsync policies[] = {POOL_FSYNC_ALWAYS, POOL_FSYNC_NO};
+    for (unsigned i = 0; i < sizeof policies / sizeof *policies; i++) {
+        struct pool_options options = simulation_options(policies[i], 10);
+        options.item_max_bytes = 8 << 10;
+        simulation_run(&options,
+                       &(struct client_habits){.keys = 30,
+                                               .value_max_bytes = 7500,
+                                               .deletes = 10,
+                                               .touches = 60,
+                                               .adds = 5,
+                                               .expiring = 80,
+                                               .already = 3,
+                                               .flushes_per_mille = 2,
+                                               .delayed_per_mille = 2},
+                       &(struct simulation_course){.operations = 400,
+                                                   .sync_percent = 5,
+                                                   .look_percent = 5,
+                                                   .cut_per_mille = 20,
+                                                   .time_percent = 5},
+                       400);
+    }
+}
+
 /* ---- more than one thread ---- */
 
 /* A client on a thread of its own. */
@@ -267,13 +293,12 @@ static void test_everysec_syncs_by_itself_and_keeps_what_came_before(void **unus
     simulation_destroy(simulation);
 }
 
-enum { CUTS_A_SYNC = 8, CUTS_MAX = 64, IDLE_S = 100, IDLE_KEYS = 30 };
-
 int main(int count, char **arguments) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_always_loses_nothing_acknowledged_in_any_power_cut),
         cmocka_unit_test(test_a_completed_sync_keeps_all_that_came_before_it),
         cmocka_unit_test(test_what_ended_never_comes_back_after_many_power_cuts),
+        cmocka_unit_test(test_no_touch_of_a_large_value_breaks_a_promise_in_a_power_cut),
         cmocka_unit_test(test_many_writers_lose_nothing_acknowledged_while_pages_are_written_back),
         cmocka_unit_test(test_everysec_syncs_by_itself_and_keeps_what_came_before),
     };

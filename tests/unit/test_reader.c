@@ -51,6 +51,25 @@ static void every_item_is_found_while_the_index_grows(void **state) {
     reading_end(&reading);
 }
 
+static void a_touch_is_seen_at_once(void **state) {
+    (void)state;
+    struct reading reading;
+    char large[6000];
+    reading_begin(&reading, &store);
+    memset(large, 'v', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    EXPECT(store_set(&store, "big", large, CLOCK_START_S + 100) == STATUS_OK);
+    for (uint32_t i = 101; i < 110; i++) {
+        EXPECT(store_touch(&store, "big", CLOCK_START_S + i) == STATUS_OK);
+        expect_read(&reading, "big", large);
+        assert_int_equal(reading.item.expiry_s, CLOCK_START_S + i);
+    }
+    atomic_store(&store.pool->view.index->durable_sequence,
+                 atomic_load(&store.pool->view.index->sequence) - 1);
+    assert_int_equal(read_key(&reading, "big"), READER_ASK); /* as far as the disk is concerned */
+    reading_end(&reading);
+}
+
 static void what_has_ended_is_a_miss_at_once(void **state) {
     (void)state;
     struct reading reading;
@@ -152,6 +171,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         ON_BOTH(what_is_stored_is_read_as_it_is),
         ON_BOTH(every_item_is_found_while_the_index_grows),
+        ON_BOTH(a_touch_is_seen_at_once),
         ON_BOTH(what_has_ended_is_a_miss_at_once),
         ON_BOTH(a_flush_that_has_fallen_due_is_left_to_the_daemon),
         ON_BOTH(the_limits_on_age_hold_for_readers),

@@ -34,6 +34,9 @@ static void expect_same(const struct record *read, const struct record *written)
     assert_int_equal(read->stale, written->stale);
     assert_int_equal(read->token_sent, written->token_sent);
     assert_int_equal(read->paired, written->paired);
+    assert_int_equal(read->touchable, written->touchable);
+    assert_int_equal(read->touches, written->touches);
+    assert_false(read->touch_damaged);
     assert_int_equal(read->client_flags, written->client_flags);
     assert_int_equal(read->expiry_s, written->expiry_s);
     assert_int_equal(read->accessed_s, written->accessed_s);
@@ -59,7 +62,6 @@ static struct record random_record(uint64_t *state, char *bytes) {
         .kind = (enum layout_kind)(LAYOUT_VALUE + random_below(state, 3)),
         .stale = random_below(state, 2),
         .token_sent = random_below(state, 2),
-        .paired = random_below(state, 2),
         .client_flags = random_below(state, 2) ? (uint32_t)random_next(state) : 0,
         .expiry_s = random_below(state, 2) ? (uint32_t)random_next(state) : 0,
         .accessed_s = (uint32_t)random_next(state),
@@ -67,6 +69,11 @@ static struct record random_record(uint64_t *state, char *bytes) {
         .sequence = random_next(state) % (LAYOUT_SEQUENCE_FILE_MAX + 1),
         .cas = random_below(state, 2) ? random_next(state) : 0,
     };
+    if (record.kind == LAYOUT_VALUE) {
+        record.touchable = random_below(state, 2);
+    } else {
+        record.paired = random_below(state, 2);
+    }
     for (size_t i = 0; i < 1024; i++) {
         bytes[i] = (char)random_next(state);
     }
@@ -141,6 +148,59 @@ static void noting_an_access_leaves_a_record_whole(void **state) {
     struct record read;
     assert_true(record_verify(at, record_size(&record), SEED, &read));
     assert_int_equal(read.accessed_s, 1234567000);
+    free(at);
+}
+
+static void a_touch_changes_the_expiry_and_leaves_a_record_whole(void **state) {
+    (void)state;
+    uint64_t random = 4;
+    char bytes[1024];
+    for (int i = 0; i < 1000; i++) {
+        struct record record = random_record(&random, bytes);
+        record.kind = LAYOUT_VALUE;
+        record.paired = false;
+        record.touchable = true;
+        struct layout_record *at = write_record(&record, SEED);
+        size_t size = record_stored_size(at);
+        struct record read;
+        record.expiry_s = (uint32_t)random_next(&random);
+        record.touches = 1 + random_below(&random, LAYOUT_TOUCHES_MAX);
+        for (uint32_t touch = 1; touch <= record.touches; touch++) {
+            record_touch(at, touch == record.touches ? record.expiry_s : touch, 1000 + touch);
+        }
+        assert_true(record_verify(at, size, SEED, &read));
+        expect_same(&read, &record);
+        assert_true(read.touch_sequence == 1000 + record.touches);
+        struct layout_record *to = malloc(size);
+        record_move(to, at, SEED + 1);
+        assert_true(record_verify(to, size, SEED + 1, &read));
+        expect_same(&read, &record);
+        record.expiry_s = 77;
+        record_shorten(to, record.expiry_s, SEED + 1);
+        assert_true(record_verify(to, size, SEED + 1, &read));
+        expect_same(&read, &record);
+        assert_int_equal(to->expiry_s, 77);
+        free(at);
+        free(to);
+    }
+}
+
+static void each_flipped_bit_of_a_touch_is_seen(void **state) {
+    (void)state;
+    struct record record = example_record();
+    record.touchable = true;
+    struct layout_record *at = write_record(&record, SEED);
+    record_touch(at, record.expiry_s + 1000, record.sequence + 5);
+    for (int bit = 0; bit < 64; bit++) {
+        struct record read;
+        atomic_fetch_xor(&record_touch_at(at)->expiry, UINT64_C(1) << bit);
+        assert_true(record_verify(at, record_size(&record), SEED, &read));
+        assert_true(read.touch_damaged);
+        assert_int_equal(read.expiry_s, record.expiry_s);
+        atomic_fetch_xor(&record_touch_at(at)->expiry, UINT64_C(1) << bit);
+        assert_true(record_verify(at, record_size(&record), SEED, &read));
+        assert_int_equal(read.expiry_s, record.expiry_s + 1000);
+    }
     free(at);
 }
 
@@ -286,6 +346,8 @@ int main(void) {
         cmocka_unit_test(the_overhead_of_a_plain_item_is_24_bytes),
         cmocka_unit_test(each_flipped_bit_is_seen),
         cmocka_unit_test(noting_an_access_leaves_a_record_whole),
+        cmocka_unit_test(a_touch_changes_the_expiry_and_leaves_a_record_whole),
+        cmocka_unit_test(each_flipped_bit_of_a_touch_is_seen),
         cmocka_unit_test(a_record_that_does_not_fit_its_room_is_none),
         cmocka_unit_test(garbage_never_points_beyond_its_room),
         cmocka_unit_test(a_value_size_near_the_largest_does_not_wrap_around),

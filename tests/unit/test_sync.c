@@ -263,6 +263,33 @@ static void a_reply_waits_if_it_rests_on_what_is_not_on_the_disk(void **state) {
     ask_all_that_rest_on("new", "gone", false);
 }
 
+static void a_reply_waits_if_it_rests_on_a_touch_that_is_not_on_the_disk(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_ALWAYS);
+    static char large[6000];
+    memset(large, 'v', sizeof large - 1);
+    EXPECT(store_set(&store, "big", large, CLOCK_START_S + 100) == STATUS_OK);
+    EXPECT(store_set(&store, "gone", "v", 0) == STATUS_OK);
+    await_ticket(take_ticket());
+    ask_all_that_rest_on("big", "never", false);
+    disk_shut(true);
+    EXPECT(store_delete(&store, "gone") == STATUS_OK);
+    EXPECT(store_touch(&store, "big", CLOCK_START_S + 200) == STATUS_OK);
+    ask_all_that_rest_on("big", "gone", true);
+    EXPECT(take_ticket() != 0); /* of the touch */
+    disk_await_begin(1);
+    /* Even if the touch is not noted yet: it can be seen before. */
+    atomic_store(&store.pool->sync.dirty, false);
+    struct item item;
+    EXPECT(store_get(&store, "big", &item) == STATUS_OK);
+    EXPECT(take_ticket() > atomic_load(&store.pool->sync.begun));
+    EXPECT(store_touch(&store, "big", CLOCK_START_S + 200) == STATUS_OK); /* changes nothing */
+    EXPECT(pool_check_ticket(store.pool, take_ticket()) == STATUS_PENDING);
+    disk_shut(false);
+    await_ticket(atomic_load(&store.pool->sync.wanted));
+    ask_all_that_rest_on("big", "gone", false);
+}
+
 /* Clients that write again as soon as they may: all in each sync, not half of them in turn. */
 
 enum { ROUNDS = 40, SYNC_TAKES_MS = 10 };
@@ -379,6 +406,7 @@ int main(void) {
         TEST(one_sync_serves_all_that_wait_for_it),
         TEST(a_read_of_what_is_on_the_disk_waits_for_no_sync),
         TEST(a_reply_waits_if_it_rests_on_what_is_not_on_the_disk),
+        TEST(a_reply_waits_if_it_rests_on_a_touch_that_is_not_on_the_disk),
         TEST(those_whom_a_sync_releases_share_the_next),
         TEST(with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake),
         TEST(without_syncs_nothing_is_owed),
