@@ -10,6 +10,8 @@ daemon. `manage.py check --deploy` also asks the daemon. With `--tag stayd` only
     stayd.E005  no zstd is installed, and SESSION_CACHE_COMPRESS is not False
     stayd.E006  UserSessionsMiddleware is not before SessionMiddleware
     stayd.E007  UserSessionsMiddleware with SESSION_CACHE_KEY_FALLBACK = "keep"
+    stayd.E008  UserSessionsMiddleware with SESSION_CACHE_MIGRATE_FROM
+    stayd.E009  SESSION_CACHE_MIGRATE_FROM names no back end
     stayd.W001  (--deploy) the sessions pool cannot be reached, or is no memcached
     stayd.W002  (--deploy) the sessions pool evicts: when it is full, it logs people out
     stayd.W003  (--deploy) the sessions pool does not persist: a restart logs everybody out
@@ -49,12 +51,12 @@ def _concerns_sessions():
 
 @checks.register(TAG)
 def check_settings(app_configs, **kwargs):
-    """E001 to E007, from the settings alone."""
+    """E001 to E009, from the settings alone."""
     if not _concerns_sessions():
         return []
     return [
         *_address_errors(), *_shared_pool_errors(), *_serializer_errors(), *_packing_errors(),
-        *_user_sessions_errors(),
+        *_user_sessions_errors(), *_migration_errors(),
     ]
 
 
@@ -130,7 +132,7 @@ def _packing_errors():
 
 
 def _user_sessions_errors():
-    """E006 and E007."""
+    """E006 to E008."""
     names = list(settings.MIDDLEWARE)
     if USER_SESSIONS not in names:
         return []
@@ -153,7 +155,29 @@ def _user_sessions_errors():
                 id="stayd.E007",
             )
         )
+    if getattr(settings, "SESSION_CACHE_MIGRATE_FROM", None):
+        errors.append(
+            checks.Error(
+                f"SESSION_CACHE_MIGRATE_FROM is set, but {USER_SESSIONS} ends sessions by their digests: "
+                f"they would come back from where they are too.",
+                hint="Add the middleware when all sessions have moved and the setting is gone.",
+                id="stayd.E008",
+            )
+        )
     return errors
+
+
+def _migration_errors():
+    name = getattr(settings, "SESSION_CACHE_MIGRATE_FROM", None)
+    if not name:
+        return []
+    from stayd.django.session_sources import named
+
+    try:
+        named(name)
+    except ImproperlyConfigured as error:
+        return [checks.Error(f"SESSION_CACHE_MIGRATE_FROM: {error}", id="stayd.E009")]
+    return []
 
 
 def _address_errors():

@@ -33,8 +33,7 @@ class Parts:
         self.serializer = import_string(settings.SESSION_SERIALIZER)
         require_safe(self.serializer)
         client = self.client = session_cache.client()
-        fallback = getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True)
-        self.items = _items_of(client, fallback, prefix)
+        self.items = _items(client, prefix)
         self.has_plain_age = has_plain_age
         self.dumps = _new_dumps(self.serializer)
         self.load_mapped: Any = _nothing
@@ -42,6 +41,17 @@ class Parts:
             self.load_mapped = _new_load_mapped(client, self.serializer)
         compresses = getattr(settings, "SESSION_CACHE_COMPRESS", True)
         self.pack = packing.pack if compresses else packing.wrap
+
+
+def _items(client, prefix):
+    """The SessionItems that the settings ask for."""
+    source = getattr(settings, "SESSION_CACHE_MIGRATE_FROM", None)
+    if not source:
+        return _items_of(client, getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True), prefix)
+    from stayd.django.session_sources import named
+    from stayd.django.session_transition import TransitionSessionItems
+
+    return TransitionSessionItems(client, named(source))
 
 
 @functools.cache

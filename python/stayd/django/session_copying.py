@@ -1,0 +1,182 @@
+"""Copies all sessions of a back end: what `manage.py stayd_migrate_sessions` does.
+
+A session that is already in the new place is passed over, so a copy that was interrupted goes on where
+it ended, and a second one changes nothing.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Optional, Union
+
+from stayd.client import Client
+from stayd.django.session_items import RESERVATION, RESERVATION_S
+from stayd.django.session_names import digest_name
+from stayd.django.session_sources import Key, Source, Stored, Unreadable, portable
+from stayd.errors import OutcomeUnknown, ValueTooLarge
+from stayd.repetition import PAUSE_S, TRIES
+
+
+@dataclass
+class Counts:
+    """What has become of the sessions."""
+
+    copied: int = 0
+    there: int = 0
+    ended: int = 0
+    unreadable: int = 0
+    refused: int = 0
+    last_refusal: str = ""
+
+    WORDS = {
+        "copied": "copied", "there": "already there", "ended": "ended or expired meanwhile",
+        "unreadable": "unreadable (damaged, or signed with another SECRET_KEY)",
+        "refused": "refused",
+    }
+
+    @property
+    def total(self) -> int:
+        """All sessions so far."""
+        return self.copied + self.there + self.ended + self.unreadable + self.refused
+
+    def lines(self) -> Iterator[str]:
+        """The counts as text: the first two, and those that are not 0."""
+        for field in fields(self):
+            words = self.WORDS.get(field.name)
+            count = getattr(self, field.name)
+            if words and (count or field.name in ("copied", "there")):
+                yield f"{count:>10,} {words}"
+        if self.last_refusal:
+            yield f"{'':>10} the last refusal: {self.last_refusal}"
+
+    def refuse(self, name: str, error: Exception) -> None:
+        """Counts a session that cannot be stored. `name`: its digest."""
+        self.refused += 1
+        self.last_refusal = f"{name}: {error}"
+
+
+class PoolTarget:
+    """Copies into the sessions pool, with the protocol of stayd.django.session_transition, but for many
+    sessions at a time: what the site does meanwhile stays right."""
+
+    def __init__(self, client: Client, store: Any) -> None:
+        """`store`: a SessionStore of stayd, for its serializer."""
+        self._client, self._store = client, store
+
+    def copy(self, source: Source, keys: list[Key], counts: Counts) -> None:
+        """Copies these sessions."""
+        numbers = self._reserve(keys, counts)
+        by_key = {key.session_key: digest_name(key.session_key) for key in numbers}
+        found = source.find_many(numbers)
+        for key, number in numbers.items():
+            name = by_key[key.session_key]
+            value = encoded(self._store, name, found.get(key.session_key), counts)
+            if value is not None:
+                self._store_one(name, value, number, counts)
+
+    def count(self, source: Source, keys: list[Key], counts: Counts) -> None:
+        """Counts what `copy` would do."""
+        there = self._there(keys)
+        missing = [key for key in keys if digest_name(key.session_key) not in there]
+        counts.there += len(keys) - len(missing)
+        found = source.find_many(missing)
+        for key in missing:
+            name = digest_name(key.session_key)
+            if encoded(self._store, name, found.get(key.session_key), counts) is not None:
+                counts.copied += 1
+
+    def _there(self, keys):
+        values = self._client.get_many([digest_name(key.session_key) for key in keys])
+        return {name for name, value in values.items() if value != RESERVATION}
+
+    def _reserve(self, keys, counts) -> dict[Key, int]:
+        """Adds a reservation for each session that is not in the pool; returns their CAS numbers."""
+        there = self._there(keys)
+        numbers: dict[Key, int] = {}
+        for key in keys:
+            name = digest_name(key.session_key)
+            value, number = None, None
+            if name not in there:
+                self._again(self._client.add, name, RESERVATION, RESERVATION_S)
+                value, number = self._client.gets(name)
+            if value == RESERVATION and number is not None:
+                numbers[key] = number
+            else:
+                counts.there += 1
+        return numbers
+
+    def _store_one(self, name, value_and_age, number, counts):
+        value, age_s = value_and_age
+        try:
+            stored = self._again(self._client.cas, name, value, number, age_s)
+        except ValueTooLarge as error:
+            counts.refuse(name, error)
+            return
+        if stored:
+            counts.copied += 1
+        else:
+            counts.there += 1  # a page has copied it first, or has ended it
+
+    def _again(self, request, *arguments):
+        """The request's result. It can be carried out twice: the second `add` or `cas` changes nothing."""
+        for attempt in range(TRIES):
+            try:
+                return request(*arguments)
+            except OutcomeUnknown as error:
+                if attempt + 1 == TRIES or error.timed_out:
+                    raise
+                time.sleep(PAUSE_S)
+
+
+def encoded(
+    store: Any, name: str, stored: Optional[Union[Stored, Unreadable]], counts: Counts
+) -> Optional[tuple[bytes, int]]:
+    """(the session as the pool stores it, its age in seconds); None, and counted, if there is nothing to
+    copy."""
+    if isinstance(stored, Unreadable):
+        counts.unreadable += 1
+        return None
+    age_s = 0 if stored is None else stored.expires_s - int(time.time())
+    if stored is None or age_s <= 0:
+        counts.ended += 1
+        return None
+    try:
+        return store.encode(portable(stored.data)), age_s
+    except TypeError as error:
+        counts.refuse(name, error)
+        return None
+
+
+class BackendTarget:
+    """Copies into one of Django's back ends, for a site that has none of its processes running."""
+
+    def __init__(self, target: Source) -> None:
+        self._target = target
+
+    def copy(self, source: Source, keys: list[Key], counts: Counts) -> None:
+        """Copies these sessions."""
+        self._each(source, keys, counts, self._target.insert)
+
+    def count(self, source: Source, keys: list[Key], counts: Counts) -> None:
+        """Counts what `copy` would do."""
+        self._each(source, keys, counts, lambda *_: True)
+
+    def _each(self, source, keys, counts, insert):
+        there = self._target.find_many(keys)
+        counts.there += len(there)
+        missing = [key for key in keys if key.session_key not in there]
+        found = source.find_many(missing)
+        for key in missing:
+            stored = found.get(key.session_key)
+            if isinstance(stored, Unreadable):
+                counts.unreadable += 1
+            elif stored is None or stored.expires_s <= time.time():
+                counts.ended += 1
+            else:
+                try:
+                    stores = insert(key.session_key, portable(stored.data), stored.expires_s)
+                except (TypeError, ValueError) as error:
+                    counts.refuse(digest_name(key.session_key), error)
+                    continue
+                counts.copied += 1 if stores else 0
+                counts.there += 0 if stores else 1
