@@ -233,12 +233,12 @@ class Daemon:
                 kilobytes[name] = int(value.split()[0]) * 1024
         return Resident(kilobytes["RssAnon"], kilobytes["RssFile"], kilobytes["RssShmem"])
 
-    def settled_resident(self):
-        """The resident memory once it has stood still for a second: tables that grow in the
+    def settled_resident(self, still_s=1):
+        """The resident memory once it has stood still for so long: tables that grow in the
         background have grown then."""
         deadline = time.monotonic() + SETTLE_DEADLINE_S
         last, since = self.resident(), time.monotonic()
-        while time.monotonic() - since < 1 and time.monotonic() < deadline:
+        while time.monotonic() - since < still_s and time.monotonic() < deadline:
             time.sleep(0.1)
             now = self.resident()
             if now != last:

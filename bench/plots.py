@@ -43,7 +43,6 @@ def _draw(path, result):
 def _start(axis, title, labels):
     axis.set_title(title, loc="left", fontsize=9)
     axis.set_yticks(range(len(labels)), labels)
-    axis.invert_yaxis()
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -67,7 +66,7 @@ def _draw_rows(axis, result):
         f"{result.stayd_name} over {result.peer_name or 'the target'}; rows that have none: over their "
         "target; red: the target"
     )
-    axis.margins(x=0.15)
+    _finish(axis, len(result.rows), 0.15)
 
 
 def _draw_operation(axis, contest, operation):
@@ -81,4 +80,10 @@ def _draw_operation(axis, contest, operation):
         axis.plot([p50, p99], [number, number], color=colour, linewidth=1)
         axis.plot(p50, number, "o", color=colour)
         axis.text(p99, number, f"  {p50:,.1f} to {p99:,.1f}", va="center")
-    axis.margins(x=0.3)
+    _finish(axis, len(contenders), 0.3)
+
+
+def _finish(axis, count, room):
+    """Leaves room for the texts behind the bars, and shows all lines, from the top."""
+    axis.margins(x=room)
+    axis.set_ylim(count - 0.5, -0.5)

@@ -159,7 +159,8 @@ class Runner:
 
     def finish(self):
         """Prints the verdicts, writes what belongs to the run as a whole; the exit status."""
-        summary(self.results).print_to(self.console)
+        if not self.arguments.peer_twice:
+            summary(self.results).print_to(self.console)
         if self.failed:
             self.console.print(f"[red]not measured: {', '.join(self.failed)}[/]; no tables written")
             return 1

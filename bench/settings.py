@@ -38,6 +38,11 @@ class Bench:
         """What belongs to this run's size."""
         return {"full": full, "quick": quick, "tiny": tiny}[self.size]
 
+    @property
+    def still_s(self):
+        """How long memory must have stood still to count as settled."""
+        return self.pick(1, 1, 0.1)
+
     def under_test(self, memory_mb, persist=False, **settings):
         """A stayd with one pool, not yet started."""
         if self.peer_twice:

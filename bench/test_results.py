@@ -120,8 +120,8 @@ def test_each_entry_is_drawn_with_its_rows(tmp_path):
     assert plots.draw_all(tmp_path, results) is None
     for name in results:
         ElementTree.parse(tmp_path / f"{name}.svg")
-    drawn = (tmp_path / "django-sessions.svg").read_text()
-    assert "<!-- The title of django-sessions -->" in drawn and "<!-- stayd, Unix socket -->" in drawn  # as comments
+    drawn = (tmp_path / "django-sessions.svg").read_text()  # has its texts as comments
+    assert "<!-- The title of django-sessions -->" in drawn and "<!-- stayd, Unix socket -->" in drawn
 
 
 def test_the_picture_has_a_bar_for_each_store_and_cuts_those_that_are_far_longer():
@@ -185,15 +185,17 @@ def test_figures_that_do_not_belong_together_are_not_written(tmp_path, change, c
 
 
 def test_a_tiny_run_leaves_tables_data_and_plots(tmp_path):
-    done = run_bench(tmp_path, "--tiny", "cpu")
+    names = ["cpu", "connections", "bystander"]
+    done = run_bench(tmp_path, "--tiny", *names)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "out/results.md").read_text()
-    measured, result = outcome.load(tmp_path / "out", "cpu")
-    assert measured["size"] == "tiny" and {"stayd", "memcached"} <= measured["versions"].keys()
-    assert [row.work for row in result.rows] == list(ENTRIES["cpu"].rows)
-    assert all(row.ratio > 0 for row in result.rows if row.target is not None)
-    assert all(f"| {row.work} | {row.cells()[1]} |" in text for row in result.rows)
-    assert (tmp_path / "out/cpu.svg").exists() == (plots.draw_all(None, {}) is None)
+    for name in names:
+        measured, result = outcome.load(tmp_path / "out", name)
+        assert measured["size"] == "tiny" and {"stayd", "memcached"} <= measured["versions"].keys()
+        assert [row.work for row in result.rows] == list(ENTRIES[name].rows)
+        assert all(row.ratio > 0 for row in result.rows if row.target and row.peer)
+        assert all(f"| {row.work} | {row.cells()[1]} |" in text for row in result.rows)
+        assert (tmp_path / "out" / f"{name}.svg").exists() == (plots.draw_all(None, {}) is None)
 
 
 def test_a_server_that_fails_leaves_a_message_and_no_tables(tmp_path):

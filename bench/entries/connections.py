@@ -59,7 +59,7 @@ def _round(bench, daemon, idle, busy, seconds):
         _open_idle(daemon, idle, held)
         rate = idle / (time.perf_counter() - began)
         accept_ns = daemon.cpu().since(cpu_before).total_ns / idle
-        figures = [(daemon.settled_resident().total - before) / idle, accept_ns, rate]
+        figures = [(daemon.settled_resident(bench.still_s).total - before) / idle, accept_ns, rate]
         for pipeline in WORK.values():
             cpu_before = daemon.cpu()
             done = bench.load(
@@ -90,7 +90,7 @@ def run(bench):
         }
         for daemon in daemons.values():
             bench.load(daemon, keys=KEYS, pipeline=64, preload=True)
-            daemon.settled_resident()
+            daemon.settled_resident(bench.still_s)
         for number in range(rounds):
             for name, daemon in daemons.items():
                 bench.progress(f"connections: {daemon.name}, round {number + 1} of {rounds}")

@@ -23,7 +23,7 @@ def run(bench):
 
     def measure(daemon, commands):
         return grow(
-            daemon, lambda daemon: store_sessions(daemon.port, commands, sessions), sessions
+            bench, daemon, lambda daemon: store_sessions(daemon.port, commands, sessions), sessions
         )
 
     bench.progress("django-resident: memcached")

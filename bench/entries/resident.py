@@ -20,14 +20,14 @@ def sessions_of(bench):
     return bench.pick(1_000_000, 1_000_000, 5_000)
 
 
-def grow(daemon, fill, sessions):
+def grow(bench, daemon, fill, sessions):
     """Starts a daemon, fills it and returns by how much it grew, as Resident."""
     with daemon:
-        empty = daemon.settled_resident()
+        empty = daemon.settled_resident(bench.still_s)
         fill(daemon)
         if daemon.item_count() != sessions:
             raise RuntimeError(f"{daemon.name} holds {daemon.item_count():,} of {sessions:,}")
-        return daemon.settled_resident().since(empty)
+        return daemon.settled_resident(bench.still_s).since(empty)
 
 
 def parts(name, growth, sessions):
@@ -54,11 +54,11 @@ def run(bench):
         "bytes per session",
     )
     bench.progress("resident: memcached")
-    peer = grow(bench.peer(MEMORY_MB), fill, sessions)
+    peer = grow(bench, bench.peer(MEMORY_MB), fill, sessions)
     result.notes.append(parts("memcached", peer, sessions))
     for name, persist in PERSIST.items():
         bench.progress(f"resident: {name}")
-        growth = grow(bench.under_test(MEMORY_MB, persist), fill, sessions)
+        growth = grow(bench, bench.under_test(MEMORY_MB, persist), fill, sessions)
         per_session = ([each.total / sessions] for each in (growth, peer))
         result.rows.append(Row(name, *per_session, 0.78))
         result.notes.append(parts(name, growth, sessions))
