@@ -1,6 +1,6 @@
 # Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build install run test test-clients test-matrix test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build install run test test-clients test-matrix test-pythons test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
 	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
+	@echo 'make test-pythons   the Python extension on Python 3.9 to 3.14 and debug builds, from PATH or Debian'
 	@echo 'make test-django-suite   Django'"'"'s own tests of sessions and memcached caches, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
 	@echo 'make wheel   a wheel and a source distribution of the Python package, in build/wheel'
@@ -57,6 +58,9 @@ fuzz:
 
 test-matrix: build
 	@scripts/test-matrix
+
+test-pythons: build
+	@/usr/bin/python3 -B tests/pythons/run.py
 
 test-django-suite: build
 	@/usr/bin/python3 -B tests/django_suite/run.py

@@ -423,14 +423,15 @@ static int module_exec(PyObject *module) {
 }
 
 /* All state is in objects, or in the thread (`waiting`): each interpreter can have its own module.
- */
+ * A Python without the GIL takes it on for this module: nothing here needs it, but that has not
+ * been tested on one. */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #if PY_VERSION_HEX >= 0x030c0000
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #endif
 #if PY_VERSION_HEX >= 0x030d0000
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+    {Py_mod_gil, Py_MOD_GIL_USED},
 #endif
     {0, NULL},
 };

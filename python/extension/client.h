@@ -1,6 +1,6 @@
 /* stayd._client.Transport: the requests of stayd.Client over libstayd.
  *
- * Any thread may use an object, also in a Python without the GIL.
+ * Any thread may use an object; nothing relies on the GIL for that.
  *
  * A get first reads the memory that the daemon shares with this process. It keeps the GIL, because
  * that takes less time than releasing the GIL. A request over a socket releases the GIL. A failure

@@ -1,5 +1,5 @@
 /* stayd._client.Packing: what stayd.packing does for each value, in C. Any thread may use an object
- * of it, also in a Python without the GIL. */
+ * of it; nothing relies on the GIL for that. */
 #ifndef STAYD_EXTENSION_PACKING_H
 #define STAYD_EXTENSION_PACKING_H
 

@@ -311,3 +311,25 @@ def test_another_libstayd_of_the_process_does_not_replace_the_extensions_own():
         ["readelf", "-d", client_module.extension.__file__], check=True, capture_output=True, text=True
     ).stdout
     assert "SYMBOLIC" in dynamic
+
+
+def test_each_interpreter_of_a_process_has_the_client(daemon):
+    """As mod_wsgi has them: one for each site. tests/pythons/short.py does more, on each Python."""
+    inner = "import stayd; client = stayd.Client(URL); client.set('k', b'1'); assert client.get('k') == b'1'"
+    program = f"""
+import importlib
+for name in ("_interpreters", "_xxsubinterpreters"):
+    try:
+        interpreters = importlib.import_module(name)
+        break
+    except ImportError:
+        pass
+for _ in range(3):
+    number = interpreters.create()
+    wrong = interpreters.run_string(number, {inner!r}.replace("URL", repr(URL)))
+    assert wrong is None, wrong
+    interpreters.destroy(number)
+{inner}
+print(client.backend)
+"""
+    assert _in_process(program, daemon) == "native"
