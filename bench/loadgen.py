@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-DEADLINE_S = 300
+DEADLINE_S = 900
 
 
 class LoadError(Exception):
