@@ -65,7 +65,7 @@ def run_bench(tmp_path, *arguments):
                "--data", tmp_path / "data", *arguments]
     path = os.pathsep.join([str(ROOT / "build/python"), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True,
-                          text=True, timeout=120, check=False)
+                          text=True, timeout=600, check=False)
 
 
 def test_the_ratio_is_that_of_the_medians_and_is_held_against_the_target():
@@ -185,7 +185,7 @@ def test_figures_that_do_not_belong_together_are_not_written(tmp_path, change, c
 
 
 def test_a_tiny_run_leaves_tables_data_and_plots(tmp_path):
-    names = ["cpu", "connections", "bystander"]
+    names = ["cpu", "connections"]
     done = run_bench(tmp_path, "--tiny", *names)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "out/results.md").read_text()
