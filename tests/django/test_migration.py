@@ -2,10 +2,13 @@
 
 import io
 import logging
+import shutil
 import signal
 import time
 
+import django
 import pytest
+from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command, execute_from_command_line
 from django.test.utils import override_settings
@@ -14,6 +17,7 @@ from stayd.django import checks, session_cache, session_copying, session_sources
 from stayd.django.session_backend import SessionStore
 from stayd.django.session_items import RESERVATION
 from stayd.django.session_names import digest_name
+from support.redis import REDIS, Redis
 from support.servers import Memcached
 
 DEBIANS = "django.core.cache.backends.memcached.PyMemcacheCache"
@@ -272,6 +276,29 @@ def test_between_two_of_djangos_own(places, target):
     assert status == 0 and "1 copied" in text
     assert old_store(target, key).load()["n"] == 0
     assert "1 already there" in migrate(place, "--to", target)[1]
+
+
+REDIS_CACHES = ["django_redis.cache.RedisCache"]
+if django.VERSION >= (4, 0):
+    REDIS_CACHES.append("django.core.cache.backends.redis.RedisCache")
+
+
+@pytest.mark.parametrize("backend_name", REDIS_CACHES)
+def test_from_redis(daemon, database, backend_name):
+    """The keys' prefix has characters that mean something in a pattern of Redis."""
+    pytest.importorskip("django_redis", reason="python3-django-redis is not installed")
+    if not shutil.which(REDIS):
+        pytest.skip("redis-server is not there")
+    with Redis() as server:
+        old = {"BACKEND": backend_name, "LOCATION": f"redis://{server.address()}/1", "KEY_PREFIX": "a[b]*?"}
+        with override_settings(CACHES={"old": old, "default": old}):
+            keys = fill("cache:old", 3)
+            caches["old"].set("other", 1)
+            status, text = migrate("cache:old")
+    assert status == 0 and "3 copied" in text
+    for number, key in enumerate(keys):
+        assert SessionStore(key).load()["n"] == number
+        assert abs(expiry_of(daemon, key) - (time.time() + 1000 + number)) < 30
 
 
 def test_a_memcached_that_does_not_list_its_keys(places):

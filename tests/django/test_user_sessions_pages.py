@@ -2,6 +2,7 @@
 
 import ast
 import gettext
+import os
 import re
 import shutil
 import threading
@@ -254,6 +255,12 @@ def chromium():
     browser.quit()
 
 
+def keep_picture(chromium, name):
+    """Leaves a screenshot where STAYD_SCREENSHOTS says."""
+    if folder := os.environ.get("STAYD_SCREENSHOTS"):
+        chromium.save_screenshot(os.path.join(folder, f"{name}.png"))
+
+
 def test_both_pages_in_chromium(live_site, chromium, user, root):
     """As a person would: look at the own sessions, end another; then an operator ends the rest."""
     other, mallory = logged_in(), logged_in(agent=MARKUP)
@@ -269,6 +276,7 @@ def test_both_pages_in_chromium(live_site, chromium, user, root):
     chromium.add_cookie({"name": "sessionid", "value": key_of(own)})
     chromium.get(live_site + PAGE)
     wait_for("3 browsers")
+    keep_picture(chromium, "my-sessions")
     press(f'button[value="{digest(mallory)}"]')
     wait_for("1 session has ended.")
     assert who(mallory) == "nobody" and who(other) == "anna"
@@ -278,6 +286,7 @@ def test_both_pages_in_chromium(live_site, chromium, user, root):
     wait_until(lambda: chromium.find_elements("link text", "anna"), 60, "anna to be found")
     press("#result_list a")
     wait_for("anna: 2 sessions")
+    keep_picture(chromium, "admin-sessions")
     press('input[name="end_all"]')
     wait_for("2 sessions have ended.")
     assert who(other) == "nobody" and sessions.for_user(user) == []

@@ -38,7 +38,8 @@ class System:
         (self.tree / "scripts").mkdir(parents=True)
         shutil.copy(ROOT / "scripts" / "setup", self.tree / "scripts")
         for made in ("build/venv/bin/python", "build/peers/usr/share/doc/memcached",
-                     "build/peers/usr/share/doc/prometheus"):
+                     "build/peers/usr/share/doc/prometheus", "build/peers/usr/share/doc/redis-tools",
+                     "build/peers/usr/share/doc/redis-server"):
             (self.tree / made).parent.mkdir(parents=True, exist_ok=True)
             (self.tree / made).touch(0o755)
         (self.tree / "build/venv/lib/python3.11/site-packages").mkdir(parents=True)
