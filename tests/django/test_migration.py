@@ -209,6 +209,27 @@ def test_a_copy_that_died_leaves_nothing_in_the_way(places):
     assert SessionStore(key).load()["n"] == 0
 
 
+def test_reservations_that_expire_are_made_again(places, monkeypatch):
+    """On a slow machine a chunk may take longer than they last. And a logout removes one for good."""
+    late, ended, key = fill("db", 3)
+    find_many = session_sources.DatabaseSource.find_many
+    calls = []
+
+    def find_late(self, some):
+        found = find_many(self, some)
+        if not calls:
+            session_cache.client().delete(digest_name(late))
+            old_store("db").delete(ended)
+            session_cache.client().delete(digest_name(ended))
+        calls.append(1)
+        return found
+
+    monkeypatch.setattr(session_sources.DatabaseSource, "find_many", find_late)
+    status, text = migrate("db")
+    assert status == 0 and "2 copied" in text and "1 ended" in text and len(calls) == 2
+    assert SessionStore(late).load() and SessionStore(key).load() and not SessionStore(ended).load()
+
+
 def test_a_newer_session_in_stayd_is_not_overwritten(places):
     (key,) = fill("db", 1)
     migrate("db")

@@ -17,6 +17,9 @@ from stayd.errors import OutcomeUnknown, ValueTooLarge
 from stayd.repetition import PAUSE_S, TRIES
 
 
+COPY_TRIES = 5
+
+
 @dataclass
 class Counts:
     """What has become of the sessions."""
@@ -65,14 +68,26 @@ class PoolTarget:
 
     def copy(self, source: Source, keys: list[Key], counts: Counts) -> None:
         """Copies these sessions."""
+        left = keys
+        for _ in range(COPY_TRIES):
+            if not left:
+                return
+            left = self._copy_once(source, left, counts)
+        for key in left:
+            counts.refuse(digest_name(key.session_key), TimeoutError("its reservation expired each time"))
+
+    def _copy_once(self, source, keys, counts) -> list[Key]:
+        """Copies these sessions but those that it returns: their reservations expired before they were
+        used, as it happens on a machine that is out of breath, or were deleted by a logout."""
+        left = []
         numbers = self._reserve(keys, counts)
-        by_key = {key.session_key: digest_name(key.session_key) for key in numbers}
         found = source.find_many(numbers)
         for key, number in numbers.items():
-            name = by_key[key.session_key]
+            name = digest_name(key.session_key)
             value = encoded(self._store, name, found.get(key.session_key), counts)
-            if value is not None:
-                self._store_one(name, value, number, counts)
+            if value is not None and not self._store_one(name, value, number, counts):
+                left.append(key)
+        return left
 
     def count(self, source: Source, keys: list[Key], counts: Counts) -> None:
         """Counts what `copy` would do."""
@@ -106,16 +121,18 @@ class PoolTarget:
         return numbers
 
     def _store_one(self, name, value_and_age, number, counts):
+        """False if there is no longer an item under this name."""
         value, age_s = value_and_age
         try:
             stored = self._again(self._client.cas, name, value, number, age_s)
         except ValueTooLarge as error:
             counts.refuse(name, error)
-            return
+            return True
         if stored:
             counts.copied += 1
-        else:
-            counts.there += 1  # a page has copied it first, or has ended it
+        elif stored is False:
+            counts.there += 1  # a page copies it
+        return stored is not None
 
     def _again(self, request, *arguments):
         """The request's result. It can be carried out twice: the second `add` or `cas` changes nothing."""
