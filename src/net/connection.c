@@ -2,11 +2,10 @@
 
 #include "base/log.h"
 #include "net/budget.h"
-#include "net/handing.h"
+#include "net/connection_socket.h"
 #include "net/tls.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,37 +13,12 @@
 
 enum { CONNECTION_READ_BYTES = 1 << 20 /* of a large request, read at a time */ };
 
-static struct proto_memory *connection_memory(const struct connection *connection) {
-    return &connection->proto.service->server->limits.memory;
-}
-
 static void connection_release_input(struct connection *connection) {
     if (connection->listener->auth != NULL && connection->input.capacity > 0) {
         /* It may contain a login that arrived in pieces. */
         explicit_bzero(connection->input.data, connection->input.capacity);
     }
     budget_release(connection->proto.service, PROTO_MEMORY_INPUT, &connection->input);
-}
-
-static void connection_release_output(struct connection *connection) {
-    budget_release(connection->proto.service, PROTO_MEMORY_OUTPUT, &connection->output);
-    connection->output_sent = 0;
-}
-
-/* Appends to the output. False, with a line in the log, if there is no memory. */
-static bool connection_add_output(struct connection *connection, const char *data, size_t size) {
-    if (budget_append(connection->proto.service, PROTO_MEMORY_OUTPUT, &connection->output, data,
-                      size)) {
-        return true;
-    }
-    budget_count_refused(connection_memory(connection), PROTO_MEMORY_OUTPUT);
-    if (budget_may_warn(connection_memory(connection))) {
-        log_warning("closing connections: no memory for %zu bytes of replies that wait for their "
-                    "client or for the disk; raise connection_memory in [server] if that is not "
-                    "a client that reads too slowly",
-                    size);
-    }
-    return false;
 }
 
 struct connection *connection_create(int fd, const struct listener *listener,
@@ -91,127 +65,11 @@ void connection_destroy(struct connection *connection) {
     }
 }
 
-static bool connection_send_tls(struct connection *connection, struct connection_loan *loan,
-                                const char *data, size_t size, size_t *sent) {
-    enum tls_result result = tls_write(connection->tls, data, size, sent);
-    loan->bytes_written += *sent;
-    connection->writable = result == TLS_DONE;
-    connection->write_waits_to_read = result == TLS_WANTS_INPUT;
-    return result != TLS_BROKEN && result != TLS_ENDED;
-}
-
-/* Sends as much as the socket accepts. False if the connection is broken. */
-static bool connection_send(struct connection *connection, struct connection_loan *loan,
-                            const char *data, size_t size, size_t *sent) {
-    if (connection->tls != NULL) {
-        return connection_send_tls(connection, loan, data, size, sent);
-    }
-    *sent = 0;
-    ssize_t result;
-    do {
-        result = connection->proto.handed_count > 0
-                     ? handing_send(connection->fd, &connection->proto, data, size)
-                     : send(connection->fd, data, size, MSG_NOSIGNAL);
-    } while (result < 0 && errno == EINTR);
-    if (result < 0) {
-        connection->writable = false;
-        return errno == EAGAIN || errno == ENOBUFS;
-    }
-    *sent = (size_t)result;
-    loan->bytes_written += *sent;
-    connection->writable = *sent == size;
-    return true;
-}
-
-/* Sends as much of the output as the socket accepts. Frees the output when all of it is sent. */
-static bool connection_send_output(struct connection *connection, struct connection_loan *loan,
-                                   bool *progress) {
-    struct buffer *output = &connection->output;
-    size_t sent;
-    if (!connection_send(connection, loan, output->data + connection->output_sent,
-                         output->size - connection->output_sent, &sent)) {
-        return false;
-    }
-    store_thread_charge(loan->store, sent);
-    *progress = *progress || sent > 0;
-    connection->output_sent += sent;
-    if (connection->output_sent == output->size) {
-        connection_release_output(connection);
-    }
-    return true;
-}
-
-/* Sends the worker's replies. What the socket does not accept becomes the connection's output. */
-static bool connection_send_replies(struct connection *connection, struct connection_loan *loan,
-                                    bool *progress) {
-    struct buffer *replies = &loan->replies;
-    size_t sent = 0;
-    bool whole = true;
-    if (replies->size > 0) {
-        whole = connection_send(connection, loan, replies->data, replies->size, &sent);
-    }
-    *progress = *progress || sent > 0;
-    if (whole && sent < replies->size) {
-        whole = connection_add_output(connection, replies->data + sent, replies->size - sent);
-    }
-    replies->size = 0;
-    return whole;
-}
-
-static bool connection_has_output(const struct connection *connection) {
-    return connection->output.size > 0;
-}
-
 enum connection_input {
     CONNECTION_INPUT_TAKEN,
     CONNECTION_INPUT_REFUSED, /* there is no memory for it */
     CONNECTION_INPUT_BROKEN,
 };
-
-/* OpenSSL may hold bytes that epoll does not report again, so the connection stays readable until
- * tls_read finds none. */
-static bool connection_receive_tls(struct connection *connection, struct connection_loan *loan,
-                                   char *data, size_t room, size_t *received) {
-    enum tls_result result = tls_read(connection->tls, data, room, received);
-    loan->bytes_read += *received;
-    connection->received_bytes += (uint32_t)*received;
-    store_thread_charge(loan->store, *received);
-    connection->readable = result == TLS_DONE;
-    connection->input_ended |= result == TLS_ENDED;
-    connection->read_waits_to_write = result == TLS_WANTS_OUTPUT;
-    connection->writable &= result != TLS_WANTS_OUTPUT;
-    return result != TLS_BROKEN;
-}
-
-/* Reads once. False if the connection is broken. */
-static bool connection_receive(struct connection *connection, struct connection_loan *loan,
-                               char *data, size_t room, size_t *received) {
-    if (connection->tls != NULL) {
-        return connection_receive_tls(connection, loan, data, room, received);
-    }
-    *received = 0;
-    ssize_t result;
-    do {
-        result = recv(connection->fd, data, room, 0);
-    } while (result < 0 && errno == EINTR);
-    if (result < 0) {
-        connection->readable = false;
-        return errno == EAGAIN;
-    }
-    if (result == 0) {
-        connection->input_ended = true;
-        connection->readable = false;
-        return true;
-    }
-    *received = (size_t)result;
-    loan->bytes_read += *received;
-    connection->received_bytes += (uint32_t)*received;
-    store_thread_charge(loan->store, *received);
-    /* A short read has taken all bytes, and epoll reports later ones. But epoll does not report
-     * again an end of the stream that it has reported before. */
-    connection->readable = *received == room || connection->input_ending;
-    return true;
-}
 
 /* Reserves memory for `more` bytes of a request. Other connections may be closed for it. */
 static bool connection_reserve_input(struct connection *connection, struct connection_loan *loan,
@@ -257,7 +115,7 @@ static enum connection_input connection_read_loan(struct connection *connection,
                                                   struct connection_loan *loan, struct bytes *input,
                                                   size_t *received) {
     size_t before = connection->input.size;
-    if (before > 0) {
+    if (before > 0 && loan->received == NULL) {
         memcpy(loan->input, connection->input.data, before);
     }
     if (!connection_receive(connection, loan, loan->input + before, loan->input_bytes - before,
@@ -471,6 +329,15 @@ static enum proto_next connection_process(struct connection *connection,
     return next == PROTO_LOGIN ? connection_begin_login(connection, loan) : next;
 }
 
+/* Whether the worker may send the replies later in its batch, in one system call with those of
+ * others: if nothing but the end of the turn comes after that. */
+static bool connection_may_defer(const struct connection *connection,
+                                 const struct connection_loan *loan, enum proto_next next) {
+    return loan->may_defer && next == PROTO_READ && connection->ticket == 0 &&
+           connection->tls == NULL && connection->proto.handed_count == 0 &&
+           loan->replies.size > 0 && loan->replies.size <= CONNECTION_DEFERRED_MAX;
+}
+
 /* Answers the complete requests in `input`, until there is much to send or the turn is over. */
 static enum connection_next connection_answer(struct connection *connection,
                                               struct connection_loan *loan, struct bytes input,
@@ -478,13 +345,17 @@ static enum connection_next connection_answer(struct connection *connection,
     enum proto_next next;
     struct store_thread *store = loan->store;
     bool advanced = false;
+    bool defers = false;
     connection->proto.turn_work = store->work_bytes + CONNECTION_TURN_WORK;
     connection->proto.turn_left = connection->proto.service->server->limits.requests_per_turn;
     do {
         next = connection_process(connection, loan, &input, &advanced);
         store_thread_charge(store, loan->replies.size);
-        if (!connection_hold_replies(connection, loan) ||
-            !connection_send_replies(connection, loan, progress)) {
+        if (!connection_hold_replies(connection, loan)) {
+            return CONNECTION_END;
+        }
+        defers = connection_may_defer(connection, loan, next);
+        if (!defers && !connection_send_replies(connection, loan, progress)) {
             return CONNECTION_END;
         }
     } while (next == PROTO_FLUSH && connection->ticket == 0 && !connection_has_output(connection) &&
@@ -499,10 +370,54 @@ static enum connection_next connection_answer(struct connection *connection,
     loan->yields += next == PROTO_FLUSH && (connection->proto.turn_left == 0 ||
                                             store->work_bytes >= connection->proto.turn_work);
     if (!connection_keep_input(connection, loan, input)) {
+        if (defers && !connection_send_replies(connection, loan, progress)) {
+            return CONNECTION_END;
+        }
         return connection_refuse_input(connection, loan, progress);
+    }
+    if (defers && connection->input.capacity <= BUDGET_SMALL_BYTES) {
+        return CONNECTION_SENDING;
+    }
+    if (defers && !connection_send_replies(connection, loan, progress)) {
+        return CONNECTION_END;
     }
     return connection->ticket != 0 ? connection_check_ticket(connection)
                                    : connection_get_next(connection);
+}
+
+enum connection_next connection_finish_send(struct connection *connection,
+                                            struct connection_loan *loan, struct buffer *replies,
+                                            ssize_t result, bool *progress) {
+    if (!connection_note_replies_sent(connection, loan, replies, result, progress)) {
+        return CONNECTION_END;
+    }
+    return connection_get_next(connection);
+}
+
+/* Whether what is read next belongs into the connection's own buffer (connection_read_own). */
+static bool connection_reads_large(const struct connection *connection, size_t loan_bytes) {
+    return connection->input.size > 0 && connection->input_wanted > loan_bytes / 2;
+}
+
+bool connection_can_receive_ahead(const struct connection *connection,
+                                  const struct connection_loan *loan) {
+    return connection->tls == NULL && connection->readable && !connection->closing &&
+           !connection->woken && !connection->input_runnable && connection->ticket == 0 &&
+           connection->check == NULL && !connection_has_output(connection) &&
+           connection->input.capacity <= BUDGET_SMALL_BYTES && !connection_waits(connection) &&
+           !connection_reads_large(connection, loan->input_bytes) &&
+           connection->end_s > loan->store->now_s;
+}
+
+void connection_prepare_receive(const struct connection *connection,
+                                const struct connection_loan *loan, char *data,
+                                struct transfer *transfer) {
+    size_t before = connection->input.size;
+    if (before > 0) {
+        memcpy(data, connection->input.data, before);
+    }
+    *transfer = (struct transfer){
+        .fd = connection->fd, .data = data + before, .size = loan->input_bytes - before};
 }
 
 /* Reads once, and answers if a request may be complete now. */
@@ -510,7 +425,7 @@ static enum connection_next connection_read(struct connection *connection,
                                             struct connection_loan *loan, bool *progress) {
     struct bytes input;
     size_t received;
-    bool is_large = connection->input.size > 0 && connection->input_wanted > loan->input_bytes / 2;
+    bool is_large = connection_reads_large(connection, loan->input_bytes);
     switch (is_large ? connection_read_own(connection, loan, &input, &received)
                      : connection_read_loan(connection, loan, &input, &received)) {
     case CONNECTION_INPUT_TAKEN:
@@ -530,18 +445,6 @@ static enum connection_next connection_read(struct connection *connection,
     }
     connection->closing = connection->input_ended; /* a request that is incomplete now stays so */
     return connection_get_next(connection);
-}
-
-/* Ends the waits of TLS for the socket that are over. */
-static void connection_resume_tls(struct connection *connection) {
-    if (connection->read_waits_to_write && connection->writable) {
-        connection->read_waits_to_write = false;
-        connection->readable = true;
-    }
-    if (connection->write_waits_to_read && connection->readable) {
-        connection->write_waits_to_read = false;
-        connection->writable = true;
-    }
 }
 
 enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,

@@ -41,6 +41,7 @@
 #include "net/auth.h"
 #include "net/list.h"
 #include "net/listener.h"
+#include "net/transfers.h"
 #include "proto/proto.h"
 
 #include <stdatomic.h>
@@ -61,12 +62,19 @@ struct connection_loan {
      * closed. NULL: there is no such function. */
     bool (*relieve)(void *context, const struct connection *needy);
     void *relieve_context;
+    /* What the worker has received for the connection already (connection_prepare_receive); NULL:
+     * nothing. The connection takes it. */
+    const struct transfer *received;
+    bool may_defer;      /* connection_serve may return CONNECTION_SENDING */
     uint64_t bytes_read; /* added to; the worker resets these */
     uint64_t bytes_written;
     uint64_t yields;
 };
 
-enum { CONNECTION_TURN_WORK = 1 << 20 /* in bytes; less than a millisecond of work */ };
+enum {
+    CONNECTION_TURN_WORK = 1 << 20,     /* in bytes; less than a millisecond of work */
+    CONNECTION_DEFERRED_MAX = 16 << 10, /* of replies, in bytes: more are worth a system call */
+};
 
 enum connection_next {
     CONNECTION_IDLE,    /* serve again when the socket is readable */
@@ -79,9 +87,11 @@ enum connection_next {
     CONNECTION_WAITS,   /* another thread carries out its request: serve again when that thread has
                          * woken the worker */
     CONNECTION_LOGIN_PENDING, /* the verdict on its login is pending: serve again when it arrives */
-    CONNECTION_LINGER, /* all replies are sent: serve again when readable, until the client closes
-                        * too */
-    CONNECTION_END     /* destroy it */
+    CONNECTION_SENDING, /* the worker is to send loan.replies, then to call connection_finish_send
+                         */
+    CONNECTION_LINGER,  /* all replies are sent: serve again when readable, until the client closes
+                         * too */
+    CONNECTION_END      /* destroy it */
 };
 
 struct connection {
@@ -171,5 +181,29 @@ void connection_destroy(struct connection *connection);
  * work. `*progress` says whether bytes were sent or received. */
 enum connection_next connection_serve(struct connection *connection, struct connection_loan *loan,
                                       bool *progress);
+
+/* For a worker that receives and sends for a group of connections at a time (transfers.h):
+ *
+ *     connection_can_receive_ahead, connection_prepare_receive     of each; then the transfers
+ *     connection_serve      of each, with loan.received; CONNECTION_SENDING: more transfers
+ *     connection_finish_send
+ *
+ * Between these calls, the connection is in no list but `all`, `waited` and `watching`, it owns no
+ * part of a large request, and no other connection's turn closes it. */
+
+/* Whether connection_serve would read next, into the worker's buffer, from a plain socket. */
+bool connection_can_receive_ahead(const struct connection *connection,
+                                  const struct connection_loan *loan);
+
+/* Makes the transfer which receives into `data`, a buffer of loan.input_bytes, behind a copy of the
+ * connection's input. */
+void connection_prepare_receive(const struct connection *connection,
+                                const struct connection_loan *loan, char *data,
+                                struct transfer *transfer);
+
+/* `result` of a send of `replies`: bytes, or a negative error number. */
+enum connection_next connection_finish_send(struct connection *connection,
+                                            struct connection_loan *loan, struct buffer *replies,
+                                            ssize_t result, bool *progress);
 
 #endif

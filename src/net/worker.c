@@ -6,31 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-    WORKER_INPUT_BYTES = 64 << 10,
-    WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a larger replies buffer is freed after the batch */
-    WORKER_USUAL_TURNS = 8,
-    WORKER_HEAVY_WORK = 2 << 20, /* in bytes: of heavy connections in a batch, and one more turn */
-    WORKER_STOP_MS = 2000
-};
-
-static uint32_t worker_wanted_events(bool output) {
-    return EPOLLIN | EPOLLRDHUP | EPOLLET | (output ? EPOLLOUT : 0U);
-}
-
-static void worker_note_served(const struct worker *worker, struct connection *connection) {
-    atomic_store_explicit(&connection->served_s, (uint32_t)(worker->now_ms / 1000),
-                          memory_order_relaxed); /* as in worker_set_next */
-}
-
-/* A moving average over some turns, so that one light turn does not make a heavy connection light.
- */
-static void worker_note_work(struct connection *connection, uint64_t work_bytes) {
-    connection->usual_work -= connection->usual_work / WORKER_USUAL_TURNS;
-    uint64_t most = UINT32_MAX / 2;
-    connection->usual_work +=
-        (uint32_t)((work_bytes < most ? work_bytes : most) / WORKER_USUAL_TURNS);
-}
+enum { WORKER_INPUT_BYTES = 64 << 10, WORKER_STOP_MS = 2000 };
 
 static bool worker_has_ready(const struct worker *worker) {
     return !list_is_empty(&worker->ready) || !list_is_empty(&worker->heavy);
@@ -58,51 +34,6 @@ static void worker_take_incoming(struct worker *worker) {
                                             * report */
             worker_make_ready(worker, connection);
         }
-    }
-}
-
-/* Enables or disables the epoll event for a writable socket. */
-static bool worker_watch_output(struct worker *worker, struct connection *connection, bool output) {
-    if (connection->watches_output == output) {
-        return true;
-    }
-    struct epoll_event event = {worker_wanted_events(output), {.ptr = connection}};
-    connection->watches_output = output;
-    return epoll_ctl(worker->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event) == 0;
-}
-
-static void worker_serve(struct worker *worker, struct connection *connection) {
-    bool progress;
-    uint64_t work_before = worker->store.work_bytes;
-    enum connection_next next = connection_serve(connection, &worker->loan, &progress);
-    worker_note_work(connection, worker->store.work_bytes - work_before);
-    worker_note_large(worker, connection);
-    if (next == CONNECTION_END ||
-        !worker_watch_output(worker, connection, next == CONNECTION_STALLED)) {
-        worker_close(worker, connection, connection->failed ? "error" : "normal");
-        return;
-    }
-    bool is_to_be_woken = connection->proto.watcher != NULL || connection_waits(connection);
-    if (!is_to_be_woken) {
-        list_remove(&connection->watching);
-    } else if (list_is_empty(&connection->watching)) {
-        list_append(&worker->watching, &connection->watching);
-    }
-    worker_note_served(worker, connection);
-    if (next != CONNECTION_IDLE || worker_get_next(connection) != CONNECTION_IDLE) {
-        worker_set_deadline(worker, connection, next, progress);
-        worker_set_next(connection, next);
-    }
-    if (next == CONNECTION_HELD) {
-        list_append(&worker->held, &connection->ready);
-        return;
-    }
-    if (next == CONNECTION_PARKED) {
-        list_append(&worker->parked, &connection->ready);
-        return;
-    }
-    if (next == CONNECTION_READY || (next == CONNECTION_LINGER && connection->readable)) {
-        worker_make_ready(worker, connection);
     }
 }
 
@@ -148,30 +79,6 @@ static void worker_take_verdicts(struct worker *worker) {
             connection_take_verdict(owner, verdict);
             worker_make_ready(worker, owner);
         }
-    }
-}
-
-/* Serves the connections of `list`, each once, until `work_bytes` of work are done. The remaining
- * connections stay at the head of the list. */
-static void worker_serve_list(struct worker *worker, struct list *list, uint64_t work_bytes) {
-    uint64_t end_bytes = worker->store.work_bytes + work_bytes;
-    struct list turn;
-    list_init(&turn);
-    list_move_all(&turn, list);
-    while (!list_is_empty(&turn) && worker->store.work_bytes < end_bytes) {
-        struct connection *connection = list_entry(turn.next, struct connection, ready);
-        list_remove(&connection->ready);
-        worker_serve(worker, connection);
-    }
-    list_prepend_all(list, &turn);
-}
-
-/* Serves every ready connection once, and some of the heavy ones. */
-static void worker_serve_ready(struct worker *worker) {
-    worker_serve_list(worker, &worker->ready, UINT64_MAX / 2);
-    worker_serve_list(worker, &worker->heavy, WORKER_HEAVY_WORK);
-    if (worker->loan.replies.capacity > WORKER_REPLIES_KEPT_BYTES) {
-        buffer_finish(&worker->loan.replies);
     }
 }
 
@@ -282,6 +189,7 @@ static void worker_finish_connections(struct worker *worker) {
 void *worker_main(void *argument) {
     struct worker *worker = argument;
     atomic_store(&worker->thread_id, gettid());
+    transfers_begin(worker->transfers);
     while (!atomic_load(&worker->stopping)) {
         worker_run_batch(worker, worker_has_ready(worker) ? 0 : worker_get_check_ms(worker));
     }
@@ -300,6 +208,8 @@ void worker_destroy(struct worker *worker) {
     inbox_finish(&worker->incoming);
     auth_mailbox_finish(&worker->mailbox);
     pthread_mutex_destroy(&worker->connections_lock);
+    transfers_destroy(worker->transfers);
+    worker_finish_group(worker);
     buffer_finish(&worker->loan.replies);
     free(worker->loan.input);
     free(worker);
@@ -326,6 +236,7 @@ struct worker *worker_create(const struct workers_options *options, unsigned ind
     worker->loan.store = &worker->store;
     worker->loan.input_bytes = WORKER_INPUT_BYTES;
     worker->loan.input = malloc(WORKER_INPUT_BYTES);
+    worker->transfers = transfers_create(options->io);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     bool has_inbox = inbox_init(&worker->incoming);
     auth_mailbox_init(&worker->mailbox, worker->incoming.wake_fd);
@@ -333,7 +244,8 @@ struct worker *worker_create(const struct workers_options *options, unsigned ind
     worker->loan.relieve = worker_relieve;
     worker->loan.relieve_context = worker;
     struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
-    if (worker->loan.input == NULL || worker->epoll_fd < 0 || !has_inbox ||
+    if (worker->loan.input == NULL || worker->transfers == NULL || !worker_init_group(worker) ||
+        worker->epoll_fd < 0 || !has_inbox ||
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->incoming.wake_fd, &event) != 0) {
         worker_destroy(worker);
         return NULL;

@@ -2,6 +2,7 @@
  *
  *     workers.c              starts and stops all workers, passes connections to them (workers.h)
  *     worker.c               what the thread does
+ *     worker_turn.c          serves the connections that are ready
  *     worker_deadlines.c     how long a connection may wait
  *     worker_connections.c   closes a connection, or makes it ready
  */
@@ -10,6 +11,7 @@
 
 #include "net/connection.h"
 #include "net/inbox.h"
+#include "net/transfers.h"
 #include "net/workers.h"
 
 #include <pthread.h>
@@ -58,6 +60,8 @@ struct worker {
                             * another thread; they may also be in the other lists */
     uint64_t scanned_ms;
     struct connection_loan loan;
+    struct transfers *transfers;
+    struct worker_group *group; /* worker_turn.c; NULL: transfers gain nothing from groups */
     struct epoll_event events[WORKER_EVENTS];
 };
 
@@ -69,6 +73,16 @@ void worker_destroy(struct worker *worker);
 
 /* The thread's main function: runs until worker->stopping is set. */
 void *worker_main(void *argument);
+
+/* worker_turn.c, below */
+
+/* Creates worker->group if worker->transfers makes use of it; loan.input_bytes is set. False if
+ * memory is short; worker_finish_group frees what there is. */
+bool worker_init_group(struct worker *worker);
+void worker_finish_group(struct worker *worker);
+
+/* Serves every ready connection once, and some of the heavy ones. */
+void worker_serve_ready(struct worker *worker);
 
 /* worker_connections.c, below */
 
@@ -83,6 +97,10 @@ void worker_close(struct worker *worker, struct connection *connection, const ch
 
 /* Has the connection served in this batch, if it is in no list of `ready`. */
 void worker_make_ready(struct worker *worker, struct connection *connection);
+
+static inline uint32_t worker_wanted_events(bool output) {
+    return EPOLLIN | EPOLLRDHUP | EPOLLET | (output ? EPOLLOUT : 0U);
+}
 
 static inline bool worker_is_heavy(const struct connection *connection) {
     return connection->usual_work > WORKER_LIGHT_WORK;
@@ -108,6 +126,12 @@ void worker_check_deadlines(struct worker *worker);
 
 /* The time until worker_check_deadlines has to be called again; -1: no connection needs it. */
 int worker_get_check_ms(const struct worker *worker);
+
+/* Relaxed: other threads read it to show it, and nothing depends on the order. */
+static inline void worker_note_served(const struct worker *worker, struct connection *connection) {
+    atomic_store_explicit(&connection->served_s, (uint32_t)(worker->now_ms / 1000),
+                          memory_order_relaxed);
+}
 
 /* The last result of connection_serve. Relaxed: only the connection's thread writes it. */
 static inline enum connection_next worker_get_next(const struct connection *connection) {

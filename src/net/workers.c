@@ -52,6 +52,7 @@ static const char *worker_describe_state(enum connection_next next) {
         return "conn_nread";
     case CONNECTION_READY:
         return "conn_parse_cmd";
+    case CONNECTION_SENDING:
     case CONNECTION_STALLED:
         return "conn_mwrite";
     case CONNECTION_HELD:
@@ -183,6 +184,7 @@ struct workers *workers_start(const struct workers_options *options,
     workers->options = *options;
     options->server->network = (struct proto_network){
         .network = workers,
+        .io = transfers_names[options->io],
         .visit_listeners = workers_visit_listeners,
         .visit_connections = workers_visit_connections,
         .wake_workers = workers_wake,

@@ -5,16 +5,17 @@
  *
  * A batch has all connections that one epoll_wait returned. Each connection in it is served once:
  * read, answered, sent. A connection with more work is served again in the next batch. Connections
- * with heavy turns (worker.c) are served after the others, in order of arrival, and a batch serves
- * only WORKER_HEAVY_WORK of them. So a client with ordinary requests waits for at most one batch:
- * the light turns of other clients, and WORKER_HEAVY_WORK. While a worker waits it is offline for
- * the store.
+ * with heavy turns (worker_turn.c) are served after the others, in order of arrival, and a batch
+ * serves only WORKER_HEAVY_WORK of them. So a client with ordinary requests waits for at most one
+ * batch: the light turns of other clients, and WORKER_HEAVY_WORK. While a worker waits it is
+ * offline for the store.
  *
  * Only the main thread calls workers_start and workers_stop. */
 #ifndef STAYD_NET_WORKERS_H
 #define STAYD_NET_WORKERS_H
 
 #include "net/listener.h"
+#include "net/transfers.h"
 #include "proto/server.h"
 #include "store/pool.h"
 
@@ -35,6 +36,7 @@ struct workers_options {
      * completed a large request (more time only while it sends at a minimum rate), or has not
      * logged in to a pool with a login. */
     uint32_t send_timeout_ms;
+    enum transfers_kind io; /* not TRANSFERS_AUTO */
 };
 
 struct tls_session;

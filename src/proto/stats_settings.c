@@ -118,6 +118,8 @@ void stats_put_settings(struct stats_listing *listing) {
     stats_put(sink, "pool", "%s", options->name);
     stats_put_bool(sink, "persist", options->persist);
     stats_put(sink, "fsync", "%s", options->persist ? fsyncs[options->fsync] : "no");
+    const char *io = service->server->network.io;
+    stats_put(sink, "io", "%s", io != NULL ? io : "none");
 }
 
 /* There is no external storage. memcached lists nothing either as long as it has none. */

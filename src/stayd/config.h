@@ -7,6 +7,7 @@
 
 #include "net/address.h"
 #include "net/readers.h"
+#include "net/transfers.h"
 #include "proto/server.h"
 #include "stayd/faults.h"
 #include "store/pool.h"
@@ -63,6 +64,7 @@ struct config {
     uint32_t connection_idle_s;       /* 0: a connection may be idle for ever */
     unsigned requests_per_turn;       /* of one connection, before the worker serves the next one */
     uint64_t connection_memory_bytes; /* of all connections together */
+    enum transfers_kind io;
     bool shutdown_enabled; /* this and the next three: commands that clients may or may not use */
     bool flush_disabled;
     bool dump_disabled;

@@ -109,6 +109,16 @@ static void set_requests_per_turn(struct config_parser *parser, const char *key,
                 &parser->config->requests_per_turn);
 }
 
+static void set_io(struct config_parser *parser, const char *key, const char *value) {
+    for (unsigned i = 0; i < TRANSFERS_KINDS; i++) {
+        if (strcmp(value, transfers_names[i]) == 0) {
+            parser->config->io = (enum transfers_kind)i;
+            return;
+        }
+    }
+    fault("%s = %s: write auto, epoll or uring", key, value);
+}
+
 static void set_backlog(struct config_parser *parser, const char *key, const char *value) {
     parse_whole(parser, key, value, CONFIG_BACKLOG_MAX, &parser->config->backlog);
 }
@@ -320,6 +330,7 @@ const struct config_key config_server_keys[] = {
     {"connection_memory", set_connection_memory},
     {"requests_per_turn", set_requests_per_turn},
     {"backlog", set_backlog},
+    {"io", set_io},
     {NULL, NULL},
 };
 

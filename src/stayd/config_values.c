@@ -72,6 +72,7 @@ void config_values_of_server(const struct config *config, struct config_values *
     add_size(values, "connection_memory", config->connection_memory_bytes);
     add(values, "requests_per_turn", "%u", config->requests_per_turn);
     add(values, "backlog", "%u", config->backlog);
+    add(values, "io", "%s", transfers_names[config->io]);
 }
 
 static void add_listens(struct config_values *values, const struct config_pool *pool) {

@@ -295,6 +295,7 @@ static bool daemon_start_threads(struct daemon *daemon) {
         .listeners = daemon->listeners,
         .listener_count = daemon->listener_count,
         .send_timeout_ms = config->send_timeout_s * 1000,
+        .io = transfers_choose(config->io),
     };
     daemon->workers = workers_start(&workers, error);
     if (daemon->workers == NULL) {

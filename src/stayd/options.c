@@ -266,6 +266,9 @@ static enum options_result options_take_next(struct options *options, int letter
         return OPTIONS_DONE;
     case 'V':
         puts("stayd " STAYD_VERSION " (to clients: memcached " PROTO_VERSION ")");
+        printf("io_uring: built with%s%s\n",
+               transfers_liburing() != NULL ? " liburing " : "out liburing",
+               transfers_liburing() != NULL ? transfers_liburing() : "");
         return OPTIONS_DONE;
     case 'i':
         fputs(license, stdout);

@@ -49,6 +49,7 @@ CHANGES = [
     ("server", "connection_idle_timeout", "none", "2m"),
     ("server", "connection_memory", None, "65537K"),
     ("server", "requests_per_turn", "1000", "20"),
+    ("server", "io", "auto", "epoll"),
     ("server", "backlog", None, "50"),
     ("server", "admin_hosts", "none", "stayd.example.com"),
 ]

@@ -297,7 +297,7 @@ def test_help_and_version_go_to_the_standard_output():
     assert done.returncode == 0 and "--check" in done.stdout and not done.stderr
     done = run("--version")
     assert done.returncode == 0 and not done.stderr
-    assert re.fullmatch(r"stayd [0-9]\S* .*\n", done.stdout)
+    assert re.fullmatch(r"stayd [0-9]\S* .*\nio_uring: built with.*\n", done.stdout)
 
 
 def test_memcacheds_own_options_make_one_volatile_pool(tmp_path):

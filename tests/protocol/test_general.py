@@ -20,7 +20,8 @@ def test_stats_tells_the_version_that_the_command_line_says(stayd_connection):
     assert said.returncode == 0
     name, version = said.stdout.split()[:2]
     assert name == "stayd" and stayd_connection.stats()["stayd_version"] == version
-    assert said.stdout.strip().endswith(f"memcached {stayd_connection.stats()['version']})")
+    first = said.stdout.splitlines()[0]
+    assert first.endswith(f"memcached {stayd_connection.stats()['version']})")
 
 
 def test_verbosity_is_taken(connection):

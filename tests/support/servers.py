@@ -10,7 +10,8 @@ behind.
         connection.send(b"version\\r\\n")
 
 Times are seconds everywhere. Which binaries run is decided by STAYD_BINARY and MEMCACHED_BINARY in
-the environment, else by what `make build` left in build/.
+the environment, else by what `make build` left in build/. STAYD_IO is the setting `io` of every
+daemon with a generated configuration: `STAYD_IO=uring` runs a test over io_uring.
 """
 
 import configparser
@@ -259,6 +260,7 @@ class Stayd(Server):
                 "data_dir": self.data_dir,
                 "run_dir": self.run_dir,
                 "admin": f"127.0.0.1:{free_port()}",
+                "io": os.environ.get("STAYD_IO"),
                 **server,
             },
             "pool cache": {
