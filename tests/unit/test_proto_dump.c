@@ -196,7 +196,7 @@ static void sizes_are_told_in_steps_of_32_bytes(void **state) {
     talk_send(talk, large);
     free((char *)(uintptr_t)large.data);
     talk_expect(talk, bytes_from_string("STORED\r\n"));
-    talk_ask(talk, "stats sizes\r\n", "STAT 32 2\r\nSTAT 64 1\r\nSTAT 65568 1\r\nEND\r\n");
+    talk_ask(talk, "stats sizes\r\n", "STAT 32 2\r\nSTAT 64 1\r\nSTAT 65600 1\r\nEND\r\n");
     talk_ask(talk, "stats sizes_disable\r\n", "STAT sizes_status disabled\r\n");
     talk_ask(talk, "stats sizes\r\n", "STAT sizes_status disabled\r\nEND\r\n");
 }
