@@ -1,6 +1,6 @@
 # Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build install run test test-clients test-matrix test-pythons test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build install deb rpm run test test-packages test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
@@ -8,6 +8,7 @@ help:
 	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
 	@echo 'make install   programs, libstayd, manual pages, unit, configuration, under /usr/local; obeys DESTDIR'
+	@echo 'make deb     Debian packages, in build/deb; make rpm: RPM packages, in build/rpm'
 	@echo 'make bench   measure stayd against memcached, Redis and Django'"'"'s stores (25 minutes; BENCH=--quick: 6)'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
@@ -16,6 +17,8 @@ help:
 	@echo 'make test-pythons   the Python extension on Python 3.9 to 3.14 and debug builds, from PATH or Debian'
 	@echo 'make test-django-suite   Django'"'"'s own tests of sessions and memcached caches, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
+	@echo 'make test-packages   install, upgrade, remove the Debian packages on new Debian systems (root)'
+	@echo 'make test-manifests   check the files for containers and Kubernetes, with tools from PyPI'
 	@echo 'make wheel   a wheel and a source distribution of the Python package, in build/wheel'
 	@echo 'make docs    draw docs/architecture.svg'
 	@echo 'make lint, make fmt   check and mend the layout; clang, cppcheck, shellcheck, ruff, mypy'
@@ -32,6 +35,12 @@ install: build
 	@rm -f build/install.note
 	@meson install -C build --no-rebuild
 	@cat build/install.note 2>/dev/null || true
+
+deb:
+	@scripts/deb
+
+rpm:
+	@scripts/rpm
 
 run:
 	@scripts/setup run
@@ -67,6 +76,12 @@ test-django-suite: build
 
 test-distributions:
 	@scripts/test-distributions
+
+test-packages:
+	@scripts/test-packages
+
+test-manifests:
+	@scripts/test-manifests
 
 bench:
 	@scripts/setup bench
