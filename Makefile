@@ -1,6 +1,6 @@
 # Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build install deb rpm run test test-packages test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build install deb rpm run test test-packages test-container test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-django-suite   Django'"'"'s own tests of sessions and memcached caches, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
 	@echo 'make test-packages   install, upgrade, remove the Debian packages on new Debian systems (root)'
+	@echo 'make test-container   build and try the container image, with buildah (root)'
 	@echo 'make test-manifests   check the files for containers and Kubernetes, with tools from PyPI'
 	@echo 'make wheel   a wheel and a source distribution of the Python package, in build/wheel'
 	@echo 'make docs    draw docs/architecture.svg'
@@ -79,6 +80,9 @@ test-distributions:
 
 test-packages:
 	@scripts/test-packages
+
+test-container:
+	@scripts/test-container
 
 test-manifests:
 	@scripts/test-manifests
