@@ -30,7 +30,7 @@ struct record {
     uint64_t cas; /* when writing, 0 means: the same as the sequence */
 
     /* Set by reading only; 0 if the record is not touchable. */
-    uint32_t touches;        /* how often its expiry was changed in place */
+    uint32_t touches;        /* how often its expiry was changed in place; 0 if that is damaged */
     uint64_t touch_sequence; /* of the last touch */
     bool touch_damaged;      /* its check is wrong: `expiry_s` is the one in the record's header */
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from support.pool_file import flip
 from support.servers import Stayd
-from support.stayctl import SOUND, backup, check, dump, restore
+from support.stayctl import DAMAGED, SOUND, backup, check, dump, restore
 
 BIG = 1_000_000
 TOUCHES = 1000
+TOUCH = 16  # bytes of a record's touch
 POOL = {"memory": "64M"}
 
 
@@ -29,20 +31,21 @@ def left(connection, key):
     (b"mg big T%d\r\n", b"HD\r\n"),
 ], ids=["touch", "mg"])
 @pytest.mark.parametrize("fsync", ["everysec", "always"])
-def test_a_thousand_touches_of_a_megabyte_write_less_than_one(requests, reply, fsync):
+def test_a_thousand_touches_of_a_megabyte_write_less_than_four(requests, reply, fsync):
+    """On a slow machine they take a minute, with some pages for the sync of each second."""
     with Stayd(sessions=POOL | {"fsync": fsync}) as stayd:
-        connection = stayd.connect("sessions")
+        connection = stayd.connect("sessions", timeout=60)
         connection.set(b"big", b"v" * BIG, expiry=1000)
         connection.ask(b"touch big 1001\r\n", b"TOUCHED\r\n")
         stats = connection.stats()
         before = bytes_to_disk(stayd)
         connection.send(b"".join(requests % (2000 + number) for number in range(TOUCHES)))
         connection.expect(reply * TOUCHES)
-        assert bytes_to_disk(stayd) - before < BIG
+        assert bytes_to_disk(stayd) - before < 4 * BIG
         after = connection.stats()
         for name in ("segments_free", "segments_compacted", "bytes_moved", "bytes"):
             assert after[name] == stats[name], name
-        assert left(connection, b"big") > 2900
+        assert left(connection, b"big") > 2700
 
 
 def test_a_touch_is_in_the_file_and_in_copies_of_it(tmp_path):
@@ -77,3 +80,19 @@ def test_a_touch_is_in_the_file_and_in_copies_of_it(tmp_path):
         restore(stayd, copy, "--yes")
         stayd.start()
         verify()
+
+
+def test_a_damaged_touch_is_found_and_the_expiry_before_it_counts():
+    with Stayd(sessions=POOL) as stayd:
+        connection = stayd.connect("sessions")
+        connection.set(b"big", b"v" * 5000, expiry=1000)
+        expiry = time.time() + 1000
+        connection.ask(b"touch big 9000\r\n", b"TOUCHED\r\n")
+        stayd.terminate()
+        path = stayd.data_file("sessions")
+        assert dump(path)[b"big"]["expiry"] > expiry + 5000
+        flip(path, path.read_bytes().index(b"big" + b"v" * 100) - TOUCH + 4)
+        code, output = check(path)
+        assert code == DAMAGED
+        assert "its last touch does not match its check" in output
+        assert abs(dump(path)[b"big"]["expiry"] - expiry) < 30

@@ -197,6 +197,7 @@ static void each_flipped_bit_of_a_touch_is_seen(void **state) {
         assert_true(record_verify(at, record_size(&record), SEED, &read));
         assert_true(read.touch_damaged);
         assert_int_equal(read.expiry_s, record.expiry_s);
+        assert_int_equal(read.touches, 0);
         atomic_fetch_xor(&record_touch_at(at)->expiry, UINT64_C(1) << bit);
         assert_true(record_verify(at, record_size(&record), SEED, &read));
         assert_int_equal(read.expiry_s, record.expiry_s + 1000);
