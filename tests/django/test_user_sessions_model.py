@@ -3,7 +3,7 @@ is killed and started again.
 
 The model is what each browser knows: which session keys it has received, and which of them are
 certainly over. In the end a list must be exactly the keys under which the pool has a session of that
-user.
+user (and of a login that ended in an error page maybe one more).
 """
 
 import random
@@ -40,6 +40,7 @@ class Model:
         self.touched = set()  # digests of sessions that someone has tried to end
         self.faults = []
         self.lock = threading.Lock()
+        self.failed_logins = 0  # each may have left a session whose key no browser has received
         self.sweeps_begun = self.sweeps_over = 0  # calls of end_others
 
 
@@ -72,6 +73,9 @@ class Visitor:
             self.browsers.append(browser)
             if self.model.sweeps_begun != sweeps_over:  # one may have come between
                 self.model.touched.add(digest_name(self.key(browser)))
+        else:
+            with self.model.lock:
+                self.model.failed_logins += 1
 
     def log_out(self):
         if self.browsers:
@@ -80,6 +84,8 @@ class Visitor:
             self.model.touched.add(name)
             if browser.post("/logout/").status_code == 200:
                 self.model.over.add(name)
+            else:
+                self.browsers.append(browser)
 
     def visit(self):
         if self.browsers:
@@ -168,16 +174,19 @@ def test_lists_agree_with_the_sessions_after_kills_and_restarts(own_daemon, user
                 wait_until(lambda: browser.get("/who/").status_code == 200, 20, "an answer")
 
         def compare():
+            unknown = 0
             for each in users:
                 keys = [key for key, name in list(model.keys.items()) if name == each.username]
                 expected = {digest_name(key) for key in keys if alive(key, each)}
-                if {found.id for found in sessions.for_user(each)} != expected:
+                found = {one.id for one in sessions.for_user(each)}
+                if not expected <= found:
                     return False
-            return True
+                unknown += len(found - expected)
+            return unknown <= model.failed_logins
 
         wait_until(compare, 10, "both to agree")  # a session may expire between the two looks
         living = {found.id for each in users for found in sessions.for_user(each)}
         assert not living & model.over
         known = {digest_name(key) for key in model.keys}
         assert known - model.touched <= living, "a session that nobody ended is gone"
-        assert len(model.keys) > 10 and living
+        assert len(model.keys) > 10
