@@ -12,8 +12,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 CONNECTIONS_PER_SHOP = 4
-TIMEOUT_S = 20
-RELOAD_FOR_S = 5.0  # how long somebody who sees an error page goes on reloading it
+TIMEOUT_S = 120  # for a machine that is busy with other things
+RELOADS = 25  # how often somebody who sees an error page reloads it
 RELOAD_EVERY_S = 0.2
 
 CSRF_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
@@ -27,7 +27,7 @@ class Seen(enum.Enum):
     LOGGED_IN = "logged in, and the count of visits goes on"
     LOGGED_OUT = "asked to log in again"
     OLD_SESSION = "logged in, but the session has lost a change"
-    ERROR = "an error page, after reloading it for some seconds"
+    ERROR = "an error page, however often they reloaded it"
 
 
 class UnexpectedPage(Exception):
@@ -45,9 +45,10 @@ def shop_connections():
 
 def patiently(load):
     """Returns the page that load() returns; loading it again while it is an error page."""
-    deadline = time.monotonic() + RELOAD_FOR_S
     page = load()
-    while page.status_code >= 500 and time.monotonic() < deadline:
+    for _ in range(RELOADS):
+        if page.status_code < 500:
+            break
         time.sleep(RELOAD_EVERY_S)
         page = load()
     return page

@@ -36,6 +36,9 @@ class CannotRun(Exception):
     """Something that the demo needs is not there. The text says what to do."""
 
 
+# Short, because the demo shows how long a daemon took to answer again.
+ANSWER_POLL_S = 0.002
+
 _reservations = []
 
 
@@ -82,7 +85,7 @@ class Daemon:
         begun = time.monotonic()
         children.start(self.child)
         for port in self.ports:
-            wait_until(lambda port=port: answers(port), self.child, "answer")
+            wait_until(lambda port=port: answers(port), self.child, "answer", ANSWER_POLL_S)
         return time.monotonic() - begun
 
     def restart(self, children, signal_number):
@@ -139,7 +142,7 @@ class Setup:
         """Waits until the bookshop answers over HTTP."""
 
         def is_served():
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
                 return requests.get(self.url + "/login/", timeout=10).ok
             return False
 

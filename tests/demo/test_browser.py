@@ -86,7 +86,7 @@ def test_an_error_page_is_reloaded_before_it_counts(shop, reader):
 
 
 def test_an_error_page_that_stays_counts_as_an_error(shop, reader, monkeypatch):
-    monkeypatch.setattr(browser, "RELOAD_FOR_S", 0)
+    monkeypatch.setattr(browser, "RELOADS", 1)
     shop.pages = [(500, "sorry"), (500, "sorry")]
     assert reader.come_back() is Seen.ERROR
 

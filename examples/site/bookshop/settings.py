@@ -75,6 +75,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "CONN_MAX_AGE": 600,
+        "OPTIONS": {"timeout": 60},  # how long a request waits while another one writes
         "NAME": os.environ.get("SITE_DATABASE", TREE_DIR / "build" / "bookshop.sqlite3"),
     },
 }
