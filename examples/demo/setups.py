@@ -264,10 +264,10 @@ def make_database(run_dir, reader_count):
     """Makes the SQLite file with the site's tables and its readers; returns its path."""
     database = run_dir / "users.sqlite3"
     environ = {**os.environ, "SITE_DATABASE": str(database), "SITE_STORE": "database"}
-    environ["SITE_CACHE"] = "127.0.0.1:1"  # none of these commands uses the cache
+    environ["SITE_CACHE"] = "127.0.0.1:1"  # this command does not use the cache
     manage = [sys.executable, "-B", str(SITE_DIR / "manage.py")]
-    for command in (["migrate", "-v", "0"], ["create_readers", str(reader_count)]):
-        done = subprocess.run(manage + command, env=environ, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise CannotRun(f"`manage.py {' '.join(command)}` failed:\n{done.stderr.rstrip()}")
+    command = ["create_readers", str(reader_count), "--migrate"]
+    done = subprocess.run(manage + command, env=environ, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise CannotRun(f"`manage.py {' '.join(command)}` failed:\n{done.stderr.rstrip()}")
     return database

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 import signal
 import socket
 import threading
@@ -18,7 +17,7 @@ from stayd.connection import Connection, TimedOut
 from stayd.django.cache import StaydCache
 from stayd.django.session_backend import SessionStore, SessionsUnreachable
 from support import certificates
-from support.servers import Stayd, free_port, together, wait_until
+from support.servers import Stayd, free_port, freeze, together, wait_until
 
 
 pytestmark = pytest.mark.each_backend
@@ -313,24 +312,11 @@ def test_failures_side_by_side_count_once(clock):
     assert node.outage.failures == 1
 
 
-def stop(pid):
-    """SIGSTOP, and waits until every thread of the process has stopped."""
-    os.kill(pid, signal.SIGSTOP)
-    tasks = pathlib.Path(f"/proc/{pid}/task")
-    wait_until(
-        lambda: all(
-            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
-            for task in tasks.iterdir()
-        ),
-        what="the stop of every thread",
-    )
-
-
 @pytest.mark.usefixtures("inside_pymemcache")
 def test_a_daemon_that_hangs_is_left_alone_and_found_again(own_daemon, long_pauses):
     with stayd.Client(own_daemon.url("sessions") + "?timeout=0.2&connect_timeout=20") as client:
         client.set("k", b"1")
-        stop(own_daemon.pid)
+        freeze(own_daemon.pid)
         try:
             for _ in range(2):
                 with pytest.raises(stayd.ConnectionError, match="within 0.2 s"):
@@ -366,7 +352,7 @@ def test_a_session_waits_for_a_pool_that_hangs_twice_at_most(own_daemon, monkeyp
         session.create()
         session = SessionStore(session.session_key)
         session["visits"] = 1
-        stop(own_daemon.pid)
+        freeze(own_daemon.pid)
         try:
             with pytest.raises(SessionsUnreachable, match="within 0.1 s"):
                 change(session)

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from libstayd.programs import BUSY, DISCONNECTED, NOT_FOUND, OK, OUTCOME_UNKNOWN, Shell
-from support.servers import Memcached, Stayd, free_port, wait_until
+from support.servers import Memcached, Stayd, free_port, freeze, wait_until
 
 
 def test_a_restart_is_a_pause():
@@ -74,7 +74,7 @@ def test_an_outage_is_paid_for_once():
 def test_a_change_that_a_dead_server_took_is_of_unknown_outcome():
     with Memcached() as server, Shell(server.url(), "timeout=1000") as shell:
         assert shell.status("set k v") == OK
-        os.kill(server.pid, signal.SIGSTOP)
+        freeze(server.pid)
         try:
             status, ms, timed_out, text = shell.ask("set k w")
             assert (status, timed_out) == (OUTCOME_UNKNOWN, 1) and "not known" in text

@@ -12,13 +12,8 @@ import time
 import pytest
 
 from support.notified import Notified
+from support.preload import has_sanitizer
 from support.servers import Raw, Stayd, free_port, stayd_binary, wait_until
-
-
-def is_sanitized():
-    """Whether the daemon under test is a sanitizer's build, whose memory says nothing."""
-    binary = pathlib.Path(stayd_binary()).read_bytes()
-    return b"__asan_" in binary or b"__tsan_" in binary
 
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])
@@ -157,7 +152,7 @@ def is_reachable_by_all(path):
     return all(part.stat().st_mode & 0o001 for part in [path, *path.parents])
 
 
-@pytest.mark.skipif(is_sanitized(), reason="a sanitizer's memory says nothing")
+@pytest.mark.skipif(has_sanitizer(), reason="a sanitizer's memory says nothing")
 def test_an_idle_connection_costs_less_than_a_kilobyte():
     count = 3000
     with Stayd(server={"max_connections": 2 * count}) as stayd:

@@ -21,6 +21,7 @@ from support.servers import (
     Memcached,
     Raw,
     free_port,
+    freeze,
     privileged_port,
     memcached_binary,
     stayd_binary,
@@ -165,7 +166,7 @@ def test_a_socket_has_the_mode_of_the_mask():
 
 def test_the_backlog_is_what_the_system_queues():
     with like_memcached("-b", "3", unix=True) as stayd:
-        os.kill(stayd.pid, signal.SIGSTOP)
+        freeze(stayd.pid)
         clients = []
         try:
             while len(clients) < 100:

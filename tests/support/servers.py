@@ -45,6 +45,20 @@ running = []
 """Servers started and not yet closed: conftest.py shows their logs when a test fails."""
 
 
+def freeze(pid):
+    """SIGSTOP, and waits until every thread of the process has stopped: the signal alone lets the
+    process answer a few requests more."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    wait_until(
+        lambda: all(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+            for task in tasks.iterdir()
+        ),
+        what="the stop of every thread",
+    )
+
+
 class ServerError(Exception):
     """A server did not start, or did not stop; the message holds its log."""
 

@@ -1,7 +1,11 @@
-"""`manage.py create_readers 200`: makes reader001 to reader200, each with its name as password."""
+"""`manage.py create_readers 200`: makes reader001 to reader200, each with its name as password.
+
+With --migrate, it makes the tables first, as `manage.py migrate` does: one process instead of two.
+"""
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 
@@ -12,8 +16,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("count", type=int, help="how many readers to create")
+        parser.add_argument("--migrate", action="store_true", help="make the tables first")
 
     def handle(self, *args, **options):
+        if options["migrate"]:
+            call_command("migrate", verbosity=0)
         users = get_user_model().objects
         names = [f"reader{number:03d}" for number in range(1, options["count"] + 1)]
         taken = set(users.values_list("username", flat=True))
