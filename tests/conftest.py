@@ -13,6 +13,7 @@ def made(tmp_path_factory):
     """The paths of certificates and keys (support/certificates.py), made once; not to be changed."""
     return certificates.make(tmp_path_factory.mktemp("certificates"))
 
+
 LONGEST_FIRST = (
     "durability/test_full", "durability/test_readers", "django/test_forks",
     "durability/test_crash", "durability/test_check", "django/test_repetition",

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from support import bystander
-from support.bystander import Bystander
+from support.gate import memory_folder
 from support.servers import Stayd, wait_until
 
 BIG = 1_000_000
@@ -80,13 +80,11 @@ def test_misses_and_errors_of_many_keys_in_a_line_are_turns_too():
 ], ids=["touch", "append", "get"])
 def test_a_client_of_another_pool_does_not_wait_for_work_on_large_values(requests, persist):
     large = {"memory": "256M", "item_max": "2M", "persist": persist}
-    with Stayd(pools={"large": large}) as stayd:
+    with Stayd(pools={"large": large}, parent=memory_folder()) as stayd:
         hogs = [stayd.connect("large") for _ in range(4)]
         hogs[0].set(b"big", b"v" * BIG)
-        idle = bystander.longest_wait(stayd.socket("sessions"))
-        with Bystander(stayd.socket("sessions")) as other:
-            fire(hogs, requests, 25)
-        other.expect_undisturbed(idle)
+        bystander.expect_undisturbed_by(
+            lambda: fire(hogs, requests, 25), stayd.socket("sessions"))
 
 
 def test_many_clients_with_heavy_requests_are_served_behind_those_with_light_ones():

@@ -20,9 +20,14 @@ connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 connection.connect(sys.argv[1])
 request, end = (b"mn\\r\\n", b"MN\\r\\n") if len(sys.argv) == 2 else (
     b"get %b\\r\\n" % sys.argv[2].encode(), b"END\\r\\n")
-longest = 0.0
+PAUSE = 0.001
+longest = overslept = 0.0
 count = 0
-while not select.select([sys.stdin], [], [], 0.001)[0]:
+while True:
+    began = time.monotonic()
+    if select.select([sys.stdin], [], [], PAUSE)[0]:
+        break
+    overslept = max(overslept, time.monotonic() - began - PAUSE)
     began = time.monotonic()
     connection.sendall(request)
     reply = b""
@@ -35,7 +40,7 @@ while not select.select([sys.stdin], [], [], 0.001)[0]:
     count += 1
     if count == 1:
         print("ready", flush=True)
-print(longest, count)
+print(longest, overslept)
 """
 
 MARGIN = 0.5
@@ -58,13 +63,14 @@ def most_wait(idle, margin=MARGIN):
 
 class Bystander:
     """Sends requests from the beginning of the `with` to its end; afterwards `longest` is the
-    longest wait in seconds."""
+    longest wait in seconds, and `overslept` the longest by which a pause of the bystander's own was
+    too long: for so long the machine ran something else, whatever the daemon did."""
 
     def __init__(self, path, key=None):
         """Asks at this Unix socket for `key`, or for nothing (mn)."""
         self._arguments = [str(path)] + ([key.decode()] if key is not None else [])
         self._process = None
-        self.longest = None
+        self.longest = self.overslept = None
 
     def __enter__(self):
         self._process = subprocess.Popen(
@@ -79,16 +85,21 @@ class Bystander:
             output, _ = self._process.communicate(timeout=120)
             if kind is None:
                 assert self._process.returncode == 0, "the bystander was not served"
-                self.longest = float(output.split()[0])
+                self.longest, self.overslept = map(float, output.split())
         finally:
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
 
+    def is_undisturbed(self, idle):
+        """Whether the bystander waited no longer than `idle` and what the machine may add."""
+        return self.longest <= most_wait(idle) + 2 * self.overslept
+
     def expect_undisturbed(self, idle):
         """Fails if the bystander waited longer than `idle` and what the machine may add."""
-        assert self.longest <= most_wait(idle), (
-            f"a bystander waited for {self.longest:.3f} s; while nobody did anything, {idle:.3f} s"
+        assert self.is_undisturbed(idle), (
+            f"a bystander waited for {self.longest:.3f} s; while nobody did anything, {idle:.3f} s; "
+            f"a pause of its own was {self.overslept:.3f} s too long"
         )
 
 
@@ -97,3 +108,17 @@ def longest_wait(path, seconds=0.3, key=None):
     with Bystander(path, key) as alone:
         time.sleep(seconds)  # the time to measure, not one to wait for something
     return alone.longest
+
+
+def expect_undisturbed_by(work, path, times=3):
+    """Fails if a bystander at this Unix socket is disturbed each time that `work()` is done: what
+    else runs on this machine may disturb one now and then."""
+    found = []
+    for _ in range(times):
+        idle = longest_wait(path)
+        with Bystander(path) as other:
+            work()
+        if other.is_undisturbed(idle):
+            return
+        found.append(f"{other.longest:.3f} s; idle: {idle:.3f} s")
+    raise AssertionError(f"a bystander waited for {found}")
