@@ -37,6 +37,9 @@ enum {
     READERS_MAX = 16,
     VALUE_MAX = 1500,
     FLUSH_EVERY = 200, /* changes of the first writer */
+    READS_A_WRITE = 80,
+    AHEAD_MAX = 1000, /* writes; and READS_A_WRITE times as many reads */
+    PAUSES_MAX = 20,
     HEAD_BYTES = 12
 };
 
@@ -51,6 +54,7 @@ static struct shared {
     _Atomic uint64_t hits;
     _Atomic uint64_t gone;
     _Atomic uint64_t attached;
+    _Atomic uint64_t answered; /* reads that found an item, or that there is none */
     struct key_state keys[KEYS];
     _Atomic bool stop;
     _Atomic bool wrong;
@@ -80,6 +84,20 @@ static void complain(const char *format, unsigned key, unsigned version, unsigne
     atomic_store(&shared->stop, true);
 }
 
+/* Pauses while the writers are far ahead of the readers, or the readers of the writers. Without
+ * that, whichever has least to wait for (a disk, a stopped process) takes the processor from the
+ * others. Not for long: what the others wait for may be the daemon. */
+static void keep_pace(bool writes) {
+    for (int pause = 0; pause < PAUSES_MAX; pause++) {
+        uint64_t reads = atomic_load(&shared->answered) / READS_A_WRITE;
+        uint64_t written = atomic_load(&shared->writes);
+        if (writes ? written <= reads + AHEAD_MAX : reads <= written + AHEAD_MAX) {
+            return;
+        }
+        usleep(500);
+    }
+}
+
 /* ---- what a version is ---- */
 
 enum kind { KIND_VALUE, KIND_EXPIRING, KIND_DELETION };
@@ -93,12 +111,14 @@ static enum kind kind_of(unsigned version) {
 /* | key, 4 bytes | version, 4 | when it expires, 4 | bytes that follow from key and version | */
 static size_t make_value(char *value, unsigned key, unsigned version, uint32_t expiry_s) {
     uint64_t seed = (uint64_t)key << 32 | version;
+    uint64_t mixed = 0;
     size_t size = HEAD_BYTES + mix(seed) % (VALUE_MAX - HEAD_BYTES);
     memcpy(value, &key, 4);
     memcpy(value + 4, &version, 4);
     memcpy(value + 8, &expiry_s, 4);
     for (size_t i = HEAD_BYTES; i < size; i++) {
-        value[i] = (char)(mix(seed + i / 64) >> i % 56);
+        mixed = i % 64 == 0 || i == HEAD_BYTES ? mix(seed + i / 64) : mixed;
+        value[i] = (char)(mixed >> i % 56);
     }
     return size;
 }
@@ -196,6 +216,7 @@ static void *write_keys(void *argument) {
     char reply[128];
     int socket_fd = connect_to_pool();
     for (unsigned change = 1; !atomic_load(&shared->stop); change++) {
+        keep_pace(true);
         unsigned key = (unsigned)(next_random(&random) % (KEYS / writers)) * writers + number;
         struct key_state *state = &shared->keys[key];
         bool whole;
@@ -320,6 +341,7 @@ static void read_keys(uint64_t random) {
         if (!attached.is_open && !attach(&attached)) {
             continue;
         }
+        keep_pace(false);
         unsigned key = (unsigned)(next_random(&random) % KEYS);
         char text[16];
         struct bytes name = bytes_from(text, (size_t)sprintf(text, "key-%u", key));
@@ -332,9 +354,11 @@ static void read_keys(uint64_t random) {
         switch (outcome) {
         case READER_HIT:
             atomic_fetch_add(&shared->hits, 1);
+            atomic_fetch_add(&shared->answered, 1);
             check_hit(key, value, item.value_size, least, most, before.tv_sec);
             break;
         case READER_MISS:
+            atomic_fetch_add(&shared->answered, 1);
             /* Nothing else has begun, so it must be there. */
             if (!may_miss && least == most && kind_of(least) == KIND_VALUE) {
                 complain("key %u version %u: is missing", key, least, 0, 0);
