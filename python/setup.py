@@ -22,17 +22,30 @@ def library_sources(root):
     return [pathlib.Path(os.path.normpath(root / "lib" / name)) for name in names]
 
 
+def with_headers(root, sources):
+    """These files and all that they include, of those under `root`."""
+    found = set()
+    waiting = list(sources)
+    while waiting:
+        source = waiting.pop()
+        if source in found:
+            continue
+        found.add(source)
+        for name in re.findall(r'^#include "([^"]+)"', source.read_text(), re.MULTILINE):
+            beside = (source.parent / name, root / "lib" / name, root / "src" / name)
+            waiting += [each for each in beside if each.is_file()][:1]
+    return found
+
+
 class SdistWithLibrary(sdist):
     """A source distribution that also contains libstayd's sources."""
 
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
         root = HERE.parent
-        wanted = library_sources(root) + [root / "lib" / "meson.build"]
-        wanted += sorted((root / "lib").glob("*.h"))
-        wanted += sorted((root / "src" / "base").glob("*.h"))
-        wanted += sorted((root / "src" / "store").glob("*.h"))
-        for source in wanted:
+        own = set((HERE / "extension").glob("*.[ch]"))
+        wanted = with_headers(root, [*library_sources(root), *own, root / "lib" / "stayd.h"]) - own
+        for source in [*wanted, root / "lib" / "meson.build"]:
             target = pathlib.Path(base_dir) / INSIDE / source.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

@@ -186,7 +186,10 @@ def check_with_valgrind(url):
         "        client.gets('k'); client.stats()\n"
     )
     said = run(
-        ["valgrind", "--leak-check=full", "--show-leak-kinds=definite,indirect", sys.executable, "-c", program],
+        [
+            "valgrind", "--leak-check=full", "--show-leak-kinds=definite,indirect",
+            sys.executable, "-c", program,
+        ],
         env=environment, timeout=600,
     )
     lost = [each for each in said.split("\n\n") if "stayd" in each and "lost in loss record" in each]
