@@ -295,6 +295,7 @@ class Stayd(Daemon):
         (self.folder / "stayd.conf").write_text(
             f"[server]\n"
             f"threads = {threads}\n"
+            f"io = {os.environ.get('STAYD_IO', 'auto')}\n"
             f"data_dir = {self.folder}/data\n"
             f"run_dir = {self._run_folder}\n"
             f"admin = 127.0.0.1:{free_port()}\n"
