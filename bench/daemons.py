@@ -138,16 +138,16 @@ class Daemon:
         """What the daemon has printed so far."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def spawn(self):
-        """Starts the process and returns at once."""
+    def spawn(self, before=()):
+        """Starts the process and returns at once. `before`: words before the command."""
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*before, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def start(self):
-        """Starts the process and waits until it answers."""
-        self.spawn()
+        """Starts the process and waits until it answers. It ends if the benchmark is killed."""
+        self.spawn(before=("setpriv", "--pdeathsig", "TERM"))
         deadline = time.monotonic() + START_DEADLINE_S
         while True:
             try:
