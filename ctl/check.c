@@ -68,7 +68,7 @@ static int check_conclude(const struct check *check, bool readable) {
                check->path, faults);
         return EXIT_FAULT;
     }
-    printf("%s is sound\n", check->path);
+    printf("%s has no faults\n", check->path);
     return 0;
 }
 
@@ -84,7 +84,7 @@ static int check_print_json(struct check *check, bool readable) {
     const struct inspect_counts *counts = &check->counts;
     json_t *object = json_pack(
         "{s:s, s:s, s:b, s:I, s:I, s:I, s:o}", "file", check->path, "pool",
-        inspect_about(check->inspect)->name, "sound", readable && counts->faults == 0, "values",
+        inspect_about(check->inspect)->name, "ok", readable && counts->faults == 0, "values",
         (json_int_t)counts->values, "tombstones", (json_int_t)counts->tombstones, "torn_bytes",
         (json_int_t)counts->torn_bytes, "faults", check->faults);
     if (object != NULL && check->counted) {

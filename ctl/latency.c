@@ -78,7 +78,7 @@ static const char *latency_time(uint64_t ns, char text[WORDS_MAX]) {
     return text;
 }
 
-/* The limit of the step that so many of 1000 requests did not exceed. */
+/* The limit of the first step that so many of 1000 requests do not exceed. */
 static uint64_t latency_quantile(const struct latency_kind *kind, uint64_t per_mille) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < kind->step_count; i++) {

@@ -20,7 +20,7 @@ struct look {
 /* Asks the pool for its state. `client`: from target_open; NULL: there is no answer. */
 void look_at(struct look *look, struct stayd *client);
 
-/* The pool's name, or its URL if it has told none. */
+/* The pool's name, or its URL if the server reports no name. */
 const char *look_name(const struct look *look);
 
 /* "DOWN", or the word of its state. */

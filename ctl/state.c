@@ -80,7 +80,8 @@ bool state_is(const char *yes_or_no) {
 
 static struct advice_facts state_facts(const struct state *state) {
     return (struct advice_facts){
-        .evicts = strcmp(state->evict, "no") != 0, /* not reported: a memcached, which evicts */
+        .evicts =
+            strcmp(state->evict, "no") != 0, /* a memcached does not report this, and evicts */
         .read_only = state_is(state->read_only),
         .full = state_is(state->full),
         .index_full = state_is(state->index_full),

@@ -28,7 +28,7 @@ struct state {
     uint64_t capacity_bytes;
     uint64_t needed_bytes;
     uint64_t needed_limit_bytes;
-    uint64_t full_in_s; /* UINT64_MAX: not in sight */
+    uint64_t full_in_s; /* UINT64_MAX: not foreseeable */
     uint64_t sync_lag_ms;
     uint64_t lookups;
     uint64_t hits;

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of a pool with TLS the TCP addresses are left out: whose certificate it has is not said in the
- * configuration. Linux connects to 0.0.0.0 as to loopback, so this address needs no conversion. */
+/* Leaves out the TCP addresses of a pool with TLS: the configuration does not tell for which host
+ * name the certificate is. Linux connects to 0.0.0.0 as to loopback, so this address needs no
+ * conversion. */
 static void target_add_urls(struct target *target, const struct config_pool *pool, bool sockets) {
     for (unsigned i = 0; i < pool->listen_count; i++) {
         const struct address *address = &pool->listens[i].address;

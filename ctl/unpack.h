@@ -7,8 +7,8 @@
 
 enum { UNPACK_MAX = 1 << 20 /* bytes that a value may become */ };
 
-/* True if the value is a packed session. Then `unpacked` refers to what it holds, until the next
- * call. Of one thread. */
+/* True if the value is a packed session. Then `unpacked` refers to the unpacked bytes, which are
+ * valid until the next call. One thread at a time. */
 bool unpack_session(struct bytes value, struct bytes *unpacked);
 
 #endif

@@ -10,7 +10,7 @@
 
 /* Takes the mappings if the reply `line` brings any. False after a fault. */
 static bool attach_exchange(struct server *server, struct channel *channel, struct bytes *line,
-                            bool *was_handed) {
+                            bool *received_mappings) {
     struct channel_files files = {.count = 0};
     channel_begin(channel, channel->deadline_ms);
     channel_put_string(channel, "stayd_map\r\n");
@@ -18,7 +18,7 @@ static bool attach_exchange(struct server *server, struct channel *channel, stru
     bool came = channel_start(channel) && channel_take_line(channel, line);
     channel->files = NULL;
     if (files.count == MAPPING_FILES) {
-        *was_handed = true;
+        *received_mappings = true;
         mapping_attach(&server->mapping, files.numbers, channel->fd);
     } else {
         while (files.count > 0) {
@@ -50,8 +50,8 @@ static bool attach_at(struct server *server, const struct channel *channel, stru
         is_open = login_run(&url, &login, &other) == STAYD_OK && other.fault == CHANNEL_WELL;
     }
     if (is_open) {
-        bool was_handed;
-        attach_exchange(server, &other, &line, &was_handed);
+        bool received_mappings;
+        attach_exchange(server, &other, &line, &received_mappings);
     }
     channel_close(&other);
     channel_finish(&other);
@@ -63,7 +63,7 @@ bool attach_ask(struct server *server, struct connection *connection, uint64_t d
     struct channel *channel = &connection->channel;
     struct bytes line;
     channel->deadline_ms = deadline_ms;
-    if (!attach_exchange(server, channel, &line, &connection->was_handed)) {
+    if (!attach_exchange(server, channel, &line, &connection->received_mappings)) {
         return false;
     }
     size_t prefix = strlen(ATTACH_PATH);

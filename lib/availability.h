@@ -12,8 +12,7 @@
  * is down, requests fail without a try. The first pause is as long as the failed try, so that a
  * machine that does not answer at all is tried less often than a port that refuses.
  *
- * Any thread may call; no thread waits while it has the lock. Times are of clock_monotonic_ns, in
- * ms. */
+ * Any thread may call; no thread waits while it has the lock. Times are those of clock_exact_ms. */
 #ifndef STAYD_LIB_AVAILABILITY_H
 #define STAYD_LIB_AVAILABILITY_H
 

@@ -190,7 +190,7 @@ static enum call_login call_ask(struct call *call, uint64_t deadline_ms) {
 static bool call_is_open(struct call *call) {
     struct channel *channel = &call->connection->channel;
     /* The mappings are no longer the server's. A server hands out new ones on a new connection. */
-    bool is_used_up = call_should_ask(call) && call->connection->was_handed;
+    bool is_used_up = call_should_ask(call) && call->connection->received_mappings;
     if (channel->fd >= 0 &&
         (is_used_up || (call_must_be_alive(call) && channel_is_readable(channel)))) {
         channel_close(channel);
@@ -203,7 +203,7 @@ static enum call_login call_connect_once(struct call *call) {
     struct server *server = call->server;
     struct channel *channel = &call->connection->channel;
     uint64_t deadline_ms = call_deadline_ms(call, server->times.connect_timeout_ms);
-    call->connection->was_handed = false;
+    call->connection->received_mappings = false;
     if (channel_open(channel, &server->url, server->tls, deadline_ms)) {
         enum call_login end = server->url.user[0] == '\0' ? CALL_LOGGED_IN : call_log_in(call);
         if (end == CALL_LOGGED_IN) {

@@ -274,8 +274,8 @@ bool channel_open(struct channel *channel, const struct url *url, struct tls *tl
     return connected && (tls == NULL || channel_shake_hands(channel, url, tls));
 }
 
-static void channel_end(struct channel *channel, bool say_so) {
-    tls_session_destroy(channel->tls, say_so && channel->fd >= 0);
+static void channel_end(struct channel *channel, bool notify) {
+    tls_session_destroy(channel->tls, notify && channel->fd >= 0);
     channel->tls = NULL;
     channel_close_socket(channel);
 }
@@ -404,9 +404,9 @@ static bool channel_may_block(const struct channel *channel) {
                channel->deadline_ms + CHANNEL_CLOCK_MS;
 }
 
-/* False if the other end sends on after the deadline, so fast that there never is a wait. What came
- * before the deadline may be read after it: other replies were read first, or this process was
- * stopped. */
+/* False if the other end keeps sending after the deadline, so fast that no call ever waits. Bytes
+ * that came before the deadline may be read after it, because other replies were read first, or
+ * because this process was stopped. */
 static bool channel_is_in_time(struct channel *channel, size_t got) {
     if (clock_monotonic_ms() < channel->deadline_ms) {
         return true;
@@ -446,7 +446,7 @@ static bool channel_receive(struct channel *channel, char *to, size_t room, size
 static bool channel_fill(struct channel *channel) {
     struct buffer *input = &channel->input;
     size_t got;
-    if (channel->taken > 0) { /* else replies that end in the midst of a line would add up */
+    if (channel->taken > 0) { /* otherwise replies without a line end would add up */
         input->size -= channel->taken;
         memmove(input->data, input->data + channel->taken, input->size);
         channel->taken = 0;

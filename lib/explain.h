@@ -18,7 +18,7 @@ enum explain_what {
     EXPLAIN_INTERRUPTED,
     EXPLAIN_NO_MEMORY,
     EXPLAIN_NO_DESCRIPTOR, /* this process can open no connection */
-    EXPLAIN_GARBAGE,       /* no answer of the protocol */
+    EXPLAIN_GARBAGE,       /* the answer is not one of the protocol */
     EXPLAIN_UNSUPPORTED
 };
 

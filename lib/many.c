@@ -94,7 +94,7 @@ static enum stayd_status many_end_part(struct many_part *part) {
         return part->request.failed;
     }
     for (size_t i = part->request.answered; i < part->request.count; i++) {
-        /* behind the one that was refused, nobody knows which answer is whose */
+        /* after the refused item, it is unknown to which item an answer belongs */
         bool is_unknown = status == STAYD_REFUSED && request_has_data(&part->request);
         request_item(&part->request, i)->status = is_unknown ? STAYD_OUTCOME_UNKNOWN : status;
     }

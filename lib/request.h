@@ -86,9 +86,9 @@ static inline struct stayd_item *request_item(const struct request *request, siz
 /* Sets the status of the next item, for the verbs for many keys. */
 void request_answer(struct request *request, enum stayd_status status);
 
-/* The item that a value with this key is of, for VERB_GET_MANY: it is the next to be answered, once
- * the value has come. Replies come in the order of the keys, so the items before it are answered:
- * not found. NULL: none. */
+/* For VERB_GET_MANY: finds the item of a value with this key, and makes it the next to be answered.
+ * Replies come in the order of the keys, so the items before it are answered as not found. NULL: no
+ * item has this key. */
 struct stayd_item *request_find_item(struct request *request, struct bytes key);
 
 /* Whether it stores one item: set, add, replace, append, prepend, cas. */

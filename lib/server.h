@@ -32,7 +32,7 @@ enum connection_state {
 struct connection {
     struct channel channel; /* closed until the first request that needs it */
     uint64_t taken_ms;
-    bool was_handed; /* mappings: a server does that once for each connection */
+    bool received_mappings; /* mappings: a server does that once for each connection */
     _Atomic enum connection_state state;
 
     /* private */
@@ -47,7 +47,7 @@ struct server {
     struct tls *tls;        /* NULL: in the clear */
     struct url_times times; /* from the options, the URL, or the defaults */
     struct availability availability;
-    struct mapping mapping;       /* reads need no connection while there is one */
+    struct mapping mapping;       /* while the pool is mapped, reads need no connection */
     _Atomic uint64_t answered_ms; /* when the latest request ended well */
 
     /* private */

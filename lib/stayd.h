@@ -118,8 +118,8 @@ struct stayd_options {
     unsigned max_connections; /* none: to one server, in use and idle. Beyond it: STAYD_BUSY */
 
     enum stayd_distribution distribution;
-    int failover;     /* 1: while a server is left alone, the next in the distribution has its keys.
-                         What is stored meanwhile is not moved back. 0: its keys fail */
+    int failover; /* 1: while a server is down, the next server in the distribution has its keys;
+                     items stored there are not moved back. 0: requests for its keys fail */
     int sockets_only; /* 1: never read from a server's memory */
 
     enum stayd_login login;
@@ -237,9 +237,9 @@ enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items,
 /* --- writing --- */
 
 /* `ttl_s` is the time to live in seconds; 0: the item does not expire; below 0: the item ends at
- * once. What would end after 19 January 2038 ends then: the protocol's dates go no further on every
- * server. `flags` is any number, kept with the value. A value of more than 1 GiB is not sent, and
- * STAYD_TOO_LARGE. */
+ * once. An item that would end after 19 January 2038 ends on that day, because some servers accept
+ * no later date. `flags` is any number, kept with the value. A value of more than 1 GiB is not
+ * sent, and STAYD_TOO_LARGE. */
 
 enum stayd_status stayd_set(struct stayd *client, const char *key, size_t key_size,
                             const void *data, size_t size, uint32_t flags, int64_t ttl_s,
@@ -283,8 +283,8 @@ enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key
                                struct stayd_error *error);
 
 /* Stores all items' values with their flags, in one round trip; returns as stayd_get_many does.
- * Items that were answered have their own status, also if the connection broke behind them. Behind
- * one that is STAYD_REFUSED all are STAYD_OUTCOME_UNKNOWN. */
+ * An item that was answered keeps its own status, even if the connection broke afterwards. All
+ * items after one that is STAYD_REFUSED are STAYD_OUTCOME_UNKNOWN. */
 enum stayd_status stayd_set_many(struct stayd *client, struct stayd_item *items, size_t count,
                                  int64_t ttl_s, struct stayd_error *error);
 
@@ -307,11 +307,11 @@ struct stayd_meta {
     struct stayd_value value;
 };
 
-/* mg, ms, md and ma. `flags` are sent as they are, such as "t v c Oopaque"; NULL: none. Not q,
- * whose reply may be missing, and not S of ms, which is the size. With the flag b the key is in
- * base64. The status: STAYD_OK for HD and VA, STAYD_NOT_FOUND for EN and NF, STAYD_NOT_STORED for
- * NS, STAYD_EXISTS for EX. `reply` may be NULL but for stayd_meta_get. An mg with N, R or T counts
- * as a change; all but mg always do. */
+/* mg, ms, md and ma. `flags` are sent as they are, such as "t v c Oopaque"; NULL: none. The flags
+ * must not have q, because then a reply may be missing, nor S of ms, because the call sends the
+ * size. With the flag b the key is in base64. The status: STAYD_OK for HD and VA, STAYD_NOT_FOUND
+ * for EN and NF, STAYD_NOT_STORED for NS, STAYD_EXISTS for EX. `reply` may be NULL but for
+ * stayd_meta_get. An mg with N, R or T counts as a change; all but mg always do. */
 enum stayd_status stayd_meta_get(struct stayd *client, const char *key, size_t key_size,
                                  const char *flags, struct stayd_meta *reply,
                                  struct stayd_error *error);

@@ -149,7 +149,7 @@ static bool tls_trust(SSL_CTX *context, const struct tls_pem *ca) {
     }
     BIO_free(bio);
     if (count > 0) {
-        ERR_clear_error(); /* the end of the file is one */
+        ERR_clear_error(); /* the end of the file is reported as an error */
     }
     return count > 0;
 }
@@ -299,12 +299,12 @@ struct tls_session *tls_session_create(struct tls *tls, int fd, const char *host
     return session;
 }
 
-void tls_session_destroy(struct tls_session *session, bool say_so) {
+void tls_session_destroy(struct tls_session *session, bool notify) {
     if (session == NULL) {
         return;
     }
     ERR_clear_error();
-    if (say_so) {
+    if (notify) {
         SSL_shutdown(session->ssl);
     }
     /* so that OpenSSL neither sends close_notify nor takes a lock of the context */

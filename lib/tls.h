@@ -18,8 +18,8 @@ enum { TLS_REASON_MAX = 160 };
 struct tls;
 struct tls_session;
 
-/* Reads the files and makes sure that they can be used; each may be NULL, and `key` is in `cert`
- * then. NULL with a sentence in `error`. */
+/* Reads the files and makes sure that they can be used; each may be NULL. If `key` is NULL, the key
+ * is in `cert`. NULL with a sentence in `error`. */
 struct tls *tls_create(const char *ca, const char *cert, const char *key,
                        char error[STAYD_ERROR_MAX]);
 
@@ -33,8 +33,8 @@ void tls_renew(struct tls *tls);
  * short. Any thread may call. */
 struct tls_session *tls_session_create(struct tls *tls, int fd, const char *host);
 
-/* Frees the session. `say_so`: sends close_notify, if that needs no wait. Accepts NULL. */
-void tls_session_destroy(struct tls_session *session, bool say_so);
+/* Frees the session. `notify`: sends close_notify, if that needs no wait. Accepts NULL. */
+void tls_session_destroy(struct tls_session *session, bool notify);
 
 /* As read and write on a socket that does not block: bytes, 0 at the end, or below 0 with errno;
  * with EAGAIN, `*events` is what poll has to wait for. The handshake returns 1. Other failures have

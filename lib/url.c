@@ -26,7 +26,7 @@ struct url_reader {
 
 __attribute__((format(printf, 2, 3))) static bool url_refuse(const struct url_reader *reader,
                                                              const char *format, ...) {
-    /* A user and a password are not shown, whatever the scheme, and if there is none. */
+    /* A user and a password are never shown, whatever the scheme is, and also without a scheme. */
     struct bytes text = reader->text;
     const char *at = text.size > 0 ? memrchr(text.data, '@', text.size) : NULL;
     int before = 0;

@@ -5,7 +5,8 @@
 enum {
     VALUE_MAX = 1 << 30,
     VALUE_ROUND = 64,
-    VALUE_STEP_BYTES = 1 << 20 /* so much, or as much again as has come, is reserved at a time */
+    VALUE_STEP_BYTES =
+        1 << 20 /* bytes to reserve at a time; or as many as have come, if these are more */
 };
 
 void stayd_value_free(struct stayd_value *value) {

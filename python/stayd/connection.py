@@ -158,7 +158,7 @@ class Connection(LibraryClient):
     these."""
 
     _poll: Any = None
-    _last_words = b""
+    _unread = b""
     """The unread bytes of the connection that was closed last."""
 
     def __init__(self, address, tls_context, login, connect_timeout_s, timeout_s):
@@ -185,7 +185,7 @@ class Connection(LibraryClient):
         if self.sock is not None and self._tls_context is None:
             with contextlib.suppress(OSError):
                 if self._poll.poll(0):
-                    self._last_words = self.sock.recv(len(_TURNED_AWAY))
+                    self._unread = self.sock.recv(len(_TURNED_AWAY))
         super().close()
 
     def abandon(self):
@@ -314,7 +314,7 @@ class Connection(LibraryClient):
         """Converts an error of a request on this connection: to ConnectFailed, TurnedAway,
         LoginFailed, Broken, TimedOut, or `error` itself."""
         if isinstance(error, (library.MemcacheUnexpectedCloseError, _NotSent, OSError)):
-            if self._last_words == _TURNED_AWAY:
+            if self._unread == _TURNED_AWAY:
                 return TurnedAway()
         if isinstance(error, _NotSent):
             return Broken(Sent.NOT_ALL)
@@ -328,7 +328,7 @@ class Connection(LibraryClient):
 
     def _connect(self):
         self.close()
-        self._last_words = b""
+        self._unread = b""
         try:
             sock = self._connect_local() if self._is_local_socket else self._connect_tcp()
         except OSError as error:

@@ -10,7 +10,7 @@ enum {
     ADVICE_SYNC_LAG_MS = 2000,
     ADVICE_SYNC_STALLED_MS = 30000,
     ADVICE_CONNECTIONS_PERCENT = 90,
-    ADVICE_EVICTIONS = 1000, /* fewer say nothing */
+    ADVICE_EVICTIONS = 1000, /* fewer prove nothing */
     ADVICE_UNFETCHED_PERCENT = 50
 };
 
@@ -44,10 +44,11 @@ double advice_pressure(const struct advice_facts *facts) {
 
 static void advice_find_faults(const struct advice_facts *facts, struct advice_list *list) {
     if (facts->read_only) {
-        advice_add(list, "read_only", ADVICE_FAULT,
-                   "Take a backup now: reads go on. Look at dmesg, mend the disk or its file "
-                   "system, then restart stayd.",
-                   "is read-only: its file could not be written");
+        advice_add(
+            list, "read_only", ADVICE_FAULT,
+            "Take a backup now: reads still work. Look at dmesg, repair or replace the disk or "
+            "its file system, then restart stayd.",
+            "is read-only: its file could not be written");
     }
     if (facts->index_full) {
         advice_add(list, "index_full", ADVICE_FAULT,

@@ -17,7 +17,7 @@ enum status {
     STATUS_NEEDS_ROOM,  /* nothing is done: the request is to be run again (store/room.h) */
     STATUS_PENDING,     /* not yet: the write is not on the disk so far */
     STATUS_BUSY,        /* nothing is done: another client or thread uses the resource; ask again */
-    STATUS_END,         /* there is no more: the scan has ended, or the hold */
+    STATUS_END,         /* the scan or the hold has ended */
     STATUS_IO,          /* the operating system refused; the message says what */
 };
 

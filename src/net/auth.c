@@ -170,7 +170,7 @@ static void auth_note_refusal(struct auth_pool *pool, struct credentials *creden
     log_warning("pool %s: login of %s from %s refused%s; %llu refused from there since "
                 "the last such line",
                 pool->name, shown, address,
-                verdict == AUTH_UNHEARD ? ", unheard after too many wrong passwords" : "",
+                verdict == AUTH_NOT_CHECKED ? ", not checked after too many wrong passwords" : "",
                 (unsigned long long)refused);
 }
 
@@ -204,18 +204,18 @@ static enum auth_verdict auth_judge(struct auth *auth, const struct login_source
     uint64_t now_ms = clock_monotonic_ms();
     if (answer == CREDENTIALS_RIGHT) {
         if (!login_limit_allows(auth->limit, source, now_ms)) {
-            return AUTH_UNHEARD;
+            return AUTH_NOT_CHECKED;
         }
         login_limit_trust(auth->limit, source, now_ms, false);
         return AUTH_ADMITTED;
     }
     if (auth->stopping) {
-        return AUTH_UNHEARD;
+        return AUTH_NOT_CHECKED;
     }
     bool is_trusted = login_limit_trusts(auth->limit, source, now_ms);
     if (!has_leader && (auth->queued >= (is_trusted ? AUTH_QUEUE_MAX : AUTH_STRANGERS_MAX) ||
                         !login_limit_take(auth->limit, source, now_ms))) {
-        return AUTH_UNHEARD;
+        return AUTH_NOT_CHECKED;
     }
     return answer == CREDENTIALS_WRONG ? AUTH_REFUSED : AUTH_NONE;
 }
@@ -263,7 +263,7 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
     struct auth *auth = pool->auth;
     struct login_source source;
     if (!login_source_read(fd, &source)) {
-        return AUTH_UNHEARD;
+        return AUTH_NOT_CHECKED;
     }
     pthread_mutex_lock(&auth->lock);
     struct credentials *credentials = credentials_hold(pool->credentials);
@@ -290,7 +290,7 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
     if (verdict != AUTH_NONE && check != NULL) {
         auth_check_destroy(check);
     }
-    if (verdict == AUTH_REFUSED || verdict == AUTH_UNHEARD) {
+    if (verdict == AUTH_REFUSED || verdict == AUTH_NOT_CHECKED) {
         auth_note_refusal(pool, credentials, &source, user, verdict);
     }
     credentials_release(credentials);
@@ -383,7 +383,7 @@ static void *auth_main(void *argument) {
     struct auth_check *check;
     bool is_wanted;
     while ((check = auth_next(auth, &is_wanted)) != NULL) {
-        auth_finish(auth, check, is_wanted ? auth_compute(check) : AUTH_UNHEARD);
+        auth_finish(auth, check, is_wanted ? auth_compute(check) : AUTH_NOT_CHECKED);
     }
     return NULL;
 }

@@ -34,7 +34,7 @@ enum auth_verdict {
     AUTH_NONE, /* no verdict yet */
     AUTH_ADMITTED,
     AUTH_REFUSED,
-    AUTH_UNHEARD /* refused without a check: close the connection */
+    AUTH_NOT_CHECKED /* refused without a check: close the connection */
 };
 
 /* The queue through which verdicts return to a worker. The worker initialises it, and takes `lock`

@@ -290,7 +290,7 @@ static enum proto_next connection_finish_login(struct connection *connection,
     if (!proto_finish_login(&connection->proto, loan->store, admitted, &loan->replies)) {
         return PROTO_CLOSE;
     }
-    return verdict == AUTH_UNHEARD ? PROTO_CLOSE : PROTO_FLUSH;
+    return verdict == AUTH_NOT_CHECKED ? PROTO_CLOSE : PROTO_FLUSH;
 }
 
 /* A login has been read. PROTO_LOGIN: the verdict is awaited. */

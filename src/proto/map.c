@@ -27,9 +27,9 @@ static const char *map_refusal(const struct proto_connection *connection) {
     if (service->may_map == NULL || !service->may_map(service->readers, connection->fd)) {
         return MAP_REFUSED;
     }
-    return connection->was_handed ? MAP_AGAIN
-                                  : NULL; /* descriptors that were sent and not yet received count
-                                             against the daemon's limit */
+    return connection->sent_mappings ? MAP_AGAIN
+                                     : NULL; /* descriptors that were sent and not yet received
+                                                count against the daemon's limit */
 }
 
 enum request_end map_run(struct request *request, unsigned variant) {
@@ -58,7 +58,7 @@ enum request_end map_run(struct request *request, unsigned variant) {
         return REQUEST_DONE;
     }
     connection->handed_count = POOL_MAPPINGS;
-    connection->was_handed = true;
+    connection->sent_mappings = true;
     reply_text(request, "MAP\r\n");
     return REQUEST_PAUSED; /* the descriptors are sent with this reply, before the next request runs
                             */

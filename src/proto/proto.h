@@ -81,7 +81,7 @@ struct proto_connection {
     bool is_unix;  /* on a Unix socket, so that descriptors can be sent to it */
     /* If handed_count is not 0: descriptors that the caller sends with the replies, and closes
      * afterwards (proto_drop_handed). */
-    bool was_handed; /* private to proto/: once for each connection */
+    bool sent_mappings; /* private to proto/: once for each connection */
     uint8_t handed_count;
     int handed[POOL_MAPPINGS];
     void (*wake)(void *context);

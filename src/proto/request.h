@@ -48,14 +48,15 @@ static inline bool request_should_pause(const struct request *request) {
            request->thread->work_bytes >= request->connection->turn_work;
 }
 
-/* Whether this request is to be measured: the number has as many values as LATENCY_EVERY says. */
+/* Whether to measure this request, as one of LATENCY_EVERY: the running number wraps at
+ * LATENCY_EVERY. */
 static inline bool request_is_measured(const struct request *request) {
     return request->progress->requests++ == 0;
 }
 
-/* The request, which began at `began_ns`, has ended like this: counts its time if it is answered.
- * If it runs again (its value has not arrived, or the pool has no room), the next run is measured:
- * otherwise a client whose values always follow their lines would have none of its sets counted. */
+/* Counts the time of a request that began at `began_ns`, if the request is answered. If it must run
+ * again (its value has not arrived, or the pool has no room), its next run is measured. Otherwise
+ * no set would be counted of a client that always sends the value after the line. */
 static inline void request_note_latency(const struct request *request, enum latency_command command,
                                         uint64_t began_ns, enum request_end end) {
     if (end == REQUEST_DONE) {

@@ -58,8 +58,8 @@ static const char *storage_reply_of(enum status status, unsigned variant) {
         return "EXISTS\r\n";
     case STATUS_NOT_FOUND:
         return REPLY_NOT_FOUND;
-    case STATUS_TOO_LARGE: /* as in memcached, a sum that does not fit is a condition that does not
-                            * hold */
+    case STATUS_TOO_LARGE: /* an append or prepend that makes the value too large: NOT_STORED, as in
+                              memcached */
         if (variant == STORAGE_APPEND || variant == STORAGE_PREPEND) {
             return "NOT_STORED\r\n";
         }

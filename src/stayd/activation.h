@@ -10,8 +10,8 @@
  * Each of them must be an address of its pool in the configuration. An address that is not passed
  * is opened as always. Main thread only.
  *
- * The protocol is this little, and documented as stable, so there is no libsystemd here, which
- * would bring a dozen libraries into the process. */
+ * The protocol is small and documented as stable. So the daemon does without libsystemd, which
+ * would load a dozen libraries. */
 #ifndef STAYD_STAYD_ACTIVATION_H
 #define STAYD_STAYD_ACTIVATION_H
 

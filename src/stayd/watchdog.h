@@ -1,5 +1,5 @@
 /* systemd's watchdog (WatchdogSec= in the unit, sd_watchdog_enabled(3)): while all is well the
- * daemon says so in time, and if it does not, systemd ends it and starts it again.
+ * daemon reports that in each interval; if a report is missing, systemd restarts the daemon.
  *
  * All is well if the main thread runs and each worker has answered since the last time, or waits
  * for the disk. A worker that waits for the disk cannot be helped by a restart, which would wait

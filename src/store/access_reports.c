@@ -3,7 +3,7 @@
 enum {
     REPORTS_IDLE_SHARE = 8,
     REPORTS_WINDOW_SHARE = 16,
-    REPORTS_WINDOW_S = 160 /* before the first eviction has shown how long it is */
+    REPORTS_WINDOW_S = 160 /* until the first eviction shows the real time */
 };
 
 static uint32_t reports_share(uint32_t time_s, uint32_t share) {

@@ -50,7 +50,7 @@ void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t bo
     atomic_store(&clock->trusted_offset_s, trusted_s);
     if (note != NULL && unix_s + EXPIRY_CLOCK_STEP_S < note->clock_s) {
         log_warning("pool %s: the system's clock is %lu s behind what it was at the last look: "
-                    "sessions live longer until it is put right",
+                    "sessions live longer until it is corrected",
                     name, (unsigned long)(note->clock_s - unix_s));
     } else if (!clock->trusted) {
         log_info("pool %s: no memory is freed for what has expired until the system's clock has "

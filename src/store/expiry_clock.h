@@ -48,7 +48,7 @@ struct expiry_clock {
 };
 
 /* `note`: the header of a persistent pool whose file existed before. NULL: the pool is new, so a
- * wrong clock cannot take anything. `boot_id`: see index_file_boot_id. */
+ * wrong clock can remove no item. `boot_id`: see index_file_boot_id. */
 void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t boot_id,
                        const struct layout_data_header *note);
 

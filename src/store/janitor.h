@@ -27,7 +27,7 @@ struct janitor {
     /* private */
     pthread_t thread;
     bool running;
-    _Atomic uint64_t full_in_s; /* at the rate of the last minute; UINT64_MAX: not in sight */
+    _Atomic uint64_t full_in_s; /* at the rate of the last minute; UINT64_MAX: not foreseeable */
 
     /* only the janitor's thread touches these */
     uint64_t rate_since_ms; /* monotonic: when the measured minute began */

@@ -115,7 +115,7 @@ static bool pool_fail_begin(const struct pool *pool, char *error) {
 static void pool_report_failed_sync(void *context, int error_number) {
     const struct pool *pool = context;
     log_error("pool %s is read-only from now on: its file could not be written to the disk (%s). "
-              "Mend the disk, then restart stayd",
+              "Repair or replace the disk, then restart stayd",
               pool->options.name, strerror(error_number));
 }
 

@@ -73,9 +73,9 @@ static bool recovery_expires_later(const struct record *old, const struct record
            !record_expired(old->expiry_s, now_s);
 }
 
-/* Of a record and its copy, the one that was touched more often counts, then the one with the later
- * access: the idle timeout begins there. A tombstone that has an item's own sequence counts before
- * the item (compaction_leave). */
+/* Of a record and its copy, the record with more touches counts; after that, the record with the
+ * later access, because the idle timeout begins there. A tombstone with an item's own sequence
+ * counts more than the item (compaction_leave). */
 static bool recovery_is_later(const struct record *record, const struct record *than) {
     if (record->sequence != than->sequence) {
         return record->sequence > than->sequence;
@@ -400,8 +400,8 @@ static void recovery_restore_numbers(struct recovery *recovery) {
     uint64_t given_out = atomic_load(&recovery->target->data.header->opened_sequence);
     if (given_out > LAYOUT_SEQUENCE_FILE_MAX) { /* no checksum covers this field */
         log_warning(
-            "pool %s: its file's header is damaged where it counts writes; what the records "
-            "say counts instead",
+            "pool %s: the counter of writes in its file's header is damaged; recovery continues "
+            "from the highest number in the records",
             recovery->target->name);
         given_out = recovery->sequence_max + LAYOUT_SEQUENCE_GAP;
         atomic_store(&recovery->target->data.header->opened_sequence, given_out);

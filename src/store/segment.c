@@ -55,7 +55,8 @@ static void segments_plan_reserve(struct segments *segments, uint32_t count) {
 }
 
 uint64_t segments_needed_limit(const struct segments *segments, uint32_t count) {
-    /* A segment that leaves no more free segments than that takes no new keys (segments_reserve).
+    /* One more than the reserve: when only the reserve is free, the segment that was opened last
+     * takes no new keys (segments_refuse).
      */
     uint32_t reserved = segments_kept_from_new(segments, count) + 1;
     uint64_t capacity = segment_capacity(segments->data.view);

@@ -5,7 +5,7 @@ import pytest
 
 from support.servers import Memcached, Stayd
 
-# Debian 13's pylibmc, on libmemcached 1.1, aborts when it reads an empty value, whoever serves it.
+# Debian 13's pylibmc, on libmemcached 1.1, aborts when it reads an empty value, from any server.
 EMPTY_VALUES = [b""] if pylibmc.libmemcached_version < "1.1" else []
 
 

@@ -16,7 +16,8 @@ MEMCACHED_PASSES = 52
 """At least: some of memcached 1.6's releases fail two, Debian's none."""
 
 OUTDATED = {"ascii delete", "ascii delete noreply"}
-"""memcached 1.6.45 fails these too: they want `delete k 1` refused, which it takes with its delay."""
+"""memcached 1.6.45 fails these too: they expect `delete k 1` to be refused, but memcached accepts a
+delay."""
 
 
 def memccapable(port):

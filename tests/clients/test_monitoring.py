@@ -1,6 +1,7 @@
 """What operators point at memcached: memcached-tool, munin's plugin, and collectd's, all of Debian.
 
-On memcached first, so that what is asked for is what the tools know. scripts/setup unpacks them:
+They first run on memcached, which shows that the test expects what the tools report. scripts/setup
+unpacks them:
 on Debian 12, which has them all, a tool that is missing is a failure.
 """
 
@@ -36,7 +37,7 @@ def needs(tool):
 
 @pytest.fixture(autouse=True)
 def an_item(server):
-    """One with a value, and reads of it and of none."""
+    """A server with an item, a read that finds it, and a read that finds nothing."""
     with server[0].connect(server[1]) as connection:
         connection.set(b"k", b"v", expiry=1000)
         connection.ask(b"get k none\r\n", b"VALUE k 0 1\r\nv\r\nEND\r\n")

@@ -89,7 +89,7 @@ def test_pylibmc_over_text_without_waiting(address):
     client = pylibmc.Client([address], binary=False, behaviors={"no_block": True, "_noreply": True})
     for i in range(1000):
         client.set("k", i)
-    # what was sent arrives in order, and the reply to this is the reply to this
+    # requests arrive in order, so this reply belongs to this request
     assert client.get("k") == 999
 
 

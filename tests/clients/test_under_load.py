@@ -17,8 +17,8 @@ KEYS = 200
 
 
 class Load:
-    """Threads that look on until time is up, threads that work until no other looks on any more (a watch
-    has lines only while there is work), and the first failure of any of them."""
+    """Runs observers until the time is over, and workers until no observer is left (a watch has
+    lines only while there is work). Raises the first failure of any thread."""
 
     def __init__(self):
         self.deadline = time.monotonic() + SECONDS
@@ -57,7 +57,7 @@ class Load:
 
 
 def value_of(key):
-    """What everybody stores under this key, in some length."""
+    """The value of this key, the same for all clients except for its length."""
     return key.encode() * random.randrange(1, 200)
 
 
@@ -131,7 +131,7 @@ def dumper(stayd, pool):
 
 
 def watcher(stayd, pool):
-    """Comes, reads some lines, and goes, again and again."""
+    """Connects, reads some lines and disconnects, again and again."""
 
     def step():
         with stayd.connect(pool, timeout=30) as connection:

@@ -5,7 +5,7 @@ import pickle
 
 
 class Opaque:
-    """One that pickles and whose name does not say so."""
+    """A serializer that pickles, under a name that does not mention pickle."""
 
     def dumps(self, value):
         return pickle.dumps(value)
@@ -15,7 +15,7 @@ class Opaque:
 
 
 class PickleSerializer(Opaque):
-    """One whose name says it, while its output does not look it."""
+    """A serializer with pickle in its name; its output does not look like a pickle."""
 
     def dumps(self, value):
         return b"?" + pickle.dumps(value)

@@ -106,7 +106,7 @@ def test_a_daemon_that_hangs_holds_up_neither_the_loop_nor_its_threads(own_daemo
 
 
 def test_a_child_of_a_fork_has_threads_of_its_own(saved):
-    """Without them its first call would wait for ever for a thread of the parent."""
+    """Without new threads, the child's first call would wait for ever for a thread of the parent."""
 
     def load():
         return asyncio.run(SessionStore(ABSENT).aload()) == {}

@@ -54,7 +54,7 @@ def own(daemon):
 
 
 class Point:
-    """Something that only a pickle can carry. Equal to any other of the same place."""
+    """An object that only a pickle can store. Two objects with the same place are equal."""
 
     def __init__(self, x):
         self.x = x
@@ -64,7 +64,7 @@ class Point:
 
 
 class Unpicklable:
-    """What pickle refuses."""
+    """An object that pickle refuses."""
 
     def __getstate__(self):
         raise pickle.PickleError()

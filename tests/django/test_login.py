@@ -50,7 +50,7 @@ def test_a_login_lives_through_a_flush_of_the_cache(daemon, user):
 
 
 def test_a_login_lives_through_a_kill_and_a_restart_of_the_daemon(own_daemon, user):
-    """Between two requests of one process, whose connections are then dead."""
+    """The restart comes between two requests of one process, and breaks its connections."""
     browser = logged_in()
     for _ in range(3):
         own_daemon.kill9()

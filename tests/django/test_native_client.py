@@ -21,7 +21,7 @@ if client_module.extension is None:
 
 @pytest.fixture
 def silent():
-    """The URL of a listener whose queue takes connections, and who answers nothing."""
+    """The URL of a listener that takes connections into its queue and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=0.5"
 
@@ -66,7 +66,7 @@ def test_other_threads_run_while_a_request_waits(silent):
             steps += 1
             time.sleep(0.001)
         waiting.join()
-    assert steps > 50  # with the GIL held it would be one
+    assert steps > 50  # if the client held the GIL, it would be 1
 
 
 def test_a_signal_s_exception_ends_a_wait_and_leaves_no_answer_to_the_next(daemon, silent):
@@ -208,7 +208,7 @@ def _in_process(program, daemon, **environment):
 
 
 def test_a_client_that_was_not_initialized_refuses_every_request():
-    """A subclass may forget it."""
+    """A subclass may not call super().__init__."""
     native = type(stayd.Client("memcached://127.0.0.1:1/"))
     raw = native.__new__(native)
     for request in (
@@ -221,7 +221,7 @@ def test_a_client_that_was_not_initialized_refuses_every_request():
 
 
 class Misbehaving:
-    """A serde that does to the client and to its arguments what it likes."""
+    """A serde that changes its arguments, and uses the client while the client calls it."""
 
     def __init__(self):
         self.client = None

@@ -111,7 +111,7 @@ def restarted(request, tmp_path):
         users = tmp_path / "users"
         users.touch(0o600)
         users.write_text("web:secret\n")
-    # On a busy machine a start takes long; what is tested is that it is waited for.
+    # On a busy machine a start takes long. The test is that requests wait for it.
     wait = "restart_wait=20&connect_timeout=20&timeout=20"
     with Stayd(sessions=keys) as daemon:
         url = f"{daemon.url('sessions')}?{wait}"
@@ -214,7 +214,7 @@ def test_many_threads_leave_a_dead_node_alone_too(connects, long_pauses):
                 with pytest.raises(stayd.ConnectionError):
                     client.get("k")
 
-            together(*[request] * 8)  # none of these can know of the others' failure
+            together(*[request] * 8)  # no thread knows yet that the others failed
             assert client._connections.availability.outage.failures == 1
             connects.clear()
             together(*[request] * 8)

@@ -51,7 +51,7 @@ def all_libraries():
 
 @pytest.fixture(autouse=True)
 def own_packing():
-    """What a test puts in the packing's place stays in this module."""
+    """Undoes at the end of a test what the test has replaced in the module `packing`."""
     yield
     packing.sessions_1.cache_clear()
     session_backend.forget_parts()
@@ -63,7 +63,7 @@ if packing._extension is not None:
 
 
 def use(library, monkeypatch):
-    """Packs with this one."""
+    """Packs with this library from now on."""
     frames_class, module = library
     monkeypatch.setattr(packing, "_frames_class", frames_class)
     monkeypatch.setattr(packing, "_library", module)
@@ -200,7 +200,7 @@ def test_without_zstd_a_packed_session_is_an_error_and_no_logout(daemon, monkeyp
 
 
 def test_the_dictionary_is_the_one_that_the_script_makes(tmp_path):
-    """With another zstd than that of Debian 12 it comes out otherwise, and as good."""
+    """Other versions of zstd than Debian 12's make other bytes, which are as short."""
     zstandard = pytest.importorskip("zstandard")
     if zstandard.ZSTD_VERSION != (1, 5, 4):
         pytest.skip("made with zstd 1.5.4")

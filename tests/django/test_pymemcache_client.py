@@ -1,4 +1,4 @@
-"""The client over pymemcache from inside: its connections, and how it comes by them."""
+"""The client over pymemcache: how it opens, keeps and closes its connections."""
 
 import collections
 import gc
@@ -67,7 +67,7 @@ def test_the_limit_holds_for_a_request_that_comes_while_another_ends(daemon):
     takers = []
 
     class Slow(collections.deque):
-        """Lets another thread come between a connection's return and its place here."""
+        """Runs another thread after a connection was given back and before it is in the list."""
 
         def append(self, connection):
             takers.append(threading.Thread(target=connections.take))

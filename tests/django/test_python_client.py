@@ -254,7 +254,7 @@ def test_an_answer_in_another_protocol_is_an_error_and_no_key_error(answer):
 
 
 class Green(socket.socket):
-    """As gevent's: a class of its own, which waits in its own way and knows its own limit alone."""
+    """Like gevent's: a socket class that waits in its own way, and obeys only its own timeout."""
 
     def recv(self, *arguments):
         assert self.gettimeout() == 0.1
@@ -264,7 +264,7 @@ class Green(socket.socket):
 @pytest.mark.parametrize("kind", [socket.socket, Green])
 @pytest.mark.parametrize("request_name", ["get", "set"])
 def test_no_read_and_no_write_waits_for_longer_than_its_limit(monkeypatch, kind, request_name):
-    """The listener's queue takes the connection, and nobody reads what is sent on it."""
+    """The listener's queue takes the connection, and nobody reads from it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(socket, "socket", kind)
         url = f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=0.1"

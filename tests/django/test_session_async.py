@@ -111,8 +111,8 @@ def patient_server(release, together):
 
 
 def test_loads_run_side_by_side_and_the_loop_goes_on():
-    """Run in the loop, no load would end, as what they wait for comes from the loop; one after the
-    other they would not, as the server waits for both."""
+    """If the loads ran in the event loop, none would end, because the loop releases the server. If
+    they ran one after the other, none would end, because the server waits for both."""
     release = threading.Event()
 
     async def use():

@@ -90,7 +90,7 @@ class Process:
             raise Killed
 
     def step(self):
-        """Lets its next request through, and waits until it comes to the one after."""
+        """Lets the next request through, and waits until the following request arrives."""
         self._pool.gate = self.gate
         self._go.release()
         self._stopped.acquire()

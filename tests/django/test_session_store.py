@@ -531,7 +531,7 @@ def test_a_save_never_revives_a_session_that_is_deleted_at_the_same_time(daemon)
 
 
 def test_a_store_is_set_up_as_djangos_own_base_does_it(daemon, monkeypatch):
-    """SessionStore does without SessionBase.__init__ while that sets no more than is known."""
+    """SessionStore does not call SessionBase.__init__ as long as that sets only the known attributes."""
     assert session_backend._BASE_IS_KNOWN
     stores = [SessionStore("k" * 32)]
     monkeypatch.setattr(session_backend, "_BASE_IS_KNOWN", False)

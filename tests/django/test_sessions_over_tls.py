@@ -12,7 +12,7 @@ from support.servers import Stayd
 
 @pytest.fixture(scope="module")
 def secure(made):
-    """A daemon with TLS on both pools; who uses the sessions needs a certificate of its own."""
+    """A daemon with TLS on both pools; clients of `sessions` need a certificate."""
     tls = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]}
     with Stayd(cache=tls, sessions={**tls, "tls_ca": made["ca.pem"]}) as server:
         yield server

@@ -14,7 +14,7 @@ from support.stayctl import SMALL, SOUND, UNUSABLE, backup, check, dump, restore
 
 
 def backup_at_last(stayd, to):
-    """Backs up a pool whose clients may be faster than the backup: until it succeeds."""
+    """Repeats a backup until it succeeds, because the pool's clients may be faster than a backup."""
     def succeeds():
         done = run("-c", stayd.config_path, "backup", "sessions", to)
         assert done.returncode == 0 or b"writes would have to wait" in done.stderr, done.stderr
@@ -28,8 +28,8 @@ BACKUPS = int(os.environ.get("STAYD_BACKUP_ROUNDS", "4"))
 
 
 def test_a_backup_while_clients_write_is_one_state_between_its_begin_and_its_end(tmp_path):
-    """All that was acknowledged before is in it, of what came later either all up to a moment or
-    nothing, and nothing that was deleted before it began is back."""
+    """The copy has every write that was acknowledged before the backup began, and no item that was
+    deleted before. Of later writes it has all up to some moment."""
     with Stayd(sessions={"memory": "32M", "item_max": "64K"}, server={"threads": 4}) as stayd:
         connection = stayd.connect("sessions")
         kept = {b"kept-%d" % number: b"%d " % number * 200 for number in range(6000)}

@@ -53,7 +53,7 @@ def test_a_file_is_sound_after_a_clean_stop_and_the_records_are_counted():
         assert "items      200 live, 50 expired\n" in output
         assert "records    350 values, 100 tombstones, 0 flushes\n" in output
         assert "torn       0 bytes\n" in output
-        assert f"{path} is sound\n" in output
+        assert f"{path} has no faults\n" in output
         assert len(dump(path)) == 200
         assert path.read_bytes() == before, "the file was changed by looking at it"
 
@@ -87,7 +87,7 @@ def test_a_flipped_bit_is_found_where_it_is_and_costs_one_item(file, written, pl
 def test_a_flipped_bit_in_the_last_record_of_a_segment_is_found(file, written, place):
     at = record_at(written, COUNT - 1)
     if place == "sequence":
-        bit = 0 if written[at + 8] & 1 else 1  # so that it stays one that was given out, about
+        bit = 0 if written[at + 8] & 1 else 1  # so that it stays close to a number that was given out
     else:
         bit = 0
     flip(file, at + PLACES[place], bit)
@@ -132,7 +132,7 @@ def test_a_page_that_was_never_written_is_found(file, written):
 
 
 def test_what_check_finds_damaged_is_what_a_start_loses(file, written):
-    """The daemon takes the damaged file, serves all other items, and the next stop is sound."""
+    """The daemon takes the damaged file and serves all other items; its next stop leaves no fault."""
     numbers = {3, 400, 401, 777}
     for number in numbers:
         flip(file, record_at(written, number) + RECORD_HEADER + 30)

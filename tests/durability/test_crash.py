@@ -68,8 +68,8 @@ def test_large_values_that_a_crash_cut_off_leave_the_old_value():
 
 
 def recovery_ms(pattern):
-    """How long recovery takes of a pool of values that repeat these 8 bytes, with longer ones of
-    them behind the ends of its segments. Keys of 8 bytes leave the values aligned."""
+    """Milliseconds of a recovery. All values repeat these 8 bytes; behind the last record of a segment
+    lie longer values from its earlier use. Keys of 8 bytes leave the values aligned."""
     with Stayd(sessions={"memory": "64M"}) as stayd:
         connection = stayd.connect("sessions")
         for number in range(140):
@@ -82,8 +82,8 @@ def recovery_ms(pattern):
 
 
 def test_values_that_look_like_records_do_not_make_recovery_long():
-    """Any client may store them: at each place there seems to begin a record of 64 KiB. To
-    verify each of them took many seconds."""
+    """Any client may store such values: at each place a record of 64 KiB seems to begin. Recovery
+    once took many seconds to verify all of them."""
     ordinary_ms = recovery_ms(b"ordinary")
     # Sequence; kind; and the last four bytes once more, as its size.
     assert recovery_ms(struct.pack("<IHBB", 1, 0, 0x01, 0)) <= 2 * ordinary_ms + 500
@@ -228,7 +228,7 @@ def flush_across(how):
 
 
 def test_what_expired_while_the_daemon_was_down_is_not_served():
-    """And what is due later still is."""
+    """An item that expires later is still served."""
     together(lambda: expire_while_down(signal.SIGKILL), lambda: expire_while_down(signal.SIGTERM))
 
 
@@ -392,7 +392,7 @@ def test_the_log_tells_what_recovery_found_and_what_it_dropped():
         stayd.kill9()
         file = stayd.data_file("sessions")
         image = bytearray(file.read_bytes())
-        for number in (3, 50, 51, 99):  # two that touch are one place, and the last is at the end
+        for number in (3, 50, 51, 99):  # two adjacent torn records count as one place; the last is at the end
             at = image.index(b"<%d>" % number * 20)
             image[at] ^= 1
         file.write_bytes(image)

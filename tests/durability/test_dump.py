@@ -19,7 +19,7 @@ from support.stayctl import (
 
 
 def test_a_dump_is_what_clients_see(tmp_path):
-    """Text, other bytes, numbers at their limits; and nothing of what is gone."""
+    """Text, other bytes and numbers at their limits are dumped; deleted and expired items are not."""
     keys = [b"plain", "gr\u00fc\u00dfe-\U0001f36a".encode(), b"\xff\xfe\xfd", b"quote\"back\\slash",
             b"a b\x00c\n", b"k" * 180, b"deleted", b"replaced", b"touched", b"appended", b"counted",
             b"expired", b"empty", b"kept", b"large"]

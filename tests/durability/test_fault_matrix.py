@@ -57,7 +57,7 @@ class HungDiskAlways(HungDisk):
     sessions = {"fsync": "always"}
 
     def prepare(self):
-        """Syncs behind those that the items waited for: what is to be read is known to be durable."""
+        """Further syncs, after which the daemon knows that the items that will be read are durable."""
         with self.stayd.connect("sessions") as writer:
             for _ in range(20):
                 assert writer.set(b"turn", b"v") == b"STORED"

@@ -144,7 +144,7 @@ def test_updates_that_keep_the_size_go_on_from_many_connections_at_once(stayd):
 
 
 def test_after_deletes_a_full_pool_takes_new_keys_again_without_a_restart(stayd):
-    """Over and over: what the deletes freed, but for what it takes to remember them."""
+    """Repeatedly: the room that the deletes freed is taken again, except for the tombstones' room."""
     connection = stayd.connect("sessions")
     value_bytes = 4000
     count = fill(connection, value_bytes)
@@ -210,7 +210,7 @@ def test_a_full_pool_says_so_in_the_log_and_in_its_statistics(stayd):
 
 
 def test_deletes_and_touches_work_in_a_full_pool(stayd):
-    """Whoever logs out of a full pool is out, although that writes something too."""
+    """A user can log out of a full pool, although a logout writes a tombstone."""
     connection = stayd.connect("sessions")
     count = fill(connection, 1000)
     for number in range(0, count, 2):
@@ -258,7 +258,7 @@ IN_ONE_BLOCK = pytest.param(small_stayd, 0, id="stayd-block")
 def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(make, between):
     """Three times the pool's memory in new keys, while 200 old ones are read again and again.
 
-    What was evicted is not stored again: in the order of storing, every hot key would be long gone.
+    Evicted keys are not stored again. If age alone decided, every hot key would be gone.
     `between`: how many cold keys are stored after each hot one.
     """
     with make() as server, server.connect("cache") as connection:
@@ -283,7 +283,7 @@ def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(ma
 
 
 def test_a_pool_that_forgets_never_serves_a_wrong_or_deleted_value(stayd):
-    """Under eviction a value may be gone, but it is never another one, nor one that was deleted."""
+    """With eviction a value may be missing, but never wrong, and never one that was deleted."""
     connection = stayd.connect("cache")
     generator = random.Random(8)
     latest = {}

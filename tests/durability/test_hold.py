@@ -107,7 +107,7 @@ def test_nothing_is_freed_or_moved_during_a_hold_and_afterwards_it_is(holding):
 
 
 def test_writes_that_find_no_room_during_a_hold_wait_and_are_not_refused(holding):
-    """They end the hold, which tells whoever copies to begin again; and nobody spins meanwhile."""
+    """They end the hold, so the client that copies begins again. No thread spins meanwhile."""
     holder = holding.connect("sessions")
     number = begin_hold(holder, 30)
     fields = pathlib.Path(f"/proc/{holding.pid}/stat").read_text().rsplit(")", 1)[1].split()

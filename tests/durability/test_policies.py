@@ -18,8 +18,8 @@ def exists(connection, key):
 
 
 def in_time(since, seconds):
-    """For what was looked for and is not there: skips the test if it may have ended meanwhile, because the
-    machine was too slow."""
+    """Called when an item is not there: skips the test if the machine was so slow that the item may
+    have expired."""
     if time.time() - since >= seconds:
         pytest.skip(f"the machine stood still: {time.time() - since:.1f} s between two steps")
 
@@ -110,7 +110,7 @@ def test_an_item_goes_at_the_end_of_its_life_however_often_it_is_stored_again():
             wait_until(lambda: time.time() >= born + 4.02)
             assert not exists(connection, b"session")
             connection.ask(b"replace session 0 0 1\r\n1\r\n", b"NOT_STORED\r\n")
-            connection.set(b"session", b"1")  # a new one, with a life of its own
+            connection.set(b"session", b"1")  # a new session, with its own lifetime
             assert exists(connection, b"session")
 
     together(lambda: check(False), lambda: check(True))
@@ -130,7 +130,7 @@ def test_a_limit_that_is_raised_at_a_restart_brings_nobody_back():
             dump = subprocess.check_output([stayctl, "dump", stayd.data_file("sessions")])
             assert b"idle" not in dump, "a dump goes by the limit that is in force"
             stayd.configure(stayd.config.replace("idle_timeout = 2s", "idle_timeout = 1h"))
-            for _ in range(2):  # the second time with what the first left
+            for _ in range(2):  # the second round begins with the items of the first
                 stayd.start()
                 connection = stayd.connect("sessions")
                 assert connection.stats()["idle_timeout"] == "3600"

@@ -41,7 +41,7 @@ class Stress:
         return dict(zip(self.COUNTS, struct.unpack_from(f"={len(self.COUNTS)}Q", self.shared)))
 
     def wait_for(self, since=None, **more):
-        """Waits until each of these counts has grown by so much `since` then, or from now on."""
+        """Waits until each of these counts has grown by so much, counted from `since` or from now."""
         since = since or self.counts()
 
         def grown():
@@ -52,7 +52,7 @@ class Stress:
         wait_until(grown, timeout=120, what=f"{more} more than {since}")
 
     def finish(self):
-        """Ends it, and returns what was done; fails if a reader has read what it must not."""
+        """Ends the program and returns its counts; fails if a reader has read a wrong value."""
         self.process.terminate()
         output, _ = self.process.communicate(timeout=120)
         assert (self.process.returncode, output) == (0, "")

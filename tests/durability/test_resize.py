@@ -12,7 +12,7 @@ VALUE = b"v" * 900  # some 6 MB in all
 
 
 def fill(stayd, items=ITEMS):
-    """Stores the items, twice over, so that half of what is on the disk is dead."""
+    """Stores each item twice, so that half of the records on the disk are dead."""
     connection = stayd.connect("sessions")
     for round_number in (b"old", b"new"):
         for first in range(0, items, 100):

@@ -46,7 +46,7 @@ def test_with_always_replies_wait_in_order_and_all_else_goes_on(start):
 
 
 def test_with_always_no_reply_rests_on_what_is_not_on_the_disk(start):
-    """A power cut would bring the session back that somebody was told is gone."""
+    """Otherwise a power cut could bring back a session after a client was told that it is gone."""
     stayd, gate = start("always")
     writer = stayd.connect("sessions")
     for key in (b"deleted", b"updated"):
@@ -131,7 +131,7 @@ def test_a_disk_that_fails_makes_the_pool_read_only_and_loud(start, fsync):
     gate.fail()
     writer.send(b"set k 0 0 1\r\nx\r\n")
     if fsync == "always":
-        writer.expect_closed()  # nothing is said of a write of which nothing is known
+        writer.expect_closed()  # a write that may not be on the disk gets no reply
     wait_until(lambda: other.stats()["read_only"] == "yes", what="the pool to be read-only")
     gate.mend()
     for request in (b"set k 0 0 1\r\ny\r\n", b"delete k\r\n", b"touch k 100\r\n", b"flush_all\r\n"):
@@ -151,7 +151,7 @@ def test_a_disk_that_fails_makes_the_pool_read_only_and_loud(start, fsync):
 
 
 def test_a_reload_that_ends_before_a_write_is_on_the_disk_is_answered_all_the_same(tmp_path):
-    """The write before it says nothing (noreply), and nobody else wakes the worker."""
+    """The write before the read has no reply (noreply), and no other client wakes the worker."""
     made = certificates.make(tmp_path)
     with gated(sessions={"memory": "16M", "item_max": "64K", "fsync": "always"},
                cache={"tls_cert": made["server.pem"], "tls_key": made["server.key"]},

@@ -27,8 +27,8 @@ def longest_wait_while(stayd, work, pools=("cache", "sessions")):
 
 
 def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):
-    """Fails if a bystander waits for much longer than in an idle daemon, each time that this is
-    done: what else runs on this machine may make one wait now and then."""
+    """Fails if a bystander waits much longer than on an idle daemon in every repetition. In a
+    single one, other processes of this machine may be the reason."""
     longest = []
     for _ in range(4):
         idle = max(longest_wait(stayd.socket(pool), key=b"k0") for pool in pools)
@@ -39,7 +39,7 @@ def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):
 
 
 def fill(connection, size, share=1.0, prefix=b"k"):
-    """Stores new keys until one is refused; deletes the last ones again. Returns how many remain."""
+    """Stores new keys until one is refused, then deletes the last of them. Returns how many remain."""
     count = 0
     while True:
         batch = range(count, count + 100)

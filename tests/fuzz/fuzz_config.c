@@ -27,7 +27,7 @@ static void check_faults(const struct faults *faults, unsigned lines) {
     }
 }
 
-/* A line each, whatever stands in the values that are quoted. */
+/* Each fault is one line, even if it quotes a value with a line end. */
 static void check_print(struct faults *faults) {
     char *text = NULL;
     size_t size = 0;

@@ -201,8 +201,8 @@ static void stage_end(struct stage *stage) {
     check(stage->connection == NULL, "a connection ends once its client has");
 }
 
-/* What was heard of a connection that broke is the beginning of what was to be said. Statistics
- * are never the same twice. */
+/* The replies that a broken connection sent are the beginning of all replies. Statistics differ
+ * each time, so they are not compared. */
 static void compare_beginning(struct bytes heard, struct bytes all) {
     if (!replies_tell_statistics(all)) {
         check(heard.size <= all.size, "no more is said than was asked for");

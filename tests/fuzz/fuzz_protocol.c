@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What the one has heard in pieces since `from`, the other hears at once. */
+/* Sends the other twin in one piece what the first has received in pieces since `from`. */
 static void catch_up(struct twins *twins, const struct script *script, size_t *from, size_t until) {
     twin_send(twins, &twins->other, bytes_from(script->text + *from, until - *from));
     *from = until;

@@ -138,7 +138,7 @@ static void check_stat(struct replies *replies) {
     replies->comparable = false;
 }
 
-/* A line of a dump. Items are told in the order in which they lie, which nobody is promised. */
+/* A line of a dump. The order of the lines is not specified. */
 static void check_dumped(struct replies *replies) {
     replies->comparable = false;
     next_word(replies);
@@ -180,7 +180,7 @@ static void check_nothing(struct replies *replies) {
 
 static const struct {
     const char *name;
-    void (*read)(struct replies *replies); /* checks what stands behind the first word */
+    void (*read)(struct replies *replies); /* checks the words behind the first */
 } kinds[] = {
     {"VALUE", check_value},
     {"VA", check_meta_value},

@@ -107,7 +107,8 @@ void twins_go_offline(struct twins *twins) {
     store_thread_leave(&twins->thread);
 }
 
-/* One call, on a copy of the input that has no byte more: to read beyond it is a fault. */
+/* One call, on a copy of the input without a spare byte, so that the address sanitizer finds a read
+ * behind its end. */
 static enum proto_next twin_process(struct twins *twins, struct twin *twin) {
     struct buffer said = {0};
     size_t consumed = SIZE_MAX;
@@ -143,7 +144,7 @@ void twin_send(struct twins *twins, struct twin *twin, struct bytes request) {
     }
     check(buffer_append(&twin->input, request.data, request.size), "memory for the input");
     if (twin->input.size == 0 || twin->input.size < twin->wanted) {
-        return; /* it has said that it cannot get on with this */
+        return; /* the last call asked for more input than this */
     }
     twins_go_online(twins, twin);
     enum proto_next next;

@@ -71,7 +71,7 @@ def test_sessions_are_read_while_the_daemon_is_away_and_after_it_is_back(stayd):
             stayd.start()
             assert shell.ask("get k")[0::3] == (OK, "v")
             assert shell.status("set k v") == OK
-            # The mapping may be another one now: a request finds that, and the next has it.
+            # The daemon may have a new mapping: one request notices it, and the next has it.
             wait_until(lambda: shell.status("get k") == shell.status("mapped k") == OK,
                        what="the client to have the new mapping")
 

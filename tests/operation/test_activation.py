@@ -139,7 +139,7 @@ def connected(stayd, old):
 
 
 def dual_stack(stayd, old):
-    """A socket that takes IPv4 too, on the port of `cache`, which then is [::]:PORT."""
+    """A dual-stack socket on the port of `cache`: its address is [::]:PORT."""
     port = stayd.port("cache")
     old.close()
     text = stayd.config.replace(f"127.0.0.1:{port}", f"[::]:{port}")

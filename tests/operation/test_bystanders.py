@@ -27,8 +27,8 @@ def fire(connections, requests, count):
 
 
 def jumps_between_turns(stayd, pool, counter, attack):
-    """How far `counter` of the pool goes on between two replies to another client of the same
-    thread, at the median: what was done for the others between two turns of his."""
+    """The median by which `counter` of the pool grows between two replies to another client of the
+    same thread: how much the thread does for other clients between two turns of this one."""
     watcher = stayd.connect_socket(pool)
     before = int(watcher.stats()[counter])
     thread = threading.Thread(target=attack)
@@ -88,7 +88,7 @@ def test_a_client_of_another_pool_does_not_wait_for_work_on_large_values(request
 
 
 def test_many_clients_with_heavy_requests_are_served_behind_those_with_light_ones():
-    """Each of sixty asks for a megabyte at a time; not all of them have a turn before the others."""
+    """Sixty clients ask for a megabyte each; other clients need not wait for all of these turns."""
     with Stayd(server={"threads": 1}, cache={"memory": "128M"}) as stayd:
         hogs = [stayd.connect("cache") for _ in range(60)]
         hogs[0].set(b"big", b"v" * BIG)

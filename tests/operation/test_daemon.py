@@ -227,7 +227,7 @@ def test_a_client_that_takes_its_replies_slowly_is_not_closed():
         taken = 0
         while taken < len(reply) * 20:
             pause = threading.Event()
-            pause.wait(0.1)  # this client's pace: what is tested, and not a wait for the server
+            pause.wait(0.1)  # the slow pace that the test is about; not a wait for the server
             taken += len(connection.socket.recv(800_000))
         assert time.monotonic() - begin > 2
         connection.expect_in_step()

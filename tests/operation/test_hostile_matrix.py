@@ -138,7 +138,7 @@ class Http(Hostile):
         return self.stayd.admin_url().rsplit(":", 1)[1]
 
     def also(self):
-        """At once, and not only when one of them is closed for saying nothing."""
+        """The admin page answers at once, before the daemon closes a silent client."""
         urllib.request.urlopen(self.stayd.admin_url() + "/healthz", timeout=6).close()
 
 

@@ -133,7 +133,7 @@ def test_what_changes_nothing_is_in_the_log():
 
 
 def test_settings_are_memcacheds():
-    """What both are told, both say in `stats settings`."""
+    """An option that both programs have shows in `stats settings` of both."""
     options = ["-A", "-F", "-X", "-R", "30", "-m", "100", "-c", "77", "-t", "3", "-I", "2m", "-M",
                "-b", "50", "-D", "/",
                "-B", "ascii"]
@@ -385,7 +385,8 @@ def test_a_daemon_serves_when_its_starter_goes_on(tmp_path):
 
 
 def test_no_file_of_the_daemons_takes_the_place_of_a_standard_stream(tmp_path):
-    """A starter that has closed them; the log would be written to what has number 2."""
+    """The parent has closed the standard streams. Without care, the log would go to the file that
+    gets descriptor 2."""
     pid_file = tmp_path / "pid"
     subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", stayd_binary(), "-d", "-v",
                     "-p", str(free_port()), "-P", pid_file], timeout=30, check=True)
@@ -459,7 +460,8 @@ def test_a_pid_file_that_cannot_be_written_is_an_error(tmp_path):
 
 @root_only
 def test_rights_are_given_up_for_good_after_the_ports(open_folder):
-    """A port of root's, and files of the user's: as the user, and with no way back."""
+    """The daemon listens on a port that only root may open, owns its files as the user, and cannot
+    become root again."""
     if not is_reachable_by_all(stayd_binary()):
         pytest.skip("another user cannot run the daemon where it is built")
     user = pwd.getpwnam(USER)

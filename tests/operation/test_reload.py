@@ -71,7 +71,7 @@ def test_each_changed_key_is_named(pool, key, old, new):
 
 
 def test_no_key_of_the_configuration_is_left_out(tmp_path):
-    """Whoever adds a key to the file adds it to what a reload compares, and here."""
+    """A new key of the file must also be added to the comparison of a reload, and to this test."""
     others = {"listen", "data_dir", "run_dir", "admin", "persist"}
     in_pairs = {"tls_cert", "tls_key", "tls_ca"}
     config = tmp_path / "stayd.conf"

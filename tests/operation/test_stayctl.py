@@ -174,7 +174,7 @@ def test_sessions_are_flushed_only_by_who_means_it(stayd):
 
 
 def at_a_terminal(arguments, typed=b""):
-    """Runs it on a terminal of its own; returns its exit status and all that was shown."""
+    """Runs stayctl on its own terminal; returns its exit status and all of its output."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(STAYCTL, [str(STAYCTL), *map(str, arguments)])
@@ -239,7 +239,7 @@ def test_json_is_printed_by_each_command(stayd, tmp_path):
     made = json.loads(stayctl(*how, "backup", "sessions", copy).stdout)
     assert made == {"pool": "sessions", "file": str(copy)}
     checked = json.loads(stayctl("-j", "check", copy).stdout)
-    assert (checked["sound"], checked["faults"], checked["live_items"]) == (True, [], 0)
+    assert (checked["ok"], checked["faults"], checked["live_items"]) == (True, [], 0)
     assert stayctl("-j", "dump", copy).stdout == ""
 
 

@@ -15,7 +15,7 @@ INTERVAL_US = 100_000
 
 @contextlib.contextmanager
 def watched(folder):
-    """A daemon that is to answer to the watchdog, and what it tells."""
+    """A daemon with a watchdog, and the socket that receives its messages."""
     library = preload.library("operation/hang.c")
     if library is None:
         pytest.skip("a sanitizer's library must be the first to be loaded")

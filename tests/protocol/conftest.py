@@ -132,7 +132,7 @@ def _in_step(target):
 
 @pytest.fixture
 def own_connection(connection):
-    """A connection whose test may ask for a delayed flush: what is still due is taken back after.
+    """A connection for a test that may ask for a delayed flush. Afterwards a pending flush is cancelled.
 
     A flush without a delay replaces one that waits, in memcached and in stayd.
     """

@@ -98,7 +98,7 @@ def test_a_minus_makes_a_number_of_zero_alone(connection):
 
 
 def test_a_minus_before_a_number_beyond_63_bits_makes_none(stayd_connection):
-    """To memcached this one is 1."""
+    """memcached reads this number as 1."""
     stayd_connection.set(b"n", b"-18446744073709551615")
     stayd_connection.ask(b"incr n 1\r\n", NON_NUMERIC)
 

@@ -215,7 +215,7 @@ def test_who_has_logged_in_once_pays_for_the_hash_once():
 
 
 def test_who_does_not_log_in_is_closed_and_who_has_is_not():
-    """Neither asking nor guessing lets a stranger stay."""
+    """A client without a login is disconnected, whether it sends commands or guesses passwords."""
     with Guarded(f"bob:{SLOW}\nann:plain\n", server={"send_timeout": "1s"}) as server:
         with (server.connect("cache") as open_to_all, server.connect("sessions") as ann,
               server.connect("sessions") as bob):
@@ -236,7 +236,7 @@ def test_who_does_not_log_in_is_closed_and_who_has_is_not():
 
 @pytest.mark.parametrize("password,answer", [("secret", b"STORED\r\n"), ("wrong", FAILURE)])
 def test_the_same_login_many_times_at_once_is_one_guess(password, answer):
-    """As the workers of a web server log in, all of them, when the daemon has restarted."""
+    """All workers of a web server log in at once after a restart of the daemon."""
     with Guarded(f"bob:{SLOW}\n") as server:
         with server.connect("sessions") as one:
             begun = time.monotonic()
@@ -256,8 +256,8 @@ def test_the_same_login_many_times_at_once_is_one_guess(password, answer):
 
 
 def test_a_flood_of_logins_slows_nobody_else_down():
-    """A thousand wrong logins are queued or refused while others are served, one of them by login. What
-    a hash costs is paid on a thread of its own, as processor time tells."""
+    """A thousand wrong logins are queued or refused while others are served, one of them by login. The
+    processor time of each thread shows that a thread of its own computes the hashes."""
     with Guarded(f"bob:{SLOW}\nann:plain\n", server={"max_connections": 3000}) as server:
         flood = []
         for i in range(50):
@@ -271,7 +271,7 @@ def test_a_flood_of_logins_slows_nobody_else_down():
             while served < 300 or thread_seconds(server.pid)["auth"] - before["auth"] < 0.5:
                 other.ask(b"set k 0 0 1\r\nv\r\nget k\r\n", b"STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n")
                 served += 1
-            late.ask(login("ann", "plain"), b"STORED\r\n")  # known, so it passes the queue
+            late.ask(login("ann", "plain"), b"STORED\r\n")  # a known password needs no hash, so no queue
             after = thread_seconds(server.pid)
             spent = after["worker"] - before["worker"]
             assert spent / served < 0.001, f"{spent} s of the workers for {served} requests"
@@ -295,7 +295,7 @@ def test_a_flood_from_many_addresses_leaves_room_for_those_that_are_known():
             flood.append(socket.create_connection(("127.0.0.1", server.port("sessions")), 10,
                                                   (f"127.8.1.{i // BURST + 1}", 0)))
             flood[-1].sendall(login("bob", f"guess {i}"))
-        assert flood[-1].recv(100) == FAILURE  # refused unheard: the queue is full
+        assert flood[-1].recv(100) == FAILURE  # refused without a check: the queue is full
         with server.connect("sessions") as known:
             known.ask(login("eve"), b"STORED\r\n")
         for connection in flood:
@@ -310,14 +310,14 @@ def _has_answer(connection):
         return False
 
 
-def test_an_address_that_guesses_is_refused_unheard_and_others_are_not(guarded):
+def test_an_address_that_guesses_is_refused_without_a_check_and_others_are_not(guarded):
     guesser, other = next(addresses), next(addresses)
     for i in range(BURST):
         with guarded.connect_from(guesser) as connection:
             connection.ask(login("bob", f"guess{i}"), FAILURE)
             connection.ask(b"get a\r\n", UNAUTHENTICATED)  # it may go on
     with guarded.connect_from(guesser) as connection:
-        connection.ask(login(), FAILURE)  # the right one: nobody listens
+        connection.ask(login(), FAILURE)  # the right password is refused too
         connection.expect_closed()
     with guarded.connect_from(other) as connection:
         connection.ask(login(), b"STORED\r\n")
@@ -437,7 +437,7 @@ def test_a_file_of_another_user_is_refused_at_start():
 
 
 def test_clients_that_vanish_during_the_check_are_forgotten():
-    """Those that are known to be gone (a reset says so, an end of input does not) cost no hash."""
+    """No hash is computed for a client that has reset its connection. (An end of input is no reset.)"""
     with Guarded(f"bob:{SLOW}\n") as server:
         for i in range(4):
             connection = server.connect_from("127.7.0.1")

@@ -94,7 +94,7 @@ def test_a_client_that_vanishes_in_the_middle_changes_nothing(witness, hostile, 
 ], ids=repr)
 @pytest.mark.parametrize("command", [b"set k 0 0 %b\r\nv\r\n", b"ms k %b\r\nv\r\n"], ids=repr)
 def test_a_length_that_lies_is_answered_with_an_error(target, witness, hostile, command, length):
-    """And, by stayd, with that alone: it reads no value as a request, and closes."""
+    """stayd sends this reply only: it reads no value as a request, and closes."""
     hostile.send(command % length + b"mn\r\n")
     if target.pool is None:
         reply = hostile.read_until(b"MN\r\n")
@@ -107,7 +107,7 @@ def test_a_length_that_lies_is_answered_with_an_error(target, witness, hostile, 
 
 @pytest.mark.parametrize("length", [2_000_000_000, 2_147_483_645])
 def test_a_huge_length_allocates_nothing(target, witness, hostile, length):
-    """The value never comes: it is skipped as it comes, not awaited in memory."""
+    """The value is discarded as it arrives, so the daemon keeps no memory for it."""
     before = target.server.resident_bytes()
     hostile.send(b"set k 0 0 %d\r\n" % length + b"x" * 10_000_000)
     witness.expect_in_step()
@@ -183,7 +183,7 @@ def never_read(pool, value_bytes, request_bytes):
 
 
 def test_a_client_that_stops_in_the_middle_of_a_large_request_is_closed():
-    """One that goes on, if slowly, is not; nor is one whose half request takes no memory to speak of."""
+    """A client that goes on slowly is not closed, nor one whose half request takes little memory."""
     with Stayd(server={"send_timeout": "1s"}) as stayd:
         with (stayd.connect("cache") as stopped, stayd.connect("cache") as slow,
               stayd.connect("cache") as small):

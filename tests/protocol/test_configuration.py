@@ -332,7 +332,7 @@ def answers(port):
         return False
 
 
-# What is wrong with the machine rather than with the text: an error at start, and nothing touched.
+# The configuration is valid, but does not fit the machine: the start fails and changes no file.
 
 
 def start_fails(server, *said):

@@ -90,7 +90,7 @@ def executor(server, pool=None, corrupt=None):
 
 
 def is_later(memcached):
-    """Whether it is a later one than 1.6.18, whose replies stayd's are."""
+    """Whether this memcached is later than 1.6.18, whose replies stayd gives."""
     with memcached.connect() as connection:
         number = connection.ask(b"version\r\n").split()[1].decode()
     return tuple(map(int, number.split("."))) > (1, 6, 18)
@@ -149,7 +149,7 @@ def test_the_binary_generator_reaches_every_opcode():
 
 
 def test_memcached_answers_as_another_memcached_does(memcached, other_memcached):
-    """So that what the comparison finds are differences, and no accidents."""
+    """Two memcacheds must not differ: then the differences that the comparison finds are real."""
     first, second = executor(memcached), executor(other_memcached)
     found = find_difference(first, second, Generator(SEED), max(300, SEQUENCES // 5))
     assert found is None, found
@@ -218,7 +218,7 @@ def test_the_generator_makes_the_same_sequences_of_the_same_seed():
 
 
 def test_the_generator_reaches_every_command_and_flag():
-    """A generator that leaves one out would prove nothing of it."""
+    """The comparison proves nothing about a command or flag that the generator never makes."""
     generator = Generator(SEED)
     commands = [step for _ in range(2500) for step in generator.sequence()]
     lines = [command.removeprefix(SYNC_MARK).split(b"\r\n")[0].split(b" ") for command in commands]

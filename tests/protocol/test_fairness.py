@@ -20,8 +20,8 @@ def stat(connection, name):
 
 
 def test_a_client_with_endless_requests_gets_one_turn_between_two_turns_of_another():
-    """Counted in requests served in between, not in time. Between two turns of one connection the
-    other has one, or two where their order changes."""
+    """Counts requests instead of time. Between two turns of one connection, the other connection
+    has one turn, or two if their order changes."""
     turn = 20
     with Stayd(server={"threads": 1, "requests_per_turn": turn}) as stayd:
         hog, other = stayd.connect(), stayd.connect()
@@ -89,13 +89,13 @@ def test_a_connection_is_closed_once_its_client_has_been_idle_for_too_long():
         assert time.monotonic() - before > 0.5
         for connection in idle:
             connection.expect_closed()
-        # busy has been there for longer than the limit, but never silent for so long
+        # `busy` has been connected for longer than the limit, but was never idle that long
         assert stat(busy, "idle_kicks") >= 3
         assert busy.stats(b"settings")["idle_timeout"] == "1"
 
 
 def test_a_client_that_takes_no_replies_is_not_idle():
-    """It has send_timeout; and a connection without either limit stays."""
+    """Such a client is closed after send_timeout. A client that neither limit concerns stays."""
     with Stayd(server={"connection_idle_timeout": "1s", "send_timeout": "1h"}) as stayd:
         stalled = stayd.connect("cache")
         stalled.set(b"k", b"v" * 1_000_000)
@@ -118,7 +118,7 @@ def end_large_request(client):
 
 
 def test_large_requests_beyond_the_limit_are_refused_and_the_others_are_unharmed():
-    """Either the one that finds no more is refused, or one that has stopped gives way to it."""
+    """A request that finds no memory is refused, or a stopped request is closed to make room for it."""
     with Stayd(server={"connection_memory": "4M"}) as stayd:  # of which 1M is the other pool's
         witness = stayd.connect("cache")
         clients = [stayd.connect("cache") for _ in range(6)]

@@ -60,7 +60,8 @@ def test_a_far_flush_takes_nothing_yet(own_connection):
 
 
 def test_a_delayed_flush_comes_when_it_is_due_and_takes_what_was_stored_before():
-    """Also what was stored after the command, if before it fell due; not what comes after it."""
+    """The flush also removes items that were stored after the command and before the flush fell
+    due; it does not remove later items."""
     together(
         lambda: delayed_flush(Memcached, None),
         lambda: delayed_flush(Stayd, "cache"),
@@ -87,7 +88,7 @@ def delayed_flush(kind, pool):
         assert time.time() - asked > 0.9, "a flush in 2 s (+/- 1) came too early"
         assert looked[-2] - asked < 3.2, "a flush in 2 s (+/- 1) came too late"
         assert connection.get(b"meanwhile") is None
-        if kind is Memcached:  # its flush takes all of the second in which it falls due
+        if kind is Memcached:  # its flush also removes items of the second in which it falls due
             wait_until(lambda: connection.set(b"after", b"v") and connection.get(b"after"), 3)
         connection.set(b"after", b"v")
         assert connection.get(b"after") == b"v"

@@ -107,7 +107,7 @@ def test_a_row_of_the_table(stayd_connection, requests, replies):
 
 @pytest.mark.parametrize("request_line, reason", [(b"quit", b"normal"), (b"GET / HTTP/1.1", b"error")])
 def test_the_connection_of_a_client_that_quits_is_closed_at_once(request_line, reason):
-    """Although the client keeps its socket open. And watchers are told why."""
+    """The connection is closed although the client keeps its socket open. Watchers get the reason."""
     with Stayd() as stayd:
         watcher = stayd.connect("cache")
         watcher.ask(b"watch connevents\r\n", b"OK\r\n")

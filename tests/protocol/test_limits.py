@@ -42,7 +42,7 @@ def test_a_storage_line_with_a_bad_key_or_number_is_refused(target, connection, 
 
 @pytest.mark.parametrize("line", REFUSED_WITH_LENGTH, ids=lambda line: repr(line[:12]))
 def test_the_value_behind_a_refused_storage_line_is_not_run(stayd_connection, line):
-    """Whoever can choose a key too long, and the value with it, must not command the pool."""
+    """A client's user who can choose key and value must not be able to run commands by a key too long."""
     stayd_connection.set(b"k", b"old")
     stayd_connection.ask(line + b"\r\nflush_all\r\n", BAD_LINE)
     stayd_connection.expect_in_step()
@@ -50,7 +50,7 @@ def test_the_value_behind_a_refused_storage_line_is_not_run(stayd_connection, li
 
 
 def test_memcached_runs_the_value_behind_a_refused_storage_line():
-    """Why stayd does otherwise here."""
+    """Shows why stayd differs from memcached here."""
     with Memcached() as server, server.connect() as connection:
         connection.set(b"k", b"old")
         connection.ask(b"set " + b"x" * 251 + b" 0 0 9\r\nflush_all\r\n", BAD_LINE + b"OK\r\n")
@@ -125,7 +125,7 @@ def test_a_storage_line_with_too_many_words_is_an_error_and_ends_the_connection(
     (b" set k 0 300 11", b"ERROR\r\n"),
 ], ids=repr)
 def test_a_key_with_a_space_or_a_line_end_does_not_let_its_value_be_run(stayd_target, line, reply):
-    """Its words stand in the places of others: what stands in the length's is not the length."""
+    """The words have moved: the word in the length's place is not the length."""
     stayd_target.connect().set(b"k", b"old")
     with stayd_target.connect() as connection:
         connection.send(line + b"\r\n\r\nflush_all\r\n\r\nmn\r\n")
@@ -135,7 +135,8 @@ def test_a_key_with_a_space_or_a_line_end_does_not_let_its_value_be_run(stayd_ta
 
 @pytest.mark.parametrize("data", [b"vwxyz", b"vwxyz and more"], ids=repr)
 def test_a_value_longer_than_announced_is_refused(connection, data):
-    """As many bytes as announced and two more are taken; the rest is a request, an unknown one."""
+    """The server takes as many bytes as announced and two more; it reads the rest as a request,
+    which is unknown."""
     connection.set(b"k", b"old")
     connection.ask(
         b"set k 0 0 1\r\n" + data + b"\r\n", b"CLIENT_ERROR bad data chunk\r\nERROR\r\n"
@@ -145,7 +146,7 @@ def test_a_value_longer_than_announced_is_refused(connection, data):
 
 
 def test_a_value_shorter_than_announced_takes_what_follows_for_its_rest(connection):
-    """Two bytes and two more: the "m" of mn is taken for the end of the value."""
+    """The server takes two bytes and two more, so the "m" of mn counts as part of the line end."""
     connection.ask(b"set k 0 0 2\r\na\r\nmnop\r\n", b"CLIENT_ERROR bad data chunk\r\nERROR\r\n")
     assert connection.get(b"k") is None
 

@@ -228,7 +228,7 @@ def test_n_with_e_makes_the_item_with_that_cas_number(stayd_connection):
 
 
 def test_a_key_is_returned_in_the_encoding_of_the_request(stayd_connection):
-    """memcached returns it in the encoding of the request that stored the item, whoever asks."""
+    """memcached returns it in the encoding of the request that stored the item, to every client."""
     stayd_connection.set(b"abc", b"v")
     stayd_connection.ask(b"mg YWJj b k\r\n", b"HD kYWJj b\r\n")
     stayd_connection.ask(b"ms YWJj 1 b\r\nv\r\n", b"HD\r\n")

@@ -1,4 +1,4 @@
-"""mn, and what is not a meta command."""
+"""mn, and words that are no meta command."""
 
 
 def test_mn_answers_mn(connection):

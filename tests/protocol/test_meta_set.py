@@ -115,7 +115,7 @@ def test_upper_c_holds_for_append_and_replace_too(connection):
 
 
 def test_i_with_an_older_cas_number_stores_and_marks_stale(connection):
-    """Whoever reads next is told to refresh (W), and all are told that it is stale (X)."""
+    """The next reader is told to refresh the item (W); all readers are told that it is stale (X)."""
     connection.set(b"k", b"a")
     number = cas_of(connection, b"k")
     connection.ask(b"ms k 1 C%d I\r\nb\r\n" % (number - 1), b"HD\r\n")

@@ -114,7 +114,7 @@ def test_a_pool_tells_nobody_who_the_clients_of_another_are(users):
             logged_in(stayd, "sessions").close()
             stayd.connect("cache").close()
             told = watcher.read_until(b"conn_new")
-            assert told.count(b"type=") == 1  # the first that it hears of is its own pool's
+            assert told.count(b"type=") == 1  # the first line that the watcher gets is about its own pool
         assert f"tcp:127.0.0.1:{port}" in member.stats(b"conns").values()
 
 
@@ -133,7 +133,7 @@ def test_three_thousand_reloads_of_certificates_make_nobody_wait(tmp_path):
             spent = time.monotonic() - began
         other.expect_undisturbed(idle)
         reloads = stayd.log.count("certificates of 4 pools reloaded")
-        assert 2 <= reloads <= 3 + spent / 0.1  # they share them, and there is a pause between
+        assert 2 <= reloads <= 3 + spent / 0.1  # the requests share reloads, with a pause between two reloads
         for client in clients:
             client.close()
 
@@ -146,7 +146,7 @@ def test_a_reload_that_is_waited_for_does_not_hold_up_the_stop(tmp_path):
         client.expect(b"OK\r\n")
         began = time.monotonic()
         stayd.terminate()
-        # What is not done by then is given 2 s.
+        # A request that is not done by then gets 2 s.
         assert time.monotonic() - began < most_wait(0, margin=1.9)
 
 

@@ -42,7 +42,8 @@ def test_a_few_requests_in_one_write_get_one_write(connection, request_bytes, re
 
 @pytest.mark.parametrize("count, size", [(100, 1), (100, 220), (14, 2000), (500, 10)])
 def test_many_requests_in_one_write_get_one_write(stayd_connection, count, size):
-    """memcached lets other connections in after 20 requests; stayd answers all that it has read."""
+    """memcached serves other connections after 20 requests; stayd first answers all requests that
+    it has read."""
     connection = stayd_connection
     connection.set(b"k", b"v" * size)
     before = segments_received(connection)

@@ -13,7 +13,8 @@ from support.servers import Stayd, stayd_binary, wait_until
 
 
 def crowd(stayd, pool, count):
-    """Connects so often; those that are served, and how many were turned away."""
+    """Connects so often. Returns the connections that are served, and the number of those that were
+    refused."""
     served, refused = [], 0
     for _ in range(count):
         connection = stayd.connect(pool)
@@ -46,7 +47,7 @@ def test_the_log_names_the_limit_of_the_pool_where_that_is_the_one():
 
 
 def test_clients_that_never_finish_their_handshake_keep_no_place_from_others(tmp_path):
-    """Also where the other pools have taken all that is for whoever comes first."""
+    """Also when other pools have taken all connections that are not reserved."""
     made = certificates.make(tmp_path)
     tls = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]}
     with Stayd(cache=tls, server={"max_connections": 50}) as stayd:
@@ -85,8 +86,8 @@ def test_a_pools_limit_above_that_of_all_pools_is_a_fault(tmp_path):
 
 
 class Drip:
-    """Clients in the middle of a large set, who send a byte now and then, until the end of the
-    `with`; one that is cut off comes again."""
+    """Clients in the middle of a large set that send a byte now and then, until the end of the
+    `with`. A client that is disconnected connects again."""
 
     def __init__(self, stayd, pool, count, every):
         self.stayd, self.pool, self.count, self.every = stayd, pool, count, every
@@ -130,10 +131,10 @@ def try_set(stayd, pool, size):
 
 @pytest.mark.parametrize("pool", ["cache", "sessions"])
 def test_clients_that_send_a_byte_now_and_then_keep_no_memory_from_others(pool):
-    """Of the same pool and of another: more of them than there is memory for."""
+    """The attackers use the same pool or another, and together ask for more memory than there is."""
     with Stayd(server={"connection_memory": "8M", "threads": 1}) as stayd:
         with Drip(stayd, "cache", 16, every=0.5):
-            # What has just begun gives way only after a moment.
+            # A request that has just begun is not closed for another before a moment has passed.
             wait_until(lambda: try_set(stayd, pool, 300_000), what="an honest value to be stored")
             stored = sum(try_set(stayd, pool, 300_000) for _ in range(20))
     assert stored >= (20 if pool == "sessions" else 15)
@@ -155,7 +156,7 @@ def test_a_large_request_that_hardly_goes_on_is_cut_off():
 
 
 def test_a_large_request_that_goes_on_is_waited_for():
-    """Longer than send_timeout, as long as it comes at a least rate."""
+    """A request may take longer than send_timeout while it arrives at the minimum rate."""
     with Stayd(server={"send_timeout": "1s"}) as stayd:
         connection = stayd.connect("cache")
         connection.send(b"set k 0 0 1000000\r\n")

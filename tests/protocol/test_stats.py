@@ -94,7 +94,7 @@ def test_changes_are_counted_by_hit_and_miss(connection):
 
 
 def test_an_expired_read_is_counted_as_such(connection):
-    """Unless the janitor was quicker to free the item: then it is a miss like others."""
+    """If the janitor has freed the item already, the read counts as a plain miss."""
     for _ in range(4):
         before = counts(connection, ["get_misses", "get_expired"])
         connection.set(b"k", b"v", expiry=1)

@@ -166,7 +166,7 @@ def test_with_a_ca_only_clients_with_its_certificate_get_in(made, version):
         control.ask(b"refresh_certs\r\n", b"OK\r\n")
         with TlsRaw(address(stayd), ours, session) as connection:
             connection.expect_in_step()
-            assert not connection.socket.session_reused  # the CA may be another one now
+            assert not connection.socket.session_reused  # the CA may have changed
 
 
 def test_certificates_are_replaced_under_load_and_no_connection_notices(made, own):
@@ -281,7 +281,8 @@ def test_a_handshake_that_comes_byte_by_byte_succeeds(secure, made, witness, ver
 
 def test_a_request_in_the_same_packet_as_the_end_of_the_handshake_is_answered(secure, made,
                                                                              witness):
-    """No event tells of it: it lies in OpenSSL's buffer when the worker takes the connection."""
+    """epoll reports no event for this request, because it is in OpenSSL's buffer when the worker
+    takes the connection."""
     for _ in range(20):
         halves = Halves(made, TLS13)
         with Raw(address(secure)) as connection:
@@ -412,7 +413,7 @@ def test_handshakes_that_never_end_are_dropped_in_time_and_keep_nobody_out(secur
 
 def test_a_flood_of_handshakes_costs_the_threads_of_the_other_clients_nothing(secure, made,
                                                                              witness):
-    """Told by processor time: what a handshake costs is paid on a thread of its own."""
+    """The processor time of each thread shows that a thread of its own does the handshakes."""
     hello = Halves(made, TLS13).hello()
     before = thread_seconds(secure.pid)
     count = 0

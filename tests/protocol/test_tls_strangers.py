@@ -56,7 +56,7 @@ def test_some_key_updates_among_data_are_no_flood(secure):
 
 
 def test_key_updates_and_the_data_behind_them_in_one_packet_are_all_taken(secure):
-    """No event tells of the data: it lies in OpenSSL's buffer."""
+    """epoll reports no event for the data, because it is in OpenSSL's buffer."""
     with HostileTls(address(secure)) as client:
         for _ in range(5):
             client.socket.sendall(client.key_updates(3, requested=True))
@@ -64,7 +64,7 @@ def test_key_updates_and_the_data_behind_them_in_one_packet_are_all_taken(secure
 
 
 def test_key_updates_may_go_on_as_long_as_data_does(secure):
-    """One in a megabyte, for longer than what is tolerated without data."""
+    """One KeyUpdate for each megabyte, more in all than are allowed without data."""
     request = b"ms k 1000000\r\n" + b"v" * 1_000_000 + b"\r\n"
     with HostileTls(address(secure)) as client:
         for _ in range(50):
@@ -85,8 +85,8 @@ def test_a_record_for_each_byte_delays_nobody(secure):
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_a_client_is_here_no_longer_than_its_certificate_lasts(made, tmp_path, version):
-    """Also one that is there already, and one that comes back with a ticket of a session that its
-    certificate began."""
+    """A connected client is closed, and a client that resumes a session of the expired certificate
+    is refused."""
     certificates.make_short(made, tmp_path, seconds=6)
     context = certificates.context(made, version=ssl.TLSVersion[version])
     context.load_cert_chain(tmp_path / "short.pem", tmp_path / "short.key")

@@ -25,7 +25,7 @@ def watch(server, pool, kinds):
 
 
 def hear(watcher, count):
-    """So many lines."""
+    """Reads this many lines."""
     return [watcher.read_until(b"\n").decode().rstrip("\n") for _ in range(count)]
 
 
@@ -38,7 +38,7 @@ def servers():
 
 @pytest.mark.parametrize("pool", ["cache", "sessions"])
 def test_lines_are_memcacheds(servers, pool):
-    """But for the look-up that memcached makes, and tells of, before each store."""
+    """Without the line about the look-up that memcached makes before each store."""
     memcached, stayd = servers
     requests = [b"set a%b 0 100 3\r\nabc\r\n", b"get a%b none\r\n", b"add a%b 0 0 1\r\nx\r\n",
                 b"append a%b 0 0 1\r\nx\r\n",

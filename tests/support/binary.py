@@ -29,7 +29,8 @@ class Response(NamedTuple):
 
 def request(opcode, key=b"", extras=b"", value=b"", opaque=0, cas=0, *, magic=0x80, key_size=None,
             extras_size=None, body_size=None, datatype=0, vbucket=0):
-    """The bytes of a request. `magic` and what follows may say something else than is true."""
+    """The bytes of a request. `magic` and the parameters behind it replace the right values of the
+    header."""
     header = HEADER.pack(
         magic, opcode, len(key) if key_size is None else key_size,
         len(extras) if extras_size is None else extras_size, datatype, vbucket,

@@ -44,7 +44,8 @@ print(longest, overslept)
 """
 
 MARGIN = 0.5
-"""Seconds that a machine on which others work may add. What these tests are about was seconds."""
+"""Seconds that a busy machine may add. The faults that these tests look for caused waits of several
+seconds."""
 
 
 def _slowness():

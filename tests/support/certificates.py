@@ -43,8 +43,8 @@ def _authority(folder, name):
 
 
 def _certificate(folder, name, authority, days=2):
-    """One that ends in so many days, and began a month ago: OpenSSL 3.5 makes none that ends before
-    it begins, and only its `ca` can tell every OpenSSL when a certificate began."""
+    """A certificate that began a month ago and ends in `days` days. OpenSSL 3.5 makes no certificate that
+    ends before it begins, and only `openssl ca` takes the begin in every version."""
     now = datetime.datetime.now(datetime.timezone.utc)
     configuration = folder / "authority.conf"
     configuration.write_text(AUTHORITY.format(folder=folder))

@@ -11,7 +11,7 @@ that item's CAS number on the server that is asked. Replies are compared byte fo
   - the class and the size that me shows, which are the server's own; and memcached's minus in front
     of its time to live.
 
-`shrink` makes of a sequence that differs the shortest that still does.
+`shrink` removes steps from a sequence as long as the replies still differ.
 """
 
 import random
@@ -33,7 +33,7 @@ class Executor:
         self.runs_refused = runs_refused
         self.control = Raw(address)
         self.corrupt = corrupt or (lambda reply: reply)
-        # No number that the generator writes down itself may ever be an item's.
+        # No item may have a CAS number that the generator writes by itself.
         self.control.send(b"set warm-up 0 0 1 noreply\r\nx\r\n" * 100)
         self.control.expect_in_step()
 
@@ -111,12 +111,12 @@ def parse(reply):
 FLAG_FAULTS = (b"invalid or duplicate flag", b"invalid flag", b"duplicate flag", b"error decoding key",
                b"bad token in command line format", b"invalid numeric delta value",
                b"invalid numeric initial value")
-"""In a meta command's flags. stayd's md says which, as memcached 1.6.45; 1.6.18 does not."""
+"""Errors in a meta command's flags. stayd's md and memcached 1.6.45 name the fault; 1.6.18 does not."""
 
 
 BAD_LINE = b"CLIENT_ERROR bad command line format"
-"""What memcached 1.6.45 and stayd say where a word is missing, and 1.6.18 says ERROR. Which is said
-where is in test_later_memcached.py."""
+"""The reply of memcached 1.6.45 and stayd to a line with a missing word; 1.6.18 replies ERROR.
+test_later_memcached.py tests each case."""
 
 
 def normalise(reply):
@@ -179,7 +179,7 @@ def difference(first, second):
 
 
 Executor.difference = staticmethod(difference)
-"""How two replies are compared; that of the binary protocol's executor is another."""
+"""Compares two replies. The executor of the binary protocol replaces this method."""
 
 
 def compare(first, second, steps, splits):

@@ -19,8 +19,8 @@ from support.servers import Raw
 
 KEYS = [b"a", b"b", b"c", b"with space\r\n", b"\x80\0\xff", b"k" * 250]
 NUMBER_KEYS = [b"n", b"m", b"n\0"]
-"""Only these are counted, and only numbers are stored under them: what memcached makes of others
-has a test of its own (test_arithmetic.py)."""
+"""Arithmetic is done on these keys only, and only numbers are stored under them. test_arithmetic.py
+tests arithmetic on other values."""
 
 QUIET = {
     binary.GET: binary.GETQ, binary.GETK: binary.GETKQ, binary.GAT: binary.GATQ,
@@ -92,20 +92,20 @@ class BinaryGenerator:
         return Step(data)
 
     def key(self):
-        """Mostly one of few, so that requests meet."""
+        """A key; usually one of a few, so that requests meet."""
         return self.random.choice(KEYS[:3] if self.random.random() < 0.8 else KEYS + NUMBER_KEYS)
 
     def text_key(self):
-        """One that nobody counts."""
+        """A key on which no arithmetic is done."""
         return self.random.choice(KEYS[:3] if self.random.random() < 0.8 else KEYS)
 
     def expiry(self):
-        """Seconds that no test lives to see, and such as are over at once."""
+        """An expiry that is over at once, or long after the test."""
         return self.random.choice([0, 0, 0, 0, 100, 30 * DAY_S, 30 * DAY_S + 1, PAST_DATE_S,
                                    FUTURE_DATE_S, 2**31 - 1, 2**32 - 1])
 
     def value(self):
-        """Empty, small, large and too large ones, and such as look like requests."""
+        """Empty, small, large and too large values, and values that look like requests."""
         shape = self.random.random()
         if shape > 0.995 and self.too_large:
             return b"\x80" * TOO_LARGE
@@ -149,8 +149,8 @@ class BinaryGenerator:
             generator.choice(NUMBER_KEYS),
             count(generator.choice([0, 1, 5, 10, 99, 2**32]), generator.choice([0, 13, 2**40]),
                   generator.choice([0, 0, 100, 2**32 - 1, PAST_DATE_S])))
-        # While memcached has a response with the item to send, it makes a new one for the number,
-        # without the padding. So that this is known: all is sent first.
+        # While memcached still has to send a response with the item, it makes a new item for the
+        # number, without the padding. To make this certain, all responses are read first.
         sync, self.unsent = self.unsent, False
         return step._replace(sync=sync)
 
@@ -159,7 +159,7 @@ class BinaryGenerator:
         return self.make(binary.DELETE, self.key())
 
     def small(self):
-        """What is about no item, and opcodes that are not known."""
+        """Commands without an item, and unknown opcodes."""
         make, generator = self.make, self.random
         return generator.choice([
             lambda: make(binary.NOOP), lambda: make(binary.FLUSH),

@@ -13,7 +13,7 @@ SYNC_MARK = b"<SYNC>"
 CAS_MARK = re.compile(rb"<CAS ([^ >]+( b)?) ([+-][0-9]+)>")
 
 REFUSED_MARK = re.compile(rb"<REFUSED ([0-9]+)>")
-"""Behind a storage line that is refused, in place of its data of so many bytes: see `refused`."""
+"""Stands behind a refused storage line for its data of so many bytes: see `refused`."""
 
 OWN_CAS = b"C?"
 """Stands for a C flag with a CAS number of the command's own key."""
@@ -33,7 +33,7 @@ FUTURE_DATE_S = 2_100_000_000
 """In 2001 and 2036. Not counted from now, so that a seed makes the same sequences on every day."""
 
 WRONG_FLAGS = b"aABdegGHijKlmnopQrSUVwWXyYzZ!"
-"""That no meta command has."""
+"""Flags that no meta command has."""
 
 MISPLACED_FLAGS = {
     b"mg": [b"D5", b"J1", b"MS", b"I", b"F5"],
@@ -41,7 +41,8 @@ MISPLACED_FLAGS = {
     b"md": [b"v", b"f", b"s", b"t", b"h", b"u", b"D5", b"J1", b"R30", b"MS", b"F5"],
     b"ma": [b"f", b"s", b"h", b"u", b"F5", b"R30"],
 }
-"""That another of them has. Neither E, N and s of ms, C of mg nor x, which are of later memcacheds
+"""Flags that another meta command has. Neither E, N and s of ms, C of mg nor x, which are of later
+memcacheds
 (test_later_memcached.py), nor T of ma, which memcached forgets if a number gets longer."""
 
 ADMINISTRATION = [
@@ -61,7 +62,7 @@ ADMINISTRATION = [
     b"stats detail foo", b"stats cachedump", b"stats cachedump 1", b"stats cachedump x 1", b"stats sizes", b"me",
     b"mn foo", b"mn q", b"mn 1 2 3",
 ]
-"""What an operator says, and answers that leave everything as it is."""
+"""Operator's commands that change nothing."""
 STORAGE_VERBS = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms")
 
 
@@ -90,16 +91,16 @@ class Generator:
         self.random = random.Random(seed)
         self.too_large = too_large
         self.unfit = set()
-        """Keys on which there is no arithmetic in this sequence: their value may be blank, and
-        memcached then finds a number in the memory behind the item; or they may be stale or won,
-        and memcached forgets that if the number gets longer, and only then; or they may have got
-        a number of 2^63 or more, and memcached then looks behind it for a minus."""
+        """Keys on which this sequence does no arithmetic, for one of three reasons. Their value may
+        be blank: memcached then finds a number in the memory behind the item. They may be stale or
+        won: memcached forgets that if the number gets longer. They may have a number of 2^63 or
+        more: memcached then looks for a minus behind it."""
         self.counted = set()
-        """Keys whose item may have been counted up: memcached forgets that an item was read when
-        the number in it gets longer, so nobody asks for h."""
+        """Keys on which arithmetic was done: memcached forgets that an item was read when its
+        number gets longer, so the sequence does not ask for h."""
         self.unsent = False
         self.ended = False
-        """The last command is one behind which stayd closes: no other may follow."""
+        """stayd closes the connection behind the last command, so no other command may follow."""
 
     def __str__(self):
         return f"seed {self.seed}"
@@ -139,21 +140,22 @@ class Generator:
         if verb in (b"get", b"gets", b"gat", b"gats", b"mg"):
             self.unsent = True
         elif verb in (b"incr", b"decr", b"ma") and self.unsent:
-            # While memcached has a reply with the item to send, it makes a new item for the number:
-            # without padding, and no longer stale. So that both are known: all is sent first.
+            # While memcached still has to send a reply with the item, it makes a new item for the
+            # number: without padding, and no longer stale. To make this certain, all replies are
+            # read first.
             self.unsent = False
             return SYNC_MARK + step
         return step
 
     def key(self):
-        """Mostly a good key, mostly one of few, so that commands meet."""
+        """A key; usually a valid one of a few, so that commands meet."""
         generator = self.random
         if generator.random() < 0.02:
             return generator.choice(BAD_KEYS)
         return generator.choice(KEYS[:3] if generator.random() < 0.8 else KEYS)
 
     def number_key(self):
-        """A key whose item, if it has any, is fit for arithmetic."""
+        """A key with no item, or with an item that is fit for arithmetic."""
         while True:
             key = self.key()
             if key not in self.unfit:
@@ -162,9 +164,10 @@ class Generator:
                 return b"always-fit"
 
     def value(self, leading=False):
-        """Numbers, texts, bytes that look like commands; empty, large, and too large ones.
+        """Numbers, texts, and bytes that look like commands; empty, large and too large values.
 
-        `leading`: it goes before another one, and must not make a number with a zero in front.
+        `leading`: the value is put before another value, and both must not make a number with a
+        leading zero.
         """
         generator = self.random
         shape = generator.random()
@@ -185,14 +188,14 @@ class Generator:
         return b"L" * generator.choice([500, 1500, 2500, 20_000])
 
     def expiry(self):
-        """Seconds that no test lives to see, and such as are over at once."""
+        """An expiry that is over at once, or long after the test."""
         return b"%d" % self.random.choice([
             0, 0, 0, 0, 100, 1000, 30 * DAY_S, -1, -100, 30 * DAY_S + 1, PAST_DATE_S,
             FUTURE_DATE_S, 2**31 - 1,
         ])
 
     def bad_number(self):
-        """What is no number, or none of 64 bits."""
+        """A text that is no number, or a number of more than 64 bits."""
         return self.random.choice([b"x", b"1x", b"", b"-", b"1.5", b"0x1", b"99999999999999999999"])
 
     def noreply(self):
@@ -202,7 +205,7 @@ class Generator:
         )[0]
 
     def data(self, value):
-        """The data block: now and then longer than announced, but ending in a line of its own."""
+        """The data block; now and then it is longer than announced, but still ends with a line end."""
         if self.random.random() < 0.02:
             return value + self.random.choice([b"y", b"yz", b"yzz", b"\r\nfoo"]) + b"\r\n"
         return value + b"\r\n"
@@ -254,7 +257,7 @@ class Generator:
                     words[0] != b"cas"))
 
     def cas_number(self, key):
-        """The right one, one too old, one too new, and ones that never were."""
+        """A CAS number: the current one, one below or above it, or one that was never given out."""
         generator = self.random
         if key not in KEYS + BINARY_KEYS or generator.random() < 0.15:
             return generator.choice([b"0", b"1", b"9999999999999", b"9223372036854775807"])
@@ -276,7 +279,7 @@ class Generator:
         if verb.startswith(b"gat"):
             keys = keys or KEYS[:1]  # 1.6.18 takes gat without a key
             if len(words) == 1 and len(keys) == 1:
-                keys *= 2  # the first stands where a time is due; alone, it leaves no key
+                keys *= 2  # the first word is taken for the time; if it is the only word, no key is left
         words += keys
         return b" ".join(words) + b"\r\n"
 
@@ -355,7 +358,7 @@ class Generator:
         return b"O" + self.random.choice([b"", b"1", b"abc", b"o" * 31, b"\xc3\xa4"])
 
     def meta_line(self, verb, flags, value=None):
-        """The line of a meta command; with its data if there is to be any."""
+        """The line of a meta command, with its data if `value` is given."""
         # Of items that these make, memcached returns a base64 key decoded.
         plain = any(flag[:1] == b"N" or flag in (b"MA", b"MP") for flag in flags)
         key = self.meta_key(flags, plain, arithmetic=verb == b"ma")
@@ -383,7 +386,7 @@ class Generator:
         return line + (value + b"\r\n" if self.ended else self.data(value))
 
     def meta_expiry(self, flag):
-        """A flag with an expiry that is not over; or seldom with what is no number."""
+        """A flag with an expiry that is not over; rarely with a text that is no number."""
         if self.random.random() < 0.02:
             return flag + self.bad_number()
         expiry = self.expiry()
@@ -391,7 +394,7 @@ class Generator:
         return flag + (b"0" if over else expiry)
 
     def number_flag(self, flag, numbers):
-        """A flag with one of the numbers, or seldom with what is none."""
+        """A flag with one of the numbers; rarely with a text that is no number."""
         if self.random.random() < 0.03:
             return flag + self.bad_number()
         return flag + b"%d" % self.random.choice(numbers)
@@ -441,7 +444,7 @@ class Generator:
         return self.meta_line(b"ma", unique(flags, generator))
 
     def meta_debug(self):
-        """me, but of no item that memcached has forgotten to have been read."""
+        """me, except on items for which memcached has forgotten that they were read."""
         while True:
             line = self.meta_line(b"me", [])
             if line.split()[1] not in self.counted:
@@ -465,7 +468,8 @@ class Generator:
         return line + end + (refused(20) if self.ended else b"")
 
     def last_words(self):
-        """What leaves the connection out of step or ends it: only the last step may be this."""
+        """A command that ends the connection or leaves it out of step; only the last step may be
+        this."""
         generator = self.random
         return generator.choice([
             b"quit\r\n", b"quit\r\nget a\r\n", b"get a", b"set a 0 0 5", b"set a 0 0 5\r\nxy",
@@ -479,7 +483,7 @@ class Generator:
 
 
 def unique(flags, generator):
-    """Takes out flags with the same letter as an earlier one, but for one time in fifty."""
+    """Removes each flag whose letter an earlier flag has; one time in fifty removes nothing."""
     if generator.random() < 0.02:
         return flags
     seen = set()

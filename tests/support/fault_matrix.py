@@ -12,7 +12,7 @@ makes the trouble, tries each column once, and says what it saw in the table's o
                     SIGKILL, both while the fault lasts
     not possible: REASON  nothing to try
 
-What stands in parentheses behind an answer is for the reader. When the fault is over the row ends with
+Text in parentheses behind an answer is for the reader only. When the fault is over the row ends with
 a write that is served, and with what was acknowledged before, or during the fault, still there.
 """
 
@@ -37,12 +37,12 @@ TABLE = pathlib.Path(__file__).with_name("fault_matrix.toml")
 COLUMNS = ("read", "update", "new_key", "delete", "flush", "backup", "other_pool", "stop", "start")
 
 GLANCE = 0.4
-"""Seconds after which something that has not answered is said to wait. What is to be served has
-much longer, so that a busy machine never makes a test fail that looks for either."""
+"""A request without an answer after so many seconds counts as waiting. A request that must be served has
+much more time, so that a busy machine never makes a test fail."""
 
 MARGIN_S = 1.0
-"""Seconds by which the threads of a daemon that others keep busy may get the processor later than those
-of an idle one. What the rows are about was several seconds."""
+"""Seconds that a busy machine may delay a daemon's threads. The faults that the rows are about delayed
+them by several seconds."""
 
 ITEMS = 40
 
@@ -80,7 +80,7 @@ class Fault:
     server = {}
     pools = {}
     value = b"v" * 1000
-    grace_s = 0.0  # that the fault itself adds to what is served in the pool that it is about
+    grace_s = 0.0  # how much the fault itself delays requests to its pool
     new_connections = True  # False: the honest clients were there before the fault
 
     def __init__(self):
@@ -199,7 +199,7 @@ class Probe:
         return self.finish()
 
     def follow(self, other):
-        """Is pipelined behind another one, and so is carried out after that."""
+        """Is pipelined behind another request, and so is run after it."""
         self._connection = other._connection
 
     def set_again(self, key, value):
@@ -208,7 +208,7 @@ class Probe:
 
 
 class Row:
-    """One row while it is tried: `seen` has what came of each column, as text."""
+    """One row while it runs: `seen` has the result of each column, as text."""
 
     def __init__(self, fault, cells, control):
         self.fault = fault
@@ -334,7 +334,8 @@ class Row:
         self._times[name] = probe.seconds
 
     def _judge_times(self, control):
-        """A bystander may wait for what the machine makes everybody wait, and for some turns."""
+        """A bystander may wait for some turns, and as long as the machine itself makes every
+        process wait."""
         allowed = most_wait(control, MARGIN_S)
         for name, seconds in self._times.items():
             grace = 0 if name == "other_pool" else self.fault.grace_s
@@ -436,14 +437,14 @@ class Rows:
                 cells = table()[name]
                 seen = Row(self._faults[name](), cells, control).run()
                 if any(" s, when one of another daemon" in answer for answer in seen.values()):
-                    # Once more, lest it was the machine: a fault comes again.
+                    # Once more: a real fault comes again, a delay of the machine does not.
                     seen = Row(self._faults[name](), cells, control).run()
                 self._results[name] = seen
             except BaseException as error:
                 self._results[name] = error
 
     def run(self, names):
-        """Tries these rows; afterwards `seen` answers."""
+        """Runs these rows; afterwards `seen` returns their results."""
         with Stayd() as control:
             connection = control.connect("cache")
             connection.set(b"other", b"v")

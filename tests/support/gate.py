@@ -42,14 +42,14 @@ class Gate:
 
 
 ROOM_BYTES = 1 << 30
-"""What the pools of several tests at a time need at the most."""
+"""The most that the pools of several tests need at the same time."""
 
 
 def memory_folder():
     """A folder in memory, where the machine has one with enough room; else None.
 
-    The gate is the disk of these tests. On the machine's own disk they would measure that one too:
-    a write into a mapped file waits for it when others make it busy.
+    The gate simulates the disk for these tests. On a real disk they would measure that disk too: a
+    write into a mapped file waits for a busy disk.
     """
     with contextlib.suppress(OSError):
         status = os.statvfs("/dev/shm")
@@ -60,7 +60,8 @@ def memory_folder():
 
 @contextlib.contextmanager
 def gated(**options):
-    """A Stayd that is started with these options, and its gate. Mended before the daemon ends."""
+    """A Stayd that is started with these options, and its gate. The gate is opened before the
+    daemon ends."""
     library = preload.library("durability/gate.c")
     if library is None:
         pytest.skip("a sanitizer's library must be the first to be loaded")

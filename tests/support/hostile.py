@@ -18,7 +18,7 @@ import threading
 import time
 
 KEY_UPDATES = 20_000
-"""So many take a worker that answers all of them at once a good part of a second."""
+"""A worker that answered so many at once would need a good part of a second."""
 
 
 class Attack:
@@ -52,7 +52,7 @@ class Attack:
     def __exit__(self, *_):
         self._process.kill()
         self._process.wait()
-        self._reader.join()  # before the close: a file is no thing for two threads
+        self._reader.join()  # before the close: two threads must not use the file at the same time
         self._process.stdout.close()
 
 
@@ -76,7 +76,7 @@ def read_end(connection, end):
 
 
 def touches(connection, turn):
-    """Each request has a value of a megabyte looked for or written again."""
+    """Each request makes the daemon search or rewrite a value of a megabyte."""
     size = 1_000_000
     while True:
         connection.sendall(b"set big 0 0 %d\r\n%b\r\n" % (size, b"b" * size))
@@ -174,7 +174,7 @@ def handshakes(connection, turn):
 
 
 def key_updates(connection, turn):
-    """TLS records that have the keys renewed, and hold nothing else: made first, then sent at once."""
+    """TLS records that contain only KeyUpdate messages: all are made first, then sent at once."""
     from hostile_tls import HostileTls  # found beside the program, and not by who imports Attack
 
     with HostileTls(connection) as client:

@@ -111,7 +111,7 @@ class Relay(threading.Thread):
 class Churn(threading.Thread):
     """Writes large values to few keys, so that segments are compacted all the time.
 
-    Now and then it writes a value again that is to stay: between what dies soon, it has to move.
+    Now and then it writes a value again that stays, so that compaction has to move it.
     """
 
     def __init__(self, connection, kept=None):

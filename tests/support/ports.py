@@ -69,7 +69,7 @@ def free_port():
 
 
 def privileged_port():
-    """One that root alone may listen on, and that no other process is given while this one lives."""
+    """A port that only root may listen on; no other test process gets it while this process lives."""
     for port in random.SystemRandom().sample(range(700, 1000), 300):
         lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:

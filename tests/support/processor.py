@@ -1,4 +1,4 @@
-"""The CPU time of a process, as the system counts it; it does not depend on other processes."""
+"""The CPU time of a process, as the system counts it, so it does not depend on other processes."""
 
 import os
 

@@ -196,14 +196,14 @@ class Raw:
     def finish(self, timeout=None):
         """Ends the connection and waits until the server has closed it too, and all is read.
 
-        stayd has then counted the connection out, which it does before it closes.
+        stayd then no longer counts the connection, because it counts before it closes.
         """
         self.socket.shutdown(socket.SHUT_WR)
         self.read_to_end(timeout)
         self.close()
 
     def reset(self):
-        """Closes with a TCP reset, as a machine that vanishes does once it is asked again."""
+        """Closes with a TCP reset, as a machine that has restarted does at a packet of an old connection."""
         linger_at_once = b"\x01\x00\x00\x00\x00\x00\x00\x00"
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_at_once)
         self.socket.close()

@@ -128,8 +128,8 @@ class Server:
     def start(self):
         """Starts the process and waits until it answers `version` on each address.
 
-        stayd has counted out the connections that asked when this returns. memcached may yet have
-        to: it closes a connection before it counts.
+        When this returns, stayd no longer counts the connections that asked. memcached may still
+        count them, because it closes a connection before it counts.
         """
         assert self.process is None or self.process.poll() is not None, "it still runs"
         with open(self._log_path, "ab") as log:

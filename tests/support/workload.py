@@ -344,7 +344,8 @@ def read_item(connection, asked):
 
 
 def is_same(found, state, asked):
-    """Whether what was found is the state: an expiry need only overlap, an unknown CAS is any."""
+    """Whether an item that was found matches the state: the expiries need only overlap, and an
+    unknown CAS matches any."""
     if state is None or state.certainly_gone(asked):
         return found is None
     if found is None:

@@ -275,7 +275,8 @@ enum status client_step(struct client *client, struct pool *pool, struct store_t
     unsigned key = random_below(random, habits->keys);
     uint32_t per_mille = random_below(random, 1000);
     if (per_mille < habits->flushes_per_mille + habits->delayed_per_mille) {
-        /* One at a time: which of two is due after a cut could not be told. */
+        /* Only one delayed flush at a time: after a power cut it would be unknown which of two is
+         * due. */
         bool delayed = per_mille >= habits->flushes_per_mille && client->view.flush_due_s == 0;
         return client_flush(client, pool, thread, delayed ? 1 + random_below(random, 8) : 0);
     }
@@ -358,7 +359,7 @@ void client_pass_time(struct client *client, struct pool *pool, struct store_thr
         client_end_flush(client, true);
     }
     if (falls_due && client->view.flush_certain) {
-        client_acknowledge(client); /* the record of the flush to come was enough for that */
+        client_acknowledge(client); /* because the record of the delayed flush is on the disk */
     }
 }
 
@@ -395,7 +396,7 @@ static void describe(const struct client_view *view, unsigned key, const struct 
     }
 }
 
-/* The states of a key that a restart may have found, as one that is left of them; NULL: none. */
+/* The state that a restart has left of the key's possible states; NULL: none matches. */
 static const struct client_state *find_state(const struct client_view *view, unsigned key,
                                              const struct item *item, uint32_t now_s) {
     static const struct client_state absent;
@@ -420,7 +421,7 @@ static const struct client_state *find_state(const struct client_view *view, uns
     return NULL;
 }
 
-/* Looks one key up. `found` is what it is; false: it may not be that. */
+/* Looks one key up. `found` is its state; false: that state is not allowed. */
 static bool compare_key(const struct client_view *view, unsigned key, struct pool *pool,
                         struct store_thread *thread, struct client_state *found,
                         char wrong[CLIENT_MESSAGE_MAX]) {

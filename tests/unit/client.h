@@ -88,7 +88,7 @@ enum status client_touch(struct client *client, struct pool *pool, struct store_
 enum status client_flush(struct client *client, struct pool *pool, struct store_thread *thread,
                          uint32_t delay_s);
 
-/* Whether some key has so many possible states that a sync is due. */
+/* Whether a key has too many possible states, so that a sync is needed. */
 bool client_needs_sync(const struct client *client);
 
 /* Whether a sync is due, because it depends on the disk which flush is still due. */
@@ -114,7 +114,7 @@ bool client_examine(const struct client_view *views, unsigned count,
                     const struct pool_options *options, const unsigned char *image, size_t size,
                     uint32_t later_s, char wrong[CLIENT_MESSAGE_MAX]);
 
-/* As client_compare, after a restart: the states that are found become the only possible ones. */
+/* As client_compare, after a restart: from then on only the states that were found are possible. */
 bool client_resume(struct client *client, struct pool *pool, struct store_thread *thread,
                    char wrong[CLIENT_MESSAGE_MAX]);
 

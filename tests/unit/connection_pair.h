@@ -4,10 +4,10 @@
  *     v<n>\n<n bytes>   answers "v" once all are there
  *     w<n>\n            does n bytes of work, and answers nothing
  *     q\n               ends the connection
- *     l\n               logs in; the verdict comes when the test says so
+ *     l\n               logs in; the test decides when the verdict comes
  *
- * and a pool whose writes (each batch is one, while disk.asked_for says so) are durable when the
- * test says so. */
+ * and a pool whose writes are durable when the test makes them durable. While disk.asked_for is
+ * set, each batch counts as one write. */
 #ifndef STAYD_TESTS_CONNECTION_PAIR_H
 #define STAYD_TESTS_CONNECTION_PAIR_H
 

@@ -38,7 +38,7 @@ struct disk_watcher {
     void *context;
 };
 
-/* The disk of the one file that is at `path`, or will be. */
+/* A disk with one file, at `path`. The file need not exist yet. */
 struct disk *disk_create(const char *path, const struct disk_watcher *watcher);
 void disk_destroy(struct disk *disk);
 
@@ -64,8 +64,8 @@ size_t disk_size(const struct disk *disk);
 /* Writes to `image`, of disk_size bytes, what a power cut at this moment might leave. */
 void disk_cut(struct disk *disk, uint64_t *random, unsigned char *image);
 
-/* As disk_cut, for tests that know which pages are lost: those for which `lost` says so are as
- * they were at the last sync, all others as they are now. */
+/* As disk_cut, for tests that choose which pages are lost: a page is as it was at the last sync if
+ * `lost` returns true, and otherwise as it is now. */
 void disk_cut_pages(struct disk *disk, bool (*lost)(void *context, size_t page), void *context,
                     unsigned char *image);
 

@@ -85,8 +85,8 @@ bool model_is_visible(const struct model_state *state, uint32_t now_s);
 bool model_is_there(struct actor *actor, unsigned key);
 bool model_item_is(const struct item *item, const struct model_state *state);
 
-/* Begins a change: returns the state that the key is to have, which is now the one that it has.
- * From model_announce to model_end a crash may leave either of them. */
+/* Begins a change: returns the key's next state, which is at first a copy of its current state. A
+ * crash between model_announce and model_end may leave either state. */
 struct model_state *model_begin(struct actor *actor, unsigned key);
 void model_announce(struct actor *actor, unsigned key);
 void model_end(struct actor *actor, unsigned key, bool changed);

@@ -62,8 +62,7 @@ static void fill_value(struct actor *actor, unsigned key, struct model_state *st
     }
 }
 
-/* What is refused for want of room changes nothing, and may be refused only where that is allowed.
- */
+/* A change that finds no room changes nothing. Checks that this change may be refused. */
 static bool was_refused(enum status status, bool there, unsigned key, const char *what) {
     if (status != STATUS_NO_MEMORY) {
         return false;

@@ -63,7 +63,7 @@ static void talk_judge_login(struct talk *talk, struct buffer *replies) {
     assert_true(proto_finish_login(&talk->connection, &talk->thread, admitted, replies));
 }
 
-/* One call, with the replies of this call alone, as net/ does it after a flush. */
+/* One call of proto_process with an empty buffer for replies, as net/ calls it after a flush. */
 static enum proto_next talk_process(struct talk *talk) {
     struct buffer said = {0};
     size_t consumed = SIZE_MAX;
@@ -96,7 +96,7 @@ void talk_send(struct talk *talk, struct bytes request) {
     }
     assert_true(buffer_append(&talk->input, request.data, request.size));
     if (talk->input.size < talk->wanted) {
-        return; /* it has said that it cannot get on with this */
+        return; /* the last call asked for more input than this */
     }
     store_thread_refresh(&talk->thread);
     talk->thread.now_s = TALK_NOW_S + talk->later_s;

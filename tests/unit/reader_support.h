@@ -9,7 +9,7 @@
 
 enum { READER_ROOM = 64 << 10 };
 
-/* What another process has: descriptors of its own, mappings that it cannot write. */
+/* A reader as in another process: its own descriptors, and mappings that it cannot write. */
 struct reading {
     int data_file;
     int index_file;
@@ -22,7 +22,7 @@ struct reading {
     struct reader_item item;
 };
 
-/* Maps the pool of `store`, which must be open; or any pool whose two files are. */
+/* Maps the pool of `store`, or any other pool; it must be open. */
 void reading_begin(struct reading *reading, struct store *store);
 void reading_begin_on(struct reading *reading, struct pool *pool);
 void reading_end(struct reading *reading);

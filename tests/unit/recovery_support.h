@@ -13,7 +13,7 @@ void do_nothing(struct store *child, void *argument);
  * number % 900) finds them. */
 void store_many(struct store *child, void *argument);
 
-/* The same, and deletes the items whose number 3 divides. */
+/* The same, and then deletes the items whose number is a multiple of 3. */
 void delete_one_in_three(struct store *child, void *argument);
 
 /* Stores "a", "b" and "c" with "first-value", "second-value" and "third-value". */
@@ -25,7 +25,7 @@ void run_churn(struct store *child, void *argument);
 
 void flush(struct store *store, uint32_t when_s);
 
-/* ---- what is in the files; the pool is closed ---- */
+/* ---- the contents of the files, while the pool is closed ---- */
 
 struct image {
     char *bytes; /* to be freed by the caller */
@@ -35,7 +35,7 @@ struct image {
 struct image read_image(const char *path);
 void write_bytes(const char *path, const void *bytes, size_t size, size_t offset);
 
-/* Overwrites a byte of the record whose value is this text, as a write that the crash tore. */
+/* Overwrites a byte of the record whose value is this text, so that the record looks torn. */
 void tear(const struct store *store, const char *value);
 
 #endif

@@ -1,6 +1,6 @@
-/* A server of a script, for the tests of libstayd: answers the first request of the n-th connection
- * with the n-th script, or with the last there is, in pieces of any size. And the one client of a
- * test, which does not wait for a restart. */
+/* A server that follows a script, for the tests of libstayd: answers the first request of the n-th
+ * connection with the n-th script, or with the last script, in pieces of any size. Also the client
+ * of a test, which does not wait for a restart. */
 #ifndef STAYD_TESTS_SCRIPTED_SERVER_H
 #define STAYD_TESTS_SCRIPTED_SERVER_H
 

@@ -160,7 +160,7 @@ bool simulation_open(struct simulation *simulation, char error[POOL_ERROR_MAX]) 
     error[0] = '\0';
     simulation->pool = pool_open(&simulation->options, simulation->grace, error);
     if (simulation->pool != NULL) {
-        simulation->pool->sync.unasked = UINT_MAX; /* what waits for a while would wait for ever */
+        simulation->pool->sync.unasked = UINT_MAX; /* a timed wait would never end */
         pool_set_sync_notify(simulation->pool, simulation_notify, simulation);
     }
     return simulation->pool != NULL;

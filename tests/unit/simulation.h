@@ -103,11 +103,11 @@ bool simulation_move_all(struct simulation *simulation);
 /* Moves the live records of one segment, and frees it. */
 bool simulation_move_segment(struct simulation *simulation, uint32_t segment);
 
-/* Waits, as a server does, until this client's writes may be acknowledged (OK), or never will be
- * (IO). */
+/* Waits, as a server does, until this client's writes may be acknowledged (OK) or have failed (IO).
+ */
 enum status simulation_await_ticket(struct simulation *simulation, unsigned client);
 
-/* Waits until the pool has made one more sync of its own accord (fsync = everysec). */
+/* Waits for the next sync that the pool makes by itself (fsync = everysec). */
 void simulation_await_interval(struct simulation *simulation);
 
 /* Makes the first client's writes durable, in the way of the pool's policy. False if that fails. */

@@ -13,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The clock of the time since the system's start is that of the day and so much, but for steps. */
+/* CLOCK_BOOTTIME is the wall clock plus this difference, which changes only when the wall clock is
+ * set. */
 #define BOOT_S (INT64_C(1000) - (int64_t)CLOCK_START_S)
 
 static pid_t parent; /* the process that cmocka runs in */
@@ -152,7 +153,7 @@ void store_begin_threads(struct store *store, struct pool_options options, unsig
     world->stepped_s = 0;
     clock_set_s(CLOCK_START_S);
     fault_none();
-    /* In memory where there is such a folder: the tests are not about how fast a disk is. */
+    /* In /dev/shm if possible: the speed of the disk does not matter to these tests. */
     const char *root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(store->folder, sizeof store->folder, "%s/stayd-unit-XXXXXX", root);
     EXPECT(mkdtemp(store->folder) != NULL);

@@ -39,7 +39,7 @@ static void do_nothing(struct store *unused, void *unused_too) {
 static void expect_old_gone(void) {
     expect_gone(&store, "old");
     expect_there(&store, "young", "1");
-    store_survive(&store, do_nothing, NULL); /* the data alone says so as well */
+    store_survive(&store, do_nothing, NULL); /* recovery from the data alone agrees */
     expect_gone(&store, "old");
     expect_there(&store, "young", "1");
 }
@@ -143,8 +143,8 @@ static void a_failed_sync_leaves_the_old_limit_noted(void **state) {
     store_end(&store);
 }
 
-/* As after a boot with a wrong clock: it may end no item for good, and nothing that has ended may
- * come back. */
+/* As after a boot with a wrong clock, which must not end an item for good. No expired item may come
+ * back either. */
 static void a_clock_in_doubt_leaves_the_shorter_limit_in_force(void **state) {
     (void)state;
     begin(IDLE, LIMIT_S);

@@ -20,7 +20,7 @@ static void an_item_is_there_to_its_last_second_and_not_one_more(void **state) {
         clock_set_s(CLOCK_START_S);
         assert_int_equal(store_set(&store, "k", "v", CLOCK_START_S + ttls_s[i]), STATUS_OK);
         clock_set_s(CLOCK_START_S + ttls_s[i] - 1);
-        store_run_janitor(&store, 2); /* nor does the janitor take it away before its time */
+        store_run_janitor(&store, 2); /* and the janitor does not remove it earlier */
         expect_there(&store, "k", "v");
         clock_set_s(CLOCK_START_S + ttls_s[i]);
         expect_gone(&store, "k");
@@ -215,8 +215,7 @@ static void a_pool_of_many_segments_is_looked_at_in_turn(void **state) {
     assert_int_equal(stats.segments_free, stats.segments);
 }
 
-/* Segments that hold an expired item, and passes that the janitor has made; false: one is under
- * way.
+/* Counts the segments with an expired item, and the janitor's passes. False: a pass is under way.
  */
 static bool count_due(uint64_t *passes, uint32_t *due) {
     pthread_mutex_lock(&store.pool->room.lock);

@@ -41,7 +41,7 @@ static void let_pass(uint32_t time_s) {
     }
 }
 
-/* The system is started again: its number is another one. */
+/* The system is restarted, so its boot id changes. */
 static void reboot(uint32_t off_s) {
     store_close(&store);
     int file = open(store.data_path, O_RDWR);
@@ -268,8 +268,8 @@ static void a_flush_that_only_a_wrong_clock_makes_due_waits(void **state) {
     EXPECT(count_there() == 0);
 }
 
-/* A limit that is raised while the clock is wrong: what it shows as ended by the old limit ends by
- * the old limit, but not before. */
+/* A limit is raised while the clock is wrong. Items still end by the old limit, judged by the right
+ * time. */
 static void a_raised_limit_takes_nothing_away(void **state) {
     (void)state;
     store.options.idle_timeout_s = 10 * DAY_S;

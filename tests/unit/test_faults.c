@@ -39,7 +39,8 @@ static void fail_with(struct simulation *simulation, const char *what) {
     simulation_fail(simulation, message);
 }
 
-/* Everything that can be seen of the pool is as the client was told; if `power` goes as well. */
+/* The pool's contents agree with the replies that the client got; with `power`, also after a power
+ * cut. */
 static void look_at_all(struct simulation *simulation) {
     for (int i = 0; i < 3; i++) {
         disk_record(simulation->disk);
@@ -120,7 +121,8 @@ static void work_somehow(struct simulation *simulation, unsigned operations) {
     look_at_all(simulation);
     simulation_close(simulation);
     open_somehow(simulation);
-    look_at_all(simulation); /* what can be seen again is on the disk, be it acknowledged or not */
+    look_at_all(
+        simulation); /* every item that can be seen is on the disk, whether acknowledged or not */
     if (!work(simulation, operations)) {
         fail_with(simulation, "the pool gives up again");
     }
@@ -170,7 +172,7 @@ static void live(struct simulation *simulation) {
     }
 }
 
-/* Runs the course with a fault; false: it did not come to that. */
+/* Runs the course with a fault; false: the call that should fail did not happen. */
 static bool live_with(struct fault fault, uint64_t seed) {
     struct pool_options options = simulation_options(POOL_FSYNC_ALWAYS, 8);
     struct simulation *simulation = simulation_create(seed + fault.number, &options, &habits, 1);
@@ -183,8 +185,8 @@ static bool live_with(struct fault fault, uint64_t seed) {
     return happened;
 }
 
-/* Lets calls of a kind fail, one in each life: every one, or in the short form one in `step`. In a
- * soak over and over, with other work. */
+/* Lets calls of a kind fail, one in each life: each call in turn, or in the short form one in
+ * `step`. A soak repeats this with other operations. */
 static void let_each_fail(enum call call, int error, unsigned step) {
     bool only;
     uint64_t seed = environment_first_seed(&only);

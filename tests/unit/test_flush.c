@@ -107,9 +107,9 @@ static void no_change_carries_an_item_across_a_flush(void **state) {
     store_end(&store);
 }
 
-/* ---- what is stored while a flush is at it ---- */
+/* ---- items that are stored during a flush ---- */
 
-enum { CROWD = 20000, CROWD_ROUNDS = 60 }; /* buckets enough that it takes a while */
+enum { CROWD = 20000, CROWD_ROUNDS = 60 }; /* enough buckets that a flush takes a while */
 
 static _Atomic unsigned flushes_ended;
 static _Atomic unsigned flushes_wanted;
@@ -128,7 +128,8 @@ static void *flush_when_asked(void *argument) {
     return NULL;
 }
 
-/* Who has seen that it is gone stores after the flush, though that has not returned yet. */
+/* A client that sees the item gone stores after the flush, even if the flush has not returned yet.
+ */
 static void what_is_stored_when_a_flush_has_begun_to_hide_is_not_flushed(void **state) {
     struct pool_options options = store_options(256);
     options.persist = *(bool *)*state;

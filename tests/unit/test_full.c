@@ -146,8 +146,8 @@ static void items_as_large_as_item_max_come_and_go(void **state) {
     }
 }
 
-/* An update of the largest item needs room for its tombstone as well, however tight the segments
- * are for this item_max: for one in these they are as tight as can be. */
+/* An update of the largest item also needs room for its tombstone. For one of these values of
+ * item_max, the segments have the least room to spare. */
 static void the_largest_item_can_be_given_a_sooner_expiry(void **state) {
     (void)state;
     struct pool_options options = store_options(16);
@@ -156,7 +156,7 @@ static void the_largest_item_can_be_given_a_sooner_expiry(void **state) {
     options.persist = true;
     options.max_lifetime_s = 100000;
     options.memory_bytes = 16 * 3 * STORE_SEGMENT;
-    alarm(60); /* better an end than a test that hangs */
+    alarm(60); /* so that the test fails instead of hanging */
     for (uint32_t below = 0; below < 4096; below += 4096 / scaled(85)) {
         options.item_max_bytes = 2 * STORE_SEGMENT - below;
         store_begin(&store, options);

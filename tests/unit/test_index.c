@@ -176,7 +176,8 @@ static void every_key_is_found_while_the_index_grows(void **state) {
     assert_int_equal(atomic_load(&header->items), KEYS);
     assert_true(atomic_load(&header->bucket_count) > before);
     assert_true(atomic_load(&header->bucket_count) * 5 >= KEYS);
-    assert_true(index_used_bytes(&bed.index) < (uint64_t)KEYS * 18); /* 15 and what is not full */
+    assert_true(index_used_bytes(&bed.index) <
+                (uint64_t)KEYS * 18); /* 15, and the buckets that are not full */
     bed_end(&bed);
 }
 
@@ -339,7 +340,8 @@ static void a_split_that_runs_out_of_overflow_buckets_is_taken_back(void **state
     unsigned crowd[CROWD];
     unsigned found = 0;
     for (unsigned number = 1 << 20; found < CROWD; number++) {
-        /* They are in bucket 0, and would all move into the next new one. */
+        /* These keys are in bucket 0, and the next split would move all of them into the new
+         * bucket. */
         if ((bed_hash(&bed, number) & (2 * count - 1)) == count) {
             crowd[found++] = number;
         }
@@ -348,7 +350,7 @@ static void a_split_that_runs_out_of_overflow_buckets_is_taken_back(void **state
         EXPECT(bed_insert_as(&bed, crowd[i], bed_hash(&bed, crowd[i])));
     }
     header->overflow_max = (uint32_t)atomic_load(&header->overflow_used);
-    /* As many more as make a split due, elsewhere. */
+    /* Adds keys to other buckets until a split is due. */
     unsigned others = 0;
     for (unsigned number = 0; atomic_load(&header->items) <= 5 * count; number++) {
         if ((bed_hash(&bed, number) & (count - 1)) != 0) {

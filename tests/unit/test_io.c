@@ -38,7 +38,8 @@ static void what_the_disk_cannot_hold_is_refused_before_any_of_it_is_taken(void 
     close(file);
 }
 
-/* A small part of a large file with holes, such as an index, needs no more room than it has. */
+/* To allocate a small part of a large file with holes, such as an index, the disk needs room for
+ * that part only. */
 static void holes_elsewhere_in_the_file_do_not_count(void **state) {
     (void)state;
     int file = make_file();

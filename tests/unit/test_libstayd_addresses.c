@@ -1,4 +1,4 @@
-/* The URLs of servers: what is none, and what libstayd shows of one. */
+/* The URLs of servers: which texts are no URL, and how libstayd shows a URL. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* libstayd where a connection breaks, where there are too many, and where a new one asks for
- * mappings: what is sent again, and what is not. */
+/* libstayd when a connection breaks, when the server has too many connections, and when a new
+ * connection asks for mappings: which requests are sent again. */
 #include "scripted_server.h"
 
 #include <signal.h>
@@ -100,7 +100,7 @@ static void a_server_without_mappings_is_asked_for_them_once(void **state) {
     expect_request("stayd_map\r\nget k\r\nget k\r\n");
 }
 
-/* Neither what is no reply, nor a socket that is not there. */
+/* Not even if the reply is invalid, or names a socket that does not exist. */
 static void a_question_for_mappings_does_no_harm(void **state) {
     static const char *const replies[] = {"", "MAP\r\n", "PATH /tmp/stayd-nowhere/s\r\n",
                                           "PATH relative\r\n", "ERROR\r\nmore\r\n"};

@@ -1,5 +1,5 @@
-/* libstayd beside servers that say what no server should, or nothing: nothing is believed that was
- * not said of this request, and no call waits longer than its times. The servers are threads here.
+/* libstayd and servers that send invalid replies, or none: libstayd uses only replies to its own
+ * request, and no call waits longer than its timeouts. The servers are threads of the test.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -347,7 +347,7 @@ static void a_refused_connect_is_not_tried_for_ever_while_others_are_answered(vo
     uint64_t began_ms = now_ms();
     enum stayd_status status = STAYD_NOT_FOUND;
     struct stayd_error error;
-    while (status == STAYD_NOT_FOUND) { /* it took the one connection that there is */
+    while (status == STAYD_NOT_FOUND) { /* that request took the only connection */
         struct stayd_value value = {0};
         began_ms = now_ms();
         status = stayd_get(work.client, "k", 1, &value, &error);
@@ -398,7 +398,7 @@ static void without_a_descriptor_it_is_this_process_that_fails(void **state) {
             close(taken[--count]);
         }
         setrlimit(RLIMIT_NOFILE, &before);
-        /* at once: the server was not left alone */
+        /* at once: libstayd did not pause */
         enum stayd_status status = stayd_get(client, "k", 1, &value, &error);
         assert_int_equal(status, i == 0 ? STAYD_NOT_FOUND : STAYD_DISCONNECTED);
         stayd_value_free(&value);

@@ -1,6 +1,6 @@
-/* Replies in both protocols: valid ones are taken, and one to another command is not. Of valid ones
- * with random changes libstayd reads nothing outside them (the sanitizers check that), ends, and
- * reports the result. */
+/* Replies in both protocols: libstayd accepts valid replies, and refuses a reply to another
+ * command. Given a valid reply with random changes, it reads nothing outside the reply (the
+ * sanitizers check that), ends, and reports a result. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

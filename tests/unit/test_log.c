@@ -47,7 +47,7 @@ static const char *capture_end(void) {
     return capture.text;
 }
 
-/* In the place of the C library's: what the log says to syslog. */
+/* Replaces the C library's function, and keeps what the log sends to syslog. */
 static struct {
     int priority;
     char text[256];
@@ -191,7 +191,7 @@ static void lines_of_several_threads_never_mix(void **state) {
     unsetenv("JOURNAL_STREAM");
 }
 
-/* Last: there is no way back. */
+/* The last test, because log_to_syslog cannot be undone. */
 static void a_daemon_logs_to_syslog_and_at_its_start_errors_to_stderr_too(void **state) {
     (void)state;
     log_init(LOG_LEVEL_INFO);

@@ -23,7 +23,7 @@
 
 enum { PHASE_OPERATIONS = 300 }; /* of a thread, between two of the main thread's */
 
-/* ---- phases: all threads work; then one of them alone does what concerns all keys ---- */
+/* ---- phases: all threads work; then one thread alone runs the operations on all keys ---- */
 
 static void forget_all(void) {
     for (unsigned key = 0; key < MODEL_KEYS; key++) {
@@ -112,7 +112,8 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* What a crash interrupted has happened or not: finds out which, and holds to it. */
+/* An operation that a crash interrupted was carried out or not: finds out which, and updates the
+ * model. */
 static void settle_key(struct actor *actor, unsigned key) {
     char text[POOL_KEY_MAX];
     struct item item;

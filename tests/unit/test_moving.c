@@ -96,7 +96,7 @@ static void step_start(struct step *step) {
     EXPECT(pthread_create(&step->thread, NULL, step_main, step) == 0);
 }
 
-/* Long enough for it to do what it must not do yet. */
+/* Long enough that a thread would make the mistake that the test looks for. */
 static void give_it_time(void) {
     struct timespec wait = {.tv_nsec = 30000000};
     nanosleep(&wait, NULL);
@@ -143,13 +143,13 @@ static void no_segment_is_written_over_while_a_thread_may_read_it(void **state) 
     char value[SIZE];
     number_value(value, SIZE, 0, 0);
     EXPECT(bytes_equal(item.value, bytes_from(value, SIZE)));
-    store_thread_leave(&store.thread); /* for good: the other may not have begun to wait yet */
+    store_thread_leave(&store.thread); /* permanently, because the other thread may not wait yet */
     pthread_join(step.thread, NULL);
     EXPECT(step.done_well && segment_state(step.segment) == LAYOUT_SEGMENT_FREE);
     EXPECT(atomic_load(&syncs) == 2); /* of the copies, and of the header */
 }
 
-/* What another process has copied out of the segment, it then does not believe. */
+/* Another process then rejects what it has copied out of the segment. */
 static void each_slot_that_pointed_into_a_segment_has_another_version_afterwards(void **state) {
     (void)state;
     begin(0);

@@ -19,7 +19,7 @@
 
 enum { MANY = 5000 /* more than the queue has places for hashes */ };
 
-/* A quick hash of "right": what is queued is computed when the test ends. */
+/* A hash of "right" that is quick, because all queued logins are computed when the test ends. */
 static const char users[] = "web:$5$salt$wSwSJ2jcGgOJrhtXC83JdW1ItuVorMIRfiqtimk07R6\n";
 
 static struct auth *auth;
@@ -87,7 +87,7 @@ static unsigned take_verdicts(enum auth_verdict expected) {
     while (auth_mailbox_take(&mailbox, &told, &verdict)) {
         if (told != NULL) {
             assert_ptr_equal(told, &owner);
-            assert_true(verdict == expected || verdict == AUTH_UNHEARD); /* it was stopped */
+            assert_true(verdict == expected || verdict == AUTH_NOT_CHECKED); /* it was stopped */
             count++;
         }
     }
@@ -115,7 +115,7 @@ static void who_leaves_while_others_wait_for_the_same_verdict_is_not_told(void *
     for (unsigned i = 0; i < 4; i++) {
         assert_int_equal(log_in(fd, "wrong", &checks[i]), AUTH_NONE);
     }
-    auth_abandon(checks[0]); /* the first one, on whose behalf the hash is computed */
+    auth_abandon(checks[0]); /* the leader, for which the hash is computed */
     auth_abandon(checks[2]);
     assert_int_equal(take_verdicts(AUTH_REFUSED), 2);
     close(fd);

@@ -77,7 +77,7 @@ static void a_request_that_has_waited_for_room_too_long_is_refused_alone(void **
     assert_int_equal(client_take(), 1);
 }
 
-/* Else the notice would be lost, and the request would wait for the next. */
+/* Otherwise the wake-up would be lost, and the request would wait for the next one. */
 static void room_that_comes_while_replies_are_held_is_not_missed(void **state) {
     (void)state;
     disk.asked_for = true;

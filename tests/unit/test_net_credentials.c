@@ -167,7 +167,7 @@ static uint64_t thread_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
-/* The least of a few, of this thread's own time: what a wrong login as this user costs. */
+/* The CPU time of a wrong login as this user: the least of a few tries. */
 static uint64_t cost_ns(struct credentials *credentials, const char *user) {
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < 5; i++) {
@@ -225,7 +225,7 @@ static void what_is_wrong_is_named_with_its_line(void **state) {
         if (strstr(report.first, faults[i].said) == NULL) {
             fail_msg("%s: not about %s", report.first, faults[i].said);
         }
-        assert_null(strstr(report.first, "$ecret")); /* the log is no place for passwords */
+        assert_null(strstr(report.first, "$ecret")); /* passwords must not be logged */
     }
     assert_null(read_bytes_as("bob:x\0y\n", 8, 0600));
     assert_non_null(strstr(report.first, "zero byte"));

@@ -115,7 +115,7 @@ static void a_flood_of_addresses_pushes_trusted_ones_out_last(void **state) {
     for (unsigned i = 0; i < 8; i++) {
         trusted += login_limit_trusts(limit, &site[i], now_ms);
     }
-    assert_true(trusted >= 7); /* five that fall into one set of four are all that can be lost */
+    assert_true(trusted >= 7); /* only five addresses in one set of four can lose a bucket */
 }
 
 static void one_line_says_how_many_were_refused(void **state) {

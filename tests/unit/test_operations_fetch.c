@@ -89,7 +89,7 @@ static void a_touch_counts_as_a_read(void **state) {
     struct pool_fetch request = {.touch = true, .touch_expiry_s = LATER_S};
     assert_int_equal(fetch(store, request, &fetched), STATUS_OK);
     assert_true(get(store).fetched);
-    /* As often as it was read before, and once more: that is what eviction goes by. */
+    /* The read count goes on from the old item's count; eviction uses it. */
     store_set(store, "k", "v", LATER_S);
     for (int i = 0; i < 5; i++) {
         fetch(store, request, &fetched);
@@ -122,7 +122,7 @@ static void a_fetch_may_create_what_is_missing(void **state) {
     uint64_t cas = get(store).cas;
     assert_int_equal(fetch(store, request, &fetched), STATUS_OK);
     assert_false(fetched.created || fetched.won);
-    assert_true(fetched.token_sent); /* somebody else is at it */
+    assert_true(fetched.token_sent); /* another client refreshes it */
     assert_true(fetched.item.cas == cas);
     store_set(store, "k", "v", LATER_S);
     assert_int_equal(fetch(store, request, &fetched), STATUS_OK);
@@ -160,7 +160,7 @@ static void one_caller_wins_the_recache_of_an_item_that_expires_soon(void **stat
     store_set(store, "k", "w", CLOCK_START_S + 10); /* refreshed: the next one may win again */
     assert_int_equal(fetch(store, request, &fetched), STATUS_OK);
     assert_true(fetched.won && !fetched.token_sent);
-    store_set(store, "k", "w", 0); /* never expires: nobody need refresh it */
+    store_set(store, "k", "w", 0); /* never expires, so no client needs to refresh it */
     assert_int_equal(fetch(store, request, &fetched), STATUS_OK);
     assert_false(fetched.won);
 }

@@ -62,8 +62,8 @@ static void a_data_dir_that_does_not_exist_is_an_error(void **state) {
     store_open(&store);
 }
 
-/* All of its first segments are in use, and little lives in each: what is moved at first goes to
- * segments that are themselves to go. */
+/* All of the first segments are in use with few live items each. So the first records are moved
+ * into segments that must be emptied as well. */
 static void a_pool_that_was_written_through_shrinks_with_every_item(void **state) {
     (void)state;
     enum { KEYS = 60, CHANGES = 1500, SHRINKS = 12 };

@@ -13,8 +13,8 @@
 #include "simulation.h"
 
 enum {
-    SHARED_BY = 6,       /* tests that run for as long as they are allowed to */
-    COURSE_BEGINS = 300, /* operations before anybody looks: then segments are used again */
+    SHARED_BY = 6,       /* tests that share STAYD_SOAK_SECONDS */
+    COURSE_BEGINS = 300, /* operations before the first check: by then, segments are used again */
 };
 
 /* How one client's work goes. */
@@ -284,7 +284,7 @@ static void test_everysec_syncs_by_itself_and_keeps_what_came_before(void **unus
         .keys = 60, .value_max_bytes = 1900, .deletes = 15, .touches = 10, .expiring = 30};
     struct simulation *simulation = simulation_create(1, &options, &habits, 1);
     environment_let_timers_run(true);
-    simulation->later_percent = 0; /* the janitor goes by the clock all the time */
+    simulation->later_percent = 0; /* the janitor follows the clock all the time */
     simulation_begin(simulation);
     work_a_while(simulation, 400);
     simulation_await_interval(simulation);

@@ -56,7 +56,7 @@ static void touch(struct simulation *simulation, unsigned key, uint32_t ttl_s) {
                      STATUS_OK);
 }
 
-/* Fills up to so many bytes before the end of a page, with items that live so long. */
+/* Stores items with this TTL until `left_bytes` remain before the end of a page. */
 static void fill_page_of(struct simulation *simulation, uint32_t ttl_s, uint32_t left_bytes) {
     unsigned class = segment_class(ttl_s == 0 ? UINT32_MAX : ttl_s);
     for (unsigned key = 50;; key++) {
@@ -94,7 +94,7 @@ static void cut_pages(struct simulation *simulation, struct loss loss) {
     simulation_restart_from(simulation, simulation->looked_at.bytes);
 }
 
-/* Cuts the power when nothing is lost by it. */
+/* Cuts the power after a sync, so that nothing is lost. */
 static void cut_nothing(struct simulation *simulation) {
     assert_true(simulation_sync(simulation));
     cut_pages(simulation, (struct loss){1, 0, false});
@@ -203,7 +203,8 @@ static void test_a_segment_is_written_over_only_when_the_disk_has_it_as_free(voi
     fill_segment(simulation);
     assert_true(simulation_sync(simulation));
     assert_true(simulation_move_segment(simulation, segment));
-    /* Used again at once; the disk gets nothing of that but what lies over the tombstones. */
+    /* The segment is used again at once. Of its new bytes, only the page of the tombstones reaches
+     * the disk. */
     for (unsigned key = 30; key < 45; key++) {
         set(simulation, key, 10, 1500);
     }

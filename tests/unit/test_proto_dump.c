@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-/* A walk goes on in steps, and what is pipelined behind it waits. */
+/* A dump runs in steps, and the requests that are pipelined behind it wait. */
 enum { MANY = 9000 };
 
 static void store_many(struct talk *talk) {

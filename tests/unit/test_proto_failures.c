@@ -192,8 +192,8 @@ static void expect(struct pool *pool, const char *request, const char *expected)
     proto_service_finish(&service);
 }
 
-/* Two calls on one connection: the pool has no room at the first, and has at the second. Nothing is
- * answered or counted at the first but what stands before the request. */
+/* Two calls on one connection: the pool has no room at the first call, and has room at the second.
+ * The first call answers and counts only the requests before the one that waits. */
 static void expect_parked(struct bytes request, size_t answered_bytes, struct bytes expected) {
     struct pool pool = make_pool(STATUS_NEEDS_ROOM, true);
     struct proto_server server = {0};
@@ -266,7 +266,7 @@ static void a_text_request_that_needs_room_is_run_again_and_answered_once(void *
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char request[6000];
         expect_parked(bytes_from_string(cases[i].request), 0, bytes_from_string(cases[i].expected));
-        /* What stands before the request is answered at once. */
+        /* The requests before it are answered at once. */
         snprintf(request, sizeof request, "mn\r\n%s", cases[i].request);
         expect_parked(bytes_from_string(request), 4, bytes_from_string(cases[i].expected));
     }
@@ -401,8 +401,8 @@ static void an_append_to_nothing_is_not_stored_whatever_cas_it_names(void **stat
     expect(&pool, "ms k 1 C5\r\nv\r\n", "NF\r\n");
 }
 
-/* The old items: memcached drops what a failed set was to replace. A pool that may not forget keeps
- * it: a session must not end because its update did not fit. */
+/* Old items: memcached deletes the item that a failed set should have replaced. A pool with evict =
+ * no keeps it, because a session must not end when its update does not fit. */
 static void a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten(void **state) {
     (void)state;
     static const struct {

@@ -98,7 +98,7 @@ static void before_the_login_nothing_is_done(void **state) {
     assert_int_equal(counter(talk, POOL_CMD_FLUSH), 0);
 }
 
-/* What cannot be kept in step ends the connection, as it does behind the login. */
+/* If the start of the next request is unknown, the connection is closed, as after a login. */
 static void a_storage_line_without_a_length_closes_the_connection(void **state) {
     struct talk *talk = *state;
     static const char *const requests[] = {
@@ -165,7 +165,7 @@ static void what_is_no_user_and_password_is_judged_by_nobody(void **state) {
     talk_ask(talk, LOGIN, "STORED\r\n");
 }
 
-/* The value of a login is the one thing that a stranger can make the daemon wait for. */
+/* Before a login, the daemon waits for no value but that of a login. */
 static void a_value_too_long_for_a_login_is_thrown_away_as_it_comes(void **state) {
     struct talk *talk = *state;
     restart(talk);

@@ -137,7 +137,7 @@ static void l_tells_when_the_item_was_last_read_before_this_one(void **state) {
     }
 }
 
-/* Whatever command an item is read with, it is kept where those that nobody reads are evicted. */
+/* An item that is read, by any command, is kept; items that no client reads are evicted. */
 static void reads_by_any_command_keep_an_item_from_eviction(void **state) {
     static const char *const reads[] = {"get %s\r\n",    "gat 0 %s\r\n", "touch %s 0\r\n",
                                         "mg %s T0\r\n",  "mg %s N0\r\n", "mg %s R30\r\n",

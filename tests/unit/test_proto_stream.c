@@ -265,7 +265,8 @@ static void a_value_too_large_is_never_buffered_and_refused_behind_it(void **sta
     struct bytes piece = talk_text("", '\n', 60000, "");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         talk_restart(talk);
-        talk_ask(talk, lines[i], ""); /* said before the value has come, it would be out of step */
+        talk_ask(talk, lines[i],
+                 ""); /* a reply before the value has arrived would be out of step */
         assert_true(talk->connection.progress.skip_bytes > TALK_ITEM_MAX);
         uint64_t left = talk->connection.progress.skip_bytes;
         for (int pieces = 0; pieces < 20 && left > piece.size; pieces++) {

@@ -176,7 +176,7 @@ static void a_key_of_251_bytes_is_refused_by_every_command(void **state) {
     }
 }
 
-/* What a site stores under a key that its visitors choose must not be run as commands. */
+/* A value that a site stores under a key chosen by its visitors must not be run as commands. */
 static void the_value_for_a_key_of_251_bytes_is_thrown_away_by_every_command(void **state) {
     static const char *const heads[] = {"set ",     "add ", "replace ", "append ",
                                         "prepend ", "cas ", "set ",     "ms "};

@@ -13,7 +13,7 @@ static void note_wake(void *context) {
     wakes++;
 }
 
-/* A connection that watches, beside the one that does things. */
+/* A watcher, beside the connection that sends the commands. */
 struct watching {
     struct proto_connection connection;
     struct buffer said;
@@ -147,8 +147,8 @@ static void each_watcher_is_told_of_what_it_asked_for_alone(void **state) {
     watch_end(&deletions);
 }
 
-/* How many lines a watcher has been told, those that it was told to have missed included. Each must
- * be whole. */
+/* How many lines a watcher got, including those that were reported as skipped. Each line must be
+ * whole. */
 static uint64_t count_told(char *said) {
     uint64_t told = 0;
     for (char *line = strtok(said, "\n"); line != NULL; line = strtok(NULL, "\n")) {

@@ -98,7 +98,7 @@ static void a_flush_that_has_fallen_due_is_left_to_the_daemon(void **state) {
     store.thread.now_s = clock_now_s();
     EXPECT(pool_flush(store.pool, &store.thread, clock_now_s() + 10) == STATUS_OK);
     expect_read(&reading, "key", "v");
-    /* As it is before the daemon has come to it, and while it is at it. */
+    /* The state before the daemon performs the flush, and while it does. */
     struct layout_index_header *index = store.pool->view.index;
     atomic_store(&index->flush_due_s, clock_now_s());
     enum reader_outcome due = read_key(&reading, "key");

@@ -131,7 +131,8 @@ static void mappings_that_anybody_has_written_lead_nowhere_outside_them(void **s
         memcpy(hostile.index, reading.index, plan->buckets_offset + 2048 * 64);
         memset(hostile.index + plan->overflow_offset, 0, (size_t)256 * 64);
         struct lookup_view view;
-        /* Before it is opened, or afterwards: the view's numbers stay as they were checked. */
+        /* The change comes before the view is opened, or afterwards: then the view keeps the
+         * numbers that were checked. */
         bool early = round % 2 == 0;
         if (early) {
             corrupt(&hostile, plan, &random);

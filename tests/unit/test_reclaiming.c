@@ -183,8 +183,9 @@ static void a_fragmented_pool_comes_to_rest(void **state) {
     store_end(&store);
 }
 
-/* Three of the smaller or two of the larger fit into a segment, but only one of each: that is worse
- * than is expected of these sizes. Compaction must see that it gains nothing. */
+/* A segment has room for three of the smaller or two of the larger records, but only for one of
+ * each. This is worse than the expected waste of these sizes, and compaction must notice that it
+ * gains nothing. */
 static void a_pool_whose_records_do_not_pack_comes_to_rest(void **state) {
     (void)state;
     static const size_t sizes[] = {STORE_SEGMENT * 27 / 100, STORE_SEGMENT * 47 / 100};
@@ -246,7 +247,8 @@ static void updates_with_sooner_expiries_do_not_pile_tombstones_up(void **state)
     }
     for (unsigned round = 0; round < scaled(60000); round++) {
         number_key(key, round % 100);
-        /* Never, then in two days, then never again: every second one writes a tombstone. */
+        /* The expiry changes from never to two days and back: every second change writes a
+         * tombstone. */
         EXPECT(store_touch(&store, key, round / 100 % 2 ? 0 : CLOCK_START_S + 170000) == STATUS_OK);
     }
     for (unsigned number = 0; number < 100; number++) {

@@ -212,7 +212,7 @@ static void an_item_that_expires_while_no_daemon_runs_is_gone(void **state) {
     expect_gone(&store, "long");
 }
 
-/* ---- a start that is to end ---- */
+/* ---- a start that is interrupted ---- */
 
 static _Atomic int stops_after; /* questions */
 

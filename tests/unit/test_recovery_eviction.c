@@ -17,7 +17,8 @@ static enum status set_until(struct store *child, const char *key, const char *v
     return status;
 }
 
-/* The old versions lie in a segment that takes other items than the new ones, and stays. */
+/* The old versions lie in a segment of another TTL class than the new versions. That segment stays.
+ */
 static void evict_new_versions(struct store *child, void *argument) {
     const unsigned count = *(unsigned *)argument;
     char key[POOL_KEY_MAX];
@@ -66,7 +67,7 @@ static void an_older_version_of_an_evicted_item_does_not_come_back(void **state)
     }
 }
 
-/* An item that is evicted in this moment is gone for good when somebody has missed it. */
+/* Once a look-up has missed an evicted item, the item must never come back. */
 static void evict_until_a_sync_kills(struct store *child, void *argument) {
     unsigned *missed = argument; /* shared: the numbers whose eviction the child has seen */
     fault_die_at_sync((int)missed[0]);
@@ -78,7 +79,8 @@ static void evict_until_a_sync_kills(struct store *child, void *argument) {
             char key[POOL_KEY_MAX];
             size_t size = number_key(key, old);
             if (!operations_find(child->pool, bytes_from(key, size), &hit)) {
-                missed[old + 1] = 1; /* a look that leaves no trace: what is read may stay */
+                missed[old + 1] =
+                    1; /* operations_find notes no read: eviction keeps items that were read */
             }
         }
         store_thread_leave(&child->thread);

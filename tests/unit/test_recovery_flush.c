@@ -62,7 +62,8 @@ static void flush_until_a_sync_kills(struct store *child, void *argument) {
     fault_none();
 }
 
-/* Its record lies where the janitor comes first; what it keeps down lies in many segments. */
+/* The flush's record is in the segment that the janitor visits first; the items that it deletes are
+ * in many segments. */
 static void a_flush_lasts_as_long_as_anything_that_it_keeps_down(void **state) {
     (void)state;
     for (int step = 1; step < 8; step++) {

@@ -8,8 +8,8 @@
 
 static struct store store;
 
-/* Sets that expire at once: they take a sequence each, and leave no record. All between those that
- * cross a step of the header's are left out. */
+/* Sets that expire at once take a sequence each and leave no record. Only the sets around each step
+ * of the header's sequence are made; the sequences between are skipped. */
 static void store_what_expires_at_once(struct store *child, void *argument) {
     uint64_t *last = argument;
     _Atomic uint64_t *sequence = &child->pool->view.index->sequence;

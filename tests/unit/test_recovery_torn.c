@@ -51,7 +51,7 @@ static void store_one_and_seal(struct store *child, void *argument) {
     }
 }
 
-/* A write that never comes to its end, and one behind it that does. */
+/* A write that is never completed, and a whole one behind it. */
 static void reserve_and_store_one(struct store *child, void *argument) {
     (void)argument;
     struct segment_place place;
@@ -163,7 +163,7 @@ static void touch_on_several_threads(struct store *child, void *argument) {
     }
 }
 
-/* With other threads' sequence numbers all around: each pair is still known for one. */
+/* Recovery recognises each pair, although other threads' sequence numbers are around it. */
 static void tombstones_of_updates_on_several_threads_count(void **state) {
     (void)state;
     store_end(&store);

@@ -77,7 +77,7 @@ static void a_file_of_another_version_is_refused(void **state) {
 static void a_file_that_another_process_has_open_is_refused(void **state) {
     (void)state;
     static const char *const words[] = {"is in use by another stayd", NULL};
-    expect_refused(words); /* locks are of the open file, so this process will do */
+    expect_refused(words); /* a lock belongs to the open file, so this process can hold it */
     EXPECT(store_set(&store, "k", "v", 0) == STATUS_OK);
     store_reopen(&store);
     expect_there(&store, "k", "v");

@@ -122,8 +122,8 @@ static void no_update_and_no_delete_is_refused(void **state) {
     }
 }
 
-/* A request that waited too long is refused while nobody is parked: for the others the turn in
- * which nobody waits ends all the same. */
+/* A request that waited too long is refused while no request is parked. The turn in which no
+ * request waits still ends for the others. */
 static void a_turn_in_which_a_request_gave_up_ends(void **state) {
     (void)state;
     struct pool_options options = store_options(16);
@@ -144,8 +144,8 @@ static void a_turn_in_which_a_request_gave_up_ends(void **state) {
     store_end(&store);
 }
 
-/* A segment that is claimed is another thread's to open. What fits into segments that are open
- * already goes on, and what does not waits for the end of the claim: it is not refused. */
+/* A segment that is claimed is another thread's to open. Records that fit into open segments are
+ * stored. Others wait for the end of the claim, and are not refused. */
 static void a_claim_stops_nobody_who_needs_no_new_segment(void **state) {
     (void)state;
     store_begin(&store, store_options(16));

@@ -32,7 +32,8 @@ static void set(struct simulation *simulation, unsigned key, uint32_t size_bytes
                      STATUS_OK);
 }
 
-/* A kernel in which two syncs meet. It has lost a page; the first to ask is told, and only he. */
+/* A kernel in which two syncs run at the same time. It has lost a page, and reports the error only
+ * to the first sync. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -47,7 +48,7 @@ static int meeting_sync(int file) {
     pthread_mutex_lock(&meeting.lock);
     bool first = !meeting.janitor_is_in && !meeting.met;
     if (!first) {
-        meeting.met = true; /* its pages were written, it believes */
+        meeting.met = true; /* it was told that its pages were written */
         pthread_cond_broadcast(&meeting.changed);
         pthread_mutex_unlock(&meeting.lock);
         return 0;
@@ -155,7 +156,7 @@ static void test_an_item_that_was_read_after_it_was_copied_does_not_seem_idle(vo
     simulation_destroy(simulation);
 }
 
-/* Keys that share one bucket of a small index, so many that it is full. */
+/* Finds keys that share one bucket of a small index, enough to fill it. */
 static void find_neighbours(struct simulation *simulation, unsigned count, char keys[][16]) {
     unsigned found = 0;
     for (unsigned number = 0; found < count; number++) {
@@ -253,7 +254,7 @@ static void test_a_new_pool_is_its_owners_alone_whatever_had_its_temporary_name(
     simulation_destroy(simulation);
 }
 
-/* Between two stores into the mapping, what is on the disk may be neither. */
+/* Between two stores into the mapping, the kernel may write the page to the disk. */
 static void test_the_header_of_a_pool_that_shrinks_is_written_in_one_piece(void **unused) {
     (void)unused;
     struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 12);
@@ -272,7 +273,8 @@ static void test_an_index_of_another_boot_is_not_believed(void **unused) {
     struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
     set(simulation, 1, 100);
     simulation_close(simulation);
-    /* The power went; of the index, which nobody syncs, some pages were on the disk. */
+    /* After a power cut, some pages of the index are on the disk, because the index is never
+     * synced. */
     int file = open(simulation->index_path, O_RDWR | O_CLOEXEC);
     struct layout_index_header header;
     static const char zeros[64 << 10];

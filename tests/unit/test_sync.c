@@ -130,7 +130,8 @@ static void await_ticket(uint64_t ticket) {
     EXPECT(pool_check_ticket(store.pool, ticket) == STATUS_OK);
 }
 
-/* Of what store.thread has done, which then waits for requests, as a worker does. */
+/* The ticket of all that store.thread has done. The thread then waits for requests, as a worker
+ * does. */
 static uint64_t take_ticket(void) {
     store_thread_leave(&store.thread);
     return pool_take_ticket(store.pool, &store.thread);
@@ -184,7 +185,7 @@ static void a_read_of_what_is_on_the_disk_waits_for_no_sync(void **state) {
     EXPECT(take_ticket() == 0);
 }
 
-/* What a client is told while another's write is on its way to the disk. */
+/* The replies to one client while another client's write is not on the disk yet. */
 
 static void ask_all_that_rest_on(const char *there, const char *gone, bool waits) {
     struct item item;
@@ -319,7 +320,7 @@ static void those_whom_a_sync_releases_share_the_next(void **state) {
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         pthread_join(threads[i], NULL);
     }
-    /* With two cohorts, each waiting while the other is served, it takes twice as many. */
+    /* If the clients split into two groups that take turns, twice as many syncs are needed. */
     EXPECT(disk_begun() < ROUNDS * 8 / 5);
 }
 
