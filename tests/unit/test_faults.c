@@ -55,7 +55,8 @@ static void look_at_all(struct simulation *simulation) {
     }
 }
 
-/* The pool could not make a write durable: it must say so, and never say otherwise again. */
+/* The pool could not make a write durable: it must report this, and never acknowledge a write
+ * again. */
 static void expect_read_only(struct simulation *simulation) {
     struct pool_stats stats;
     pool_get_stats(simulation->pool, &stats);

@@ -256,7 +256,7 @@ static void test_no_cas_is_given_out_twice_though_all_was_lost_twice(void **unus
     simulation_destroy(simulation);
 }
 
-/* Where a clean stop is cut in two, and the start after it. */
+/* Power cuts during a clean stop, and during the start after it. */
 static void test_a_clean_stop_is_whole_wherever_it_is_cut(void **unused) {
     (void)unused;
     for (uint64_t seed = 1; seed <= 20; seed++) {
@@ -287,7 +287,7 @@ enum { CUTS_A_SYNC = 8, CUTS_MAX = 64, IDLE_S = 100, IDLE_KEYS = 30 };
 
 static struct {
     struct simulation *simulation;
-    struct store_io io; /* the disk, which keeps what a cut might leave before each sync */
+    struct store_io io; /* a disk that keeps, before each sync, what a power cut might leave */
     unsigned char *images[CUTS_MAX];
     unsigned count;
 } cut_start;
