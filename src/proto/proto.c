@@ -177,7 +177,8 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         .thread = thread,
         .replies = replies,
         .next = input.data,
-        .end = input.data + input.size,
+        /* An empty input may have a null pointer, to which C lets nothing be added, not even 0. */
+        .end = input.size > 0 ? input.data + input.size : input.data,
     };
     if (connection->needs_room) {
         thread->room_policy = connection->refuses_room ? STORE_REFUSES : STORE_PARKS_AGAIN;

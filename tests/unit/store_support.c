@@ -50,6 +50,14 @@ void expect(bool holds, const char *what, const char *file, int line) {
     _exit(1);
 }
 
+#if defined(__has_feature) /* clang's way to say what gcc says by a macro */
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#elif __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
 unsigned scaled(unsigned count) {
 #if defined(__SANITIZE_THREAD__)
     return count / 8;
