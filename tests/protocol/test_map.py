@@ -51,7 +51,7 @@ def as_user(work, user=NOBODY, group=NOGROUP, groups=()):
             os.setgid(group)
             os.setuid(user)
             os.write(writer, work())
-        except BaseException as failure:  # noqa: BLE001
+        except BaseException as failure:
             os.write(writer, repr(failure).encode())
         finally:
             os._exit(0)

@@ -59,8 +59,8 @@ ADMINISTRATION = [
     b"cache_memlimit 64", b"cache_memlimit 1000000001",
     b"cache_memlimit 7 noreply", b"cache_memlimit -1", b"watch foo", b"watch fetchers foo",
     b"watch noreply", b"watch foo noreply", b"stats foo", b"stats detail",
-    b"stats detail foo", b"stats cachedump", b"stats cachedump 1", b"stats cachedump x 1", b"stats sizes", b"me",
-    b"mn foo", b"mn q", b"mn 1 2 3",
+    b"stats detail foo", b"stats cachedump", b"stats cachedump 1", b"stats cachedump x 1",
+    b"stats sizes", b"me", b"mn foo", b"mn q", b"mn 1 2 3",
 ]
 """Operator's commands that change nothing."""
 STORAGE_VERBS = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms")

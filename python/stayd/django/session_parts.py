@@ -97,14 +97,15 @@ def _new_dumps(serializer):
     def dumps(session):
         return serializer().dumps(session)
 
-    encode: Any = getattr(json.encoder, "c_make_encoder", None)
+    encoder: Any = json.encoder  # whose parts that json.dumps is made of have no types
+    encode: Any = getattr(encoder, "c_make_encoder", None)
     if encode is None or getattr(serializer, "dumps", None) is not _json_dumps:
         return dumps
     # json.dumps makes such an encoder for each call. Without `markers`, a dict that contains itself
     # ends in RecursionError.
     encode = encode(
-        None, json.encoder.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ":",
-        ",", False, False, True,
+        None, encoder.JSONEncoder().default, encoder.encode_basestring_ascii, None, ":", ",", False,
+        False, True,
     )
 
     def dumps_json(session):
