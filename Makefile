@@ -30,7 +30,7 @@ build: build/build.ninja
 
 build/build.ninja:
 	@scripts/setup build
-	@meson setup build -Dwerror=true > build/setup-meson.log || { cat build/setup-meson.log; exit 1; }
+	@meson setup build -Dwerror=true > build/setup-meson.log 2>&1 || { cat build/setup-meson.log; exit 1; }
 
 install: build
 	@rm -f build/install.note
