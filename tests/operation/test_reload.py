@@ -6,9 +6,8 @@ import subprocess
 
 import pytest
 
+from support.notified import Notified
 from support.servers import Stayd, free_port, stayd_binary, wait_until
-
-from test_daemon import Notified
 
 
 def reload(stayd):
@@ -124,8 +123,10 @@ def test_a_file_with_faults_changes_nothing_and_each_fault_is_told():
 def test_systemd_is_told_of_a_reload(tmp_path):
     name = str(tmp_path / "notify")
     with Notified(name) as notified, Stayd(environment={"NOTIFY_SOCKET": name}) as stayd:
-        assert notified.receive() == b"READY=1"
+        notified.wait_for("READY")
         stayd.process.send_signal(signal.SIGHUP)
-        assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=[1-9]\d+", notified.receive())
-        assert notified.receive() == b"READY=1"
+        reloading = notified.wait_for("RELOADING")
+        assert reloading["RELOADING"] == "1"
+        assert int(reloading["MONOTONIC_USEC"]) > 0
+        assert notified.wait_for("READY")["READY"] == "1"
         assert stayd.terminate() == 0
