@@ -193,9 +193,7 @@ static enum compaction_outcome compaction_handle(struct pool *pool, struct segme
                                                  const struct compaction_rule *rule) {
     uint64_t hash = hash_key(pool->view.hash_seed, cursor->record.key);
     struct layout_bucket *bucket = index_lock(&pool->index, hash);
-    if (cursor->record.touchable) {
-        record_read_again(cursor->at, &cursor->record); /* a client may have touched the item */
-    }
+    record_read_again(cursor->at, &cursor->record); /* a client may have touched or read the item */
     bool fetched = false;
     enum compaction_outcome outcome = compaction_decide(pool, cursor, bucket, rule, &fetched);
     index_unlock(bucket);
@@ -274,9 +272,14 @@ void compaction_sweep(struct pool *pool, uint32_t segment, uint32_t now_s) {
                     next_due_s = record->expiry_s;
                 }
             }
-        } else if (!item_visible(&pool->view, record, now_s)) {
+            continue;
+        }
+        bool visible = item_visible(&pool->view, record, now_s);
+        if (!visible) {
             compaction_handle(pool, &cursor, &rule);
-        } else if (item_due_s(&pool->view, record) < next_due_s) {
+            visible = item_visible(&pool->view, record, now_s); /* as it was under the lock */
+        }
+        if (visible && item_due_s(&pool->view, record) < next_due_s) {
             next_due_s = item_due_s(&pool->view, record);
         }
     }

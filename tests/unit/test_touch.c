@@ -16,6 +16,7 @@ enum {
     TOUCHES = 1000,
     STORED_S = 1000, /* the first expiry, from the start on */
     LEASE_MS = 120000,
+    IDLE_S = 100,
 };
 
 static struct store store;
@@ -119,6 +120,36 @@ static void an_item_that_is_touched_while_the_janitor_looks_at_it_stays(void **s
     EXPECT(pthread_join(janitor, NULL) == 0);
     EXPECT(emptying.emptied);
     expect_large(&store, "big", 'a', CLOCK_START_S + 200);
+}
+
+static void *sweep_segment(void *argument) {
+    const struct emptying *sweeping = argument;
+    compaction_sweep(store.pool, sweeping->segment, sweeping->now_s);
+    return NULL;
+}
+
+/* In the last second of its idle timeout. */
+static void an_item_that_is_read_during_a_sweep_falls_due_again(void **state) {
+    (void)state;
+    store.options.idle_timeout_s = IDLE_S;
+    store_reopen(&store);
+    EXPECT(store_set(&store, "small", "v", 0) == STATUS_OK);
+    struct bytes key = bytes_from_string("small");
+    uint64_t hash = hash_key(store.pool->view.hash_seed, key);
+    struct emptying sweeping = {segment_of(&store, "small"), CLOCK_START_S + IDLE_S, false};
+    hold_janitor(&store);
+    struct layout_bucket *bucket = index_lock(&store.pool->index, hash);
+    struct lookup_hit hit;
+    EXPECT(index_find(&store.pool->index, bucket, hash, key, &hit));
+    pthread_t janitor;
+    EXPECT(pthread_create(&janitor, NULL, sweep_segment, &sweeping) == 0);
+    await_work(janitor);
+    record_note_access(hit.at, CLOCK_START_S + IDLE_S - 1);
+    index_unlock(bucket);
+    EXPECT(pthread_join(janitor, NULL) == 0);
+    expect_there(&store, "small", "v");
+    const struct layout_segment *info = &store.pool->view.segments[sweeping.segment];
+    EXPECT(atomic_load(&info->first_expiry_s) == CLOCK_START_S + 2 * IDLE_S - 1);
 }
 
 static void run_janitor(struct store *child, void *argument) {
@@ -333,6 +364,7 @@ int main(void) {
         BOTH(an_item_can_be_touched_for_ever),
         BOTH(a_touched_item_outlives_the_time_when_its_segment_was_due),
         ON_DISK(an_item_that_is_touched_while_the_janitor_looks_at_it_stays),
+        ON_DISK(an_item_that_is_read_during_a_sweep_falls_due_again),
         ON_DISK(of_two_copies_the_one_that_was_touched_last_counts_after_a_crash),
         ON_DISK(an_item_that_was_touched_to_a_sooner_expiry_does_not_come_back),
         ON_DISK(a_tombstone_lasts_as_long_as_the_touched_item_would_have),
