@@ -1,5 +1,6 @@
 #include "attach.h"
 
+#include "base/number.h"
 #include "login.h"
 #include "mapping.h"
 
@@ -8,9 +9,10 @@
 
 #define ATTACH_PATH "PATH "
 
-/* Takes the mappings if the reply `line` brings any. False after a fault. */
-static bool attach_exchange(struct server *server, struct channel *channel, struct bytes *line,
-                            bool *received_mappings) {
+/* Takes the mappings if the reply `line` brings any. `index_id`: as mapping_attach. False after a
+ * fault. */
+static bool attach_exchange(struct server *server, struct channel *channel, uint64_t index_id,
+                            struct bytes *line, bool *received_mappings) {
     struct channel_files files = {.count = 0};
     channel_begin(channel, channel->deadline_ms);
     channel_put_string(channel, "stayd_map\r\n");
@@ -19,7 +21,7 @@ static bool attach_exchange(struct server *server, struct channel *channel, stru
     channel->files = NULL;
     if (files.count == MAPPING_FILES) {
         *received_mappings = true;
-        mapping_attach(&server->mapping, files.numbers, channel->fd);
+        mapping_attach(&server->mapping, files.numbers, index_id, channel->fd);
     } else {
         while (files.count > 0) {
             close(files.numbers[--files.count]);
@@ -33,7 +35,8 @@ static bool attach_exchange(struct server *server, struct channel *channel, stru
 
 /* Asks on the Unix socket that the server has named. If that fails, there is no mapping. False if
  * the program ends the wait. */
-static bool attach_at(struct server *server, const struct channel *channel, struct bytes path) {
+static bool attach_at(struct server *server, const struct channel *channel, uint64_t index_id,
+                      struct bytes path) {
     struct channel other;
     struct url url = server->url;
     url.ca = url.cert = url.key = NULL;
@@ -51,7 +54,7 @@ static bool attach_at(struct server *server, const struct channel *channel, stru
     }
     if (is_open) {
         bool received_mappings;
-        attach_exchange(server, &other, &line, &received_mappings);
+        attach_exchange(server, &other, index_id, &line, &received_mappings);
     }
     channel_close(&other);
     channel_finish(&other);
@@ -59,16 +62,33 @@ static bool attach_at(struct server *server, const struct channel *channel, stru
     return other.fault != CHANNEL_INTERRUPTED;
 }
 
+/* Takes the reply "PATH <index_id> <path>" apart. False: the line is another reply. */
+static bool attach_read_path(struct bytes line, uint64_t *index_id, struct bytes *path) {
+    size_t prefix = strlen(ATTACH_PATH);
+    if (line.size <= prefix || memcmp(line.data, ATTACH_PATH, prefix) != 0) {
+        return false;
+    }
+    const char *number = line.data + prefix;
+    const char *end = line.data + line.size;
+    const char *space = memchr(number, ' ', line.size - prefix);
+    if (space == NULL ||
+        !number_parse_u64(bytes_from(number, (size_t)(space - number)), index_id)) {
+        return false;
+    }
+    *path = bytes_from(space + 1, (size_t)(end - space) - 1);
+    return true;
+}
+
 bool attach_ask(struct server *server, struct connection *connection, uint64_t deadline_ms) {
     struct channel *channel = &connection->channel;
     struct bytes line;
+    struct bytes path;
+    uint64_t index_id;
     channel->deadline_ms = deadline_ms;
-    if (!attach_exchange(server, channel, &line, &connection->received_mappings)) {
+    if (!attach_exchange(server, channel, 0, &line, &connection->received_mappings)) {
         return false;
     }
-    size_t prefix = strlen(ATTACH_PATH);
-    if (line.size > prefix && memcmp(line.data, ATTACH_PATH, prefix) == 0 &&
-        !attach_at(server, channel, bytes_from(line.data + prefix, line.size - prefix))) {
+    if (attach_read_path(line, &index_id, &path) && !attach_at(server, channel, index_id, path)) {
         channel->fault = CHANNEL_INTERRUPTED;
         return false;
     }

@@ -236,9 +236,11 @@ static bool mapping_map(struct mapping_view *view, const int files[MAPPING_FILES
            reader_is_current(&view->view);
 }
 
-void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], int socket_fd) {
+void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], uint64_t index_id,
+                    int socket_fd) {
     struct mapping_view *view = calloc(1, sizeof *view);
-    bool is_mapped = view != NULL && mapping_map(view, files);
+    bool is_mapped = view != NULL && mapping_map(view, files) &&
+                     (index_id == 0 || index_id == atomic_load(&view->view.index->index_id));
     socklen_t size = sizeof view->from;
     if (is_mapped && getpeername(socket_fd, (struct sockaddr *)&view->from, &size) != 0) {
         view->from = (struct sockaddr_un){0}; /* the server has ended meanwhile */

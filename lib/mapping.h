@@ -82,8 +82,9 @@ enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
 bool mapping_should_ask(const struct mapping *mapping);
 
 /* Maps the descriptors that the server has sent over this Unix socket, and closes them. Descriptors
- * that cannot be used count as refused. */
-void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], int socket_fd);
+ * that cannot be used, or whose index_id is not this one (0: any), count as refused. */
+void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], uint64_t index_id,
+                    int socket_fd);
 
 /* The server refuses its mappings: it is not asked again for a while. */
 void mapping_refused(struct mapping *mapping);

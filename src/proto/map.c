@@ -9,14 +9,19 @@
 #define MAP_REMOTE "CLIENT_ERROR no mapping: the client is on another machine\r\n"
 #define MAP_AGAIN "CLIENT_ERROR no mapping: one for each connection\r\n"
 
-/* Tells a client on loopback where to ask. */
+/* Tells a client on loopback where to ask, and by which index_id it recognises the pool: the client
+ * of a tunnel is on another machine, where another daemon may have this path. */
 static void map_tell_path(struct request *request) {
     const char *path = request->connection->service->unix_path;
+    char index_id[NUMBER_DIGITS_MAX + 1];
     if (path == NULL) {
         reply_text(request, MAP_NO_SOCKET);
         return;
     }
+    index_id[number_format_u64(pool_get_index_id(request->pool), index_id)] = '\0';
     reply_text(request, "PATH ");
+    reply_text(request, index_id);
+    reply_text(request, " ");
     reply_text(request, path);
     reply_text(request, "\r\n");
 }

@@ -308,6 +308,10 @@ enum status pool_open_mappings(struct pool *pool, int files[POOL_MAPPINGS]) {
     return STATUS_IO;
 }
 
+uint64_t pool_get_index_id(const struct pool *pool) {
+    return atomic_load(&pool->view.index->index_id);
+}
+
 const struct pool_options *pool_get_options(const struct pool *pool) {
     return &pool->options;
 }

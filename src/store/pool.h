@@ -72,6 +72,9 @@ enum { POOL_MAPPINGS = 2 };
  * process (reader.h). The caller closes them. IO: the system refuses. Any thread. */
 enum status pool_open_mappings(struct pool *pool, int files[POOL_MAPPINGS]);
 
+/* The index_id of both mappings (layout.h), by which a client recognises them as this pool's. */
+uint64_t pool_get_index_id(const struct pool *pool);
+
 /* Changes how much memory a volatile pool may use: to at most four times the initial amount. If the
  * limit is lowered, the janitor evicts the items beyond it and gives their memory back to the
  * system soon after this call. OK; INVALID: not an amount that this pool can have; NO_MEMORY: the

@@ -1,5 +1,6 @@
 """libstayd reads a pool from its memory: without the daemon, and never outdated values."""
 
+import os
 import pathlib
 import subprocess
 
@@ -126,6 +127,18 @@ def test_sessions_that_were_moved_away_are_not_read_once_another_daemon_serves(s
         assert shell.status("set k new") == OK
         wait_until(lambda: shell.status("get k") == shell.status("mapped k") == OK,
                    what="the client to have the new mapping")
+
+
+def test_another_daemons_pool_at_the_path_that_is_told_is_not_mapped(stayd):
+    """The client of a tunnel is on another machine, where another daemon has this path."""
+    with Stayd() as other:
+        other.connect("cache").set(b"k", b"wrong")
+        stayd.connect("cache").set(b"k", b"right")
+        os.replace(other.socket("cache"), stayd.socket("cache"))
+        with Shell(stayd.url("cache")) as shell:
+            for _ in range(2):
+                assert shell.ask("get k")[0::3] == (OK, "right")
+            assert shell.status("mapped k") == NOT_MAPPED
 
 
 def test_a_restore_ends_the_reads_of_what_it_replaces(stayd, tmp_path):

@@ -9,6 +9,7 @@ import fcntl
 import mmap
 import os
 import socket
+import struct
 
 import pytest
 
@@ -16,6 +17,7 @@ from support.servers import Raw, Stayd
 
 REFUSED = b"CLIENT_ERROR not allowed: see readers of the pool"
 NOBODY, NOGROUP = 65534, 65534
+INDEX_ID = 152  # its offset in the data's header: src/store/layout.h
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 
@@ -125,10 +127,16 @@ def test_requests_before_and_behind_are_answered_in_order():
         assert got == b"STORED\r\nMAP\r\nVALUE k 0 1\r\nv\r\nEND\r\n"
 
 
-def test_a_client_on_loopback_is_told_the_path_of_the_socket():
+def test_a_client_on_loopback_is_told_the_path_of_the_socket_and_the_index_id():
     with Stayd() as stayd:
+        path = stayd.socket("sessions")
+        _, files = ask(path)
+        with mmap.mmap(files[0], 0, prot=mmap.PROT_READ) as data:
+            (index_id,) = struct.unpack_from("<Q", data, INDEX_ID)
         assert stayd.connect("sessions").ask(b"stayd_map\r\n") == (
-            b"PATH " + stayd.socket("sessions").encode())
+            b"PATH %d %b" % (index_id, path.encode()))
+        for file in files:
+            os.close(file)
 
 
 def test_without_a_socket_a_client_on_loopback_is_told_so():

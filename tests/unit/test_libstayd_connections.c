@@ -102,8 +102,15 @@ static void a_server_without_mappings_is_asked_for_them_once(void **state) {
 
 /* Not even if the reply is invalid, or names a socket that does not exist. */
 static void a_question_for_mappings_does_no_harm(void **state) {
-    static const char *const replies[] = {"", "MAP\r\n", "PATH /tmp/stayd-nowhere/s\r\n",
-                                          "PATH relative\r\n", "ERROR\r\nmore\r\n"};
+    static const char *const replies[] = {"",
+                                          "MAP\r\n",
+                                          "PATH 1 /tmp/stayd-nowhere/s\r\n",
+                                          "PATH 1 relative\r\n",
+                                          "PATH 1 \r\n",
+                                          "PATH 1\r\n",
+                                          "PATH \r\n",
+                                          "PATH /tmp/stayd-nowhere/s\r\n",
+                                          "ERROR\r\nmore\r\n"};
     for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
         if (i > 0) {
             stop_listening(state);

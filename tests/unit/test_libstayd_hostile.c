@@ -482,7 +482,7 @@ static void a_wait_for_mappings_on_another_socket_can_be_interrupted(void **stat
     struct fake fake = {.holds = true};
     char reply[sizeof silent.path + 16];
     fake_start(&silent);
-    snprintf(reply, sizeof reply, "PATH %s\r\n", silent.path);
+    snprintf(reply, sizeof reply, "PATH 1 %s\r\n", silent.path);
     fake.reply = reply;
     fake_start(&fake);
     interrupt_wait_for_mappings(&fake, &silent);

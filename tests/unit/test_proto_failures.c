@@ -92,6 +92,11 @@ enum status pool_open_mappings(struct pool *pool, int files[POOL_MAPPINGS]) {
     return STATUS_IO;
 }
 
+uint64_t pool_get_index_id(const struct pool *pool) {
+    (void)pool;
+    return 0;
+}
+
 enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence) {
     (void)asker;
     *sequence = lease_ms;
