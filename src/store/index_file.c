@@ -31,8 +31,10 @@ void index_file_supersede(int file) {
     struct layout_index_header found;
     struct stat status;
     const uint32_t state = LAYOUT_INDEX_SUPERSEDED;
-    if (!index_file_read(file, &found) || found.version != LAYOUT_VERSION) {
-        return; /* nobody else reads an index of another version */
+    /* From version 2 on, processes map indexes, and `state` is where it is. */
+    if (!index_file_read(file, &found) || found.version < LAYOUT_VERSION_INDEX_ID ||
+        found.version > LAYOUT_VERSION) {
+        return;
     }
     ssize_t ignored =
         pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));

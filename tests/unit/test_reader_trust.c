@@ -89,15 +89,15 @@ static void nor_one_of_a_file_that_was_replaced(void **state) {
     reading_end(&reading);
 }
 
-static void a_superseded_index_takes_no_memory(void **state) {
-    (void)state;
+/* The next daemon does not use the index, because these bytes were written to a file. */
+static void expect_no_memory_after(const char *path, size_t offset, const void *bytes,
+                                   size_t size) {
     store_fill(&store, 0, 100, 0);
     struct reading reading;
     reading_begin(&reading, &store);
     store_close(&store);
-    int file = open(store.data_path, O_RDWR);
-    uint64_t none = 0;
-    EXPECT(pwrite(file, &none, sizeof none, offsetof(struct layout_data_header, stop_id)) == 8);
+    int file = open(path, O_RDWR);
+    EXPECT(pwrite(file, bytes, size, (off_t)offset) == (ssize_t)size);
     close(file);
     store_open(&store);
     struct stat status;
@@ -105,6 +105,20 @@ static void a_superseded_index_takes_no_memory(void **state) {
     assert_true(status.st_blocks * 512 <= LAYOUT_PAGE);
     assert_int_equal(read_key(&reading, "key"), READER_GONE);
     reading_end(&reading);
+}
+
+static void a_superseded_index_takes_no_memory(void **state) {
+    (void)state;
+    const uint64_t none = 0;
+    expect_no_memory_after(store.data_path, offsetof(struct layout_data_header, stop_id), &none,
+                           sizeof none);
+}
+
+static void nor_does_one_of_an_earlier_version(void **state) {
+    (void)state;
+    const uint32_t version = LAYOUT_VERSION_INDEX_ID;
+    expect_no_memory_after(store.index_path, offsetof(struct layout_index_header, version),
+                           &version, sizeof version);
 }
 
 static void a_pool_that_shrinks_cuts_nothing_off_that_is_mapped(void **state) {
@@ -203,6 +217,7 @@ int main(void) {
         ON_PERSISTENT(nor_one_whose_file_had_gone),
         ON_PERSISTENT(nor_one_of_a_file_that_was_replaced),
         ON_PERSISTENT(a_superseded_index_takes_no_memory),
+        ON_PERSISTENT(nor_does_one_of_an_earlier_version),
         ON_PERSISTENT(a_pool_that_shrinks_cuts_nothing_off_that_is_mapped),
         ON_VOLATILE(a_volatile_pool_that_is_closed_is_gone),
         ON_VOLATILE(a_volatile_pool_whose_daemon_was_killed_is_gone_at_once),
