@@ -74,6 +74,23 @@ def test_readers_of_a_cache_that_evicts_see_each_change_at_once():
         assert stress.finish()["gone"] == 0
 
 
+def test_readers_find_each_key_while_the_index_grows():
+    with Stayd(sessions=TINY | {"memory": "4M", "fsync": "no"}, server={"threads": 2}) as stayd:
+        stress = Stress(stayd, "sessions")
+        stress.wait_for(hits=1000)
+        connection = stayd.connect("sessions")
+        begun = grown = int(connection.stats()["hash_power_level"])
+        number = 0
+        while grown < begun + 2 and number < 1_000_000:
+            more = range(number, number + 20_000)
+            number = more.stop
+            connection.send(b"".join(b"set filler-%d 0 0 0 noreply\r\n\r\n" % each for each in more))
+            grown = int(connection.stats()["hash_power_level"])
+        stress.wait_for(hits=1000)
+        assert grown >= begun + 2
+        assert stress.finish()["gone"] == 0
+
+
 def remove_index(stayd):
     (stayd.run_dir / "sessions.index").unlink()
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 
@@ -87,6 +88,24 @@ def test_a_cache_is_not_read_when_its_daemon_has_ended(stayd):
             assert shell.status("mapped k") == NOT_MAPPED
             stayd.start()
             assert shell.status("get k") == NOT_FOUND
+
+
+def test_a_session_that_is_read_from_memory_outlives_the_idle_timeout():
+    with Stayd(sessions={"idle_timeout": "3s"}) as stayd:
+        with Shell(stayd.unix_url("sessions")) as shell:
+            assert shell.status("set read v") == shell.status("set idle v") == OK
+            begun = read = time.time()
+            reads = 0
+            while time.time() < begun + 4.2:
+                if shell.status("get read") != OK:
+                    if time.time() - read >= 2:
+                        pytest.skip("the machine stood still")
+                    pytest.fail("a session that is read must not go")
+                read = time.time()
+                reads += 1
+                time.sleep(0.05)  # the reader's pace, not a wait for something
+            assert requests(stayd, "sessions") < reads
+            assert shell.status("get idle") == NOT_FOUND
 
 
 def test_a_child_reads_what_its_parent_has_mapped(stayd):
