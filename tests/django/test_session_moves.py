@@ -39,6 +39,9 @@ class Pool:
         self.gate()
         return self.items.get(name, (None, None))
 
+    def get_many(self, names):
+        return {name: value for name in names if (value := self.gets(name)[0]) is not None}
+
     def add(self, name, value, age_s):
         self.gate()
         return name not in self.items and self.put(name, value)

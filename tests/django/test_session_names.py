@@ -239,6 +239,15 @@ def test_who_has_read_a_digest_cannot_send_the_rest_of_it_as_an_earlier_key(daem
     assert SessionStore(victim)["user"] == "anna"
 
 
+def test_a_cookie_without_a_session_costs_two_requests(daemon):
+    with Relay(("127.0.0.1", daemon.port("sessions"))) as relay:
+        with override_settings(SESSION_CACHE=relay.url):
+            for ask in (SessionStore("a" * 32).load, lambda: SessionStore().exists("a" * 32)):
+                del relay.passed_on[:]
+                assert not ask()
+                assert len([each for each in relay.passed_on if each != b"stayd_map\r\n"]) == 2
+
+
 @pytest.mark.parametrize("cut_at", range(1, 8))
 @pytest.mark.parametrize("moment", [BEFORE, AFTER])
 def test_a_move_survives_a_broken_connection_at_each_of_its_requests(daemon, moment, cut_at):

@@ -168,8 +168,8 @@ class MovingSessionItems(SessionItems):
       slow move that began before the session was deleted.
     - A reservation counts as no item: if a process dies during a move, nothing is lost, and the
       next move takes over its reservation.
-    - A request that finds neither name looks for the digest again, because the session may have
-      moved meanwhile.
+    - A request that does not find the digest looks for the earlier name and then for the digest
+      again, because the session may have moved meanwhile.
     - The check for the earlier name also gives it the expiry of the session (`touch`). So if the
       process dies right before the removal, the old item expires with the session.
     """
@@ -180,12 +180,25 @@ class MovingSessionItems(SessionItems):
 
     def find(self, session_key):
         found = super().find(session_key)
-        if found is None:
-            value, number = self._gets(earlier_name(session_key, self._prefix))
+        earlier = earlier_name(session_key, self._prefix)
+        if found is None and self._have_any(earlier, digest_name(session_key)):
+            value, number = self._gets(earlier)
             if value is not None:
                 return Found(value, number, True)
             found = super().find(session_key)
         return found
+
+    def _have_any(self, earlier, name):
+        """False if there is neither, which one request tells: the server looks for the names in this
+        order, and a session that moves is under its digest before its earlier name is removed."""
+        if earlier is None:
+            return False
+        try:
+            found = self._client.get_many((earlier, name))
+        except Exception as error:
+            self._raise(error)
+            return False
+        return any(value != RESERVATION for value in found.values())
 
     def add_under_any_key(self, session_key, value, age_s):
         """As the other's."""
