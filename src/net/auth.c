@@ -449,7 +449,8 @@ void auth_reload(struct auth *auth) {
         struct credentials *fresh =
             credentials_read(pool->path, CREDENTIALS_OWN, auth_report, pool);
         if (fresh == NULL) {
-            log_error("pool %s: auth_file %s has not been taken; who could log in before still can",
+            log_error("pool %s: auth_file %s has errors and is not used; the users read before "
+                      "stay valid",
                       pool->name, pool->path);
             continue;
         }

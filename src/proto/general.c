@@ -93,7 +93,7 @@ enum request_end shutdown_run(struct request *request, unsigned variant) {
         reply_text(request, "CLIENT_ERROR invalid shutdown mode\r\n");
         return REQUEST_DONE;
     }
-    log_info("a client asks for the end of the daemon (shutdown%s)", graceful ? " graceful" : "");
+    log_info("a client has sent shutdown%s: the daemon stops", graceful ? " graceful" : "");
     server->shut_down(server->shut_down_context, graceful);
     return REQUEST_CLOSES;
 }

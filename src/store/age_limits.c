@@ -83,8 +83,8 @@ bool age_limits_take(struct pool *pool, bool attached, uint32_t now_s) {
                 ended += age_limits_end_segment(pool, segment, attached, now_s);
             }
         }
-        log_info("pool %s: its limits on age are longer than before; %llu records had come to "
-                 "their end under the earlier ones",
+        log_info("pool %s: its limits on age are longer than before; %llu records had expired by "
+                 "the earlier limits, and stay expired",
                  options->name, (unsigned long long)ended);
         if (!sync_now(&pool->sync)) {
             return false;

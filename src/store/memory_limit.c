@@ -53,7 +53,8 @@ enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes) {
     }
     pthread_mutex_unlock(&pool->room.lock);
     if (status == STATUS_OK) {
-        log_info("pool %s: its memory is changed from %llu to %llu bytes, as a client asks",
+        log_info("pool %s: a client has changed its memory from %llu to %llu bytes "
+                 "(cache_memlimit)",
                  pool->options.name, (unsigned long long)before, (unsigned long long)bytes);
         room_wake(&pool->room);
     }

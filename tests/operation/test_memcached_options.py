@@ -283,7 +283,7 @@ def test_a_client_may_end_the_daemon_where_it_is_allowed(tmp_path, mode, unix):
     finally:
         process.kill()
         _, log = process.communicate()
-    assert "a client asks for the end of the daemon" in log
+    assert "a client has sent shutdown" in log
 
 
 def test_prefixes_end_at_the_delimiter_and_are_counted_from_the_start():
