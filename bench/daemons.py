@@ -350,8 +350,8 @@ class Redis(Daemon):
 
     @staticmethod
     def _debian_config(peers):
-        """Without its folder: that is there only where the package is installed, and to name
-        another one after it does not help."""
+        """redis.conf without its `dir`: that folder exists only where the package is installed, and a
+        second `dir` behind the first does not help."""
         lines = (peers / "etc/redis/redis.conf").read_text().splitlines(keepends=True)
         return "".join(line for line in lines if not line.startswith("dir "))
 

@@ -224,7 +224,7 @@ static void connection_rest(struct load *load, struct connection *connection) {
     load->idle[(load->idle_first + load->idle_count++) % load->options.connections] = connection;
 }
 
-/* Gives idle connections what is due; who has rested longest is first. */
+/* Gives idle connections what is due; the connection that was idle longest comes first. */
 static void begin_batches(struct load *load) {
     while (load->idle_count > 0 && connection_begin_batch(load, load->idle[load->idle_first])) {
         load->idle_first = (load->idle_first + 1) % load->options.connections;

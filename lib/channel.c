@@ -21,7 +21,8 @@ enum {
     CHANNEL_LINE_MAX = 64 << 10,
     CHANNEL_KEPT_BYTES = 64 << 10, /* of a buffer between two requests */
     CHANNEL_CLOCK_MS = 8,          /* clock_monotonic_ms may be late by this much */
-    CHANNEL_LATE_MAX = 8 << 20,    /* bytes received after the deadline, as had come before */
+    CHANNEL_LATE_MAX = 8 << 20,    /* the most that is read after the deadline: see
+                                      channel_is_in_time */
     CHANNEL_QUEUE_PAUSE_MS = 1,
     CHANNEL_QUEUE_PAUSE_MAX_MS = 16
 };

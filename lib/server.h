@@ -32,7 +32,7 @@ enum connection_state {
 struct connection {
     struct channel channel; /* closed until the first request that needs it */
     uint64_t taken_ms;
-    bool received_mappings; /* mappings: a server does that once for each connection */
+    bool received_mappings; /* a server sends its mappings at most once on each connection */
     _Atomic enum connection_state state;
 
     /* private */

@@ -111,11 +111,12 @@ struct stayd_options {
     int connect_timeout_ms; /* 2000: to connect, shake hands in TLS and log in. Looking up a host
                                name takes as long as the system's resolver does */
     int timeout_ms;         /* 5000: from a request's first byte to its reply's last, for one try */
-    int total_timeout_ms;   /* none: for a call as a whole: all tries, connects and waits, of all
-                               servers together */
+    int total_timeout_ms;   /* no limit: for a call as a whole, with all its tries, connects and
+                               waits, on all servers together */
     int restart_wait_ms;    /* 1000: how long a refused connect is tried again; below 0: not */
     int idle_timeout_ms;    /* 60000: a connection that was not used for so long is closed */
-    unsigned max_connections; /* none: to one server, in use and idle. Beyond it: STAYD_BUSY */
+    unsigned max_connections; /* no limit: to one server, in use and idle. A request that would need
+                                 one more fails with STAYD_BUSY */
 
     enum stayd_distribution distribution;
     int failover; /* 1: while a server is down, the next server in the distribution has its keys;
@@ -126,12 +127,14 @@ struct stayd_options {
     const char *user; /* together with `password`; for all servers, before those of the URLs */
     const char *password;
 
-    const char *tls_ca;   /* PEM files, for all servers that are memcacheds://: who must have */
-    const char *tls_cert; /* signed the server's certificate, and the client's own with its key. */
-    const char *tls_key;  /* NULL: the system's certificates; none; the key is in tls_cert */
+    /* Paths of PEM files, for all servers that are memcacheds://. */
+    const char *tls_ca;   /* the CA that must have signed the server's certificate; NULL: the CAs
+                             that the system trusts */
+    const char *tls_cert; /* this client's certificate; NULL: none */
+    const char *tls_key;  /* the key of tls_cert; NULL: it is in the same file */
 
-    /* Called when a signal has interrupted a wait. Not 0: the call ends with STAYD_INTERRUPTED. It
-     * may use the client. */
+    /* Called when a signal has interrupted a wait. If it returns a number other than 0, the call
+     * ends with STAYD_INTERRUPTED. The function may use the client. */
     int (*interrupted)(void *user);
     void *interrupted_user;
 };
@@ -152,7 +155,7 @@ static inline void stayd_options_init(struct stayd_options *options) {
  *
  * A query sets one server's options: `?timeout=0.5&weight=2`. Times are seconds: timeout,
  * connect_timeout, total_timeout, restart_wait, idle_timeout. With memcacheds: ca, cert, key,
- * absolute paths of PEM files. `login=sasl`; `weight`, for STAYD_KETAMA_WEIGHTED.
+ * absolute paths of PEM files. Also: `login=sasl`, and `weight`, which STAYD_KETAMA_WEIGHTED uses.
  *
  * `options` may be NULL, and is not used after the call. Connects to nothing yet. NULL with the
  * reason in `error`. */
@@ -239,7 +242,7 @@ enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items,
 /* `ttl_s` is the time to live in seconds; 0: the item does not expire; below 0: the item ends at
  * once. An item that would end after 19 January 2038 ends on that day, because some servers accept
  * no later date. `flags` is any number, kept with the value. A value of more than 1 GiB is not
- * sent, and STAYD_TOO_LARGE. */
+ * sent: STAYD_TOO_LARGE. */
 
 enum stayd_status stayd_set(struct stayd *client, const char *key, size_t key_size,
                             const void *data, size_t size, uint32_t flags, int64_t ttl_s,

@@ -35,7 +35,7 @@ struct tls_pem {
 struct tls {
     struct tls_pem ca;
     struct tls_pem cert;
-    struct tls_pem key; /* none: in `cert` */
+    struct tls_pem key; /* without data: the key is in `cert` */
     BIO_METHOD *method;
     pthread_mutex_t lock; /* of making the context */
     SSL_CTX *context;     /* NULL: to be made */

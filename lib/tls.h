@@ -1,5 +1,5 @@
-/* TLS over a connection's socket, with OpenSSL. It writes with MSG_NOSIGNAL, as OpenSSL's own
- * sockets do not.
+/* TLS over a connection's socket, with OpenSSL. Writes with MSG_NOSIGNAL; OpenSSL's own sockets
+ * write without, so that a broken connection would raise SIGPIPE.
  *
  * A struct tls keeps the contents of the PEM files, not only an SSL_CTX. A child of a fork makes a
  * new context, because a thread of its parent may have held a lock of the old one; and the child

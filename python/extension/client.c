@@ -423,8 +423,8 @@ static int module_exec(PyObject *module) {
 }
 
 /* All state is in objects, or in the thread (`waiting`): each interpreter can have its own module.
- * A Python without the GIL takes it on for this module: nothing here needs it, but that has not
- * been tested on one. */
+ * A free-threaded Python enables the GIL when it imports this module: nothing here needs the GIL,
+ * but that has not been tested on such a Python. */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #if PY_VERSION_HEX >= 0x030c0000

@@ -405,7 +405,7 @@ class Connection(LibraryClient):
 
 def _has_no_descriptor(error):
     if isinstance(error, socket.gaierror):
-        # The look-up of a name says the same if it could open no file to look into.
+        # getaddrinfo reports this error also if it could open none of its files (hosts, resolv.conf).
         try:
             socket.socket().close()
             return False

@@ -51,8 +51,8 @@ _RELATIVE_LIMIT_S = 60 * 60 * 24 * 30
 """Above this the protocol reads an expiry as a Unix time (protocol.txt, "Expiration times")."""
 
 _DATE_LIMIT = 2**31 - 1
-"""The last date that every memcached takes for a later one than today: beyond 31 bits, an item ends
-at once."""
+"""The last date that every memcached accepts as a date in the future. An item with a later expiry,
+which needs more than 31 bits, would expire at once."""
 
 _KEY = re.compile(rb"[!-~\x80-\xff]{1,250}")
 _MISSING = object()

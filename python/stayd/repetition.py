@@ -15,9 +15,9 @@ old one, and one that the daemon accepted just before it closed its listener. Fu
 only repeat a request that crashes the daemon."""
 
 PAUSE_S = 0.02
-"""Before a request that may have been carried out is sent again by someone who may. The kernel takes
-some milliseconds to close what a killed daemon had open, and takes connections meanwhile that nobody
-will answer."""
+"""The pause before a caller that may do so sends a request again that may have been carried out. The
+kernel takes some milliseconds to close the sockets of a killed daemon. Until then it accepts
+connections that nobody will answer."""
 
 
 class Kind(enum.Enum):

@@ -251,8 +251,8 @@ static enum connection_next connection_check_ticket(struct connection *connectio
     }
 }
 
-/* There is no memory for the request that the client has begun to send: as memcached, replies so
- * after the replies to all complete requests, and closes. */
+/* There is no memory for the request that the client has begun to send. As memcached does, sends an
+ * error behind the replies to all complete requests, and closes the connection. */
 static enum connection_next connection_refuse_input(struct connection *connection,
                                                     struct connection_loan *loan, bool *progress) {
     if (budget_may_warn(connection_memory(connection))) {
@@ -329,8 +329,9 @@ static enum proto_next connection_process(struct connection *connection,
     return next == PROTO_LOGIN ? connection_begin_login(connection, loan) : next;
 }
 
-/* Whether the worker may send the replies later in its batch, in one system call with those of
- * others: if nothing but the end of the turn comes after that. */
+/* Whether the worker may send the replies later in its batch, in one system call with the replies
+ * of other connections: the turn ends here, and the replies are plain bytes that wait for no sync.
+ */
 static bool connection_may_defer(const struct connection *connection,
                                  const struct connection_loan *loan, enum proto_next next) {
     return loan->may_defer && next == PROTO_READ && connection->ticket == 0 &&

@@ -1,8 +1,8 @@
 /* TLS 1.2 and later, by OpenSSL, for the TCP listeners of a pool that has a certificate.
  *
- *     struct tls             of a pool: certificate, key, who may connect; can be read again while
- *     running: open connections keep what they began with struct tls_session     of a connection:
- *     one end of an encrypted stream over its socket
+ *     struct tls           of a pool: certificate, key, who may connect. Can be read again while
+ *                          running; open connections keep what they began with
+ *     struct tls_session   of a connection: one end of an encrypted stream over its socket
  *
  * If the pool has a ca_path, a client must show a certificate that is signed by that CA, and is
  * disconnected when the certificate expires (net/tls_client.h). Sessions are resumed with tickets

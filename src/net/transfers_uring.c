@@ -15,8 +15,8 @@ struct transfers_ring {
 };
 
 static bool ring_is_missing(const struct io_uring_probe *probe) {
-    /* The newest of the operations that Linux 6.1 has stands for that version: what older ones do
-     * with MSG_DONTWAIT has not been tried. */
+    /* A kernel that has SENDMSG_ZC is Linux 6.1 or later. MSG_DONTWAIT has not been tried with
+     * io_uring on earlier kernels, so these are not used. */
     return !io_uring_opcode_supported(probe, IORING_OP_RECV) ||
            !io_uring_opcode_supported(probe, IORING_OP_SEND) ||
            !io_uring_opcode_supported(probe, IORING_OP_SENDMSG_ZC);

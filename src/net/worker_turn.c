@@ -3,8 +3,8 @@
  *     one      receive, answer, send                       3 steps, two system calls
  *     group    receive all; answer each; send all          two system calls, if transfers allow
  *
- * A group has connections with usual requests alone: others (TLS, large requests, replies that
- * wait) are served one by one. */
+ * A group has only connections with usual requests. Other connections (TLS, large requests, replies
+ * that wait) are served one by one. */
 #include "net/worker.h"
 
 #include <assert.h>
@@ -182,8 +182,8 @@ static void worker_answer_seat(struct worker *worker, unsigned number) {
     loan->replies = replies;
 }
 
-/* Serves `count` connections, which sit in the first seats. What one of them takes long for does
- * not delay the replies to those before it. */
+/* Serves `count` connections, which sit in the first seats. The replies so far are sent each time
+ * that WORKER_LIGHT_WORK has been done, so that they do not wait for the rest of the group. */
 static void worker_serve_group(struct worker *worker, unsigned count) {
     struct worker_group *group = worker->group;
     unsigned sent = 0;

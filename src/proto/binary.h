@@ -1,11 +1,11 @@
 /* memcached's binary protocol. A connection whose first byte is 0x80 uses it until it closes.
  *
- *      0      1       2          4        5          6         8         12      16
- *     +------+-------+----------+--------+----------+---------+---------+-------+--------
- *     | 0x80 | opcode| key size | extras | datatype | vbucket | body    | opaque| CAS       24
- * bytes |      |       |          | size   |          | (status)| size    |       |
- *     +------+-------+----------+--------+----------+---------+---------+-------+--------
- *     | extras | key | value |                                                      the body
+ *      0      1       2          4        5          6         8         12      16       24
+ *     +------+-------+----------+--------+----------+---------+---------+-------+--------+
+ *     | 0x80 | opcode| key size | extras | datatype | vbucket | body    | opaque| CAS    |
+ *     |      |       |          | size   |          | (status)| size    |       |        |
+ *     +------+-------+----------+--------+----------+---------+---------+-------+--------+
+ *     | extras | key | value |                                                  the body
  *
  * Numbers are big-endian. A response has the same layout, begins with 0x81, has a status in place
  * of the vbucket, and repeats opcode and opaque. The datatype and vbucket of a request are ignored.

@@ -8,14 +8,14 @@
  *
  *   - Keys with control characters are refused, as protocol.txt demands; memcached accepts them.
  *   - The value after a refused storage line is discarded, and never read as requests. If the
- *   length of the value is not known, the connection closes. memcached runs such a value as
- *   requests: a user who can choose a key that is too long could send commands to the pool.
+ *     length of the value is not known, the connection closes. memcached runs such a value as
+ *     requests: a user who can choose a key that is too long could send commands to the pool.
  *   - Lengths and expiry times beyond 32 bits are refused or capped, never cut off to another
  *     number. A date after 2038 is in the future.
  *   - A line of more than 2048 bytes that is not a retrieval closes the connection, after an error
- *   reply. memcached accepts or drops such a line, depending on how the bytes happen to arrive.
+ *     reply. memcached accepts or drops such a line, depending on how the bytes happen to arrive.
  *   - A fault in a multi-key get removes the items of this get from the replies. memcached also
- *   removes the replies to earlier requests of the same packet.
+ *     removes the replies to earlier requests of the same packet.
  *   - A set that fails in a pool with `evict = no` leaves the old item: nobody is logged out
  *     because an update did not fit.
  *   - A storage line with a word too many is refused: the word may be a part of the key.
@@ -104,7 +104,7 @@ struct proto_connection {
         } protocol;
         struct proto_sasl {
             bool awaits_step; /* an auth without a value has arrived */
-            uint8_t opcode;   /* of the login whose verdict is pending, and below */
+            uint8_t opcode;   /* this and `opaque`: of the login whose verdict is pending */
             uint32_t opaque;
         } sasl;
         uint8_t requests;    /* a running number, for latency.h */
@@ -114,7 +114,7 @@ struct proto_connection {
          * of step with an earlier reply. */
         struct proto_refusal {
             bool is_due;
-            uint8_t opcode; /* of the request in the binary protocol, and below */
+            uint8_t opcode; /* this and the next two: for the reply in the binary protocol */
             uint16_t status;
             uint32_t opaque;
         } refusal;

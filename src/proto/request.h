@@ -56,7 +56,7 @@ static inline bool request_is_measured(const struct request *request) {
 
 /* Counts the time of a request that began at `began_ns`, if the request is answered. If it must run
  * again (its value has not arrived, or the pool has no room), its next run is measured. Otherwise
- * no set would be counted of a client that always sends the value after the line. */
+ * the sets of a client that always sends the value after the line would never be counted. */
 static inline void request_note_latency(const struct request *request, enum latency_command command,
                                         uint64_t began_ns, enum request_end end) {
     if (end == REQUEST_DONE) {

@@ -4,8 +4,8 @@
  * interval is a part of the time after which an unread item is removed:
  *
  *     idle_timeout   an eighth of it
- *     evict = yes    a sixteenth of the time that an unread item lives before it is evicted: as old
- *                    as the oldest segment was at the last eviction
+ *     evict = yes    a sixteenth of the age of the oldest segment at the last eviction, which is
+ *                    about the time that an unread item lives before it is evicted
  *
  * The shorter interval counts. Called by the thread that opens the pool, and then by the janitor's
  * thread. */

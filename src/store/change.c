@@ -87,8 +87,8 @@ static bool change_is_touch(const struct change_attempt *attempt) {
 }
 
 /* Whether the change may be made in place. In a persistent pool an expiry is never made sooner in
- * place: older versions in the file would outlive the item, and a tombstone against them would have
- * to be newer than they and older than the item. */
+ * place: the file may have older versions of the item that expire after the new expiry. A tombstone
+ * could keep them deleted only with a sequence above theirs and below the item's. */
 static bool change_may_be_in_place(const struct change_attempt *attempt) {
     const struct record *old = attempt->old;
     return !attempt->removes && !attempt->tombstone && change_is_touch(attempt) && old->touchable &&

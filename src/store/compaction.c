@@ -70,8 +70,8 @@ enum compaction_outcome {
 /* In a persistent pool an evicted item keeps its slot until its segment's header is cleared, so
  * that no crash brings back an item that a client has missed (compaction_evict_rest). If an older
  * version may lie in another segment, a tombstone keeps that version deleted. The tombstone has the
- * item's own sequence, so it is needed exactly as long as the other segment is there; and the
- * latest possible access, by which recovery prefers the tombstone to the item. A client may still
+ * item's own sequence, so it is needed exactly as long as the other segment is there. Its access
+ * time is the latest possible, so recovery prefers the tombstone to the item. A client may still
  * touch the item, so the tombstone of a touchable item does not expire. */
 static enum compaction_outcome compaction_leave(struct pool *pool,
                                                 const struct segment_cursor *cursor,

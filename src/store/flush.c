@@ -35,8 +35,8 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
     uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) +
                      atomic_load(&index->waste_bytes);
-    /* Tombstones that this flush makes needless are not dropped before its record is written:
-     * their segments are not freed before this thread is quiescent. */
+    /* After this flush, earlier tombstones are not needed. They must not go before the flush's
+     * record is written, and they do not: no segment is freed before this thread is quiescent. */
     uint64_t sequence = flush_write(pool, 0, place);
     if (pool->options.fsync == POOL_FSYNC_ALWAYS) {
         /* Takes the next number: a sync that began when this number was taken may not cover the

@@ -5,7 +5,7 @@
  *     SIGKILL        the kernel marks `keeper` in the index while the thread ends: before it closes
  *                    the daemon's sockets, so before another daemon can accept a write
  *     anything else  heartbeat_ms grows old: the daemon is stopped or hangs, or the kernel ran out
- * of memory and took the daemon's memory before it could mark `keeper`
+ *                    of memory and took the daemon's memory before it could mark `keeper`
  *
  * The mark is that of a robust futex, set_robust_list(2). The thread is the janitor's, which has no
  * other use for its list of robust futexes.

@@ -289,8 +289,8 @@ static bool index_bucket_empty(struct layout_bucket *bucket) {
     return true;
 }
 
-/* Unlinks the empty overflow buckets of a chain. Readers that are still on one see the primary
- * bucket's version change and look again. */
+/* Unlinks the empty overflow buckets of a chain. A reader that is still in such a bucket sees that
+ * the primary bucket's version has changed, and looks again. */
 static void index_trim(struct index *index, struct layout_bucket *bucket) {
     for (;;) {
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);

@@ -36,8 +36,8 @@ struct janitor {
     uint64_t rate_limit_bytes; /* the live limit that full_in_s is about */
     struct reclaim reclaim;
     uint64_t moved_bytes;     /* by compaction and eviction, so far */
-    uint64_t flush_begun;     /* the flush that segments were marked to be swept for last, */
-    uint64_t flush_ended;     /* and the last one that all of them have been swept for */
+    uint64_t flush_begun;     /* sequence of the last flush for which segments were marked, */
+    uint64_t flush_ended;     /* and of the last one for which all segments have been swept */
     uint32_t looked;          /* position among the segments: the next to check for live records */
     uint32_t swept;           /* the segment that was last checked for a sweep, */
     uint32_t clean;           /* and how many checks in a row found nothing to sweep */

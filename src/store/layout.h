@@ -33,8 +33,8 @@
  *
  * A written record does not change, except for accessed_s, for the touch of a large value, and,
  * while a pool is opened, for the expiry of a record that no client may see (recovery.c,
- * age_limits.c). The index can be made again from
- * the data. Only the index says which record of a key is the current one.
+ * age_limits.c). The index can be made again from the data. Only the index says which record of a
+ * key is the current one.
  *
  * Other processes may map both parts and read them (reader.h), also while no daemon runs. They use
  * an index as long as its state and its index_id allow it. The data of a volatile pool ends with

@@ -11,7 +11,7 @@ static bool lookup_match(const struct lookup_view *view, uint64_t slot, struct b
 
 enum lookup_outcome lookup_find(const struct lookup_view *view, uint64_t hash, struct bytes key,
                                 struct lookup_hit *hit) {
-    /* acquire: pairs with the release in index_split, so that a bucket that counts is filled */
+    /* acquire: pairs with the release in index_split: every bucket below the count is filled */
     uint64_t count = atomic_load_explicit(&view->index->bucket_count, memory_order_acquire);
     if (count == 0 || count > view->bucket_max) {
         return LOOKUP_BUSY;

@@ -18,11 +18,11 @@
  * their ends, where the record did not fit. The rest is dead, in N segments at most. So one of them
  * gains 1/2N of a segment, and compaction goes on until one more is free.
  *
- * The pool is exhausted, and a change that waits is refused, when less than one segment's worth in
- * all segments in use is not needed, or when nothing could be freed. What is needed includes waste,
- * which is an expectation: there are sizes that cannot be packed so tightly. Then compaction would
- * copy for ever, so it gives up when it has moved two pools' worth and gained no segment, until
- * more records are dead.
+ * The pool is exhausted when all segments in use together hold less than one segment's worth of
+ * bytes that are not needed, or when nothing could be freed. Then a change that waits is refused.
+ * What is needed includes waste, which is an expectation: there are sizes that cannot be packed so
+ * tightly. With these, compaction would copy for ever, so it gives up when it has moved two pools'
+ * worth and gained no segment, until more records are dead.
  *
  * Tombstones go when the segments that were opened before them have gone. When tombstones fill a
  * 32nd of the pool, or nothing else can be gained, the oldest segment is emptied whatever its gain.

@@ -86,8 +86,8 @@ static bool recovery_is_later(const struct record *record, const struct record *
     return record->accessed_s > than->accessed_s;
 }
 
-/* The slot for a record. A record that no client may see gets a slot only so that older versions do
- * not. */
+/* The slot for a record. A record that no client may see gets a slot too, so that no older version
+ * of its key gets the slot; step 3 removes it. */
 static uint64_t recovery_slot(struct recovery *recovery, const struct recovery_entry *entry) {
     bool drop = entry->record.kind != LAYOUT_VALUE ||
                 item_expired(recovery->view, &entry->record, recovery->now_s);

@@ -66,8 +66,9 @@ void room_finish(struct room *room);
  * again. */
 enum status room_ask(struct pool *pool, struct store_thread *thread, enum segment_purpose purpose);
 
-/* The word of a claim: when the claim ends, and which thread has it.   | end, monotonic ms | thread
- * + 1 | */
+/* The word of a claim: when the claim ends, and which thread has it.
+ *
+ *     | end, monotonic ms | thread + 1 | */
 enum { ROOM_CLAIM_THREAD_BITS = 16 };
 
 static inline uint64_t room_claim(uint64_t end_ms, const struct store_thread *thread) {
@@ -101,7 +102,7 @@ bool room_is_claimed(const struct room *room, const struct store_thread *thread)
 
 /* Ends the thread's claim, if it has one: its change has found room. */
 static inline void room_end_claim(struct room *room, const struct store_thread *thread) {
-    /* relaxed: a hint; no claim as a rule */
+    /* relaxed: the exchange below compares again; usually there is no claim */
     uint64_t claim = atomic_load_explicit(&room->claim, memory_order_relaxed);
     if (claim != 0 && room_claim_is_of(claim, thread)) {
         atomic_compare_exchange_strong(&room->claim, &claim, 0);

@@ -80,7 +80,7 @@ static void scan_describe(const struct pool *pool, uint64_t slot, const struct l
 enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *next_bucket,
                       pool_scan_visitor *visit, void *context) {
     const struct lookup_view *view = &pool->view;
-    /* acquire: pairs with the release in index_split, so that a bucket that counts is filled */
+    /* acquire: pairs with the release in index_split: every bucket below the count is filled */
     uint64_t count = atomic_load_explicit(&view->index->bucket_count, memory_order_acquire);
     if (*next_bucket >= count) {
         return STATUS_END;

@@ -26,12 +26,14 @@ static inline uint64_t segment_waste_among(uint32_t capacity, uint64_t bytes) {
     return bytes < capacity / 64 ? 0 : bytes * bytes / capacity / 2;
 }
 
-/* What records of this size leave unused at the end of a segment, as a share of each, at least:
+/* The unused bytes at the end of a segment that each record of this size is charged with. The
+ * larger of two estimates:
  *
- *     | record | record | record | unused |      among others: half a record for each segment, as
- *                                                the larger ones are in the way more often
+ *     alone     | record | record | record | unused |    among records of the same size: the unused
+ *                                                        bytes, divided among the records
+ *     among     among records of all sizes: segment_waste_among
  *
- * whichever is more. 0 for small ones, which together waste less than a hundredth. */
+ * 0 for small records, which together waste less than a hundredth of a segment. */
 static inline uint32_t segment_waste_bytes(uint32_t capacity, size_t bytes) {
     if (bytes < capacity / 64) {
         return 0;

@@ -67,7 +67,7 @@ struct sync {
     struct sync_pool pool;
     pthread_mutex_t file_lock; /* one fdatasync at a time; taken after any other lock */
     _Atomic bool failed; /* a sync has failed: the pool is read-only, and never synced again */
-    _Atomic uint64_t removed_sequence; /* fsync = always: no item was removed by a later record */
+    _Atomic uint64_t removed_sequence; /* fsync = always: of the last record that removed an item */
     pthread_t thread;
     bool running;
     uint64_t ahead_bytes; /* everysec: how much a thread may write between two syncs */

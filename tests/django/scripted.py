@@ -6,7 +6,7 @@ import threading
 
 def take_request(connection):
     """What one recv brings. A question for the pool's mappings, which the native client may ask before
-    its first read, is answered as memcached does, and is not told."""
+    its first read, is answered as memcached does, and is not returned."""
     while True:
         request = connection.recv(65536)
         if request != b"stayd_map\r\n":

@@ -1,5 +1,5 @@
-"""docs/migrating.md is true: each of its ways is gone, with its own settings and commands, by a visitor
-who is logged in all the time."""
+"""docs/migrating.md is true: a site goes each of its ways, with the settings and commands of the page,
+while a visitor stays logged in."""
 
 import io
 import re

@@ -500,7 +500,7 @@ def test_a_data_file_that_is_a_folder_or_a_device_is_an_error(stopped):
 
 
 def test_a_data_file_that_is_longer_than_it_says_is_sound(stopped):
-    """So a crash leaves it that came while the pool grew."""
+    """A crash while the pool grew leaves such a file."""
     path = stopped.data_file("sessions")
     os.truncate(path, path.stat().st_size + 4096)
     starts_with_all(stopped)

@@ -95,7 +95,7 @@ def test_a_connection_is_closed_once_its_client_has_been_idle_for_too_long():
 
 
 def test_a_client_that_takes_no_replies_is_not_idle():
-    """Such a client is closed after send_timeout. A client that neither limit concerns stays."""
+    """Such a client is closed after send_timeout. A client within both limits stays connected."""
     with Stayd(server={"connection_idle_timeout": "1s", "send_timeout": "1h"}) as stayd:
         stalled = stayd.connect("cache")
         stalled.set(b"k", b"v" * 1_000_000)

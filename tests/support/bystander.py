@@ -112,8 +112,8 @@ def longest_wait(path, seconds=0.3, key=None):
 
 
 def expect_undisturbed_by(work, path, times=3):
-    """Fails if a bystander at this Unix socket is disturbed each time that `work()` is done: what
-    else runs on this machine may disturb one now and then."""
+    """Fails if a bystander at this Unix socket is disturbed by each of `times` calls of `work()`. A
+    single disturbance may come from another process of this machine."""
     found = []
     for _ in range(times):
         idle = longest_wait(path)

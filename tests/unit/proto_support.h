@@ -66,8 +66,7 @@ struct talk_exchange {
     talk_ask_all(talk, exchanges, sizeof exchanges / sizeof exchanges[0])
 void talk_ask_all(struct talk *talk, const struct talk_exchange *exchanges, size_t count);
 
-/* The same in one call of `from`-byte-filled text: a request made of a head, `count` times `byte`,
- * and a tail. The caller frees. */
+/* Makes a request: `head`, then `count` times `byte`, then `tail`. The caller frees the text. */
 struct bytes talk_text(const char *head, char byte, size_t count, const char *tail);
 
 /* Setup and teardown of cmocka groups and tests: a talk with evict = yes, anew for each test. */

@@ -6,8 +6,8 @@
  * child continues with the same model. An operation that the crash interrupted may have been
  * carried out or not; all others must have been.
  *
- *     STAYD_MODEL_SECONDS   about how long the test takes (3) STAYD_MODEL_SEED      as printed by a
- *     run that failed */
+ *     STAYD_MODEL_SECONDS   about how long the test takes (3)
+ *     STAYD_MODEL_SEED      as printed by a run that failed */
 #include "model.h"
 
 #include "base/clock.h"

@@ -144,7 +144,7 @@ class StaydCache(BaseCache):
         return await in_thread(self.get, key, default, version) if value is _ABSENT else value
 
     async def ahas_key(self, key, version=None):
-        """As `has_key`, in the way of `aget`."""
+        """As `has_key`. Needs no thread for a value in the daemon's shared memory."""
         return await self.aget(key, _ABSENT, version) is not _ABSENT
 
     def set(self, key, value, timeout=DEFAULT_TIMEOUT, version=None):

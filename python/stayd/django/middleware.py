@@ -40,12 +40,13 @@ SEEN_EVERY_S = 300
 """The default of settings.SESSION_CACHE_SEEN_EVERY."""
 
 LOOK_AGAIN_S = 10
-"""A session that version 0.1 stored is listed when it has moved; so often it is looked for."""
+"""A session that version 0.1 stored is listed once it has moved to its digest. This is how often the
+middleware checks that."""
 
 MARGIN_S = 60
 USER_AGENT_LENGTH = 256
 NOTED_SESSIONS = 20_000
-"""For so many sessions a process remembers when it has noted them."""
+"""A process remembers of at most so many sessions when it has noted them."""
 
 REPORT_S = 10.0
 

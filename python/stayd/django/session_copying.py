@@ -77,8 +77,8 @@ class PoolTarget:
             counts.refuse(digest_name(key.session_key), TimeoutError("its reservation expired each time"))
 
     def _copy_once(self, source, keys, counts) -> list[Key]:
-        """Copies these sessions but those that it returns: their reservations expired before they were
-        used, as it happens on a machine that is out of breath, or were deleted by a logout."""
+        """Copies these sessions. Returns those that were not copied: their reservations expired before
+        they were used, as may happen on an overloaded machine, or were deleted by a logout."""
         left = []
         numbers = self._reserve(keys, counts)
         found = source.find_many(numbers)
