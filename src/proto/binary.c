@@ -15,7 +15,10 @@ enum binary_shape {
     BINARY_VALUE = 4,
     BINARY_VALUE_DROPPED = 8, /* memcached does not expect a value here; it is discarded */
     BINARY_EXTRAS_OPTIONAL = 16,
-    BINARY_QUIET = 32, /* not about the body: the opcode is a quiet one */
+
+    /* Not about the body: */
+    BINARY_QUIET = 32,        /* the opcode is a quiet one */
+    BINARY_BEFORE_LOGIN = 64, /* it is run before a login too; all others are refused then */
 };
 
 struct binary_command {
@@ -38,6 +41,8 @@ enum {
     FLUSH = BINARY_EXTRAS_OPTIONAL,
     STAT = BINARY_KEY_OPTIONAL | BINARY_VALUE_DROPPED,
     QUIET = BINARY_QUIET,
+    BEFORE_LOGIN = BINARY_BEFORE_LOGIN,
+    LOGIN = BINARY_KEY | BINARY_VALUE | BINARY_BEFORE_LOGIN,
 
     WITH_KEY = BINARY_RETRIEVAL_KEY,
     GAT = BINARY_RETRIEVAL_TOUCH,
@@ -79,15 +84,15 @@ static const struct binary_command binary_commands[] = {
     [BINARY_FLUSHQ] = {binary_flush_run, EXPIRY_EXTRAS, FLUSH | QUIET, 0},
 
     [BINARY_NOOP] = {binary_noop_run, 0, 0, 0},
-    [BINARY_VERSION] = {binary_version_run, 0, 0, 0},
+    [BINARY_VERSION] = {binary_version_run, 0, BEFORE_LOGIN, 0},
     [BINARY_VERBOSITY] = {binary_verbosity_run, LEVEL_EXTRAS, 0, 0},
     [BINARY_STAT] = {binary_stats_run, 0, STAT, 0},
     [BINARY_QUIT] = {binary_quit_run, 0, 0, 0},
     [BINARY_QUITQ] = {binary_quit_run, 0, QUIET, 0},
 
-    [BINARY_SASL_LIST] = {binary_sasl_list_run, 0, 0, 0},
-    [BINARY_SASL_AUTH] = {binary_sasl_auth_run, 0, BINARY_KEY | BINARY_VALUE, 0},
-    [BINARY_SASL_STEP] = {binary_sasl_auth_run, 0, BINARY_KEY | BINARY_VALUE, 0},
+    [BINARY_SASL_LIST] = {binary_sasl_list_run, 0, BEFORE_LOGIN, 0},
+    [BINARY_SASL_AUTH] = {binary_sasl_auth_run, 0, LOGIN, 0},
+    [BINARY_SASL_STEP] = {binary_sasl_auth_run, 0, LOGIN, 0},
 };
 
 static const struct binary_command *binary_find(uint8_t opcode) {
@@ -96,9 +101,9 @@ static const struct binary_command *binary_find(uint8_t opcode) {
     return known ? &binary_commands[opcode] : NULL;
 }
 
-static bool binary_needs_login(uint8_t opcode) {
-    return opcode != BINARY_VERSION && opcode != BINARY_SASL_LIST && opcode != BINARY_SASL_AUTH &&
-           opcode != BINARY_SASL_STEP;
+/* Unknown opcodes (NULL) need a login too. */
+static bool binary_needs_login(const struct binary_command *command) {
+    return command == NULL || (command->shape & BINARY_BEFORE_LOGIN) == 0;
 }
 
 /* Whether the sizes in the header are those that this opcode needs. */
@@ -157,13 +162,13 @@ enum request_end binary_run(struct request *request) {
     if (!binary_header_adds_up(header)) {
         return binary_close(&binary, BINARY_UNKNOWN_COMMAND);
     }
-    if (!request->connection->admitted && binary_needs_login(header->opcode)) {
+    const struct binary_command *command = binary_find(header->opcode);
+    if (!request->connection->admitted && binary_needs_login(command)) {
         return binary_close(&binary, BINARY_AUTH_ERROR);
     }
     if (header->key_size > POOL_KEY_MAX) {
         return binary_close(&binary, BINARY_INVALID);
     }
-    const struct binary_command *command = binary_find(header->opcode);
     if (command == NULL) {
         binary_reply_error(&binary, BINARY_UNKNOWN_COMMAND);
         request->progress->skip_bytes = header->body_size;
