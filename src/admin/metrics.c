@@ -80,7 +80,7 @@ enum gauge {
 static const struct metric gauges[GAUGES] = {
     [GAUGE_ITEMS] = {"items", "Items in the pool."},
     [GAUGE_LIVE] = {"live_bytes", "Bytes of those items, with their headers."},
-    [GAUGE_TOMBSTONES] = {"marker_bytes", "Bytes that keep deleted items deleted."},
+    [GAUGE_TOMBSTONES] = {"tombstone_bytes", "Bytes that keep deleted items deleted."},
     [GAUGE_DEAD] = {"dead_bytes", "Bytes of removed items that are not yet reclaimed."},
     [GAUGE_FREE] = {"free_bytes", "Bytes that are free for new items."},
     [GAUGE_CAPACITY] = {"capacity_bytes", "Bytes of all segments."},
