@@ -13,7 +13,7 @@ help:
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
-	@echo 'make test-matrix   the Django tests on newer Django versions, from PyPI'
+	@echo 'make test-matrix   the Django tests on newer Django versions, and Wagtail in Chromium, from PyPI'
 	@echo 'make test-pythons   the Python extension on Python 3.9 to 3.14 and debug builds, from PATH or Debian'
 	@echo 'make test-django-suite   Django'"'"'s own tests of sessions and memcached caches, from PyPI'
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'

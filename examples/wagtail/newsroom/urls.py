@@ -1,0 +1,18 @@
+"""The addresses of the newsroom. What is none of the others is a page that editors made."""
+
+from django.contrib import admin
+from django.contrib.staticfiles.views import serve
+from django.urls import include, path, re_path
+from wagtail import urls as wagtail_urls
+from wagtail.admin import urls as wagtailadmin_urls
+from wagtail.documents import urls as wagtaildocs_urls
+
+urlpatterns = [
+    path("admin/", include(wagtailadmin_urls)),
+    path("django-admin/", admin.site.urls),
+    path("documents/", include(wagtaildocs_urls)),
+    path("account/sessions/", include("stayd.django.urls")),
+    # Straight from the packages. A real site leaves this to its web server.
+    re_path(r"^static/(?P<path>.*)$", serve, {"insecure": True}),
+    path("", include(wagtail_urls)),
+]
