@@ -18,7 +18,7 @@ from typing import Optional
 
 RETRY_MIN_S = 0.005
 RETRY_MAX_S = 0.05
-"""The time between two tries during a restart; else a quarter of the time waited so far."""
+"""Limits of the time between two tries during a restart, which is a quarter of the time waited so far."""
 
 PAUSE_MIN_S = 0.02
 PAUSE_MAX_S = 10.0

@@ -1,6 +1,6 @@
 """Sessions as items of the pool: their names, and how broken requests are handled.
 
-Neither class stores anything about a session, so one object serves a whole process. They raise
+No class here stores anything about a session, so one object serves a whole process. They raise
 SessionsUnreachable, SessionOutcomeUnknown and SessionsPoolFull, and the other errors of Client.
 """
 
@@ -243,7 +243,7 @@ class MovingSessionItems(SessionItems):
         for _ in range(MOVE_TRIES):
             try:
                 self._ask_again(self._client.add, name, RESERVATION, RESERVATION_S)
-            except SessionsPoolFull:  # the digest has an item, so new versions are stored there
+            except SessionsPoolFull:  # the earlier name has an item, so the new version fits there
                 return self._replace(earlier, unpack(value), age_s, None)
             found, number = self._ask(self._client.gets, name)
             if found is not None and found != RESERVATION:
