@@ -180,7 +180,9 @@ def at_a_terminal(arguments, typed=b""):
         os.execv(STAYCTL, [str(STAYCTL), *map(str, arguments)])
     shown = b""
     if typed:
-        wait_until(lambda: select.select([terminal], [], [], 0.1)[0], what="a question")
+        poll = select.poll()
+        poll.register(terminal, select.POLLIN)
+        wait_until(lambda: poll.poll(100), what="a question")
         os.write(terminal, typed)
     while True:
         try:

@@ -136,8 +136,10 @@ def send_until_stuck(connection, request, stuck_s=0.3):
     connection.socket.setblocking(False)
     sent, block = 0, request * max(1, 65536 // len(request))
     position = 0
+    poll = select.poll()  # unlike select, for descriptors of any number
+    poll.register(connection.socket, select.POLLOUT)
     while True:
-        _, writable, _ = select.select([], [connection.socket], [], stuck_s)
+        writable = poll.poll(stuck_s * 1000)
         if not writable:
             return sent
         try:
