@@ -182,7 +182,7 @@ static bool binary_read_head(struct channel *channel, struct binary_reply *reply
            channel_copy(channel, reply->key, reply->key_size);
 }
 
-/* A reply to another command is none. */
+/* Reads the head of the reply to this command. A reply to another command is a fault. */
 static bool binary_read_head_of(struct channel *channel, struct binary_reply *reply,
                                 enum binary_opcode opcode) {
     return binary_read_head(channel, reply) &&

@@ -182,8 +182,8 @@ static void channel_close_socket(struct channel *channel) {
     }
 }
 
-/* The host's name was not found; `result` is of getaddrinfo, which says the same if it could open
- * no file to look into. Returns false. */
+/* getaddrinfo failed with `result`. It reports an unknown name also if this process can open no
+ * file; opening a socket tells the two apart. Returns false. */
 static bool channel_fail_lookup(struct channel *channel, int result) {
     int error_number = result == EAI_SYSTEM ? errno : 0;
     if (channel_make_socket(channel, AF_UNIX)) {

@@ -314,7 +314,7 @@ struct stayd_meta {
  * must not have q, because then a reply may be missing, nor S of ms, because the call sends the
  * size. With the flag b the key is in base64. The status: STAYD_OK for HD and VA, STAYD_NOT_FOUND
  * for EN and NF, STAYD_NOT_STORED for NS, STAYD_EXISTS for EX. `reply` may be NULL but for
- * stayd_meta_get. An mg with N, R or T counts as a change; all but mg always do. */
+ * stayd_meta_get. ms, md and ma count as changes, and mg with N, R or T. */
 enum stayd_status stayd_meta_get(struct stayd *client, const char *key, size_t key_size,
                                  const char *flags, struct stayd_meta *reply,
                                  struct stayd_error *error);

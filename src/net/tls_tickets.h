@@ -26,7 +26,7 @@ struct tls_ticket_key {
 
 struct tls_tickets {
     pthread_mutex_t lock;
-    struct tls_ticket_key current; /* under the lock, and the two below */
+    struct tls_ticket_key current; /* this and the next two: under the lock */
     struct tls_ticket_key previous;
     uint64_t made_ms; /* when `current` was made, on the monotonic clock */
 };

@@ -95,7 +95,8 @@ void worker_tell(const struct connection *connection, const char *reason);
  * connection closed can open the next one. */
 void worker_close(struct worker *worker, struct connection *connection, const char *reason);
 
-/* Has the connection served in this batch, if it is in no list of `ready`. */
+/* Puts the connection into worker.ready, to be served in this batch, unless it is in a list of
+ * ready connections already. */
 void worker_make_ready(struct worker *worker, struct connection *connection);
 
 static inline uint32_t worker_wanted_events(bool output) {

@@ -174,7 +174,7 @@ static void worker_check_waited(struct worker *worker) {
 static void worker_check_idle(struct worker *worker) {
     struct proto_server *server = worker->options->server;
     const uint64_t limit_ms =
-        1000 * ((uint64_t)server->limits.connection_idle_s + 1); /* served_s is cut */
+        1000 * ((uint64_t)server->limits.connection_idle_s + 1); /* + 1: served_s is rounded down */
     uint64_t oldest_ms = worker->now_ms;
     struct list *next;
     for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {

@@ -14,7 +14,8 @@ enum {
     WORKER_REPLIES_KEPT_BYTES = 1 << 20, /* a larger replies buffer is freed after the batch */
     WORKER_GROUP_KEPT_BYTES = 64 << 10,  /* the same, of one connection of a group */
     WORKER_USUAL_TURNS = 8,
-    WORKER_HEAVY_WORK = 2 << 20, /* in bytes: of heavy connections in a batch, and one more turn */
+    WORKER_HEAVY_WORK = 2 << 20, /* in bytes, of heavy connections in a batch; the last turn may
+                                  * exceed it */
     WORKER_STAGGER_BYTES =
         17 << 6 /* between two inputs: so they do not share the sets of a cache */
 };

@@ -54,8 +54,8 @@ struct workers *workers_start(const struct workers_options *options, char error[
 bool workers_add(struct workers *workers, int fd, const union peer *peer,
                  const struct listener *listener, struct tls_session *tls);
 
-/* Asks every worker to run a batch. Returns 0 if each has run one since the last call, or else the
- * number, from 1, of a worker that has not and does not wait for the disk. Main thread only. */
+/* Asks every worker to run a batch. Returns the number, from 1, of a worker that has run
+ * none since the last call and does not wait for the disk; 0 if there is none. Main thread only. */
 unsigned workers_probe(struct workers *workers);
 
 /* Answers the requests that have been received, waits up to two seconds until clients have read

@@ -15,9 +15,9 @@
  * before a handler runs, on the header alone, so a request with wrong sizes is never waited for.
  * Where the start of the next request cannot be known, the connection closes, as memcached's does.
  *
- * Differences from memcached 1.6.18, which in each of these cases reads a part of the body as the
- * next requests: a value after touch, gat or stat, a value of 2 GiB and more, and the body of an
- * unknown opcode are discarded. And verbosity works, which memcached does not know. */
+ * stayd discards a value after touch, gat or stat, a value of 2 GiB and more, and the body of an
+ * unknown opcode; memcached 1.6.18 reads a part of each as the next requests. The opcode verbosity
+ * works; memcached does not have it. */
 #ifndef STAYD_PROTO_BINARY_H
 #define STAYD_PROTO_BINARY_H
 

@@ -24,7 +24,7 @@ static enum request_end binary_refuse_value(struct binary_request *binary,
 /* The binary protocol says which condition did not hold. */
 static enum binary_status binary_storage_status(enum status status, enum pool_store_mode mode) {
     bool joins = mode == POOL_APPEND || mode == POOL_PREPEND;
-    if (joins && status == STATUS_TOO_LARGE) { /* the sum of both values, as in text */
+    if (joins && status == STATUS_TOO_LARGE) { /* both values together; as in text */
         return BINARY_NOT_STORED;
     }
     if (status == STATUS_NOT_STORED && !joins) {

@@ -22,7 +22,7 @@ static const char *meta_set_read_length(struct request *request, struct meta *me
     return has_length ? NULL : REPLY_BAD_LINE;
 }
 
-/* Whether one of the flags is a number, which no flag can be. Then that number may be the length,
+/* Whether a number stands in the place of a flag. No flag is a number, so that may be the length,
  * and the word in the length's place a part of the key: in "ms a 1 5" the key was meant to be "a
  * 1". */
 static bool meta_set_has_number(struct line flags) {

@@ -168,7 +168,7 @@ enum proto_next {
     PROTO_LOGIN, /* check `login`, pass the verdict to proto_finish_login, then call again, with or
                   * without more input; the replies so far may be sent before */
     PROTO_NEEDS_ROOM, /* the next request has to wait until its pool has room: call again, with or
-                       * without more input, once pool_should_retry since the thread's room_turn, or
+                       * without more input, once pool_should_retry is true for its room_turn, or
                        * with `refuses_room` set; the replies so far may be sent before */
     PROTO_WAITS, /* another thread carries out a request: call again, with or without more input,
                   * when the workers have been woken; the replies so far may be sent before */

@@ -36,8 +36,8 @@ struct activation {
         error[ACTIVATION_ERROR_MAX]; /* what is wrong with the variables or descriptors; or empty */
 };
 
-/* Reads and clears the variables. Called before the process opens any file, which could get a
- * descriptor that LISTEN_FDS announces and that is not there. */
+/* Reads and clears the variables. Called before the process opens any file: if LISTEN_FDS
+ * announces a descriptor that was not passed, a file could get its number and pass for a socket. */
 void activation_receive(struct activation *activation);
 
 /* Checks that what was received is what was announced, and that each socket is an address of the

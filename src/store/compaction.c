@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 /* The sequence at which the oldest segment except this one was opened. A tombstone or a flush
- * record is needed only while it is higher than that: an older version can only lie in a segment
- * that was opened before the deletion was written. */
+ * record is needed only while its own sequence is higher: an older version can only lie in a
+ * segment that was opened before the deletion was written. */
 static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment) {
     const struct lookup_view *view = &pool->view;
     uint64_t oldest = UINT64_MAX;
@@ -241,8 +241,8 @@ static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_
 
 /* Resets the time at which the next record of a segment expires, and returns the end for a walk
  * that calculates that time again. A record that is appended later notes its own time. A record
- * whose time was noted before the reset has its room reserved by the end of the first grace period,
- * and is whole by the end of the second. */
+ * whose time was noted before the reset must be walked: after one grace period its room is
+ * reserved, so `fill` covers it; after the second it is whole. */
 static uint32_t compaction_reset_due(struct pool *pool, uint32_t segment) {
     struct layout_segment *info = &pool->view.segments[segment];
     atomic_store(&info->first_expiry_s, LAYOUT_NEVER);

@@ -29,9 +29,9 @@ void data_file_give_back(int file, const struct layout_data_header *header, uint
  * stores. */
 bool data_file_write_header(int file, struct layout_data_header *header, uint32_t count);
 
-/* Notes in the file's header that a sync of the file has failed. The kernel keeps the pages that it
- * could not write in memory, but regards them as written. The note is in the same memory, for the
- * next start. */
+/* Notes in the file's header that a sync of the file has failed. The kernel keeps in memory the
+ * pages that it could not write, but regards them as written. The note is in the same memory, for
+ * the next start. */
 void data_file_note_failed_sync(int file);
 
 /* If a sync of the file failed in an earlier run: writes the whole contents into the page cache

@@ -137,9 +137,9 @@ unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s) {
         eviction_count(pool, chosen[i], now_s, bytes);
     }
     unsigned threshold = eviction_decide(pool, count, bytes);
-    /* If freeing takes two syncs, several segments share these syncs, as long as there is room
-     * without the segments. Otherwise segments are freed one by one, and each freed segment takes
-     * the records that the next one keeps. */
+    /* If freeing takes two syncs, several segments share these syncs, as long as the records
+     * that stay fit elsewhere. Otherwise segments are freed one by one, and each freed segment
+     * takes the records that the next one keeps. */
     unsigned share = pool->header != NULL ? EVICTION_MERGE : 1;
     unsigned freed = 0;
     unsigned emptied = 0; /* emptied and not yet freed; at the front of `chosen` */

@@ -17,7 +17,7 @@
  *
  * A persistent pool notes the last trusted time in its file's header (layout.h). A start in the
  * same boot goes on from that note. A start after a reboot trusts the noted time and nothing later,
- * until the clock has lasted.
+ * until the clock has lasted for EXPIRY_CLOCK_TRUST_S.
  *
  * expiry_clock_init, _observe and _note: one thread at a time, which is the janitor's while the
  * pool is open. Any thread may call the other functions; they see a step at once, observed or not.

@@ -20,8 +20,8 @@ uint64_t index_file_boot_id(void) {
     return length <= 0 ? 0 : hash_key(0, bytes_from(text, (size_t)length)) | 1;
 }
 
-/* Reads the header of an index: in a full tmpfs, to touch a part of a mapping that has no memory
- * yet would end the process. */
+/* Reads the header of an index with pread. Touching a part of a mapping that has no memory yet
+ * would end the process if the tmpfs is full. */
 static bool index_file_read(int file, struct layout_index_header *found) {
     return pread(file, found, sizeof *found, 0) == (ssize_t)sizeof *found &&
            found->magic == LAYOUT_INDEX_MAGIC;

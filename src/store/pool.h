@@ -117,7 +117,7 @@ struct pool_fetch {
     uint32_t create_expiry_s;
     bool recache; /* win if the item expires within this many seconds (meta: R) */
     uint32_t recache_s;
-    bool recache_first; /* as its expiry was before the touch (meta: R before T) */
+    bool recache_first; /* with recache: by the expiry before the touch (meta: R before T) */
     bool set_cas;       /* an item that is created gets this CAS */
     uint64_t new_cas;
     bool win_stale; /* win if the item is stale and no client has won it yet (meta get, always) */
@@ -190,8 +190,9 @@ struct pool_delete {
     uint32_t touch_expiry_s;
     bool set_cas; /* with invalidate or drop_value: the new CAS (meta: E) */
     uint64_t new_cas;
-    bool drop_value; /* keep the item with an empty value, these client flags, touch_expiry_s even
-                      * without `touch`, and, unless it is invalidated, its CAS (meta md: x) */
+    bool drop_value; /* keep the item, with an empty value and these client flags; its expiry
+                      * becomes touch_expiry_s, even without `touch`; its CAS stays, unless
+                      * `invalidate` (meta md: x) */
     uint32_t client_flags;
     bool uncounted; /* not a client's request: do not count it */
 };

@@ -14,9 +14,9 @@
  * Why 1/2N is enough, evict = no: what is needed is at most (N - reserves - 1) segments (invariant
  * 7, segments_needed_limit). When an update finds no segment, fewer than the reserves are free. So
  * the segments in use have at least two segments' worth of bytes that are not needed; when a new
- * key finds none, they have at least one. Of that, the open segments leave about half a segment at
- * their ends, where the record did not fit. The rest is dead, in N segments at most. So one of them
- * gains 1/2N of a segment, and compaction goes on until one more is free.
+ * key finds none, they have at least one. About half a segment of that is unused room at the ends
+ * of the open segments, where the record did not fit. The rest is dead, in N segments at most. So
+ * one of them gains 1/2N of a segment, and compaction goes on until one more is free.
  *
  * The pool is exhausted when all segments in use together hold less than one segment's worth of
  * bytes that are not needed, or when nothing could be freed. Then a change that waits is refused.

@@ -158,7 +158,8 @@ void record_touch(struct layout_record *at, uint32_t expiry_s, uint64_t sequence
                           memory_order_release);
 }
 
-/* The header too, because it counts if the touch is damaged, and then must not be later. */
+/* Also sets the expiry in the header: it counts if the touch is damaged, and must then not be later
+ * than this one. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed) {
     size_t size =
         sizeof *at + record_options_size(at->info) + at->key_size + (size_t)at->value_size;

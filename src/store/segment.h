@@ -23,7 +23,8 @@
 
 enum { SEGMENT_NONE = -1 };
 
-/* What room is reserved for. The first ones must leave the most free segments to the others. */
+/* What room is reserved for. A purpose must leave free segments to
+ * those below it. */
 enum segment_purpose {
     SEGMENT_FOR_NEW,     /* an item that was not there */
     SEGMENT_FOR_UPDATE,  /* a new version of an item */

@@ -269,8 +269,9 @@ uint64_t sync_take_ticket(struct sync *sync, struct sync_thread *thread) {
         if (sync_has_failed(sync)) {
             return 0;
         }
-        /* In this order: what was read had been noted in `dirty` before it could be read
-         * (change_commit, flush_perform), so if that is clear, a sync up to `begun` covers it. */
+        /* `dirty` is loaded before `begun`. What was read had been noted in `dirty` before it could
+         * be read (change_commit, flush_perform). So if `dirty` is clear, a sync numbered up to
+         * `begun` covers what was read. */
         if (!rests_on_touch && !atomic_load(&sync->dirty)) {
             uint64_t begun = atomic_load(&sync->begun);
             return atomic_load(&sync->ended) >= begun ? 0 : begun;

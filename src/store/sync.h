@@ -94,7 +94,7 @@ struct sync {
     unsigned left;              /* tickets that came too late for the last sync */
     uint64_t gather_until_ns;   /* monotonic: until then the next sync waits for the clients that
                                     were released */
-    unsigned unasked;           /* so many syncs begin without waiting for these clients */
+    unsigned unasked;           /* how many of the next syncs do not wait for these clients */
 };
 
 /* Prepares the struct; sync_now may be called from here on. */
