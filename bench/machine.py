@@ -67,6 +67,11 @@ def describe(stayd, peers):
     }
 
 
+def cores(described):
+    """How many cores the machine has that `describe` described so."""
+    return int(described.partition(" ")[0])
+
+
 def sentence(versions_found):
     """The versions in one line."""
     return ", ".join(f"{name} {version}" for name, version in versions_found.items())

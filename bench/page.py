@@ -22,7 +22,7 @@ PICTURED = "django-sessions"
 CIRCUMSTANCES = "circumstances"
 SUMMARY = "summary"
 MARKED = re.compile(r"(<!-- bench ([\w-]+) -->\n).*?(<!-- end of bench \2 -->)", re.DOTALL)
-QUIET = 0.5  # a load average below which nobody else worked on the machine
+BUSY_SHARE = 0.5  # of the cores: a server and its client need the rest, and wait if others take more
 
 
 class CannotWrite(Exception):
@@ -55,7 +55,7 @@ def circumstances(measured):
         f"Measured on {' and '.join(dates)} on {every[0]['machine']}, {every[0]['threads']} threads "
         f"of each server. {machine.sentence(versions)}.\n"
     )
-    if max(loads) > QUIET:
+    if max(loads) > BUSY_SHARE * machine.cores(every[0]["machine"]):
         text += (
             f"\nThe machine was busy with other work when the measuring began (load average "
             f"{max(loads)}): these figures are uncertain.\n"

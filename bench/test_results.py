@@ -160,6 +160,10 @@ def test_the_page_is_filled_from_the_data(tmp_path, monkeypatch):
     assert text.count("**The title of ") == len(ENTRIES)
     assert "uncertain" not in text and "--quick`, in" not in text
     assert "<svg" in drawn.read_text()
+    for load, is_busy in (1.0, False), (1.1, True):  # of two cores
+        save_all(tmp_path, load_before=load)
+        page.write(tmp_path)
+        assert ("uncertain" in copy.read_text()) == is_busy
     save_all(tmp_path, load_before=8.5, size="quick")
     newer = {**MEASURED, "versions": {"stayd": "2", "memcached": "2"}}
     outcome.save(tmp_path, "fsync", {**newer, "size": "quick"}, made_up_result("fsync"))
