@@ -114,13 +114,14 @@ static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, u
  * pass did all that it could, for a change that waits. */
 static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed) {
     struct room *room = &pool->room;
+    uint32_t free_count = segments_free_count(&pool->segments);
     if (tried || freed > 0) {
-        room_note_exhausted(room, &pool->segments, tried && reclaim_is_exhausted(pool, freed));
+        room_note_exhausted(room, free_count, tried && reclaim_is_exhausted(pool, freed));
     }
     /* The pass may have missed records that became dead during it. A record that becomes dead after
      * this load clears the flag that was stored above. */
     if (atomic_load(&room->has_new_dead)) {
-        room_note_exhausted(room, &pool->segments, false);
+        room_note_exhausted(room, free_count, false);
     }
 }
 

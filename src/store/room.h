@@ -90,10 +90,10 @@ static inline bool room_is_exhausted(const struct room *room, const struct segme
     return atomic_load(&room->exhausted) == segments_free_count(segments) + 1;
 }
 
-/* Called by the janitor at the end of a pass. */
-static inline void room_note_exhausted(struct room *room, const struct segments *segments,
-                                       bool exhausted) {
-    atomic_store(&room->exhausted, exhausted ? segments_free_count(segments) + 1 : 0);
+/* Called by the janitor at the end of a pass. `free_count`: counted before the janitor judged, so
+ * that the judgement does not hold if a segment was opened since. */
+static inline void room_note_exhausted(struct room *room, uint32_t free_count, bool exhausted) {
+    atomic_store(&room->exhausted, exhausted ? free_count + 1 : 0);
 }
 
 /* Whether the free segments are claimed by another thread, whose request has waited longer: then
