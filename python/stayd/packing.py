@@ -69,11 +69,17 @@ class _PackageFrames:
         except IndexError:
             decompressor = self._library.ZstdDecompressor(dict_data=self._dictionary)
         try:
-            return decompressor.decompress(frame)
+            data = decompressor.decompress(frame)  # at most the size that the frame names
+            # It passes over what follows the frame; zstandard 0.18 tells that only here.
+            whole = decompressor.decompressobj()
+            whole.decompress(frame)
         except self._library.ZstdError as error:
             raise ValueError(str(error)) from None
         finally:
             self._decompressors.append(decompressor)
+        if whole.unused_data:
+            raise ValueError("the frame is not one whole frame")
+        return data
 
 
 class _PythonFrames:

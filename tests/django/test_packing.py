@@ -122,6 +122,15 @@ def test_damage_is_a_value_error_and_nothing_else(library):
             packing.unpack(data)
 
 
+@pytest.mark.parametrize("size", [300, 600_000])
+def test_nothing_may_follow_the_frame(library, size):
+    packed = packing.pack(b"x" * size)
+    empty_frame, skippable_frame = "28b52ffd2000010000", "502a4d1800000000"
+    for rest in (b"?", bytes.fromhex(empty_frame), bytes.fromhex(skippable_frame), packed[1:]):
+        with pytest.raises(ValueError, match="not one whole frame"):
+            packing.unpack(packed + rest)
+
+
 @pytest.mark.parametrize("named", [packing.UNPACKED_MAX + 1, 0xFFFFFFFF])
 def test_nothing_unpacks_to_more_than_the_limit(library, named):
     frame = packing.pack(b"x" * 70_000)
