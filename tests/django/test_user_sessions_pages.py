@@ -214,6 +214,8 @@ def test_every_text_is_translated_and_the_compiled_file_is_current(language):
      "CriOS/120.0 Mobile/15E148 Safari/604.1", "Chrome", "iOS"),
     ("Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Mobile "
      "Safari/537.36", "Chrome", "Android"),
+    ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/120.0.0.0 "
+     "Safari/537.36", "Chrome", "Linux"),
     ("curl/8.5.0", "curl", ""), ("", "", ""),
 ])
 def test_user_agents_are_told_apart(agent, browser, system):

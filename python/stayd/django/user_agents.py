@@ -8,7 +8,8 @@ import re
 _BROWSERS = (
     ("Edg", "Edge"), ("OPR", "Opera"), ("Vivaldi", "Vivaldi"), ("SamsungBrowser", "Samsung Internet"),
     ("Firefox", "Firefox"), ("FxiOS", "Firefox"), ("Chromium", "Chromium"), ("CriOS", "Chrome"),
-    ("Chrome", "Chrome"), ("Safari", "Safari"), ("curl", "curl"), ("python-requests", "Python"),
+    ("Chrome", "Chrome"), ("HeadlessChrome", "Chrome"), ("Safari", "Safari"), ("curl", "curl"),
+    ("python-requests", "Python"),
 )
 _SYSTEMS = (
     ("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iPadOS"),
