@@ -9,7 +9,10 @@
 
 #include "net/transfers.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -158,6 +161,50 @@ static void a_transfer_that_the_system_refuses_fails_alone(void **state) {
     close(fds[1]);
 }
 
+/* The descriptor of this process's only ring; -1: there is none. */
+static int find_ring(void) {
+    int found = -1;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char target[32] = "";
+        if (readlinkat(dirfd(folder), entry->d_name, target, sizeof target - 1) > 0 &&
+            strcmp(target, "anon_inode:[io_uring]") == 0) {
+            found = atoi(entry->d_name);
+        }
+    }
+    closedir(folder);
+    return found;
+}
+
+/* The ring's descriptor is replaced, so the kernel refuses each call. Without transfers_begin,
+ * after which the ring no longer uses its descriptor. */
+static void a_ring_that_fails_is_given_up_and_no_transfer_is_lost(void **state) {
+    (void)state;
+    transfers_destroy(transfers);
+    transfers = transfers_create(transfers_choose(TRANSFERS_URING));
+    assert_non_null(transfers);
+    int ring = find_ring();
+    assert_int_equal(ring >= 0, transfers_get_group_max(transfers) > 1);
+    if (ring < 0) {
+        skip();
+    }
+    int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(dup3(other, ring, O_CLOEXEC), ring);
+    close(other);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < PAIRS; i++) {
+            assert_int_equal(send(theirs[i], "ab", 1 + i % 2, 0), 1 + i % 2);
+        }
+        transfers_run(transfers, group, PAIRS);
+        for (unsigned i = 0; i < PAIRS; i++) {
+            assert_int_equal(group[i].result, 1 + i % 2);
+        }
+        assert_int_equal(transfers_get_group_max(transfers), 1);
+        assert_int_equal(find_ring(), -1);
+    }
+}
+
 static void the_setting_decides(void **state) {
     (void)state;
     assert_int_equal(transfers_choose(TRANSFERS_EPOLL), TRANSFERS_EPOLL);
@@ -180,6 +227,8 @@ int main(void) {
         WITH_BOTH(the_end_of_a_stream_and_a_broken_socket_are_told_apart),
         WITH_BOTH(one_transfer_alone_is_made),
         WITH_BOTH(a_transfer_that_the_system_refuses_fails_alone),
+        cmocka_unit_test_setup_teardown(a_ring_that_fails_is_given_up_and_no_transfer_is_lost,
+                                        open_epoll, close_all),
         cmocka_unit_test(the_setting_decides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
