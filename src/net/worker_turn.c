@@ -248,7 +248,7 @@ static void worker_serve_list(struct worker *worker, struct list *list, uint64_t
 }
 
 void worker_serve_ready(struct worker *worker) {
-    if (worker->group != NULL) {
+    if (transfers_get_group_max(worker->transfers) > 1) { /* 1 again, if a ring has failed */
         worker_serve_in_groups(worker, &worker->ready);
     } else {
         worker_serve_list(worker, &worker->ready, UINT64_MAX / 2);
