@@ -2,9 +2,7 @@
 
 import ast
 import gettext
-import os
 import re
-import shutil
 import threading
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -19,6 +17,7 @@ from sitesettings import WITH_USERS
 from stayd.django import admin, sessions, user_signals, views
 from stayd.django.session_names import digest_name
 from stayd.django.user_agents import browser_of, system_of
+from support.chromium import chromium, keep_picture
 from support.servers import ROOT, wait_until
 from test_user_sessions import FIREFOX, key_of, logged_in, who
 
@@ -241,54 +240,37 @@ def live_site():
 
 
 @pytest.fixture
-def chromium():
-    webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
-    from selenium.webdriver.chrome.service import Service
-
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("chromium is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    browser = webdriver.Chrome(service=Service(driver), options=options)
-    yield browser
-    browser.quit()
+def browser():
+    with chromium() as started:
+        yield started
 
 
-def keep_picture(chromium, name):
-    """Leaves a screenshot where STAYD_SCREENSHOTS says."""
-    if folder := os.environ.get("STAYD_SCREENSHOTS"):
-        chromium.save_screenshot(os.path.join(folder, f"{name}.png"))
-
-
-def test_both_pages_in_chromium(live_site, chromium, user, root):
+def test_both_pages_in_chromium(live_site, browser, user, root):
     """As a person would: look at the own sessions, end another; then an operator ends the rest."""
     other, mallory = logged_in(), logged_in(agent=MARKUP)
 
     def press(selector):
-        chromium.find_element("css selector", selector).click()
+        browser.find_element("css selector", selector).click()
 
     def wait_for(text):
-        wait_until(lambda: text in chromium.page_source, 60, text)
+        wait_until(lambda: text in browser.page_source, 60, text)
 
     own = logged_in()
-    chromium.get(live_site + "/plain/")
-    chromium.add_cookie({"name": "sessionid", "value": key_of(own)})
-    chromium.get(live_site + PAGE)
+    browser.get(live_site + "/plain/")
+    browser.add_cookie({"name": "sessionid", "value": key_of(own)})
+    browser.get(live_site + PAGE)
     wait_for("3 browsers")
-    keep_picture(chromium, "my-sessions")
+    keep_picture(browser, "my-sessions")
     press(f'button[value="{digest(mallory)}"]')
     wait_for("1 session has ended.")
     assert who(mallory) == "nobody" and who(other) == "anna"
-    chromium.add_cookie({"name": "sessionid", "value": key_of(logged_in("root"))})
-    chromium.get(live_site + ADMIN)
-    chromium.find_element("id", "q").send_keys("anna\n")
-    wait_until(lambda: chromium.find_elements("link text", "anna"), 60, "anna to be found")
+    browser.add_cookie({"name": "sessionid", "value": key_of(logged_in("root"))})
+    browser.get(live_site + ADMIN)
+    browser.find_element("id", "q").send_keys("anna\n")
+    wait_until(lambda: browser.find_elements("link text", "anna"), 60, "anna to be found")
     press("#result_list a")
     wait_for("anna: 2 sessions")
-    keep_picture(chromium, "admin-sessions")
+    keep_picture(browser, "admin-sessions")
     press('input[name="end_all"]')
     wait_for("2 sessions have ended.")
     assert who(other) == "nobody" and sessions.for_user(user) == []

@@ -4,25 +4,18 @@ Skipped where Chromium or its driver is not installed: scripts/setup test instal
 STAYD_SCREENSHOTS=FOLDER in the environment, pictures are left there to be looked at.
 """
 
-import os
-import pathlib
 import re
-import shutil
 import urllib.request
 
 import pytest
 
+from support.chromium import chromium, keep_picture
 from support.servers import ROOT, Stayd, wait_until
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
+pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM or not DRIVER, reason="chromium is not installed")
 
 WIDE, PHONE = (1280, 1400), (390, 844)
 PATIENCE = 60.0
@@ -31,14 +24,8 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(DRIVER), options=options)
-    yield driver
-    driver.quit()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +52,6 @@ def look(browser, stayd, size=WIDE, scheme="light"):
 def drawn(browser):
     """How many charts are drawn."""
     return len(browser.find_elements(By.CSS_SELECTOR, "figure canvas + canvas"))
-
-
-def keep_picture(browser, name):
-    """Leaves a screenshot where STAYD_SCREENSHOTS says."""
-    if folder := os.environ.get("STAYD_SCREENSHOTS"):
-        browser.save_screenshot(str(pathlib.Path(folder) / f"{name}.png"))
 
 
 def complaints(browser):

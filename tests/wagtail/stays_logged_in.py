@@ -6,15 +6,13 @@ STAYD_SCREENSHOTS=FOLDER in the environment, pictures are left there to be looke
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
+from support.chromium import chromium, keep_picture
 from support.servers import ROOT, Raw, free_port, wait_until
 
 SET_UP_TIMEOUT = 600.0
@@ -135,20 +133,13 @@ class Editor:
         return place == "/admin/account/"
 
     def keep_picture(self, name):
-        if folder := os.environ.get("STAYD_SCREENSHOTS"):
-            self.browser.save_screenshot(os.path.join(folder, f"wagtail-{name}.png"))
+        keep_picture(self.browser, f"wagtail-{name}")
 
 
 @pytest.fixture
 def editor(site):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--window-size=1280,1000"):
-        options.add_argument(argument)
-    browser = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
-    yield Editor(browser, site.url)
-    browser.quit()
+    with chromium() as browser:
+        yield Editor(browser, site.url)
 
 
 def test_an_editor_stays_logged_in_and_saves_what_was_begun(site, editor):
