@@ -149,7 +149,42 @@ class SessionItems:
         raise error
 
 
-class MovingSessionItems(SessionItems):
+class ReservingSessionItems(SessionItems):
+    """Sessions under their digests, where the reservation of a session may stand that comes from another
+    place. So they are saved with `cas`: `replace` could overwrite the reservation of a session that was
+    deleted meanwhile."""
+
+    def add_under_any_key(self, session_key, value, age_s):
+        """As SessionItems does; `find` may also look where the session comes from."""
+        return self.find(session_key) is None and self.add(session_key, value, age_s)
+
+    def _overwrite(self, name, value, age_s, number):
+        """Replaces the session under its digest, whatever its version: False if there is none.
+        `number`: the CAS number of the expected version, or None."""
+        for _ in range(MOVE_TRIES):
+            if number is None:
+                _, number = self._gets(name)
+                if number is None:
+                    return False
+            if self._cas(name, value, age_s, number):
+                return True
+            number = None
+        raise self._too_often()
+
+    def _cas(self, name, value, age_s, number):
+        """True if the value is stored over the version with this number."""
+        try:
+            return self._ask(self._client.cas, name, value, number, age_s) is True
+        except SessionOutcomeUnknown as error:
+            return self._save_again(name, value, age_s, number, error)
+
+    def _too_often(self):
+        return SessionOutcomeUnknown(
+            f"{self._client.url}: {MOVE_TRIES} other requests saved this session while one did."
+        )
+
+
+class MovingSessionItems(ReservingSessionItems):
     """Sessions under their digests, and, until they are saved, under the names of earlier versions.
 
     The pool changes only one item at a time, and a session that moves is two items: between the
@@ -200,10 +235,6 @@ class MovingSessionItems(SessionItems):
             return False
         return any(value != RESERVATION for value in found.values())
 
-    def add_under_any_key(self, session_key, value, age_s):
-        """As the other's."""
-        return self.find(session_key) is None and self.add(session_key, value, age_s)
-
     def save(self, session_key, value, age_s, found):
         name, earlier = digest_name(session_key), earlier_name(session_key, self._prefix)
         if age_s <= 0:
@@ -225,19 +256,6 @@ class MovingSessionItems(SessionItems):
         there_was = [self._ask_again(self._client.delete, each) for each in (earlier, name)]
         return any(there_was)
 
-    def _overwrite(self, name, value, age_s, number):
-        """Replaces the session under its digest, whatever its version: False if there is none.
-        `number`: the CAS number of the expected version, or None."""
-        for _ in range(MOVE_TRIES):
-            if number is None:
-                _, number = self._gets(name)
-                if number is None:
-                    return False
-            if self._cas(name, value, age_s, number):
-                return True
-            number = None
-        raise self._too_often()
-
     def _move(self, name, earlier, value, age_s):
         """Moves the session from its earlier name to its digest: False if it was deleted."""
         for _ in range(MOVE_TRIES):
@@ -256,18 +274,6 @@ class MovingSessionItems(SessionItems):
                 self._ask_again(self._client.delete, earlier)
                 return True
         raise self._too_often()
-
-    def _cas(self, name, value, age_s, number):
-        """True if the value is stored over the version with this number."""
-        try:
-            return self._ask(self._client.cas, name, value, number, age_s) is True
-        except SessionOutcomeUnknown as error:
-            return self._save_again(name, value, age_s, number, error)
-
-    def _too_often(self):
-        return SessionOutcomeUnknown(
-            f"{self._client.url}: {MOVE_TRIES} other requests saved this session while one did."
-        )
 
 
 class KeepingSessionItems(MovingSessionItems):

@@ -17,8 +17,7 @@ from stayd.django.session_items import (
     RESERVATION,
     RESERVATION_S,
     Found,
-    MovingSessionItems,
-    SessionItems,
+    ReservingSessionItems,
 )
 from stayd.django.session_names import digest_name
 from stayd.django.session_sources import Source, portable
@@ -28,7 +27,7 @@ REPORT_S = 10.0
 logger = logging.getLogger("stayd")
 
 
-class TransitionSessionItems(MovingSessionItems):
+class TransitionSessionItems(ReservingSessionItems):
     """As SessionItems, beside an earlier back end.
 
     After `delete` has returned, no request that is under way brings the session back, although a copy
@@ -36,8 +35,7 @@ class TransitionSessionItems(MovingSessionItems):
     first adds a reservation under the digest and notes its CAS number, then reads the session there,
     and then replaces the reservation if it still has that number. A deletion removes the session there
     first, and then whatever is under the digest. So either the copy finds no session, or its number is
-    outdated. Saves use CAS too, because `replace` could overwrite the reservation of a copy that will
-    find no session.
+    outdated.
     """
 
     def __init__(self, client, source: Source):
@@ -45,23 +43,17 @@ class TransitionSessionItems(MovingSessionItems):
         self._source = source
         self._reported_at = -REPORT_S
 
-    name_of_new = SessionItems.name_of_new
-
     def find(self, session_key):
-        found = SessionItems.find(self, session_key)
+        found = super().find(session_key)
         if found is None and self._source.find(session_key) is not None:
             found = self._copy(session_key)
         return found
 
     def add(self, session_key, value, age_s):
-        if not SessionItems.add(self, session_key, value, age_s):
+        if not super().add(session_key, value, age_s):
             return False
         self._keep_there(session_key, value, age_s)
         return True
-
-    def add_under_any_key(self, session_key, value, age_s):
-        """As the other's."""
-        return self.find(session_key) is None and self.add(session_key, value, age_s)
 
     def save(self, session_key, value, age_s, found):
         name = digest_name(session_key)
