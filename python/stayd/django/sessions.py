@@ -22,7 +22,7 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.utils.module_loading import import_string
 
-from stayd.django import session_cache, session_list
+from stayd.django import checks, session_cache, session_list
 from stayd.django.session_list import About
 from stayd.django.session_names import digest_name
 from stayd.django.threads import in_thread
@@ -33,7 +33,7 @@ __all__ = [
     "end_others", "for_user", "is_on",
 ]
 
-MIDDLEWARE = "stayd.django.middleware.UserSessionsMiddleware"
+MIDDLEWARE = checks.USER_SESSIONS
 
 MAX_SESSIONS = 10_000
 """The default of settings.SESSION_CACHE_USER_MAX."""
