@@ -8,6 +8,9 @@ raises stayd.OutcomeUnknown, and the caller decides.
 """
 
 import enum
+import time
+
+from stayd.errors import OutcomeUnknown
 
 TRIES = 3
 """How often a request is sent at most. Two connections can break in one restart of a daemon: the
@@ -52,3 +55,15 @@ class Sent(enum.Enum):
 def may_repeat(kind, sent):
     """True if a request of this kind, of which so much was sent, may be sent again."""
     return kind is HARMLESS or (kind is ONCE and sent is Sent.NOT_ALL)
+
+
+def ask_again(request, *arguments):
+    """The result of a request that may be carried out twice. It is sent again if the connection breaks,
+    up to TRIES times in all, but not after a timeout."""
+    for attempt in range(TRIES):
+        try:
+            return request(*arguments)
+        except OutcomeUnknown as error:
+            if attempt + 1 == TRIES or error.timed_out:
+                raise
+            time.sleep(PAUSE_S)

@@ -13,9 +13,8 @@ from stayd.client import Client
 from stayd.django.session_items import RESERVATION, RESERVATION_S
 from stayd.django.session_names import digest_name
 from stayd.django.session_sources import Key, Source, Stored, Unreadable, portable
-from stayd.errors import OutcomeUnknown, ValueTooLarge
-from stayd.repetition import PAUSE_S, TRIES
-
+from stayd.errors import ValueTooLarge
+from stayd.repetition import ask_again
 
 COPY_TRIES = 5
 
@@ -105,14 +104,15 @@ class PoolTarget:
         return {name for name, value in values.items() if value != RESERVATION}
 
     def _reserve(self, keys, counts) -> dict[Key, int]:
-        """Adds a reservation for each session that is not in the pool; returns their CAS numbers."""
+        """Adds a reservation for each session that is not in the pool; returns their CAS numbers. A second
+        `add` or `cas` changes nothing, so each is sent again when its connection breaks."""
         there = self._there(keys)
         numbers: dict[Key, int] = {}
         for key in keys:
             name = digest_name(key.session_key)
             value, number = None, None
             if name not in there:
-                self._again(self._client.add, name, RESERVATION, RESERVATION_S)
+                ask_again(self._client.add, name, RESERVATION, RESERVATION_S)
                 value, number = self._client.gets(name)
             if value == RESERVATION and number is not None:
                 numbers[key] = number
@@ -124,7 +124,7 @@ class PoolTarget:
         """False if there is no longer an item under this name."""
         value, age_s = value_and_age
         try:
-            stored = self._again(self._client.cas, name, value, number, age_s)
+            stored = ask_again(self._client.cas, name, value, number, age_s)
         except ValueTooLarge as error:
             counts.refuse(name, error)
             return True
@@ -133,16 +133,6 @@ class PoolTarget:
         elif stored is False:
             counts.there += 1  # a page copies it
         return stored is not None
-
-    def _again(self, request, *arguments):
-        """The request's result. It can be carried out twice: the second `add` or `cas` changes nothing."""
-        for attempt in range(TRIES):
-            try:
-                return request(*arguments)
-            except OutcomeUnknown as error:
-                if attempt + 1 == TRIES or error.timed_out:
-                    raise
-                time.sleep(PAUSE_S)
 
 
 def encoded(

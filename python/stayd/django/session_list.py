@@ -36,7 +36,7 @@ from stayd.django.session_items import RESERVATION
 from stayd.django.session_names import NAME_LENGTH
 from stayd.errors import OutcomeUnknown, UnreadableValue
 from stayd.packing import pack, unpack, wrap
-from stayd.repetition import PAUSE_S, TRIES
+from stayd.repetition import PAUSE_S, TRIES, ask_again
 
 LIST_PREFIX, ABOUT_PREFIX = "users:", "about:"
 
@@ -193,24 +193,14 @@ def write_about(client: Client, name: str, about: About, ttl_s: int) -> None:
 def delete(client: Client, name: str) -> bool:
     """Ends a session: True if it had not ended. Sent again if the connection breaks, because a name
     is never used again."""
-    there_was = _delete(client, name)
+    there_was = ask_again(client.delete, name)
     delete_about(client, name)
     return there_was
 
 
 def delete_about(client: Client, name: str) -> None:
     """Removes what is known of a session that has ended."""
-    _delete(client, about_name(name))
-
-
-def _delete(client, name):
-    for attempt in range(TRIES):
-        try:
-            return client.delete(name)
-        except OutcomeUnknown as error:
-            if attempt + 1 == TRIES or error.timed_out:
-                raise
-            time.sleep(PAUSE_S)
+    ask_again(client.delete, about_name(name))
 
 
 def _stored(client, list_name, number, listing):
