@@ -27,7 +27,7 @@ from stayd.django.threads import with_async_forms
 __all__ = ["SessionStore"]
 
 
-def _target():
+def _find_target():
     name = getattr(settings, "SESSION_CACHE_MIGRATE_TO", None)
     if not name:
         raise ImproperlyConfigured(
@@ -37,7 +37,8 @@ def _target():
     return named(name)
 
 
-_Base: Any = type(_target().store())
+_TARGET = _find_target()
+_Base: Any = type(_TARGET.store())
 
 
 @with_async_forms("load", "delete", "exists")
@@ -46,7 +47,7 @@ class SessionStore(_Base):
 
     def __init__(self, session_key=None):
         super().__init__(session_key)
-        other = _target().store()
+        other = _TARGET.store()
         if hasattr(other, "_cache"):
             self._cache = other._cache  # that of cache:ALIAS
 
