@@ -63,7 +63,9 @@ static void serve_one(int fd, const struct script *script) {
     size_t step = script->step > 0 ? script->step : script->reply_size;
     for (size_t sent = 0; sent < script->reply_size; sent += step) {
         size_t left = script->reply_size - sent;
-        send(fd, script->reply + sent, left < step ? left : step, MSG_NOSIGNAL);
+        if (send(fd, script->reply + sent, left < step ? left : step, MSG_NOSIGNAL) < 0) {
+            return;
+        }
     }
     if (script->reply == NULL) {
         char byte;
