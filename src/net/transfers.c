@@ -16,9 +16,9 @@ const char *const transfers_names[TRANSFERS_KINDS] = {
 
 enum transfers_kind transfers_choose(enum transfers_kind wanted) {
     char error[TRANSFERS_ERROR_MAX];
+    /* TRANSFERS_AUTO is epoll: docs/design-network.md has the figures. */
     if (wanted != TRANSFERS_URING) {
-        return TRANSFERS_EPOLL; /* also for TRANSFERS_AUTO: docs/design-network.md has the figures
-                                 */
+        return TRANSFERS_EPOLL;
     }
     if (!transfers_ring_probe(error)) {
         log_warning("io = uring: using epoll instead, because io_uring cannot be used: %s", error);

@@ -36,8 +36,8 @@ typedef void proto_peer_visitor(void *context, const struct proto_peer *peer);
 /* What proto/ asks of net/. Any thread may call these. Zeroed where there is no network. */
 struct proto_network {
     void *network; /* the first argument */
-    const char
-        *io; /* how bytes are moved, for `stats settings`: epoll or uring; NULL: no network */
+    /* How bytes are moved, for `stats settings`: epoll or uring; NULL: no network. */
+    const char *io;
 
     /* Calls `visit` for each listener of the service. */
     void (*visit_listeners)(void *network, const struct proto_service *service,

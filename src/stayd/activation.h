@@ -32,8 +32,8 @@ struct activation_socket {
 struct activation {
     struct activation_socket sockets[ACTIVATION_SOCKETS_MAX];
     unsigned count;
-    char
-        error[ACTIVATION_ERROR_MAX]; /* what is wrong with the variables or descriptors; or empty */
+    /* What is wrong with the variables or descriptors; or empty. */
+    char error[ACTIVATION_ERROR_MAX];
 };
 
 /* Reads and clears the variables. Called before the process opens any file: if LISTEN_FDS

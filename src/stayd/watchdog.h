@@ -8,8 +8,6 @@
 #ifndef STAYD_STAYD_WATCHDOG_H
 #define STAYD_STAYD_WATCHDOG_H
 
-#include <stdbool.h>
-
 struct workers;
 
 /* If systemd has enabled the watchdog for this process, has SIGALRM sent to the process, twice in
