@@ -310,28 +310,35 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
     }
 }
 
-/* Changes the expiry where the record is, and reports the item. `sequence` 0: the expiry stays as
- * it is. */
+/* Changes the expiry where the record is. */
+static void change_touch(struct change_attempt *attempt, uint64_t sequence) {
+    struct pool *pool = attempt->pool;
+    const struct record *record = &attempt->change.record;
+    uint64_t location = layout_slot_location(attempt->hit.slot_value);
+    /* Before the expiry changes, so that the janitor never takes the segment for due. */
+    struct layout_segment *info =
+        &pool->view.segments[lookup_location_segment(&pool->view, location)];
+    segment_note_expiry(info, record->expiry_s);
+    segment_note_due(info, item_due_s(&pool->view, record));
+    record_touch(attempt->hit.at, record->expiry_s, sequence);
+    store_thread_charge(attempt->thread,
+                        LAYOUT_PAGE * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
+}
+
+/* Notes the access and, unless `sequence` is 0, changes the expiry, where the record is. Reports
+ * the item. */
 static void change_in_place(struct change_attempt *attempt, uint64_t sequence,
                             struct item *result) {
     struct pool *pool = attempt->pool;
     struct store_thread *thread = attempt->thread;
     struct layout_record *at = attempt->hit.at;
-    uint64_t location = layout_slot_location(attempt->hit.slot_value);
     if (sequence != 0) {
-        struct record *record = &attempt->change.record;
-        /* Before the expiry changes, so that the janitor never takes the segment for due. */
-        struct layout_segment *info =
-            &pool->view.segments[lookup_location_segment(&pool->view, location)];
-        segment_note_expiry(info, record->expiry_s);
-        segment_note_due(info, item_due_s(&pool->view, record));
-        record_touch(at, record->expiry_s, sequence);
-        store_thread_charge(thread, LAYOUT_PAGE * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
+        change_touch(attempt, sequence);
     }
     record_note_access(at, thread->now_s);
+    /* Called after the record has changed, so that the next sync covers that. A reader may have
+     * seen the change before this note (sync_note_record). */
     if (sequence != 0) {
-        /* Called after the record has changed, so that the next sync covers that. A reader may have
-         * seen the change before this note (sync_note_record). */
         sync_note_client_write(&pool->sync, pool_sync_thread(pool, thread), LAYOUT_PAGE);
     } else {
         if (pool->header != NULL && thread->now_s > attempt->old->accessed_s) {
@@ -340,13 +347,7 @@ static void change_in_place(struct change_attempt *attempt, uint64_t sequence,
         change_note_rest(attempt);
     }
     if (attempt->change.reads) {
-        unsigned frequency = layout_slot_frequency(attempt->hit.slot_value);
-        unsigned counted = change_count_read(pool, thread, frequency, (uint32_t)location);
-        uint64_t slot = attempt->hit.slot_value;
-        /* relaxed: as in note_read (operations.c) */
-        atomic_compare_exchange_strong_explicit(attempt->hit.slot, &slot,
-                                                layout_slot_with_frequency(slot, counted),
-                                                memory_order_relaxed, memory_order_relaxed);
+        change_note_read(pool, thread, &attempt->hit);
     }
     if (result != NULL) {
         struct record changed;
@@ -404,13 +405,10 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
             return STATUS_NO_MEMORY;
         }
     }
-    if (attempt->in_place && attempt->change.record.expiry_s == attempt->old->expiry_s) {
-        change_in_place(attempt, 0, result);
-        room_end_claim(&pool->room, attempt->thread);
-        return STATUS_OK;
-    }
-    uint64_t sequence = change_take_sequence(attempt);
-    if (sequence == 0) {
+    bool keeps_expiry =
+        attempt->in_place && attempt->change.record.expiry_s == attempt->old->expiry_s;
+    uint64_t sequence = keeps_expiry ? 0 : change_take_sequence(attempt);
+    if (sequence == 0 && !keeps_expiry) {
         if (attempt->size > 0) {
             change_fill_hole(attempt, place);
         }

@@ -52,4 +52,18 @@ static inline unsigned change_count_read(const struct pool *pool, struct store_t
     return frequency + counts;
 }
 
+/* Counts a read in the slot, unless the slot has changed since the look-up. */
+static inline void change_note_read(const struct pool *pool, struct store_thread *thread,
+                                    const struct lookup_hit *hit) {
+    unsigned frequency = layout_slot_frequency(hit->slot_value);
+    unsigned counted = change_count_read(pool, thread, frequency, hit->at->sequence_low);
+    if (counted != frequency) {
+        uint64_t slot = hit->slot_value;
+        uint64_t more = layout_slot_with_frequency(slot, counted);
+        /* relaxed: it publishes nothing; the location stays as it was */
+        atomic_compare_exchange_strong_explicit(hit->slot, &slot, more, memory_order_relaxed,
+                                                memory_order_relaxed);
+    }
+}
+
 #endif

@@ -72,20 +72,6 @@ static void note_access(struct pool *pool, struct store_thread *thread, struct l
     }
 }
 
-/* Counts a read in the slot, unless the slot has changed since the look-up. */
-static void note_read(struct pool *pool, struct store_thread *thread,
-                      const struct lookup_hit *hit) {
-    unsigned frequency = layout_slot_frequency(hit->slot_value);
-    unsigned counted = change_count_read(pool, thread, frequency, hit->at->sequence_low);
-    if (counted != frequency) {
-        uint64_t slot = hit->slot_value;
-        uint64_t more = layout_slot_with_frequency(slot, counted);
-        /* relaxed: it publishes nothing; the location stays as it was */
-        atomic_compare_exchange_strong_explicit(hit->slot, &slot, more, memory_order_relaxed,
-                                                memory_order_relaxed);
-    }
-}
-
 /* Counts a look-up: a hit, a miss because the item found was expired or flushed, or a plain miss.
  */
 static void count_get(struct pool *pool, struct store_thread *thread, bool visible, bool found,
@@ -133,7 +119,7 @@ enum status pool_get(struct pool *pool, struct store_thread *thread, struct byte
     }
     item_describe(&hit.record, layout_slot_frequency(hit.slot_value), item);
     note_access(pool, thread, &hit);
-    note_read(pool, thread, &hit);
+    change_note_read(pool, thread, &hit);
     return STATUS_OK;
 }
 
@@ -258,7 +244,7 @@ static bool fetch_unchanged(struct pool *pool, struct store_thread *thread, stru
         result->expiry_before_s = hit->record.expiry_s;
         if (!request->unnoticed) {
             note_access(pool, thread, hit);
-            note_read(pool, thread, hit);
+            change_note_read(pool, thread, hit);
         }
     }
     return true;
