@@ -19,7 +19,7 @@ static uint8_t record_info(const struct record *record) {
 size_t record_size(const struct record *record) {
     size_t size = sizeof(struct layout_record) + record_options_size(record_info(record)) +
                   record->key.size + record->value.size + record->value_tail.size;
-    return (size + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
+    return record_padded(size);
 }
 
 static char *record_put(char *to, const void *from, size_t size) {
@@ -132,8 +132,7 @@ void record_move(struct layout_record *to, const struct layout_record *from, uin
     uint32_t accessed_s = atomic_load_explicit(&from->accessed_s, memory_order_relaxed);
     atomic_init(&to->accessed_s, accessed_s);
     size_t rest = record_rest_from(from->info);
-    size_t size =
-        sizeof *from + record_options_size(from->info) + from->key_size + (size_t)from->value_size;
+    size_t size = record_unpadded_size(from);
     memcpy((char *)to + RECORD_CRC_FROM, (const char *)from + RECORD_CRC_FROM,
            sizeof *from - RECORD_CRC_FROM);
     if (record_is_touchable(from->info)) {
@@ -161,10 +160,8 @@ void record_touch(struct layout_record *at, uint32_t expiry_s, uint64_t sequence
 /* Also sets the expiry in the header: it counts if the touch is damaged, and must then not be later
  * than this one. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed) {
-    size_t size =
-        sizeof *at + record_options_size(at->info) + at->key_size + (size_t)at->value_size;
     at->expiry_s = expiry_s;
-    at->crc = crc_seed == 0 ? 0 : record_crc(at, size, crc_seed);
+    at->crc = crc_seed == 0 ? 0 : record_crc(at, record_unpadded_size(at), crc_seed);
     if (record_is_touchable(at->info)) {
         struct layout_touch *touch = record_touch_at(at);
         uint32_t touches = layout_touch_count(atomic_load(&touch->expiry));

@@ -101,11 +101,19 @@ static inline size_t record_options_size(uint8_t info) {
            ((info & LAYOUT_HAS_CREATED) ? 4U : 0U);
 }
 
+/* The bytes that a record of this size takes, with the padding up to the next record. */
+static inline size_t record_padded(size_t size) {
+    return (size + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
+}
+
+/* The bytes up to the end of the value, of a record that has been checked. */
+static inline size_t record_unpadded_size(const struct layout_record *at) {
+    return sizeof *at + record_options_size(at->info) + at->key_size + (size_t)at->value_size;
+}
+
 /* The bytes up to the next record, of a record that has been checked. */
 static inline size_t record_stored_size(const struct layout_record *at) {
-    size_t size =
-        sizeof *at + record_options_size(at->info) + at->key_size + (size_t)at->value_size;
-    return (size + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN;
+    return record_padded(record_unpadded_size(at));
 }
 
 /* Notes a read, unless a later one is noted already. seq_cst: see note_access in operations.c. */
