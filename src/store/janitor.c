@@ -8,7 +8,6 @@
 #include "store/memory_limit.h"
 #include "store/reclaim.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 
