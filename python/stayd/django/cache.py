@@ -36,7 +36,6 @@ writes, and its `aget_many` sends one request for each key.
 
 import functools
 import logging
-import time
 from typing import Any
 
 from django.core.cache.backends.base import (
@@ -54,6 +53,7 @@ from stayd import packing
 from stayd.address import checked_login, checked_time_s, parse_location, split_location
 from stayd.django import checks  # noqa: F401  (importing it registers the checks)
 from stayd.django.clients import shared_client
+from stayd.django.reports import Reports
 from stayd.django.threads import in_thread, with_async_forms
 from stayd.errors import (
     ConnectionError,
@@ -78,8 +78,6 @@ _OPTIONS = {
 """The names in OPTIONS, which are pymemcache's, and their names in Client."""
 
 _TIMES = {"timeout", "connect_timeout", "restart_wait", "pool_idle_timeout"}
-
-OUTAGE_REPORT_S = 10.0
 
 _ABSENT = object()
 """Instead of a value where there is none: no serde returns it."""
@@ -247,16 +245,13 @@ class StaydCache(BaseCache):
             return unreachable
 
 
-_reported_at: dict[str, float] = {}
+_outages = Reports()
 
 
 def _report_outage(error):
-    """Logs an outage that `ignore_exc` hides: each at most once in OUTAGE_REPORT_S, as a busy site
-    runs into it thousands of times a second."""
-    now_s = time.monotonic()
+    """Logs an outage that `ignore_exc` hides: each at most once in reports.EVERY_S."""
     text = str(error)
-    if now_s - _reported_at.get(text, -OUTAGE_REPORT_S) >= OUTAGE_REPORT_S:
-        _reported_at[text] = now_s
+    if _outages.is_due(text):
         logger.warning("The cache goes on without its daemon: %s", text)
 
 

@@ -31,6 +31,7 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
 from stayd.django import session_cache, session_list, sessions
+from stayd.django.reports import Reports
 from stayd.django.session_backend import SessionStore
 from stayd.django.session_list import About
 from stayd.django.session_names import digest_name, earlier_name
@@ -48,8 +49,6 @@ USER_AGENT_LENGTH = 256
 NOTED_SESSIONS = 20_000
 """A process remembers of at most so many sessions when it has noted them."""
 
-REPORT_S = 10.0
-
 logger = logging.getLogger("stayd")
 
 
@@ -63,7 +62,7 @@ class UserSessionsMiddleware(MiddlewareMixin):
                 f"{sessions.MIDDLEWARE} needs 'stayd.django' in INSTALLED_APPS: without it a change "
                 f"of a password would end no session."
             )
-        self._reported_at = -REPORT_S
+        self._reports = Reports()
 
     def process_response(self, request: Any, response: Any) -> Any:
         """Lists the request's session, and notes when it was seen. A fault is logged, and the next
@@ -77,9 +76,7 @@ class UserSessionsMiddleware(MiddlewareMixin):
         return response
 
     def _report(self, error):
-        now_s = time.monotonic()
-        if now_s - self._reported_at >= REPORT_S:
-            self._reported_at = now_s
+        if self._reports.is_due():
             logger.warning("The sessions of users are listed when the pool takes them: %s", error)
 
 

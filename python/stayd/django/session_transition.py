@@ -12,6 +12,7 @@ use it keep their users logged in, and the site can go back:
 import logging
 import time
 
+from stayd.django.reports import Reports
 from stayd.django.session_items import (
     MOVE_TRIES,
     RESERVATION,
@@ -21,8 +22,6 @@ from stayd.django.session_items import (
 )
 from stayd.django.session_names import digest_name
 from stayd.django.session_sources import Source, portable
-
-REPORT_S = 10.0
 
 logger = logging.getLogger("stayd")
 
@@ -41,7 +40,7 @@ class TransitionSessionItems(ReservingSessionItems):
     def __init__(self, client, source: Source):
         super().__init__(client)
         self._source = source
-        self._reported_at = -REPORT_S
+        self._reports = Reports()
 
     def find(self, session_key):
         found = super().find(session_key)
@@ -106,9 +105,7 @@ class TransitionSessionItems(ReservingSessionItems):
             if self._gets(digest_name(session_key)) == (None, None):
                 self._source.delete(session_key)  # it was deleted, maybe between two steps of `update`
         except Exception as error:
-            now_s = time.monotonic()
-            if now_s - self._reported_at >= REPORT_S:
-                self._reported_at = now_s
+            if self._reports.is_due():
                 logger.warning(
                     "A session is saved in stayd, but not in SESSION_CACHE_MIGRATE_FROM (%s): %s",
                     self._source.name, error,
