@@ -1,6 +1,5 @@
 #include "request.h"
 
-#include <string.h>
 #include <time.h>
 
 enum { TTL_RELATIVE_MAX_S = 30 * 86400 }; /* the protocol takes a larger number as a unix time */

@@ -10,7 +10,6 @@
 #include <openssl/sha.h>
 
 #include <stdint.h>
-#include <string.h>
 
 enum {
     NAME_BYTES = 18, /* of the digest that a name holds */

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 static char received[LOAN_BYTES];
 static struct transfer transfer;
