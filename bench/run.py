@@ -28,13 +28,12 @@ import machine  # noqa: E402
 import outcome  # noqa: E402
 import page  # noqa: E402
 import plots  # noqa: E402
-from children import ChildDied  # noqa: E402
+from children import CannotRun, ChildDied  # noqa: E402
 from daemons import DaemonError  # noqa: E402
 from entries import ENTRIES, check_rows  # noqa: E402
 from loadgen import LoadError  # noqa: E402
 from report import summary  # noqa: E402
 from settings import Bench  # noqa: E402
-from setups import CannotRun  # noqa: E402
 
 FAULTS = (
     CannotRun, ChildDied, DaemonError, LoadError, RuntimeError, OSError, subprocess.SubprocessError

@@ -6,6 +6,8 @@ the kernel sends them SIGTERM (`setpriv --pdeathsig`), so none is left running. 
 by the main thread only: that signal comes when the thread that started them ends.
 """
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,10 +18,33 @@ LOG_LINES_SHOWN = 12
 STOP_TIMEOUT_S = 5.0
 START_TIMEOUT_S = 120.0  # of a process on a machine that is busy with other things
 POLL_EVERY_S = 0.02
+LOCK = "lock"  # the file in a folder that only one run may use
+
+
+class CannotRun(Exception):
+    """Something that the processes need is not there. The text says what to do."""
 
 
 class ChildDied(Exception):
     """A process ended that should be running. The text shows its last log lines."""
+
+
+def interrupt_when_told_to_end():
+    """From now on SIGTERM and SIGHUP do what Ctrl-C does."""
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def locked(folder, what):
+    """Makes the folder if need be, and keeps others out of it. `what`: what is told of the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRun(f"{what} {folder}") from None
+        yield
 
 
 def how_it_ended(returncode):
@@ -124,6 +149,12 @@ class Children:
         for child in stopping:
             child.wait(max(0.1, deadline - time.monotonic()))
         self.all = [child for child in self.all if child not in stopping]
+
+    def stop_for_good(self):
+        """Stops all at the end of a run. No signal disturbs that."""
+        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signal_number, signal.SIG_IGN)
+        self.stop()
 
 
 def wait_until(condition, child, what, poll_every_s=POLL_EVERY_S):

@@ -14,11 +14,9 @@ Everything that it writes is under build/run/ and made anew each time.
 
 import argparse
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,9 +25,8 @@ import requests
 
 import setups
 from browser import UnexpectedPage
-from children import ChildDied, Children, how_it_ended
+from children import LOCK, CannotRun, ChildDied, Children, how_it_ended, interrupt_when_told_to_end, locked
 from screen import Screen
-from setups import CannotRun
 from speed import Speed
 from story import Story
 
@@ -58,16 +55,11 @@ def check_programs():
 @contextlib.contextmanager
 def fresh_directory(path):
     """Empties the directory, makes it if need be, and keeps other demos out of it."""
-    path.mkdir(parents=True, exist_ok=True)
-    with open(path / "lock", "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun(f"another demo is running in {path}") from None
+    with locked(path, "another demo is running in"):
         for entry in path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != "lock":
+            elif entry.name != LOCK:
                 entry.unlink()
         yield path
 
@@ -188,16 +180,10 @@ def explanations(error, children):
     return found
 
 
-def interrupted(signal_number, frame):
-    """Turns SIGTERM and SIGHUP into what Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
 def main():
     """Runs the demo, stops all that it started, and says what went wrong if something did."""
     arguments = parse_arguments()
-    for signal_number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signal_number, interrupted)
+    interrupt_when_told_to_end()
     for name in [name for name in os.environ if name.startswith("SITE_")]:
         del os.environ[name]
     os.environ["SITE_CHEAP_PASSWORDS"] = "yes"
@@ -220,9 +206,7 @@ def main():
         screen.failed("\n".join([str(error), *explanations(error, children)]))
         return 1
     finally:
-        for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(signal_number, signal.SIG_IGN)
-        children.stop()
+        children.stop_for_good()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 import pymemcache
 import requests
 
-from children import Child, wait_until
+from children import CannotRun, Child, wait_until
 
 TREE_DIR = Path(__file__).resolve().parents[2]
 SITE_DIR = TREE_DIR / "examples" / "site"
@@ -30,11 +30,6 @@ MEMCACHED = Path(os.environ.get("MEMCACHED_BINARY", TREE_DIR / "build/peers/usr/
 
 # A Unix socket's path has room for 107 bytes and the names below need some 20 of them.
 RUN_DIR_LONGEST = 85
-
-
-class CannotRun(Exception):
-    """Something that the demo needs is not there. The text says what to do."""
-
 
 # Short, because the demo shows how long a daemon took to answer again.
 ANSWER_POLL_S = 0.002

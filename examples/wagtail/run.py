@@ -12,11 +12,9 @@ something else failed.
 
 import argparse
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -28,7 +26,9 @@ HERE = Path(__file__).resolve().parent
 TREE_DIR = HERE.parents[1]
 sys.path.insert(0, str(TREE_DIR / "examples" / "demo"))
 
-from children import Child, ChildDied, Children, how_it_ended, wait_until  # noqa: E402
+from children import (  # noqa: E402
+    CannotRun, Child, ChildDied, Children, how_it_ended, interrupt_when_told_to_end, locked, wait_until,
+)
 
 VENV = TREE_DIR / "build" / "wagtail-venv"
 PACKAGES = TREE_DIR / "build" / "python"  # stayd's, as `make build` leaves it
@@ -52,10 +52,6 @@ listen = unix:sessions.sock
 evict = no
 persist = yes
 """
-
-
-class CannotRun(Exception):
-    """Something that the site needs is missing. The text says what."""
 
 
 class NoPackages(CannotRun):
@@ -95,18 +91,6 @@ def install():
             raise NoPackages(f"Wagtail could not be installed. This example needs PyPI, or the mirror that"
                              f" pip is set up for. The last lines of {Path(command[0]).name}:\n{end}")
     stamp.write_text(wanted)
-
-
-@contextlib.contextmanager
-def locked(folder):
-    """Makes the folder if need be, and keeps other runs out of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun(f"another run.py uses {folder}") from None
-        yield
 
 
 def kept_secret(path):
@@ -199,7 +183,7 @@ def run(arguments):
     if not os.access(STAYD, os.X_OK):
         raise CannotRun(f"{STAYD} is missing. `make build` makes it.")
     install()
-    with locked(arguments.folder):
+    with locked(arguments.folder, "another run.py uses"):
         site = Site(arguments.folder.resolve(), arguments.port)
         try:
             site.start_stayd()
@@ -213,21 +197,13 @@ def run(arguments):
                  " Ctrl-C stops all.")
             site.stay_up()
         finally:
-            for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(signal_number, signal.SIG_IGN)
-            site.children.stop()
-
-
-def interrupted(signal_number, frame):
-    """Turns SIGTERM and SIGHUP into what Ctrl-C does."""
-    raise KeyboardInterrupt
+            site.children.stop_for_good()
 
 
 def main():
     """Runs the site, and says what went wrong if something did."""
     arguments = parse_arguments()
-    for signal_number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signal_number, interrupted)
+    interrupt_when_told_to_end()
     try:
         run(arguments)
     except KeyboardInterrupt:
