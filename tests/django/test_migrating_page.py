@@ -22,19 +22,26 @@ STEPS = ("before", "during", "after")
 
 @pytest.fixture(scope="module")
 def peers():
-    """What listens at the page's addresses, by address."""
+    """The page's memcacheds, by address."""
     with Memcached(["-o", "no_lru_maintainer"]) as one, Memcached(["-o", "no_lru_maintainer"]) as two:
         yield {"127.0.0.1:11311": one.address(), "127.0.0.1:11322": two.address()}
 
 
 @pytest.fixture
-def redis(peers):
+def redis():
     pytest.importorskip("django_redis", reason="python3-django-redis is not installed")
     if not shutil.which(REDIS):
         pytest.skip("redis-server is not there")
     with Redis() as server:
-        peers["127.0.0.1:6379"] = server.address()
-        yield
+        yield {"127.0.0.1:6379": server.address()}
+
+
+@pytest.fixture
+def addresses(section, daemon, peers, request):
+    """What listens at the section's addresses, by address."""
+    redis = request.getfixturevalue("redis") if "redis" in SECTIONS[section] else {}
+    return {**peers, **redis, "127.0.0.1:11200": daemon.address("sessions"),
+            "127.0.0.1:11211": daemon.address("cache")}
 
 
 def settings_of(section, step, addresses):
@@ -67,11 +74,7 @@ def log_in():
 
 
 @pytest.mark.parametrize("section", WAYS)
-def test_a_visitor_stays_logged_in_on_each_way(daemon, user, peers, request, section):
-    if "redis" in SECTIONS[section]:
-        request.getfixturevalue("redis")
-    addresses = {**peers, "127.0.0.1:11200": daemon.address("sessions"),
-                 "127.0.0.1:11211": daemon.address("cache")}
+def test_a_visitor_stays_logged_in_on_each_way(addresses, user, section):
     with settings_of(section, "before", addresses):
         comes, stays_away = log_in(), log_in()
         assert visit(comes) == ("anna", 1)
@@ -90,11 +93,7 @@ def test_a_visitor_stays_logged_in_on_each_way(daemon, user, peers, request, sec
 
 
 @pytest.mark.parametrize("section", [name for name in WAYS if name != "Back"])
-def test_until_the_last_step_the_site_can_go_back(daemon, user, peers, request, section):
-    if "redis" in SECTIONS[section]:
-        request.getfixturevalue("redis")
-    addresses = {**peers, "127.0.0.1:11200": daemon.address("sessions"),
-                 "127.0.0.1:11211": daemon.address("cache")}
+def test_until_the_last_step_the_site_can_go_back(addresses, user, section):
     with settings_of(section, "before", addresses):
         browser = log_in()
     with settings_of(section, "during", addresses):
