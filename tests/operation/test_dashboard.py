@@ -14,8 +14,8 @@ from support.servers import ROOT, Stayd, wait_until
 
 pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
 
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 WIDE, PHONE = (1280, 1400), (390, 844)
 PATIENCE = 60.0
