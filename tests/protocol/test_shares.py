@@ -131,13 +131,15 @@ def try_set(stayd, pool, size):
 
 @pytest.mark.parametrize("pool", ["cache", "sessions"])
 def test_clients_that_send_a_byte_now_and_then_keep_no_memory_from_others(pool):
-    """The attackers use the same pool or another, and together ask for more memory than there is."""
+    """The attackers use the same pool or another, and together ask for more memory than there is. A
+    request that has just begun is closed for no other, so for a moment the attackers' own pool may
+    have no memory: its client then tries again."""
     with Stayd(server={"connection_memory": "8M", "threads": 1}) as stayd:
         with Drip(stayd, "cache", 16, every=0.5):
-            # A request that has just begun is not closed for another before a moment has passed.
-            wait_until(lambda: try_set(stayd, pool, 300_000), what="an honest value to be stored")
-            stored = sum(try_set(stayd, pool, 300_000) for _ in range(20))
-    assert stored >= (20 if pool == "sessions" else 15)
+            for _ in range(10):
+                wait_until(lambda: try_set(stayd, pool, 300_000), 5, what="an honest value to be stored")
+            if pool == "sessions":
+                assert all(try_set(stayd, pool, 300_000) for _ in range(20))
 
 
 def test_a_large_request_that_hardly_goes_on_is_cut_off():
