@@ -1,5 +1,5 @@
 /* Base64 of keys in meta commands (flag b). As lenient as memcached: bytes outside the alphabet are
- * skipped, and what follows the padding is ignored. */
+ * skipped, and blocks after the padding are ignored. */
 #ifndef STAYD_PROTO_BASE64_H
 #define STAYD_PROTO_BASE64_H
 
@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/* Writes at most text.size / 4 * 3 bytes. Returns how many; 0: the text is not base64. */
+/* Writes at most text.size / 4 * 3 bytes, and returns their number; 0: the text is not base64. */
 size_t base64_decode(struct bytes text, char *data);
 
 static inline size_t base64_encoded_size(size_t size) {

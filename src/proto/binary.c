@@ -18,7 +18,7 @@ enum binary_shape {
 
     /* Not about the body: */
     BINARY_QUIET = 32,        /* the opcode is a quiet one */
-    BINARY_BEFORE_LOGIN = 64, /* it is run before a login too; all others are refused then */
+    BINARY_BEFORE_LOGIN = 64, /* the opcode may run before a login; all others are refused then */
 };
 
 struct binary_command {
@@ -106,7 +106,7 @@ static bool binary_needs_login(const struct binary_command *command) {
     return command == NULL || (command->shape & BINARY_BEFORE_LOGIN) == 0;
 }
 
-/* Whether the sizes in the header are those that this opcode needs. */
+/* Whether the header has the sizes that the opcode needs. */
 static bool binary_fits(const struct binary_command *command, const struct binary_header *header,
                         uint32_t value_size) {
     bool extras_left_out = header->extras_size == 0 && (command->shape & BINARY_EXTRAS_OPTIONAL);
@@ -150,7 +150,7 @@ enum request_end binary_run(struct request *request) {
     const char *start = request->start;
     size_t available = (size_t)(request->end - start);
     if ((unsigned char)*start != BINARY_REQUEST_MAGIC) {
-        return REQUEST_CLOSES; /* out of step: the client could not read a reply */
+        return REQUEST_CLOSES; /* not the start of a request: the client could not assign a reply */
     }
     if (available < BINARY_HEADER_BYTES) {
         request->wanted = BINARY_HEADER_BYTES;

@@ -11,9 +11,9 @@
  * of the vbucket, and repeats opcode and opaque. The datatype and vbucket of a request are ignored.
  * A quiet opcode does not answer a success or, for a get, a miss; it does answer errors.
  *
- * One table in binary.c says what the body of each opcode must contain. All of that is checked
- * before a handler runs, on the header alone, so a request with wrong sizes is never waited for.
- * Where the start of the next request cannot be known, the connection closes, as memcached's does.
+ * One table in binary.c says what the body of each opcode must contain. binary_run checks that in
+ * the header, before it waits for the body. After wrong sizes or a wrong first byte the next
+ * request cannot be found safely, so the connection closes, as memcached's does.
  *
  * stayd discards a value after touch, gat or stat, a value of 2 GiB and more, and the body of an
  * unknown opcode; memcached 1.6.18 reads a part of each as the next requests. The opcode verbosity
@@ -35,8 +35,8 @@ struct binary_header {
     uint64_t cas;
 };
 
-/* A request whose header, extras and key are complete and valid. `request.next` is where the value
- * begins, if the opcode has one; otherwise where the next request begins. */
+/* A request whose header, extras and key are complete and valid. `request.next` points behind the
+ * key: to the value, if there is one, otherwise to the next request. */
 struct binary_request {
     struct request *request;
     struct binary_header header;

@@ -1,5 +1,4 @@
-/* The opcodes of the binary protocol that delete items, or that are not about items (except stat).
- */
+/* delete, flush, noop, version, verbosity and quit of the binary protocol. */
 #ifndef STAYD_PROTO_BINARY_GENERAL_H
 #define STAYD_PROTO_BINARY_GENERAL_H
 

@@ -61,7 +61,7 @@ enum binary_status {
     BINARY_UNKNOWN_COMMAND = 0x81,
     BINARY_NO_MEMORY = 0x82,
     BINARY_INTERNAL_ERROR = 0x84,    /* the pool is read-only; memcached has no such state */
-    BINARY_TEMPORARY_FAILURE = 0x86, /* run_dir has no room for the pool's index; likewise */
+    BINARY_TEMPORARY_FAILURE = 0x86, /* no room for the pool's index in run_dir; not in memcached */
 };
 
 #endif

@@ -1,5 +1,5 @@
 /* Writes responses of the binary protocol. As in text (reply.h), REPLY_ROOM bytes are reserved
- * before each request, so that only items and statistics have to reserve more. */
+ * before each request, so that only replies with items or statistics have to reserve more. */
 #ifndef STAYD_PROTO_BINARY_REPLY_H
 #define STAYD_PROTO_BINARY_REPLY_H
 
@@ -36,7 +36,7 @@ static inline char *binary_put_header(char *at, const struct binary_response *re
     return at + BINARY_HEADER_BYTES;
 }
 
-/* For this and the functions below the caller has reserved the room. */
+/* The caller of this function and of those below has reserved the room. */
 void binary_reply(struct binary_request *binary, struct bytes value, uint64_t cas);
 
 /* A success without a body, unless the opcode is a quiet one. */
@@ -48,10 +48,11 @@ void binary_reply_error(struct binary_request *binary, enum binary_status status
 /* The same error, but after the discarded value (skip_bytes) has arrived. */
 void binary_reply_behind_value(struct binary_request *binary, enum binary_status status);
 
-/* Writes that error: the value has arrived. */
+/* Writes the error of binary_reply_behind_value, when the value has been discarded. */
 void binary_reply_refusal(struct request *request);
 
-/* The response status for a status of the store that means the same for all opcodes. */
+/* The response status for a status of the store. The storage opcodes have other rules for some of
+ * them (binary_storage.c). */
 enum binary_status binary_status_of(enum status status);
 
 /* Ends the request: a success with this CAS, or an error. */

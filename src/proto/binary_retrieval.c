@@ -4,7 +4,7 @@
 #include "proto/event.h"
 #include "proto/expiry.h"
 
-/* Quiet opcodes answer this too. False: no memory for the reply. */
+/* A hit: quiet opcodes answer it too. False: no memory for the reply. */
 static bool binary_reply_item(struct binary_request *binary, const struct item *item) {
     struct buffer *replies = binary->request->replies;
     bool with_key = (binary->variant & BINARY_RETRIEVAL_KEY) != 0;
@@ -32,7 +32,7 @@ static bool binary_reply_item(struct binary_request *binary, const struct item *
     return true;
 }
 
-/* A response with the key has the key in place of an error text. */
+/* The opcodes with the key (BINARY_RETRIEVAL_KEY) write the key in place of an error text. */
 static void binary_reply_miss(struct binary_request *binary) {
     if (binary->quiet) {
         return;

@@ -6,7 +6,7 @@
 
 enum binary_retrieval_variant {
     BINARY_RETRIEVAL_KEY = 1,   /* the response has the key, also when there is no item */
-    BINARY_RETRIEVAL_TOUCH = 2, /* the extras are an expiry that the item gets */
+    BINARY_RETRIEVAL_TOUCH = 2, /* the extras are the item's new expiry */
     /* touch: the response has the flags of the item, not its value */
     BINARY_RETRIEVAL_NO_VALUE = 4,
 };

@@ -15,7 +15,7 @@
 binary_handler binary_sasl_list_run;
 binary_handler binary_sasl_auth_run; /* and step */
 
-/* The response to the login whose verdict was pending. The room has been reserved. */
+/* Writes the response to a login, when its verdict is known. The caller has reserved the room. */
 void binary_sasl_reply(struct proto_connection *connection, struct buffer *replies, bool admitted);
 
 #endif

@@ -27,7 +27,8 @@ static void binary_write_stat(struct stats_sink *sink, struct bytes name, struct
     replies->size = (size_t)(at - replies->data);
 }
 
-/* For these groups memcached compares the beginning of the key, for other groups the whole key. */
+/* For reset, settings and detail memcached compares only the beginning of the key; for other groups
+ * it compares the whole key. */
 static bool binary_key_begins_with(const struct binary_request *binary, const char *front) {
     size_t size = strlen(front);
     return binary->key.size >= size && memcmp(binary->key.data, front, size) == 0;
@@ -58,7 +59,7 @@ static bool binary_stats_detail(struct binary_request *binary, struct stats_sink
     return true;
 }
 
-/* False: there is no such group. */
+/* Lists the group that the key names. False: there is no such group. */
 static bool binary_stats_put(struct binary_request *binary, struct stats_sink *sink) {
     const struct request *request = binary->request;
     struct proto_service *service = request->connection->service;

@@ -13,7 +13,7 @@ static enum request_end binary_refuse_value(struct binary_request *binary,
     value_note_too_large(binary->request, binary->key, binary->value_size, command);
     binary->request->progress->skip_bytes = binary->value_size;
     if (binary->value_size > VALUE_BYTES_MAX || binary->value_size == 0) {
-        /* memcached does not wait for a value of this size, or there is no value */
+        /* there is no value, or memcached does not wait for one of this size */
         binary_reply_error(binary, BINARY_TOO_LARGE);
     } else {
         binary_reply_behind_value(binary, BINARY_TOO_LARGE);
@@ -21,10 +21,10 @@ static enum request_end binary_refuse_value(struct binary_request *binary,
     return REQUEST_DONE;
 }
 
-/* The binary protocol says which condition did not hold. */
+/* The status of a store that failed. Unlike the text protocol, it says whether the key existed. */
 static enum binary_status binary_storage_status(enum status status, enum pool_store_mode mode) {
     bool joins = mode == POOL_APPEND || mode == POOL_PREPEND;
-    if (joins && status == STATUS_TOO_LARGE) { /* both values together; as in text */
+    if (joins && status == STATUS_TOO_LARGE) { /* the joined value is too large; as in text */
         return BINARY_NOT_STORED;
     }
     if (status == STATUS_NOT_STORED && !joins) {

@@ -1,6 +1,6 @@
 /* set, add, replace, append and prepend of the binary protocol. As in text (storage.h), the value
- * is used in place once it has arrived completely. A value that will not be stored is not waited
- * for: it is discarded as it arrives. */
+ * is used in place once it has arrived completely. A value that will not be stored is discarded as
+ * it arrives. */
 #ifndef STAYD_PROTO_BINARY_STORAGE_H
 #define STAYD_PROTO_BINARY_STORAGE_H
 

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 
 enum {
-    DUMP_BUCKETS = 512,          /* buckets of one step: some 2500 items */
+    DUMP_BUCKETS = 512,          /* of the index, in one step: some 2500 items */
     DUMP_STEP_BYTES = 64 << 10,  /* bytes of replies after which a step ends */
     DUMP_LINE_MAX = 1024,        /* a key with three characters for each byte, and seven numbers */
     DUMP_CLASS_MAX = 63,         /* memcached's largest class of slabs */
-    DUMP_SIZE_STEP = 32,         /* bytes of `stats sizes` */
+    DUMP_SIZE_STEP = 32,         /* in bytes, of the counters of `stats sizes` */
     DUMP_HISTOGRAMS_MAX = 8,     /* of one pool at a time: each takes a quarter of item_max */
-    DUMP_STALLED_MS = 2000,      /* without a step; then another dump may replace it */
+    DUMP_STALLED_MS = 2000,      /* a dump without a step for so long may be replaced */
     DUMP_SLEEP_MAX_US = 1000000, /* memcached's */
 };
 
@@ -83,7 +83,7 @@ static void dump_put_key(struct dump_step *step, const struct pool_scanned *scan
     replies->size = (size_t)(at - replies->data);
 }
 
-/* A key that is not text is left out: a reader could not tell where it ends. */
+/* Leaves out keys that are not text: a reader could not tell where such a key ends. */
 static void dump_put_item(struct dump_step *step, const struct pool_scanned *scanned) {
     struct buffer *replies = step->request->replies;
     struct proto_dump *dump = &step->request->progress->dump;
@@ -147,7 +147,7 @@ static void dump_destroy_sizes(struct proto_service *service, struct proto_dump 
     }
 }
 
-/* A pool has one dump at a time, as in memcached: otherwise two hundred clients that ask for one
+/* A pool has one dump at a time, as in memcached: otherwise two hundred clients with a dump each
  * could take all CPU time. A dump whose client does not read is replaced by the next dump;
  * otherwise it would block the others. Returns the number of the new dump; 0: another one is
  * running. */
@@ -178,7 +178,7 @@ static enum request_end dump_begin(struct request *request, enum proto_dump_kind
     }
     *dump = (struct proto_dump){.kind = kind, .classes = classes, .number = number};
     if (kind == PROTO_DUMP_SIZES) {
-        /* One counter for each size of a record: item_max and less than 100 bytes more. */
+        /* One counter for each 32 bytes of the largest record: item_max and less than 100 bytes. */
         dump->sizes_count = request->connection->item_max_bytes / DUMP_SIZE_STEP + 4;
         dump->sizes = dump_create_sizes(service, dump->sizes_count);
         if (dump->sizes == NULL) {
@@ -233,8 +233,8 @@ enum request_end dump_resume(struct request *request) {
     struct dump_step step = {.request = request};
     request->next = request->start; /* later requests wait */
     if (atomic_load(&service->dump) != dump->number) {
-        return REQUEST_CLOSES; /* another dump has replaced it: a part of a dump must not look like
-                                * a whole one */
+        return REQUEST_CLOSES; /* another dump has replaced this one: the client must not take a
+                                  part of a dump for a whole dump */
     }
     atomic_store(&service->dump_stepped_ms, clock_monotonic_ms());
     for (unsigned i = 0; i < DUMP_BUCKETS && !dump->scanned; i++) {
@@ -250,7 +250,7 @@ enum request_end dump_resume(struct request *request) {
     }
     if (!dump->scanned || !dump_finish(request)) {
         request->connection->turn_left =
-            0; /* ends the turn: other connections have waited for this step */
+            0; /* end the turn: other connections have waited during this step */
         return REQUEST_PAUSED;
     }
     if (!reply_reserve(request->replies, 0)) {
@@ -262,7 +262,7 @@ enum request_end dump_resume(struct request *request) {
     return REQUEST_DONE;
 }
 
-/* memcached has 63 classes. One that does not exist here has no items. */
+/* The bit of a class; 0 for one of memcached's 63 classes that stayd does not have. */
 static uint32_t dump_class_bit(uint64_t class) {
     return class >= 1 && class <= POOL_TTL_CLASSES ? 1U << (class - 1) : 0;
 }
@@ -281,7 +281,8 @@ enum request_end dump_run_cachedump(struct request *request) {
     } else if (class > DUMP_CLASS_MAX) {
         reply_text(request, "CLIENT_ERROR Illegal slab id\r\n");
     } else if (dump_class_bit(class) == 0) {
-        reply_text(request, "END\r\n"); /* no walk: memcdump asks for every class */
+        reply_text(request, "END\r\n"); /* memcdump asks for all 63 classes; those that stayd does
+                                           not have need no dump */
     } else {
         enum request_end end = dump_begin(request, PROTO_DUMP_ITEMS, dump_class_bit(class));
         request->progress->dump.left = limit > 0 ? limit : UINT64_MAX;
@@ -312,7 +313,7 @@ static const char *crawler_read_classes(struct bytes word, bool hash, uint32_t *
         if (number.size == 0) {
             continue;
         }
-        /* memcached has 63 classes; a number that does not exist here has no items */
+        /* as memcached, accepts 63 classes; those that stayd does not have are empty */
         if (!word_u64(number, &class) || class < 1 || class > 63) {
             return CRAWLER_BAD_CLASS;
         }

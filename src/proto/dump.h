@@ -1,13 +1,12 @@
-/* Walks through all items for a client: lru_crawler metadump and mgdump, stats cachedump, stats
- * sizes.
+/* The commands that visit all items: lru_crawler metadump and mgdump, stats cachedump, stats sizes.
  *
  *     lru_crawler metadump all\r\n  ->  OK\r\n
  *                                       key=a exp=-1 la=1795546384 cas=4 fetch=yes cls=8 size=32\n
  *                                       ... a line for each item, in no order
  *                                       END\r\n
  *
- * A walk is done in steps of a bounded number of items. Between two steps the replies are sent and
- * other connections have their turn. scan.h says what a walk sees of items that change meanwhile.
+ * A dump visits a bounded number of items in each step. Between two steps the replies are sent and
+ * other connections have their turn. scan.h says whether a dump shows items that change meanwhile.
  * There is no crawler thread as in memcached, because the janitor frees expired items. So the
  * commands that configure the crawler answer as memcached's, and affect dumps only. */
 #ifndef STAYD_PROTO_DUMP_H

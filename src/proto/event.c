@@ -68,7 +68,7 @@ static const char *event_status(enum status status, enum event_command command) 
     case STATUS_NOT_FOUND:
         return "not_found";
     case STATUS_TOO_LARGE:
-        return joins ? "not_stored" : "too_large"; /* append and prepend reply the same */
+        return joins ? "not_stored" : "too_large"; /* the reply says the same */
     case STATUS_NO_MEMORY:
     case STATUS_INDEX_FULL:
         return "no_memory";

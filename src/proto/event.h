@@ -9,7 +9,7 @@
 /* Bits of proto_service.observed. */
 enum event_kind {
     EVENT_PREFIXES = 1 << 0, /* stats detail on */
-    EVENT_FETCHERS = 1 << 1, /* this event and the ones below: some client watches them */
+    EVENT_FETCHERS = 1 << 1, /* this bit and those below: some client watches the kind */
     EVENT_MUTATIONS = 1 << 2,
     EVENT_EVICTIONS = 1 << 3,
     EVENT_CONNECTIONS = 1 << 4,
@@ -17,7 +17,7 @@ enum event_kind {
 };
 
 static inline bool event_wanted(const struct proto_service *service, unsigned kinds) {
-    /* relaxed: a new watcher sees the events from soon afterwards */
+    /* relaxed: a new watcher may miss the events of its first moment */
     return (atomic_load_explicit(&service->observed, memory_order_relaxed) & kinds) != 0;
 }
 
@@ -43,8 +43,8 @@ static inline void event_get(struct proto_connection *connection, struct bytes k
     }
 }
 
-/* An item was looked up in order to change it: reported as a get and, if the command created it
- * (`created`), as an add. */
+/* Reports a look-up of an item that the command changes: as a get and, if the command created the
+ * item (`created`), as an add. */
 void event_note_change(struct proto_connection *connection, struct store_thread *thread,
                        struct bytes key, enum status status, bool created);
 
@@ -74,11 +74,11 @@ static inline void event_store(struct proto_connection *connection,
     }
 }
 
-/* A value of `size` bytes is not read, because no item may be so large: reported as a store. */
+/* Reports a store that was refused because no item may have `size` bytes. */
 void event_refuse_store(struct proto_connection *connection, struct bytes key,
                         enum event_command command, size_t size);
 
-/* What is reported about a deleted item: it has to be looked up before the deletion. */
+/* The facts about a deleted item that are reported. They must be read before the deletion. */
 struct event_deletion {
     size_t value_bytes;
     unsigned class_number; /* memcached's number; 0: there was no item */
@@ -100,8 +100,9 @@ void event_note_delete(struct proto_connection *connection, struct bytes key,
 /* The function that the pool calls for each eviction (scan.h). */
 pool_eviction_notify event_eviction;
 
-/* A connection has been opened or, with a reason, closed. `address` is the client's, as in
- * proto_peer. Call if event_wanted(service, EVENT_CONNECTIONS); any thread may call. */
+/* Reports that a connection was opened (`reason` is NULL) or was closed for this reason. `address`
+ * is the client's, as in proto_peer. Call if event_wanted(service, EVENT_CONNECTIONS); any thread
+ * may call. */
 void event_note_connection(struct proto_service *service, int fd, const char *address,
                            const char *reason);
 

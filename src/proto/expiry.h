@@ -7,7 +7,7 @@
 
 enum { EXPIRY_RELATIVE_MAX_S = 60 * 60 * 24 * 30 };
 
-/* The expiry in unix seconds; 0: never. A date after 2106, where 32 bits end, becomes the last one
+/* The expiry in unix seconds; 0: never. A date after 2106, where 32 bits end, becomes the last date
  * that fits. */
 static inline uint32_t expiry_of_exptime(uint64_t exptime, uint32_t now_s) {
     if (exptime == 0) {

@@ -31,8 +31,8 @@ enum request_end verbosity_run(struct request *request, unsigned variant) {
     return REQUEST_DONE;
 }
 
-/* If a reload fails, memcached replies with the reason alone, which clients do not recognise as an
- * error. */
+/* If a reload fails, the reply is SERVER_ERROR and the reason. memcached replies with the reason
+ * alone, which clients do not recognise as an error. */
 bool refresh_certs_resume(struct request *request) {
     const struct proto_reload *reload = &request->connection->service->server->reload;
     char reason[512];
@@ -66,7 +66,7 @@ enum request_end refresh_certs_run(struct request *request, unsigned variant) {
     }
     request->connection->reload = number;
     return refresh_certs_resume(request) ? REQUEST_DONE
-                                         : REQUEST_RELOADS; /* noreply was read above */
+                                         : REQUEST_RELOADS; /* noreply returned above */
 }
 
 enum request_end quit_run(struct request *request, unsigned variant) {
@@ -75,7 +75,7 @@ enum request_end quit_run(struct request *request, unsigned variant) {
     return REQUEST_QUITS;
 }
 
-/* Like memcached, a shutdown that is allowed has no reply: the connection closes. */
+/* As in memcached, an allowed shutdown has no reply: the connection closes. */
 enum request_end shutdown_run(struct request *request, unsigned variant) {
     (void)variant;
     struct proto_server *server = request->connection->service->server;

@@ -1,4 +1,4 @@
-/* The commands about the daemon rather than items, except stats. */
+/* version, verbosity, quit, refresh_certs, shutdown and cache_memlimit. */
 #ifndef STAYD_PROTO_GENERAL_H
 #define STAYD_PROTO_GENERAL_H
 
@@ -7,7 +7,7 @@
 request_handler version_run;
 request_handler verbosity_run;
 
-/* Any level above 0 enables debug lines in the log: stayd has one such level. */
+/* stayd has one debug level: any level above 0 enables debug lines in the log. */
 void verbosity_set(struct proto_server *server, uint32_t level);
 
 request_handler quit_run;

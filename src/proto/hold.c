@@ -5,7 +5,7 @@
 static void hold_reply(struct request *request, enum status status, uint64_t number) {
     if (status != STATUS_OK) {
         reply_text(request, status == STATUS_INVALID
-                                ? "CLIENT_ERROR the pool keeps no file that could be copied\r\n"
+                                ? "CLIENT_ERROR the pool has no file to copy\r\n"
                                 : REPLY_NOT_FOUND);
         return;
     }
@@ -15,8 +15,8 @@ static void hold_reply(struct request *request, enum status status, uint64_t num
     replies->size = (size_t)(at - replies->data);
 }
 
-/* The number that identifies the connection to the store: its socket's number. No other connection
- * has the same number before hold_abandon, because the socket is open. */
+/* The number by which the store knows the connection: its descriptor plus 1, because 0 is none. No
+ * other connection has the same number before hold_abandon, because the socket is open. */
 static uint64_t hold_asker(const struct proto_connection *connection) {
     return (uint64_t)connection->fd + 1;
 }

@@ -1,11 +1,11 @@
-/* stayd's own command, for `stayctl backup`: holds the pool still while its file is copied
- * (docs/protocol.md). */
+/* hold, stayd's own command, for `stayctl backup`: nothing in the pool's file is freed or moved
+ * while the file is copied (docs/protocol.md). */
 #ifndef STAYD_PROTO_HOLD_H
 #define STAYD_PROTO_HOLD_H
 
 #include "proto/request.h"
 
-/* A client that disappears must not stop compaction for longer. */
+/* The longest hold, so that a client that disappears does not stop compaction for long. */
 enum { HOLD_LEASE_MAX_S = 30 };
 
 /* hold <seconds>              HOLD <number>, or BUSY: ask again

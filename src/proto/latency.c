@@ -9,7 +9,7 @@ static unsigned latency_bucket(uint64_t duration_ns) {
     return bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1;
 }
 
-/* Relaxed: counts. */
+/* Relaxed: no other memory depends on a counter. */
 void latency_add(struct latency *latency, enum latency_command command, uint64_t duration_ns) {
     atomic_fetch_add_explicit(&latency->buckets[command][latency_bucket(duration_ns)], 1,
                               memory_order_relaxed);

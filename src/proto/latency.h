@@ -1,9 +1,9 @@
-/* How long requests take: for each pool and each kind of command a histogram of the time from the
- * read of its line to the end of its reply, inside the daemon. Waiting for the network, for room
- * and for the disk is not in it.
+/* How long requests take. Each pool has a histogram for each kind of command. It counts the time
+ * inside the daemon, from reading the request's line to writing the reply; not the time of waiting
+ * for the network, for room or for a sync.
  *
- * One request in LATENCY_EVERY of each connection is measured, the first one included, so that the
- * others do not pay for looks at the clock.
+ * Each connection's first request is measured, and then one in LATENCY_EVERY. The others need not
+ * read the clock.
  *
  *     bucket   0         1         2       ...      23        24
  *     ns       <= 128    <= 256    <= 512           <= 2^30   more

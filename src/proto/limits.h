@@ -1,6 +1,6 @@
-/* What the clients of all pools share, and how much of it is used. The limits are set before the
- * first connection. net/ keeps account of the use (net/share.h, net/budget.h); any thread may
- * read. */
+/* The connections and the memory that the clients of all pools share: limits and use. The limits
+ * are set before the first connection. net/ keeps account of the use (net/share.h, net/budget.h);
+ * any thread may read. */
 #ifndef STAYD_PROTO_LIMITS_H
 #define STAYD_PROTO_LIMITS_H
 
@@ -32,7 +32,7 @@ struct proto_memory {
     struct {
         _Atomic uint64_t bytes;
         _Atomic uint64_t buffers;
-        _Atomic uint64_t refused; /* connections that were closed because they got no more */
+        _Atomic uint64_t refused; /* connections closed for lack of this memory */
     } kinds[PROTO_MEMORY_KINDS];
 };
 

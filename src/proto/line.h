@@ -60,7 +60,7 @@ static inline bool word_is(struct bytes word, const char *text) {
     return word.size == size && memcmp(word.data, text, size) == 0;
 }
 
-/* These functions return false if the word is not a number, or not one in range. */
+/* These functions return false if the word is not a number or the number is out of range. */
 bool word_u64(struct bytes word, uint64_t *number);
 
 /* Client flags. Of a number above 2^32-1 the low 32 bits are used, as in memcached. */
@@ -70,7 +70,7 @@ bool word_flags(struct bytes word, uint32_t *flags);
 bool word_length(struct bytes word, uint32_t *length);
 
 /* An exptime as unix seconds; 0: never. Up to 30 days it is relative to `now_s`; a negative one is
- * in the past. A date after 2106, where 32 bits end, becomes the last one that fits. */
+ * in the past. A date after 2106, where 32 bits end, becomes the last date that fits. */
 bool word_expiry(struct bytes word, uint32_t now_s, uint32_t *expiry_s);
 
 #endif

@@ -11,11 +11,11 @@
 
 #include "proto/request.h"
 
-/* Runs a set before the login: sets the connection's `login` and returns REQUEST_LOGIN, unless the
- * value is not a login. */
+/* Runs a set before the login: if the value is a login, sets the connection's `login` and returns
+ * REQUEST_LOGIN. */
 request_handler login_run;
 
-/* The room has been reserved. */
+/* The caller has reserved the room. */
 void login_reply(struct buffer *replies, bool admitted);
 
 #endif

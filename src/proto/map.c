@@ -4,13 +4,13 @@
 
 /* This reply and those below are stayd's own. */
 #define MAP_REFUSED "CLIENT_ERROR not allowed: see readers of the pool\r\n"
-#define MAP_NO_SOCKET                                                                              \
-    "CLIENT_ERROR no mapping: ask on a Unix socket, of which the pool has none\r\n"
+#define MAP_NO_SOCKET "CLIENT_ERROR no mapping: it needs a Unix socket, and the pool has none\r\n"
 #define MAP_REMOTE "CLIENT_ERROR no mapping: the client is on another machine\r\n"
-#define MAP_AGAIN "CLIENT_ERROR no mapping: one for each connection\r\n"
+#define MAP_AGAIN "CLIENT_ERROR no mapping: this connection has had one\r\n"
 
-/* Tells a client on loopback where to ask, and by which index_id it recognises the pool: the client
- * of a tunnel is on another machine, where another daemon may have this path. */
+/* Tells a client on loopback TCP the path of the Unix socket, where it can ask again, and the
+ * pool's index_id. The client compares the index_id with that of the mappings: if it is connected
+ * through a tunnel, the path on its machine may belong to another daemon. */
 static void map_tell_path(struct request *request) {
     const char *path = request->connection->service->unix_path;
     char index_id[NUMBER_DIGITS_MAX + 1];
@@ -26,15 +26,16 @@ static void map_tell_path(struct request *request) {
     reply_text(request, "\r\n");
 }
 
-/* The reply that refuses a client, before any descriptor is opened; NULL if the client may map. */
+/* The reply that refuses a client; NULL if the client may map. Called before any descriptor is
+ * opened. */
 static const char *map_refusal(const struct proto_connection *connection) {
     const struct proto_service *service = connection->service;
     if (service->may_map == NULL || !service->may_map(service->readers, connection->fd)) {
         return MAP_REFUSED;
     }
     return connection->sent_mappings ? MAP_AGAIN
-                                     : NULL; /* descriptors that were sent and not yet received
-                                                count against the daemon's limit */
+                                     : NULL; /* each descriptor that the client has not received
+                                                counts against the daemon's limit */
 }
 
 enum request_end map_run(struct request *request, unsigned variant) {

@@ -50,9 +50,9 @@ static const char *meta_decode_key(struct meta *meta) {
     return size > 0 ? NULL : "CLIENT_ERROR error decoding key\r\n";
 }
 
-/* Flag M: the first letter of the token; as memcached, ignores the others. */
+/* Flag M: the mode is the first letter of the token; as in memcached, the others are ignored. */
 static void meta_read_mode(struct meta *meta, struct bytes token) {
-    meta->mode = token.size > 0 ? token.data[0] : ' '; /* a blank is a mode of no command */
+    meta->mode = token.size > 0 ? token.data[0] : ' '; /* no command has this mode */
 }
 
 static const char *meta_read_expiry(struct request *request, struct bytes token,
@@ -124,7 +124,8 @@ const char *meta_read_flags(struct request *request, struct meta *meta) {
     while (line_next(&request->line, &word)) {
         char letter = word.data[0];
         if ((unsigned char)letter >= 127) {
-            return "CLIENT_ERROR duplicate flag\r\n"; /* memcached's reply for these too */
+            return "CLIENT_ERROR duplicate flag\r\n"; /* memcached gives these letters the same
+                                                         reply */
         }
         if (letter < 'A' || letter > 'z' || (known & META_FLAG(letter)) == 0) {
             return "CLIENT_ERROR invalid flag\r\n";
@@ -135,7 +136,7 @@ const char *meta_read_flags(struct request *request, struct meta *meta) {
         const char *found =
             meta_read_flag(request, meta, letter, bytes_from(word.data + 1, word.size - 1));
         meta->seen |= META_FLAG(letter);
-        /* of several faults memcached reports the last */
+        /* if there are several faults, memcached reports the last */
         fault = found != NULL && !(letter == 'F' && fault != NULL) ? found : fault;
     }
     return fault;

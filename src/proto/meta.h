@@ -81,7 +81,7 @@ char *meta_put_flags(char *at, const struct meta *meta, uint64_t which,
 /* Writes a reply of a code, the flags k and O, and a line end. */
 void meta_reply_code(struct request *request, const struct meta *meta, const char *code);
 
-/* Counts a meta command, unless it is parked: that one is counted when it has run again. */
+/* Counts a meta command. A command that waits for room is counted when it has run again. */
 static inline enum request_end meta_count(struct request *request, enum request_end end) {
     if (end != REQUEST_NEEDS_ROOM) {
         pool_count(request->pool, request->thread, POOL_CMD_META);

@@ -39,7 +39,7 @@ static enum status meta_get_fetch(struct request *request, const struct meta *me
     return pool_fetch(request->pool, request->thread, meta->key, &fetch, fetched);
 }
 
-/* VA <size> <flags>\r\n<value>\r\n, or HD <flags>\r\n. False: no memory for it. */
+/* VA <size> <flags>\r\n<value>\r\n, or HD <flags>\r\n. False: no memory for the reply. */
 static bool meta_get_reply_item(struct request *request, const struct meta *meta,
                                 const struct pool_fetched *fetched,
                                 const struct meta_shown *shown) {
@@ -47,7 +47,8 @@ static bool meta_get_reply_item(struct request *request, const struct meta *meta
                                      META_FLAG('f') | META_FLAG('l') | META_FLAG('h') |
                                      META_FLAG('O') | META_FLAG('k');
     struct buffer *replies = request->replies;
-    /* C: the client has the value of that CAS number, and needs it only if it has changed */
+    /* flag C: the client has the value with this CAS, and needs a value only if the CAS has
+     * changed */
     bool is_current = meta_has(meta, 'C') && meta->cas == shown->cas;
     bool with_value = meta_has(meta, 'v') && !is_current;
     if (with_value && !reply_reserve(replies, shown->value.size)) {

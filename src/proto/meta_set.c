@@ -22,9 +22,9 @@ static const char *meta_set_read_length(struct request *request, struct meta *me
     return has_length ? NULL : REPLY_BAD_LINE;
 }
 
-/* Whether a number stands in the place of a flag. No flag is a number, so that may be the length,
- * and the word in the length's place a part of the key: in "ms a 1 5" the key was meant to be "a
- * 1". */
+/* Whether a number stands among the flags. No flag begins with a digit, so the number may be the
+ * length, and the word that was read as the length may be a part of the key: in "ms a 1 5" the key
+ * was meant to be "a 1". */
 static bool meta_set_has_number(struct line flags) {
     struct bytes word;
     while (line_next(&flags, &word)) {
@@ -35,7 +35,8 @@ static bool meta_set_has_number(struct line flags) {
     return false;
 }
 
-/* Sets the mode by flag M, and what C and I mean in that mode. */
+/* Sets the mode by flag M, and the fields for C and I, whose meaning depends on the mode. False:
+ * the mode is unknown. */
 static bool meta_set_choose_mode(const struct meta *meta, struct pool_store *store) {
     switch (meta->mode) {
     case 0:
@@ -47,14 +48,15 @@ static bool meta_set_choose_mode(const struct meta *meta, struct pool_store *sto
         return true; /* add ignores C */
     case 'A':
         store->mode = POOL_APPEND;
-        store->compare_cas = meta->cas != 0; /* as in memcached, 0 means no CAS in this mode only */
+        store->compare_cas = meta->cas != 0; /* as in memcached, append takes 0 as no CAS */
         return true;
     case 'P':
         store->mode = POOL_PREPEND;
         store->compare_cas = meta->cas != 0;
         return true;
     case 'R':
-        store->mode = meta_has(meta, 'C') ? POOL_SET : POOL_REPLACE; /* with C both modes are cas */
+        store->mode =
+            meta_has(meta, 'C') ? POOL_SET : POOL_REPLACE; /* with C, replace is cas too */
         break;
     default:
         return false;
@@ -108,9 +110,8 @@ static const char *meta_set_code(enum status status, const struct pool_store *st
     }
 }
 
-/* `cas` is 0 if nothing was stored; `size` is the size of the item's value, or else of the
- * request's.
- */
+/* `cas` is 0 if nothing was stored; `size` is the size of the stored value, or of the request's
+ * value if nothing was stored. */
 static void meta_set_reply(struct request *request, const struct meta *meta, const char *code,
                            uint64_t cas, size_t size) {
     struct buffer *replies = request->replies;

@@ -20,7 +20,7 @@ struct prefix {
 
 struct prefixes {
     char delimiter;
-    pthread_mutex_t lock; /* protects all that follows */
+    pthread_mutex_t lock; /* protects the fields below */
     unsigned count;
     struct prefix *prefixes;         /* PREFIXES_MAX entries, in order of arrival; or NULL */
     uint16_t places[PREFIXES_TABLE]; /* 0: empty; else one more than the index of a prefix */
@@ -102,8 +102,8 @@ void prefixes_clear(struct prefixes *prefixes) {
     pthread_mutex_unlock(&prefixes->lock);
 }
 
-/* As memcached writes it, except that characters that would end the word or the line are encoded:
- * clients choose keys, and must not be able to forge statistics. */
+/* Writes the prefix as memcached does, but encodes characters that would end the word or the line:
+ * clients choose the keys, and must not be able to forge statistics. */
 static char *prefix_put_text(char *at, const struct prefix *prefix) {
     for (unsigned i = 0; i < prefix->size; i++) {
         struct bytes byte = bytes_from(&prefix->text[i], 1);

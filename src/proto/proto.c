@@ -15,7 +15,7 @@
 
 enum {
     TLS_HANDSHAKE_BYTE = 0x16, /* the first byte that a TLS client sends */
-    PROTO_LOG_S = 10           /* the minimum interval of log lines about such clients */
+    PROTO_LOG_S = 10           /* the minimum interval of log lines about TLS clients */
 };
 
 void proto_connection_init(struct proto_connection *connection, struct proto_service *service) {
@@ -48,8 +48,8 @@ static enum request_end proto_step(struct request *request) {
     return request->progress->protocol == PROTO_BINARY ? binary_run(request) : text_run(request);
 }
 
-/* Logs at intervals that a client tries TLS on a plain address: the client itself shows its user
- * only that something went wrong. */
+/* Logs, at intervals, that a client tries TLS on an address without TLS: most clients do not show
+ * their users this reason. */
 static void proto_log_tls(const struct request *request) {
     static _Atomic uint32_t logged_s;
     uint32_t now_s = request->thread->now_s;
@@ -57,12 +57,12 @@ static void proto_log_tls(const struct request *request) {
     if (now_s - last_s >= PROTO_LOG_S &&
         atomic_compare_exchange_strong(&logged_s, &last_s, now_s)) {
         log_warning("closing a connection to pool %s: the client speaks TLS, and this address does "
-                    "not; give the pool tls_cert and tls_key, or the client a plain address",
+                    "not; set tls_cert and tls_key for the pool, or turn TLS off in the client",
                     pool_get_options(request->pool)->name);
     }
 }
 
-/* Chooses the protocol by the first byte. False: a protocol that is not allowed here. */
+/* Chooses the protocol by the first byte. False: the protocol is not allowed here, or is TLS. */
 static bool proto_decide(struct request *request) {
     if (request->progress->protocol != PROTO_UNDECIDED || request->next == request->end) {
         return true;
@@ -78,7 +78,8 @@ static bool proto_decide(struct request *request) {
            (binary ? PROTO_ALLOWED_TEXT : PROTO_ALLOWED_BINARY);
 }
 
-/* How many requests may run before the next call; 0: the turn is over. */
+/* Returns how many requests may run before this function must be called again; 0: the turn is
+ * over. */
 static unsigned proto_begin_requests(const struct request *request) {
     uint32_t *turn_left = &request->connection->turn_left;
     if (*turn_left == 0) {
@@ -91,7 +92,8 @@ static unsigned proto_begin_requests(const struct request *request) {
     return requests;
 }
 
-/* The parked request has ended. The requests behind it have not waited yet. */
+/* The request that waited for room has ended. The requests behind it may wait, so the thread's
+ * room_policy is set back. */
 static void proto_end_wait(struct request *request) {
     request->connection->needs_room = false;
     request->connection->refuses_room = false;
@@ -100,7 +102,7 @@ static void proto_end_wait(struct request *request) {
     }
 }
 
-/* Runs the requests. After PROTO_READ the input is consumed up to request->next. */
+/* Runs the requests. Afterwards the input is consumed up to request->next. */
 static enum proto_next proto_run(struct request *request) {
     unsigned requests_ahead = 0;
     if (request->connection->watcher != NULL) {
@@ -177,7 +179,8 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         .thread = thread,
         .replies = replies,
         .next = input.data,
-        /* An empty input may have a null pointer, to which C lets nothing be added, not even 0. */
+        /* An empty input may be a null pointer. In C, adding even 0 to a null pointer is
+         * undefined. */
         .end = input.size > 0 ? input.data + input.size : input.data,
     };
     if (connection->needs_room) {

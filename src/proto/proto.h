@@ -66,22 +66,22 @@ struct proto_connection {
     struct proto_service *service;
     struct pool *pool;  /* the service's */
     uint32_t turn_left; /* requests that may still be answered in this turn */
-    bool refuses_room;  /* the caller sets it after PROTO_NEEDS_ROOM: the request must not wait any
-                         * longer */
-    bool asked_hold;    /* private to proto/: it has asked for a hold (hold.h) */
+    bool refuses_room;  /* set by the caller, after PROTO_NEEDS_ROOM: the request must not wait any
+                           longer */
+    bool asked_hold;    /* private to proto/: the client has asked for a hold (hold.h) */
     uint64_t turn_work; /* the turn ends when the thread's work_bytes (grace.h) reach this */
     struct proto_login login; /* after PROTO_LOGIN; points into the consumed input */
 
-    /* The caller may set these before the first request, for `watch`. `fd`: the connection's number
-     * in the lines about it. `wake`: there are lines for the watcher; call proto_process again,
-     * with or without input. Any thread may call `wake`, but not after proto_connection_finish; it
-     * must not block. */
+    /* The caller sets these before the first request. `fd` is the connection's number in the lines
+     * of `watch`. `wake` tells the caller that there are lines for a watcher: proto_process must be
+     * called again, with or without input. Any thread may call `wake`, but not after
+     * proto_connection_finish; `wake` must not block. */
     int fd;
-    bool is_local; /* the caller sets this and the next: the client is on this machine, */
-    bool is_unix;  /* on a Unix socket, so that descriptors can be sent to it */
-    /* If handed_count is not 0: descriptors that the caller sends with the replies, and closes
-     * afterwards (proto_drop_handed). */
-    bool sent_mappings; /* private to proto/: once for each connection */
+    bool is_local; /* the client is on this machine */
+    bool is_unix;  /* the client uses a Unix socket, so descriptors can be sent to it */
+    /* `handed`: descriptors that the caller must send with the replies and then close
+     * (proto_drop_handed). */
+    bool sent_mappings; /* private to proto/: stayd_map sends them once */
     uint8_t handed_count;
     int handed[POOL_MAPPINGS];
     void (*wake)(void *context);
@@ -104,7 +104,7 @@ struct proto_connection {
         } protocol;
         struct proto_sasl {
             bool awaits_step; /* an auth without a value has arrived */
-            uint8_t opcode;   /* this and `opaque`: of the login whose verdict is pending */
+            uint8_t opcode;   /* with `opaque`: of the login whose verdict is pending */
             uint32_t opaque;
         } sasl;
         uint8_t requests;    /* a running number, for latency.h */
@@ -114,7 +114,7 @@ struct proto_connection {
          * of step with an earlier reply. */
         struct proto_refusal {
             bool is_due;
-            uint8_t opcode; /* this and the next two: for the reply in the binary protocol */
+            uint8_t opcode; /* this field and the next two: for a binary reply */
             uint16_t status;
             uint32_t opaque;
         } refusal;
@@ -168,14 +168,16 @@ enum proto_next {
     PROTO_LOGIN, /* check `login`, pass the verdict to proto_finish_login, then call again, with or
                   * without more input; the replies so far may be sent before */
     PROTO_NEEDS_ROOM, /* the next request has to wait until its pool has room: call again, with or
-                       * without more input, once pool_should_retry is true for its room_turn, or
-                       * with `refuses_room` set; the replies so far may be sent before */
+                         without more input, once pool_should_retry is true for the thread's
+                         room_turn, or with `refuses_room` set; the replies so far may be sent
+                         before */
     PROTO_WAITS, /* another thread carries out a request: call again, with or without more input,
                   * when the workers have been woken; the replies so far may be sent before */
-    PROTO_CLOSE, /* send the replies, then close the connection when the client closes it too: it
-                  * may still send, and a reset would lose the replies */
+    PROTO_CLOSE, /* send the replies, then wait until the client closes its side, and close: if the
+                    client still sends, an earlier close would reset the connection and lose the
+                    replies */
     PROTO_QUIT,  /* send the replies, then close the connection at once */
-    PROTO_ABORT, /* the same, but the end is an error */
+    PROTO_ABORT, /* the same, but because of an error */
 };
 
 /* Answers the requests at the front of `input` and appends the replies to `replies`. `*consumed` is

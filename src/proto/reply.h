@@ -1,5 +1,5 @@
-/* Writes replies. REPLY_ROOM bytes are reserved before each request, so that only items and
- * statistics have to reserve more. */
+/* Writes replies. REPLY_ROOM bytes are reserved before each request, so that only replies with
+ * items or statistics have to reserve more. */
 #ifndef STAYD_PROTO_REPLY_H
 #define STAYD_PROTO_REPLY_H
 
@@ -34,7 +34,7 @@ static inline bool reply_reserve(struct buffer *replies, size_t more) {
     return replies->capacity - replies->size >= needed || buffer_reserve(replies, needed);
 }
 
-/* For this and the functions below the room has been reserved. */
+/* The caller of this function and of those below has reserved the room. */
 static inline void reply_bytes(struct buffer *replies, const void *data, size_t size) {
     assert(replies->capacity - replies->size >= size);
     memcpy(replies->data + replies->size, data, size);
@@ -57,7 +57,7 @@ static inline char *reply_put_text(char *at, const char *text) {
     return reply_put(at, text, strlen(text));
 }
 
-/* Most numbers in replies are small: lengths and flags. */
+/* Fast for small numbers, because most numbers in replies are lengths and flags. */
 static inline char *reply_put_number(char *at, uint64_t number) {
     if (number < 10) {
         *at = (char)('0' + number);
@@ -75,7 +75,7 @@ static inline char *reply_put_number(char *at, uint64_t number) {
     return at + number_format_u64(number, at);
 }
 
-/* The reply to a change that has failed for a reason of the pool, the same for all commands. */
+/* The reply to a change that the pool could not carry out; the same for all commands. */
 static inline const char *reply_of_failure(enum status status) {
     switch (status) {
     case STATUS_TOO_LARGE:
@@ -89,7 +89,7 @@ static inline const char *reply_of_failure(enum status status) {
     }
 }
 
-/* The same for incr, decr and ma. */
+/* For incr, decr and ma, which have two more replies. */
 static inline const char *reply_of_failed_arithmetic(enum status status) {
     switch (status) {
     case STATUS_NON_NUMERIC:

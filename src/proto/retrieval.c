@@ -8,7 +8,7 @@ enum {
     RETRIEVAL_HEAD_MAX = 6 + 1 + 10 + 1 + 10 + 1 + NUMBER_DIGITS_MAX + 4
 };
 
-/* Reads the words before the keys. False: the reply says what is wrong. */
+/* Reads the words before the keys. False: it has replied with an error. */
 static bool retrieval_begin(struct request *request, unsigned variant) {
     struct proto_retrieval *retrieval = &request->progress->retrieval;
     *retrieval = (struct proto_retrieval){
@@ -84,7 +84,7 @@ static enum status retrieval_answer_key(struct request *request, struct bytes ke
 
 enum retrieval_end {
     RETRIEVAL_ANSWERED,   /* every key that has arrived is answered */
-    RETRIEVAL_PAUSED,     /* there are many replies; line.at is behind the last key answered */
+    RETRIEVAL_PAUSED,     /* there is much to send; line.at is behind the last key answered */
     RETRIEVAL_NEEDS_ROOM, /* the key at line.at needs room; the keys before it are answered */
     RETRIEVAL_BAD_KEY,
     RETRIEVAL_FAILED, /* `status` says why */
@@ -142,7 +142,7 @@ enum request_end retrieval_run(struct request *request, unsigned variant) {
     size_t mark = request->replies->size;
     if (!retrieval_begin(request, variant)) {
         struct bytes key;
-        if (!line_next(&request->line, &key)) { /* as memcached, looks for a key first */
+        if (!line_next(&request->line, &key)) { /* memcached looks for a key first */
             request->replies->size = mark;
             reply_text(request, REPLY_BAD_LINE);
         }
@@ -152,8 +152,8 @@ enum request_end retrieval_run(struct request *request, unsigned variant) {
     enum retrieval_end end = retrieval_answer_keys(request, &status);
     if ((end == RETRIEVAL_PAUSED || end == RETRIEVAL_NEEDS_ROOM) &&
         !retrieval_keys_are_good(request->line)) {
-        end = RETRIEVAL_BAD_KEY; /* checked now, because items that have been sent cannot be taken
-                                  * back */
+        end = RETRIEVAL_BAD_KEY; /* checked before the pause, because items that have been sent
+                                    cannot be taken back */
     }
     switch (end) {
     case RETRIEVAL_ANSWERED:
@@ -191,7 +191,7 @@ enum request_end retrieval_resume(struct request *request) {
     size_t available = (size_t)(request->end - request->start);
     const char *newline = memchr(request->start, '\n', available);
     const char *stop = newline != NULL ? newline : memrchr(request->start, ' ', available);
-    if (stop == NULL && available <= POOL_KEY_MAX + 1) { /* it may still become a key and '\r' */
+    if (stop == NULL && available <= POOL_KEY_MAX + 1) { /* a key that is incomplete */
         request->wanted = available + 1;
         return REQUEST_WAITS;
     }

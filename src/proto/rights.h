@@ -1,5 +1,5 @@
 /* Which commands and protocols the operator allows. stayd/ sets these from the configuration before
- * the first connection; they are constant then. proto/operator.h decides by them. */
+ * the first connection; they are constant then. */
 #ifndef STAYD_PROTO_RIGHTS_H
 #define STAYD_PROTO_RIGHTS_H
 

@@ -25,7 +25,7 @@ struct proto_service;
 /* A connection or a listener, as `stats conns` shows it. The texts are valid during the visit. */
 struct proto_peer {
     int fd;
-    const char *address; /* the client's; of a listener its own, such as tcp:127.0.0.1:11211 */
+    const char *address;        /* of the client or the listener, such as tcp:127.0.0.1:11211 */
     const char *listen_address; /* where the client has connected to; NULL: this is a listener */
     const char *state;          /* in memcached's words: conn_read, conn_mwrite ... */
     uint32_t idle_s;            /* since bytes were last received or sent */
@@ -48,18 +48,18 @@ struct proto_network {
     bool (*visit_connections)(void *network, const struct proto_service *service,
                               proto_peer_visitor *visit, void *context);
 
-    /* Wakes every worker: what a connection waits for may have happened. Only while the workers
-     * run. */
+    /* Wakes every worker: what a connection waits for may have happened. Call it only while the
+     * workers run. */
     void (*wake_workers)(void *network);
 };
 
-/* Reads all certificates again, on a thread of its own, one reload at a time. Set before the first
- * connection; any thread may call. */
+/* How proto/ asks for a reload: another thread reads all certificates again, one reload at a time.
+ * Set before the first connection; any thread may call. */
 struct proto_reload {
     void *keeper;
     /* Asks for a reload that begins after this call, and returns the reload's number, which is not
-     * 0. All calls before the reload begins get the same number. Does not wait. NULL: there are no
-     * certificates. */
+     * 0. All calls before the reload begins get the same number. Does not wait for the reload.
+     * `begin` is NULL if there are no certificates. */
     uint64_t (*begin)(void *keeper);
     /* Whether the reload with this number has ended. If so, sets `*well`, or writes a sentence
      * about the first wrong certificate to `error` (its pool keeps the old one). The workers are
@@ -86,7 +86,7 @@ struct proto_server {
     void (*shut_down)(void *context, bool graceful);
     void *shut_down_context;
 
-    _Atomic uint32_t verbosity; /* as a client has set it last */
+    _Atomic uint32_t verbosity; /* the level that a client has set last */
 };
 
 struct prefixes;
@@ -101,7 +101,7 @@ struct proto_service {
     bool login_required;            /* no other command is run before a login (proto.h) */
     struct proto_share connections; /* of server.limits.connections; net/ keeps account */
     struct proto_share memory;      /* of server.limits.memory; net/ keeps account */
-    unsigned handshakes;            /* active TLS handshakes; used by their thread only */
+    unsigned handshakes;            /* active TLS handshakes; used by the handshake thread only */
     _Atomic uint64_t rejected_ms;   /* when a client was last rejected, monotonic; 0: never */
 
     /* `stayd_map` (map.h). The caller sets these: a function that decides whether the client of a
@@ -135,7 +135,8 @@ bool proto_service_init(struct proto_service *service, struct pool *pool,
 /* Whether a client was turned away in the last minute, because too many connections were open. */
 bool proto_service_turns_away(const struct proto_service *service);
 
-/* The pool is closed, and no connection uses the service any more. Accepts a zeroed one. */
+/* Call it when the pool is closed and no connection uses the service any more. Accepts a zeroed
+ * service. */
 void proto_service_finish(struct proto_service *service);
 
 #endif

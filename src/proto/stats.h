@@ -13,7 +13,7 @@ struct stats_listing {
     struct stats_sink *sink;
 };
 
-/* Lists the group with this name; "" is the general one. False: there is no such group. */
+/* Lists the group with this name; "" is the general group. False: there is no such group. */
 bool stats_list(struct stats_listing *listing, struct bytes group);
 
 #endif

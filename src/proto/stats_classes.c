@@ -2,9 +2,8 @@
  *
  * memcached stores items of about the same size together, in a slab class. stayd stores items that
  * expire at about the same time together, in a TTL class. So the class here is the TTL class, from
- * 1 to 8; a page is a segment; and a chunk is the unit in which records are measured, so that
- * chunks times chunk_size are bytes, as tools calculate. Only classes that have a segment are
- * listed. */
+ * 1 to 8; a page is a segment; and a chunk is 8 bytes, the unit of record sizes, because tools
+ * calculate bytes as chunks times chunk_size. Only classes that have a segment are listed. */
 #include "proto/stats_groups.h"
 
 #include <inttypes.h>
@@ -20,8 +19,8 @@ static void classes_put(struct stats_sink *sink, const char *prefix, unsigned cl
     stats_put_u64(sink, whole, number);
 }
 
-/* Exporters expect every name that memcached has. Figures that stayd does not have (those of a
- * segmented LRU and of a crawler) are 0. */
+/* Exporters expect every name that memcached has. Figures of a segmented LRU and of a crawler are
+ * 0, because stayd has neither. */
 static void items_put_class(struct stats_sink *sink, unsigned class,
                             const struct pool_class_stats *stats) {
     const struct {
@@ -122,7 +121,7 @@ void stats_put_slabs(struct stats_listing *listing) {
     stats_put_u64(listing->sink, "total_malloced", segments * of_pool.segment_bytes);
 }
 
-/* The histogram takes many steps, and only the text protocol has it (dump.h). */
+/* The histogram takes many steps, so only the text protocol has it (dump.h). */
 void stats_put_sizes(struct stats_listing *listing) {
     if (!atomic_load(&listing->connection->service->sizes_tracked)) {
         stats_put(listing->sink, "sizes_status", "disabled");

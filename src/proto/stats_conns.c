@@ -35,6 +35,6 @@ void stats_put_conns(struct stats_listing *listing) {
             listing->sink->failed = true;
         }
     }
-    /* ends the turn: there may be thousands, and other connections have waited */
+    /* end the turn: there may be thousands of connections, which have all waited */
     listing->connection->turn_left = 0;
 }

@@ -1,4 +1,5 @@
-/* stats expiry: how many items expire when, for `stayctl sessions`. stayd's own. */
+/* stats expiry: how many items expire in each of the next hours, for `stayctl sessions`. stayd's
+ * own command. */
 #include "base/clock.h"
 #include "proto/stats_groups.h"
 

@@ -51,8 +51,8 @@ static void stats_put_tls(struct stats_listing *listing) {
                   listing->thread->now_s - atomic_load(&tls->loaded_s));
 }
 
-/* memcached keeps input and replies in one pool of buffers, of which the replies are a part. stayd
- * frees buffers when they are empty, so there are none to reuse. */
+/* memcached keeps input and replies in one pool of buffers, so read_buf_count and read_buf_bytes
+ * count both. stayd frees a buffer when it is empty, so read_buf_bytes_free is 0. */
 static void stats_put_memory(struct stats_sink *sink, const struct proto_memory *memory) {
     uint64_t replies = stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].buffers);
     stats_put_u64(sink, "response_obj_oom",
@@ -111,9 +111,8 @@ static void stats_put_counters(struct stats_sink *sink, const struct pool_stats 
     }
 }
 
-/* Exporters read these names, but stayd does not have what they count: stayd never disables its
- * listeners, and has neither a segmented LRU nor a crawler that reclaims (the janitor reclaims:
- * `reclaimed`). */
+/* Exporters read these names. stayd reports 0, because it never disables its listeners, has no
+ * segmented LRU, and reclaims items with the janitor (`reclaimed`), not with a crawler. */
 static void stats_put_absent(struct stats_sink *sink) {
     static const char *const names[] = {
         "listen_disabled_num",   "time_in_listen_disabled_us",

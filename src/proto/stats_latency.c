@@ -1,4 +1,4 @@
-/* stats latency: the histograms of latency.h, for `stayctl latency`. stayd's own. */
+/* stats latency: the histograms of latency.h, for `stayctl latency`. stayd's own command. */
 #include "proto/latency.h"
 #include "proto/stats_groups.h"
 

@@ -122,7 +122,7 @@ void stats_put_settings(struct stats_listing *listing) {
     stats_put(sink, "io", "%s", io != NULL ? io : "none");
 }
 
-/* There is no external storage. memcached lists nothing either as long as it has none. */
+/* stayd has no external storage. memcached without external storage lists nothing either. */
 void stats_put_extstore(struct stats_listing *listing) {
     (void)listing;
 }

@@ -2,7 +2,7 @@
  * connection's protocol. The code that lists statistics knows nothing else about the protocol.
  *
  *     text:   STAT <name> <value>\r\n
- *     binary: a response for each, with the name as its key */
+ *     binary: a response for each pair, with the name as its key */
 #ifndef STAYD_PROTO_STATS_SINK_H
 #define STAYD_PROTO_STATS_SINK_H
 

@@ -3,7 +3,7 @@
 #include "proto/reply.h"
 #include "proto/value.h"
 
-/* A storage line: the part that all six commands have. */
+/* The words of a storage line. */
 struct storage_line {
     struct bytes key;
     uint32_t length; /* or VALUE_LENGTH_UNKNOWN */
@@ -120,6 +120,6 @@ enum request_end storage_run(struct request *request, unsigned variant) {
 enum request_end storage_run_unadmitted(struct request *request, unsigned variant) {
     struct storage_line parsed = {0};
     storage_read_line(request, variant, &parsed);
-    request->noreply = false; /* a client that gets no reply would wait for one */
+    request->noreply = false; /* as in memcached, noreply has no effect before a login */
     return value_refuse(request, REPLY_UNAUTHENTICATED, parsed.length);
 }

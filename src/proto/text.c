@@ -21,15 +21,16 @@ struct command {
     size_t size;
     request_handler *run;
     unsigned variant;
-    enum operator_scope scope;     /* who may use it (operator.h) */
+    enum operator_scope scope;     /* which clients may use it (operator.h) */
     request_handler *before_login; /* runs instead of `run`; NULL: the command is refused */
 };
 
 #define COMMAND(name, run, variant, scope, before_login)                                           \
     { name, sizeof(name) - 1, run, variant, scope, before_login }
 
-/* The busiest commands come first. `stats` checks the scope of its groups itself. Before a login
- * only the login itself is run. Commands with a value after their line discard it. */
+/* The busiest commands come first. `stats` checks the scope of its groups itself. Before a login,
+ * all commands but the login (`set`) are refused; those with a value after their line discard the
+ * value. */
 static const struct command commands[] = {
     COMMAND("get", retrieval_run, 0, OPERATOR_NONE, NULL),
     COMMAND("set", storage_run, STORAGE_SET, OPERATOR_NONE, login_run),
@@ -78,8 +79,8 @@ static const struct command *command_find(struct bytes name) {
     return NULL;
 }
 
-/* The command is unknown. An HTTP client is disconnected, as by memcached: if a browser has been
- * tricked into posting here, the body of its request must not be run as commands. */
+/* The command is unknown. As in memcached, an HTTP client is disconnected: a browser can be tricked
+ * into posting here, and the body of its request must not be run as commands. */
 static enum request_end text_refuse_command(struct request *request, const char *reply) {
     struct bytes last = line_last(&request->line, (struct bytes){0});
     if (last.size >= 5 && memcmp(last.data, "HTTP/", 5) == 0) {
@@ -90,8 +91,8 @@ static enum request_end text_refuse_command(struct request *request, const char 
     return REQUEST_DONE;
 }
 
-/* A blank stands before the command's name. memcached refuses the line, and reads a value behind
- * it as requests. */
+/* A blank stands before the command's name: the line is refused. memcached then reads a value
+ * behind the line as requests; stayd closes the connection. */
 static enum request_end text_refuse_blank(struct request *request, const struct command *command) {
     reply_text(request, REPLY_ERROR);
     bool has_value = command->before_login != NULL;

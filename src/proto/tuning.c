@@ -130,7 +130,7 @@ static bool tuning_count(struct bytes word) {
     return word_u64(word, &number) && number <= UINT32_MAX;
 }
 
-/* Whether memcached's external storage would take this setting. */
+/* Whether memcached with external storage would accept this setting. */
 static bool extstore_takes(const struct bytes *words, unsigned count) {
     static const char *const counts[] = {"item_size",     "item_age",   "low_ttl",   "recache_rate",
                                          "compact_under", "drop_under", "max_sleep", "drop_unread"};

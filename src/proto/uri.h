@@ -7,7 +7,7 @@
 
 enum { URI_KEY_MAX = POOL_KEY_MAX * 3 };
 
-/* Writes at most key.size * 3 bytes. Returns where they end. */
+/* Writes at most key.size * 3 bytes. Returns the end of what it wrote. */
 char *uri_put(char *at, struct bytes key);
 
 #endif

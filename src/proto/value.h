@@ -1,8 +1,8 @@
 /* The value after a request line (set and the like, ms, a login). A value that is accepted is used
  * in place, once all of it has arrived. A value that is refused at its line is discarded as it
- * arrives, and never read as requests: a client that may choose a bad key, and the value with it,
- * could otherwise send commands. If a refused line does not say how long its value is, the
- * connection closes. Inside proto/ only. */
+ * arrives, and never read as requests: otherwise a user who chooses a bad key and the value could
+ * send commands. If a refused line does not say how long its value is, the connection closes.
+ * Inside proto/ only. */
 #ifndef STAYD_PROTO_VALUE_H
 #define STAYD_PROTO_VALUE_H
 
@@ -13,7 +13,7 @@
 
 enum value_state {
     VALUE_WHOLE, /* `value` is complete, and `next` is behind it */
-    VALUE_BAD,   /* the line end is missing; `next` is behind its place */
+    VALUE_BAD,   /* there is no line end after the value; `next` is 2 bytes behind the value */
     VALUE_WAITS, /* incomplete: the handler returns REQUEST_WAITS */
 };
 
@@ -37,11 +37,11 @@ bool value_fits(const struct request *request, struct bytes key, uint32_t length
 void value_note_too_large(struct request *request, struct bytes key, uint32_t length,
                           enum event_command command);
 
-/* Call after a store that has failed. A pool that evicts deletes the old item, so that a value that
- * the client meant to replace is not served (memcached's rule). A pool that does not evict keeps
- * it: a user stays logged in although an update did not fit. STATUS_NEEDS_ROOM, with nothing done:
- * the tombstone of the old item has no room yet. After a store that found no room there is none for
- * a tombstone either: then the old item stays. */
+/* Call when a new value cannot be stored. A pool that evicts deletes the old item, so that a value
+ * that the client meant to replace is not served (memcached's rule). A pool that does not evict
+ * keeps the old item: a user stays logged in although an update did not fit. Returns
+ * STATUS_NEEDS_ROOM, and deletes nothing, while there is no room for a tombstone. So the old item
+ * stays after a store that failed for lack of room. */
 enum status value_drop_old(struct request *request, struct bytes key);
 
 #endif

@@ -28,7 +28,7 @@ struct watcher {
 };
 
 struct watch {
-    pthread_mutex_t lock; /* protects all that follows, and the watchers' queues */
+    pthread_mutex_t lock; /* protects the fields below, and the watchers' queues */
     struct watcher *watchers[WATCH_MAX];
     struct watch_stats stats;
     uint64_t lines; /* lines reported so far: memcached's gid */
@@ -116,7 +116,7 @@ static void watcher_push(struct watcher *watcher, const char *data, size_t size)
     watcher->size += size;
 }
 
-/* Under the lock. */
+/* Adds the line to the watcher's queue, or counts it as skipped. The caller has the lock. */
 static void watcher_hear(struct watch *watch, struct watcher *watcher, const char *line,
                          size_t size) {
     if (WATCH_QUEUE_BYTES - watcher->size < size + WATCH_HEAD_MAX) {
@@ -168,8 +168,8 @@ struct watch_stats watch_get_stats(struct watch *watch) {
 }
 
 /* Reads the kinds: fetchers, mutations, evictions, connevents, deletions; none means fetchers.
- * memcached's kinds of its proxy and its crawler thread are accepted, and have no lines. False: an
- * unknown word. */
+ * memcached's other kinds (rawcmds, sysevents, and those of its proxy) are accepted, but have no
+ * lines. False: an unknown word. */
 static bool watch_read_kinds(struct request *request, unsigned *kinds) {
     static const struct {
         const char *name;
@@ -196,7 +196,7 @@ static bool watch_read_kinds(struct request *request, unsigned *kinds) {
             i++;
         }
         if (i == NAMES) {
-            /* as in memcached, noreply hides this error too */
+            /* as in memcached, noreply suppresses this error too */
             request->noreply = word_is(line_last(&request->line, word), "noreply");
             return false;
         }
@@ -226,7 +226,7 @@ enum request_end watch_run(struct request *request, unsigned variant) {
         reply_text(request, "WATCHER_TOO_MANY log watcher limit reached\r\n");
         return REQUEST_DONE;
     }
-    reply_text(request, "OK\r\n"); /* its lines stay in the queue until watch_resume */
+    reply_text(request, "OK\r\n"); /* lines stay in the queue until watch_resume */
     return REQUEST_WATCHES;
 }
 

@@ -96,7 +96,7 @@ def test_the_second_time_on_one_connection_is_refused():
         client.connect(stayd.socket("sessions"))
         line, files = ask_on(client)
         assert (line, len(files)) == (b"MAP", 2)
-        assert ask_on(client) == (b"CLIENT_ERROR no mapping: one for each connection", [])
+        assert ask_on(client) == (b"CLIENT_ERROR no mapping: this connection has had one", [])
         for file in files:
             os.close(file)
 
@@ -145,7 +145,7 @@ def test_without_a_socket_a_client_on_loopback_is_told_so():
         stayd.configure(stayd.config.replace(", unix:cache.sock", ""))
         stayd.start()
         assert stayd.connect("cache").ask(b"stayd_map\r\n") == (
-            b"CLIENT_ERROR no mapping: ask on a Unix socket, of which the pool has none")
+            b"CLIENT_ERROR no mapping: it needs a Unix socket, and the pool has none")
 
 
 def test_words_behind_the_command_are_refused():

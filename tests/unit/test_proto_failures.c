@@ -527,8 +527,7 @@ static void a_hold_is_begun_extended_and_ended(void **state) {
     struct pool busy = make_pool(STATUS_BUSY, false);
     expect(&busy, "hold 10\r\n", "BUSY\r\n");
     struct pool volatile_pool = make_pool(STATUS_INVALID, false);
-    expect(&volatile_pool, "hold 10\r\n",
-           "CLIENT_ERROR the pool keeps no file that could be copied\r\n");
+    expect(&volatile_pool, "hold 10\r\n", "CLIENT_ERROR the pool has no file to copy\r\n");
 }
 
 static void a_hold_of_no_length_or_of_too_great_length_is_refused(void **state) {
