@@ -34,7 +34,8 @@ void log_leave_stderr(void) {
 }
 
 void log_set_level(enum log_level level) {
-    atomic_store_explicit(&log_level, (int)level, memory_order_relaxed); /* pairs with nothing */
+    /* relaxed: orders no other memory */
+    atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
 }
 
 /* Writes the prefix of a line; returns its length. */
@@ -53,8 +54,7 @@ static int log_format_prefix(enum log_level level, char *line, size_t size) {
 
 void log_write(enum log_level level, const char *format, ...) {
     if ((int)level > atomic_load_explicit(&log_level, memory_order_relaxed)) {
-        return; /* relaxed: if another thread sees a new level late, one line more or less is logged
-                 */
+        return; /* relaxed: a thread may use the previous level for a moment */
     }
     int saved_errno = errno;
     char line[LOG_LINE_BYTES];

@@ -9,7 +9,7 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Messages above `level` are dropped. Called once, before any other thread starts. */
+/* Messages less severe than `level` are dropped. Called once, before any other thread starts. */
 void log_init(enum log_level level);
 
 /* After this call lines go to syslog(3) under this name. Errors and warnings go to stderr too,

@@ -11,14 +11,14 @@
 
 enum { NUMBER_DIGITS_MAX = 20 }; /* decimal digits of 2^64 - 1 */
 
-/* Decimal digits, the whole text: no sign, no space. False if empty or above 2^64-1. */
+/* Parses a text that has only decimal digits. False if it is empty, has another byte (a sign, a
+ * space), has more than NUMBER_DIGITS_MAX digits, or is above 2^64 - 1. */
 bool number_parse_u64(struct bytes text, uint64_t *number);
 
-/* As above with an optional leading '-'. */
+/* The same with an optional leading '-'. False also if the number does not fit into `*number`. */
 bool number_parse_i64(struct bytes text, int64_t *number);
 
-/* Writes the digits, at most NUMBER_DIGITS_MAX, without a terminating zero; returns their number.
- */
+/* Writes the digits, at most NUMBER_DIGITS_MAX, without a terminating zero; returns how many. */
 size_t number_format_u64(uint64_t number, char *text);
 
 /* A size in bytes: digits, then nothing or one of K, M, G (powers of 1024, either case). */

@@ -17,7 +17,7 @@
 /* Before the pool is served. */
 void access_reports_init(struct pool *pool);
 
-/* The oldest segment is being evicted; it was opened this many seconds ago. */
+/* Notes how many seconds ago the segment that is being evicted, the oldest one, was opened. */
 void access_reports_note_window(struct pool *pool, uint32_t window_s);
 
 #endif

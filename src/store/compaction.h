@@ -32,9 +32,10 @@ void compaction_begin(struct pool *pool);
  * records. */
 bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, uint32_t now_s);
 
-/* Frees segments that compaction_empty has emptied: after a grace period, and in persistent pools
- * after the copies are durable (invariant 4) and before anything can be written over (invariant 1).
- * False if a sync failed. */
+/* Frees segments that compaction_empty has emptied. First waits for a grace period and, in a
+ * persistent pool, syncs the copies (invariant 4). Then clears the segments' headers and, in a
+ * persistent pool, syncs those, before the segments can be written again (invariant 1). False if a
+ * sync failed. */
 bool compaction_free(struct pool *pool, const uint32_t *segments, unsigned count);
 
 /* The gain of all segments together (compaction_run). */
@@ -47,11 +48,12 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s);
 
 /* Empties and frees the segments with the greatest gain, if that is at least `least_gain` bytes:
  *
- *     sealed   | live | dead | live | dead | unused |    gain: dead and unused, less the waste that
- *     open     | live | dead | live | unused ...         is expected where the live ones go to
- *                                                        gain: dead, less the same waste
+ *     sealed   | live | dead | live | dead | unused |    gain: dead and unused, less the waste
+ *     open     | live | dead | live | unused ...         gain: dead, less the waste
  *
- * `seals`: open segments too. Returns how many were freed. */
+ *     the waste: what the live records are expected to waste in the segments that they move to
+ *
+ * `seals`: an open segment too, if it has the greatest gain. Returns how many were freed. */
 unsigned compaction_run(struct pool *pool, uint32_t least_gain, bool seals, uint32_t now_s);
 
 #endif

@@ -13,9 +13,9 @@
  *
  * A file may be longer than its header says: after a crash while it grew, and after it was shrunk.
  *
- * A file of an earlier version of the layout is taken over: its header is written again, in one
- * write, and synced before anything else is changed. A crash leaves a valid file of the one version
- * or of the other. */
+ * A file of an earlier version of the layout is converted: its header is written again, in one
+ * write, and synced before anything else is changed. A crash leaves a valid file of the old or the
+ * new version. */
 enum status data_file_open(struct mapping *mapping, const struct pool_options *options,
                            const struct layout_data_header *wanted, bool *created,
                            char error[POOL_ERROR_MAX]);
@@ -24,14 +24,13 @@ enum status data_file_open(struct mapping *mapping, const struct pool_options *o
  * another process may have mapped it, and would be killed (SIGBUS) when it reads behind the end. */
 void data_file_give_back(int file, const struct layout_data_header *header, uint32_t count);
 
-/* Writes the header with another count of segments, in one write: if count and checksum were stored
- * into the mapping one after the other, the kernel could write the page to the disk between the two
- * stores. */
+/* Writes the header with another count of segments, in one write: between two stores into the
+ * mapping, of the count and of the checksum, the kernel could write the page to the disk. */
 bool data_file_write_header(int file, struct layout_data_header *header, uint32_t count);
 
-/* Notes in the file's header that a sync of the file has failed. The kernel keeps in memory the
- * pages that it could not write, but regards them as written. The note is in the same memory, for
- * the next start. */
+/* Notes in the file's header that a sync of the file has failed. The kernel keeps the pages that it
+ * could not write in the page cache, but regards them as written. The note is in the page cache
+ * too, so the next start finds it as long as it finds those pages. */
 void data_file_note_failed_sync(int file);
 
 /* If a sync of the file failed in an earlier run: writes the whole contents into the page cache

@@ -1,7 +1,7 @@
 /* Eviction by merging, as Segcache does it (Yang, Yue, Rashmi: NSDI'21): the oldest segments of one
- * TTL class are merged. The half of their records with the most reads for their size stays, and the
- * rest is evicted. This costs one sequential pass over the bytes, and no list that every read would
- * have to update.
+ * TTL class are merged. The records with the most reads per byte stay, up to half of the bytes, and
+ * the rest is evicted. This costs one sequential pass over the bytes. An LRU list would have to be
+ * updated at every read.
  *
  * Called by the janitor's thread only.
  */

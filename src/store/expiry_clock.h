@@ -31,9 +31,9 @@
 #include <stdint.h>
 
 enum {
-    EXPIRY_CLOCK_TRUST_S = 600, /* a new offset is trusted when it has lasted for so long */
+    EXPIRY_CLOCK_TRUST_S = 600, /* a new offset is trusted when it has lasted for this long */
     EXPIRY_CLOCK_STEP_S = 5,    /* a larger change of the offset is a step */
-    EXPIRY_CLOCK_GAP_S = 60,    /* a new offset must be observed this often to last */
+    EXPIRY_CLOCK_GAP_S = 60,    /* after a longer gap between observations, its time starts again */
 };
 
 struct expiry_clock {
@@ -47,8 +47,8 @@ struct expiry_clock {
     bool trusted;          /* the observed offset is the trusted one */
 };
 
-/* `note`: the header of a persistent pool whose file existed before. NULL: the pool is new, so a
- * wrong clock can remove no item. `boot_id`: see index_file_boot_id. */
+/* `note`: the header of a persistent pool whose file existed before. NULL: the pool is new and has
+ * no item that a wrong clock could remove. `boot_id`: see index_file_boot_id. */
 void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t boot_id,
                        const struct layout_data_header *note);
 
@@ -64,7 +64,7 @@ uint32_t expiry_clock_free_s(const struct expiry_clock *clock);
 /* Whether the wall clock is trusted at this moment. */
 bool expiry_clock_is_trusted(const struct expiry_clock *clock);
 
-/* Notes the time in the header, if the clock is trusted. Leaves a note alone that is right and
+/* Notes the time in the header, if the clock is trusted. Keeps an earlier note that is right and
  * younger than `least_age_s`. True: the note was written. */
 bool expiry_clock_note(const struct expiry_clock *clock, struct layout_data_header *header,
                        uint32_t least_age_s);

@@ -1,5 +1,5 @@
-/* Flushes: a sequence number up to which all records are deleted. In persistent pools that number
- * is itself a record, so that a flush is as durable as a set.
+/* A flush is a sequence number: all records up to that number are deleted. In persistent pools that
+ * number is itself a record, so that a flush is as durable as a set.
  *
  * A change that has looked up an item before the flush must not write it again with a higher
  * number: the item would survive the flush. So a flush announces itself before it takes its number,

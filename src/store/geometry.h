@@ -30,7 +30,7 @@ void geometry_plan_index(const struct layout_data_header *data, struct layout_in
 /* Fills in the view of two mappings whose headers have been checked. */
 void geometry_set_view(struct lookup_view *view, char *data, char *index);
 
-/* The CRC of the part of a data header that never changes. */
+/* The CRC of a data header, up to header_crc. */
 uint32_t geometry_header_crc(const struct layout_data_header *header);
 
 /* Whether the sizes in a header are consistent and within the limits, so that no later computation

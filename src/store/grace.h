@@ -1,9 +1,9 @@
 /* Grace periods: how the store knows that no thread can still be reading a segment.
  *
  * A thread that looks items up is *online*: it may hold pointers into segments, from the moment it
- * looked them up until it passes its next quiescent point. Between two batches of requests, and
- * whenever it blocks, it holds none. A segment whose last slot is gone is reused only after a grace
- * period: every thread has been quiescent once since (invariant 4).
+ * looked them up until it passes its next quiescent point. It holds no pointer between two batches
+ * of requests, or while it blocks. When no slot points into a segment any more, the segment is
+ * reused only after a grace period, in which every thread has been quiescent once (invariant 4).
  *
  *     thread 0  --read--|----read----|--read--     | = store_thread_refresh
  *     thread 1  --read-----------|-----offline---
@@ -50,8 +50,8 @@ void store_thread_init(struct store_thread *thread, struct grace *grace, unsigne
 enum {
     STORE_LOOKUP_BYTES = 256,        /* a look-up */
     STORE_OVERVIEW_BYTES = 32 << 10, /* a sum over all threads and segments */
-    STORE_FILE_FACTOR = 4, /* times the bytes that are written into a file: after each sync, the
-                              first write into each page is a page fault */
+    STORE_FILE_FACTOR = 4, /* the charge for a byte written into a file: after each sync, the first
+                              write into each page is a page fault */
 };
 
 /* Charges work that was done for a client, in bytes that were copied, written or searched. All work

@@ -4,16 +4,15 @@
  *     client     hold: not yet ... hold: S --- copy what is numbered up to S --- extend(S, 0)
  *     janitor    --pass--| still ............................................... |--pass--
  *
- * S is a sequence number that the hold takes for itself when the client asks while the pool is held
- * still. The client gets S when it asks again after a grace period. Every write that was
- * acknowledged before the client first asked has a number below S and is whole in the file. The
- * copy leaves out records with higher numbers.
+ * When a client asks while the janitor stands still, the hold takes the next sequence number, S.
+ * The client gets S when it asks again after a grace period. Every write that was acknowledged
+ * before the client first asked has a number below S and is whole in the file. The copy leaves out
+ * records with higher numbers.
  *
- * A hold ends when the client ends it, when its lease is over (so that a client that vanishes
- * blocks nothing for long), or when writes have waited for room for a quarter of a second: clients
- * come first. The client notices because it can no longer extend the hold, and begins the copy
- * again.
- */
+ * A hold ends when its client ends it, when its lease is over (so that a client that has vanished
+ * blocks nothing for long), or when writes have waited for room for a quarter of a second: writes
+ * are more important than a backup. The hold's client then fails to extend the hold, and begins the
+ * copy again. */
 #ifndef STAYD_STORE_HOLD_H
 #define STAYD_STORE_HOLD_H
 
@@ -32,7 +31,7 @@ enum hold_state {
 struct hold {
     enum hold_state state;
     uint64_t asker;    /* the client that the sequence was taken for; 0: none yet */
-    uint64_t asked_ms; /* monotonic: when */
+    uint64_t asked_ms; /* monotonic: when that client asked */
     uint64_t sequence;
     bool writes_ended;             /* all writes with lower numbers are whole */
     bool taken;                    /* the client has the hold */
@@ -40,8 +39,8 @@ struct hold {
     uint64_t write_waits_since_ms; /* monotonic; 0: no write waits for room */
 };
 
-/* Frees segments for the writes during a hold that was asked for. Called by the janitor's thread
- * only, as a part of its pass. Ends early when the janitor is to stop. */
+/* Before a hold: frees segments for the writes during the hold. Called by the janitor's thread
+ * only, as a part of its pass. Returns early if the janitor is to stop. */
 void hold_prepare(struct pool *pool);
 
 /* Returns when the hold is over; until then the janitor frees and moves nothing. Called by the

@@ -1,5 +1,4 @@
-/* The index as its one writer, the daemon, keeps it: locking, publishing and removing slots,
- * growth.
+/* The index in the daemon, which is its only writer: locks, publishes and removes slots, and grows.
  *
  * A bucket's lock is its version: odd while held. The holder may change the slots of the bucket and
  * of its overflow chain, and nothing else. The lock is held for some hundred nanoseconds, and never
@@ -30,19 +29,21 @@ struct index {
     pthread_mutex_t grow_lock;     /* one split at a time; taken before any bucket's lock */
     uint64_t buckets_ready;        /* under grow_lock: buckets whose memory is allocated */
     pthread_mutex_t overflow_lock; /* the free overflow buckets; taken inside a bucket's lock */
-    uint64_t overflow_ready;       /* under overflow_lock: likewise */
+    uint64_t overflow_ready;       /* under overflow_lock: overflow buckets, likewise */
     _Atomic uint64_t retry_ms;     /* monotonic: memory was refused; do not ask again before this */
     _Atomic bool full;             /* new keys are refused because memory was refused */
 };
 
-/* The bytes of the three parts for a pool of this geometry, written into `header`. */
+/* Plans the three parts of the index for a pool with `data_bytes` of segments: writes their offsets
+ * and sizes into `header`. */
 void index_plan(struct layout_index_header *header, uint64_t data_bytes);
 
 /* The size of the whole mapping in bytes. Most of the mapping is never touched. */
 uint64_t index_size(const struct layout_index_header *header);
 
-/* `file` is the mapping's file: memory is allocated in it before it is touched. `fresh`: the index
- * begins empty, with room for about `items`. False if there is not enough memory. */
+/* `file` is the mapping's file: memory is allocated in the file before the mapping is touched.
+ * `fresh`: the index is empty, and gets room for about `items`. False if there is not enough
+ * memory. */
 bool index_init(struct index *index, struct lookup_view *view, int file, bool fresh,
                 uint64_t items);
 void index_finish(struct index *index);

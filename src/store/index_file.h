@@ -1,14 +1,14 @@
-/* The file of a persistent pool's index, run_dir/NAME.index: creates it, maps the one of the last
- * clean stop, marks an old one as superseded. For its contents see index.h. */
+/* The file of a persistent pool's index, run_dir/NAME.index: creates the file, maps the file that
+ * the last clean stop left, marks an old file as superseded. index.h is about its contents. */
 #ifndef STAYD_STORE_INDEX_FILE_H
 #define STAYD_STORE_INDEX_FILE_H
 
 #include "store/layout.h"
 #include "store/mapping.h"
 
-/* Maps run_dir/NAME.index, if the clean stop of this data wrote it. False: it did not, or there is
- * no index; an index that exists is then marked as superseded, so that other processes stop using
- * it. */
+/* Maps run_dir/NAME.index, if the last clean stop of this data wrote it. False: there is no index,
+ * or that stop did not write it; such an index is marked as superseded, so that other processes
+ * stop using it. */
 bool index_file_attach(struct mapping *mapping, const struct pool_options *options,
                        const struct layout_data_header *data,
                        const struct layout_index_header *wanted);
@@ -17,8 +17,8 @@ bool index_file_attach(struct mapping *mapping, const struct pool_options *optio
  * gives the memory of all but its header back to the system. */
 void index_file_supersede(int file);
 
-/* Creates run_dir/NAME.index, all zero, and replaces one that exists. NO_MEMORY: run_dir has no
- * room. */
+/* Creates run_dir/NAME.index, all zero; replaces an existing file. NO_MEMORY: run_dir has no room.
+ */
 enum status index_file_create(struct mapping *mapping, const struct pool_options *options,
                               uint64_t size_bytes, char error[POOL_ERROR_MAX]);
 

@@ -1,5 +1,5 @@
-/* Reads a pool's file for stayctl, in another process than the daemon's, and never changes it.
- * Everything in the file is checked before it is used.
+/* Reads a pool's file for stayctl, in another process than the daemon's. A struct inspect never
+ * changes the file. Everything in the file is checked before it is used.
  *
  *     check     inspect_verify for each segment, then inspect_index and inspect_count_items
  *     dump      inspect_index, then inspect_next until it returns false
@@ -29,7 +29,7 @@ struct inspect_about {
     uint32_t item_max_bytes;
 };
 
-/* NULL with the reason in `error`: the file is not a pool file, or cannot be used like this. */
+/* NULL with the reason in `error`: the file is not a pool file, or cannot be used in this way. */
 struct inspect *inspect_open(const char *path, enum inspect_use use, char error[POOL_ERROR_MAX]);
 
 /* Accepts NULL. */
@@ -70,8 +70,8 @@ struct inspect_item {
     struct bytes value;
     uint32_t client_flags;
     uint32_t expiry_s;   /* 0: never */
-    uint32_t accessed_s; /* of the last read or store; pools without idle_timeout do not note reads
-                          * in their file */
+    uint32_t accessed_s; /* of the last noted read, or of the store; a pool with evict = no and no
+                            idle_timeout notes no reads */
     uint32_t created_s;  /* 0: unknown */
     uint64_t cas;
 };
@@ -92,18 +92,19 @@ struct inspect_piece {
     size_t size;
 };
 
-/* For a copy: piece 0 is the header, piece N segment N - 1. Only whole records that are numbered up
- * to `sequence` are in it, without gaps. False with the reason: it can not be read. */
+/* Reads one piece of a copy: piece 0 is the header, piece N is segment N - 1. The piece has only
+ * whole records with numbers up to `sequence`, without gaps. False with the reason: the file cannot
+ * be read. */
 bool inspect_read(struct inspect *inspect, uint64_t piece, uint64_t sequence,
                   struct inspect_piece *result, char error[POOL_ERROR_MAX]);
 
-/* Whether a pool with these options can use the file; sets `*segment_count` to the segments that
- * the pool will have. False with the reason. */
+/* Whether a pool with these options can use the file; sets `*segment_count` to the number of
+ * segments that the pool will have. False with the reason. */
 bool inspect_fits(const struct inspect *inspect, const struct pool_options *options,
                   uint32_t *segment_count, char error[POOL_ERROR_MAX]);
 
 /* Clears index_id in a pool file that is about to be replaced: processes that have the file mapped
- * stop using it, also if the index is no longer in run_dir. `file` is open for writing, and locked.
+ * stop using it, even if the index is no longer in run_dir. `file` is open for writing, and locked.
  */
 void inspect_end_readers(int file);
 

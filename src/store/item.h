@@ -1,6 +1,6 @@
 /* A record as an item for clients: whether clients can see it, when it expires, how it is
  * described. The rule for what clients can see needs only the look-up's view, so that the daemon
- * and a process that only maps a pool apply the same one. */
+ * and a process that only maps a pool apply the same rule. */
 #ifndef STAYD_STORE_ITEM_H
 #define STAYD_STORE_ITEM_H
 
@@ -38,7 +38,7 @@ static inline bool item_expired(const struct lookup_view *view, const struct rec
             (uint64_t)record->created_s + max_lifetime_s <= now_s);
 }
 
-/* When the janitor should check whether an item has expired; LAYOUT_NEVER. */
+/* When the janitor should check whether an item has expired; LAYOUT_NEVER: it need not. */
 static inline uint32_t item_due_s(const struct lookup_view *view, const struct record *record) {
     uint32_t due_s = record->expiry_s == 0 ? LAYOUT_NEVER : record->expiry_s;
     uint32_t idle_timeout_s = item_idle_timeout_s(view);

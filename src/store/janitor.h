@@ -1,10 +1,11 @@
 /* The janitor: one thread per pool, which frees segments before they are needed.
  *
- *     what falls due    -> the segment is freed, whole
- *     what is dead      -> compaction: live records move, the segment is freed     (compaction.h)
- *     what is hardly read (evict = yes) -> eviction: the rest moves, several segments become one
+ *     all records have expired   -> the segment is freed
+ *     many records are dead      -> compaction: the live records move, the segment is freed
+ *     all are live (evict = yes) -> eviction: the records with few reads go, the others move
  *
- * reclaim.h says which segment comes next, and when the pool is full.
+ * reclaim.h says which segment comes next, and when the pool is full; compaction.h and eviction.h
+ * say how.
  *
  * Clients take free segments; when none may be taken, they ask for room (room.h).
  */
@@ -27,20 +28,20 @@ struct janitor {
     /* private */
     pthread_t thread;
     bool running;
-    _Atomic uint64_t full_in_s; /* at the rate of the last minute; UINT64_MAX: not foreseeable */
+    _Atomic uint64_t full_in_s; /* pool_stats.full_in_s */
 
     /* only the janitor's thread touches these */
     uint64_t rate_since_ms; /* monotonic: when the measured minute began */
     uint64_t rate_from_bytes;
     double rate;               /* bytes a second by which the pool grew in the last minute */
-    uint64_t rate_limit_bytes; /* the live limit that full_in_s is about */
+    uint64_t rate_limit_bytes; /* the live limit for which full_in_s was calculated */
     struct reclaim reclaim;
-    uint64_t moved_bytes;     /* by compaction and eviction, so far */
-    uint64_t flush_begun;     /* sequence of the last flush for which segments were marked, */
-    uint64_t flush_ended;     /* and of the last one for which all segments have been swept */
-    uint32_t looked;          /* position among the segments: the next to check for live records */
-    uint32_t swept;           /* the segment that was last checked for a sweep, */
-    uint32_t clean;           /* and how many checks in a row found nothing to sweep */
+    uint64_t moved_bytes; /* by compaction and eviction, so far */
+    uint64_t flush_begun; /* sequence of the last flush for which segments were marked, */
+    uint64_t flush_ended; /* and of the last one for which all segments have been swept */
+    uint32_t looked;      /* how many segments were checked for live records so far: each in turn */
+    uint32_t swept;       /* the segment that was last checked for a sweep, */
+    uint32_t clean;       /* and how many checks in a row found nothing to sweep */
     unsigned usual_threshold; /* of eviction, see eviction.c */
     bool pairs_synced;        /* the records in the segments of this batch are on the disk */
 };

@@ -26,24 +26,24 @@
  *            slot:  | tag, 16 bits | frequency, 8 bits | location, 40 bits |     0: empty
  *            location: segment number << offset_bits | offset in the segment / 8
  *
- * A segment that takes no more records has an end mark behind its last record, if there is room for
- * one. The end mark is a record header of kind LAYOUT_NONE: expiry_s is the mark's offset in the
- * segment, crc is set, and all other bytes are zero. A power cut may lose the end mark; recovery
- * then searches the rest of the segment for records.
+ * In a persistent pool, a segment that takes no more records has an end mark behind its last
+ * record, if there is room for the mark. The end mark is a record header of kind LAYOUT_NONE:
+ * expiry_s is the mark's offset in the segment, crc is set, and all other bytes are zero. A power
+ * cut may lose the end mark; recovery then searches the rest of the segment for records.
  *
- * A written record does not change, except for accessed_s, for the touch of a large value, and,
- * while a pool is opened, for the expiry of a record that no client may see (recovery.c,
- * age_limits.c). The index can be made again from the data. Only the index says which record of a
- * key is the current one.
+ * After a record is written, only three parts of it may change: accessed_s; the touch of a large
+ * value; and, while a pool is opened, the expiry of a record that no client may see (recovery.c,
+ * age_limits.c). The index can be rebuilt from the data. Only the index says which record of a key
+ * is the current one.
  *
  * Other processes may map both parts and read them (reader.h), also while no daemon runs. They use
- * an index as long as its state and its index_id allow it. The data of a volatile pool ends with
- * the daemon, so there they also check keeper and heartbeat_ms.
+ * an index only while its state and its index_id say that it is valid (reader.h). The data of a
+ * volatile pool ends with the daemon, so the readers of such a pool also check keeper and
+ * heartbeat_ms.
  *
- * Versions. 1: the data header ended before index_id. 2: there was no touch. When a pool is opened,
- * a file of an earlier version is taken over: its header is written again, in one write
- * (data_file.c). Its index is made again.
- */
+ * In version 1 the data header ended before index_id. In version 2 records had no touch. A file of
+ * an earlier version is converted when the pool is opened: its header is written again, in one
+ * write (data_file.c), and its index is rebuilt. */
 #ifndef STAYD_STORE_LAYOUT_H
 #define STAYD_STORE_LAYOUT_H
 
@@ -53,7 +53,7 @@
 
 enum {
     LAYOUT_VERSION = 3,
-    LAYOUT_VERSION_FIRST = 1,    /* the earliest version that can be taken over */
+    LAYOUT_VERSION_FIRST = 1,    /* the earliest version that can be converted */
     LAYOUT_VERSION_INDEX_ID = 2, /* from this version on, the data header has an index_id */
     LAYOUT_PAGE = 4096,
     LAYOUT_ALIGN = 8, /* alignment of records, and the unit of the offset in a location */
@@ -63,8 +63,8 @@ enum {
     LAYOUT_FREQUENCY_MAX = 255,
     LAYOUT_NAME_BYTES = 40,
     LAYOUT_TOUCHES_MAX = 4095,     /* of one record */
-    LAYOUT_TOUCH_CHECK_SHIFT = 44, /* of the check, in a touch's word */
-    LAYOUT_HEARTBEAT_MS = 2000,    /* with an older heartbeat, no daemon keeps the index */
+    LAYOUT_TOUCH_CHECK_SHIFT = 44, /* the position of the check in a touch's word */
+    LAYOUT_HEARTBEAT_MS = 2000,    /* if the heartbeat is older, no daemon keeps the index */
 };
 
 #define LAYOUT_DATA_MAGIC UINT64_C(0x0a31646174617473)  /* "statad1\n" */
@@ -79,12 +79,13 @@ enum {
 /* opened_sequence of the data header is raised at least once every LAYOUT_SEQUENCE_STEP sequences.
  * (Opening a segment raises it too. That alone is not enough: a sequence without a record fills no
  * segment.) LAYOUT_SEQUENCE_GAP is how many sequences may be given out before the raised value is
- * on the disk; with fsync = no these are all that the kernel has not written yet. */
+ * on the disk. The gap is this large because with fsync = no the kernel decides when to write the
+ * value. */
 #define LAYOUT_SEQUENCE_STEP (UINT64_C(1) << 20)
 #define LAYOUT_SEQUENCE_GAP (UINT64_C(1) << 28)
 
 struct layout_data_header {
-    /* Written once, when the file is made; covered by header_crc. */
+    /* Written when the file is made, resized or converted, in one write; covered by header_crc. */
     uint64_t magic;
     uint32_t version;
     uint32_t segment_bytes; /* a multiple of LAYOUT_PAGE */
@@ -98,24 +99,26 @@ struct layout_data_header {
     uint32_t reserved;
     uint32_t header_crc;
 
-    /* Changes. */
+    /* These change while a daemon uses the pool. No CRC covers them. */
     _Atomic uint64_t stop_id;         /* of the last clean stop; 0 while a daemon uses the pool */
-    _Atomic uint64_t opened_sequence; /* a recently given out sequence: every sequence that a client
-                                       * knows is below the value on the disk
+    _Atomic uint64_t opened_sequence; /* a sequence that was given out recently: every sequence that
+                                       * a client knows is below the value on the disk
                                        * + LAYOUT_SEQUENCE_GAP */
-    _Atomic uint64_t items;  /* approximate number of items: recovery sizes the index by it */
-    uint32_t sync_failed;    /* 1: a sync failed, so the page cache may differ from the disk */
-    uint32_t idle_timeout_s; /* the limits in force, see age_limits.h; 0: no limit, */
-    uint32_t max_lifetime_s; /* or the file was written before limits were noted */
-    /* The wall clock when it was trusted last, see expiry_clock.h. All 0: the file was written
-     * before the clock was noted. */
+    _Atomic uint64_t items; /* approximate number of items: recovery sizes the index by it */
+    uint32_t sync_failed;   /* 1: a sync failed, so the page cache may differ from the disk */
+    /* The limits in force, see age_limits.h. 0: no limit, or the file was written before limits
+     * were noted. */
+    uint32_t idle_timeout_s;
+    uint32_t max_lifetime_s;
+    /* The last time at which the wall clock was trusted, see expiry_clock.h. All 0: the file was
+     * written before the clock was noted. */
     uint32_t clock_s;               /* unix seconds */
     _Atomic uint64_t clock_boot_id; /* the boot in which clock_s was noted; 0: unknown */
     uint32_t clock_boot_s;          /* CLOCK_BOOTTIME when clock_s was noted */
     uint32_t more_reserved;
     /* A random number that the index of this data also has; 0: there is no index. A daemon that
-     * does not continue with the last index changes it before its first write. Processes that map
-     * the old index then stop using it, even if the index's file has been removed. */
+     * does not continue with the last index changes this number before its first write. Processes
+     * that map the old index then stop using it, even if the index's file has been removed. */
     _Atomic uint64_t index_id;
 };
 
@@ -150,7 +153,7 @@ struct layout_record {
     uint16_t sequence_high;
     uint8_t info; /* enum layout_kind and the bits above */
     uint8_t key_size;
-    uint32_t expiry_s; /* 0: never. Tombstone: of the deleted item. Flush: when due, 0: at once */
+    uint32_t expiry_s; /* 0: never. Tombstone: of the deleted item. Flush: its time, 0: at once */
     uint32_t value_size;
 };
 
@@ -160,9 +163,9 @@ struct layout_record {
  *
  *     | check, 20 bits | touches so far, 12 bits | expiry_s, 32 bits |
  *
- * In a persistent pool a touch only extends the life of an item; so if the check is wrong, the
- * expiry_s of the record's header counts, which is never later. Of two copies of a record, the one
- * with more touches is the later one. */
+ * In a persistent pool such a touch only extends the life of an item, so the expiry_s in the
+ * record's header is never later. If the check is wrong, that expiry_s counts. Of two copies of a
+ * record, the copy with more touches is newer. */
 struct layout_touch {
     _Atomic uint64_t expiry;
     _Atomic uint64_t sequence; /* of the last touch, or of the record: written before `expiry` */
@@ -184,8 +187,8 @@ struct layout_segment {
     _Atomic uint32_t ttl_class;
     _Atomic uint32_t fill;            /* bytes in use, the segment header included */
     _Atomic uint32_t live_bytes;      /* of records that a slot points to */
-    _Atomic uint32_t tombstone_bytes; /* upper bound of the tombstones and flushes still needed */
-    _Atomic uint32_t first_expiry_s;  /* no record expires earlier; LAYOUT_NEVER */
+    _Atomic uint32_t tombstone_bytes; /* upper bound, of tombstones and flushes still needed */
+    _Atomic uint32_t first_expiry_s;  /* no record expires earlier; LAYOUT_NEVER: none expires */
     _Atomic uint32_t last_expiry_s;   /* no record is needed from this second on; LAYOUT_NEVER */
     _Atomic uint32_t items;           /* slots that point to a record in this segment */
     _Atomic uint64_t generation;
@@ -224,8 +227,8 @@ struct layout_index_header {
     _Atomic uint32_t idle_timeout_s; /* the limits on age in force; 0: no limit */
     _Atomic uint32_t max_lifetime_s;
     _Atomic uint32_t report_after_s; /* a process that maps the pool asks the daemon for an item
-                                      * whose noted access is older, so that the daemon notes one;
-                                      * 0: never */
+                                      * whose noted access is older than this, so that the daemon
+                                      * notes the read; 0: never */
     _Atomic uint64_t index_id; /* the same as in the data header, while this index is in use */
     _Atomic uint32_t state;    /* enum layout_index_state */
     _Atomic uint32_t keeper;   /* the daemon's thread that keeps the index; the kernel sets
@@ -242,18 +245,18 @@ struct layout_index_header {
     _Atomic uint64_t live_bytes;            /* of the records that slots point to */
     _Atomic uint64_t tombstone_bytes;       /* the sum over all segments */
     _Atomic uint64_t waste_bytes;   /* expected unused bytes at the ends of segments (segment.h) */
-    _Atomic uint64_t flushed_bytes; /* part of the three sums above that a flush deleted and the
-                                     * janitor has not subtracted from them yet */
+    _Atomic uint64_t flushed_bytes; /* bytes in the three sums above that a flush has deleted, and
+                                       that are still to be subtracted from these sums */
 
     _Alignas(64) _Atomic uint64_t overflow_used; /* overflow buckets that were ever in use */
-    _Atomic uint64_t overflow_free; /* number of the first unused one of these, 0: none */
+    _Atomic uint64_t overflow_free; /* number of the first free one of these; 0: none */
 };
 
 _Static_assert(sizeof(struct layout_data_header) <= LAYOUT_PAGE, "the header is one page");
 _Static_assert(sizeof(struct layout_index_header) <= LAYOUT_PAGE, "the header is one page");
 _Static_assert(sizeof(struct layout_segment_header) == 64, "one cache line");
 _Static_assert(sizeof(struct layout_record) == 24, "with its slot: 32 bytes an item");
-_Static_assert(sizeof(struct layout_touch) == 16, "keeps what follows aligned as it is");
+_Static_assert(sizeof(struct layout_touch) == 16, "what follows it stays aligned");
 _Static_assert(sizeof(struct layout_bucket) == 64, "one cache line");
 _Static_assert(sizeof(struct layout_segment) == 48, "shared with other processes");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the layout is little-endian");

@@ -1,10 +1,11 @@
 /* The look-up: from a key to its record, on the mappings that layout.h describes. The daemon and
  * every other process that maps a pool use the same function.
  *
- * Buckets are found by linear hashing: with `bucket_count` buckets in use, and 2^L the largest
- * power of two up to it, a key's bucket is its hash modulo 2^(L+1), or, if there is no such bucket
- * yet, modulo 2^L. Growing by one bucket splits one. A reader that finds nothing therefore checks
- * that the bucket is still the key's.
+ * The index uses linear hashing. `bucket_count` buckets are in use; 2^L is the largest power of two
+ * that is not above it. The number of a key's bucket is the key's hash modulo 2^(L+1) or, if that
+ * bucket is not in use yet, modulo 2^L. The index grows by one bucket at a time, which gets a part
+ * of the keys of an earlier bucket. So a reader that finds nothing checks that the bucket is still
+ * the key's.
  *
  * A bucket's version is odd while a writer changes it, and different afterwards. A reader that
  * finds nothing while the version stays the same knows that there is no such key. A reader that

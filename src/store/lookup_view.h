@@ -24,14 +24,15 @@ struct lookup_view {
     uint32_t offset_bits;
     uint32_t bucket_max;
     uint32_t overflow_max;
-    uint32_t chain_max; /* so many buckets of a chain are searched: a damaged chain may be a ring */
+    uint32_t chain_max; /* the most buckets of a chain that are searched: a damaged chain may be a
+                           ring */
     uint64_t hash_seed;
 };
 
 /* chain_max of the daemon; other processes search fewer (lookup_view.c). */
 enum { LOOKUP_CHAIN_MAX = 1 << 16 };
 
-/* Whether so many segments of this size can be addressed with these bits. */
+/* Whether locations with `offset_bits` can address this many segments of this size. */
 bool lookup_geometry_is_valid(uint32_t segment_bytes, uint32_t segment_count, uint32_t offset_bits);
 
 /* Fills in the view of two mappings of another process's pool. False: the mappings do not belong to

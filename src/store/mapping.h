@@ -29,7 +29,7 @@ enum status mapping_create_memory(struct mapping *mapping, const char *name, uin
  * until it is written. Only for a mapping made by mapping_create_memory. */
 void mapping_return_memory(const struct mapping *mapping, uint64_t offset, uint64_t size_bytes);
 
-/* Opens what is mapped once more, read-only. The caller closes the descriptor. -1 and errno if the
+/* Opens the mapped file again, read-only. The caller closes the descriptor. -1 and errno if the
  * system refuses. */
 int mapping_open_read_only(const struct mapping *mapping);
 

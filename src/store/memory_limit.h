@@ -3,18 +3,17 @@
  *     segments   | in use | free |          spare           |
  *                '--- the limit --'  no memory, only addresses
  *
- * A pool is mapped with more addresses than it may use. Segments beyond the limit are spare: their
- * memory has been given back to the system. When the limit is lowered, the janitor makes free
- * segments spare, and evicts or compacts until enough segments are spare. When the limit is raised,
- * spare segments become free again.
- */
+ * A pool's mapping has addresses for more segments than the pool may use. Segments beyond the limit
+ * are spare: their memory has been given back to the system. When the limit is lowered, the janitor
+ * makes free segments spare, and evicts or compacts until enough segments are spare. When the limit
+ * is raised, spare segments become free again. */
 #ifndef STAYD_STORE_MEMORY_LIMIT_H
 #define STAYD_STORE_MEMORY_LIMIT_H
 
 #include "store/pool_private.h"
 
-/* How many segments a pool with this planned header is mapped with: enough to raise its memory to
- * four times what it begins with, but no more than a location can address. */
+/* The number of segments to map for a pool with this planned header. If the limit may be raised:
+ * four times the initial memory, but no more than a location can address. */
 uint32_t memory_limit_reserve(const struct pool_options *options,
                               const struct layout_data_header *planned);
 

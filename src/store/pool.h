@@ -4,9 +4,9 @@
  * be called by any number of threads at once, each with its own. Keys are 1 to POOL_KEY_MAX bytes,
  * any bytes: the protocols refuse the keys that they forbid.
  *
- * Times are unix seconds; expiry 0 means never, and an item is there until its expiry second
- * begins. An operation that is given an expiry in the past stores nothing that can be seen, but
- * has all its other effects.
+ * Times are unix seconds; expiry 0 means never, and an item exists until its expiry second begins.
+ * If an operation sets an expiry in the past, clients cannot see the item that it stores; all other
+ * effects are the usual ones.
  *
  * An `item` points into the pool: it is valid until the thread's next store_thread_refresh or
  * store_thread_leave, and until the thread's next call that writes to any pool.
@@ -41,9 +41,8 @@ struct pool_options {
     bool evict;        /* full: evict the items that are read least (else: refuse new keys) */
     bool persist;      /* in data_dir/NAME.pool (else: in memory alone) */
     enum pool_fsync fsync;
-    uint32_t
-        idle_timeout_s; /* an item expires when it was not read or written for so long; 0: never */
-    uint32_t max_lifetime_s; /* an item expires so long after it was first stored; 0: never */
+    uint32_t idle_timeout_s; /* an item expires this long after its last read or write; 0: never */
+    uint32_t max_lifetime_s; /* an item expires this long after it was first stored; 0: never */
     const char *data_dir;    /* persistent pools: exists, writable */
     const char *run_dir;
     /* Called often while a pool is opened, by the store's own threads. If it returns true,
@@ -57,9 +56,10 @@ struct pool;
  * Opens nothing. */
 bool pool_options_check(const struct pool_options *options, char error[POOL_ERROR_MAX]);
 
-/* Opens or creates the pool and starts its janitor thread. A persistent pool whose file exists then
- * has every item that was acknowledged before the daemon last ended. NULL with the reason in
- * `error`; the file is then as it was. Not thread-safe. */
+/* Opens or creates the pool and starts its janitor thread. If the file of a persistent pool exists,
+ * the pool has every item that was acknowledged before the last daemon ended, and after a power cut
+ * every item that was synced. NULL with the reason in `error`; the file then still has all its
+ * items. Not thread-safe. */
 struct pool *pool_open(const struct pool_options *options, struct grace *grace,
                        char error[POOL_ERROR_MAX]);
 
@@ -78,7 +78,7 @@ uint64_t pool_get_index_id(const struct pool *pool);
 /* Changes how much memory a volatile pool may use: to at most four times the initial amount. If the
  * limit is lowered, the janitor evicts the items beyond it and gives their memory back to the
  * system soon after this call. OK; INVALID: not an amount that this pool can have; NO_MEMORY: the
- * pool does not evict, and its items do not fit. Any thread, in batches or not. */
+ * pool does not evict, and its items do not fit. Any thread may call, also during a batch. */
 enum status pool_set_memory_limit(struct pool *pool, uint64_t bytes);
 
 /* The limit in bytes: what the pool was opened with, or what it was set to since. */
@@ -91,7 +91,8 @@ struct item {
     struct bytes value;
     uint32_t client_flags;
     uint32_t expiry_s;
-    uint32_t accessed_s; /* when last read, or else stored; as precise as the pool notes reads */
+    uint32_t accessed_s; /* the last read that was noted (note_interval_s in operations.c), or the
+                            store */
     uint64_t cas;        /* never 0 */
     bool fetched;        /* read since it was stored */
     bool stale;          /* invalidated, kept for clients that ask for stale items (meta: X) */
@@ -104,7 +105,7 @@ enum status pool_get(struct pool *pool, struct store_thread *thread, struct byte
 
 enum { POOL_PREFETCH_MAX = 32 };
 
-/* Asks for the memory that look-ups of these keys will touch: at most POOL_PREFETCH_MAX of them.
+/* Prefetches the memory that look-ups of these keys will touch; at most POOL_PREFETCH_MAX keys.
  * Changes nothing, and counts nothing. */
 void pool_prefetch(struct pool *pool, const struct bytes *keys, unsigned count);
 
@@ -126,14 +127,13 @@ struct pool_fetch {
 
 struct pool_fetched {
     struct item item;         /* as it is after the change */
-    uint32_t expiry_before_s; /* unless created */
+    uint32_t expiry_before_s; /* the expiry before the change, unless created */
     bool created;
     bool won;        /* this caller is to refresh the item (meta: W) */
     bool token_sent; /* another caller has won the item before (meta: Z) */
 };
 
-/* OK, NOT_FOUND, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. gat and touch are this with .touch.
- */
+/* OK, NOT_FOUND, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. gat and touch set .touch. */
 enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_fetch *request, struct pool_fetched *result);
 
@@ -144,7 +144,8 @@ struct pool_store {
     struct bytes value;
     uint32_t client_flags; /* append and prepend keep the item's own flags and expiry */
     uint32_t expiry_s;
-    bool compare_cas; /* EXISTS unless the item has this CAS; NOT_FOUND if there is none */
+    bool compare_cas; /* EXISTS unless the item has this CAS; set, replace: NOT_FOUND if there is no
+                         item */
     uint64_t cas;
     bool invalidate; /* with compare_cas: an item with a higher CAS is replaced, keeps its expiry,
                       * and is marked stale (meta ms: I) */
@@ -154,10 +155,9 @@ struct pool_store {
     uint64_t new_cas;
 };
 
-/* OK, NOT_STORED, EXISTS, NOT_FOUND, TOO_LARGE, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM.
- * `result` is the stored item, may be NULL; valid after OK. TOO_LARGE and NO_MEMORY leave the old
- * item as it is (protocols that must not serve it after a failed set, as memcached's does not,
- * delete it themselves). */
+/* OK, NOT_STORED, EXISTS, NOT_FOUND, TOO_LARGE, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. After
+ * OK, `result` is the stored item; `result` may be NULL. After TOO_LARGE and NO_MEMORY the old item
+ * is unchanged. memcached serves no old item after a failed set, so the protocols delete it. */
 enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_store *request, struct item *result);
 
@@ -175,9 +175,9 @@ struct pool_arithmetic {
     uint64_t new_cas;
 };
 
-/* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. A number that
- * got shorter is stored with spaces behind it, in the old length, as memcached does and
- * protocol.txt says. `result` may be NULL; `won` is never set. */
+/* OK, NOT_FOUND, NON_NUMERIC, EXISTS, NO_MEMORY, INDEX_FULL, READ_ONLY, NEEDS_ROOM. If the new
+ * number is shorter than the old value, spaces behind it fill the old length, as in memcached
+ * (protocol.txt). `result` may be NULL; `won` is never set. */
 enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, struct bytes key,
                             const struct pool_arithmetic *request, uint64_t *number,
                             struct pool_fetched *result);
@@ -185,8 +185,9 @@ enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, stru
 struct pool_delete {
     bool compare_cas; /* EXISTS unless the item has this CAS */
     uint64_t cas;
-    bool invalidate; /* keep the item, marked stale, with a new CAS, free to be won (meta md: I) */
-    bool touch;      /* with invalidate: and with this expiry (meta md: I T) */
+    bool invalidate; /* keep the item, mark it stale, give it a new CAS, and let a client win it
+                        again (meta md: I) */
+    bool touch;      /* with invalidate: also set this expiry (meta md: I T) */
     uint32_t touch_expiry_s;
     bool set_cas; /* with invalidate or drop_value: the new CAS (meta: E) */
     uint64_t new_cas;
@@ -201,15 +202,16 @@ struct pool_delete {
 enum status pool_delete(struct pool *pool, struct store_thread *thread, struct bytes key,
                         const struct pool_delete *request);
 
-/* Deletes every item that was stored before `when_s`; at once if that is not in the future. A
- * later flush replaces one that is still due. OK, NO_MEMORY, READ_ONLY, NEEDS_ROOM. */
+/* At `when_s`, or at once if that is not in the future, deletes every item that was stored before.
+ * A later call replaces a delayed flush that has not been performed. OK, NO_MEMORY, READ_ONLY,
+ * NEEDS_ROOM. */
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s);
 
 /* With `fsync = always` no reply may be sent before the records that it depends on are on the disk,
  * whether this client or another wrote them (invariant 8). With `everysec` the replies to writes
- * wait only while the disk is too slow, or after the thread has written much (sync.h). After a
- * batch of requests: the ticket that the thread's replies must wait for; 0 if they may go at once.
- */
+ * wait only while the disk is too slow, or after the thread has written much (sync.h). Called after
+ * a batch of requests. Returns the ticket that the thread's replies must wait for; 0: they may be
+ * sent at once. */
 uint64_t pool_take_ticket(struct pool *pool, struct store_thread *thread);
 
 /* OK: all writes under this ticket are on the disk. PENDING: not yet. IO: they may never be, the
@@ -229,30 +231,31 @@ bool pool_should_retry(const struct pool *pool, uint64_t room_turn);
  * not block or call the pool. NULL: no more calls, and none is running when this returns. */
 void pool_set_room_notify(struct pool *pool, void (*notify)(void *context), void *context);
 
-/* For a copy of a persistent pool's file while it is in use (hold.h): after OK nothing is freed or
- * moved for `lease_ms`, and every write that was acknowledged before is whole in the file, under a
- * number below `*sequence`. Never waits. BUSY: not yet, because the janitor is working or another
- * client has a hold; ask again. INVALID: the pool has no file. `asker`: a number that identifies
+/* Holds a persistent pool, so that its file can be copied while it is in use (hold.h). After OK,
+ * until the hold ends, no segment is freed and no record is moved; every write that was
+ * acknowledged before the first call is whole in the file, with a sequence below `*sequence`. The
+ * hold ends after `lease_ms` at the latest. Never waits. BUSY: the janitor is working, or another
+ * client has a hold; call again. INVALID: the pool has no file. `asker`: a number that identifies
  * the caller, not 0. */
 enum status pool_hold(struct pool *pool, uint64_t asker, uint32_t lease_ms, uint64_t *sequence);
 
-/* The asker with this number has ended: from now on, another client may have the same number. */
+/* The client with this number has disconnected; another client may get the same number. */
 void pool_end_hold_asker(struct pool *pool, uint64_t asker);
 
-/* The hold with this number lasts for `lease_ms` from now on; 0: it ends. END: the hold has ended
- * before this call, and the copy made during it is not consistent. */
+/* Extends the hold with this sequence to `lease_ms` from now; 0: ends it. END: the hold ended
+ * before this call, and the copy that was made during it is not consistent. */
 enum status pool_extend_hold(struct pool *pool, uint64_t sequence, uint32_t lease_ms);
 
-/* Does what has fallen due (a delayed flush). Called once before each batch of requests. */
+/* Performs a delayed flush that has fallen due. Called once before each batch of requests. */
 void pool_tick(struct pool *pool, struct store_thread *thread);
 
-/* Counters that the store keeps by itself, under memcached's names where it has one. */
+/* The store's counters, with memcached's names where memcached has the counter. */
 enum pool_counter {
     POOL_CMD_GET, /* keys looked up, not commands */
     POOL_GET_HITS,
     POOL_GET_MISSES,
-    POOL_GET_EXPIRED, /* of the misses: the item was there and had expired */
-    POOL_GET_FLUSHED, /* of the misses: the item was there and had been flushed */
+    POOL_GET_EXPIRED, /* of the misses: the item was found, but had expired */
+    POOL_GET_FLUSHED, /* of the misses: the item was found, but had been flushed */
     POOL_CMD_SET,
     POOL_CMD_FLUSH,
     POOL_CMD_TOUCH,
@@ -282,7 +285,7 @@ enum pool_counter {
     POOL_COUNTERS
 };
 
-/* Adds to a counter that only the protocol can know (POOL_CMD_META, ...). */
+/* Adds 1 to a counter of events that only the protocols see (POOL_CMD_META, ...). */
 void pool_count(struct pool *pool, struct store_thread *thread, enum pool_counter counter);
 
 struct pool_stats {
@@ -294,7 +297,7 @@ struct pool_stats {
     uint64_t free_bytes;      /* segments never used or reclaimed, and open segments' rest */
     uint64_t capacity_bytes;  /* all segments that the limit allows */
     uint64_t needed_bytes;    /* of all that must stay: live, tombstones, waste at segments' ends */
-    uint64_t needed_limit_bytes; /* beyond it new keys are refused, or items are evicted */
+    uint64_t needed_limit_bytes; /* evict = no: new keys are refused beyond this */
     uint64_t index_bytes;        /* of the index that are in use */
     uint32_t index_power; /* the index has at least 2^this buckets, and less than twice as many */
     uint32_t segments;
@@ -304,7 +307,7 @@ struct pool_stats {
     uint64_t sync_lag_ms; /* age of the oldest write that is not on the disk; 0: all are */
     uint64_t full_in_s;   /* evict = no: seconds until the pool is full at the rate of the last
                              minute; UINT64_MAX: not foreseeable */
-    uint32_t backup_s;    /* unix seconds: when the last copy of its file ended; 0: none did */
+    uint32_t backup_s;    /* unix seconds: when a client last ended a hold (a backup); 0: never */
     bool read_only;
     bool full; /* new keys are being refused: the pool is full (evict = no), or its index is */
     bool index_full; /* new keys are being refused because run_dir has no room for the index */
@@ -345,7 +348,7 @@ enum pool_class_counter {
 /* Statistics of one TTL class. Items that expire at about the same time lie in the same segments.
  * `stats items` and `stats slabs` show TTL classes where memcached shows slab classes. */
 struct pool_class_stats {
-    uint32_t ttl_max_s; /* of the items that are stored in it; UINT32_MAX: for ever */
+    uint32_t ttl_max_s; /* the longest time to live of its items; UINT32_MAX: for ever */
     uint32_t segments;
     uint64_t items;
     uint64_t live_bytes;   /* of their records */

@@ -9,7 +9,7 @@ static inline unsigned pool_janitor_shard(const struct pool *pool) {
     return grace_threads(pool->grace);
 }
 
-/* Only the shard's own thread writes it, so no read-modify-write is needed. */
+/* Only the shard's own thread writes the counter, so no read-modify-write is needed. */
 static inline void pool_add_to(_Atomic uint64_t *value, uint64_t count) {
     atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + count,
                           memory_order_relaxed);

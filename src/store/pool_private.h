@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Counters of one thread, so that no two write the same cache line. */
+/* The counters of one thread. No two threads write the same cache line. */
 struct pool_shard {
     _Alignas(64) _Atomic uint64_t counters[POOL_COUNTERS];
     _Atomic uint64_t class_counters[SEGMENT_CLASSES][POOL_CLASS_COUNTERS];
@@ -42,7 +42,7 @@ struct pool {
     struct grace *grace;
     struct mapping data_mapping;
     struct mapping index_mapping;
-    bool index_is_anonymous; /* a persistent pool's index, if run_dir has no room for it */
+    bool index_is_anonymous;           /* the index has no file: run_dir has no room for it */
     struct layout_data_header *header; /* the data mapping's first page; NULL in volatile pools */
     struct lookup_view view;
     struct index index;
@@ -55,12 +55,12 @@ struct pool {
     struct heartbeat heartbeat;
     struct sync sync;
     struct expiry_clock expiry_clock;
-    uint64_t noted_sequence; /* when the clock was noted in the header; janitor's thread only */
+    uint64_t noted_sequence; /* the sequence when the header got its clock; janitor's thread only */
     _Atomic uint64_t memory_limit_bytes; /* written under the room's lock */
-    _Atomic uint64_t live_limit_bytes; /* evict = no: new keys are refused above so many live bytes;
-                                        * written under the room's lock */
-    pthread_mutex_t flush_lock;        /* one flush at a time; taken before any other lock */
-    struct pool_shard *shards;         /* one for each thread, then the janitor's */
+    _Atomic uint64_t live_limit_bytes;   /* evict = no: new keys are refused if more bytes would be
+                                            needed; written under the room's lock */
+    pthread_mutex_t flush_lock;          /* one flush at a time; taken before any other lock */
+    struct pool_shard *shards;           /* one for each thread, then the janitor's */
     pool_eviction_notify *_Atomic eviction_notify;
     void *eviction_context; /* set before eviction_notify */
     struct pool_evictions evictions[SEGMENT_CLASSES];

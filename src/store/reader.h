@@ -1,12 +1,13 @@
-/* Reading a pool from another process that has both mappings: when it can trust what it reads.
+/* Reads a pool in another process, which has both mappings, and decides whether what was read can
+ * be trusted.
  *
  *     state, index_id -> look-up -> copy -> version of the bucket, state, index_id again -> judge
  *
  * If the bucket's version is the same after the copy, and the index is still in use, the copy is
  * one whole record, the current one of the key. A daemon that does not continue with the index
- * changes the data's index_id before it writes anything else, so the second check finds copies of
- * what it has written. In all other cases the caller asks over the socket: a reader may fail to
- * answer, but must know when its answer could be wrong.
+ * changes the data's index_id before it writes anything else, so the second check fails for a copy
+ * of what that daemon has written. In all other cases the caller asks over the socket: a reader may
+ * have no answer, but it never gives a wrong one.
  *
  * Writes nothing to the mappings. Reads nothing outside them, whatever they contain, once
  * lookup_open has accepted them. Any number of threads may read at once. Needs only lookup.c,
@@ -25,7 +26,7 @@ enum reader_outcome {
     READER_HIT,   /* the value is in the buffer */
     READER_SMALL, /* as READER_HIT, but the buffer is too small for `value_size` bytes */
     READER_MISS,  /* there is no such item, or it has expired: confirm that over the socket */
-    READER_ASK,   /* the mappings do not tell: ask over the socket */
+    READER_ASK,   /* the mappings cannot tell: ask over the socket */
     READER_GONE,  /* these mappings are no longer the pool's: ask over the socket for new ones */
 };
 

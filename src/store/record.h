@@ -1,8 +1,8 @@
 /* One record of a segment: computes its size, reads, writes and verifies it.
  *
- * Pure functions on bytes; any thread may call. Another process or a power cut may have damaged a
- * mapping, so every size that is read is checked against the bytes up to the segment's end.
- */
+ * Pure functions on bytes; any thread may call. A power cut may have damaged the bytes, and in the
+ * mapping of another process they may change at any time. So every size that is read is checked
+ * against the bytes up to the segment's end. */
 #ifndef STAYD_STORE_RECORD_H
 #define STAYD_STORE_RECORD_H
 
@@ -74,8 +74,8 @@ void record_touch(struct layout_record *at, uint32_t expiry_s, uint64_t sequence
 /* Reads again what may have changed since the record was read: its expiry and its access. */
 void record_read_again(const struct layout_record *at, struct record *record);
 
-/* Changes the expiry of a record. Only while no other thread writes, and no client may see the
- * record. */
+/* Makes a record expire earlier. Called only while no other thread writes, and no client may see
+ * the record. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed);
 
 /* The CRC seed for this use of a segment; never 0. With this seed, records of an earlier use of the

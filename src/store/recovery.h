@@ -1,8 +1,8 @@
-/* Recovery: makes the index again from the data, after a daemon that ended without a clean stop.
+/* Recovery: rebuilds the index from the data, after a daemon that ended without a clean stop.
  *
  *     1. Every segment is walked, and the CRC of each record is checked (segment_walk.h,
- *        record_verify). The record with the highest sequence of a key gets the slot, be it a value
- *        or a tombstone. The latest flush is noted.
+ *        record_verify). Of all values and tombstones of a key, the one with the highest sequence
+ *        gets the slot. The latest flush is noted.
  *     2. Only if an old version lasts longer than a later version of its key: every segment is
  *        walked again, and such old versions get the expiry of the latest version.
  *     3. Every slot is visited: tombstones, expired and flushed items lose their slots.

@@ -1,13 +1,13 @@
-/* Room: which threads need a free segment, for which purpose, and when waiting cannot help.
+/* Room: how changes wait for a free segment, and when waiting cannot help.
  *
- *     change: no room --room_ask--> asked, by purpose --janitor's pass--> freed, or no help
- *        ^                                                                      |
- *        '----------- the request is run again <----- room_wake_parked ---------'
+ *     change: no room --room_ask--> asked --janitor's pass--> freed, or exhausted
+ *        ^                                                       |
+ *        '------- the request is run again <-- room_wake_parked -'
  *
  * A thread that serves clients (store_thread.room_policy) never waits here: its change does nothing
  * and ends with STATUS_NEEDS_ROOM, and the connection is parked. The pool keeps no list of parked
  * requests, so a parked connection may end at any time: each pass of the janitor clears the `asked`
- * flags and wakes all parked connections; each runs its request again, and a request that still
+ * flag and wakes all parked connections; each runs its request again, and a request that still
  * finds no room asks again.
  *
  *     no wake-up is lost    a thread reads the turn before it asks for room, and the pool raises
@@ -50,9 +50,9 @@ struct room {
                                    waits in that turn; 0: none */
     _Atomic uint64_t claim;     /* see room_claim; 0: none */
     _Atomic bool has_new_dead;  /* a record became dead since the last pass began */
-    _Atomic uint32_t exhausted; /* 1 + the free segments after a pass that could gain nothing
-                                   (reclaim.h), if no record became dead since; 0: waiting may help.
-                                   See room_is_exhausted */
+    _Atomic uint32_t exhausted; /* 1 + the number of free segments after a pass that could gain
+                                   nothing (reclaim.h); 0: waiting may help, or a record became dead
+                                   since. See room_is_exhausted */
     _Atomic bool full;          /* new keys are refused, or were a second ago */
     _Atomic uint64_t refused_ms; /* monotonic: when a new key was last refused */
 };
@@ -115,7 +115,7 @@ void room_wake(struct room *room);
 /* Wakes all parked connections, so that they try again. Called by the janitor's thread. */
 void room_wake_parked(struct room *room);
 
-/* Whether the janitor is to end. Not under the lock. */
+/* Whether the janitor is to end. The caller does not hold the lock. */
 bool room_is_stopping(struct room *room);
 
 /* Logs that new keys are refused because the pool is full: once, until there is room again.

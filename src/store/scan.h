@@ -37,8 +37,8 @@ enum status pool_scan(struct pool *pool, struct store_thread *thread, uint64_t *
                       pool_scan_visitor *visit, void *context);
 
 /* The pool's janitor calls `notify` for each item that it evicts. The janitor holds no lock, and
- * the item is valid until `notify` returns. `notify` must not block or call the pool. Set once for
- * each pool, until the pool is closed. */
+ * the item is valid until `notify` returns. `notify` must not block or call the pool. Set at most
+ * once for each pool. */
 typedef void pool_eviction_notify(void *context, const struct pool_scanned *evicted,
                                   uint32_t now_s);
 void pool_set_eviction_notify(struct pool *pool, pool_eviction_notify *notify, void *context);

@@ -2,12 +2,14 @@
  *
  *     FREE --segments_reserve opens it--> OPEN --full--> SEALED --segments_retire--> FREE
  *
- * Records that expire at about the same time go into the same segments (TTL classes), so that whole
- * segments fall due together. There are two sets of open segments, one for what clients write and
- * one for what the janitor moves: a record that was moved once is old, and is likely to stay live.
+ * Records that expire at about the same time go into the same segments (TTL classes), so that all
+ * records of a segment expire at about the same time. There are two sets of open segments, one for
+ * what clients write and one for what the janitor moves: a record that was moved once is old, and
+ * is likely to stay live.
  *
- * Any thread may reserve; only the janitor's thread seals, walks, retires and frees. A walk of
- * a segment begins a grace period after it was sealed: until then, records in it may be half
+ * Any thread may reserve; when a reservation opens a segment, it seals the one that was open
+ * before. Only the janitor's thread calls segments_seal, and walks, retires and frees segments. A
+ * walk covers only records that were reserved at least a grace period ago; later ones may be half
  * written.
  */
 #ifndef STAYD_STORE_SEGMENT_H
@@ -23,17 +25,17 @@
 
 enum { SEGMENT_NONE = -1 };
 
-/* What room is reserved for. A purpose must leave free segments to
- * those below it. */
+/* What room is reserved for. Each purpose must leave some free segments to the purposes below it.
+ */
 enum segment_purpose {
-    SEGMENT_FOR_NEW,     /* an item that was not there */
+    SEGMENT_FOR_NEW,     /* a new item */
     SEGMENT_FOR_UPDATE,  /* a new version of an item */
     SEGMENT_FOR_REMOVAL, /* a tombstone or a flush record, which makes other records dead */
     SEGMENT_FOR_JANITOR, /* compaction, which gives back more than it takes */
     SEGMENT_PURPOSES
 };
 
-/* Where a record goes: appended, not yet written. */
+/* Room that is reserved for a record; the record is not written yet. */
 struct segment_place {
     struct layout_record *at;
     uint64_t location;
@@ -54,18 +56,19 @@ struct segments {
     _Atomic uint32_t reserve[SEGMENT_PURPOSES]; /* how many free segments each must leave */
     pthread_mutex_t free_lock;                  /* `free` to `limit`; taken inside a head's lock */
     uint32_t *free;
-    uint32_t *spare; /* not handed out, because the memory limit was lowered; memory_limit.h */
-    /* Of each segment: the highest sequence when it was sealed, though a few writes that were under
-     * way may have a higher one. UINT64_MAX: open. */
+    uint32_t *spare; /* beyond the memory limit, not handed out; memory_limit.h */
+    /* Of each segment: the last sequence given out when it was sealed; UINT64_MAX: it is open.
+     * Writes that were under way then may have higher sequences. */
     _Atomic uint64_t *sealed_sequence;
     _Atomic uint32_t *opened_s;   /* of each segment, a copy from its header; for statistics */
     uint64_t generation;          /* of the segment opened last */
     uint32_t limit;               /* segments from this one on are not handed out */
     _Atomic uint32_t free_count;  /* written under free_lock */
     _Atomic uint32_t spare_count; /* written under free_lock, by the janitor's thread only */
-    uint32_t spare_clear; /* the memory of the first so many is given back; janitor's thread */
-    bool spare_next;      /* the next freed segment becomes spare, if too many are in use; janitor's
-                             thread */
+    uint32_t spare_clear; /* so many spare segments, from spare[0] on, have given their memory back;
+                             janitor's thread */
+    bool spare_next;      /* the segment that was freed last became spare, so the next one does not;
+                             janitor's thread */
     _Atomic uint32_t allowed;            /* how many segments the memory limit allows */
     _Atomic uint32_t opened_for_janitor; /* so far */
     struct segment_head heads[2][SEGMENT_CLASSES];
@@ -110,24 +113,24 @@ static inline uint32_t segments_opened_s(const struct segments *segments, uint32
     return atomic_load_explicit(&segments->opened_s[segment], memory_order_relaxed); /* a number */
 }
 
-/* How many bytes may be needed (segment_table_needed_bytes) in so many segments before new keys are
- * refused. */
+/* With `count` segments, new keys are refused if more bytes than this would be needed
+ * (segment_table_needed_bytes). */
 uint64_t segments_needed_limit(const struct segments *segments, uint32_t count);
 
-/* Raises the number of sequences given out in the data's header, if the pool has one. */
+/* Raises opened_sequence in the data's header to `sequence`, if the pool has such a header. */
 void segments_note_sequence(struct segments *segments, uint64_t sequence);
 
 /* Whether a segment can be opened for this purpose. */
 bool segments_available(struct segments *segments, enum segment_purpose purpose);
 
-/* Whether no more than segments_low_water segments are free, so that the janitor must free some. */
+/* Whether at most segments_low_water segments are free, so that the janitor must free some. */
 bool segments_are_few(const struct segments *segments);
 uint32_t segments_low_water(const struct segments *segments);
 
 /* An upper bound of the bytes in a segment that are still needed: a snapshot. */
 uint32_t segments_needed_bytes(const struct segments *segments, uint32_t segment);
 
-/* Stops handing out the segments from number `count` on (before the file is cut). */
+/* Stops handing out the segments from number `count` on, because the file is going to shrink. */
 void segments_limit(struct segments *segments, uint32_t count);
 
 /* Sets how many segments may be used. segments_adjust_spare and segments_free then make the others
@@ -138,35 +141,35 @@ static inline uint32_t segments_allowed(const struct segments *segments) {
     return atomic_load_explicit(&segments->allowed, memory_order_relaxed); /* a number */
 }
 
-/* How many segments are not spare: the allowed ones, and those above the limit that are still in
- * use. */
+/* How many segments are not spare. More than segments_allowed while the memory limit is exceeded.
+ */
 static inline uint32_t segments_in_force(const struct segments *segments) {
     return segments->data.view->segment_count -
            atomic_load_explicit(&segments->spare_count, memory_order_relaxed); /* a number */
 }
 
-/* Makes free segments spare, or spare segments free, until the allowed number is reached. Leaves
- * `keep` free segments. */
+/* Makes free segments spare, or spare segments free, until the allowed number is reached. The last
+ * `keep` free segments stay free. */
 void segments_adjust_spare(struct segments *segments, uint32_t keep);
 
 /* In a new pool, makes the segments beyond the limit spare. Nothing has been written there, so
  * there is no memory to give back. */
 void segments_begin_spare(struct segments *segments);
 
-/* The next spare segment whose memory has not been given back yet; SEGMENT_NONE. Returns each one
- * once. */
+/* The next spare segment whose memory has not been given back yet; SEGMENT_NONE: there is none.
+ * Returns each segment once. */
 int64_t segments_next_to_clear(struct segments *segments);
 
 /* Ends appending to a segment. */
 void segments_seal(struct segments *segments, uint32_t segment);
 
-/* Clears the header of a segment that no slot points into, except the slots of items that are about
- * to be evicted, so that recovery does not read the segment again. It is not free before
- * segments_free. */
+/* Clears the header of a segment, so that recovery does not read the segment again. The only slots
+ * that still point into it are those of items that are about to be evicted. The segment becomes
+ * free in segments_free. */
 void segments_retire(struct segments *segments, uint32_t segment);
 
-/* Makes a retired segment free. In a persistent pool the caller has synced since segments_retire.
- */
+/* Makes a retired segment free. In a persistent pool the caller must have synced since
+ * segments_retire. */
 void segments_free(struct segments *segments, uint32_t segment);
 
 #endif

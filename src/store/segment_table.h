@@ -1,6 +1,6 @@
 /* The segment table (layout.h): what the index says about the contents of each segment, and the
- * sums of all segments. Any thread may call; the numbers are relaxed counts. That nothing points
- * into a segment is proved by walking it. */
+ * sums of all segments. Any thread may call; the numbers are relaxed counts. They do not prove that
+ * no slot points into a segment: only a walk of the segment does. */
 #ifndef STAYD_STORE_SEGMENT_TABLE_H
 #define STAYD_STORE_SEGMENT_TABLE_H
 
@@ -80,7 +80,7 @@ void segment_table_set_tombstones(struct lookup_view *view, uint32_t segment, ui
 void segment_note_due(struct layout_segment *info, uint32_t due_s);
 void segment_table_note_due(struct lookup_view *view, uint64_t location, uint32_t due_s);
 
-/* Extends the range of expiry times in the segment table by this expiry. */
+/* Widens the segment's range of expiry times to include this expiry. */
 void segment_note_expiry(struct layout_segment *info, uint32_t expiry_s);
 
 #endif

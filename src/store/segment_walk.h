@@ -22,7 +22,7 @@ uint32_t segment_compute_header_crc(const struct layout_segment_header *header);
 /* Whether the header is valid, so that recovery may read the records in the segment. */
 bool segment_header_valid(const struct layout_segment_header *header);
 
-/* What seeds the CRC of records in this use of the segment; 0 in volatile pools. */
+/* The CRC seed of the records in this use of the segment; 0 in volatile pools. */
 uint32_t segment_crc_seed(const struct segment_data *data, uint32_t segment);
 
 /* Writes the end mark (layout.h) behind the last record of a segment. Does nothing in a volatile
@@ -63,13 +63,15 @@ bool segment_next(struct segment_cursor *cursor);
 void segment_walk_end(struct segment_cursor *cursor);
 
 /* For an offset behind the last whole record: whether a torn record of the current use of the
- * segment begins there. False: there is nothing, or a record of an earlier use. The sequence tells:
- * records of the current use have higher numbers than were given out when the segment was opened.
- * (A torn copy that compaction made has a lower number, and is not recognised.) */
+ * segment begins there. False: there is nothing, or a record of an earlier use. The two differ in
+ * their sequences: a record of the current use has a higher sequence than the last one given out
+ * when the segment was opened. (A torn copy that compaction made has a lower number, and is not
+ * recognised.) */
 bool segment_is_torn_at(const struct segment_data *data, uint32_t segment, uint32_t offset);
 
 /* Whether the tombstone at the cursor is valid. A tombstone that was written together with a new
- * version is valid only if the new version is whole; otherwise that write never happened. */
+ * version is valid only if the new version is whole; otherwise the write was cut off, and does not
+ * count. */
 bool segment_tombstone_counts(const struct segment_cursor *cursor);
 
 #endif

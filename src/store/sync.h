@@ -2,8 +2,8 @@
  *
  *   fsync = no        the thread does not run; the janitor syncs what it moves
  *   fsync = everysec  one sync a second, if anything was written
- *   fsync = always    a sync as soon as a reply waits for one; it covers every write from
- *                     before it began (group commit)
+ *   fsync = always    a sync as soon as a reply waits for one; the sync covers every write that
+ *                     was made before the sync began (group commit)
  *
  *     writer 1   write, ticket 7 .......................... durable
  *     writer 2        write, ticket 7 ..................... durable
@@ -57,7 +57,7 @@ struct sync_pool {
 struct sync_thread {
     bool unsynced;          /* the thread has written */
     bool rests;             /* the thread has read a record that may not be on the disk yet */
-    bool rests_on_touch;    /* the thread has read an expiry that was changed in place, likewise */
+    bool rests_on_touch;    /* the same for an expiry that was changed in place */
     uint64_t written_bytes; /* since the sync `written_sync` began */
     uint64_t written_sync;
 };
@@ -88,7 +88,7 @@ struct sync {
 
     /* used by the sync thread only */
     uint64_t complete_sequence; /* records up to this sequence are whole */
-    uint64_t pending_sequence;  /* so are records up to this one, when pending_period has passed */
+    uint64_t pending_sequence;  /* the same, as soon as pending_period has passed */
     uint64_t pending_period;    /* a grace period (grace.h); 0: none */
     unsigned released;          /* tickets that the last sync covered */
     unsigned left;              /* tickets that came too late for the last sync */
