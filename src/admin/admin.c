@@ -29,7 +29,7 @@ struct admin {
     struct clients clients; /* used by the HTTP thread only */
 };
 
-/* Queues the response, and frees it; NULL: no memory. */
+/* Queues the response, and frees it. `response` NULL: there was no memory for it. */
 static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned status,
                                    const char *type, struct MHD_Response *response) {
     if (response == NULL) {
@@ -51,7 +51,7 @@ static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned s
 
 static enum MHD_Result admin_reply_asset(struct MHD_Connection *connection,
                                          const struct asset *asset) {
-    /* libmicrohttpd does not write to persistent memory. */
+    /* the cast is safe: libmicrohttpd does not write to persistent memory */
     return admin_reply(connection, MHD_HTTP_OK, asset->type,
                        MHD_create_response_from_buffer(asset->size, (void *)(uintptr_t)asset->data,
                                                        MHD_RESPMEM_PERSISTENT));
@@ -71,7 +71,7 @@ static unsigned admin_write_history(const struct admin *admin, struct MHD_Connec
     if ((span[0] != '\0' && !is_day && strcmp(span, "hour") != 0) ||
         (since[0] != '\0' && (!number_parse_u64((struct bytes){since, strlen(since)}, &since_s) ||
                               since_s > UINT32_MAX))) {
-        fputs("span is hour or day, and since a time in unix seconds.\n", stream);
+        fputs("span must be hour or day, and since must be a time in unix seconds.\n", stream);
         return MHD_HTTP_BAD_REQUEST;
     }
     *type = ADMIN_JSON;

@@ -10,7 +10,7 @@ enum {
     ADVICE_SYNC_LAG_MS = 2000,
     ADVICE_SYNC_STALLED_MS = 30000,
     ADVICE_CONNECTIONS_PERCENT = 90,
-    ADVICE_EVICTIONS = 1000, /* fewer prove nothing */
+    ADVICE_EVICTIONS = 1000, /* fewer evictions are no reason for a warning */
     ADVICE_UNFETCHED_PERCENT = 50
 };
 
@@ -78,7 +78,7 @@ static void advice_find_shortage(const struct advice_facts *facts, struct advice
     }
     if (facts->full_in_s < ADVICE_FULL_IN_S) {
         advice_add(list, "full_soon", ADVICE_WARNING, ADVICE_MORE_MEMORY,
-                   "will be full in %" PRIu64 " h %" PRIu64 " min, as the last minute went",
+                   "will be full in %" PRIu64 " h %" PRIu64 " min, at the rate of the last minute",
                    facts->full_in_s / 3600, facts->full_in_s / 60 % 60);
     } else if (advice_pressure(facts) * 100 >= ADVICE_PRESSURE_PERCENT) {
         advice_add(list, "pressure", ADVICE_WARNING, ADVICE_MORE_MEMORY,
@@ -93,8 +93,7 @@ static void advice_find_evictions(const struct advice_facts *facts, struct advic
         return;
     }
     advice_add(list, "evicted_unread", ADVICE_WARNING,
-               "Raise its memory, or store less: what is computed is evicted before its first "
-               "read.",
+               "Raise its memory, or store less: many items are evicted before their first read.",
                "evicts items that nobody has read: %" PRIu64 " of %" PRIu64 " evictions",
                facts->evicted_unfetched, facts->evictions);
 }

@@ -1,6 +1,6 @@
-/* What is wrong with a pool, or soon will be, and what to do about it. The dashboard, /healthz,
- * /api/v1/stats and `stayctl status` all say it in these words; docs/operations.md has each remedy
- * at more length.
+/* Sentences about a pool: what is wrong or soon will be, and what to do about it. The dashboard,
+ * /healthz, /api/v1/stats and `stayctl status` all show these sentences; docs/operations.md
+ * explains each remedy.
  *
  * Pure functions: any thread may call. */
 #ifndef STAYD_ADMIN_ADVICE_H
@@ -16,7 +16,7 @@ enum advice_level {
     ADVICE_FAULT    /* some requests are refused: /healthz and `stayctl status` fail */
 };
 
-/* What is known of a pool. A field that is not known is 0 or false. */
+/* The facts about a pool. An unknown fact is 0 or false (full_in_s: UINT64_MAX). */
 struct advice_facts {
     bool evicts;
     bool persists;
@@ -26,7 +26,7 @@ struct advice_facts {
     bool turns_away;       /* clients were refused in the last minute */
     uint64_t needed_bytes; /* bytes that the pool must keep, and their limit */
     uint64_t needed_limit_bytes;
-    uint64_t full_in_s; /* UINT64_MAX: not foreseeable */
+    uint64_t full_in_s; /* UINT64_MAX: unknown */
     uint64_t sync_lag_ms;
     uint32_t backup_age_s; /* since the last backup, or the start */
     uint64_t pool_connections;
@@ -39,14 +39,14 @@ struct advice_facts {
 struct advice {
     const char *name; /* in JSON and in Prometheus's alerts: "full", "sync_lag" ... */
     enum advice_level level;
-    char what[160];     /* behind the pool's name: "is full: new keys are refused" */
+    char what[160];     /* follows the pool's name: "is full: new keys are refused" */
     const char *remedy; /* one or two sentences */
 };
 
-/* How near a pool is to refusing new keys, or to evicting items: 0 to 1. */
+/* How close a pool is to refusing new keys, or to evicting items: 0 to 1. */
 double advice_pressure(const struct advice_facts *facts);
 
-/* Returns how many there are, faults first. */
+/* Fills in `list`, faults first. Returns the number of entries. */
 unsigned advice_find(const struct advice_facts *facts, struct advice list[ADVICE_MAX]);
 
 #endif

@@ -6,7 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Names of pools and the words of warnings have no other characters that JSON escapes. */
+/* Escapes only quotes and backslashes: the names of pools and the sentences of warnings contain no
+ * other characters that JSON must escape. */
 static void api_write_string(FILE *stream, const char *text) {
     putc('"', stream);
     for (; *text != '\0'; text++) {

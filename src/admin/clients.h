@@ -9,7 +9,7 @@
 
 enum {
     CLIENTS_MAX = 32,  /* open connections, including those that are being closed */
-    CLIENTS_KEPT = 24, /* with more connections, the oldest is closed */
+    CLIENTS_KEPT = 24, /* at this number, a new connection closes the oldest */
 };
 
 struct clients {

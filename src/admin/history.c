@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { HISTORY_TICK_S = 1 /* how often the sync lag is looked at */ };
+enum { HISTORY_TICK_S = 1 /* the interval at which the sync lag is read */ };
 
 static const struct {
     unsigned step_s;
@@ -52,15 +52,15 @@ struct history_ring {
 struct history {
     const struct admin_options *options;
     pthread_t thread;
-    pthread_mutex_t lock; /* of all below */
+    pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t wake;
     bool stop;
     uint64_t taken_ms[HISTORY_SPANS];          /* when the last samples were taken; 0: never */
     struct history_ring *rings[HISTORY_SPANS]; /* of each pool */
-    struct history_row *rows;                  /* what history_read returns; the reader's alone */
+    struct history_row *rows; /* returned by history_read; used by the reading thread only */
 };
 
-enum { HISTORY_ROWS = 721 /* the most that a span has */ };
+enum { HISTORY_ROWS = 721 /* the largest number of samples of a span */ };
 
 unsigned history_step_s(enum history_span span) {
     return spans[span].step_s;
@@ -108,7 +108,7 @@ static void history_add(struct history_ring *ring, enum history_span span,
     ring->count = ring->count < spans[span].samples ? ring->count + 1 : ring->count;
 }
 
-/* Under the lock. */
+/* Takes the samples that are due. The caller has the lock. */
 static void history_look(struct history *history) {
     const struct admin_options *options = history->options;
     uint64_t now_ms = clock_monotonic_ms();
@@ -218,7 +218,7 @@ void history_stop(struct history *history) {
     history_free(history);
 }
 
-/* The sample at `place`, 0 being the oldest. */
+/* The sample at `place`; 0 is the oldest. */
 static const struct history_sample *history_at(const struct history_ring *ring,
                                                enum history_span span, unsigned place) {
     unsigned first = ring->next + spans[span].samples - ring->count;

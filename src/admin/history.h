@@ -1,10 +1,10 @@
-/* The figures that the dashboard draws: some of each pool, over the last hour and the last day.
+/* The figures of each pool that the dashboard draws, over the last hour and the last day.
  *
- *     hour   a sample each 10 s, 361 of them
- *     day    a sample each 2 min, 721 of them
+ *     hour   a sample every 10 s, 361 samples
+ *     day    a sample every 2 min, 721 samples
  *
- * The memory is allocated at the start and does not grow: some 140 KB a pool. A restart loses the
- * history; Prometheus (/metrics) keeps a longer one.
+ * The memory is allocated at the start and does not grow: about 156 KB for each pool. A restart
+ * loses the history; Prometheus (/metrics) can keep a longer history.
  *
  * A thread of its own takes the samples; one other thread, the HTTP server's, reads them. */
 #ifndef STAYD_ADMIN_HISTORY_H
@@ -15,14 +15,14 @@
 enum history_span { HISTORY_HOUR, HISTORY_DAY, HISTORY_SPANS };
 
 enum history_column {
-    /* as they are at the moment of the sample */
+    /* values at the time of the sample */
     HISTORY_LIVE_BYTES,
     HISTORY_DEAD_BYTES,
     HISTORY_FREE_BYTES,
     HISTORY_ITEMS,
     HISTORY_CONNECTIONS,
     HISTORY_SYNC_LAG_MS, /* the largest since the last sample */
-    /* counted since the start; reported as so many a second */
+    /* counters since the start, reported as rates per second */
     HISTORY_COUNTERS,
     HISTORY_GETS = HISTORY_COUNTERS,
     HISTORY_HITS,
@@ -39,7 +39,8 @@ enum history_column {
 
 struct history;
 
-/* NULL if there is no memory or no thread. `options` must stay valid until history_destroy. */
+/* NULL if there is no memory, or the thread cannot be started. `options` must stay valid until
+ * history_stop. */
 struct history *history_start(const struct admin_options *options);
 
 /* Accepts NULL. */
@@ -50,17 +51,17 @@ unsigned history_step_s(enum history_span span);
 
 const char *history_column_name(enum history_column column);
 
-/* A sample as it is reported. */
+/* One sample, for the reader. */
 struct history_row {
     uint32_t time_s;                 /* unix seconds */
-    double columns[HISTORY_COLUMNS]; /* negative: not known, as after `stats reset` */
+    double columns[HISTORY_COLUMNS]; /* negative: unknown, such as a rate after `stats reset` */
 };
 
 /* The samples of a pool that are newer than `since_s`, oldest first; valid until the next call. */
 const struct history_row *history_read(struct history *history, enum history_span span,
                                        unsigned pool, uint32_t since_s, unsigned *count);
 
-/* By how much a counter has grown in the last hour. */
+/* The growth of a counter in the last hour. */
 uint64_t history_get_growth(struct history *history, unsigned pool, enum history_column column);
 
 #endif

@@ -28,7 +28,7 @@ static bool host_take_name(const char *host, char name[NI_MAXHOST]) {
     memcpy(name, host, length);
     name[length] = '\0';
     if (name[length - 1] == '.') {
-        name[length - 1] = '\0'; /* the dot of a fully qualified name */
+        name[length - 1] = '\0'; /* the final dot of a fully qualified name */
     }
     return true;
 }

@@ -37,10 +37,10 @@ static const struct metric counters[] = {
     [POOL_STORE_NO_MEMORY] = {"store_no_memory_total", "Items refused: the pool is full."},
     [POOL_TOTAL_ITEMS] = {"stored_total", "Items stored since the start."},
     [POOL_EVICTIONS] = {"evictions_total", "Live items evicted to free memory."},
-    [POOL_EVICTED_UNFETCHED] = {"evicted_unfetched_total", "Of those: never read."},
+    [POOL_EVICTED_UNFETCHED] = {"evicted_unfetched_total", "Evicted items that were never read."},
     [POOL_EXPIRED_RECLAIMED] = {"expired_reclaimed_total",
                                 "Expired items whose memory was reclaimed."},
-    [POOL_EXPIRED_UNFETCHED] = {"expired_unfetched_total", "Of those: never read."},
+    [POOL_EXPIRED_UNFETCHED] = {"expired_unfetched_total", "Expired items that were never read."},
     [POOL_SEGMENTS_COMPACTED] = {"segments_compacted_total", "Segments compacted."},
     [POOL_BYTES_MOVED] = {"moved_bytes_total", "Bytes moved by compaction and eviction."},
 };
@@ -79,8 +79,9 @@ enum gauge {
 
 static const struct metric gauges[GAUGES] = {
     [GAUGE_ITEMS] = {"items", "Items in the pool."},
-    [GAUGE_LIVE] = {"live_bytes", "Bytes of those items, with their headers."},
-    [GAUGE_TOMBSTONES] = {"tombstone_bytes", "Bytes that keep deleted items deleted."},
+    [GAUGE_LIVE] = {"live_bytes", "Bytes of the pool's items, with their headers."},
+    [GAUGE_TOMBSTONES] = {"tombstone_bytes",
+                          "Bytes of records that keep deleted items from coming back."},
     [GAUGE_DEAD] = {"dead_bytes", "Bytes of removed items that are not yet reclaimed."},
     [GAUGE_FREE] = {"free_bytes", "Bytes that are free for new items."},
     [GAUGE_CAPACITY] = {"capacity_bytes", "Bytes of all segments."},
@@ -217,8 +218,8 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
                          "Connections closed by connection_idle_timeout.", "counter",
                          atomic_load(&server->counters.idle_kicks));
     metrics_write_server(stream, "turns_ended_total",
-                         "Times that a connection reached requests_per_turn.", "counter",
-                         atomic_load(&server->counters.yields));
+                         "Turns of connections that ended before all requests were answered.",
+                         "counter", atomic_load(&server->counters.yields));
     metrics_write_memory(&server->limits.memory, stream);
     if (server->tls.is_enabled) {
         metrics_write_tls(&server->tls, stream);

@@ -1,4 +1,5 @@
-/* The responses of the admin server, as text. The HTTP thread writes them into a stream. */
+/* Functions that write the responses of the admin server, as text, into a stream. Called by the
+ * HTTP thread. */
 #ifndef STAYD_ADMIN_PAGE_H
 #define STAYD_ADMIN_PAGE_H
 
@@ -12,7 +13,7 @@
 /* The Prometheus text format, version 0.0.4. */
 void metrics_write(const struct admin_options *options, FILE *stream);
 
-/* What is known of the pool with this index. */
+/* The facts about the pool with this index. */
 struct advice_facts pool_facts(const struct admin_options *options, unsigned pool,
                                const struct pool_stats *stats);
 

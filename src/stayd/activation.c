@@ -13,7 +13,7 @@ enum { FIRST_FD = 3 };
 
 #define fail(...) (snprintf(error, ACTIVATION_ERROR_MAX, __VA_ARGS__), false)
 
-/* Reads LISTEN_FDS. 0: nothing was passed to this process. False if a variable makes no sense. */
+/* Reads LISTEN_FDS. 0: nothing was passed to this process. False if a variable is invalid. */
 static bool activation_count(uint64_t *count, char error[ACTIVATION_ERROR_MAX]) {
     const char *process = getenv("LISTEN_PID");
     const char *fds = getenv("LISTEN_FDS");
@@ -106,7 +106,7 @@ void activation_receive(struct activation *activation) {
         }
     }
     if (!well) {
-        activation->count = 0; /* not to be closed: they may be something else */
+        activation->count = 0; /* the descriptors stay open: they may not be sockets */
     }
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");

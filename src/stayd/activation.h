@@ -2,15 +2,15 @@
  * systemd keeps them open while the daemon restarts, so that the kernel queues clients instead of
  * refusing them.
  *
- *     LISTEN_PID      the process that they are for; other processes ignore all of this
- *     LISTEN_FDS      how many there are: the descriptors 3, 4 ...
- *     LISTEN_FDNAMES  for each, the name of its pool (FileDescriptorName= in the socket unit),
+ *     LISTEN_PID      the process that gets the sockets; other processes ignore these variables
+ *     LISTEN_FDS      the number of sockets: descriptors 3, 4 ...
+ *     LISTEN_FDNAMES  for each socket, its pool's name (FileDescriptorName= in the socket unit),
  *                     separated by colons; may be missing
  *
- * Each of them must be an address of its pool in the configuration. An address that is not passed
- * is opened as always. Main thread only.
+ * Each socket must have an address of its pool in the configuration. The daemon itself opens an
+ * address for which no socket was passed. Main thread only.
  *
- * The protocol is small and documented as stable. So the daemon does without libsystemd, which
+ * The protocol is small and documented as stable, so the daemon does not use libsystemd, which
  * would load a dozen libraries. */
 #ifndef STAYD_STAYD_ACTIVATION_H
 #define STAYD_STAYD_ACTIVATION_H
@@ -32,20 +32,20 @@ struct activation_socket {
 struct activation {
     struct activation_socket sockets[ACTIVATION_SOCKETS_MAX];
     unsigned count;
-    /* What is wrong with the variables or descriptors; or empty. */
+    /* What is wrong with the variables or descriptors; empty: nothing. */
     char error[ACTIVATION_ERROR_MAX];
 };
 
-/* Reads and clears the variables. Called before the process opens any file: if LISTEN_FDS
- * announces a descriptor that was not passed, a file could get its number and pass for a socket. */
+/* Reads and clears the variables. Called before the process opens any file: if LISTEN_FDS counts a
+ * descriptor that was not passed, a file that is opened earlier would get its number. */
 void activation_receive(struct activation *activation);
 
-/* Checks that what was received is what was announced, and that each socket is an address of the
- * pool that it is named after. False with the reason, and what to change, in `error`. */
+/* Checks the result of activation_receive, and that each socket has an address of the pool that it
+ * is named after. False with the reason, and what to change, in `error`. */
 bool activation_check(const struct activation *activation, const struct config *config,
                       char error[ACTIVATION_ERROR_MAX]);
 
-/* The descriptor for an address; -1: none was passed. The caller owns the descriptor then. */
+/* Returns the descriptor for an address, which the caller then owns; -1: none was passed. */
 int activation_take(struct activation *activation, const struct address *address);
 
 /* Closes the sockets that nobody has taken. */

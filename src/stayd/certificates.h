@@ -13,12 +13,12 @@ struct certificates {
     struct tls *pools[CONFIG_POOLS_MAX]; /* by the pool's index; NULL: plain text */
 };
 
-/* The caller zeroes `certificates`. False with a sentence in `error`: the caller still calls
- * certificates_finish. Warnings are logged. */
+/* The caller zeroes `certificates` first, and calls certificates_finish even if this function
+ * failed. False with a sentence in `error`. Warnings are logged. */
 bool certificates_load(struct certificates *certificates, const struct config *config,
                        struct proto_tls *counters, char error[TLS_ERROR_MAX]);
 
-/* Accepts a zeroed one. */
+/* Accepts a zeroed struct. */
 void certificates_finish(struct certificates *certificates);
 
 /* Reads all certificates again, and logs the result. Returns false, with a sentence in `error`, if
@@ -26,7 +26,7 @@ void certificates_finish(struct certificates *certificates);
 bool certificates_refresh(struct certificates *certificates, char *error, size_t error_size);
 
 /* Checks whether a daemon with this configuration could load the certificates. Adds a fault for
- * each one that it could not load, and writes a line to `notices` for each warning. */
+ * each certificate that could not be loaded, and writes a line to `notices` for each warning. */
 void certificates_check(const struct config *config, struct faults *faults, FILE *notices);
 
 #endif

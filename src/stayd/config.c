@@ -82,7 +82,7 @@ struct config_pool *config_add_pool(struct config *config, const char *name) {
     return pool;
 }
 
-/* A port on loopback and a socket in run_dir. */
+/* Adds a port on loopback, and a socket in run_dir. */
 static void config_add_builtin_listens(const struct config *config, struct config_pool *pool,
                                        unsigned port) {
     char text[POOL_NAME_MAX + 16];
@@ -90,7 +90,7 @@ static void config_add_builtin_listens(const struct config *config, struct confi
     config_set_loopback(&pool->listens[pool->listen_count++], port);
     snprintf(text, sizeof text, "unix:%s.sock", pool->options.name);
     if (address_parse(text, config->run_dir, &pool->listens[pool->listen_count].address, error)) {
-        pool->listen_count++; /* otherwise run_dir is too long for a socket's path: TCP only */
+        pool->listen_count++; /* else run_dir is too long for a socket's path: only TCP */
     }
 }
 
@@ -137,7 +137,7 @@ const struct config_pool *config_find_pool(const struct config *config, const ch
     return NULL;
 }
 
-/* False if the address was invalid: a fault has been added for it. */
+/* False if the address is invalid; it has a fault already. */
 static bool config_is_understood(const struct config_listen *listen) {
     return listen->address.size > 0;
 }
@@ -177,7 +177,7 @@ static void config_check_tls(const struct config_pool *pool, struct faults *faul
     bool cert = pool->tls_cert[0] != '\0';
     bool key = pool->tls_key[0] != '\0';
     if (cert != key) {
-        faults_add(faults, pool->tls_line, "pool %s has a %s without a %s; TLS takes both", name,
+        faults_add(faults, pool->tls_line, "pool %s has a %s without a %s; TLS needs both", name,
                    cert ? "tls_cert" : "tls_key", cert ? "tls_key" : "tls_cert");
     } else if (!cert && pool->tls_ca[0] != '\0') {
         faults_add(faults, pool->tls_line,
@@ -247,7 +247,7 @@ void config_check(const struct config *config, struct faults *faults) {
         config_check_pool(pool, faults);
         if (pool->max_connections > config->max_connections) {
             faults_add(faults, pool->max_connections_line,
-                       "max_connections = %u: those of all pools together are %u; raise "
+                       "max_connections = %u is more than all pools together may have, %u; raise "
                        "max_connections in [server]",
                        pool->max_connections, config->max_connections);
         }

@@ -26,13 +26,13 @@ enum {
     CONFIG_BACKLOG_MAX = 65535,
     CONFIG_HOSTS_MAX = 1024,  /* bytes, with the zero */
     CONFIG_READERS_MAX = 512, /* the same */
-    CONFIG_SOCKET_MODE = 0660 /* of a socket file, unless something else is asked for */
+    CONFIG_SOCKET_MODE = 0660 /* the default mode of a socket file */
 };
 
 struct config_listen {
     struct address address;
     unsigned line; /* in the file; 0: the address is not from the file */
-    bool plain;    /* no TLS on this address, although the pool has TLS */
+    bool plain;    /* no TLS on this address, even if the pool has TLS */
 };
 
 struct config_pool {
@@ -46,13 +46,14 @@ struct config_pool {
     char tls_key[PATH_MAX];
     char tls_ca[PATH_MAX];    /* the CA of the clients' certificates; empty: clients need none */
     unsigned tls_line;        /* of the first of these three keys */
-    unsigned max_connections; /* of its clients; 0: as many as there are for all pools */
+    unsigned max_connections; /* of its clients; 0: only the limit of all pools */
     unsigned max_connections_line;
     enum proto_allowed protocols; /* the protocols that clients may use */
     enum proto_admin admin_commands;
-    struct readers readers;                /* who may map the pool and read it (net/readers.h), */
-    char readers_text[CONFIG_READERS_MAX]; /* as the configuration has it; empty: the default */
-    bool insecure;                         /* other machines may connect, without authentication */
+    struct readers readers;                /* who may map the pool and read it (net/readers.h) */
+    char readers_text[CONFIG_READERS_MAX]; /* `readers` as the configuration spells it; empty: the
+                                              default */
+    bool insecure;                         /* other machines may connect without authentication */
     unsigned line;                         /* of its section */
 };
 
@@ -61,16 +62,17 @@ struct config {
     unsigned max_connections;
     unsigned backlog; /* the maximum of connections that wait for accept */
     uint32_t send_timeout_s;
-    uint32_t connection_idle_s;       /* 0: a connection may be idle for ever */
+    uint32_t connection_idle_s;       /* 0: an idle connection is never closed */
     unsigned requests_per_turn;       /* of one connection, before the worker serves the next one */
     uint64_t connection_memory_bytes; /* of all connections together */
     enum transfers_kind io;
-    bool shutdown_enabled; /* this and the next three: commands that clients may or may not use */
+    bool shutdown_enabled; /* this field and the next three: whether clients may use these commands
+                            */
     bool flush_disabled;
     bool dump_disabled;
     bool watch_disabled;
-    bool detail_enabled;   /* stats detail, from the start */
-    char prefix_delimiter; /* of its prefixes; 0: the usual one */
+    bool detail_enabled;   /* stats detail is on from the start */
+    char prefix_delimiter; /* the delimiter of stats detail; 0: the default */
     char data_dir[PATH_MAX];
     char run_dir[PATH_MAX];
     bool has_admin;
@@ -107,7 +109,7 @@ bool config_pool_has_tls(const struct config_pool *pool);
 /* NULL if there is no such pool. */
 const struct config_pool *config_find_pool(const struct config *config, const char *name);
 
-/* Finds settings that are valid, but cannot be used together. */
+/* Adds a fault for each setting that is missing, unsafe, or in conflict with another setting. */
 void config_check(const struct config *config, struct faults *faults);
 
 /* Whether any pool keeps a file in data_dir. */

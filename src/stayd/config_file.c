@@ -34,10 +34,11 @@ static void config_file_begin_pool(struct config_parser *parser, const char *nam
     }
 }
 
-/* At the end of a section: finds keys that have no effect together with the others. */
+/* At the end of a section: adds a fault for each key that has no effect with the section's other
+ * keys. */
 static void config_file_end_section(struct config_parser *parser) {
     if (parser->section != SECTION_POOL || parser->faults->count > parser->faults_before) {
-        return; /* an invalid value may be the one that makes the key useful */
+        return; /* the correction of an invalid value may give the key an effect */
     }
     if (parser->fsync_line > 0 && !parser->pool->options.persist) {
         faults_add(
@@ -75,8 +76,8 @@ static void config_file_begin_section(struct config_parser *parser, const char *
     }
 }
 
-/* Section names are parsed here, because libinih does not report a section without keys, and does
- * not report the line of a section. True if the line is a section name. */
+/* Parses a section name; libinih does not report a section without keys, nor the line of a section.
+ * True if the line is a section name. */
 static bool config_file_is_section(struct config_parser *parser, const char *text) {
     text += strspn(text, " \t\r\n");
     if (*text != '[') {
@@ -216,7 +217,8 @@ static void config_file_check_connection_memory(const struct config_parser *pars
     }
 }
 
-/* Some editors begin a file with a byte order mark, EF BB BF; nothing else begins with EF. */
+/* Skips the byte order mark EF BB BF, with which some editors begin a file. Nothing else in a
+ * configuration begins with EF. */
 static void config_file_skip_mark(FILE *stream) {
     int first = getc(stream);
     if (first == 0xEF) {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    SEND_TIMEOUT_MAX_S = 86400, /* the maximum of connection_idle_timeout too */
+    SEND_TIMEOUT_MAX_S = 86400, /* also the maximum of connection_idle_timeout */
     POOL_LIMIT_MAX_S = 3650 * 86400
 };
 
@@ -76,7 +76,7 @@ static void set_max_connections(struct config_parser *parser, const char *key, c
 static void parse_limit(struct config_parser *parser, const char *key, const char *value,
                         uint32_t most_s, uint32_t *limit_s) {
     uint64_t duration_s;
-    bool has_unit = !isdigit((unsigned char)value[strlen(value) - 1]); /* 30 could be ms or s */
+    bool has_unit = !isdigit((unsigned char)value[strlen(value) - 1]); /* 30 could mean ms or s */
     if (!has_unit || !number_parse_duration(bytes_from_string(value), &duration_s) ||
         duration_s < 1 || duration_s > most_s) {
         fault("%s = %s: must be a time from 1s to %ud; write a whole number with s, m, h or d, "

@@ -48,7 +48,7 @@ struct config_key {
     void (*set)(struct config_parser *parser, const char *key, const char *value);
 };
 
-/* Both end with a NULL name. */
+/* Each table ends with a NULL name. */
 extern const struct config_key config_server_keys[];
 extern const struct config_key config_pool_keys[];
 

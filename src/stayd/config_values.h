@@ -1,5 +1,5 @@
-/* Formats a configuration as text, key by key, for the log. Equal values have equal text, however
- * the file spells them (65536K becomes 64M). Main thread only. */
+/* Formats a configuration as text, key by key, for the log. Equal values have equal text, even if
+ * the file spells them differently (65536K becomes 64M). Main thread only. */
 #ifndef STAYD_STAYD_CONFIG_VALUES_H
 #define STAYD_STAYD_CONFIG_VALUES_H
 

@@ -152,7 +152,7 @@ static bool daemon_listen(struct daemon *daemon, bool is_unix) {
     options.socket_mode = CONFIG_SOCKET_MODE;
     if (config->has_admin && address_is_unix(&config->admin.address) == is_unix &&
         !listener_open(&daemon->admin_listener, &config->admin.address, &options, error)) {
-        log_error("admin: %s (admin in [server]; admin = no does without)", error);
+        log_error("admin: %s (admin in [server]; admin = no disables it)", error);
         return false;
     }
     return true;
@@ -214,14 +214,15 @@ static bool daemon_read_users(struct daemon *daemon) {
     return true;
 }
 
-/* Whether a signal that stops the daemon is pending; daemon_serve reads it later. Any thread. */
+/* Whether SIGTERM or SIGINT is pending; daemon_serve reads the signal later. Any thread may
+ * call. */
 static bool daemon_is_stopping(void) {
     sigset_t pending;
     return sigpending(&pending) == 0 &&
            (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
-/* After a crash, to open a large pool takes a while. */
+/* Tells systemd which pool is being opened: after a crash, a large pool takes a while. */
 static void daemon_tell_opening(const struct pool_options *options) {
     char state[64 + POOL_NAME_MAX];
     snprintf(state, sizeof state, "STATUS=Opening pool %s", options->name);
@@ -239,7 +240,7 @@ static bool daemon_open_pools(struct daemon *daemon) {
     struct listener *listener = daemon->listeners;
     for (unsigned i = 0; i < config->pool_count; i++) {
         struct pool_options options = config->pools[i].options;
-        /* With -k, reserved address space would become locked memory. */
+        /* with -k, the pool must not reserve address space, which would become locked memory */
         options.memory_fixed = daemon->process->lock_memory;
         options.is_stopping = daemon_is_stopping;
         daemon_tell_opening(&options);
@@ -441,10 +442,10 @@ static void daemon_stop(struct daemon *daemon) {
     if (daemon->signal_fd >= 0) {
         close(daemon->signal_fd);
     }
-    pid_file_remove(&daemon->pid_file); /* last: scripts wait until the pid file is gone */
+    pid_file_remove(&daemon->pid_file); /* last, because scripts wait until the pid file is gone */
 }
 
-/* Starts everything, up to the threads; daemon_serve follows. */
+/* Starts all parts, the threads last; daemon_serve then accepts connections. */
 static bool daemon_start(struct daemon *daemon) {
     char error[ACTIVATION_ERROR_MAX]; /* longer than PROCESS_ERROR_MAX */
     if (!process_raise_limits(daemon->process, error) ||
@@ -459,7 +460,7 @@ static bool daemon_start(struct daemon *daemon) {
            daemon_start_threads(daemon);
 }
 
-/* Clients are served now: writes the pid file, tells systemd, and ends the parent process of -d. */
+/* All parts run: writes the pid file, tells systemd, and ends the parent process of -d. */
 static bool daemon_announce(struct daemon *daemon, struct daemonize *daemonize) {
     char error[PID_FILE_ERROR_MAX];
     process_lock_memory(daemon->process);
@@ -510,7 +511,7 @@ bool daemon_run(const struct daemon_options *options) {
     bool well = daemon_start(daemon) && daemon_announce(daemon, options->daemonize);
     if (well) {
         well = daemon_serve(daemon);
-        notify_send("STOPPING=1\nSTATUS=Writing to the disk what is not there yet");
+        notify_send("STOPPING=1\nSTATUS=Writing the last changes to the disk");
     }
     daemon_stop(daemon);
     well = well || daemon->stopped;

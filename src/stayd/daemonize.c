@@ -86,8 +86,8 @@ void daemonize_ready(struct daemonize *daemonize) {
             log_warning("cannot close the standard streams: %m");
         }
     }
-    ssize_t ignored =
-        write(daemonize->ready_fd, "", 1); /* fails if the parent was killed: nobody waits */
+    ssize_t ignored = write(daemonize->ready_fd, "",
+                            1); /* fails only if the parent was killed: does not matter */
     (void)ignored;
     close(daemonize->ready_fd);
 }

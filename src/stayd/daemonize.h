@@ -17,9 +17,9 @@ struct daemonize {
     int ready_fd;
 };
 
-/* Forks. Returns in the child; the parent waits for the child and exits. `keep_folder`: stay in the
- * working folder, where core files are written. `keep_streams`: continue to log to stderr. Called
- * before other threads start. False if it failed: the reason was logged. */
+/* Forks. Returns in the child; the parent waits for the child and exits. `keep_folder`: stays in
+ * the working folder, where core files are written. `keep_streams`: continues to log to stderr.
+ * Called before other threads start. False after a failure; the reason was logged. */
 bool daemonize_begin(struct daemonize *daemonize, bool keep_folder, bool keep_streams);
 
 /* Called when clients are served: ends the parent and closes the standard streams. Accepts a zeroed

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Takes the first folder of a variable that systemd sets: a list, separated by colons. */
+/* Takes the first folder from a variable that systemd sets; its value is a list, separated by
+ * colons. */
 static bool directories_from_systemd(const char *variable, char path[PATH_MAX]) {
     const char *value = getenv(variable);
     if (value == NULL || *value != '/') {
@@ -18,8 +19,8 @@ static bool directories_from_systemd(const char *variable, char path[PATH_MAX]) 
     return snprintf(path, PATH_MAX, "%.*s", length, value) < PATH_MAX;
 }
 
-/* Takes the folder `below` in that of a variable of the XDG base directory specification. Relative
- * paths are ignored, as the specification demands. */
+/* Takes the folder from a variable of the XDG base directory specification, and appends `below`.
+ * Ignores a relative path, as the specification demands. */
 static bool directories_from_xdg(const char *variable, const char *below, char path[PATH_MAX]) {
     const char *value = getenv(variable);
     return value != NULL && *value == '/' &&

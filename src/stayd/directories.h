@@ -15,9 +15,9 @@ void directories_default_data(char path[PATH_MAX]);
 /* $RUNTIME_DIRECTORY (of systemd), else $XDG_RUNTIME_DIR/stayd, else /tmp/stayd-UID. */
 void directories_default_run(char path[PATH_MAX]);
 
-/* Creates the folder, and those above it, with mode 0700. A folder that exists must belong to this
- * user (or to root) and be writable: in /tmp anybody may have created it first. False with a
- * sentence in `error`; `key` is the folder's key in the configuration. */
+/* Creates the folder, and missing folders above it, with mode 0700. A folder that exists must
+ * belong to this user (or to root) and be writable: in /tmp anybody may have created it before.
+ * False with a sentence in `error`; `key` is the folder's key in the configuration. */
 bool directories_make(const char *path, const char *key, char error[DIRECTORIES_ERROR_MAX]);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A setting of -o, with its taker, or with the reason why it has no effect. */
+/* A setting of -o, with the function that takes it, or the reason why the setting has no effect. */
 struct setting_row {
     const char *name;
     enum setting_value { VALUE_NONE, VALUE_OPTIONAL, VALUE_NEEDED } value;
@@ -94,8 +94,8 @@ static bool refuse_external_storage(struct options *options, const char *spelled
     return option_fail(spelled, NULL,
                        "there is no external storage; give the pool more memory with -m, "
                        "or use a configuration (stayd -c FILE) with a pool that has "
-                       "persist = yes: what it holds is in a file, and the system keeps "
-                       "in memory what is read");
+                       "persist = yes: its items are in a file, and the system keeps "
+                       "recently read items in memory");
 }
 
 static bool refuse_slow_connections(struct options *options, const char *spelled, char *value) {

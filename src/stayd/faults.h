@@ -22,7 +22,8 @@ void faults_init(struct faults *faults, const char *source);
 /* Accepts a zeroed list. */
 void faults_finish(struct faults *faults);
 
-/* Ends the process if memory is short; at startup nothing is lost by that. */
+/* Ends the process if memory is short, also when the daemon reads its configuration again
+ * (SIGHUP). */
 __attribute__((format(printf, 3, 4))) void faults_add(struct faults *faults, unsigned line,
                                                       const char *format, ...);
 

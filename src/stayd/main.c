@@ -1,4 +1,4 @@
-/* stayd: the daemon's entry. Options, then the configuration, then the daemon itself. */
+/* The entry point of stayd: reads the options and the configuration, and runs the daemon. */
 #include "base/log.h"
 #include "net/credentials.h"
 #include "stayd/activation.h"
@@ -81,7 +81,7 @@ int main(int argument_count, char **arguments) {
     activation_receive(&activation);
     struct options options;
     if (!keep_standard_streams()) {
-        return EXIT_STARTUP; /* there is no stream for a message */
+        return EXIT_STARTUP; /* no message: the standard streams are not open */
     }
     switch (options_parse(&options, argument_count, arguments)) {
     case OPTIONS_RUN:

@@ -176,14 +176,15 @@ static bool take_delimiter(struct options *options, const char *spelled, char *v
 const struct option_row memcached_option_rows[] = {
     {'p', "port", "NUMBER", take_port, "TCP port (default 11211; 0: none)"},
     {'l', "listen", "ADDRESS,...", take_listen,
-     "addresses, each with :PORT if another; may be repeated\n"
-     "(default 127.0.0.1)"},
+     "addresses; add :PORT if it is not the port of -p;\n"
+     "may be repeated (default 127.0.0.1)"},
     {'s', "unix-socket", "PATH", take_unix_socket, "listen on a Unix socket, and not on TCP"},
-    {'a', "unix-mask", "MODE", take_unix_mask, "its access rights, in octal (default 0700)"},
+    {'a', "unix-mask", "MODE", take_unix_mask,
+     "access rights of that socket, in octal (default 0700)"},
     {'b', "listen-backlog", "NUMBER", take_backlog,
      "clients that may wait to be accepted (default: as many\nas the system allows)"},
-    {'c', "conn-limit", "NUMBER", take_conn_limit, "connections at a time (default 1024)"},
-    {'t', "threads", "NUMBER", take_threads, "worker threads (default: one a core, at most 8)"},
+    {'c', "conn-limit", "NUMBER", take_conn_limit, "limit of open connections (default 1024)"},
+    {'t', "threads", "NUMBER", take_threads, "worker threads (default: one per core, at most 8)"},
     {'m', "memory-limit", "NUMBER", take_memory_limit,
      "memory for items, in megabytes (default 64)"},
     {'M', "disable-evictions", NULL, take_disable_evictions,
@@ -196,11 +197,11 @@ const struct option_row memcached_option_rows[] = {
     {'o', "extended", "SETTING,...", extended_options_take,
      "memcached's other settings; see docs/from-memcached.md"},
     {'e', "memory-file", "FILE", refuse_memory_file,
-     "an error that says what to use: a pool with persist = yes"},
+     "not supported: use a pool with persist = yes"},
     {'A', "enable-shutdown", NULL, take_enable_shutdown, "let clients end the daemon (shutdown)"},
     {'R', "max-reqs-per-event", "NUMBER", take_max_requests,
      "requests of one client before the others have their turn"},
-    {'B', "protocol", "NAME", take_protocol, "ascii or binary alone (default auto: both)"},
+    {'B', "protocol", "NAME", take_protocol, "only ascii, or only binary (default auto: both)"},
     {'S', "enable-sasl", NULL, take_sasl,
      "demand a login; users come from -Y FILE, or from the\nfile in $MEMCACHED_SASL_PWDB"},
     {'F', "disable-flush-all", NULL, take_disable_flush, "refuse flush_all"},
@@ -209,12 +210,12 @@ const struct option_row memcached_option_rows[] = {
     {'Y', "auth-file", "FILE", take_auth_file, "demand a login; FILE has lines user:password"},
     {'Z', "enable-ssl", NULL, take_tls, "speak TLS, with -o ssl_chain_cert=FILE,ssl_key=FILE"},
     {'D', NULL, "CHARACTER", take_delimiter,
-     "count by what stands before it in a key (stats detail)"},
-    {'f', "slab-growth-factor", "FACTOR", NULL, "there are no slabs, so no sizes of slabs"},
-    {'n', "slab-min-size", "BYTES", NULL, "there are no slabs, so no smallest size"},
+     "count keys by their part before CHARACTER (stats detail)"},
+    {'f', "slab-growth-factor", "FACTOR", NULL, "there are no slabs"},
+    {'n', "slab-min-size", "BYTES", NULL, "there are no slabs"},
     {'L', "enable-largepages", NULL, NULL, "the system decides on the size of pages"},
     {'C', "disable-cas", NULL, NULL, "an item's CAS costs nothing, and is always there"},
-    {'N', "napi-ids", "NUMBER", NULL, "a new connection goes to the thread with the fewest"},
+    {'N', "napi-ids", "NUMBER", NULL, "new connections are spread evenly over the threads"},
     {0},
 };
 
@@ -237,7 +238,7 @@ static bool check_sasl(struct options *options) {
         return true;
     }
     if (memcached->protocol == MEMCACHED_TEXT) {
-        return option_fail("-S", NULL, "goes with the binary protocol; leave out -B ascii, or -S");
+        return option_fail("-S", NULL, "needs the binary protocol; remove -B ascii, or -S");
     }
     if (memcached->auth_file[0] != '\0') {
         return true;
@@ -246,7 +247,7 @@ static bool check_sasl(struct options *options) {
         return option_fail("-S", NULL,
                            "needs a file of users: add -Y FILE with lines user:password, mode "
                            "0600 (stayd does not read libsasl's database; 'sasldblistusers2' lists "
-                           "who is in there)");
+                           "its users)");
     }
     return option_path("MEMCACHED_SASL_PWDB", path, memcached->auth_file);
 }
@@ -264,7 +265,7 @@ static bool check_tls(struct options *options) {
     if (memcached->tls_cert[0] == '\0') {
         return option_fail("-Z", NULL,
                            "needs -o ssl_chain_cert=FILE, and ssl_key=FILE if the key "
-                           "is not in there too");
+                           "is in another file");
     }
     if (memcached->tls_verify >= 2 && memcached->tls_ca[0] == '\0') {
         return option_fail("-o ssl_verify_mode", NULL,
@@ -313,7 +314,7 @@ static struct config_listen *configure_listen(struct config_pool *pool, struct f
     return &pool->listens[pool->listen_count++];
 }
 
-/* One -l: a list of addresses, separated by commas. */
+/* Adds the addresses of one -l: a list, separated by commas. */
 static void configure_listens(const struct memcached_options *options, const char *texts,
                               struct config_pool *pool, struct faults *faults) {
     static const char without_tls[] = "notls:";
@@ -350,7 +351,7 @@ static void configure_security(const struct memcached_options *options, struct c
     static const enum proto_allowed protocols[] = {PROTO_ALLOWED_ALL, PROTO_ALLOWED_TEXT,
                                                    PROTO_ALLOWED_BINARY};
     pool->insecure = options->insecure;
-    pool->admin_commands = PROTO_ADMIN_ALL; /* memcached's defaults without -A, -X and -W */
+    pool->admin_commands = PROTO_ADMIN_ALL; /* memcached allows these commands to all clients */
     pool->protocols = protocols[options->protocol];
     memcpy(pool->auth_file, options->auth_file, sizeof pool->auth_file);
     if (!options->tls) {

@@ -9,10 +9,10 @@
 
 /* Pointers to text point into the arguments. */
 struct memcached_options {
-    bool given;     /* one was given: these options are the configuration */
-    char first[64]; /* the first one, as the user wrote it */
+    bool given;     /* at least one option was given, so these options are the configuration */
+    char first[64]; /* the first option, as the user wrote it */
     unsigned port;  /* 0: no TCP */
-    const char *listens[CONFIG_LISTENS_MAX]; /* each a list, separated by commas */
+    const char *listens[CONFIG_LISTENS_MAX]; /* each entry is a list, separated by commas */
     unsigned listen_count;
     char socket_path[PATH_MAX]; /* absolute; empty: none */
     unsigned socket_mode;
@@ -25,7 +25,7 @@ struct memcached_options {
     bool insecure;
     unsigned requests_per_turn; /* 0: not given */
     unsigned idle_timeout_s;    /* of connections; 0: none */
-    unsigned read_buffers_m;    /* megabytes; this and the next: 0: not given */
+    unsigned read_buffers_m;    /* megabytes, like replies_m; 0: not given */
     unsigned replies_m;
     enum memcached_protocol { MEMCACHED_AUTO, MEMCACHED_TEXT, MEMCACHED_BINARY } protocol;
     bool enable_shutdown;
@@ -34,7 +34,7 @@ struct memcached_options {
     bool disable_watch;
     char prefix_delimiter; /* 0: not given */
     bool sasl;
-    char auth_file[PATH_MAX]; /* this and the paths below: absolute; empty: none */
+    char auth_file[PATH_MAX]; /* this path and those below are absolute; empty: none */
     bool tls;
     char tls_cert[PATH_MAX];
     char tls_key[PATH_MAX];
@@ -42,7 +42,8 @@ struct memcached_options {
     unsigned tls_verify; /* memcached's ssl_verify_mode */
 };
 
-/* All of memcached's options, except those of the process (options.c); ends with a letter of 0. */
+/* All of memcached's options, except those of the process (options.c). The last row has the letter
+ * 0. */
 extern const struct option_row memcached_option_rows[];
 
 /* Sets memcached's defaults. */

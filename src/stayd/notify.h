@@ -3,7 +3,7 @@
 #ifndef STAYD_STAYD_NOTIFY_H
 #define STAYD_STAYD_NOTIFY_H
 
-/* `state` has one or more lines, such as "READY=1" or "STOPPING=1". */
+/* `state` is one or more lines, such as "READY=1" or "STOPPING=1". */
 void notify_send(const char *state);
 
 #endif

@@ -17,13 +17,13 @@ enum {
 
 static const char usage_before[] =
     "Usage: stayd [-c FILE]            run; without FILE: the built-in pools below\n"
-    "       stayd --check [-c FILE]    say whether the configuration is valid, and why not\n"
+    "       stayd --check [-c FILE]    check the configuration, and print its errors\n"
     "       stayd -p 11211 -m 64 ...   memcached's options: one volatile pool, \"cache\"\n"
     "Keeps a web site's users logged in: pools of items over the memcached protocol.\n";
 
 static const char usage_after[] =
     "\n"
-    "Without any: pool \"cache\" (64M, evicts when full) on 127.0.0.1:11211 and\n"
+    "Without options: pool \"cache\" (64M, evicts when full) on 127.0.0.1:11211 and\n"
     "unix:cache.sock, pool \"sessions\" (64M, on disk, never evicts) on 127.0.0.1:11200 and\n"
     "unix:sessions.sock, and http://127.0.0.1:11280/ for the dashboard, /metrics and /healthz.\n"
     "\n"
@@ -105,7 +105,7 @@ static const struct option_row general_rows[] = {
 static const struct option_row process_rows[] = {
     {'d', "daemon", NULL, take_daemon,
      "leave the terminal once clients are served, and log to syslog\n"
-     "(with -v: to the standard error still)"},
+     "(with -v: still to the standard error)"},
     {'u', "user", "NAME", take_user, "become this user, when started as root"},
     {'P', "pidfile", "FILE", take_pid_file, "write the process id to FILE while running"},
     {'k', "lock-memory", NULL, take_lock_memory, "keep all memory from being swapped out"},
@@ -186,7 +186,7 @@ static void options_print_row(const struct option_row *row) {
 
 static void options_print_help(void) {
     static const char *const titles[TABLES] = {
-        "", "How it runs; with -c FILE or with memcached's options:",
+        "", "Options of the process, with -c FILE or with memcached's options:",
         "Instead of a configuration, memcached's own options (docs/from-memcached.md):"};
     fputs(usage_before, stdout);
     for (unsigned table = 0; table < TABLES; table++) {
@@ -238,7 +238,7 @@ static bool options_is_number(const char *text) {
 
 static bool options_take(struct options *options, int letter, bool is_long) {
     if (letter == 'c' && !is_long && !options_is_number(optarg)) {
-        letter = OPTION_CONFIG; /* memcached's -c takes a number: the limit of connections */
+        letter = OPTION_CONFIG; /* with a number, -c is memcached's limit of connections */
     }
     unsigned table;
     const struct option_row *row = options_find(letter, &table);

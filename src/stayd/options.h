@@ -5,7 +5,7 @@
  *     options.c             the options that can be combined with any configuration
  *     memcached_options.c   memcached's options, which replace the configuration file
  *     extended_options.c    the settings of memcached's -o
- *     option_table.c        what all of them use: parsing of values, error messages
+ *     option_table.c        shared by these files: parsing of values, error messages
  *
  * Main thread only. */
 #ifndef STAYD_STAYD_OPTIONS_H

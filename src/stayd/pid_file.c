@@ -87,7 +87,7 @@ static bool pid_file_take(struct pid_file *file, char error[PID_FILE_ERROR_MAX])
     bool understood = pid_file_read(file, &process);
     char why[128];
     if (!locked || (understood && process != 0 && process_is_memcached(process))) {
-        snprintf(why, sizeof why, "%s, process %llu, has it and is running",
+        snprintf(why, sizeof why, "%s, process %llu, is running and uses it",
                  locked ? "a memcached" : "another stayd", (unsigned long long)process);
         return pid_file_fail(file, why, "; stop that, or choose another path", error);
     }
@@ -113,7 +113,7 @@ bool pid_file_claim(struct pid_file *file, const char *path, char error[PID_FILE
             file->is_open = true;
             return true;
         }
-        close(file->fd); /* its owner has just removed it: create a new file */
+        close(file->fd); /* the daemon that had it has just removed it: create a new file */
     }
     close(file->fd);
     return false;

@@ -11,7 +11,7 @@ struct process_options {
     bool verbose;            /* log debug messages */
     bool core_dumps;         /* allow core files of any size */
     bool lock_memory;        /* keep all memory from being swapped out */
-    const char *user;        /* to become (stayd/privileges.h); NULL: stay */
+    const char *user;        /* the user to become (stayd/privileges.h); NULL: no change */
     char pid_file[PATH_MAX]; /* absolute (stayd/pid_file.h); empty: none */
 };
 

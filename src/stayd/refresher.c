@@ -20,7 +20,7 @@ struct refresher {
     bool started;
     pthread_t thread;
 
-    pthread_mutex_t lock; /* of all below */
+    pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t changed;
     bool stopping;
     uint64_t wanted; /* the number of the latest reload that was asked for */
@@ -56,7 +56,8 @@ static bool refresher_has_ended(void *keeper, uint64_t number, bool *well, char 
     return ended;
 }
 
-/* Under the lock: waits until a reload is asked for and the pause after the last one is over. */
+/* Waits until a reload is asked for and the pause after the last reload is over. The caller has the
+ * lock. */
 static void refresher_wait(struct refresher *refresher, const struct timespec *not_before) {
     int result = 0;
     while (!refresher->stopping && result != ETIMEDOUT) {

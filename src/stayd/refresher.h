@@ -1,12 +1,13 @@
 /* The thread that reads certificates again while the daemon runs: for SIGHUP, and for the command
- * refresh_certs. Reading takes milliseconds, which a worker may not spend. There is one reload at a
- * time, with a pause after each, however many requests there are:
+ * refresh_certs. Reading takes milliseconds, too long for a worker. There is one reload at a time,
+ * with a pause after each, whatever the number of requests:
  *
- *     begin ----> reload 4 is under way: 5 is the one that begins from now on
- *     begin ----> 5 again, shared by all who ask before it begins
- *     has_ended(5)?  no ... the workers are woken ... yes, with what came of it
+ *     begin ----> 5, while reload 4 is running
+ *     begin ----> 5, for every call until reload 5 begins
+ *     has_ended(5) ----> false ... the workers are woken ... true, with the result
  *
- * The main thread creates, starts, stops and destroys; any thread may begin and ask. */
+ * The main thread creates, starts, stops and destroys the refresher; any thread may call `begin`
+ * and `has_ended`. */
 #ifndef STAYD_STAYD_REFRESHER_H
 #define STAYD_STAYD_REFRESHER_H
 
@@ -19,18 +20,18 @@ struct refresher;
  * refresher_destroy. */
 struct refresher *refresher_create(struct certificates *certificates, struct proto_server *server);
 
-/* The workers run, and server->network.wake_workers is set. False, with errno, if there is no
- * thread. */
+/* Call it when the workers run and server->network.wake_workers is set. False, with errno, if the
+ * thread cannot be started. */
 bool refresher_start(struct refresher *refresher);
 
 /* Reads the certificates again, and waits for the end of the reload. */
 void refresher_run(struct refresher *refresher);
 
-/* Ends the thread while the workers still run. From now on, every reload counts as ended with a
- * failure. Accepts NULL. */
+/* Ends the thread while the workers still run. A reload that has not ended by then counts as
+ * failed. Accepts NULL. */
 void refresher_stop(struct refresher *refresher);
 
-/* No thread calls the refresher any more. Accepts NULL. */
+/* Call it when no thread uses the refresher any more. Accepts NULL. */
 void refresher_destroy(struct refresher *refresher);
 
 #endif

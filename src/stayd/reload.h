@@ -1,6 +1,6 @@
-/* The configuration on SIGHUP: reads the file again, and logs its errors, or the changes that need
- * a restart. No change is applied here. The certificates and auth_files that the configuration
- * names are reloaded elsewhere (stayd/daemon.c). Main thread only. */
+/* What SIGHUP does with the configuration: reads the file again, and logs its errors, or the
+ * changes that need a restart. Applies no change. The certificates and auth_files that the
+ * configuration names are reloaded elsewhere (stayd/daemon.c). Main thread only. */
 #ifndef STAYD_STAYD_RELOAD_H
 #define STAYD_STAYD_RELOAD_H
 

@@ -1,10 +1,10 @@
-// The charts of one pool. Each shows some columns of the history, and tells the values at a moment
-// under the mouse or, with the arrow keys, to a screen reader.
+// The charts of one pool. Each chart draws some columns of the history. Its legend shows the values at
+// the mouse or, for a screen reader, at the moment that the arrow keys select.
 "use strict";
 
 const COLOURS = ["one", "two", "three", "four"]; // of the series, unless a chart has its own
 
-// Its legend sets style attributes, which the page's policy forbids.
+// Dygraph's own legend sets style attributes, which the page's content security policy forbids.
 Dygraph.PLUGINS = Dygraph.PLUGINS.filter((plugin) => plugin !== Dygraph.Plugins.Legend);
 
 function element(name, attributes = {}, ...children) {
@@ -55,12 +55,12 @@ function formatAge(seconds) {
   return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
 }
 
-// `row`: the columns of one moment, by name; null: not known.
+// `row`: the columns of one moment, by name; a column is null if its value is unknown.
 const perSecond = (...names) => names.map((name) => (row) => row[name]);
 
 const CHARTS = [
   {title: "Memory", labels: ["free", "dead", "live"], colours: ["five", "two", "one"], format: formatBytes,
-    stacked: true, // the last one at the bottom
+    stacked: true, // the last label at the bottom
     values: [(row) => row.free_bytes, (row) => row.dead_bytes, (row) => row.live_bytes]},
   {title: "Operations per second", labels: ["reads", "stores", "deletes", "touches"], format: formatCount,
     values: perSecond("gets", "stores", "deletes", "touches")},
@@ -172,7 +172,7 @@ class Chart {
     return date.toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", ...seconds, hour12: false});
   }
 
-  // Shows the values of a row; null: of the last one.
+  // Shows the values of a row; null: of the latest row (in a chart of bars, the first).
   tell(row) {
     const values = this.rows[row ?? (this.about.bars ? 0 : this.rows.length - 1)];
     if (!values) {

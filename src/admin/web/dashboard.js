@@ -1,5 +1,5 @@
-// Asks the daemon how it is, and shows it: warnings first, then each pool's figures and charts. Text
-// from the daemon goes into text nodes only.
+// Asks the daemon for its state, and shows it: warnings first, then each pool's figures and charts.
+// Text from the daemon goes into text nodes only.
 "use strict";
 
 const REFRESH_MS = 5000;
@@ -7,7 +7,7 @@ const SHORTEST_S = 120;
 const SPANS = {hour: 3600, day: 86400};
 
 const byId = (id) => document.getElementById(id);
-const views = new Map(); // of each pool, by its name
+const views = new Map(); // the view of each pool, by the pool's name
 const history = {span: "hour", since: 0, pools: new Map()};
 
 class PoolView {
@@ -50,7 +50,7 @@ class PoolView {
 
   showCharts(pool, now) {
     const rows = history.pools.get(pool.name) ?? [];
-    const oldest = rows.length > 0 ? rows[0].time : now; // a young daemon's values fill the charts
+    const oldest = rows.length > 0 ? rows[0].time : now; // the few values of a young daemon fill the chart
     const from = Math.max(now - SPANS[history.span], Math.min(oldest, now - SHORTEST_S));
     const window = [from * 1000, now * 1000];
     for (const chart of this.charts) {
@@ -75,7 +75,7 @@ function showWarnings(stats) {
     shown.push(element("p", {class: "well"}, "✓ All pools serve all requests."));
   }
   const texts = (nodes) => [...nodes].map((node) => node.textContent).join("\n");
-  if (texts(shown) !== texts(byId("warnings").children)) { // else a screen reader would read them again
+  if (texts(shown) !== texts(byId("warnings").children)) { // a screen reader reads changes aloud
     byId("warnings").replaceChildren(...shown);
   }
 }
@@ -104,13 +104,13 @@ function showOutage() {
   const text = "stayd does not answer.";
   if (byId("warnings").firstChild?.firstChild?.textContent !== text) {
     byId("warnings").replaceChildren(element("p", {class: "fault"}, element("b", {}, text),
-      "Look at systemctl status stayd and at journalctl -u stayd. What is below is old."));
+      "Look at systemctl status stayd and at journalctl -u stayd. The figures below are old."));
   }
 }
 
 // Adds what has come since the last time, and drops what is too old to be shown.
 function addHistory(answer) {
-  if (history.since > answer.now) { // the clock was set back: begin anew with the next answer
+  if (history.since > answer.now) { // the clock was set back: start over with the next answer
     Object.assign(history, {since: 0, pools: new Map()});
     return;
   }
