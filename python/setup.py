@@ -60,7 +60,7 @@ setup(
         Extension(
             "stayd._client",
             sources=[
-                *(f"extension/{name}.c" for name in ("client", "many", "packing", "sessions", "single")),
+                *(f"extension/{path.name}" for path in sorted((HERE / "extension").glob("*.c"))),
                 *(str(source) for source in library_sources(root)),
             ],
             include_dirs=[str(root / "lib"), str(root / "src")],

@@ -1,7 +1,8 @@
-/* Requests with several keys in one round trip, and requests about the server. */
-#include <stdlib.h>
+#include "many.h"
 
-#include "client.h"
+#include "transport.h"
+
+#include <stdlib.h>
 
 /* Keys, their Python objects, and the items that libstayd fills in. */
 struct batch {
@@ -121,8 +122,7 @@ static bool batch_take_values(struct batch *batch, struct transport *transport, 
     return true;
 }
 
-/* A list of the keys that the pool had no room for. NULL with an exception for any other failure.
- */
+/* A list of the keys that the pool had no room for. NULL with an exception on any other failure. */
 static PyObject *batch_refused(struct batch *batch, struct transport *transport,
                                enum stayd_status status, const struct stayd_error *error) {
     PyObject *refused = PyList_New(0);

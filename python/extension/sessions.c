@@ -4,8 +4,8 @@
 
 #include "sessions.h"
 
-#include "client.h"
 #include "packing.h"
+#include "transport.h"
 
 #include <openssl/sha.h>
 
@@ -95,8 +95,8 @@ static PyObject *read_serialized(PyObject *scan, const char *data, size_t size) 
                            : scan_session(scan, data, size);
 }
 
-/* The session in a stored value. NULL, perhaps with an exception, if the value needs the usual way.
- */
+/* The session in a stored value. NULL, perhaps with an exception, if the caller must take the usual
+ * way. */
 static PyObject *read_stored(PyObject *packing, PyObject *scan, const struct stayd_value *value) {
     unsigned char form = value->size == 0 ? FORM_TEXT : (unsigned char)value->data[0];
     if (form >= FORM_TEXT) {

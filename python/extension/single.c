@@ -1,5 +1,6 @@
-/* Requests with one key. */
-#include "client.h"
+#include "single.h"
+
+#include "transport.h"
 
 /* The arguments of one call, by position or by name. `values` begins as the defaults. False with a
  * TypeError. */

@@ -6,12 +6,11 @@
  * that takes less time than releasing the GIL. A request over a socket releases the GIL. A failure
  * calls stayd/native_client.py with the status and libstayd's message, which raises the exception.
  */
-#ifndef STAYD_EXTENSION_CLIENT_H
-#define STAYD_EXTENSION_CLIENT_H
+#ifndef STAYD_EXTENSION_TRANSPORT_H
+#define STAYD_EXTENSION_TRANSPORT_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <structmember.h>
 
 #include <stayd.h>
 
@@ -39,10 +38,13 @@ struct wire_value {
     PyObject *owner;
 };
 
-/* Releases and takes the GIL around a call of libstayd. Signals that come meanwhile are handled by
- * transport_interrupted, which is libstayd's `interrupted`. */
+/* Releases and takes the GIL around a call of libstayd. */
 void transport_begin_wait(void);
 void transport_end_wait(void);
+
+/* libstayd's `interrupted`: runs Python's handlers of the signals that came during the call. 1 if a
+ * handler has raised an exception. */
+int transport_interrupted(void *unused);
 
 /* False with an exception if __init__ has not run: a subclass has not called it. */
 bool transport_is_ready(const struct transport *transport);
@@ -81,22 +83,6 @@ static inline PyObject *new_reference(PyObject *object) {
 /* A buffer for a value, to be given back. NULL with a MemoryError. */
 struct stayd_value *transport_take_buffer(struct transport *transport);
 void transport_give_buffer(struct transport *transport, struct stayd_value *value);
-
-/* The methods. stayd.Client documents them. */
-typedef PyObject *transport_method(PyObject *self, PyObject *const *arguments, Py_ssize_t given,
-                                   PyObject *keywords);
-
-/* single.c: requests with one key */
-transport_method transport_get, transport_get_mapped, transport_gets, transport_set, transport_add,
-    transport_replace, transport_cas, transport_touch, transport_delete, transport_incr;
-
-/* many.c: requests with several keys, and requests about the server itself */
-PyObject *transport_get_many(PyObject *self, PyObject *keys);
-PyObject *transport_set_many(PyObject *self, PyObject *arguments, PyObject *keywords);
-PyObject *transport_delete_many(PyObject *self, PyObject *keys);
-PyObject *transport_flush(PyObject *self, PyObject *unused);
-PyObject *transport_raw_stats(PyObject *self, PyObject *arguments);
-PyObject *transport_version(PyObject *self, PyObject *unused);
-PyObject *transport_close(PyObject *self, PyObject *unused);
+void transport_free_buffer(struct stayd_value *value); /* or NULL */
 
 #endif
