@@ -60,4 +60,4 @@ def test_keys_are_dumped(run, server):
     server[0].connect(server[1]).ask(requests + b"mn\r\n", b"MN\r\n")
     status, said = run("memcdump")
     assert status == 0
-    assert set(said.split()) >= keys  # memcached tells what has been flushed too
+    assert set(said.split()) >= keys  # memcached also lists flushed items

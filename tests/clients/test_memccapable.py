@@ -13,7 +13,7 @@ RESULT = re.compile(r"^((?:ascii|binary) [a-z ]*?)\s*\[(pass|FAIL|skip)\]$", re.
 
 TESTS = 54
 MEMCACHED_PASSES = 52
-"""At least: some of memcached 1.6's releases fail two, Debian's none."""
+"""The fewest tests that memcached passes: some of its 1.6 releases fail two tests, Debian's fails none."""
 
 OUTDATED = {"ascii delete", "ascii delete noreply"}
 """memcached 1.6.45 fails these too: they expect `delete k 1` to be refused, but memcached accepts a
@@ -36,7 +36,8 @@ def memccapable(port):
 
 @pytest.fixture(scope="module")
 def results():
-    """What memccapable says of memcached and of each pool: at once, since it mostly sleeps."""
+    """What memccapable says of memcached and of each pool. All runs go in parallel, because a run mostly
+    sleeps."""
     with Memcached() as memcached, Stayd() as stayd:
         ports = {"memcached": memcached.port()}
         ports |= {pool: stayd.port(pool) for pool in stayd.pool_names()}

@@ -1,8 +1,9 @@
-"""What operators point at memcached: memcached-tool, munin's plugin, and collectd's, all of Debian.
+"""What operators point at memcached: memcached-tool, munin's plugin and collectd's plugin, all from
+Debian.
 
-They first run on memcached, which shows that the test expects what the tools report. scripts/setup
-unpacks them:
-on Debian 12, which has them all, a tool that is missing is a failure.
+Each tool first runs on memcached, which shows that the test expects what the tool reports.
+scripts/setup unpacks the tools. Debian 12 has all of them, so a tool that is missing there is a
+failure.
 """
 
 import os
@@ -24,7 +25,7 @@ COLLECTED = {
     "items-current", "ops-decr_hits", "ops-decr_misses", "ops-delete_hits", "ops-delete_misses",
     "ops-evictions", "ops-hits", "ops-incr_hits", "ops-incr_misses", "ops-misses",
 }
-"""Among the series that collectd 5.12 makes of memcached 1.6.45."""
+"""Some of the series that collectd 5.12 makes of memcached 1.6.45."""
 
 
 def needs(tool):

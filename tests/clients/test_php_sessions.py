@@ -83,7 +83,7 @@ def test_what_a_session_holds_comes_back(site):
 
 
 def test_two_requests_of_one_session_go_one_after_the_other(site, stayd, tmp_path):
-    """The first holds the session until the second has been refused the lock at least twice."""
+    """The first request holds the session until the second has been refused the lock at least twice."""
     gate = tmp_path / "gate"
     pages = {}
     first = threading.Thread(target=lambda: pages.update(a=site.visit("s", visit="a", hold=gate)))

@@ -1,6 +1,6 @@
-"""Clients under load, while another client flushes, reads statistics, watches and dumps all keys:
-no reply is mixed up, and no client reads a value that was not stored. Mainly for the build with the
-thread sanitizer, whose reports end the daemon and the test."""
+"""Clients under load, while another client flushes, reads statistics, watches and dumps all keys: no reply
+is mixed up, and no client reads a value that was not stored. This test is mainly for the build with the
+thread sanitizer: a report of the sanitizer ends the daemon, and the test fails."""
 
 import os
 import random
@@ -17,8 +17,8 @@ KEYS = 200
 
 
 class Load:
-    """Runs observers until the time is over, and workers until no observer is left (a watch has
-    lines only while there is work). Raises the first failure of any thread."""
+    """Runs observers until the time is over. Runs workers until no observer is left, because a watch has
+    lines only while there is work. Raises the first failure of any thread."""
 
     def __init__(self):
         self.deadline = time.monotonic() + SECONDS
@@ -57,7 +57,7 @@ class Load:
 
 
 def value_of(key):
-    """The value of this key, the same for all clients except for its length."""
+    """The value of this key: the same for all clients, except for its length."""
     return key.encode() * random.randrange(1, 200)
 
 

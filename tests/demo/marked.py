@@ -1,4 +1,4 @@
-"""The demo as a process, with all that it starts marked so that a test can find it."""
+"""The demo as a process. All processes that it starts are marked, so that a test can find them."""
 
 import os
 import uuid
@@ -10,7 +10,7 @@ MARK = "STAYD_DEMO_TEST"
 
 
 class Marked:
-    """An environment with a mark that every process inherits that the demo starts."""
+    """An environment with a mark. Every process that the demo starts inherits the mark."""
 
     def __init__(self):
         self.value = uuid.uuid4().hex

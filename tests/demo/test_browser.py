@@ -21,7 +21,7 @@ class Shop(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self.pages = []  # (status, text or the place that a redirect leads to), first one first
+        self.pages = []  # (status, text or target of a redirect), in the order in which they are sent
         self.requests = []
 
 

@@ -58,7 +58,7 @@ class Terminal:
         self.output = ""
 
     def read_until(self, pattern):
-        """Reads until the regular expression is found in what was not searched before."""
+        """Reads until the regular expression matches in the output that was not searched before."""
         deadline = time.monotonic() + TIMEOUT_S
         while (found := re.search(pattern, self.output)) is None:
             assert time.monotonic() < deadline, self.output

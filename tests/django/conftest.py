@@ -70,8 +70,8 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def backend(request, monkeypatch):
-    """The back end of every client that the test makes: the usual one, but in modules that are
-    marked `each_backend`."""
+    """The back end of every client that the test makes: the usual one, except in modules that are marked
+    `each_backend`."""
     if not hasattr(request, "param"):
         yield None
         return
@@ -96,7 +96,7 @@ def _choose_backend(monkeypatch, name):
 
 
 def _forget_clients():
-    """Those that all tests share."""
+    """Drops the clients that all tests share."""
     clients.shared_client.cache_clear()
     session_cache._client_of.cache_clear()
     setting_changed.send(None, setting="SESSION_CACHE", value=None, enter=False)
@@ -140,7 +140,7 @@ def own_daemon():
 
 @pytest.fixture(scope="session")
 def database():
-    """The tables of the applications, in a file: requests may run in several threads."""
+    """The tables of the applications, in a database file, because requests may run in several threads."""
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)

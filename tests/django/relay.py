@@ -12,13 +12,12 @@ BEFORE, AFTER = "before", "after"
 
 
 class Relay:
-    """Listens on a loopback port, or on a Unix socket, and passes on to `target` what comes, a
-    request at a time: what one recv brings is taken for one request, what one recv answers for its
-    reply.
+    """Listens on a loopback port, or on a Unix socket, and relays each request to `target`. The bytes that
+    one recv returns count as one request, or as one reply.
 
-    `cut(moment)` arms it for the next request: BEFORE the request is passed on, or AFTER the server
-    has answered, whose reply is then kept back. Between the server's answer and the cut `meanwhile`
-    is called.
+    `cut(moment)` arms the relay for the next request: it cuts BEFORE it passes the request on, or AFTER
+    the server has answered, and then keeps the reply back. It calls `meanwhile` between the server's
+    answer and the cut.
     """
 
     def __init__(self, target, local=False):
@@ -40,7 +39,7 @@ class Relay:
         """The requests that the server got."""
 
     def cut(self, moment, meanwhile=lambda: None, reset=False):
-        """Arms it. `reset`: the client gets a TCP reset and not an end of the stream."""
+        """Arms the relay. `reset`: the client gets a TCP reset instead of an end of the stream."""
         self._meanwhile, self._reset, self._moment = meanwhile, reset, moment
 
     @property

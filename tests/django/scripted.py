@@ -5,8 +5,8 @@ import threading
 
 
 def take_request(connection):
-    """What one recv brings. A question for the pool's mappings, which the native client may ask before
-    its first read, is answered as memcached does, and is not returned."""
+    """Returns the bytes of one recv. Answers stayd_map as memcached does, and does not return it: the
+    native client may ask for the pool's mappings before its first read."""
     while True:
         request = connection.recv(65536)
         if request != b"stayd_map\r\n":
@@ -15,9 +15,10 @@ def take_request(connection):
 
 
 class Scripted:
-    """Listens on a loopback port. `script` has one list for each connection to come: the answers
-    (bytes) to the requests on it, in order; after the last it reads one request more and hangs up.
-    What it read is in `requests`. A request is what one recv brings: one command of a small client.
+    """Listens on a loopback port. `script` has one list for each connection: the answers (bytes) to the
+    requests on that connection, in order. After the last answer the server reads one more request and
+    hangs up. `requests` has all that the server has read. The bytes of one recv count as one request,
+    because the clients send small commands.
     """
 
     def __init__(self, *script):

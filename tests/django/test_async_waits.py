@@ -1,4 +1,4 @@
-"""What waits in a thread in async code, and what needs none. These methods are the package's own, so
+"""Which async methods wait in a thread, and which need no thread. These methods are the package's own, so
 they exist with every Django."""
 
 import asyncio
@@ -20,7 +20,7 @@ ABSENT = "a" * 32
 
 @pytest.fixture
 def no_threads(monkeypatch):
-    """Every start of a thread, and every use of one of the pool's, is an error."""
+    """Makes each start of a thread an error, and each use of a thread of the pool."""
 
     def refuse(*_, **__):
         raise AssertionError("a thread was needed")
@@ -106,7 +106,8 @@ def test_a_daemon_that_hangs_holds_up_neither_the_loop_nor_its_threads(own_daemo
 
 
 def test_a_child_of_a_fork_has_threads_of_its_own(saved):
-    """Without new threads, the child's first call would wait for ever for a thread of the parent."""
+    """If the child used the parent's threads, its first call would wait for ever: they do not exist
+    there."""
 
     def load():
         return asyncio.run(SessionStore(ABSENT).aload()) == {}

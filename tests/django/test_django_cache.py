@@ -49,7 +49,7 @@ def cache(make_cache):
 
 @pytest.fixture
 def own(daemon):
-    """A StaydCache, for what it does otherwise than PyMemcacheCache."""
+    """A StaydCache, for behaviour that differs from PyMemcacheCache's."""
     return StaydCache(daemon.address("cache"), {})
 
 
@@ -328,7 +328,7 @@ def test_the_old_value_goes_when_the_new_one_is_too_large(cache):
     try:
         cache.set("k", "x" * (2 << 20))
     except Exception:
-        # PyMemcacheCache raises here; what counts for both is what can be read afterwards.
+        # PyMemcacheCache raises here. The test compares only what can be read afterwards.
         pass
     assert cache.get("k") is None
 
@@ -551,7 +551,7 @@ def test_the_async_methods_reach_the_pool(own):
 
 @pytest.mark.skipif(django.VERSION < (4,), reason="caches have async methods from Django 4.0 on")
 def test_async_counting_loses_nothing(own):
-    """Django's aincr reads and then writes."""
+    """Django's own aincr reads and then writes, so it can lose counts."""
     import asyncio
 
     async def use():

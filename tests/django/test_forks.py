@@ -21,12 +21,12 @@ HERE = pathlib.Path(__file__).parent
 ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(HERE), str(pathlib.Path(stayd.__file__).parents[1])]),
     "PYTHONDONTWRITEBYTECODE": "1",
-    "EVENTLET_NO_GREENDNS": "yes",  # which takes seconds to import
+    "EVENTLET_NO_GREENDNS": "yes",  # importing greendns takes seconds
 }
 
 
 def fork_unseen():
-    """As a server in C forks: none of Python's hooks run."""
+    """Forks as a server written in C does: none of Python's hooks run."""
     return ctypes.PyDLL(None).fork()
 
 
@@ -51,7 +51,7 @@ def client(daemon):
 
 
 def use(client):
-    """Needs a connection, and reads back what it wrote on it."""
+    """Uses a connection, and reads back what it wrote."""
     client.set("k", b"1")
     return client.get("k") == b"1"
 
@@ -80,7 +80,7 @@ def test_a_child_closes_its_ends_of_the_parents_connections_and_says_nothing_on_
             for each in (idle, used):
                 each._connect()
             client._connections.give_back(idle)
-            # A reply that is on its way is the parent's to read.
+            # The child must not read a reply that is on its way: it is the parent's.
             ends = [listener.accept()[0] for _ in range(2)]
             for end in ends:
                 end.sendall(b"VERSION 1\r\n")
@@ -117,8 +117,8 @@ def ask(url):
 
 
 def pids_of(command, port, daemon, tmp_path):
-    """Runs a server of `forkedsite` and asks it many times, 8 at a time, until two processes have
-    answered; their ids (an answer that something was wrong is an error)."""
+    """Runs a server of `forkedsite`. Sends it many requests, 8 at a time, until two processes have
+    answered; returns their ids. An answer that reports an error fails the test."""
     url = f"http://127.0.0.1:{port}/"
     log = tmp_path / "server.log"
     environment = {

@@ -28,7 +28,7 @@ def logged_in(**options):
 
 
 def who(browser):
-    """Who the site takes the browser's user for."""
+    """The name of the user that the site sees behind this browser."""
     answer = browser.get("/who/")
     assert answer.status_code == 200
     return answer.content.decode()
@@ -150,7 +150,7 @@ def test_two_requests_of_one_session_may_save_at_the_same_time(daemon, user, mon
 
 
 def test_who_is_logged_in_is_read_on_while_no_daemon_runs(own_daemon, user):
-    """Through the mapping, which outlives the daemon; only a page that writes is an error."""
+    """Pages read through the mapping, which outlives the daemon. Only a page that writes is an error."""
     with stayd.Client(own_daemon.url("sessions")) as client:
         if client.backend != "native":
             pytest.skip("only the native client reads through the mapping")

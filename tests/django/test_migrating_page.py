@@ -1,5 +1,5 @@
-"""docs/migrating.md is true: a site goes each of its ways, with the settings and commands of the page,
-while a visitor stays logged in."""
+"""docs/migrating.md is true: a site follows each way that the page describes, with the page's settings and
+commands, while a visitor stays logged in."""
 
 import io
 import re
@@ -61,7 +61,8 @@ def commands_of(section):
 
 
 def visit(browser):
-    """The user's name, in a process with the settings of now; and one more visit is counted."""
+    """The user's name and the number of visits, in a process with the current settings. Counts one more
+    visit."""
     later = Browser()
     later.cookies = browser.cookies.copy()
     return later.get("/who/").content.decode(), int(later.get("/count/").content)

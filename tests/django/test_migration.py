@@ -1,4 +1,4 @@
-"""Moving in: the command that copies all sessions, from each of Django's back ends, and what it says."""
+"""Moving in: the command that copies all sessions from each of Django's back ends, and its messages."""
 
 import io
 import logging
@@ -25,8 +25,8 @@ DEBIANS = "django.core.cache.backends.memcached.PyMemcacheCache"
 
 @pytest.fixture(scope="module")
 def memcached():
-    """Without the thread that moves items between lists: an item that moves may be missing in the list
-    of all keys."""
+    """memcached without the thread that moves items between its LRU lists: the list of all keys may lack
+    an item that is being moved."""
     with Memcached(options=["-o", "no_lru_maintainer"]) as server:
         yield server
 
@@ -81,7 +81,7 @@ def migrate(place, *arguments, setting=True):
 
 
 def expiry_of(daemon, key):
-    """When the session expires, by the daemon's own words (Unix seconds)."""
+    """When the session expires, in Unix seconds, as the daemon reports it."""
     name = digest_name(key)
     raw = daemon.connect("sessions")
     raw.send(f"mg {name} t\r\n".encode())
@@ -156,7 +156,7 @@ def test_rubbish_in_a_cache_and_in_a_folder(places, tmp_path):
 
 
 def test_what_the_serializer_cannot_express_is_refused_by_name(places):
-    """A cache's sessions are pickles, and may hold anything."""
+    """A cache pickles its sessions, so they may hold anything."""
     store = old_store("cache:old")
     store["when"] = {1, 2}
     store.save()
@@ -202,7 +202,7 @@ def test_it_goes_on_after_an_interruption(places, monkeypatch):
 
 
 def test_a_copy_that_died_leaves_nothing_in_the_way(places):
-    """Its reservations count as nothing, and the next copy takes them over."""
+    """The reservations of the copy that died do not count as sessions, and the next copy takes them over."""
     (key,) = fill("db", 1)
     session_cache.client().add(digest_name(key), RESERVATION, 60)
     assert "1 copied" in migrate("db")[1]
@@ -210,7 +210,8 @@ def test_a_copy_that_died_leaves_nothing_in_the_way(places):
 
 
 def test_reservations_that_expire_are_made_again(places, monkeypatch):
-    """On a slow machine a chunk may take longer than they last. And a logout removes one for good."""
+    """On a slow machine a chunk may take longer than its reservations last. A logout removes a reservation
+    for good."""
     late, ended, key = fill("db", 3)
     find_many = session_sources.DatabaseSource.find_many
     calls = []
@@ -306,7 +307,7 @@ if django.VERSION >= (4, 0):
 
 @pytest.mark.parametrize("backend_name", REDIS_CACHES)
 def test_from_redis(daemon, database, backend_name):
-    """The keys' prefix has characters that mean something in a pattern of Redis."""
+    """The prefix of the keys has characters that have a meaning in a pattern of Redis."""
     pytest.importorskip("django_redis", reason="python3-django-redis is not installed")
     if not shutil.which(REDIS):
         pytest.skip("redis-server is not there")

@@ -66,7 +66,7 @@ def test_other_threads_run_while_a_request_waits(silent):
             steps += 1
             time.sleep(0.001)
         waiting.join()
-    assert steps > 50  # if the client held the GIL, it would be 1
+    assert steps > 50  # the count would be 1 if the client held the GIL
 
 
 def test_a_signal_s_exception_ends_a_wait_and_leaves_no_answer_to_the_next(daemon, silent):
@@ -120,7 +120,7 @@ def test_ten_thousand_clients_leave_no_descriptor_and_no_memory(daemon):
 
 
 def test_requests_leave_no_memory(daemon):
-    """Values, keys, failures and results: each kind of request, many times."""
+    """Each kind of request, many times: no value, key, error or result is leaked."""
 
     def ask(count):
         with stayd.Client(daemon.unix_url("cache"), serde=json_serde) as client:
@@ -187,7 +187,7 @@ def test_a_serde_that_fails_is_the_caller_s_error(daemon):
             client.set("k", b"1")
         with pytest.raises(KeyError):
             client.set_many({"a": b"1"})
-        with pytest.raises(Interrupt):  # no Exception: it is not for the log
+        with pytest.raises(Interrupt):  # no subclass of Exception, so it is not logged
             client.get("k")
         with pytest.raises(Interrupt):
             client.get_many(["k"])
@@ -199,7 +199,7 @@ def _resident_bytes():
 
 
 def _in_process(program, daemon, **environment):
-    """What a program prints in a Python of its own; it may use `stayd` and URL."""
+    """Returns what a program prints in a Python process of its own. The program may use `stayd` and URL."""
     program = program if "import stayd" in program else f"import stayd\n{program}"
     return subprocess.run(
         [sys.executable, "-c", f"URL = {daemon.url('cache')!r}\n{program}"],
@@ -208,7 +208,7 @@ def _in_process(program, daemon, **environment):
 
 
 def test_a_client_that_was_not_initialized_refuses_every_request():
-    """A subclass may not call super().__init__."""
+    """A subclass can forget to call super().__init__."""
     native = type(stayd.Client("memcached://127.0.0.1:1/"))
     raw = native.__new__(native)
     for request in (
@@ -221,7 +221,7 @@ def test_a_client_that_was_not_initialized_refuses_every_request():
 
 
 class Misbehaving:
-    """A serde that changes its arguments, and uses the client while the client calls it."""
+    """A serde that changes its arguments, and calls the client while the client is calling it."""
 
     def __init__(self):
         self.client = None
@@ -314,7 +314,8 @@ def test_another_libstayd_of_the_process_does_not_replace_the_extensions_own():
 
 
 def test_each_interpreter_of_a_process_has_the_client(daemon):
-    """As mod_wsgi has them: one for each site. tests/pythons/short.py does more, on each Python."""
+    """mod_wsgi has such interpreters: one for each site. tests/pythons/short.py tests more, on each
+    Python."""
     inner = "import stayd; client = stayd.Client(URL); client.set('k', b'1'); assert client.get('k') == b'1'"
     program = f"""
 import importlib

@@ -1,4 +1,4 @@
-"""A daemon that is down: a restart is a pause, and in a longer outage only one request waits."""
+"""A daemon that is down: a restart looks like a pause, and in a longer outage only one request waits."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.each_backend
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that moves only when the test moves it."""
 
     def __init__(self):
         self.now_s = 1000.0
@@ -58,15 +58,15 @@ def connects(monkeypatch, inside_pymemcache):
 
 @pytest.fixture
 def long_pauses(monkeypatch):
-    """A daemon that was found to be down is left alone for longer than the test takes."""
+    """Clients leave a daemon that is down alone for longer than the test takes."""
     for name in ("PAUSE_MIN_S", "PAUSE_MAX_S", "PAUSE_MAX_REFUSED_S"):
         monkeypatch.setattr(availability, name, 3600.0)
 
 
 @contextlib.contextmanager
 def black_hole():
-    """The address of a machine that does not answer: the listener's queue is full, so Linux drops
-    what comes."""
+    """The address of a machine that does not answer: the listener's queue is full, so Linux drops new
+    connections."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -111,7 +111,7 @@ def restarted(request, tmp_path):
         users = tmp_path / "users"
         users.touch(0o600)
         users.write_text("web:secret\n")
-    # On a busy machine a start takes long. The test is that requests wait for it.
+    # On a busy machine a start takes long. The test requires only that requests wait for it.
     wait = "restart_wait=20&connect_timeout=20&timeout=20"
     with Stayd(sessions=keys) as daemon:
         url = f"{daemon.url('sessions')}?{wait}"
@@ -214,7 +214,7 @@ def test_many_threads_leave_a_dead_node_alone_too(connects, long_pauses):
                 with pytest.raises(stayd.ConnectionError):
                     client.get("k")
 
-            together(*[request] * 8)  # no thread knows yet that the others failed
+            together(*[request] * 8)  # all of them fail before any thread knows of another's failure
             assert client._connections.availability.outage.failures == 1
             connects.clear()
             together(*[request] * 8)
@@ -267,7 +267,7 @@ def test_one_request_probes_and_the_others_fail_until_it_has_reported(clock):
 
 
 def test_a_request_that_is_no_probe_ends_no_pause(clock):
-    """A broken connection from before the outage, or a probe that was given up."""
+    """Such a request used a connection from before the outage, or was a probe that was given up."""
     node = Availability(restart_wait_s=0, probe_limit_s=7)
     node.failed(clock.now_s, "no route", refused=False)
     for request in (None, OTHER):
@@ -337,7 +337,7 @@ def create(session):
 @pytest.mark.parametrize("change", [SessionStore.save, SessionStore.delete, create])
 @pytest.mark.usefixtures("inside_pymemcache")
 def test_a_session_waits_for_a_pool_that_hangs_twice_at_most(own_daemon, monkeypatch, change):
-    """Other requests are answered, so that the daemon counts as up: a pool's disk hangs."""
+    """A pool's disk hangs. The daemon answers other requests, so it counts as up."""
     monkeypatch.setattr(availability, "SILENCES", 100)
     failures = []
     why_failed = Connection.why_failed

@@ -24,7 +24,7 @@ LOGIN = {
     "visits": 12,
 }
 FROZEN = bytes.fromhex("0120ba1501006341031fcde71a5bea93a3e6d5c4740e05fcce22810068ccec8d0c30142b60e76b13")
-"""LOGIN as version 0.2 stored it: to be read by every later one."""
+"""LOGIN as version 0.2 stored it. Every later version must read it."""
 
 
 def plain(data):
@@ -51,7 +51,7 @@ def all_libraries():
 
 @pytest.fixture(autouse=True)
 def own_packing():
-    """Undoes at the end of a test what the test has replaced in the module `packing`."""
+    """At the end of a test, restores what the test has replaced in the module `packing`."""
     yield
     packing.sessions_1.cache_clear()
     session_backend.forget_parts()
@@ -134,7 +134,7 @@ def test_nothing_may_follow_the_frame(library, size):
 @pytest.mark.parametrize("named", [packing.UNPACKED_MAX + 1, 0xFFFFFFFF])
 def test_nothing_unpacks_to_more_than_the_limit(library, named):
     frame = packing.pack(b"x" * 70_000)
-    assert frame[1] == 0xA0  # the size stands in the next four bytes
+    assert frame[1] == 0xA0  # the next four bytes are the size
     with pytest.raises(ValueError, match="unpacks to"):
         packing.unpack(frame[:2] + named.to_bytes(4, "little") + frame[6:])
     for lie in (100, 69_999, 70_001):
@@ -209,7 +209,7 @@ def test_without_zstd_a_packed_session_is_an_error_and_no_logout(daemon, monkeyp
 
 
 def test_the_dictionary_is_the_one_that_the_script_makes(tmp_path):
-    """Other versions of zstd than Debian 12's make other bytes, which are as short."""
+    """zstd versions other than Debian 12's make other bytes, which are as few."""
     zstandard = pytest.importorskip("zstandard")
     if zstandard.ZSTD_VERSION != (1, 5, 4):
         pytest.skip("made with zstd 1.5.4")

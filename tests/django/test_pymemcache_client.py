@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("inside_pymemcache")
 
 
 def test_localhost_is_tried_on_every_address_it_has(daemon, monkeypatch):
-    """The library alone takes the first address only, which is ::1 on many machines."""
+    """pymemcache alone tries only the first address, which is ::1 on many machines."""
     port = daemon.port("sessions")
 
     def both(host, port, *_, **__):
@@ -67,7 +67,7 @@ def test_the_limit_holds_for_a_request_that_comes_while_another_ends(daemon):
     takers = []
 
     class Slow(collections.deque):
-        """Runs another thread after a connection was given back and before it is in the list."""
+        """Runs another thread after a connection was given back and before the list contains it."""
 
         def append(self, connection):
             takers.append(threading.Thread(target=connections.take))
@@ -84,7 +84,7 @@ def test_the_limit_holds_for_a_request_that_comes_while_another_ends(daemon):
 
 
 def test_a_fresh_connection_takes_the_place_of_an_idle_one(daemon):
-    """A request that is sent a second time gets one that no request has used."""
+    """A request that is sent again gets a connection that no other request has used."""
     with stayd.Client(daemon.url("sessions"), max_connections=2) as client:
         connections = client._connections
         both = [connections.take(), connections.take()]
@@ -95,7 +95,7 @@ def test_a_fresh_connection_takes_the_place_of_an_idle_one(daemon):
 
 
 class Interrupt(BaseException):
-    """Like KeyboardInterrupt, or the SystemExit of a worker that took too long."""
+    """Like KeyboardInterrupt, or like SystemExit in a worker that took too long."""
 
 
 def test_a_request_that_was_interrupted_leaves_no_answer_to_the_next(monkeypatch):
@@ -123,11 +123,11 @@ def test_a_request_that_was_interrupted_leaves_no_answer_to_the_next(monkeypatch
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", None])
 def test_without_a_descriptor_it_is_this_process_that_fails(own_daemon, inside_pymemcache, host):
-    """The resolver opens a file for `localhost`. The daemon counts as up all the while."""
+    """The resolver opens a file to look up `localhost`. The daemon counts as up throughout the test."""
     port = own_daemon.port("sessions")
     url = own_daemon.unix_url("sessions") if host is None else f"memcached://{host}:{port}/"
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    gc.collect()  # nothing that an earlier test has left closes a descriptor meanwhile
+    gc.collect()  # so that no object of an earlier test closes a descriptor during this test
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     taken = []
     with stayd.Client(url) as client:

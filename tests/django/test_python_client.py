@@ -212,7 +212,7 @@ def test_an_absent_daemon_is_an_error_that_names_the_url_and_the_remedy():
 
 @pytest.mark.parametrize("listener", ["url", "unix_url"])
 def test_every_request_works_after_a_restart_on_the_connection_from_before(own_daemon, listener):
-    """Ten connections are open and idle when the daemon is killed; none costs a request."""
+    """Ten connections are open and idle when the daemon is killed. No request fails because of them."""
     with stayd.Client(getattr(own_daemon, listener)("sessions")) as client:
         client.set("k", b"1")
         client.set("n", b"1")
@@ -254,7 +254,7 @@ def test_an_answer_in_another_protocol_is_an_error_and_no_key_error(answer):
 
 
 class Green(socket.socket):
-    """Like gevent's: a socket class that waits in its own way, and obeys only its own timeout."""
+    """A socket class like gevent's: it waits in its own way, and obeys only its own timeout."""
 
     def recv(self, *arguments):
         assert self.gettimeout() == 0.1
@@ -264,7 +264,7 @@ class Green(socket.socket):
 @pytest.mark.parametrize("kind", [socket.socket, Green])
 @pytest.mark.parametrize("request_name", ["get", "set"])
 def test_no_read_and_no_write_waits_for_longer_than_its_limit(monkeypatch, kind, request_name):
-    """The listener's queue takes the connection, and nobody reads from it."""
+    """The listener's queue accepts the connection, and nobody reads from it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(socket, "socket", kind)
         url = f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=0.1"
@@ -278,8 +278,8 @@ def test_no_read_and_no_write_waits_for_longer_than_its_limit(monkeypatch, kind,
 @pytest.mark.parametrize("interval_s", [0.005, 0.05])
 @pytest.mark.parametrize("request_name", ["get", "set"])
 def test_signals_do_not_lengthen_a_wait(request_name, interval_s):
-    """Python goes on with a read or a write that a signal interrupts; a limit of the kernel's would
-    begin anew. The listener's queue takes the connection, and nobody reads what is sent on it."""
+    """Python resumes a read or write that a signal interrupts; a timeout in the kernel would then start
+    again. The listener's queue accepts the connection, and nobody reads what is sent."""
     ends = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"memcached://127.0.0.1:{listener.getsockname()[1]}/?timeout=0.5"
@@ -369,7 +369,7 @@ def test_a_forked_process_opens_connections_of_its_own(daemon, client):
 
 
 def test_a_fork_while_a_thread_is_in_the_middle_of_a_request_stops_neither(client):
-    """The child has the locks and the connections of a thread that does not exist there."""
+    """The child inherits the locks and the connections of a thread that does not exist in the child."""
     client.set("parent", b"parent")
     client.set("child", b"child")
     done = threading.Event()
@@ -431,7 +431,7 @@ def test_a_value_is_read_whole_however_it_arrives(size):
                             len(answer) // 2, len(answer)):
                     take_request(connection)
                     connection.sendall(answer[:cut])
-                    time.sleep(0.002)  # no matter if the pieces are joined on the way
+                    time.sleep(0.002)  # the pieces may be joined on the way
                     connection.sendall(answer[cut:])
                 thread.join(10)
     assert got == [(value, 7)] * 9

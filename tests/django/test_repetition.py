@@ -1,5 +1,5 @@
-"""Which requests are sent a second time when a connection breaks, at any moment, while another
-client writes in between."""
+"""Which requests the client sends again when a connection breaks at any moment, while another client
+writes in between."""
 
 import os
 import socket
@@ -140,8 +140,7 @@ def test_a_read_is_not_sent_for_ever():
 
 
 class ClosesUnread:
-    """Closes the first connection without having read what came on it; answers STORED on the
-    next."""
+    """Closes the first connection without reading from it. Answers STORED on the next connection."""
 
     def __init__(self, local):
         self._directory = tempfile.TemporaryDirectory(prefix="stayd-unread-")
@@ -193,7 +192,7 @@ def test_a_reset_over_tcp_shows_nothing():
 
 
 def test_a_batch_that_is_refused_in_part_is_stored_once_and_no_deletion_is_undone(own_daemon):
-    """Each answer of a batch is read, so that nothing needs to be set a second time to find out."""
+    """The client reads each answer of a batch, so it need not set anything a second time to find out."""
     with stayd.Client(own_daemon.url("sessions")) as client:
         writes = client.stats()["cmd_set"]
         values = {"a": b"1", "large": b"x" * (2 << 20), "b": b"2"}
@@ -203,7 +202,7 @@ def test_a_batch_that_is_refused_in_part_is_stored_once_and_no_deletion_is_undon
 
 @pytest.fixture(params=[True, False], ids=["fallback", "digests"])
 def fallback(request):
-    """Whether earlier names are read."""
+    """Whether the site also reads sessions by their earlier names."""
     with override_settings(SESSION_CACHE_KEY_FALLBACK=request.param):
         yield request.param
 
@@ -217,7 +216,7 @@ def behind(relay, fallback):
 
 @pytest.fixture
 def session(behind):
-    """A session as a request has it that has loaded it, and changed it."""
+    """A session as it is in a request that has loaded and changed it."""
     first = SessionStore()
     first["visits"] = 1
     first.save()
@@ -273,7 +272,7 @@ def test_a_second_save_that_breaks_looks_whether_it_was_made(behind, session, fa
     assert visits(session.session_key) == 3
     session["visits"] += 1
     behind.cut(BEFORE)
-    if fallback:  # it asks for the version first
+    if fallback:  # the client asks for the version first
         session.save()
         assert visits(session.session_key) == 4
     else:

@@ -1,4 +1,4 @@
-"""What a session store does when its daemon is away, full, or no memcached."""
+"""What a session store does when its daemon is down or full, or when the server is no memcached."""
 
 import os
 
@@ -32,7 +32,7 @@ def test_an_unreachable_daemon_is_an_error_in_every_method():
 
 
 def reachable(session):
-    """False while the client leaves a daemon alone that it has found to be down."""
+    """False while the client does not try the daemon, because it found the daemon down."""
     try:
         return session.load() is not None
     except SessionsUnreachable:

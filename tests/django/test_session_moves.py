@@ -1,7 +1,7 @@
 """Sessions that move from their earlier names to their digests, in every order of requests.
 
-Saves, a logout and loads of one session run in threads on a pool of this file's own, which lets one
-request through at a time, in an order that a seed decides; some processes die on the way.
+Saves, a logout and loads of one session run in threads. Their pool is a model in this file, which lets
+one request through at a time, in an order that a seed decides. Some processes die on the way.
 """
 
 import itertools
@@ -22,7 +22,7 @@ class Killed(BaseException):
 
 
 class Pool:
-    """What Client does, on a dict. Each request first passes `gate`."""
+    """Does what Client does, on a dict. Each request first passes `gate`."""
 
     url = "the test's pool"
 
@@ -116,8 +116,8 @@ class Process:
 
 
 def run(seed, actions, check, may_die=()):
-    """Runs the actions (functions of a MovingSessionItems) in an order that the seed decides, and
-    calls `check(pool, processes)` after each request. Some of `may_die` die."""
+    """Runs the actions (functions of a MovingSessionItems) in an order that the seed decides, and calls
+    `check(pool, processes)` after each request. Some of the processes in `may_die` die."""
     choose = random.Random(seed)
     pool = Pool()
     pool.put(EARLIER, b"first")
@@ -129,7 +129,7 @@ def run(seed, actions, check, may_die=()):
     running = dict(processes)
     favoured = None
     while running:
-        # Long runs of one process, as well as steps in turn.
+        # One process may run for many steps, or the processes may take turns.
         if favoured not in running or choose.random() < 0.4:
             favoured = choose.choice(sorted(running))
         process = running[favoured]
@@ -160,8 +160,7 @@ SAVES = {
     "four": save(b"four"), "five": save(b"five"), "six": save(b"six", loads=False),
 }
 KEEP = ("five", "six")
-"""These are of processes that keep earlier names, as all do in the first half of a rolling
-update."""
+"""The processes that keep earlier names. In the first half of a rolling update, all processes do."""
 
 
 @pytest.mark.parametrize("first", range(0, 1000, 250))
@@ -192,7 +191,8 @@ def test_a_session_that_moves_is_there_at_every_moment(first):
 
 
 def test_the_schedules_reach_what_they_are_for():
-    """With a move that does not look at the earlier name again, a session comes back."""
+    """If a move does not look at the earlier name again, a session comes back, and some schedule finds
+    that."""
 
     class Careless(Pool):
         def touch(self, name, age_s):

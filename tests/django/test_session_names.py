@@ -135,7 +135,7 @@ def test_two_requests_that_loaded_it_both_save(earlier):
 
 
 def test_saves_and_a_logout_at_the_same_time_on_a_real_daemon(daemon):
-    """test_session_moves.py has the orders; this has the daemon's own numbers for cas."""
+    """test_session_moves.py tests the orders of requests; this test uses the daemon's real CAS numbers."""
 
     def save(session, barrier, results):
         barrier.wait(10)
@@ -225,7 +225,7 @@ def test_a_process_that_keeps_saves_a_session_that_another_has_moved_meanwhile(e
 
 
 def test_who_has_read_a_digest_cannot_send_the_rest_of_it_as_an_earlier_key(daemon):
-    """One digest in 64 begins with the digit that earlier names began with."""
+    """One digest in 64 begins with the same digit as earlier names."""
     number = 0
     while not digest_name(f"sessionkey{number}").startswith("1"):
         number += 1

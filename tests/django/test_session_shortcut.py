@@ -1,4 +1,4 @@
-"""A session that is read from shared memory in one call is the same as by the general way."""
+"""A session that one call reads from shared memory is the same as a session that was read the usual way."""
 
 import json
 import logging

@@ -219,7 +219,7 @@ def test_a_save_of_a_session_that_was_deleted_meanwhile_revives_nothing(session,
 
 
 def test_a_save_without_a_load_of_a_session_that_is_gone_goes_to_no_other_key(daemon):
-    """The load that the save begins with drops the session key; its text is "None" then."""
+    """The save begins with a load, which drops the session key. As text, that key is then "None"."""
     connection = daemon.connect("sessions")
     names = [digest_name("None").encode(), b"1None"]
     for name in names:
@@ -506,7 +506,7 @@ def test_concurrent_saves_of_many_sessions_mix_nothing_up(daemon):
 
 
 def test_a_save_never_revives_a_session_that_is_deleted_at_the_same_time(daemon):
-    """Django's own store looks and then writes; a delete in between is undone by the write."""
+    """Django's own store looks first and then writes: its write undoes a delete in between."""
     for _ in range(200):
         session = SessionStore()
         session["a"] = 1
@@ -531,7 +531,8 @@ def test_a_save_never_revives_a_session_that_is_deleted_at_the_same_time(daemon)
 
 
 def test_a_store_is_set_up_as_djangos_own_base_does_it(daemon, monkeypatch):
-    """SessionStore does not call SessionBase.__init__ as long as that sets only the known attributes."""
+    """SessionStore leaves out SessionBase.__init__, which is right only while that sets the known
+    attributes."""
     assert session_backend._BASE_IS_KNOWN
     stores = [SessionStore("k" * 32)]
     monkeypatch.setattr(session_backend, "_BASE_IS_KNOWN", False)

@@ -25,7 +25,7 @@ def url(server, pool, **files):
 
 
 def own_files(made):
-    """What the sessions pool wants of a client."""
+    """The files that the sessions pool requires of a client."""
     return {"ca": made["ca.pem"], "cert": made["client.pem"], "key": made["client.key"]}
 
 

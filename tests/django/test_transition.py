@@ -1,5 +1,4 @@
-"""While a site moves to stayd, and while it leaves: nobody is logged out, and nobody who has logged out
-comes back."""
+"""While a site moves to stayd, and while it leaves stayd, nobody is logged out, and no logout is undone."""
 
 import importlib
 import random
@@ -42,18 +41,19 @@ def before(place):
 
 
 def moving(place):
-    """The site on stayd, which asks the earlier back end."""
+    """The site on stayd, which also looks in the earlier back end."""
     return override_settings(SESSION_CACHE_MIGRATE_FROM=place)
 
 
 def leaving(place):
-    """The site that leaves stayd. The module is made for the target that the settings name."""
+    """The site that leaves stayd. The module is loaded again, because it is made for the target in the
+    settings."""
     sys.modules.pop(LEAVING, None)
     return on(LEAVING, SESSION_CACHE_MIGRATE_TO=place)
 
 
 def visit(browser=None):
-    """A browser with the same cookies, in a process with the settings of now."""
+    """A browser with the same cookies, in a process with the current settings."""
     later = Browser()
     if browser is not None:
         later.cookies = browser.cookies.copy()
@@ -68,7 +68,7 @@ def log_in():
 
 
 def who(browser):
-    """Who the site takes the user for, in a process with the settings of now."""
+    """The name of the user that the site sees, in a process with the current settings."""
     return visit(browser).get("/who/").content.decode()
 
 
@@ -139,7 +139,7 @@ def test_an_outage_of_the_earlier_back_end_is_an_error_and_no_logout(places, use
                     visit(browser).get("/who/")
                 assert isinstance(error.value, OSError)
                 assert who(known) == "anna"  # stayd has it
-                assert visit(known).get("/count/").content == b"1"  # and saves it, with a warning
+                assert visit(known).get("/count/").content == b"1"  # and stayd saves it, with a warning
                 server.start()
 
 
@@ -177,7 +177,7 @@ class Shelf:
 
 
 class Coder:
-    """What a session store does with values."""
+    """Encodes and decodes values as a session store does."""
 
     encode = staticmethod(lambda data: data["by"].encode())
     decode = staticmethod(lambda value: {"by": value.decode()})
@@ -197,7 +197,7 @@ SAVES = {name: save(name) for name in ("one", "two", "three")}
 
 
 def run(seed, actions, check):
-    """Runs the actions in an order that the seed decides; some of the saves die."""
+    """Runs the actions in an order that the seed decides. Some of the saves die."""
     choose = random.Random(seed)
     pool = Pool()
     shelf = Shelf(pool)
@@ -243,7 +243,8 @@ def test_a_session_is_there_at_every_moment_of_the_move():
 
 
 def test_the_schedules_reach_what_they_are_for(monkeypatch):
-    """With a copy that does not read again after its reservation, a session comes back."""
+    """If the copy does not read again after its reservation, a session comes back, and some schedule finds
+    that."""
     find = Shelf.find
     seen = {}
 

@@ -1,4 +1,4 @@
-"""The list of a user's sessions: what is in it, what ends a session, and what the pool holds of it."""
+"""The list of a user's sessions: what it contains, what ends a session, and what the pool stores for it."""
 
 import asyncio
 import datetime
@@ -67,7 +67,7 @@ def digests(*browsers):
 
 
 def pool_keys(daemon):
-    """The keys of all items in the sessions pool, as anyone who reaches it can list them."""
+    """The keys of all items in the sessions pool: anyone who reaches the pool can list them."""
     connection = daemon.connect("sessions")
     connection.send(b"lru_crawler metadump all\r\n")
     text = connection.read_until(b"END\r\n").decode()
@@ -256,8 +256,8 @@ def test_a_session_of_version_0_1_is_listed_when_it_has_moved(user, monkeypatch)
 
 
 def test_a_page_asks_the_pool_for_no_more_than_the_session(daemon, user):
-    """Between two notes of when the session was seen; and a page that does not use the session asks
-    for nothing."""
+    """This holds between two notes of when the session was last seen. A page that does not use the session
+    sends no request."""
     def requests(browser, page, count):
         before = daemon.connect("sessions").stats()
         for _ in range(count):
@@ -296,7 +296,7 @@ def test_last_seen_is_noted_once_in_a_while(user):
 
 
 def test_a_list_lasts_longer_than_its_sessions(user):
-    """A session that is saved lives anew. The list must be there as long as that."""
+    """Each save extends the life of a session. The list must last as long as the session."""
     browser = logged_in()
     client, list_name = session_cache.client(), session_list.list_names(str(user.pk))[0]
     age_s = 14 * 86400
@@ -310,7 +310,7 @@ def test_a_list_lasts_longer_than_its_sessions(user):
     session.save()
     browser.get("/who/")
     assert lasts_s() > 10 * age_s
-    logged_in()  # a session of two weeks does not shorten it
+    logged_in()  # a new session of two weeks must not shorten the list's life
     assert lasts_s() > 10 * age_s
 
 
@@ -322,7 +322,7 @@ def test_the_address_is_what_the_site_says(user):
 
 
 def forwarded(request):
-    """What a site behind one proxy would write."""
+    """The function that a site behind one proxy would write."""
     return request.META["HTTP_X_FORWARDED_FOR"].split(",")[0]
 
 
@@ -357,8 +357,8 @@ def test_two_sites_on_one_pool_do_not_see_each_others_users(user):
 
 
 def test_ten_thousand_sessions_of_one_user(user, backend):
-    """They are listed, ended, and kept to SESSION_CACHE_USER_MAX. (Fewer where each hundred takes a
-    round trip.)"""
+    """All sessions are listed and ended, and limited to SESSION_CACHE_USER_MAX. With the back end that
+    needs a round trip for each hundred sessions, the test uses fewer."""
     most = 10_000 if backend == "native" else 1_000
     client, list_name = session_cache.client(), session_list.list_names(str(user.pk))[0]
     value = SessionStore().encode({SESSION_KEY: str(user.pk)})
@@ -380,7 +380,7 @@ def test_ten_thousand_sessions_of_one_user(user, backend):
 
 
 def test_ended_sessions_do_not_pile_up_in_a_list(user, monkeypatch):
-    """Those that end without a logout are found when the list has doubled."""
+    """Sessions that end without a logout are removed from the list when its length has doubled."""
     monkeypatch.setattr(session_list, "CHECK_FROM", 4)
     client, list_name = session_cache.client(), session_list.list_names(str(user.pk))[0]
     kept = logged_in()

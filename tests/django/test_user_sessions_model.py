@@ -1,9 +1,9 @@
-"""Users' lists against a model: logins, logouts, expiry and ends in several threads, while the daemon
-is killed and started again.
+"""The lists of users' sessions, compared with a model: logins, logouts, expiry and ends in several
+threads, while the daemon is killed and started again.
 
-The model is what each browser knows: which session keys it has received, and which of them are
-certainly over. In the end a list must be exactly the keys under which the pool has a session of that
-user (and of a login that ended in an error page maybe one more).
+The model is what each browser knows: which session keys it has received, and which of these sessions
+have certainly ended. In the end a list must have exactly the keys under which the pool has a session of
+that user, and possibly one more for a login that ended in an error page.
 """
 
 import random
@@ -30,8 +30,8 @@ THREADS, STEPS, KILLS = 4, 25, 3
 
 
 class Model:
-    """What is known of all sessions. Several threads write it: each of these changes is one step of
-    the interpreter, or counts what need not be exact."""
+    """What is known of all sessions. Several threads write it without a lock: each change is one step of
+    the interpreter, or a count that need not be exact."""
 
     def __init__(self):
         self.steps = 0
@@ -40,7 +40,7 @@ class Model:
         self.touched = set()  # digests of sessions that someone has tried to end
         self.faults = []
         self.lock = threading.Lock()
-        self.failed_logins = 0  # each may have left a session whose key no browser has received
+        self.failed_logins = 0  # each failed login may have left a session whose key no browser has received
         self.sweeps_begun = self.sweeps_over = 0  # calls of end_others
 
 
@@ -71,7 +71,7 @@ class Visitor:
         if answer.status_code == 200:
             self.model.keys[self.key(browser)] = name
             self.browsers.append(browser)
-            if self.model.sweeps_begun != sweeps_over:  # one may have come between
+            if self.model.sweeps_begun != sweeps_over:  # a sweep may have come between
                 self.model.touched.add(digest_name(self.key(browser)))
         else:
             with self.model.lock:
@@ -169,7 +169,7 @@ def test_lists_agree_with_the_sessions_after_kills_and_restarts(own_daemon, user
         for thread in threads:
             thread.join(120)
         assert not model.faults
-        for visitor in visitors:  # a page lists what could not be listed while the daemon was away
+        for visitor in visitors:  # this adds to the lists what could not be listed while the daemon was down
             for browser in visitor.browsers:
                 wait_until(lambda: browser.get("/who/").status_code == 200, 20, "an answer")
 
@@ -184,7 +184,7 @@ def test_lists_agree_with_the_sessions_after_kills_and_restarts(own_daemon, user
                 unknown += len(found - expected)
             return unknown <= model.failed_logins
 
-        wait_until(compare, 10, "both to agree")  # a session may expire between the two looks
+        wait_until(compare, 10, "both to agree")  # a session may expire between the two checks
         living = {found.id for each in users for found in sessions.for_user(each)}
         assert not living & model.over
         known = {digest_name(key) for key in model.keys}

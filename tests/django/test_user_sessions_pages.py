@@ -1,4 +1,4 @@
-"""The pages on which sessions are seen and ended: `my sessions`, and the admin's."""
+"""The pages that show and end sessions: `my sessions`, and the admin's page."""
 
 import ast
 import gettext
@@ -246,7 +246,7 @@ def browser():
 
 
 def test_both_pages_in_chromium(live_site, browser, user, root):
-    """As a person would: look at the own sessions, end another; then an operator ends the rest."""
+    """The steps of a person: look at the own sessions, end another; then an operator ends the rest."""
     other, mallory = logged_in(), logged_in(agent=MARKUP)
 
     def press(selector):

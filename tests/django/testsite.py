@@ -7,7 +7,7 @@ from django.http import HttpResponse, HttpResponseForbidden
 from django.urls import path
 
 meanwhile = None
-"""Called by `interrupted` between its change of the session and its answer."""
+"""`interrupted` calls this between its change of the session and its answer."""
 
 
 def log_in(request):
@@ -38,7 +38,7 @@ def count(request):
 
 
 def interrupted(request):
-    """Changes the session; then something else happens; then the middleware saves."""
+    """Changes the session and calls `meanwhile`. Then the middleware saves the session."""
     request.session["late"] = True
     meanwhile()
     return HttpResponse("saved")
@@ -50,7 +50,7 @@ def plain(request):
 
 
 def cached(request):
-    """The number of times that this page was made."""
+    """How often this page has been made."""
     return HttpResponse(cache.get_or_set("page", lambda: "made"))
 
 

@@ -1,7 +1,7 @@
 """Every method of stayd.Client, with the types that its callers see. mypy reads this file (mypy.ini);
 nothing runs it.
 
-mypy refuses here a call of a method that gives no types, and a result that does not fit.
+mypy fails here if a method has no types, or if a result has another type.
 """
 
 from typing import Any, Optional, Union

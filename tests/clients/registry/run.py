@@ -54,7 +54,7 @@ def run(command, cwd, needs=None, **environment):
 
 
 def last(pattern, text):
-    """The last match: of the closing line of a test runner."""
+    """The last match in the output of a test runner: its closing line."""
     found = re.findall(pattern, text)
     return found[-1] if found else "passed"
 
@@ -91,7 +91,7 @@ def pymemcache(stayd):
 
 
 def pylibmc(stayd):
-    """Its suite, without test_autoconf, which looks for Amazon's ElastiCache on port 11211."""
+    """Its suite, without test_autoconf: that looks for Amazon's ElastiCache on port 11211."""
     if not os.path.exists("/usr/include/libmemcached/memcached.h"):
         raise Missing("libmemcached-dev is not installed")
     source, python, version = sdist("pylibmc")
@@ -103,9 +103,9 @@ def pylibmc(stayd):
 
 
 def python_memcached(stayd):
-    """All of its suite, in which the port is a constant."""
+    """All of its suite, with the constant port replaced."""
     source, python, version = sdist("python-memcached", "mock")
-    (source / "tests" / "__init__.py").touch()  # its archive has left out these two
+    (source / "tests" / "__init__.py").touch()  # the archive lacks these two files
     (source / "tests" / "utils.py").write_text(CAPTURED_STDERR)
     suite = source / "tests" / "test_memcache.py"
     suite.write_text(re.sub(r"127\.0\.0\.1:\d+", stayd.address(), suite.read_text()))
@@ -114,7 +114,7 @@ def python_memcached(stayd):
 
 
 def gomemcache(stayd):
-    """All of its suite; where it starts memcached, it starts stayd by that name."""
+    """All of its suite. The suite starts a program by the name of memcached, which is stayd here."""
     folder = WORK / "go"
     module = "github.com/bradfitz/gomemcache"
     shutil.rmtree(folder, ignore_errors=True)

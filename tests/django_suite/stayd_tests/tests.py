@@ -15,7 +15,7 @@ PARAMS = settings.CACHES["default"]
 
 
 def does_not_apply(reason):
-    """Stands for a test of Django's."""
+    """Takes the place of a test of Django's."""
     return unittest.skip(f"does not apply: {reason}")(lambda self: None)
 
 
@@ -60,7 +60,7 @@ CompressedCacheTests = _settings(OPTIONS={"compress": True})(CompressedCacheTest
 
 
 class _Table:
-    """Finds in the pool what a test of Django's looks for in the table of the database sessions."""
+    """Looks in the pool for what Django's test looks for in the table of the database sessions."""
 
     @staticmethod
     def get(session_key):
