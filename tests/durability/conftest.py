@@ -1,4 +1,4 @@
-"""A pool file that is written once for all tests that damage a copy of it."""
+"""A pool file that is written once. Each test damages a copy of it."""
 
 import pytest
 

@@ -1,7 +1,7 @@
-/* Preloaded into the daemon by test_power_cut.py: replaces fdatasync(2), and keeps a copy of what
- * is certain to be on the disk. It copies the file when a sync begins; when the sync has ended, the
- * copy becomes STAYD_DURABLE/INODE, which is the least that a later power cut leaves. Pages that
- * were written and not synced are not in the copy. */
+/* Preloaded into the daemon by test_power_cut.py: replaces fdatasync(2), and keeps a copy of the
+ * bytes that are certainly on the disk. It copies the file when a sync begins. When the sync has
+ * ended, the copy becomes STAYD_DURABLE/INODE: the least that a later power cut leaves. The copy
+ * lacks pages that were written and not synced. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -38,7 +38,7 @@ int fdatasync(int file) {
     snprintf(ended, sizeof ended, "%s/%lu", folder, (unsigned long)status.st_ino);
     copy_file(file, begun, status.st_size);
     int result = system_fdatasync(file);
-    /* Two syncs may overlap: the copy that was begun later is kept. */
+    /* If two syncs overlap, the copy that was begun later is kept. */
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static unsigned last;
     pthread_mutex_lock(&lock);

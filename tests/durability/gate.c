@@ -1,6 +1,6 @@
-/* Preloaded into the daemon by support/gate.py: replaces fdatasync(2). While the file `shut` exists
- * in the folder STAYD_GATE, a sync does not end. The file `slow` contains how many milliseconds a
- * sync takes. While the file `broken` exists, a sync fails as on a failed disk. */
+/* Preloaded into the daemon by support/gate.py: replaces fdatasync(2). While the folder that
+ * STAYD_GATE names contains the file `shut`, a sync does not end. The file `slow` contains how many
+ * milliseconds a sync takes. While the file `broken` exists, a sync fails as on a failed disk. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>

@@ -38,7 +38,7 @@ enum {
     VALUE_MAX = 1500,
     FLUSH_EVERY = 200, /* changes of the first writer */
     READS_A_WRITE = 80,
-    AHEAD_MAX = 1000, /* writes; and READS_A_WRITE times as many reads */
+    AHEAD_MAX = 1000, /* how many writes ahead; for readers: READS_A_WRITE times as many reads */
     PAUSES_MAX = 20,
     HEAD_BYTES = 12
 };
@@ -54,7 +54,7 @@ static struct shared {
     _Atomic uint64_t hits;
     _Atomic uint64_t gone;
     _Atomic uint64_t attached;
-    _Atomic uint64_t answered; /* reads that found an item, or that there is none */
+    _Atomic uint64_t answered; /* reads that found an item, and reads that found none */
     struct key_state keys[KEYS];
     _Atomic bool stop;
     _Atomic bool wrong;
@@ -84,9 +84,10 @@ static void complain(const char *format, unsigned key, unsigned version, unsigne
     atomic_store(&shared->stop, true);
 }
 
-/* Pauses while the writers are far ahead of the readers, or the readers of the writers. Without
- * that, whichever has least to wait for (a disk, a stopped process) takes the processor from the
- * others. Not for long: what the others wait for may be the daemon. */
+/* Pauses a writer while the writers are far ahead of the readers, and a reader while the readers
+ * are far ahead. Otherwise the side that waits less (for a disk, or for a stopped process) would
+ * take the processor from the other side. The pause is short, because the other side may be waiting
+ * for the daemon. */
 static void keep_pace(bool writes) {
     for (int pause = 0; pause < PAUSES_MAX; pause++) {
         uint64_t reads = atomic_load(&shared->answered) / READS_A_WRITE;
@@ -191,7 +192,8 @@ static bool is_done(const char *reply, unsigned key, unsigned version) {
     return false;
 }
 
-/* Deletes all: each key's next version, and those up to the next deletion are skipped. */
+/* Deletes all items: each key gets the number of its next deletion, and the versions before that
+ * are skipped. */
 static bool flush(int socket_fd) {
     char reply[128];
     unsigned next[KEYS];
@@ -359,7 +361,7 @@ static void read_keys(uint64_t random) {
             break;
         case READER_MISS:
             atomic_fetch_add(&shared->answered, 1);
-            /* Nothing else has begun, so it must be there. */
+            /* No newer version was begun, so the item must be there. */
             if (!may_miss && least == most && kind_of(least) == KIND_VALUE) {
                 complain("key %u version %u: is missing", key, least, 0, 0);
             }

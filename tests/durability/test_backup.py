@@ -14,7 +14,7 @@ from support.stayctl import SMALL, SOUND, UNUSABLE, backup, check, dump, restore
 
 
 def backup_at_last(stayd, to):
-    """Repeats a backup until it succeeds, because the pool's clients may be faster than a backup."""
+    """Repeats a backup until it succeeds, because clients may write faster than the backup copies."""
     def succeeds():
         done = run("-c", stayd.config_path, "backup", "sessions", to)
         assert done.returncode == 0 or b"writes would have to wait" in done.stderr, done.stderr
@@ -28,8 +28,8 @@ BACKUPS = int(os.environ.get("STAYD_BACKUP_ROUNDS", "4"))
 
 
 def test_a_backup_while_clients_write_is_one_state_between_its_begin_and_its_end(tmp_path):
-    """The copy has every write that was acknowledged before the backup began, and no item that was
-    deleted before. Of later writes it has all up to some moment."""
+    """The copy has every write that was acknowledged before the backup began, and no item that was deleted
+    before. It also has the later writes up to some moment, and none after that moment."""
     with Stayd(sessions={"memory": "32M", "item_max": "64K"}, server={"threads": 4}) as stayd:
         connection = stayd.connect("sessions")
         kept = {b"kept-%d" % number: b"%d " % number * 200 for number in range(6000)}
@@ -194,7 +194,7 @@ def test_a_backup_says_what_to_do_where_there_is_nothing_to_back_up(tmp_path):
 
 
 def test_a_backup_before_a_flush_that_falls_due_meanwhile_keeps_the_flush(tmp_path):
-    """The delayed flush is part of the state that is copied."""
+    """A delayed flush is part of the state that the backup copies."""
     with Stayd(sessions=SMALL) as stayd, Stayd(sessions=SMALL) as other:
         other.terminate()
         connection = stayd.connect("sessions")

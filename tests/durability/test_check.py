@@ -1,4 +1,4 @@
-"""stayctl check: its findings in whole and damaged files of the real daemon, and in other files."""
+"""stayctl check: what it finds in whole and damaged files of the real daemon, and in other files."""
 
 import os
 import random
@@ -87,7 +87,7 @@ def test_a_flipped_bit_is_found_where_it_is_and_costs_one_item(file, written, pl
 def test_a_flipped_bit_in_the_last_record_of_a_segment_is_found(file, written, place):
     at = record_at(written, COUNT - 1)
     if place == "sequence":
-        bit = 0 if written[at + 8] & 1 else 1  # so that it stays close to a number that was given out
+        bit = 0 if written[at + 8] & 1 else 1  # so that the number stays close to one that was given out
     else:
         bit = 0
     flip(file, at + PLACES[place], bit)
@@ -98,7 +98,7 @@ def test_a_flipped_bit_in_the_last_record_of_a_segment_is_found(file, written, p
 
 
 def test_the_time_of_the_last_access_is_no_part_of_what_is_verified(file, written):
-    """Reads change it in place, and a record's checksum leaves it out."""
+    """A read changes this field in place, and the record's checksum leaves the field out."""
     flip(file, record_at(written, 7) + 4)
     assert check(file)[0] == SOUND
 
@@ -119,7 +119,7 @@ def test_a_damaged_segment_header_is_found_and_costs_the_segment(file, written, 
 
 
 def test_a_page_that_was_never_written_is_found(file, written):
-    """What a power cut may leave: zeroes between records."""
+    """A power cut may leave zeroes between records."""
     data = bytearray(written)
     begin = record_at(written, COUNT // 3) // PAGE * PAGE
     data[begin:begin + PAGE] = bytes(PAGE)
@@ -132,7 +132,8 @@ def test_a_page_that_was_never_written_is_found(file, written):
 
 
 def test_what_check_finds_damaged_is_what_a_start_loses(file, written):
-    """The daemon takes the damaged file and serves all other items; its next stop leaves no fault."""
+    """The daemon opens the damaged file and serves all other items. After its next stop, check finds no
+    fault."""
     numbers = {3, 400, 401, 777}
     for number in numbers:
         flip(file, record_at(written, number) + RECORD_HEADER + 30)
@@ -149,7 +150,7 @@ def test_what_check_finds_damaged_is_what_a_start_loses(file, written):
 
 @pytest.mark.parametrize("offset", [8, 12, 16, 20, 24, 28, 32, 40, 48, 87, 88])
 def test_a_file_whose_header_is_damaged_can_not_be_used(file, offset):
-    flip(file, offset, bit=6)  # of the version: so that it is none that there was
+    flip(file, offset, bit=6)  # changes the version to one that has never existed
     code, output = check(file)
     assert code == UNUSABLE
     assert ("format version" if offset == 8 else "does not match its checksum") in output
@@ -167,7 +168,7 @@ def test_a_file_that_was_cut_off_can_not_be_used(file, size):
 
 
 def test_a_file_that_is_longer_than_its_header_says_is_sound(file):
-    """As a crash leaves it while a pool grows."""
+    """A crash while the pool grows leaves such a file."""
     with open(file, "ab") as stream:
         stream.write(bytes(1 << 20))
     assert check(file)[0] == SOUND
@@ -224,7 +225,7 @@ def test_a_file_that_a_daemon_has_is_refused_with_advice(command):
 
 
 def test_files_of_killed_daemons_are_told_from_what_a_start_makes_of_them():
-    """After SIGKILL in the midst of writing, dump is what the next daemon serves."""
+    """After a SIGKILL in the middle of writing, dump prints what the next daemon serves."""
     with Stayd(sessions=SMALL) as stayd:
         for turn in range(3):
             journal = Journal(stayd.connect("sessions"), f"turn{turn}", turn)

@@ -1,8 +1,8 @@
 """A wrong wall clock hides sessions until it is corrected, and removes none.
 
-support/clock.c, preloaded, is a clock that is set while the daemon runs; libfaketime, if it is
-installed, is an independent implementation. tests/unit/test_expiry_clock.c tests to the second when
-memory may be freed.
+support/clock.c, preloaded, gives the daemon a clock that a test can set. libfaketime is an independent
+implementation of such a clock, and is used if it is installed. tests/unit/test_expiry_clock.c tests to
+the second when memory may be freed.
 """
 
 import pathlib

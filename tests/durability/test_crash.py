@@ -22,7 +22,7 @@ from support.workload import Workload
 ROUNDS = int(os.environ.get("STAYD_CRASH_ROUNDS", "8"))
 
 SMALL = {"memory": "16M", "item_max": "64K"}
-"""Of the sessions pool: so small that a second of writing has it compacted."""
+"""Settings of a sessions pool so small that a second of writing makes it compact."""
 
 
 def sessions(stayd):
@@ -68,8 +68,9 @@ def test_large_values_that_a_crash_cut_off_leave_the_old_value():
 
 
 def recovery_ms(pattern):
-    """Milliseconds of a recovery. All values repeat these 8 bytes; behind the last record of a segment
-    lie longer values from its earlier use. Keys of 8 bytes leave the values aligned."""
+    """How many milliseconds a recovery takes. All values repeat these 8 bytes. Behind the last record of
+    each segment lie longer values from the segment's earlier use. The keys have 8 bytes, so that the
+    values are aligned."""
     with Stayd(sessions={"memory": "64M"}) as stayd:
         connection = stayd.connect("sessions")
         for number in range(140):
@@ -82,15 +83,15 @@ def recovery_ms(pattern):
 
 
 def test_values_that_look_like_records_do_not_make_recovery_long():
-    """Any client may store such values: at each place a record of 64 KiB seems to begin. Recovery
-    once took many seconds to verify all of them."""
+    """Any client may store such values. At each place in them, a record of 64 KiB seems to begin. Recovery
+    once took many seconds, because it verified all of them."""
     ordinary_ms = recovery_ms(b"ordinary")
-    # Sequence; kind; and the last four bytes once more, as its size.
+    # Sequence; kind; and the record's size, which is the last four bytes of the repetition.
     assert recovery_ms(struct.pack("<IHBB", 1, 0, 0x01, 0)) <= 2 * ordinary_ms + 500
 
 
 def test_a_crash_during_recovery_harms_nothing():
-    """Killed at ever later moments of its start, and at last left to start."""
+    """The daemon is killed at ever later moments of its start. The last start is left to finish."""
     with Stayd(sessions={"memory": "64M"}) as stayd:
         connection = stayd.connect("sessions")
         count = 20_000
@@ -150,8 +151,8 @@ def test_what_was_logged_out_stays_out_through_crashes_and_compaction():
 
 
 def test_what_expired_stays_gone_although_an_older_version_would_still_live():
-    """Invariant 1: a session that was stored for ever, then for a second, must not be found again
-    when the newer record has been reclaimed and the older one has not."""
+    """Invariant 1: a session was stored for ever, and then with an expiry of a second. It must stay gone
+    when the newer record has been reclaimed and the older record has not."""
     with Stayd(sessions=SMALL) as stayd:
         connection = stayd.connect("sessions")
         keys = [b"out-%d" % number for number in range(600)]
@@ -207,7 +208,7 @@ def test_a_delayed_flush_comes_although_the_daemon_ended_meanwhile():
 
 
 def flush_across(how):
-    """One way's part of the test above."""
+    """One part of the test above."""
     with Stayd(sessions=SMALL) as stayd:
         connection = stayd.connect("sessions")
         connection.set(b"k", b"v")
@@ -233,7 +234,7 @@ def test_what_expired_while_the_daemon_was_down_is_not_served():
 
 
 def expire_while_down(signal_number):
-    """One signal's part of the test above."""
+    """One part of the test above, with one signal."""
     with Stayd(sessions=SMALL) as stayd:
         connection = stayd.connect("sessions")
         due = int(time.time()) + 2
@@ -272,7 +273,7 @@ def test_an_expiry_is_exact_across_a_crash():
 
 @pytest.mark.parametrize("how", ["crash", "stop"])
 def test_a_cas_number_from_before_works_on_the_unchanged_item_and_on_no_other(how):
-    """A number is never given out twice: a client's old one must not fit a newer version."""
+    """No CAS number is given out twice: an old number that a client holds must not match a newer version."""
     with Stayd(sessions=SMALL) as stayd:
         connection = stayd.connect("sessions")
         numbers = {}
@@ -302,7 +303,7 @@ def test_the_cache_is_empty_after_a_restart_and_the_sessions_are_not():
 
 
 def changed_twice(stayd):
-    """Fills the pool, copies its index after a clean stop, and changes everything after that."""
+    """Fills the pool, copies its index after a clean stop, and then changes everything."""
     connection = stayd.connect("sessions")
     for number in range(500):
         connection.set(b"k%d" % number, b"old")
@@ -329,7 +330,7 @@ def has_changed_twice(stayd):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_an_index_of_an_earlier_stop_is_not_believed(how):
-    """As when run_dir is restored from a backup: the data file alone decides."""
+    """The old index is there, as when run_dir is restored from a backup. The data file alone decides."""
     with Stayd(sessions=SMALL) as stayd:
         index, saved = changed_twice(stayd)
         stayd.terminate(how)
@@ -351,7 +352,7 @@ def overwrite(path, start, size):
     (how, damage)
     for how in (signal.SIGKILL, signal.SIGTERM)
     for damage in ("missing", "empty", "random", "half", "no-header", "no-buckets")
-    if (how, damage) != (signal.SIGTERM, "no-buckets")  # attached as it lies, by design
+    if (how, damage) != (signal.SIGTERM, "no-buckets")  # this index is attached unchecked, by design
 ])
 def test_the_data_file_alone_is_enough(how, damage):
     """run_dir is on a tmpfs, which a reboot empties."""
@@ -392,7 +393,8 @@ def test_the_log_tells_what_recovery_found_and_what_it_dropped():
         stayd.kill9()
         file = stayd.data_file("sessions")
         image = bytearray(file.read_bytes())
-        for number in (3, 50, 51, 99):  # two adjacent torn records count as one place; the last is at the end
+        # Two adjacent torn records count as one place, so there are three places; the last is at the end.
+        for number in (3, 50, 51, 99):
             at = image.index(b"<%d>" % number * 20)
             image[at] ^= 1
         file.write_bytes(image)

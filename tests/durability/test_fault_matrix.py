@@ -1,7 +1,7 @@
 """The rows of the fault matrix about the machine: disk, disk space, clock, limits.
 
-support/fault_matrix.py runs them; support/fault_matrix.toml contains the expected results. All rows
-run in parallel when the first cell is tested.
+support/fault_matrix.py runs them, and support/fault_matrix.toml has the expected results. The test of
+the first cell runs all rows in parallel.
 """
 
 import errno
@@ -57,7 +57,7 @@ class HungDiskAlways(HungDisk):
     sessions = {"fsync": "always"}
 
     def prepare(self):
-        """Further syncs, after which the daemon knows that the items that will be read are durable."""
+        """Makes more syncs, so that the daemon knows that the items that will be read are durable."""
         with self.stayd.connect("sessions") as writer:
             for _ in range(20):
                 assert writer.set(b"turn", b"v") == b"STORED"
@@ -65,7 +65,7 @@ class HungDiskAlways(HungDisk):
 
 class SlowDisk(GatedDisk):
     name = "slow disk"
-    grace_s = 1.0  # a machine on which others work may fall behind by two seconds
+    grace_s = 1.0  # the daemon may be two seconds late on a machine that runs other work
 
     def inject(self):
         self.gate.slow(300)
@@ -89,7 +89,7 @@ class FailingDisk(GatedDisk):
 
 
 def become_read_only(stayd):
-    """Writes, and waits until the pool has noticed that it cannot."""
+    """Writes until the pool has noticed that writes fail."""
     with stayd.connect("sessions") as connection:
         connection.set(b"turn", b"v")
         wait_until(lambda: connection.stats()["read_only"] == "yes",
@@ -97,7 +97,7 @@ def become_read_only(stayd):
 
 
 class Mounted(Fault):
-    """A file system of the row's own at `place`, in which `folder_name` is the daemon's."""
+    """Mounts the row's own file system at `place`. The daemon's folder is `folder_name` in it."""
 
     directory = None
     size = "32M"
@@ -128,7 +128,7 @@ class Mounted(Fault):
 
 
 class LoopMounted(Mounted):
-    """The same with ext4 in a file."""
+    """The same, with ext4 in an image file."""
 
     directory = "data_dir"
 
@@ -216,13 +216,13 @@ class FullPool(Fault):
     size = 400
 
     def _set(self, connection, names):
-        """The replies to a set of each."""
+        """Sets each of the items; returns the replies."""
         connection.send(b"".join(b"set %b 0 0 %d\r\n%b\r\n" % (name, self.size, b"f" * self.size)
                                  for name in names))
         return [connection.read_line() for _ in names]
 
     def inject(self):
-        """New keys and updates in turn, until no new key is taken any more."""
+        """Sends new keys and updates in turn, until no new key is accepted any more."""
         refused = 0
         self.names = [b"k%d" % number for number in range(2, ITEMS)]
         with self.stayd.connect("sessions") as connection:
@@ -242,13 +242,13 @@ class FullPool(Fault):
         pass
 
     def requests(self):
-        """The new key is the last of many: what has room for a few more is not full yet."""
+        """The new key is the last of many, because a pool that has room for a few keys is not full yet."""
         many = b"".join(b"set new%d 0 0 1000 noreply\r\n%b\r\n" % (n, b"n" * 1000)
                         for n in range(1000))
         return {"new_key": (many + b"set new 0 0 1000\r\n%b\r\n" % self.value, (b"STORED", b""))}
 
     def also(self):
-        """Everybody who is logged in stays so, and goes on."""
+        """Every user who is logged in stays logged in, and can go on."""
         with self.stayd.connect("sessions") as connection:
             for start in range(0, 3000, 100):
                 names = (self.names * 100)[start:start + 100]
@@ -262,7 +262,7 @@ class FullTinyPool(FullPool):
 
 
 class FullPoolHungDisk(FullTinyPool, HungDisk):
-    """Compaction cannot free what it has moved, so there is no room for long."""
+    """Compaction cannot free the segments that it has emptied, so the pool soon has no room."""
 
     name = "full pool on a hung disk"
 
@@ -301,7 +301,7 @@ class HugeItem(Fault):
 
 
 class WrongClock(Fault):
-    """A wall clock that is set while the daemon runs, and wrong when it starts."""
+    """A wall clock that is set while the daemon runs, and that is wrong when the daemon starts."""
 
     jump_s = 0
 
@@ -339,7 +339,8 @@ class ClockBack(WrongClock):
 
 
 class Limited(Fault):
-    """A limit of the process, which comes down while it runs, and is there when it starts."""
+    """A limit of the process: it is lowered while the daemon runs, and is in force when the daemon
+    starts."""
 
     new_connections = False
     limit = None
@@ -374,7 +375,7 @@ class DescriptorsGone(Limited):
 
     def inject(self):
         self._set(len(os.listdir(f"/proc/{self.stayd.pid}/fd")))
-        newcomers = []  # the first may find a descriptor that was closed meanwhile
+        newcomers = []  # the first request may find a descriptor that was closed meanwhile
         wait_until(lambda: newcomers.append(self.stayd.connect("sessions"))
                    or "raise the limit of open files" in self.stayd.log)
         self.newcomer = newcomers[-1]
@@ -407,7 +408,7 @@ FAULTS = {fault.name: fault for fault in (
 
 @pytest.fixture(scope="module")
 def rows(request):
-    """All rows that are asked for here, tried."""
+    """The results of all rows that the tests of this module need."""
     return try_rows(request, FAULTS, at_once=8)
 
 

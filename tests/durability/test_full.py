@@ -1,4 +1,4 @@
-"""A full pool: `evict = no` refuses new keys, `evict = yes` evicts the items that are read
+"""A full pool: with `evict = no` it refuses new keys, with `evict = yes` it evicts the items that are read
 least."""
 
 import random
@@ -36,7 +36,7 @@ def fill(connection, value_bytes, prefix=b"k", expiry=0):
 
 
 def value_of(number, size, turn=0):
-    """A value of `size` bytes that tells which it is."""
+    """A value of `size` bytes that is different for each number."""
     return (b"%d/%d " % (number, turn)).ljust(size, b"x")
 
 
@@ -74,7 +74,7 @@ def test_a_pool_that_keeps_refuses_new_keys_when_it_is_full_and_has_lost_nobody(
 
 
 def test_in_a_full_pool_updates_of_those_who_are_there_go_on(stayd):
-    """Several times the pool's size in updates, touches and counts; and nobody is lost."""
+    """Updates, touches and counts of several times the pool's size: no item is lost."""
     connection = stayd.connect("sessions")
     value_bytes = 4000
     count = fill(connection, value_bytes)
@@ -97,7 +97,7 @@ def test_in_a_full_pool_updates_of_those_who_are_there_go_on(stayd):
     ("64M", "4M", 4000, 5000), ("64M", "1M", 30_000, 500),
 ])
 def test_no_update_is_refused_once_new_keys_are(memory, item_max, value_bytes, updates):
-    """Filled with half new keys and half updates, so that updates open segments meanwhile."""
+    """The pool is filled with half new keys and half updates, so that updates open segments as well."""
     generator, sizes, refused = random.Random(5), [], 0
     options = {"memory": memory, "item_max": item_max, "fsync": "no"}
     with Stayd(sessions=options) as stayd, stayd.connect("sessions") as connection:
@@ -144,7 +144,7 @@ def test_updates_that_keep_the_size_go_on_from_many_connections_at_once(stayd):
 
 
 def test_after_deletes_a_full_pool_takes_new_keys_again_without_a_restart(stayd):
-    """Repeatedly: the room that the deletes freed is taken again, except for the tombstones' room."""
+    """Again and again, new keys take the room that deletes freed, except for the room of the tombstones."""
     connection = stayd.connect("sessions")
     value_bytes = 4000
     count = fill(connection, value_bytes)
@@ -238,7 +238,7 @@ def test_logging_out_everybody_of_a_full_pool_works(stayd):
 
 
 def small_memcached():
-    """memcached with as much memory as the cache pool here."""
+    """memcached with the same memory as the cache pool here."""
     return Memcached(["-m", "16"])
 
 
@@ -256,10 +256,10 @@ IN_ONE_BLOCK = pytest.param(small_stayd, 0, id="stayd-block")
     pytest.param(small_stayd, 4, id="stayd-scattered"),
 ])
 def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(make, between):
-    """Three times the pool's memory in new keys, while 200 old ones are read again and again.
+    """Stores new keys of three times the pool's memory, while 200 old keys are read again and again.
 
-    Evicted keys are not stored again. If age alone decided, every hot key would be gone.
-    `between`: how many cold keys are stored after each hot one.
+    Evicted keys are not stored again. If age alone decided what is evicted, every hot key would be
+    gone. `between`: how many cold keys are stored after each hot key.
     """
     with make() as server, server.connect("cache") as connection:
         generator = random.Random(7)
@@ -283,7 +283,7 @@ def test_a_pool_that_forgets_takes_every_new_key_and_keeps_what_is_read_often(ma
 
 
 def test_a_pool_that_forgets_never_serves_a_wrong_or_deleted_value(stayd):
-    """With eviction a value may be missing, but never wrong, and never one that was deleted."""
+    """With eviction a value may be missing. It may not be wrong, and it may not be a deleted value."""
     connection = stayd.connect("cache")
     generator = random.Random(8)
     latest = {}
@@ -303,7 +303,7 @@ def test_a_pool_that_forgets_never_serves_a_wrong_or_deleted_value(stayd):
 
 
 def test_compaction_changes_nothing_that_a_client_can_see(stayd):
-    """Invariant 5: value, flags, expiry and CAS of items that lie still while others churn."""
+    """Invariant 5: value, flags, expiry and CAS of items that nobody changes, while others change."""
     connection = stayd.connect("sessions")
     for number in range(500):
         connection.ask(b"ms still%d 1000 F%d T%d\r\n%b\r\n" % (

@@ -1,5 +1,5 @@
-"""The hold of a pool, during which a backup copies its file: which client has it, what waits for
-it, how it ends."""
+"""The hold of a pool, during which a backup copies its file: which client has the hold, which requests
+wait for its end, and what ends it."""
 
 import os
 import pathlib
@@ -69,7 +69,7 @@ def test_a_pool_without_a_file_can_not_be_held(holding):
 
 
 def overwrite(connection, count, value=b"c" * 4000):
-    """Sends updates of 100 keys; returns what was not STORED."""
+    """Sends `count` updates of 100 keys; returns the replies other than STORED."""
     connection.send(b"".join(
         b"set over-%d 0 0 %d\r\n%b\r\n" % (number % 100, len(value), value)
         for number in range(count)
@@ -88,7 +88,7 @@ def test_nothing_is_freed_or_moved_during_a_hold_and_afterwards_it_is(holding):
         return stat("segments_compacted"), stat("bytes_moved")
 
     live = 0
-    while stat("segments_free") > 24:  # some more than the janitor leaves alone
+    while stat("segments_free") > 24:  # somewhat more than the janitor keeps free
         live += 1
         connection.set(b"live-%d" % live, b"so that the segment is not all dead")
         assert overwrite(connection, 12) == []
@@ -107,7 +107,7 @@ def test_nothing_is_freed_or_moved_during_a_hold_and_afterwards_it_is(holding):
 
 
 def test_writes_that_find_no_room_during_a_hold_wait_and_are_not_refused(holding):
-    """They end the hold, so the client that copies begins again. No thread spins meanwhile."""
+    """The writes end the hold, so the client that copies must begin again. No thread spins meanwhile."""
     holder = holding.connect("sessions")
     number = begin_hold(holder, 30)
     fields = pathlib.Path(f"/proc/{holding.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -137,7 +137,7 @@ def test_a_janitor_that_holds_still_uses_no_processor(holding):
         return int(fields[11]) + int(fields[12])
 
     began, before = time.monotonic(), ticks()
-    wait_until(lambda: time.monotonic() > began + 1.5)  # a time in which there is nothing to do
+    wait_until(lambda: time.monotonic() > began + 1.5)  # an interval in which the daemon has nothing to do
     assert (ticks() - before) / os.sysconf("SC_CLK_TCK") < 0.3
 
 

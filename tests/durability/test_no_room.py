@@ -1,7 +1,7 @@
-"""A real file system without room: the lack of room is reported, and there is never a SIGBUS.
+"""A real file system without room: the daemon reports the lack of room, and never gets a SIGBUS.
 
-The file system is a small tmpfs, mounted in a mount namespace of the daemon, which any user may
-create on most systems.
+The file system is a small tmpfs, mounted in a mount namespace of the daemon. On most systems, any user
+may create such a namespace.
 """
 
 import subprocess
@@ -15,7 +15,8 @@ NO_ROOM = b"SERVER_ERROR no room for the index in run_dir"
 
 
 class Confined(Stayd):
-    """The daemon with a tmpfs of `room` on its run_dir or its data_dir, the same at each start."""
+    """The daemon with a tmpfs of `room` bytes on its run_dir or its data_dir. All its starts use the same
+    tmpfs."""
 
     def __init__(self, room, where, **sessions):
         listens = [f"127.0.0.1:{free_port()}" for _ in range(2)]
@@ -56,7 +57,7 @@ class Confined(Stayd):
 
 
 def store(connection, numbers, value=b"v"):
-    """Sets so many keys; returns the replies by number."""
+    """Sets a key for each number; returns the replies by number."""
     numbers = list(numbers)
     replies = {}
     for begin in range(0, len(numbers), BATCH):
@@ -69,7 +70,7 @@ def store(connection, numbers, value=b"v"):
 
 
 def count_there(connection, numbers):
-    """How many of these keys there are."""
+    """How many of these keys exist."""
     there = 0
     for begin in range(0, len(numbers), 100):
         keys = b" ".join(b"k%d" % number for number in numbers[begin:begin + 100])
@@ -118,11 +119,11 @@ def test_an_index_without_room_refuses_new_keys_loudly_and_nothing_else():
         status, text = stayd.health()
         assert status == 503 and "index" in text and "run_dir" in text
         assert "Free space in run_dir" in stayd.page("/api/v1/stats")[1]
-        # All that was stored is there, and can be updated and removed.
+        # Every item that was stored is there, and can be updated and removed.
         assert count_there(connection, stored) == len(stored)
         assert set(store(connection, stored[:5000], b"w" * 20).values()) == {b"STORED"}
         assert connection.ask(b"delete k%d\r\n" % stored[0]) == b"DELETED"
-        # With room, new keys are taken again, and nobody need restart anything.
+        # When there is room again, new keys are accepted. A restart is not necessary.
         stayd.remove("fill")
         wait_until(lambda: stayd.health()[0] == 200, what="the health check to pass")
         assert set(store(connection, range(60_000, 70_000)).values()) == {b"STORED"}
@@ -135,7 +136,7 @@ def test_a_start_without_room_for_the_index_keeps_it_in_memory_and_loses_nothing
         assert set(store(stayd.connect("sessions"), numbers).values()) == {b"STORED"}
         stayd.fill()
         stayd.kill9()
-        stayd.remove("sessions.index")  # so that not even the killed daemon's room is left
+        stayd.remove("sessions.index")  # so that the room of the killed daemon's index is taken as well
         stayd.fill("more")
         for start in range(2):
             stayd.start()
@@ -143,7 +144,7 @@ def test_a_start_without_room_for_the_index_keeps_it_in_memory_and_loses_nothing
             assert count_there(connection, numbers) == len(numbers)
             assert stayd.log.count("has no room for its index") == start + 1
             stayd.terminate()
-        # As soon as there is room the index lies in run_dir again.
+        # As soon as there is room, the index is in run_dir again.
         stayd.remove("fill", "more")
         stayd.start()
         stayd.restart()

@@ -1,7 +1,7 @@
-"""idle_timeout and max_lifetime: what the pool does with items, whatever their clients asked for.
+"""idle_timeout and max_lifetime: what the pool does with items, whatever expiry their clients asked for.
 
-The daemon's clock has whole seconds. So a test reads the clock before and after a request, and only
-expects what is true for any moment in between.
+The daemon's clock has whole seconds. So a test reads the clock before and after a request, and expects
+only what is true for every moment in between.
 """
 
 import pathlib
@@ -45,11 +45,11 @@ def test_an_item_that_nobody_reads_goes_after_the_idle_timeout_and_one_that_is_r
                     in_time(read, 2)
                     pytest.fail("a read item must not go")
                 read = time.time()
-                time.sleep(0.3)  # the reader's pace, not a wait for something
+                time.sleep(0.3)  # the pace at which the reader reads, not a wait for a condition
             assert not exists(connection, b"idle")
             assert not exists(connection, b"for-ever")
             if restart:
-                stayd.kill9()  # what was idle does not come back
+                stayd.kill9()  # items that were idle too long must not come back
                 stayd.start()
                 connection = stayd.connect("sessions")
                 assert not exists(connection, b"idle")
@@ -117,7 +117,8 @@ def test_an_item_goes_at_the_end_of_its_life_however_often_it_is_stored_again():
 
 
 def test_a_limit_that_is_raised_at_a_restart_brings_nobody_back():
-    """Idle for longer than the limit that was in force; raised after a crash, and after a stop."""
+    """The item was idle for longer than the limit in force. The limit is raised after a crash, and after a
+    stop."""
 
     def check(end):
         with sessions(idle_timeout="2s") as stayd:
@@ -130,7 +131,7 @@ def test_a_limit_that_is_raised_at_a_restart_brings_nobody_back():
             dump = subprocess.check_output([stayctl, "dump", stayd.data_file("sessions")])
             assert b"idle" not in dump, "a dump goes by the limit that is in force"
             stayd.configure(stayd.config.replace("idle_timeout = 2s", "idle_timeout = 1h"))
-            for _ in range(2):  # the second round begins with the items of the first
+            for _ in range(2):  # the second round begins with the items that the first round left
                 stayd.start()
                 connection = stayd.connect("sessions")
                 assert connection.stats()["idle_timeout"] == "3600"

@@ -1,8 +1,8 @@
 """A power cut with the real daemon: its file loses every page that was not synced.
 
-tests/unit/test_power_cut.c tests the states that a power cut can leave one by one, on a simulated
-disk. This file tests the whole daemon with one such state: durable.c, preloaded, keeps the file as
-it was when the last completed fdatasync began, and after SIGKILL the daemon starts with that file.
+tests/unit/test_power_cut.c tests each state that a power cut can leave, on a simulated disk. This file
+tests the whole daemon with one such state: durable.c, preloaded, keeps the file as it was when the last
+completed fdatasync began, and after SIGKILL the daemon starts with that file.
 """
 
 import os
@@ -28,11 +28,11 @@ def durable_library():
 
 
 def cut_power(stayd, durable):
-    """Ends the daemon, and takes from its file what was never synced."""
+    """Kills the daemon, and takes out of its file what was never synced."""
     stayd.kill9()
     file = stayd.data_file("sessions")
     kept = durable / str(file.stat().st_ino)
-    shutil.copyfile(kept, file)  # the same inode: the name of the next copy
+    shutil.copyfile(kept, file)  # keeps the inode, which is the name of the next copy
     (stayd.run_dir / "sessions.index").unlink()  # tmpfs
 
 

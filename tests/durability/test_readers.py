@@ -17,7 +17,7 @@ from support.servers import Stayd, stayd_binary
 STRESS = pathlib.Path(stayd_binary()).parent / "tests" / "unit" / "reader_stress"
 RESTARTS = 3
 
-# A segment is 64 KiB, so that each is used again all the time.
+# Segments of 64 KiB, so that each of them is used again all the time.
 TINY = {"memory": "1M", "item_max": "4K"}
 
 
@@ -37,11 +37,11 @@ class Stress:
             self.shared = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def counts(self):
-        """What was done so far."""
+        """The counts so far."""
         return dict(zip(self.COUNTS, struct.unpack_from(f"={len(self.COUNTS)}Q", self.shared)))
 
     def wait_for(self, since=None, **more):
-        """Waits until each of these counts has grown by so much, counted from `since` or from now."""
+        """Waits until each of these counts has grown by this much since `since`, or since now."""
         since = since or self.counts()
 
         def grown():
@@ -105,7 +105,8 @@ def nothing(stayd):
 
 
 def restart(stayd, stress, end, between, **more):
-    """Ends the daemon while it is read, and starts it; waits until the counts have grown so."""
+    """Ends the daemon while readers read, and starts it again. Waits until the counts have grown this
+    much."""
     stress.wait_for(hits=20_000, writes=500)
     since = stress.counts()
     getattr(stayd, end)()
@@ -118,7 +119,7 @@ def restart(stayd, stress, end, between, **more):
 @pytest.mark.parametrize("end", ["kill9", "terminate"])
 @pytest.mark.parametrize("between", [nothing, remove_index, remove_run_dir])
 def test_readers_never_see_the_world_of_an_earlier_daemon(end, between):
-    stays = end == "terminate" and between is nothing  # the readers go on with the index
+    stays = end == "terminate" and between is nothing  # the readers continue with the same index
     with Stayd(sessions=TINY | {"fsync": "no"}, server={"threads": 2}) as stayd:
         stress = Stress(stayd, "sessions")
         wait_until(lambda: stress.counts()["attached"] >= 4)

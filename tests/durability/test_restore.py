@@ -19,7 +19,7 @@ def test_restore_refuses_while_a_daemon_runs(tmp_path):
         done = restore(stayd, path, "--yes")
         assert done.returncode == UNUSABLE and b"Stop stayd first" in done.stderr
         assert connection.get(b"k") == b"new"
-        # A daemon that listens elsewhere, with a deleted file, still serves the pool.
+        # A daemon that listens elsewhere still serves the pool, although the file was deleted.
         stayd.data_file("sessions").unlink()
         done = restore(stayd, path, "--yes")
         assert done.returncode == UNUSABLE and b"Stop stayd first" in done.stderr

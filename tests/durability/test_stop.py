@@ -37,7 +37,7 @@ def test_a_stop_closes_all_connections_and_takes_its_sockets_away():
 
 
 def stop_with(signal_number):
-    """One signal's part of the test above."""
+    """One part of the test above, with one signal."""
     with Stayd() as stayd:
         idle = [stayd.connect(pool) for pool in ("cache", "sessions") for _ in range(20)]
         half = stayd.connect("sessions")
@@ -64,7 +64,8 @@ def test_a_stop_right_after_the_start_is_clean():
 
 
 def test_a_signal_while_it_starts_ends_it_cleanly():
-    """At whatever moment: exit 0, or death by that signal before there was a handler."""
+    """At any moment of a start, the signal leads to exit status 0, or kills a daemon that has no handler
+    yet."""
     with Stayd(sessions={"memory": "64M"}) as stayd:
         stayd.connect("sessions").set(b"k", b"v")
         stayd.terminate()

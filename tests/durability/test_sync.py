@@ -15,7 +15,7 @@ from support.servers import wait_until
 
 @pytest.fixture
 def start():
-    """Starts a daemon of one thread, with a sessions pool of this policy; its gate beside it."""
+    """Starts a daemon of one thread, with a sessions pool of this policy and a gate for its syncs."""
     with contextlib.ExitStack() as stack:
         yield lambda fsync: stack.enter_context(gated(
             sessions={"memory": "16M", "item_max": "64K", "fsync": fsync}, server={"threads": 1}))
@@ -46,7 +46,7 @@ def test_with_always_replies_wait_in_order_and_all_else_goes_on(start):
 
 
 def test_with_always_no_reply_rests_on_what_is_not_on_the_disk(start):
-    """Otherwise a power cut could bring back a session after a client was told that it is gone."""
+    """Without this wait, a power cut could bring back a session after a client was told that it is gone."""
     stayd, gate = start("always")
     writer = stayd.connect("sessions")
     for key in (b"deleted", b"updated"):
@@ -70,7 +70,7 @@ def test_with_always_no_reply_rests_on_what_is_not_on_the_disk(start):
     readers = {request: stayd.connect("sessions") for request in asked}
     for request, reader in readers.items():
         reader.send(request)
-    other.ask(b"mn\r\n", b"MN\r\n")  # all have been read before that
+    other.ask(b"mn\r\n", b"MN\r\n")  # the daemon has read all requests by the time of this reply
     for request, reader in readers.items():
         reader.socket.settimeout(0.05)
         with pytest.raises(TimeoutError):
@@ -151,7 +151,7 @@ def test_a_disk_that_fails_makes_the_pool_read_only_and_loud(start, fsync):
 
 
 def test_a_reload_that_ends_before_a_write_is_on_the_disk_is_answered_all_the_same(tmp_path):
-    """The write before the read has no reply (noreply), and no other client wakes the worker."""
+    """The write before the read is noreply, and no other client wakes the worker."""
     made = certificates.make(tmp_path)
     with gated(sessions={"memory": "16M", "item_max": "64K", "fsync": "always"},
                cache={"tls_cert": made["server.pem"], "tls_key": made["server.key"]},

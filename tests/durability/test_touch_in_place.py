@@ -16,7 +16,7 @@ POOL = {"memory": "64M"}
 
 
 def bytes_to_disk(stayd):
-    """As the system counts them: 0 for a file system in memory."""
+    """The bytes that the system counted. It counts 0 for a file system in memory."""
     text = Path(f"/proc/{stayd.process.pid}/io").read_text()
     return int(text.partition("\nwrite_bytes:")[2].split()[0])
 
@@ -32,7 +32,7 @@ def left(connection, key):
 ], ids=["touch", "mg"])
 @pytest.mark.parametrize("fsync", ["everysec", "always"])
 def test_a_thousand_touches_of_a_megabyte_write_less_than_four(requests, reply, fsync):
-    """On a slow machine they take a minute, with some pages for the sync of each second."""
+    """On a slow machine the touches take a minute. The sync of each second writes some pages of its own."""
     with Stayd(sessions=POOL | {"fsync": fsync}) as stayd:
         connection = stayd.connect("sessions", timeout=60)
         connection.set(b"big", b"v" * BIG, expiry=1000)

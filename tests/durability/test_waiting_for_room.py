@@ -1,4 +1,4 @@
-"""A client that finds no room in a pool waits, and no other client of the daemon waits with it,
+"""A client that finds no room in a pool waits, and no other client of the daemon waits because of it,
 whatever the disk does and however full the pool is (store/room.h)."""
 
 import contextlib
@@ -17,7 +17,7 @@ SMALL = {"memory": "4M", "item_max": "16K", "fsync": "everysec"}
 
 
 def longest_wait_while(stayd, work, pools=("cache", "sessions")):
-    """Does the work, and returns the longest wait of a bystander in one of the pools meanwhile."""
+    """Does the work; returns the longest wait of a bystander in any of the pools during the work."""
     bystanders = [Bystander(stayd.socket(pool), b"k0") for pool in pools]
     with contextlib.ExitStack() as stack:
         for bystander in bystanders:
@@ -27,8 +27,8 @@ def longest_wait_while(stayd, work, pools=("cache", "sessions")):
 
 
 def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):
-    """Fails if a bystander waits much longer than on an idle daemon in every repetition. In a
-    single one, other processes of this machine may be the reason."""
+    """Repeats the work. Fails if in every repetition a bystander waits much longer than on an idle daemon.
+    In a single repetition, other processes of this machine may be the reason."""
     longest = []
     for _ in range(4):
         idle = max(longest_wait(stayd.socket(pool), key=b"k0") for pool in pools)
@@ -65,7 +65,7 @@ def update_round(connection, count, size, prefix=b"k"):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_while_the_disk_hangs_a_full_pool_answers_all_reads(threads):
-    """Writes that find no room are refused after a while, and nobody else waits."""
+    """Writes that find no room are refused after a while, and no other client waits."""
     with gated(sessions=SMALL, server={"threads": threads}) as (stayd, gate):
         writers = [stayd.connect("sessions") for _ in range(4)]
         count, size = fill(writers[0], 1000), 1000
@@ -86,7 +86,7 @@ def test_while_the_disk_hangs_a_full_pool_answers_all_reads(threads):
 
 
 def is_parked(connection):
-    """Whether any connection waits for something else than its client."""
+    """Whether any connection waits for something other than its client."""
     connection.send(b"stats conns\r\n")
     return b"conn_io_queue" in connection.read_until(b"END\r\n")
 
@@ -120,7 +120,8 @@ def test_on_a_slow_disk_other_clients_do_not_wait_for_a_pool_that_compacts():
 
 
 def test_a_flush_of_a_large_pool_and_what_comes_after_it_make_nobody_else_wait():
-    """Two thousand flushes of a pool that has held many items, and new keys after the last."""
+    """A pool that has held many items is flushed two thousand times, and gets new keys after the last
+    flush."""
     with Stayd(sessions={"memory": "256M", "fsync": "no"}, server={"threads": 1}) as stayd:
         writer = stayd.connect("sessions")
         for start in range(0, 400_000, 1000):
@@ -141,7 +142,7 @@ def test_the_first_new_key_after_a_flush_of_a_full_pool_makes_nobody_else_wait()
     with Stayd(sessions={"memory": LARGE}, server={"threads": 1}) as stayd:
         writer = stayd.connect("sessions")
         fill(writer, 20_000)
-        # A segment is freed after a sync, which takes long if all of the pool is still to be written.
+        # A segment is freed after a sync, which takes long if the whole pool is still to be written.
         wait_until(lambda: int(writer.stats()["sync_lag_ms"]) == 0, 60, "the disk")
 
         def work():

@@ -1,8 +1,7 @@
-"""How many bytes are written to the disk for each byte stored, as the system counts them for the
-daemon.
+"""How many bytes the daemon writes to the disk for each byte stored, as the system counts them.
 
-The system counts nothing for a file system in memory. Only a file system with large folios (ext4
-since Linux 6.16, XFS) writes neighbouring pages too.
+The system counts nothing for a file system in memory. Only a file system with large folios (ext4 since
+Linux 6.16, XFS) also writes neighbouring pages.
 """
 
 from pathlib import Path
@@ -27,5 +26,6 @@ def test_a_sync_writes_what_was_stored_and_not_what_lies_beside_it():
         before = bytes_to_disk(stayd)
         for number in range(SETS):
             connection.set(b"small-%d" % number, bytes(300))
-        # Each time the page that the record is in; sometimes two, and the file's header.
+        # Each write goes to the page that the record is in, sometimes to a second page, and to the
+        # file's header.
         assert bytes_to_disk(stayd) - before <= 3 * SETS * PAGE

@@ -1,6 +1,6 @@
-/* Every function of stayd.h on a real server, whose URLs are in STAYD_TEST_SERVERS: stayd or
- * memcached, without or with TLS, with a login of either kind, or several servers. Run by
- * test_live.py. */
+/* Calls every function of stayd.h on real servers, whose URLs are in STAYD_TEST_SERVERS: stayd or
+ * memcached, without or with TLS, with a login of either kind, or several servers. test_live.py
+ * runs it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -222,7 +222,7 @@ static void many_items_are_stored_read_and_deleted(void **state) {
     assert_int_equal(stayd_get_many(client, NULL, 0, &error), STAYD_OK);
 }
 
-/* More than both sockets' buffers hold, in both directions. */
+/* More bytes than the buffers of both sockets hold, in both directions. */
 static void large_batches_do_not_block_each_other(void **state) {
     (void)state;
     enum { COUNT = 40, BYTES = 500000 };

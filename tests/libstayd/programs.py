@@ -19,7 +19,7 @@ def is_sanitized():
 
 
 def run(name, *arguments, timeout=120, **environment):
-    """Runs it to its end; what it said must be no complaint."""
+    """Runs the program to its end. Fails if it reports an error."""
     done = subprocess.run(
         [program(name), *map(str, arguments)], timeout=timeout, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment},
@@ -47,7 +47,7 @@ class Shell:
         assert self.process.wait(30) == 0
 
     def begin(self, line):
-        """Gives the command, and does not wait for the answer."""
+        """Sends the command, and does not wait for the answer."""
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 

@@ -40,7 +40,7 @@ def hang_up(listener, context):
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_server_that_hangs_up_raises_no_signal(tls, made):
-    """The system raises one for a write to an end that has closed."""
+    """The system raises SIGPIPE on a write to a connection whose other end has closed."""
     context = None
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -81,7 +81,7 @@ def test_a_change_that_a_dead_server_took_is_of_unknown_outcome():
             assert ms >= 900
             status, _, timed_out, _ = shell.ask("get k")
             assert (status, timed_out) == (DISCONNECTED, 1)
-            # Twice silent is an outage.
+            # Two requests without an answer make an outage.
             status, ms, _, _ = shell.ask("get k")
             assert status == DISCONNECTED and ms < 900
         finally:
@@ -97,7 +97,7 @@ def test_a_call_has_a_limit_over_all_its_tries():
 
 
 def keys_by_server(servers, count=60):
-    """Some keys, and which of the two servers answers for each: by whom it is stored on."""
+    """Some keys, and the server for each key: the server that stored it."""
     keys = [f"key:{i}" for i in range(count)]
     with Shell(",".join(server.url() for server in servers)) as shell:
         for key in keys:

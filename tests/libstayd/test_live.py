@@ -57,7 +57,8 @@ def test_all_commands_over_tls(made):
 
 
 class TlsMemcached(Memcached):
-    """memcached that speaks TLS on `tls_port`, and in the clear where the tests ask if it is up."""
+    """memcached that speaks TLS on `tls_port`, and speaks plain text on the port that the tests ask for
+    readiness."""
 
     def __init__(self, made):
         super().__init__(options=[
@@ -74,8 +75,9 @@ class TlsMemcached(Memcached):
 def test_all_commands_over_tls_on_memcached(made):
     with TlsMemcached(made) as server:
         url = f"memcacheds://localhost:{server.tls_port}/?ca={made['ca.pem']}"
-        # Behind a value that it has thrown away, memcached 1.6.18 does not look at what OpenSSL has
-        # decrypted already, and waits for more.
+        # One test is skipped: after a value that it has thrown away, memcached 1.6.18 waits for more
+        # input, and does not
+        # look at the bytes that OpenSSL has decrypted already.
         run("live", STAYD_TEST_SERVERS=url, STAYD_TEST_SKIP="one_of_many_may_fail_alone")
 
 
@@ -118,7 +120,7 @@ def test_the_server_is_who_it_says_it_is(made):
         for url, why in [
             (f"memcacheds://localhost:{port}/?ca={made['other-ca.pem']}", "unable to get local issuer"),
             (f"memcacheds://localhost:{port}/", "unable to get local issuer"),
-            # 127.0.0.1 and localhost are in the certificate, its other names are not
+            # the certificate has 127.0.0.1 and localhost, and lacks the other names of this machine
             (f"memcacheds://127.1:{port}/?ca={made['ca.pem']}", "mismatch"),
             (tls_url(late, made), "expired"),
         ]:

@@ -1,4 +1,4 @@
-"""libstayd reads a pool from its memory: without the daemon, and never outdated values."""
+"""libstayd reads a pool from its memory: without the daemon, and never an outdated value."""
 
 import os
 import pathlib
@@ -73,7 +73,7 @@ def test_sessions_are_read_while_the_daemon_is_away_and_after_it_is_back(stayd):
             stayd.start()
             assert shell.ask("get k")[0::3] == (OK, "v")
             assert shell.status("set k v") == OK
-            # The daemon may have a new mapping: one request notices it, and the next has it.
+            # The daemon may have a new mapping: one request notices that, and the next request uses it.
             wait_until(lambda: shell.status("get k") == shell.status("mapped k") == OK,
                        what="the client to have the new mapping")
 
@@ -103,7 +103,7 @@ def test_a_session_that_is_read_from_memory_outlives_the_idle_timeout():
                     pytest.fail("a session that is read must not go")
                 read = time.time()
                 reads += 1
-                time.sleep(0.05)  # the reader's pace, not a wait for something
+                time.sleep(0.05)  # the pace at which the reader reads, not a wait for a condition
             assert requests(stayd, "sessions") < reads
             assert shell.status("get idle") == NOT_FOUND
 
@@ -132,7 +132,8 @@ def test_who_may_not_map_asks_over_the_socket():
 
 
 def test_sessions_that_were_moved_away_are_not_read_once_another_daemon_serves(stayd):
-    """Neither the old file nor the old index can tell: both have gone where no daemon reaches them."""
+    """No mark in the old file or the old index can show that: both were moved to a place that the new
+    daemon does not know."""
     with Shell(stayd.unix_url("sessions")) as shell:
         assert shell.status("set k v") == OK
         assert shell.ask("get k")[0::3] == (OK, "v")
@@ -149,7 +150,7 @@ def test_sessions_that_were_moved_away_are_not_read_once_another_daemon_serves(s
 
 
 def test_another_daemons_pool_at_the_path_that_is_told_is_not_mapped(stayd):
-    """The client of a tunnel is on another machine, where another daemon has this path."""
+    """A client of a tunnel is on another machine, where another daemon has a socket at this path."""
     with Stayd() as other:
         other.connect("cache").set(b"k", b"wrong")
         stayd.connect("cache").set(b"k", b"right")
@@ -169,7 +170,7 @@ def test_a_restore_ends_the_reads_of_what_it_replaces(stayd, tmp_path):
         assert shell.status("set other v") == OK
         assert shell.ask("get other")[0::3] == (OK, "v")
         stayd.terminate()
-        (stayd.run_dir / "sessions.index").unlink()  # no mark can be left there
+        (stayd.run_dir / "sessions.index").unlink()  # without the index, restore cannot leave a mark in it
         assert shell.ask("mapped other")[0::3] == (OK, "v")
         subprocess.run([*stayctl, "restore", tmp_path / "copy", "sessions", "--yes"], check=True)
         assert shell.status("mapped other") == NOT_MAPPED

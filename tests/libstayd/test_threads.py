@@ -42,7 +42,7 @@ def test_children_that_the_c_library_does_not_see_use_it(servers, kind):
 
 @pytest.mark.parametrize("local", [True, False])
 def test_a_session_is_never_missing_while_the_daemon_comes_and_goes(local):
-    """Threads read it from the pool's memory, and over the socket in between."""
+    """Threads read the item from the pool's memory, and over the socket in between."""
     with Stayd() as stayd:
         url = stayd.unix_url("sessions") if local else stayd.url("sessions")
         process = subprocess.Popen([program("stress"), url, "8", "0", "read"], text=True,
@@ -58,7 +58,7 @@ def test_a_session_is_never_missing_while_the_daemon_comes_and_goes(local):
 @pytest.mark.parametrize("how", ["fork", "fork unseen"])
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_child_has_connections_of_its_own_and_its_parents_goes_on(made, tls, how):
-    """The child says nothing on its parent's, also not that it ends."""
+    """The child sends nothing on its parent's connections, and no close_notify."""
     keys = {"tls_cert": made["server.pem"], "tls_key": made["server.key"]} if tls else {}
     with Stayd(cache=keys) as stayd, stayd.connect_socket("cache") as observer:
         url = f"memcacheds://localhost:{stayd.port('cache')}/?ca={made['ca.pem']}" if tls else stayd.url()

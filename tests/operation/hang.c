@@ -1,9 +1,9 @@
-/* Stands in front of epoll_wait, where the worker threads wait. While a file is in the folder
- * $STAYD_HANG, a worker that comes by does not go on:
+/* Replaces epoll_wait, where the worker threads wait. While the folder $STAYD_HANG contains one of
+ * these files, a worker that calls epoll_wait does not go on:
  *
- *     hang    it sleeps, as one does that waits for a lock which is never released
- *     disk    it waits in the kernel's state D, as one does that waits for a disk (here: as the
- *             parent of vfork)
+ *     hang    the worker sleeps, like a thread that waits for a lock that is never released
+ *     disk    the worker waits in the kernel's state D, like a thread that waits for a disk
+ *             (here: as the parent of vfork)
  */
 #include <dlfcn.h>
 #include <stdbool.h>

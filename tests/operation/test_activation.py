@@ -107,7 +107,7 @@ def test_the_daemon_opens_what_is_not_passed():
         assert passed.getsockname()[1] == stayd.port("cache")
         stayd.connect_socket("sessions").expect_in_step()
         stayd.terminate()
-        with Raw(("127.0.0.1", stayd.port("cache"))):  # which is still open here
+        with Raw(("127.0.0.1", stayd.port("cache"))):  # the socket of `cache` is still open in this process
             pass
         with pytest.raises(ConnectionRefusedError):
             Raw(("127.0.0.1", stayd.port("sessions")))
@@ -152,7 +152,7 @@ def dual_stack(stayd, old):
 
 
 def wide_open(stayd, old):
-    """The same Unix socket, for everybody."""
+    """The same Unix socket, with rights for everybody."""
     os.chmod(stayd.socket("cache"), 0o666)
     return old
 
@@ -193,7 +193,7 @@ LIES = [
 def test_sockets_that_are_not_what_they_should_be_are_an_error_that_says_why(tmp_path, change, words):
     with contextlib.closing(Activated()) as stayd:
         change(stayd)
-        with open(tmp_path / "log", "wb") as log:  # no client: this process has the sockets open too
+        with open(tmp_path / "log", "wb") as log:  # not a client: this process also has the sockets open
             process = stayd._spawn(log)
         assert process.wait(20) == 1
         assert words in (tmp_path / "log").read_text()

@@ -35,7 +35,7 @@ def fetch(stayd, path, method="GET", data=None):
 
 
 def metrics(stayd):
-    """The samples by name with labels, once the format has been checked line by line."""
+    """The samples by name with labels. Checks the format line by line first."""
     _, headers, text = fetch(stayd, "/metrics")
     assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     samples, helped, typed = {}, set(), {}
@@ -239,7 +239,7 @@ def test_half_requests_keep_no_health_check_out(stayd):
         halves[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
     for _ in range(3):
         for half in halves:
-            with contextlib.suppress(OSError):  # the oldest ones have been closed
+            with contextlib.suppress(OSError):  # the server has closed the oldest connections
                 half.sendall(b"X-More: 1\r\n")
         assert fetch(stayd, "/healthz")[0] == 200
     for half in halves:
@@ -271,7 +271,7 @@ def test_malformed_and_huge_requests_are_refused_and_nothing_else(stayd, request
 
 
 def ask_as(stayd, host):
-    """The status of /metrics for a client that calls the server by this name; None: by none."""
+    """The status of /metrics for a client that uses this host name; None: no host name."""
     address, port = stayd.admin_url()[7:].split(":")
     connection = http.client.HTTPConnection(address, int(port), timeout=10)
     connection.putrequest("GET", "/metrics", skip_host=True)

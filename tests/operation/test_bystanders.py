@@ -1,5 +1,4 @@
-"""Whatever one client asks of the daemon, the other clients wait for one turn of bounded work at
-most."""
+"""Whatever one client asks of the daemon, the other clients wait at most for one turn of bounded work."""
 
 import threading
 
@@ -13,7 +12,8 @@ BIG = 1_000_000
 
 
 def fire(connections, requests, count):
-    """Sends `count` of `requests` on each connection at once, and waits until all are done."""
+    """Sends `requests`, repeated `count` times, on each connection in parallel. Waits until all are
+    answered."""
     def send(connection):
         connection.timeout = 60
         connection.send(requests * count + b"mn\r\n")
@@ -27,8 +27,8 @@ def fire(connections, requests, count):
 
 
 def jumps_between_turns(stayd, pool, counter, attack):
-    """The median by which `counter` of the pool grows between two replies to another client of the
-    same thread: how much the thread does for other clients between two turns of this one."""
+    """How much a thread does for other clients between two turns of one client: the median by which
+    `counter` of the pool grows between two replies to that client."""
     watcher = stayd.connect_socket(pool)
     before = int(watcher.stats()[counter])
     thread = threading.Thread(target=attack)
@@ -50,8 +50,8 @@ def jumps_between_turns(stayd, pool, counter, attack):
     (b"mg big T2000 q\r\nmg big T1000 q\r\n", "cmd_touch"),
 ], ids=["touch", "append", "prepend", "incr", "mg"])
 def test_a_turn_ends_by_the_work_that_was_done_and_not_by_the_requests(request_line, counter):
-    """Each request writes a megabyte anew, or reads one to find where a number ends. (Of the
-    touches, those to a sooner expiry, in a pool with a file.)"""
+    """Each request rewrites a value of a megabyte, or reads one to find where a number ends. A touch
+    rewrites the value only if the pool has a file and the new expiry is sooner."""
     large = {"memory": "128M", "item_max": "2M",
              "persist": "yes" if counter == "cmd_touch" else "no"}
     count = 20 if counter == "cmd_touch" else 100
@@ -88,7 +88,7 @@ def test_a_client_of_another_pool_does_not_wait_for_work_on_large_values(request
 
 
 def test_many_clients_with_heavy_requests_are_served_behind_those_with_light_ones():
-    """Sixty clients ask for a megabyte each; other clients need not wait for all of these turns."""
+    """Sixty clients ask for a megabyte each. Other clients need not wait for the turns of all sixty."""
     with Stayd(server={"threads": 1}, cache={"memory": "128M"}) as stayd:
         hogs = [stayd.connect("cache") for _ in range(60)]
         hogs[0].set(b"big", b"v" * BIG)

@@ -69,7 +69,7 @@ def test_a_daemon_with_memcacheds_options_is_found_healthy(tmp_path):
 
 
 def configurations():
-    """That of the image, and that in the manifest for Kubernetes."""
+    """The configuration in the image, and the configuration in the manifest for Kubernetes."""
     yield (CONTAINER / "stayd.conf").read_text()
     manifest = (ROOT / "packaging" / "kubernetes" / "stayd.yaml").read_text()
     yield textwrap.dedent(re.findall(r"stayd\.conf: \|\n((?: {4}.*\n|\n)+)", manifest)[0])

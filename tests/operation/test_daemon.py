@@ -110,7 +110,7 @@ def test_without_file_descriptors_clients_wait_and_are_served_later():
 
 
 def run_as_nobody():
-    """What a child does before it becomes the daemon: few files, and no right to more."""
+    """Runs in the child before it becomes the daemon: few descriptors, and no right to more."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
     if os.geteuid() == 0:
         os.setgroups([])
@@ -147,7 +147,7 @@ def test_a_limit_of_files_that_cannot_be_raised_lowers_the_connections(tmp_path)
 
 
 def is_reachable_by_all(path):
-    """Whether every folder on the way, and the file, may be used by everybody."""
+    """Whether everybody may use the file and every folder on the way to it."""
     path = pathlib.Path(path).resolve()
     return all(part.stat().st_mode & 0o001 for part in [path, *path.parents])
 
@@ -170,7 +170,7 @@ def test_an_idle_connection_costs_less_than_a_kilobyte():
 
 
 def flood(connection, stop):
-    """Sends requests without end, and takes all replies."""
+    """Sends requests without end, and reads all replies."""
     def take():
         try:
             while connection.socket.recv(1 << 20):
@@ -227,7 +227,7 @@ def test_a_client_that_takes_its_replies_slowly_is_not_closed():
         taken = 0
         while taken < len(reply) * 20:
             pause = threading.Event()
-            pause.wait(0.1)  # the slow pace that the test is about; not a wait for the server
+            pause.wait(0.1)  # the slow pace that the test needs, not a wait for the server
             taken += len(connection.socket.recv(800_000))
         assert time.monotonic() - begin > 2
         connection.expect_in_step()

@@ -55,7 +55,7 @@ def drawn(browser):
 
 
 def complaints(browser):
-    """What the browser has complained of: errors, and what the page's policy has stopped."""
+    """What the browser has reported: errors, and what the page's content policy has blocked."""
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
@@ -71,7 +71,7 @@ def test_the_page_shows_each_pool_and_draws_it(browser, stayd):
     assert "of 15.9 M" in figures and "disk behind" in figures
     assert "evicted" in text(browser, "#pool-cache .figures")
     assert browser.title == "stayd"
-    # two samples are there ten seconds after the start; then each chart of both pools is drawn
+    # ten seconds after the start there are two samples; then each chart of both pools is drawn
     wait_until(lambda: drawn(browser) == 8 + 7, PATIENCE, "the charts to be drawn")
     legend = text(browser, "#pool-sessions figure[aria-label='Memory'] .legend")
     assert re.match(r"live \d.* K\ndead .*\nfree 1\d\.\d M", legend)

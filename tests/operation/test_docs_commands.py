@@ -1,5 +1,5 @@
-"""The commands in the documents are true: those of stayctl, stayd and curl are run against a real daemon;
-of others, what they name is there."""
+"""The commands in the documents are true. Those of stayctl, stayd and curl run against a real daemon. For
+other commands, the files and names that they mention must exist."""
 
 import contextlib
 import re
@@ -15,12 +15,12 @@ from support.stayctl import STAYCTL
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
          ROOT / "python" / "README.md", *sorted((ROOT / "packaging" / "man").iterdir())]
 
-# Lines that begin like a command: a daemon in the foreground, or what the command prints.
+# Lines that are not run: they start a daemon in the foreground, or are the output of a command.
 NOT_RUN = re.compile(r"stayd( |$)(?!.*--check)|stayd 0\.|stayctl top|stayctl reload")
 
 
 def lines_of_code(page):
-    """The lines of the page that are indented or in a block, as `$ command` too."""
+    """The lines of the page that are indented or in a code block, also those that begin with `$ `."""
     text = page.read_text()
     if page.suffix != ".md":
         blocks = re.findall(r"\.Bd -literal.*?\n(.*?)\.Ed", text, re.DOTALL)
@@ -40,7 +40,7 @@ def commands(*programs):
 
 
 class Machine:
-    """A machine whose paths are in the folder of one daemon, which has some sessions."""
+    """A machine whose paths are in the folder of one daemon. The daemon has some sessions."""
 
     def __init__(self, stayd):
         self.stayd = stayd
@@ -61,13 +61,13 @@ class Machine:
         return [{"stayd": stayd_binary()}.get(program, program), *self.fill(words[1:])]
 
     def fill(self, words):
-        """FILE and the like, filled in."""
+        """Replaces FILE and other placeholders."""
         values = {"FILE": self.pool, "DEST": self.pool, "-c FILE": self.stayd.config_path}
         return [str(values.get(f"{before} {word}", values.get(word, word)))
                 for before, word in zip(["", *words], words)]
 
     def stayctl(self, words):
-        """Without a configuration there would be the pools at the usual ports."""
+        """Adds -c: without a configuration, stayctl would use the pools at the usual ports."""
         if not {"-c", "-s"} & set(words):
             words = ["-c", str(self.stayd.config_path), *words]
         return [STAYCTL, *self.fill(words)]
@@ -83,7 +83,7 @@ def machine():
 
 
 def run(words):
-    """Runs a command to its end, which must be good."""
+    """Runs a command to its end. It must succeed."""
     done = subprocess.run(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, timeout=60)
     assert done.returncode == 0, f"{words}: {done.stdout}"
@@ -135,7 +135,7 @@ def test_each_file_in_the_documents_is_there():
 
 
 def anchors(page):
-    """Of the page's headings, as GitHub makes them."""
+    """The anchors of the page's headings, as GitHub makes them."""
     return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
             for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)}
 

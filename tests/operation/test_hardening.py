@@ -51,7 +51,7 @@ def elf(request):
 
 @pytest.fixture
 def plain(elf):
-    """The same, unless a sanitizer is built in: it replaces some of this."""
+    """The programs of the fixture above. Skips under a sanitizer, which replaces some of the hardening."""
     if b"__asan_" in elf.data or b"__tsan_" in elf.data:
         pytest.skip("a sanitizer's build")
     return elf

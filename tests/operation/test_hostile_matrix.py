@@ -33,7 +33,7 @@ class Hostile(Fault):
             self._attack.__enter__()
 
     def also(self):
-        time.sleep(self.seconds)  # the time in which bystanders measure what they wait
+        time.sleep(self.seconds)  # how long bystanders measure their waits
 
     def lift(self):
         if self._attack is not None:
@@ -96,7 +96,8 @@ class Hoard(Hostile):
     server = {"max_connections": 50}
 
     def daemon(self):
-        """Has started when it answers in the pool that is not full of connections."""
+        """The daemon counts as started when it answers in the other pool: this pool is full of
+        connections."""
         stayd = super().daemon()
         port = stayd.port("sessions")
         stayd._addresses = lambda: [("127.0.0.1", port), stayd.socket("sessions")]
@@ -171,7 +172,8 @@ FAULTS = {fault.name: fault for fault in (
 
 @pytest.fixture(scope="module")
 def rows(request):
-    """All rows that are asked for here, tried; few at a time, since each takes all of a processor."""
+    """The results of all rows that the tests of this module need. Few rows run at a time, since each
+    attack takes a whole processor."""
     return try_rows(request, FAULTS, at_once=3)
 
 

@@ -62,7 +62,7 @@ def test_an_edited_configuration_is_left_as_it_is(tmp_path):
 
 
 def test_systemd_finds_no_fault_in_the_units(tmp_path):
-    """On units with paths that are there: systemd looks for the programs."""
+    """Runs on units whose paths exist here, because systemd looks for the programs."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("there is no systemd-analyze")
     for unit in (ROOT / "packaging").glob("stayd*.s*"):

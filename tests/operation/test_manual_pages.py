@@ -14,7 +14,7 @@ SOURCES = (ROOT / "lib" / "libstayd.3", *sorted(PAGES.iterdir()))
 
 
 def items(page, macro):
-    """The words behind the macro in the page's lists, as `.It Ic status`: status."""
+    """The words after this macro in the page's lists: `.It Ic status` gives status."""
     lines = re.findall(r"^\.It (.*)$", (PAGES / page).read_text(), re.MULTILINE)
     return [name for line in lines for name in re.findall(rf"\b{macro} ([\w-]+)", line)]
 
@@ -28,7 +28,7 @@ def options_of_page(page):
 
 
 def options_of_help(program):
-    """The options that the lines of the program's help begin with."""
+    """The options at the beginning of the lines of the program's help."""
     text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
     starts = re.findall(r"^ +((?:-\w(?:, )?)?(?:--[\w-]+)?)(?=[ =\n])", text, re.MULTILINE)
     return [option for start in starts for option in start.split(", ") if option]
@@ -42,7 +42,7 @@ def test_a_page_has_each_option_of_the_help(page, program):
 
 
 def settings_of_parser():
-    """By section, from the parser's tables."""
+    """The settings of each section, from the parser's tables."""
     source = (ROOT / "src" / "stayd" / "config_keys.c").read_text()
     tables = re.findall(r"config_(server|pool)_keys\[\] = \{\n(.*?)\n\};", source, re.DOTALL)
     return {name: sorted(re.findall(r'\{"(\w+)", set_', rows)) for name, rows in tables}

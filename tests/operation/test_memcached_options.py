@@ -34,13 +34,13 @@ USER = "nobody"
 
 
 def is_reachable_by_all(path):
-    """Whether every folder on the way, and the file, may be used by everybody."""
+    """Whether everybody may use the file and every folder on the way to it."""
     path = pathlib.Path(path).resolve()
     return all(part.stat().st_mode & 0o001 for part in [path, *path.parents])
 
 
 def run(*arguments):
-    """Runs the daemon until it ends, which it must by itself."""
+    """Runs the daemon until it ends. It must end by itself."""
     return subprocess.run(
         [stayd_binary(), *map(str, arguments)], capture_output=True, text=True, timeout=30,
         check=False
@@ -69,7 +69,7 @@ def has_ended(process):
 
 @contextlib.contextmanager
 def daemonized(pid_file, *options):
-    """A daemon that has left this process, which is in charge of its end all the same."""
+    """A daemon in the background, no child of this process. It is stopped at the end all the same."""
     done = run("-d", "-P", pid_file, *options)
     assert done.returncode == 0, done.stderr
     process = int(pid_file.read_text())
@@ -103,7 +103,7 @@ def test_every_option_of_memcached_is_known():
     options = re.findall(r"^(-\w)(?:,?  ?(--[\w-]+)(=?)| <)?", memcacheds_help(), re.M)
     assert len(options) > 30
     for letter, name, _ in options:
-        name = name.replace("napi_ids", "napi-ids")  # what it takes, whatever its help says
+        name = name.replace("napi_ids", "napi-ids")  # memcached accepts this; its help differs
         if letter in ("-h", "-V", "-i"):
             assert run(letter).returncode == 0
             continue
@@ -133,7 +133,7 @@ def test_what_changes_nothing_is_in_the_log():
 
 
 def test_settings_are_memcacheds():
-    """An option that both programs have shows in `stats settings` of both."""
+    """An option that both programs have appears in `stats settings` of both."""
     options = ["-A", "-F", "-X", "-R", "30", "-m", "100", "-c", "77", "-t", "3", "-I", "2m", "-M",
                "-b", "50", "-D", "/",
                "-B", "ascii"]
@@ -178,7 +178,7 @@ def test_the_backlog_is_what_the_system_queues():
             os.kill(stayd.pid, signal.SIGCONT)
             for client in clients:
                 client.close()
-        assert len(clients) == 5  # Linux queues one more than it is told, and refuses the next
+        assert len(clients) == 5  # Linux queues one connection more than the backlog, and refuses the next
 
 
 @root_only
@@ -256,7 +256,7 @@ def test_what_clients_may_not_do_is_refused_in_memcacheds_words():
 
 
 def test_dumps_that_are_disabled_hide_the_prefixes_of_keys_too():
-    """As in memcached 1.6.45; 1.6.18 tells them."""
+    """memcached 1.6.45 does the same; 1.6.18 shows the prefixes."""
     with like_memcached("-X") as stayd:
         connection = stayd.connect()
         for what in (b"on", b"off", b"dump"):
@@ -308,7 +308,7 @@ def test_a_delimiter_that_no_key_can_hold_is_refused(value):
 
 @pytest.fixture
 def users(tmp_path):
-    """A file as -Y wants it."""
+    """A file in the format of -Y."""
     path = tmp_path / "users"
     path.write_text("bob:secret\n")
     path.chmod(0o600)
@@ -373,7 +373,7 @@ def test_a_daemon_serves_when_its_starter_goes_on(tmp_path):
     port = free_port()
     pid_file = tmp_path / "pid"
     with daemonized(pid_file, "-p", port) as process:
-        with Raw(("127.0.0.1", port)) as connection:  # at once: nothing is waited for
+        with Raw(("127.0.0.1", port)) as connection:  # connects at once, without a wait
             assert connection.stats()["pid"] == str(process)
         assert os.getsid(process) == process
         assert os.readlink(f"/proc/{process}/cwd") == "/"
@@ -385,8 +385,8 @@ def test_a_daemon_serves_when_its_starter_goes_on(tmp_path):
 
 
 def test_no_file_of_the_daemons_takes_the_place_of_a_standard_stream(tmp_path):
-    """The parent has closed the standard streams. Without care, the log would go to the file that
-    gets descriptor 2."""
+    """The parent has closed the standard streams. If the daemon did not open them again, the log would go
+    to the file that gets descriptor 2."""
     pid_file = tmp_path / "pid"
     subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", stayd_binary(), "-d", "-v",
                     "-p", str(free_port()), "-P", pid_file], timeout=30, check=True)
@@ -504,9 +504,9 @@ def test_a_user_that_does_not_exist_is_an_error():
 
 @root_only
 def test_debians_unit_runs_stayd_with_one_word_changed(open_folder):
-    """ExecStart of memcached.service is a wrapper that reads memcached.conf: all three are
-    Debian's own, and only the path of the binary is another. The port, the pid file's folder and
-    the user are this machine's."""
+    """ExecStart of memcached.service is a wrapper that reads memcached.conf. All three files are Debian's
+    own; only the path of the binary is stayd's. The port, the folder of the pid file and the user are
+    this machine's."""
     peers = ROOT / "build" / "peers"
     units = list(peers.glob("**/systemd/system/memcached.service"))  # of /lib, or of /usr/lib
     if not units:

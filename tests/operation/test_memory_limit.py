@@ -53,8 +53,8 @@ def test_an_amount_that_cannot_be_had_is_refused_and_changes_nothing():
     with Stayd(sessions={"memory": "16M", "item_max": "16K"}, pools=pools) as stayd:
         connection = stayd.connect("full")
         store_all(connection, 5_000)
-        connection.ask(b"cache_memlimit 16\r\n", failed)  # it holds 20M, and may forget nothing
-        connection.ask(b"cache_memlimit 129\r\n", failed)  # more than four times what it began with
+        connection.ask(b"cache_memlimit 16\r\n", failed)  # the pool holds 20M, and may not evict
+        connection.ask(b"cache_memlimit 129\r\n", failed)  # more than four times the limit at the start
         assert number_of(connection, "limit_maxbytes") == 32 << 20
         connection.ask(b"cache_memlimit 24\r\n", b"OK\r\n")
         assert number_of(connection, "curr_items") == 5_000

@@ -19,8 +19,8 @@ def test_each_row_of_the_matrix_has_an_answer_in_each_column():
 
 
 def test_each_warning_and_error_that_the_daemon_logs_stands_in_the_page():
-    """The page quotes the first longer piece of text between two fields of the message; `...` may
-    stand for the rest."""
+    """The page must quote the first longer piece of text between two fields of the message. `...` may
+    stand for the end of that piece."""
     page = " ".join(print_fault_matrix.PAGE.read_text().split())
     missing = []
     for source in sorted((ROOT / "src").rglob("*.c")):

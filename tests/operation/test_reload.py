@@ -11,7 +11,7 @@ from support.servers import Stayd, free_port, stayd_binary, wait_until
 
 
 def reload(stayd):
-    """Sends SIGHUP; returns what was logged until all is said."""
+    """Sends SIGHUP; returns the lines that the reload logged."""
     before = len(stayd.log)
     stayd.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "SIGHUP: " in stayd.log[before:], what="the last line")
@@ -25,7 +25,7 @@ def test_what_is_the_same_is_said_to_be():
         log = reload(stayd)
         assert "is valid; 0 changes in it" in log and "->" not in log
         assert connection.get(b"k") == b"v"
-        # Another spelling of the same, and comments, are no change.
+        # Another spelling of the same value is no change, and a comment is none.
         stayd.configure(stayd.config.replace("64M", "65536K") + "\n; a comment\n")
         assert "is valid; 0 changes in it" in reload(stayd)
 
@@ -70,7 +70,7 @@ def test_each_changed_key_is_named(pool, key, old, new):
 
 
 def test_no_key_of_the_configuration_is_left_out(tmp_path):
-    """A new key of the file must also be added to the comparison of a reload, and to this test."""
+    """A new key of the configuration must also be added to the comparison of a reload, and to this test."""
     others = {"listen", "data_dir", "run_dir", "admin", "persist"}
     in_pairs = {"tls_cert", "tls_key", "tls_ca"}
     config = tmp_path / "stayd.conf"
@@ -83,7 +83,7 @@ def test_no_key_of_the_configuration_is_left_out(tmp_path):
 
 
 def section_of(config, name):
-    """A section's text, heading and all."""
+    """The text of a section, with its heading."""
     return re.search(rf"^\[{name}\]\n(?:(?!\[).*\n?)*", config, re.M).group()
 
 

@@ -11,7 +11,7 @@ from support.servers import ROOT
 TOOLS = ["bash", "cat", "dirname", "echo", "fold", "grep", "mkdir", "sed", "tail", "touch", "xargs"]
 
 STUBS = {
-    # Nothing is installed. What can be had is in the file `candidates`.
+    # No package is installed. The file `candidates` lists the packages that can be installed.
     "dpkg-query": "exit 1",
     "apt-cache": """
 case $1 in
@@ -70,7 +70,7 @@ class System:
                               env=environment, capture_output=True, text=True, timeout=60)
 
     def installed(self):
-        """The packages of the one call of apt-get install."""
+        """The packages in the only call of apt-get install."""
         calls = (self.stubs / "calls").read_text().splitlines()
         [call] = [call for call in calls if call.startswith("install")]
         return {word for word in call.split()[1:] if not word.startswith("-")}

@@ -120,7 +120,7 @@ def test_a_daemon_that_is_down_is_shown_and_fails():
 
 
 def test_a_daemon_with_all_its_connections_taken_is_said_to_be_that():
-    """Also when it has hung up before the request was sent."""
+    """stayctl says so even if the daemon has hung up before stayctl sent its request."""
     with Stayd(server={"max_connections": 1}) as stayd, stayd.connect("cache") as taken:
         taken.expect_in_step()
         for _ in range(10):
@@ -267,7 +267,7 @@ def test_reload_finds_a_daemon_that_was_started_through_a_link_of_another_name(t
 
 
 def test_one_pool_can_be_named_by_its_address():
-    with Stayd() as stayd:  # in which nothing waits to be freed, so that the count is exact
+    with Stayd() as stayd:  # a pool in which nothing waits to be freed, so that the count is exact
         stayd.connect("sessions").set(b"k", b"v")
         for url in (stayd.url("sessions"), stayd.unix_url("sessions"), stayd.address("sessions"),
                     "unix:" + stayd.socket("sessions")):
@@ -349,7 +349,7 @@ def test_stayctl_logs_in_to_the_pools_that_ask_for_it(guarded, monkeypatch):
     for server in ("-c", guarded.config_path), ("-s", guarded.unix_url("sessions")):
         pool = ["sessions"] if server[0] == "-c" else []
         assert stayctl(*server, "--user=ops", "ping", *pool).returncode == 0
-    # the pool that asks nobody was sent no password
+    # stayctl sent no password to the pool that needs no login
     assert guarded.connect("cache").stats()["cmd_set"] == "0"
 
 
@@ -379,7 +379,7 @@ def test_a_pool_that_asks_for_a_login_is_not_restored_over_while_it_is_served(gu
     b"STAT pool\r\n", b"STAT a b\r\n" * 10_000, b"x" * 100_000,
 ])
 def test_a_foreign_server_is_an_error_and_not_believed(answer):
-    """Each command ends with a sentence, whatever it is sent."""
+    """Each command ends with a message, whatever the server sends."""
     def serve(listening):
         with contextlib.suppress(OSError):
             while True:

@@ -146,7 +146,7 @@ def test_latency_has_a_histogram_for_each_kind_of_command():
                                (b"delete none\r\n", b"NOT_FOUND\r\n"), (b"incr k 1\r\n", b"2\r\n"),
                                (b"touch k 0\r\n", b"TOUCHED\r\n"), (b"mn\r\n", b"MN\r\n")):
             with stayd.connect("sessions") as connection:
-                for _ in range(257):  # the first and the last one are measured
+                for _ in range(257):  # only the first and the last request are measured
                     connection.ask(request, reply if b"incr" not in request else None)
         told = json.loads(run("-c", stayd.config_path, "-j", "latency", "sessions").stdout)
         assert told["measured_every"] == 256

@@ -1,4 +1,4 @@
-"""systemd's watchdog: told that all is well, but not while a worker thread hangs."""
+"""systemd's watchdog: the daemon reports that all is well, except while a worker thread hangs."""
 
 import contextlib
 import pathlib
@@ -35,7 +35,7 @@ def test_a_worker_that_hangs_stops_the_pings_until_it_goes_on(tmp_path):
         (tmp_path / "hang").touch()
 
         def is_silent():
-            """Two lines in the log, and no ping between them."""
+            """Two lines are logged, and no ping is sent between them."""
             notified.take_all()
             before = stayd.log.count("worker thread 1 does not answer")
             wait_until(lambda: stayd.log.count("worker thread 1 does not answer") > before + 1,

@@ -2,9 +2,9 @@
 
     python3 tests/pythons/run.py [NAME...]         e.g. 3.12 3.11-dbg; else all
 
-A Python comes from PATH or ~/.pyenv, with its headers. Those that Debian has are otherwise unpacked from
-its archive into build/pythons/NAME, with all that they need, and run there by chroot (as root). What is
-to be had in neither way is left out, and named. Exit status 0 if all that ran have passed.
+A Python comes from PATH or ~/.pyenv, with its headers. Otherwise, if Debian has it, it is unpacked from
+Debian's archive into build/pythons/NAME with all its dependencies, and run there by chroot (as root). A
+Python that neither way finds is skipped, with a message. Exit status 0 if all that ran have passed.
 
 The name `valgrind`: the system's Python opens and closes clients under valgrind, if that is installed.
 """
@@ -28,14 +28,14 @@ RELEASES = {
     "3.9": None, "3.10": None, "3.11": "bookworm", "3.11-dbg": "bookworm", "3.12": None,
     "3.13": "trixie", "3.14": "sid", "3.14-dbg": "sid",
 }
-"""By name: the release of Debian that has such a Python, and a libc at least as new as this machine's,
-for which the extension is compiled."""
+"""For each Python: a release of Debian that has it, and whose libc is at least as new as this machine's,
+because the extension is compiled for this machine's libc. None: no release."""
 
 ABOUT = "import sys, sysconfig as s; print(s.get_config_var('EXT_SUFFIX'), s.get_paths()['include'])"
 
 
 class LeftOut(Exception):
-    """This Python is not to be had here."""
+    """This machine cannot get this Python."""
 
 
 def run(command, **options):
@@ -69,7 +69,7 @@ class Installed:
 
 
 class Unpacked:
-    """A Python of Debian's archive, with a system of its own around it."""
+    """A Python from Debian's archive, unpacked with the system that it needs."""
 
     def __init__(self, name, release):
         if release is None or os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -95,8 +95,9 @@ class Unpacked:
             "sh", ROOT, inside, self._system, f"/usr/bin/python{number}{'-' if debug else ''}{debug}",
         ]
         self.suffix, include = run([*self.command, "-c", ABOUT]).split()
-        # Debian's pyconfig.h is in a folder for each kind of machine. The other headers beside it
-        # are those of another libc than this machine's.
+        # Debian's pyconfig.h is in a folder for each kind of machine. Only that folder is used: the
+        # other
+        # headers beside it belong to another libc than this machine's.
         own = HERE / name / "include"
         shutil.rmtree(own, ignore_errors=True)
         for folder in (self._system / "usr" / "include").glob("*-linux-*/python*"):
@@ -169,7 +170,7 @@ def check(name, url):
 
 
 def check_with_valgrind(url):
-    """No block that was allocated in the extension or in libstayd is lost."""
+    """Every block that was allocated in the extension or in libstayd is freed."""
     if not shutil.which("valgrind"):
         raise LeftOut
     name = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -1,10 +1,10 @@
-"""What differs between Pythons: the extension's use of CPython's C API. Any Python from 3.9 on runs it,
-with nothing installed.
+"""Tests what differs between Pythons: the extension's use of CPython's C API. Runs on any Python from 3.9
+on, with nothing installed.
 
     STAYD_URL=unix:///... python tests/pythons/short.py [CLIENTS]
 
 CLIENTS: how many clients are opened and closed. In a debug build of Python, references are counted.
-Ends with exit status 0 and a line that says what ran; scripts/test-pythons calls it.
+Ends with exit status 0 and a line that says what ran; tests/pythons/run.py calls it.
 """
 
 import gc
@@ -85,7 +85,7 @@ def test_references(client, scan):
     if not hasattr(sys, "gettotalrefcount"):
         return
     grown = []
-    for _ in range(3):  # caches of the interpreter fill in the first
+    for _ in range(3):  # the first round also fills the interpreter's caches
         gc.collect()
         before = sys.gettotalrefcount()
         for _ in range(CALLS // 20):

@@ -16,7 +16,7 @@ from support.chromium import chromium, keep_picture
 from support.servers import ROOT, Raw, free_port, wait_until
 
 SET_UP_TIMEOUT = 600.0
-"""Of the site, the first time from PyPI, on a busy machine."""
+"""Seconds for a start of the site: the first start fetches Wagtail from PyPI, on a busy machine."""
 
 PATIENCE = 60.0
 TITLE = "Nobody was logged out"
@@ -35,7 +35,7 @@ class Site:
         self._process = None
 
     def start(self):
-        """Starts all, and waits until the site has said where it is."""
+        """Starts everything, and waits until the site has printed its address."""
         with open(self._output_path, "wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-B", ROOT / "examples" / "wagtail" / "run.py",
@@ -78,7 +78,7 @@ class Site:
         return self._process.wait(PATIENCE)
 
     def close(self):
-        """Ends what still runs. run.py's children end with it, whichever way."""
+        """Ends the processes that still run. run.py's children end with it, however it ends."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -109,7 +109,7 @@ class Editor:
         self.url = url
 
     def open(self, path):
-        """Opens a page; returns the address that it led to, without the site's."""
+        """Opens a page; returns the address that the browser ended at, without the site's part."""
         self.browser.get(self.url + path)
         return self.place()
 
@@ -117,7 +117,7 @@ class Editor:
         return self.browser.current_url.removeprefix(self.url)
 
     def find(self, selector):
-        """The first such element, once it is there."""
+        """Waits for an element that matches; returns the first."""
         found = wait_until(lambda: self.browser.find_elements("css selector", selector), PATIENCE, selector)
         return found[0]
 
@@ -127,7 +127,7 @@ class Editor:
         wait_until(lambda: self.place() == "/admin/", PATIENCE, "Wagtail's first page")
 
     def is_logged_in(self):
-        """Whether Wagtail shows the editor's account, and not its login."""
+        """Whether Wagtail shows the editor's account instead of its login page."""
         place = self.open("/admin/account/")
         assert place == "/admin/account/" or place.startswith("/admin/login/"), place
         return place == "/admin/account/"
@@ -143,7 +143,8 @@ def editor(site):
 
 
 def test_an_editor_stays_logged_in_and_saves_what_was_begun(site, editor):
-    """The cache is cleared and stayd killed while an article is being written; then all is restarted."""
+    """While an article is being written, the cache is cleared and stayd killed; then everything is
+    restarted."""
     assert editor.open("/admin/").startswith("/admin/login/")
     editor.log_in(site.password)
     cookie = editor.browser.get_cookie("sessionid")["value"]
@@ -175,7 +176,7 @@ def test_an_editor_stays_logged_in_and_saves_what_was_begun(site, editor):
 
 
 def test_a_logout_outlasts_a_kill(site, editor):
-    """So what the other test sees is the session, and nothing that lets everybody in."""
+    """This shows that the other test sees the session, and not a site that lets everybody in."""
     editor.open("/admin/login/")
     editor.log_in(site.password)
     cookie = editor.browser.get_cookie("sessionid")

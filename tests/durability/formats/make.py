@@ -32,7 +32,7 @@ def encode(data):
 
 
 def fill(connection):
-    """Stores, changes and removes items. Returns the keys that must not return."""
+    """Stores, changes and removes items. Returns the keys of the removed items: they must not return."""
     gone = []
 
     def ask(request, reply):
@@ -49,7 +49,7 @@ def fill(connection):
     for number in range(0, 300, 7):
         ask(b"delete session-%d\r\n" % number, b"DELETED\r\n")
         gone.append(b"session-%d" % number)
-    for number in range(1, 300, 7):  # sooner than before: with a tombstone beside the new version
+    for number in range(1, 300, 7):  # a sooner expiry: the new version has a tombstone beside it
         ask(b"touch session-%d %d\r\n" % (number, LATER - number), b"TOUCHED\r\n")
     store(b"longest-key-" + b"k" * 238, b"v" * 3000)
     store(b"large", bytes(number * number % 251 for number in range(9000)))
