@@ -2,8 +2,8 @@
 
 #include "base/log.h"
 
-/* Whether the new limit is longer (0: none), so that items that have expired by the old limit would
- * reappear. */
+/* Whether the new limit is longer (0: there is no limit). Then items that have expired by the old
+ * limit would reappear. */
 static bool age_limits_are_longer(uint32_t old_s, uint32_t new_s) {
     return old_s != 0 && (new_s == 0 || new_s > old_s);
 }

@@ -12,7 +12,7 @@ struct change_attempt {
     struct bytes key;
     struct layout_bucket *bucket;
     bool present;               /* `hit` is filled in; the item may be invisible to clients */
-    const struct record *old;   /* what a client can see of it, or NULL */
+    const struct record *old;   /* the item that a client can see, or NULL */
     const struct record *ended; /* the version that must not reappear: the visible one, or one that
                                    only a wrong clock hides; or NULL */
     struct lookup_hit hit;
@@ -57,7 +57,7 @@ static void change_limit_lifetime(struct change_attempt *attempt) {
     }
 }
 
-/* Nothing is written, and the reply says what was there. */
+/* For a change that writes nothing: its reply depends on what was found. */
 static void change_note_rest(const struct change_attempt *attempt) {
     struct sync *sync = &attempt->pool->sync;
     struct sync_thread *thread = pool_sync_thread(attempt->pool, attempt->thread);
@@ -75,7 +75,7 @@ static bool change_may_return(const struct pool *pool, const struct record *reco
     return item_visible(&pool->view, record, expiry_clock_free_s(&pool->expiry_clock));
 }
 
-/* Whether the change leaves all but expiry and access as it is. */
+/* Whether the change sets nothing but the expiry and the access time. */
 static bool change_is_touch(const struct change_attempt *attempt) {
     const struct record *record = &attempt->change.record;
     const struct record *old = attempt->old;
@@ -86,18 +86,19 @@ static bool change_is_touch(const struct change_attempt *attempt) {
            record->token_sent == old->token_sent;
 }
 
-/* Whether the change may be made in place. In a persistent pool an expiry is never made sooner in
- * place: the file may have older versions of the item that expire after the new expiry. A tombstone
- * could keep them deleted only with a sequence above theirs and below the item's. */
+/* Whether the change may be made in place. In a persistent pool an earlier expiry is never set in
+ * place: the file may have older versions of the item that expire later than that. A tombstone
+ * would have to keep them deleted, with a sequence above theirs and below the item's, but no such
+ * sequence is left. */
 static bool change_may_be_in_place(const struct change_attempt *attempt) {
     const struct record *old = attempt->old;
     return !attempt->removes && !attempt->tombstone && change_is_touch(attempt) && old->touchable &&
            !old->touch_damaged && old->touches < LAYOUT_TOUCHES_MAX;
 }
 
-/* The bytes that the change appends. A value of a page or more is made touchable: a touch in place
- * makes one page of the file dirty, so it saves nothing for a smaller value, which shares the page
- * that it is appended to with other records. */
+/* The bytes that the change appends. A value of a page or more is made touchable. For a smaller
+ * value a touch in place saves nothing: it makes one page of the file dirty, and so does a copy of
+ * the record, which shares its page with other new records. */
 static size_t change_appended_size(struct change_attempt *attempt) {
     struct record *record = &attempt->change.record;
     size_t size = 0;
@@ -113,12 +114,13 @@ static size_t change_appended_size(struct change_attempt *attempt) {
     }
     record->touchable = record->value.size + record->value_tail.size >= LAYOUT_PAGE;
     if (size + record_size(record) > segment_capacity(&attempt->pool->view)) {
-        record->touchable = false; /* segments of an earlier version may be just large enough */
+        record->touchable = false; /* in a file of an earlier version, the largest item may fit only
+                                      without a touch */
     }
     return size + record_size(record);
 }
 
-/* Looks up and asks the planner. */
+/* Looks the item up, lets the planner decide, and plans the records to write. */
 static enum status change_plan(struct change_attempt *attempt, change_planner planner,
                                void *request) {
     struct pool *pool = attempt->pool;
@@ -198,7 +200,7 @@ static struct segment_place change_write_tombstone(struct change_attempt *attemp
     return place;
 }
 
-/* The read count that the new record inherits. */
+/* The read count that the new record begins with. */
 static unsigned change_reads_before(const struct change_attempt *attempt) {
     return attempt->old != NULL && attempt->change.keep_reads
                ? layout_slot_frequency(attempt->hit.slot_value)
@@ -242,10 +244,9 @@ static void change_count_old_dead(struct change_attempt *attempt) {
 }
 
 /* Takes the sequence numbers for the records of this change and returns the last one; 0: a flush
- * took a number after the item was looked up. If no flush is announced at the second look, a flush
- * that comes later has a higher number and deletes this record as well. So no item survives a
- * flush.
- */
+ * began after the item was looked up. If no flush has been announced when the sequences have been
+ * taken, a later flush has a higher number and deletes this record too. So no item survives a
+ * flush. */
 static uint64_t change_take_sequence(struct change_attempt *attempt) {
     struct pool *pool = attempt->pool;
     unsigned count = attempt->tombstone ? 2 : 1;
@@ -310,12 +311,13 @@ static void change_commit(struct change_attempt *attempt, struct segment_place p
     }
 }
 
-/* Changes the expiry where the record is. */
+/* Changes the expiry in the record itself. */
 static void change_touch(struct change_attempt *attempt, uint64_t sequence) {
     struct pool *pool = attempt->pool;
     const struct record *record = &attempt->change.record;
     uint64_t location = layout_slot_location(attempt->hit.slot_value);
-    /* Before the expiry changes, so that the janitor never takes the segment for due. */
+    /* The segment table is changed before the record, so that the janitor never regards the segment
+     * as expired. */
     struct layout_segment *info =
         &pool->view.segments[lookup_location_segment(&pool->view, location)];
     segment_note_expiry(info, record->expiry_s);
@@ -325,8 +327,8 @@ static void change_touch(struct change_attempt *attempt, uint64_t sequence) {
                         LAYOUT_PAGE * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
 }
 
-/* Notes the access and, unless `sequence` is 0, changes the expiry, where the record is. Reports
- * the item. */
+/* Notes the access and, unless `sequence` is 0, changes the expiry, in the record itself. Fills in
+ * `result`. */
 static void change_in_place(struct change_attempt *attempt, uint64_t sequence,
                             struct item *result) {
     struct pool *pool = attempt->pool;
@@ -342,7 +344,7 @@ static void change_in_place(struct change_attempt *attempt, uint64_t sequence,
         sync_note_client_write(&pool->sync, pool_sync_thread(pool, thread), LAYOUT_PAGE);
     } else {
         if (pool->header != NULL && thread->now_s > attempt->old->accessed_s) {
-            sync_note_write(&pool->sync); /* as a read that notes its access */
+            sync_note_write(&pool->sync); /* as note_access in operations.c */
         }
         change_note_rest(attempt);
     }
@@ -382,7 +384,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
         return STATUS_OK;
     }
     if (!attempt->present && !attempt->removes) {
-        /* Before the record is written, or recovery would find an item that was refused. */
+        /* Done before the record is written, or recovery would find an item that was refused. */
         attempt->hit.slot = index_free_slot(&pool->index, attempt->bucket);
         if (attempt->hit.slot == NULL) {
             return STATUS_INDEX_FULL;

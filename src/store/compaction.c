@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 /* The sequence at which the oldest segment except this one was opened. A tombstone or a flush
- * record is needed only while its own sequence is higher: an older version can only lie in a
- * segment that was opened before the deletion was written. */
+ * record is needed only while its own sequence is higher than the result: a deleted version can lie
+ * only in a segment that was opened before the deletion was written. */
 static uint64_t compaction_oldest_other(struct pool *pool, uint32_t own_segment) {
     const struct lookup_view *view = &pool->view;
     uint64_t oldest = UINT64_MAX;
@@ -38,8 +38,8 @@ static bool compaction_tombstone_needed(struct pool *pool, const struct segment_
     bool in_force = record->kind == LAYOUT_FLUSH
                         ? record->expiry_s == 0 && record->sequence == flushed
                         : record->sequence > flushed && !record_expired(record->expiry_s, now_s);
-    /* An invalid tombstone must not be moved: the copy would no longer be marked as one of a pair.
-     */
+    /* An invalid tombstone must not be moved: the copy would not be marked as paired, and would be
+     * valid. */
     return in_force && oldest_other < record->sequence &&
            (record->kind == LAYOUT_FLUSH || segment_tombstone_counts(cursor));
 }
@@ -68,11 +68,12 @@ enum compaction_outcome {
 };
 
 /* In a persistent pool an evicted item keeps its slot until its segment's header is cleared, so
- * that no crash brings back an item that a client has missed (compaction_evict_rest). If an older
- * version may lie in another segment, a tombstone keeps that version deleted. The tombstone has the
- * item's own sequence, so it is needed exactly as long as the other segment is there. Its access
- * time is the latest possible, so recovery prefers the tombstone to the item. A client may still
- * touch the item, so the tombstone of a touchable item does not expire. */
+ * that no crash brings back an item for which a client has got a miss (compaction_evict_rest). If
+ * an older version may lie in another segment, a tombstone keeps that version deleted. The
+ * tombstone has the item's own sequence, so it is needed exactly as long as there are segments that
+ * may have older versions. The tombstone has the latest possible access time, so recovery prefers
+ * it to the item. A client may still touch the item, so the tombstone of a touchable item does not
+ * expire. */
 static enum compaction_outcome compaction_leave(struct pool *pool,
                                                 const struct segment_cursor *cursor,
                                                 uint64_t oldest_other, uint32_t now_s) {
@@ -142,7 +143,8 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
         rule->keep_score > 0 ? frequency / 2 : frequency);
     segment_table_count_live(&pool->view, place.location, cursor->size);
     atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
-    record_note_access(place.at, atomic_load(&cursor->at->accessed_s)); /* read meanwhile */
+    /* A client may have read the item meanwhile. */
+    record_note_access(place.at, atomic_load(&cursor->at->accessed_s));
     segment_table_count_dead(&pool->view, cursor->location, cursor->size, false);
     return COMPACTION_MOVED;
 }
@@ -217,9 +219,9 @@ unsigned compaction_score(unsigned reads, size_t size_bytes) {
     return score > COMPACTION_SCORE_MAX ? COMPACTION_SCORE_MAX : score;
 }
 
-/* A copy of a tombstone is not marked as one of a pair. So before a paired tombstone is copied, the
- * new version must be on the disk: a power cut that kept the copy and lost the new version would
- * delete the old version too. */
+/* A paired tombstone was written together with a new version. Its copy is not marked as paired. So
+ * the new version must be on the disk before the tombstone is copied: if a power cut kept the copy
+ * and lost the new version, the copy would delete the old version too. */
 static bool compaction_part_pair(struct pool *pool, const struct record *record) {
     struct janitor *janitor = &pool->janitor;
     if (record->paired && !janitor->pairs_synced) {
@@ -239,10 +241,10 @@ static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_
                  atomic_load(&pool->view.segments[segment].fill));
 }
 
-/* Resets the time at which the next record of a segment expires, and returns the end for a walk
- * that calculates that time again. A record that is appended later notes its own time. A record
- * whose time was noted before the reset must be walked: after one grace period its room is
- * reserved, so `fill` covers it; after the second it is whole. */
+/* Resets the time at which the next record of a segment expires. Returns where the walk that
+ * calculates that time again must end. A record that is appended after the reset notes its own
+ * time. A record whose time was noted before the reset must be walked: after one grace period its
+ * room is reserved, so `fill` covers the record; after the second the record is whole. */
 static uint32_t compaction_reset_due(struct pool *pool, uint32_t segment) {
     struct layout_segment *info = &pool->view.segments[segment];
     atomic_store(&info->first_expiry_s, LAYOUT_NEVER);
@@ -316,7 +318,7 @@ bool compaction_empty(struct pool *pool, uint32_t segment, unsigned keep_score, 
 
 /* Removes the slots that compaction_leave left in a segment whose header has been cleared. */
 static void compaction_evict_rest(struct pool *pool, struct segment_cursor *cursor) {
-    /* With fsync = always, a miss waits until the cleared header is on the disk. */
+    /* With fsync = always, the reply to a miss waits until the cleared header is on the disk. */
     sync_note_write(&pool->sync);
     uint64_t sequence = pool_next_sequence(pool);
     uint32_t now_s = clock_unix_s();
@@ -346,7 +348,8 @@ static void compaction_retire(struct pool *pool, uint32_t segment) {
     struct segment_cursor cursor;
     bool leaves = pool->header != NULL && pool->options.evict &&
                   atomic_load(&pool->view.segments[segment].items) > 0;
-    compaction_walk(pool, segment, &cursor); /* with the CRCs' seed, which is in the header */
+    /* The walk begins before the header is cleared, because the seed of the CRCs is in it. */
+    compaction_walk(pool, segment, &cursor);
     segments_retire(&pool->segments, segment);
     if (leaves) {
         compaction_evict_rest(pool, &cursor);
@@ -481,7 +484,7 @@ static bool compaction_seal_best(struct pool *pool, uint32_t segment, bool best)
 }
 
 unsigned compaction_run(struct pool *pool, uint32_t least_gain, bool seals, uint32_t now_s) {
-    /* Clients may take the other free segments during the compaction. */
+    /* Only the reserve counts: clients may take the other free segments during the compaction. */
     uint64_t room = (uint64_t)segment_capacity(&pool->view) *
                     segments_reserved_from(&pool->segments, SEGMENT_FOR_REMOVAL);
     struct compaction_choice choice;

@@ -25,7 +25,8 @@ bool data_file_write_again(const struct mapping *mapping) {
     if (header->sync_failed == 0) {
         return true;
     }
-    log_warning("%s: an earlier sync of its file failed; all of it is written again", header->name);
+    log_warning("pool %s: an earlier sync of its file failed; writing the whole file again",
+                header->name);
     if (store_io_write_all(mapping->file, mapping->base, mapping->size_bytes, 0) != 0) {
         return false;
     }
@@ -66,7 +67,7 @@ static bool data_file_take_over(int file, struct layout_data_header *header, cha
         data_file_note_failed_sync(file);
         return false;
     }
-    log_info("pool %s: its file of format version %u is taken over as version %d", header->name,
+    log_info("pool %s: its file was converted from format version %u to version %d", header->name,
              before, LAYOUT_VERSION);
     return true;
 }
@@ -81,13 +82,13 @@ static bool data_file_grow(int file, struct layout_data_header *header, uint32_t
     if (failed != 0) {
         data_file_give_back(file, header, header->segment_count);
         snprintf(error, POOL_ERROR_MAX,
-                 "cannot let pool %s grow from %llu to %llu bytes: %s. Free space on that file "
-                 "system, or set its memory to what it was",
+                 "cannot grow the file of pool %s from %llu to %llu bytes: %s. Free space on that "
+                 "file system, or set the pool's memory to what it was",
                  header->name, (unsigned long long)before, (unsigned long long)after,
                  strerror(failed));
         return false;
     }
-    /* The new room must be there before the header counts it. */
+    /* The new segments must be on the disk before the header counts them. */
     if (store_io_sync(file) != 0 || !data_file_write_header(file, header, count) ||
         store_io_sync(file) != 0) {
         snprintf(error, POOL_ERROR_MAX, "cannot write the header of pool %s: %m", header->name);
@@ -147,7 +148,7 @@ static enum status data_file_open_existing(struct mapping *mapping, const char *
         if (errno == EWOULDBLOCK) {
             mapping_explain(
                 error,
-                "%s is in use by another stayd. Stop that one, or give this one another "
+                "%s is in use by another stayd. Stop that stayd, or give this stayd another "
                 "data_dir",
                 path);
             return mapping_refuse(mapping);
@@ -235,7 +236,7 @@ static int data_file_create_temporary(const char *temporary) {
         if (file >= 0) {
             close(file);
         }
-        /* Another daemon may have just removed it. */
+        /* Another daemon may have just removed the file. */
         bool vanished = (locked && !in_place) || (exists && file < 0 && error_number == ENOENT);
         bool again = removed || vanished;
         if (!again) {
@@ -245,7 +246,7 @@ static int data_file_create_temporary(const char *temporary) {
     }
 }
 
-/* Makes the file under a temporary name, and links it to its final name when it is whole. */
+/* Creates the file under a temporary name. When the file is whole, links it to its final name. */
 static enum status data_file_create(struct mapping *mapping, const char *path,
                                     const struct pool_options *options,
                                     const struct layout_data_header *wanted, char *error) {
@@ -253,7 +254,7 @@ static enum status data_file_create(struct mapping *mapping, const char *path,
     paths_temporary(path, temporary);
     mapping->file = data_file_create_temporary(temporary);
     if (mapping->file < 0 && errno == EWOULDBLOCK) {
-        mapping_explain(error, "%s is being made by another stayd", path);
+        mapping_explain(error, "%s is being created by another stayd", path);
         return mapping_refuse(mapping);
     }
     if (mapping->file < 0) {
@@ -290,7 +291,7 @@ enum status data_file_open(struct mapping *mapping, const struct pool_options *o
                            char error[POOL_ERROR_MAX]) {
     char path[PATH_MAX];
     if (!paths_data(options, path)) {
-        mapping_explain(error, "data_dir is too long a path");
+        mapping_explain(error, "the path of data_dir is too long");
         return STATUS_INVALID;
     }
     *created = false;

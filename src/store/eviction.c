@@ -78,14 +78,15 @@ static unsigned eviction_threshold(const uint64_t bytes[COMPACTION_SCORE_MAX + 1
 }
 
 /* The lowest score of the records that stay. Usually half of the bytes are evicted. If nearly all
- * records were read often, only those below the usual threshold are evicted, so that hot items do
- * not suffer from lying next to each other. At least one segment always becomes free. */
+ * records were read often, only those below the usual threshold are evicted, so that items that are
+ * read often are not evicted because they are in the same segments. At least one segment always
+ * becomes free. */
 static unsigned eviction_decide(struct pool *pool, unsigned count,
                                 const uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
     uint64_t capacity = segment_capacity(&pool->view);
     unsigned half = eviction_threshold(bytes, capacity * count / 2);
     unsigned least = count == 1 ? half : eviction_threshold(bytes, capacity * (count - 1));
-    /* In 256ths; at first, every record that was read stays. */
+    /* In units of 1/256. It begins as 0: at first, every record that was read stays. */
     unsigned *usual = &pool->janitor.usual_threshold;
     unsigned threshold = half;
     if (*usual / 256 < threshold) {

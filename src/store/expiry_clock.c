@@ -8,7 +8,8 @@
 /* A pool that changes writes a new note when the last one is this old. */
 enum { EXPIRY_CLOCK_NOTE_S = 60 };
 
-/* How far the offset may change without a step: NTP may let a clock run faster by a twelfth. */
+/* A larger change of the offset is a step. While NTP corrects a clock, the clock may run a twelfth
+ * faster. */
 static int64_t expiry_clock_slack_s(uint64_t elapsed_s) {
     uint64_t drift_s = elapsed_s / 10;
     return EXPIRY_CLOCK_STEP_S +
@@ -17,8 +18,8 @@ static int64_t expiry_clock_slack_s(uint64_t elapsed_s) {
 
 static void expiry_clock_trust(struct expiry_clock *clock) {
     if (!clock->trusted) {
-        log_info("pool %s: the system's clock is trusted: memory is freed for what has expired by "
-                 "it",
+        log_info("pool %s: the system's clock is trusted again: the memory of expired items is "
+                 "freed",
                  clock->name);
     }
     clock->trusted = true;
@@ -49,19 +50,20 @@ void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t bo
     }
     atomic_store(&clock->trusted_offset_s, trusted_s);
     if (note != NULL && unix_s + EXPIRY_CLOCK_STEP_S < note->clock_s) {
-        log_warning("pool %s: the system's clock is %lu s behind what it was at the last look: "
-                    "sessions live longer until it is corrected",
+        log_warning("pool %s: the system's clock is %lu s behind the last time that was noted: "
+                    "items live longer until the clock is corrected",
                     name, (unsigned long)(note->clock_s - unix_s));
     } else if (!clock->trusted) {
-        log_info("pool %s: no memory is freed for what has expired until the system's clock has "
-                 "kept its time for %d s",
+        log_info("pool %s: the memory of expired items is not freed until the system's clock has "
+                 "run for %d s without a step",
                  name, EXPIRY_CLOCK_TRUST_S);
     }
 }
 
 static void expiry_clock_take_step(struct expiry_clock *clock, int64_t step_s) {
-    log_warning("pool %s: the system's clock has stepped by %lld s: what has expired by it is "
-                "hidden, but its memory is not freed before the clock has kept its time for %d s",
+    log_warning("pool %s: the system's clock has stepped by %lld s: items that have expired by it "
+                "are hidden, but their memory is not freed until the clock has run for %d s "
+                "without a step",
                 clock->name, (long long)step_s, EXPIRY_CLOCK_TRUST_S);
     clock->trusted = false;
     clock->since_boot_s = clock->seen_boot_s;

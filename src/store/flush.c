@@ -35,12 +35,13 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
     atomic_store(&index->flush_sequence, LAYOUT_FLUSHING);
     uint64_t ended = atomic_load(&index->live_bytes) + atomic_load(&index->tombstone_bytes) +
                      atomic_load(&index->waste_bytes);
-    /* After this flush, earlier tombstones are not needed. They must not go before the flush's
-     * record is written, and they do not: no segment is freed before this thread is quiescent. */
+    /* After this flush, earlier tombstones are not needed. They must stay until the flush's record
+     * is written, and they do: no segment is freed before this thread is quiescent. */
     uint64_t sequence = flush_write(pool, 0, place);
     if (pool->options.fsync == POOL_FSYNC_ALWAYS) {
-        /* Takes the next number: a sync that began when this number was taken may not cover the
-         * record. */
+        /* Replies that depend on the flush wait for a number that is taken after the record was
+         * written: a sync may count the record's own number as done before the record was written.
+         */
         sync_note_removal(&pool->sync, pool_next_sequence(pool));
     }
     atomic_store(&index->flush_due_s, 0);
@@ -87,7 +88,8 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     return STATUS_OK;
 }
 
-/* A flush cannot be undone: while the clock is not trusted, no flush falls due. */
+/* A flush cannot be undone. So while the clock is not trusted, a flush falls due by the trusted
+ * time. */
 static bool flush_is_due(const struct pool *pool, uint32_t due_s, uint32_t now_s) {
     return due_s != 0 && due_s <= now_s &&
            (expiry_clock_is_trusted(&pool->expiry_clock) ||
@@ -102,7 +104,7 @@ bool flush_run_due(struct pool *pool, uint32_t now_s) {
     struct segment_place place = {0};
     bool performed = false;
     pthread_mutex_lock(&pool->flush_lock);
-    /* Without room the flush stays due, and is tried again before the next request. */
+    /* If there is no room, the flush stays due, and the next call tries again. */
     if (flush_is_due(pool, atomic_load(&index->flush_due_s), now_s) &&
         flush_reserve(pool, SEGMENT_FOR_JANITOR, now_s, 0, &place)) {
         flush_perform(pool, place);

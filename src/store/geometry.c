@@ -27,7 +27,7 @@ bool geometry_is_valid(const struct layout_data_header *header) {
                                     header->offset_bits);
 }
 
-/* Segments are a 256th of the memory, but hold the largest item. */
+/* A segment has a 256th of the memory, within limits, but enough room for the largest item. */
 static bool geometry_plan(const struct pool_options *options, struct layout_data_header *header) {
     uint64_t segment = number_round_up_u64(options->item_max_bytes + POOL_RECORD_OVERHEAD +
                                                sizeof(struct layout_segment_header),
@@ -69,7 +69,7 @@ bool pool_options_check(const struct pool_options *options, char error[POOL_ERRO
             (options->item_max_bytes + UINT64_C(4096) + GEOMETRY_SEGMENT_MIN) * POOL_SEGMENTS_MIN /
             1024;
         snprintf(error, POOL_ERROR_MAX,
-                 "memory does not go with item_max: for items of up to %lu bytes it must be at "
+                 "memory is too small for item_max: for items of up to %lu bytes it must be at "
                  "least %lluK",
                  (unsigned long)options->item_max_bytes, least_kib);
         return false;
@@ -151,8 +151,8 @@ bool geometry_segment_count(const struct layout_data_header *found,
         found->segment_bytes - sizeof(struct layout_segment_header) - POOL_RECORD_OVERHEAD;
     if (options->item_max_bytes > item_room) {
         snprintf(error, POOL_ERROR_MAX,
-                 "the file of pool %s can hold items of up to %llu bytes, item_max is %lu; it is "
-                 "left as it is. Lower item_max, or move the file away to begin an empty pool",
+                 "the file of pool %s can hold items of up to %llu bytes, but item_max is %lu; it "
+                 "is left as it is. Lower item_max, or move the file away to begin an empty pool",
                  options->name, (unsigned long long)item_room,
                  (unsigned long)options->item_max_bytes);
         return false;

@@ -38,7 +38,7 @@ void grace_destroy(struct grace *grace) {
     free(grace);
 }
 
-/* Whether this thread has clients that wait for the end of its batch. */
+/* Whether this thread is in a batch of requests, so that clients wait for it. */
 static _Thread_local bool serving;
 
 void store_assert_may_wait(void) {

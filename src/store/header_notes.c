@@ -6,15 +6,15 @@
 
 enum {
     NOTES_CLOCK_S = 60,     /* how often a pool that changes notes the clock */
-    NOTES_ITEMS_SHARE = 16, /* of the items: a smaller change of their number is not noted */
+    NOTES_ITEMS_SHARE = 16, /* a change of the number of items by less than 1/16 is not noted */
 };
 
 void header_notes_begin(struct pool *pool, bool attached, bool created) {
     struct layout_data_header *header = pool->header;
     atomic_store(&header->stop_id, 0);
     /* The sequence of a record that a power cut has lost must not be given out again: a client may
-     * know this number as a CAS. So recovery continues above all sequences that may have been given
-     * out, and the raised value is on the disk before the first request. */
+     * know this number as a CAS. So this start continues above all sequences that may have been
+     * given out, and the raised value is on the disk before the first request. */
     if (attached) {
         atomic_store(&header->opened_sequence, atomic_load(&pool->view.index->sequence));
     } else if (!created) {

@@ -32,7 +32,8 @@ static bool hold_is_over(struct pool *pool) {
         return true;
     }
     if (hold_delays_writes(pool, now_ms)) {
-        log_warning("pool %s: a backup has to begin again, because writes had to wait for room",
+        log_warning("pool %s: a backup has to begin again, because writes have waited too "
+                    "long for room",
                     pool->options.name);
         return true;
     }
@@ -76,7 +77,8 @@ void hold_keep(struct pool *pool) {
             hold_wait(&pool->room);
         }
     }
-    if (hold->state == HOLD_STILL) { /* else the hold has ended, and another may be asked for */
+    /* Otherwise the client has ended the hold, and another hold may have been asked for. */
+    if (hold->state == HOLD_STILL) {
         *hold = (struct hold){.state = HOLD_NONE};
     }
 }

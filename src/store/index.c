@@ -12,9 +12,9 @@
 
 enum {
     INDEX_LOAD = 5, /* slots used per bucket on average, of 7: some 15 bytes an item in all */
-    INDEX_BYTES_PER_BUCKET = 160, /* of data: INDEX_LOAD of the smallest records */
+    INDEX_BYTES_PER_BUCKET = 160, /* of data: the size of INDEX_LOAD of the smallest records */
     INDEX_CHUNK = 1024,           /* buckets whose memory is allocated together */
-    INDEX_SPINS = 200, /* after so many tries, yields: the lock's holder may need this processor */
+    INDEX_SPINS = 200, /* yields after so many tries: the lock's holder may need this processor */
     INDEX_RETRY_MS = 100, /* after memory was refused, the time until the next try */
 };
 
@@ -44,7 +44,7 @@ static bool index_allocate(struct index *index, uint64_t part_offset, uint64_t c
     if (*ready >= count) {
         return true;
     }
-    /* relaxed: a hint, so that not every write asks a full file system */
+    /* relaxed: a hint, so that only one write in a while asks a full file system */
     uint64_t retry_ms = atomic_load_explicit(&index->retry_ms, memory_order_relaxed);
     if (retry_ms != 0 && clock_monotonic_ms() < retry_ms) {
         return false;
@@ -147,7 +147,7 @@ struct layout_bucket *index_lock(struct index *index, uint64_t hash) {
         if (bucket == index_bucket(index, hash)) {
             return bucket;
         }
-        index_unlock(bucket); /* it was split while this thread waited */
+        index_unlock(bucket); /* the bucket was split while this thread waited */
     }
 }
 
@@ -231,7 +231,7 @@ static void index_give_overflow(struct index *index, uint32_t number) {
 
 static void index_set_link(struct layout_bucket *bucket, uint32_t link) {
     uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
-    /* release: a chain that is reached is filled */
+    /* release: a thread that follows the link sees what was written into the next bucket */
     atomic_store_explicit(&bucket->word, layout_word(link, layout_word_version(word)),
                           memory_order_release);
 }
@@ -309,7 +309,8 @@ static void index_trim(struct index *index, struct layout_bucket *bucket) {
 }
 
 void index_remove(struct index *index, struct layout_bucket *bucket, _Atomic uint64_t *slot) {
-    atomic_store_explicit(slot, 0, memory_order_release); /* not before the odd version */
+    /* release: not visible before the odd version */
+    atomic_store_explicit(slot, 0, memory_order_release);
     atomic_fetch_sub_explicit(&index->view->index->items, 1, memory_order_relaxed); /* a count */
     uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
     if (layout_word_link(word) != 0) {

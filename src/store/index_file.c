@@ -31,7 +31,7 @@ void index_file_supersede(int file) {
     struct layout_index_header found;
     struct stat status;
     const uint32_t state = LAYOUT_INDEX_SUPERSEDED;
-    /* From version 2 on, processes map indexes, and `state` is where it is. */
+    /* Since version 2, other processes map indexes, and `state` has its present offset. */
     if (!index_file_read(file, &found) || found.version < LAYOUT_VERSION_INDEX_ID ||
         found.version > LAYOUT_VERSION) {
         return;
@@ -40,8 +40,8 @@ void index_file_supersede(int file) {
         pwrite(file, &state, sizeof state, offsetof(struct layout_index_header, state));
     (void)ignored; /* cannot fail: the header was read from there */
     if (fstat(file, &status) == 0 && status.st_size > LAYOUT_PAGE) {
-        /* A process that still maps the file then keeps no memory, unless the file system cannot
-         * punch holes. */
+        /* A process that still maps the file then occupies no memory by it, unless the file system
+         * cannot punch holes. */
         int punched = store_io_punch(file, LAYOUT_PAGE, status.st_size - LAYOUT_PAGE);
         (void)punched;
     }
@@ -98,7 +98,7 @@ enum status index_file_create(struct mapping *mapping, const struct pool_options
     char temporary[PATH_MAX];
     *mapping = MAPPING_NONE;
     if (!paths_index(options, path)) {
-        mapping_explain(error, "run_dir is too long a path");
+        mapping_explain(error, "the path of run_dir is too long");
         return STATUS_INVALID;
     }
     paths_temporary(path, temporary);
@@ -107,11 +107,12 @@ enum status index_file_create(struct mapping *mapping, const struct pool_options
     if (mapping->file < 0) {
         return mapping_fail(mapping, error, "create", temporary);
     }
-    /* The header; index_init allocates the rest before it is touched. */
+    /* Allocates the header; index_init allocates the rest. */
     int failed = store_io_allocate(mapping->file, 0, LAYOUT_PAGE);
     if (failed != 0) {
-        mapping_explain(error, "cannot reserve memory for %s: %s. Give run_dir's file system room",
-                        path, strerror(failed));
+        mapping_explain(error,
+                        "cannot reserve memory for %s: %s. Make run_dir's file system larger", path,
+                        strerror(failed));
         unlink(temporary);
         mapping_finish(mapping);
         return failed == ENOSPC || failed == EDQUOT ? STATUS_NO_MEMORY : STATUS_IO;

@@ -99,8 +99,8 @@ static bool inspect_check_use(struct inspect *inspect, const char *path, enum in
     }
     if (locked && use == INSPECT_IN_USE) {
         return inspect_explain(error,
-                               "%s is not the file of the running stayd: its configuration is "
-                               "another one. Name the right one with -c",
+                               "%s is not the file of the running stayd, which has another "
+                               "configuration. Name that configuration with -c",
                                path);
     }
     return true;
@@ -188,8 +188,8 @@ static bool inspect_load(struct inspect *inspect, uint32_t segment, size_t size,
                         inspect_segment_offset(inspect, segment))) {
         return true;
     }
-    return inspect_explain(error, "it cannot be read: %s",
-                           errno == 0 ? "the file ends before" : strerror(errno));
+    return inspect_explain(error, "cannot read it: %s",
+                           errno == 0 ? "the file is too short" : strerror(errno));
 }
 
 /* The number of bytes up to the last one that is not zero. */
@@ -239,7 +239,7 @@ static void inspect_judge_touch(const struct inspect_walk *walk, uint32_t offset
     char what[POOL_ERROR_MAX];
     inspect_explain(what,
                     "the record number %llu is whole, but its last touch does not match its check; "
-                    "the expiry with which it was stored counts",
+                    "the expiry that it was stored with is used",
                     (unsigned long long)record->sequence);
     inspect_fault(walk, offset + (uint32_t)sizeof(struct layout_record), what);
 }
@@ -338,7 +338,7 @@ static bool inspect_read_header(struct inspect *inspect, struct inspect_piece *r
                                 char *error) {
     struct layout_data_header now;
     if (!inspect_read_at(inspect->file, &now, sizeof now, 0)) {
-        return inspect_explain(error, "the header cannot be read: %s", strerror(errno));
+        return inspect_explain(error, "cannot read the header: %s", strerror(errno));
     }
     memset(inspect->buffer, 0, LAYOUT_PAGE);
     struct layout_data_header *copy = (void *)inspect->buffer;
@@ -389,7 +389,8 @@ void inspect_end_readers(int file) {
         found.version >= LAYOUT_VERSION_INDEX_ID) {
         ssize_t ignored =
             pwrite(file, &none, sizeof none, offsetof(struct layout_data_header, index_id));
-        (void)ignored; /* the index is discarded as well, where it still has a name */
+        (void)ignored; /* ignored: inspect_discard_index marks the index, if the index still has a
+                          name */
     }
 }
 

@@ -12,7 +12,8 @@ static void *io_map(size_t size, int file) {
     return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 }
 
-enum { IO_SMALL = 1 << 20 }; /* bytes: taking so little for a moment disturbs no other program */
+/* In bytes. To allocate so little for a moment disturbs no other program. */
+enum { IO_SMALL = 1 << 20 };
 
 /* Whether the file system surely has too few free bytes to allocate the range. Part of the range
  * may be allocated already, so only a lower bound of the missing bytes is known. False in doubt:
@@ -21,7 +22,7 @@ static bool io_cannot_fit(int file, off_t offset, off_t bytes) {
     struct stat stat;
     struct statvfs system;
     if (fstat(file, &stat) != 0 || fstatvfs(file, &system) != 0 || system.f_blocks == 0) {
-        return false; /* a file system without a limit, as a tmpfs may be, reports 0 blocks */
+        return false; /* a file system without a limit, such as a tmpfs, may report 0 blocks */
     }
     uint64_t taken = (uint64_t)stat.st_blocks * 512;
     uint64_t missing = (uint64_t)bytes > taken ? (uint64_t)bytes - taken : 0;

@@ -13,15 +13,15 @@
 
 enum {
     JANITOR_TICK_MS = 100,
-    JANITOR_SWEEP_NS = 4000000,  /* of each tick, while there is no hurry, */
+    JANITOR_SWEEP_NS = 4000000,  /* how long a pass sweeps, while there is no hurry, */
     JANITOR_HURRY_NS = 20000000, /* and while segments are few */
-    JANITOR_LOOK = 8192, /* segments that a pass looks at, in turn, while there is no hurry */
+    JANITOR_LOOK = 8192,         /* segments that a pass checks, in turn, while there is no hurry */
     JANITOR_QUIET_MS = 1000,
     JANITOR_RATE_MS = 60000,
 };
 
 /* Frees the segments from which no record has to be moved: those whose records have all expired,
- * and those without a live record. Looks at `looks` segments, in turn. */
+ * and those without a live record. Checks the next `looks` segments. */
 static unsigned janitor_free_dead(struct pool *pool, uint32_t looks, uint32_t now_s) {
     struct janitor *janitor = &pool->janitor;
     uint32_t chosen[COMPACTION_BATCH];
@@ -82,8 +82,8 @@ static void janitor_end_flush(struct pool *pool) {
     pthread_mutex_unlock(&pool->flush_lock);
 }
 
-/* Removes expired and flushed items from segments that also hold live items. Looks at `looks`
- * segments, in turn, and sweeps for a bounded time. Returns true if no segment has anything left to
+/* Removes expired and flushed items from segments that also hold live items. Checks the next
+ * `looks` segments, and stops after `most_ns`. Returns true if no segment has anything left to
  * sweep. */
 static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, uint32_t now_s) {
     struct janitor *janitor = &pool->janitor;
@@ -109,8 +109,8 @@ static bool janitor_sweep(struct pool *pool, uint64_t most_ns, uint32_t looks, u
     return true;
 }
 
-/* Notes whether waiting for room can help, after a pass that freed `freed` segments. `tried`: the
- * pass did all that it could, for a change that waits. */
+/* Notes whether waiting for room can help, after a pass that freed `freed` segments. `tried`: a
+ * change waits for room, and the pass did all that it could. */
 static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed) {
     struct room *room = &pool->room;
     uint32_t free_count = segments_free_count(&pool->segments);
@@ -118,7 +118,7 @@ static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed
         room_note_exhausted(room, free_count, tried && reclaim_is_exhausted(pool, freed));
     }
     /* The pass may have missed records that became dead during it. A record that becomes dead after
-     * this load clears the flag that was stored above. */
+     * this load resets what was stored above. */
     if (atomic_load(&room->has_new_dead)) {
         room_note_exhausted(room, free_count, false);
     }
@@ -126,7 +126,7 @@ static void janitor_note_exhausted(struct pool *pool, bool tried, unsigned freed
 
 static void janitor_note_room(struct pool *pool) {
     struct room *room = &pool->room;
-    /* Logged only after a while: otherwise a pool that stays nearly full would fill the log. */
+    /* Logs this only after a while: a pool that stays nearly full would fill the log. */
     bool quiet = clock_monotonic_ms() - atomic_load(&room->refused_ms) >= JANITOR_QUIET_MS;
     if (atomic_load(&room->full) && quiet && segments_available(&pool->segments, SEGMENT_FOR_NEW) &&
         segment_table_needed_bytes(&pool->view) < atomic_load(&pool->live_limit_bytes) / 100 * 99) {
@@ -271,7 +271,7 @@ bool janitor_start(struct pool *pool) {
     atomic_store(&janitor->full_in_s, UINT64_MAX);
     janitor->running = pthread_create(&janitor->thread, NULL, janitor_main, pool) == 0;
     while (janitor->running && !heartbeat_has_begun(&pool->heartbeat)) {
-        sched_yield(); /* before a process can map the pool and find no keeper */
+        sched_yield(); /* no process may map the pool before it has a keeper */
     }
     return janitor->running;
 }

@@ -47,8 +47,9 @@ enum lookup_outcome lookup_find(const struct lookup_view *view, uint64_t hash, s
                 atomic_load_explicit(&bucket->word, memory_order_acquire); /* acquire, as above */
         }
     }
-    /* Nothing: true if no writer came in between and the bucket was not split. Relaxed is enough:
-     * the acquires above keep these loads behind theirs. */
+    /* Nothing was found. There is no such key if no writer changed the bucket meanwhile, and the
+     * bucket is still the key's. Relaxed is enough: the acquires above keep these loads behind
+     * them. */
     bool same =
         layout_word_version(atomic_load_explicit(&primary->word, memory_order_relaxed)) == version;
     count = atomic_load_explicit(&view->index->bucket_count, memory_order_relaxed);

@@ -55,7 +55,7 @@ const char *mapping_advice(int error_number) {
     case EFBIG:
         return ". Raise the limit of a file's size (LimitFSIZE= in the systemd unit, or ulimit -f)";
     case ENOMEM:
-        return ". Lower the pool's memory, or raise the limit of this process's";
+        return ". Lower the pool's memory, or raise the process's limit of memory";
     case EMFILE:
     case ENFILE:
         return ". Raise the limit of open files (LimitNOFILE= in the systemd unit, or ulimit -n)";

@@ -10,7 +10,7 @@
 
 enum {
     OPERATION_PREFETCH_BYTES = 320, /* most records are not larger */
-    OPERATION_SPINS = 1000,         /* then yields to the writer in the way */
+    OPERATION_SPINS = 1000,         /* after so many tries, yields to the writer in the bucket */
 };
 
 static void count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {
@@ -37,8 +37,9 @@ bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit
 }
 
 /* How old the last noted access must be before a read notes a new one; UINT32_MAX: no access is
- * noted. In a persistent pool a note makes a page dirty, so it is made only if the pool has an idle
- * timeout, or evicts: then as often as other processes report reads (access_reports.h). */
+ * noted. In a persistent pool a note makes a page dirty, so reads are noted only if the pool has an
+ * idle timeout, or evicts. If it only evicts, they are noted as often as other processes report
+ * reads (access_reports.h). */
 static uint32_t note_interval_s(const struct pool *pool) {
     if (!pool->options.persist || pool->options.idle_timeout_s != 0) {
         return 1;
@@ -89,8 +90,8 @@ static void count_get(struct pool *pool, struct store_thread *thread, bool visib
 }
 
 /* Looks up an item for a reply; every read begins here. Returns whether a client may see the item.
- * During a flush, items are hidden by a record that may not be written yet; so this waits for the
- * end of the flush, which takes a moment. */
+ * During a flush, items are hidden although the flush's record may not be written yet. So this
+ * waits until the flush has ended, which takes a moment. */
 static inline bool find_to_tell(struct pool *pool, struct store_thread *thread, struct bytes key,
                                 struct lookup_hit *hit, bool *found) {
     store_thread_charge(thread, STORE_LOOKUP_BYTES);
@@ -123,7 +124,7 @@ enum status pool_get(struct pool *pool, struct store_thread *thread, struct byte
     return STATUS_OK;
 }
 
-/* Asks for the cache lines of one record. */
+/* Prefetches the cache lines of one record. */
 static void prefetch_record(const struct lookup_view *view, uint64_t location) {
     size_t room;
     const char *at = (const char *)lookup_record(view, location, &room);
@@ -196,7 +197,7 @@ static enum status plan_fetch(void *plan, const struct record *old, uint32_t now
         change->record.value = bytes_from_string(""); /* never NULL, because callers copy it */
         change->record.expiry_s = request->create_expiry_s;
         change->record.cas = request->set_cas ? request->new_cas : 0;
-        change->record.token_sent = true; /* as this caller sees the item */
+        change->record.token_sent = true; /* this caller has won the item */
         change->reads = !request->unnoticed;
         result->created = true;
         result->won = true;
@@ -265,7 +266,8 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
     status = change_run(pool, thread, key, plan_fetch, &fetch, &item);
     result->item = item;
     if (status == STATUS_NEEDS_ROOM || status == STATUS_READ_ONLY) {
-        return status; /* the item was not looked up */
+        return status; /* not counted: NEEDS_ROOM is run again, READ_ONLY has not looked the item up
+                        */
     }
     if (!request->touch) {
         count_get(pool, thread, fetch.hit, fetch.found, &fetch.before.record);
@@ -466,7 +468,7 @@ static enum status plan_arithmetic(void *plan, const struct record *old, uint32_
         return STATUS_EXISTS;
     }
     uint64_t number;
-    store_thread_charge(arithmetic->thread, old->value.size); /* spaces before it are skipped */
+    store_thread_charge(arithmetic->thread, old->value.size); /* parse_value may read all of it */
     if (!parse_value(old->value, &number)) {
         return STATUS_NON_NUMERIC;
     }

@@ -41,12 +41,11 @@ static enum status pool_map_memory(struct pool *pool, struct layout_data_header 
     return status;
 }
 
-/* For a persistent pool whose index run_dir has no room for. */
+/* Creates the index in memory without a name, because run_dir has no room for it. */
 static enum status pool_map_anonymous_index(struct pool *pool, char *error) {
     struct layout_index_header planned;
-    log_warning("pool %s: run_dir (%s) has no room for its index, which is kept in memory without "
-                "a name; each start makes it again from the data. Give run_dir's file system more "
-                "room",
+    log_warning("pool %s: run_dir (%s) has no room for its index, which is kept in the process's "
+                "memory; each start rebuilds it from the data. Make run_dir's file system larger",
                 pool->options.name, pool->options.run_dir);
     index_file_remove(&pool->index_mapping, &pool->options);
     geometry_renew_index_id(pool->header);
@@ -103,7 +102,7 @@ static enum status pool_map(struct pool *pool, bool *attached, bool *created, ch
 
 static bool pool_fail_begin(const struct pool *pool, char *error) {
     if (pool_is_stopping(pool)) {
-        snprintf(error, POOL_ERROR_MAX, "cannot open pool %s: the start was ended",
+        snprintf(error, POOL_ERROR_MAX, "cannot open pool %s: stayd was stopped during the start",
                  pool->options.name);
         return false;
     }
@@ -177,7 +176,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
     }
     if (!indexed) {
         snprintf(error, POOL_ERROR_MAX,
-                 "cannot make the index of pool %s: neither run_dir's file system nor the memory "
+                 "cannot create the index of pool %s: neither run_dir's file system nor the memory "
                  "has room for it",
                  pool->options.name);
         return false;
@@ -329,7 +328,7 @@ void pool_set_sync_notify(struct pool *pool, void (*notify)(void *context), void
 }
 
 void pool_tick(struct pool *pool, struct store_thread *thread) {
-    /* relaxed: a delay of nanoseconds does not matter: flushes fall due by the second */
+    /* relaxed: this thread may see the value a moment late; flushes fall due by the second */
     uint32_t due_s = atomic_load_explicit(&pool->view.index->flush_due_s, memory_order_relaxed);
     if (due_s != 0 && due_s <= thread->now_s) {
         flush_run_due(pool, thread->now_s);

@@ -26,7 +26,7 @@ bool reader_is_kept(const struct lookup_view *view) {
     return heartbeat_is_alive(view->index);
 }
 
-/* By the exact clock: the coarse one is late, and would show an item after it has expired. */
+/* Uses the exact clock. The coarse clock is late, and would show an item after it has expired. */
 static uint32_t reader_now_s(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);

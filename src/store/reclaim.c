@@ -4,8 +4,8 @@
 #include "store/eviction.h"
 
 enum {
-    RECLAIM_GAIN_AHEAD = 4, /* 1/4 of a segment, while nobody waits */
-    RECLAIM_GAIN_CACHE = 2, /* 1/2 of a segment: then compaction is better than evicting as much */
+    RECLAIM_GAIN_AHEAD = 4,       /* 1/4 of a segment, while nobody waits */
+    RECLAIM_GAIN_CACHE = 2,       /* 1/2 of a segment: for a smaller gain, eviction is better */
     RECLAIM_TOMBSTONE_SHARE = 32, /* 1/32 of the pool in tombstones is too much */
 };
 
@@ -34,7 +34,7 @@ static bool reclaim_gives_up(struct pool *pool) {
     return false;
 }
 
-/* Whether tombstones fill more than a segment, and than this share of the pool. */
+/* Whether tombstones fill more than a segment, and more than 1/`share` of the pool. */
 static bool reclaim_has_tombstones(const struct pool *pool, uint32_t share) {
     uint64_t capacity = segment_capacity(&pool->view);
     uint64_t bytes = atomic_load(&pool->view.index->tombstone_bytes);

@@ -150,15 +150,15 @@ void record_touch(struct layout_record *at, uint32_t expiry_s, uint64_t sequence
     uint32_t touches = layout_touch_count(atomic_load(&touch->expiry));
     assert(touches < LAYOUT_TOUCHES_MAX);
     atomic_store_explicit(&touch->sequence, sequence, memory_order_relaxed);
-    /* release: pairs with the acquire in record_read_again. Who sees the expiry sees its sequence.
-     */
+    /* release: pairs with the acquire in record_read_again. A thread that sees the expiry also sees
+     * its sequence. */
     atomic_store_explicit(&touch->expiry,
                           layout_touch_word(expiry_s, touches + 1, record_sequence(at)),
                           memory_order_release);
 }
 
-/* Also sets the expiry in the header: it counts if the touch is damaged, and must then not be later
- * than this one. */
+/* Also sets the expiry in the header. That expiry counts if the touch is damaged, so it must not be
+ * later than `expiry_s`. */
 void record_shorten(struct layout_record *at, uint32_t expiry_s, uint32_t crc_seed) {
     at->expiry_s = expiry_s;
     at->crc = crc_seed == 0 ? 0 : record_crc(at, record_unpadded_size(at), crc_seed);

@@ -15,7 +15,7 @@ enum {
     RECOVERY_THREADS_MAX = 8,
     RECOVERY_BUCKETS = 4096, /* buckets that a thread takes at a time */
     RECOVERY_BATCH = 32,     /* records whose buckets are fetched together */
-    RECOVERY_DROP = 1,       /* the frequency of a slot that step 3 takes away */
+    RECOVERY_DROP = 1,       /* the frequency that marks a slot which step 3 removes */
 };
 
 struct recovery {
@@ -74,8 +74,8 @@ static bool recovery_expires_later(const struct record *old, const struct record
 }
 
 /* Of a record and its copy, the record with more touches counts; after that, the record with the
- * later access, because the idle timeout begins there. A tombstone with an item's own sequence
- * counts more than the item (compaction_leave). */
+ * later access, because the idle timeout begins there. A tombstone with the same sequence as an
+ * item counts more than the item (compaction_leave). */
 static bool recovery_is_later(const struct record *record, const struct record *than) {
     if (record->sequence != than->sequence) {
         return record->sequence > than->sequence;
@@ -94,8 +94,8 @@ static uint64_t recovery_slot(struct recovery *recovery, const struct recovery_e
     return layout_slot(entry->hash, drop ? RECOVERY_DROP : 0, entry->location);
 }
 
-/* Counts a record as live when it gets its slot, or as dead when it loses it, because its size is
- * known here. Reading all records again in step 3 would double the time. */
+/* Counts a record as live when it gets its slot, or as dead when it loses the slot. Step 3 would
+ * have to read all records again for their sizes, which would double the time. */
 static void recovery_count(struct recovery *recovery, uint64_t slot, size_t size, bool live) {
     if (layout_slot_frequency(slot) == RECOVERY_DROP) {
         return;
@@ -208,8 +208,8 @@ static void recovery_merge(struct recovery *recovery, const struct recovery_segm
 /* Clears the torn records behind the last whole record, before new records are written there. A
  * torn record has lost its end in a power cut. In a second power cut, new bytes could complete the
  * torn record, and a deleted version would reappear. So the beginnings of torn records are cleared
- * first; pool_begin syncs that. A torn copy of compaction may stay: its original was there. The end
- * mark is cleared as well, because more records will follow. */
+ * first; pool_begin syncs that. A torn copy that compaction made may stay, because its original is
+ * whole. The end mark is cleared as well, because more records will follow. */
 static void recovery_clear_torn(const struct segment_data *data, uint32_t segment,
                                 uint32_t offset) {
     char *base = lookup_segment(data->view, segment);
@@ -236,9 +236,9 @@ static bool recovery_read_segment(struct recovery *recovery, uint32_t segment) {
         (const void *)lookup_segment(recovery->view, segment);
     struct layout_segment *info = &recovery->view->segments[segment];
     if (!segment_header_valid(header)) {
-        return true; /* the segment is free, as the new table says already */
+        return true; /* the segment is free, and the new segment table says so already */
     }
-    /* All of the segment is going to be read, unlike a free one. */
+    /* The whole segment is going to be read. (Free segments are not read.) */
     madvise((void *)(uintptr_t)header, recovery->view->segment_bytes, MADV_WILLNEED);
     atomic_store(&info->ttl_class, header->ttl_class);
     atomic_store(&info->generation, header->generation);
@@ -338,7 +338,7 @@ static bool recovery_flushed(const struct recovery *recovery, uint64_t slot, siz
     return record.sequence <= recovery->flushed;
 }
 
-/* Drops the slots of a chain that no client may see. */
+/* Removes from a chain the slots whose records no client may see. */
 static void recovery_prune_bucket(struct recovery *recovery, struct layout_bucket *primary) {
     for (struct layout_bucket *bucket = primary; bucket != NULL;
          bucket = lookup_next_bucket(recovery->view, atomic_load(&bucket->word))) {
@@ -436,7 +436,7 @@ bool recovery_run(const struct recovery_target *target, uint32_t now_s) {
     if (!failed) {
         log_info(
             "pool %s: recovered %llu items (%llu bytes) from %u segments in %llu ms; dropped %llu "
-            "torn records (%llu bytes between others)",
+            "torn records (%llu bytes between whole records)",
             target->name, (unsigned long long)atomic_load(&recovery.view->index->items),
             (unsigned long long)atomic_load(&recovery.view->index->live_bytes), recovery.segments,
             (unsigned long long)((clock_monotonic_ns() - began_ns) / 1000000),

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 enum {
-    RESIZE_FILL_PERCENT = 95, /* the share of the smaller pool that live records may fill */
+    RESIZE_FILL_PERCENT = 95, /* of the smaller pool, for live records and tombstones */
     RESIZE_GAIN_SHARE = 100,  /* 1/100 of a segment is worth emptying it */
     RESIZE_FREE = 2,          /* free segments before another is emptied */
 };
@@ -18,8 +18,8 @@ static bool resize_refuse(const struct pool *pool, char *error) {
                       100 / RESIZE_FILL_PERCENT;
     uint64_t mebibytes = (needed + 2 * (uint64_t)pool->view.segment_bytes) / (1U << 20) + 1;
     snprintf(error, POOL_ERROR_MAX,
-             "pool %s holds more than its memory is to be: it needs at least %lluM; nothing was "
-             "dropped. Raise its memory to that",
+             "the items of pool %s do not fit into its new memory: it needs at least %lluM; "
+             "nothing was dropped. Raise its memory to that",
              pool->options.name, (unsigned long long)mebibytes);
     return false;
 }
@@ -54,8 +54,8 @@ static bool resize_make_room(struct pool *pool, uint32_t count, uint32_t now_s) 
 
 static bool resize_empty_tail(struct pool *pool, uint32_t count, uint32_t now_s) {
     segments_limit(&pool->segments, count);
-    /* What was moved until now may have opened a segment that is to go: its records must not be
-     * moved to itself. */
+    /* resize_make_room may have opened a segment that is going to be emptied. It is sealed, so that
+     * its records are not moved into itself. */
     resize_seal_all(pool);
     for (uint32_t segment = count; segment < pool->view.segment_count; segment++) {
         if (atomic_load(&pool->view.segments[segment].state) == LAYOUT_SEGMENT_FREE) {

@@ -61,8 +61,8 @@ bool room_is_claimed(const struct room *room, const struct store_thread *thread)
            clock_monotonic_ms() < room_claim_end_ms(claim);
 }
 
-/* Other requests took the room that the thread's request waited for: claims the segment that is
- * freed next, unless another thread has claimed it already. */
+/* Called when other requests took the room that the thread's request had waited for. Claims the
+ * segment that is freed next, unless another thread has claimed it. */
 static void room_make_claim(struct room *room, const struct store_thread *thread) {
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t claim = atomic_load(&room->claim);
@@ -151,7 +151,7 @@ void room_note_full(struct pool *pool) {
     atomic_store_explicit(&room->refused_ms, clock_monotonic_ms(), memory_order_relaxed);
     if (!atomic_load_explicit(&room->full, memory_order_relaxed) &&
         !atomic_exchange(&room->full, true)) {
-        log_error("pool %s is full: new keys are refused (updates of items that are there go on). "
+        log_error("pool %s is full: new keys are refused (updates of existing items go on). "
                   "Raise its memory, or shorten how long items live",
                   pool->options.name);
     }

@@ -14,7 +14,7 @@ enum {
 
 struct scan_slots {
     uint64_t usual[SCAN_SLOTS];
-    uint64_t *slots; /* `usual`, or allocated */
+    uint64_t *slots; /* points to `usual`, or to allocated memory */
     size_t capacity;
     size_t count;
 };
@@ -57,7 +57,8 @@ static enum lookup_outcome scan_copy_chain(const struct lookup_view *view,
                 return LOOKUP_MISSING;
             }
         }
-        /* A chain that is read while it changes may be a ring, so each turn checks the version. */
+        /* A chain that changes while it is read may lead in a circle, so the version is checked
+         * after each bucket. */
         if (layout_word_version(atomic_load_explicit(&primary->word, memory_order_relaxed)) !=
             version) {
             return LOOKUP_BUSY;

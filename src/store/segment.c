@@ -34,8 +34,8 @@ static uint32_t segments_kept_from_removals(uint32_t count) {
     return count / 64 > 8 ? 8 : count / 64 < 1 ? 1 : count / 64;
 }
 
-/* In a persistent pool with evict = no, one more segment is kept for tombstones: when it is full of
- * them, as many bytes have become dead elsewhere. */
+/* In a persistent pool with evict = no, one more segment is kept for tombstones: when tombstones
+ * have filled it, at least as many bytes have become dead elsewhere. */
 static uint32_t segments_kept_from_updates(const struct segments *segments, uint32_t count) {
     bool tombstones = !segments->evict && segments->data.header != NULL;
     return segments_kept_from_removals(count) + (tombstones ? 1 : 0);
@@ -164,7 +164,7 @@ bool segments_available(struct segments *segments, enum segment_purpose purpose)
 uint32_t segments_low_water(const struct segments *segments) {
     uint32_t count = segments_in_force(segments);
     uint32_t ahead = count / 64 > 1 ? count / 64 : 1;
-    if (!segments->evict) { /* earlier, because freeing a segment takes longer */
+    if (!segments->evict) { /* begins earlier, because freeing a segment takes longer */
         ahead += count / 20 > 1 ? count / 20 - 1 : 1;
     }
     return atomic_load_explicit(&segments->reserve[SEGMENT_FOR_NEW], memory_order_relaxed) +
@@ -399,7 +399,7 @@ void segments_retire(struct segments *segments, uint32_t segment) {
     memset(lookup_segment(segments->data.view, segment), 0, sizeof(struct layout_segment_header));
 }
 
-/* Both under free_lock. */
+/* segments_push and segments_pop: under free_lock. */
 static void segments_push(uint32_t *list, _Atomic uint32_t *count, uint32_t segment) {
     list[atomic_load(count)] = segment;
     atomic_fetch_add(count, 1);
@@ -416,8 +416,8 @@ void segments_free(struct segments *segments, uint32_t segment) {
     segment_table_set_tombstones(segments->data.view, segment, 0);
     atomic_store(&info->state, LAYOUT_SEGMENT_FREE);
     pthread_mutex_lock(&segments->free_lock);
-    /* Every second segment becomes spare, so that clients still get some; and only while the
-     * janitor has room for what it moves. */
+    /* Every second segment becomes spare, so that clients still get some. None becomes spare while
+     * the janitor has too little room for the records that it moves. */
     segments->spare_next =
         !segments->spare_next && segments_in_force(segments) > segments_allowed(segments) &&
         atomic_load(&segments->free_count) >= atomic_load(&segments->reserve[SEGMENT_FOR_REMOVAL]);

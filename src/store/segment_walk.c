@@ -60,8 +60,8 @@ void segment_walk_end(struct segment_cursor *cursor) {
     cursor->ranges = NULL;
 }
 
-/* Counts bytes that were verified and are no record; after many, creates crc_ranges for the rest of
- * the walk. If memory is short, tries again after as many bytes. */
+/* Counts bytes that were verified and are no record; if they are many, creates crc_ranges for the
+ * rest of the walk. If memory is short, tries again after as many more bytes. */
 static void segment_note_rejected(struct segment_cursor *cursor) {
     const struct lookup_view *view = cursor->data->view;
     cursor->rejected_bytes += record_stored_size(cursor->at);
@@ -133,7 +133,7 @@ bool segment_tombstone_counts(const struct segment_cursor *cursor) {
         return true;
     }
     const struct layout_record *at =
-        (const void *)((const char *)cursor->at + cursor->size); /* where the cursor goes on */
+        (const void *)((const char *)cursor->at + cursor->size); /* the next record */
     struct record version;
     return record_verify(at, cursor->end - cursor->offset, cursor->crc_seed, &version) &&
            version.sequence == cursor->record.sequence + 1 &&

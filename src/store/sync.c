@@ -11,10 +11,10 @@
 
 enum {
     SYNC_INTERVAL_MS = 1000, /* everysec: from the begin of a sync to the begin of the next */
-    SYNC_GATHER_SHARE = 2,   /* the next sync waits at most half of the time that the last took */
+    SYNC_GATHER_SHARE = 2,   /* the next sync waits at most half as long as the last sync took */
     SYNC_GATHER_MAX_MS = 100,
-    SYNC_GRACE_POLLS = 10, /* a sync waits at most so long for threads in the middle of a batch, */
-    SYNC_GRACE_POLL_NS = 20000,
+    SYNC_GRACE_POLLS = 10,      /* how often a sync waits for threads in the middle of a batch, */
+    SYNC_GRACE_POLL_NS = 20000, /* and how long each time */
     SYNC_AHEAD_SHARE = 32,
     SYNC_AHEAD_MAX_BYTES = 512 << 20,
     SYNC_AHEAD_MIN_BYTES = 4 << 20,
@@ -50,8 +50,7 @@ static bool sync_file(struct sync *sync) {
 
 bool sync_now(struct sync *sync) {
     store_assert_may_wait();
-    /* The kernel reports an error once: of two syncs at a time, the other one would report success.
-     */
+    /* The kernel reports an error only once: of two concurrent syncs, one would report success. */
     pthread_mutex_lock(&sync->file_lock);
     bool synced = sync_file(sync);
     pthread_mutex_unlock(&sync->file_lock);
@@ -80,11 +79,11 @@ static bool sync_wait(struct sync *sync, struct timespec *until) {
     return false;
 }
 
-/* Clients whose replies a sync released usually write again at once. If the next sync began with
- * the first of them, it would cover only that write, and the others would wait for two syncs. So
- * the next sync waits until all of them have written, for at most a share of the time that the last
- * sync took. If most of them did not write, the next SYNC_UNASKED syncs do not wait. Under
- * sync->lock. */
+/* Clients whose replies a sync released usually write again at once. If the next sync began when
+ * the first of them has written, the sync would cover only that write, and the others would wait
+ * for two syncs. So the next sync waits until all of them have written, for at most a share of the
+ * time that the last sync took. If most of them did not write, the next SYNC_UNASKED syncs do not
+ * wait. Under sync->lock. */
 static void sync_gather(struct sync *sync) {
     if (sync->unasked > 0) {
         sync->unasked--;
@@ -115,8 +114,8 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
 }
 
 /* Finds the sequence up to which all records are whole. A thread takes a sequence before it writes
- * the record, but has written the record by its next quiescent point. Usually no thread is in the
- * middle of a batch for long; otherwise the result is that of an earlier sync. */
+ * the record, and has written the record by its next quiescent point. If a thread stays in the
+ * middle of a batch for too long, the result is one that an earlier sync began to find. */
 static void sync_find_complete(struct sync *sync) {
     struct grace *grace = sync->pool.grace;
     uint64_t sequence = atomic_load(&sync->pool.view->index->sequence);
@@ -241,8 +240,8 @@ uint64_t sync_lag_ms(const struct sync *sync) {
 
 /* Whether replies must wait although the policy is everysec, because the disk is too slow. */
 static bool sync_is_behind(const struct sync *sync) {
-    /* relaxed: a hint, and both are set by one thread. While no sync is under way, the next one is
-     * due. */
+    /* relaxed: a hint; one thread sets both. While no sync is under way, replies need not wait: the
+     * next sync begins soon. */
     return atomic_load_explicit(&sync->began_ms, memory_order_relaxed) != 0 &&
            clock_monotonic_ms() >
                atomic_load_explicit(&sync->clean_ms, memory_order_relaxed) + SYNC_LAG_MAX_S * 1000;
@@ -279,7 +278,8 @@ uint64_t sync_take_ticket(struct sync *sync, struct sync_thread *thread) {
     }
     thread->unsynced = false;
     thread->rests = false;
-    /* seq_cst: the write came before this load, so a sync with a higher number begins after it. */
+    /* seq_cst: the write came before this load, so a sync with a higher number begins after the
+     * write. */
     uint64_t ticket = atomic_load(&sync->begun) + 1;
     uint64_t wanted = atomic_load(&sync->wanted);
     while (wanted < ticket && !atomic_compare_exchange_weak(&sync->wanted, &wanted, ticket)) {
@@ -305,7 +305,7 @@ enum status sync_check_ticket(const struct sync *sync, uint64_t ticket) {
 /* Counts these bytes; returns whether the thread has written its share since the last sync began.
  */
 static bool sync_is_far_ahead(const struct sync *sync, struct sync_thread *thread, size_t size) {
-    /* relaxed: it only decides when counting begins again */
+    /* relaxed: the value only decides when the count starts again */
     uint64_t begun = atomic_load_explicit(&sync->begun, memory_order_relaxed);
     if (thread->written_sync != begun) {
         thread->written_sync = begun;

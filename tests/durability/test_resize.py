@@ -99,7 +99,7 @@ def test_a_file_system_without_room_refuses_the_growth_and_keeps_the_pool():
         before = file_size(stayd)
         with_memory(stayd, "900G")
         message = start_refused(stayd)
-        assert "cannot let pool sessions grow" in message
+        assert "cannot grow the file of pool sessions" in message
         assert "Free space" in message
         assert file_size(stayd) == before
         with_memory(stayd, "16M")

@@ -227,7 +227,7 @@ static void a_recovery_ends_when_it_is_asked_to_and_loses_nothing(void **state) 
     store.options.is_stopping = is_stopping;
     for (int questions = 0; questions < 8; questions++) { /* one a segment at least */
         atomic_store(&stops_after, questions);
-        EXPECT(strstr(store_open_error(&store), "the start was ended") != NULL);
+        EXPECT(strstr(store_open_error(&store), "stayd was stopped during the start") != NULL);
     }
     store.options.is_stopping = NULL;
     store_open(&store);
