@@ -51,7 +51,7 @@ static bool backup_begin_hold(struct backup *backup, char *error) {
     return backup->status == STAYD_OK;
 }
 
-/* False if the hold has ended. */
+/* Extends the hold if that is due. False if the hold has ended, or the request failed. */
 static bool backup_extend_hold(void *context) {
     struct backup *backup = context;
     uint64_t now_ms = clock_monotonic_ms();
@@ -63,7 +63,7 @@ static bool backup_extend_hold(void *context) {
     return backup->status == STAYD_OK;
 }
 
-/* Ends the hold. False if the hold had ended before: then the copy is not consistent. */
+/* Ends the hold. False if the hold had ended before, so that the copy is not consistent. */
 static bool backup_end_hold(struct backup *backup) {
     backup->status = stayd_hold(backup->client, 0, 0, &backup->number, &backup->error);
     return backup->status == STAYD_OK;

@@ -11,8 +11,8 @@ struct check {
     struct inspect *inspect;
     struct inspect_counts counts;
     struct progress progress;
-    json_t *faults; /* collected; NULL: they are printed */
-    bool counted;   /* the items: */
+    json_t *faults; /* the faults so far; NULL: they are printed */
+    bool counted;   /* the items were counted: */
     uint64_t live;
     uint64_t expired;
 };

@@ -17,13 +17,13 @@ struct invocation {
     const char *config_path;
     const char *url;
     const char *user;
-    const char *password; /* not NULL if `user` is not */
+    const char *password; /* set if `user` is set */
     bool yes;
     bool json;
     const char *command;
     char **arguments;
     int argument_count;
-    bool unreached; /* a result: some pool cannot be connected to */
+    bool unreached; /* set by a command: no connection to some pool */
 };
 
 /* Runs one command on a pool that answers. Returns the exit status. */
@@ -39,20 +39,21 @@ command_run version_run;
 command_run sessions_run;
 command_run latency_run;
 
-/* Runs one command on all pools at once; it connects by itself. Returns the exit status. */
+/* Runs one command on all pools at once; the command itself connects to them. Returns the exit
+ * status. */
 typedef int command_run_together(const struct target_list *list, struct invocation *invocation);
 
-/* The state of all pools, and what to do about what is wrong. EXIT_FAULT if a pool does not answer,
- * refuses new keys or clients, or is read-only. */
+/* Prints the state of all pools, what is wrong, and what to do about it. EXIT_FAULT if a pool has a
+ * fault (admin/advice.h) or does not answer. */
 command_run_together status_run;
 
-/* The pools each second, on a terminal until q is pressed, or as lines of JSON. */
+/* Shows the pools every second: on a terminal until q is pressed, or as lines of JSON. */
 command_run_together top_run;
 
 /* Checks the configuration, and sends SIGHUP to the daemon that serves it. */
 command_run_together reload_run;
 
-/* Prints why a command on a running pool has failed. Returns EXIT_FAULT. */
+/* Prints why a command on a running pool failed. Returns EXIT_FAULT. */
 int command_fail(const struct target *target, const char *reason);
 
 #endif

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Formats an error, truncated if a path is too long. Returns false. */
+/* Formats an error, and truncates a long one. Returns false. */
 __attribute__((format(printf, 2, 3))) static bool copy_explain(char *error, const char *format,
                                                                ...) {
     va_list arguments;
@@ -36,8 +36,8 @@ bool copy_begin(struct copy *copy, const char *path, const struct inspect *sourc
         if (length >= (int)sizeof copy->temporary) {
             return copy_explain(error, "the path %.100s... is too long", path);
         }
-        /* Always a new file: others may have access to an existing one, by a hard link, by its
-         * mode, or by an open descriptor. */
+        /* Always a new file: other users may have access to an existing file, by a hard link, by
+         * its mode, or by an open descriptor. */
         copy->file = mkostemp(copy->temporary, O_CLOEXEC);
         if (copy->file < 0) {
             return copy_fail(copy, "create", errno, error);

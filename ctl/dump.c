@@ -24,7 +24,8 @@ static bool dump_bytes(const char *name, struct bytes bytes) {
     return printed;
 }
 
-/* Prints the numbers without jansson, which cannot represent a CAS of 64 bits. */
+/* Prints an item. The numbers are printed without jansson, which cannot represent a CAS of 64
+ * bits. */
 static bool dump_item(const struct inspect_item *item) {
     struct bytes value = item->value;
     bool packed = unpack_session(item->value, &value);

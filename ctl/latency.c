@@ -10,24 +10,24 @@
 enum { LATENCY_KINDS = 8, LATENCY_STEPS = 32 };
 
 struct latency_step {
-    uint64_t limit_ns; /* UINT64_MAX: longer than all before */
+    uint64_t limit_ns; /* UINT64_MAX: longer than the step before */
     uint64_t count;
 };
 
 struct latency_kind {
     char name[24];
-    struct latency_step steps[LATENCY_STEPS]; /* ascending; empty ones are left out */
+    struct latency_step steps[LATENCY_STEPS]; /* ascending; empty steps are left out */
     unsigned step_count;
     uint64_t count; /* of all steps */
 };
 
 struct latency_report {
-    uint64_t every; /* one request in so many is measured; 0: the server is not stayd */
+    uint64_t every; /* one in `every` requests is measured; 0: the server is not stayd */
     struct latency_kind kinds[LATENCY_KINDS];
     unsigned kind_count;
 };
 
-/* The kind with this name, added if it is new. NULL: there are too many. */
+/* Finds or adds the kind with this name. NULL: there are too many kinds. */
 static struct latency_kind *latency_find(struct latency_report *report, const char *name,
                                          size_t size) {
     for (unsigned i = 0; i < report->kind_count; i++) {
@@ -78,7 +78,7 @@ static const char *latency_time(uint64_t ns, char text[WORDS_MAX]) {
     return text;
 }
 
-/* The limit of the first step that so many of 1000 requests do not exceed. */
+/* The smallest limit that at least `per_mille` of 1000 requests do not exceed. */
 static uint64_t latency_quantile(const struct latency_kind *kind, uint64_t per_mille) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < kind->step_count; i++) {

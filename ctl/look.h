@@ -1,4 +1,4 @@
-/* One look at a pool: what `stayctl status` and `stayctl top` show of it. */
+/* What `stayctl status` and `stayctl top` show of a pool. */
 #ifndef STAYD_CTL_LOOK_H
 #define STAYD_CTL_LOOK_H
 
@@ -9,7 +9,7 @@ enum look_level { LOOK_WELL = 1, LOOK_WARNING, LOOK_FAULT }; /* also curses' col
 
 struct look {
     const struct target *target;
-    const char *url; /* the address that was connected to; NULL: none answers */
+    const char *url; /* the address of the connection; NULL: no address answers */
     bool answered;
     struct stayd_error error; /* the reason if there is no answer */
     struct state state;
@@ -17,13 +17,13 @@ struct look {
     unsigned advice_count;
 };
 
-/* Asks the pool for its state. `client`: from target_open; NULL: there is no answer. */
+/* Asks the pool for its state. `client` is from target_open; NULL: the pool does not answer. */
 void look_at(struct look *look, struct stayd *client);
 
 /* The pool's name, or its URL if the server reports no name. */
 const char *look_name(const struct look *look);
 
-/* "DOWN", or the word of its state. */
+/* "DOWN" if there is no answer, else state_word. */
 const char *look_word(const struct look *look);
 
 enum look_level look_level(const struct look *look);

@@ -13,7 +13,7 @@ static const char usage[] =
     "Usage: stayctl [-c FILE | -s URL] [--json] COMMAND\n"
     "Operates a running stayd.\n"
     "\n"
-    "  status              how all pools are, and what to do about what is wrong\n"
+    "  status              state of all pools, what is wrong, and what to do\n"
     "  top                 the same, each second, until q is pressed\n"
     "  sessions [POOL]     how many items are live, and when they expire; no keys\n"
     "  latency [POOL]      how long requests take inside the daemon, by command\n"
@@ -66,10 +66,10 @@ static int fail_usage(const char *what, const char *why) {
 struct command {
     const char *name;
     bool of_all;       /* without a pool, the command runs on all pools, one after the other */
-    int arguments_min; /* behind the pool's name */
+    int arguments_min; /* after the pool's name */
     int arguments_max;
 
-    /* One of these, by what the command works on: */
+    /* Exactly one of these functions is set. The command works on: */
     command_run *run;                   /* a pool that answers */
     command_run_together *run_together; /* all pools at once */
     command_run_file *run_file;         /* FILE */
@@ -149,7 +149,7 @@ static int run_on_file(const struct command *command, const struct invocation *i
     return command->run_file(invocation->arguments[0], invocation);
 }
 
-/* Runs a command that needs the path of the pool's own file. */
+/* Runs backup or restore, which need the path of the pool's own file. */
 static int run_copy(const struct command *command, const struct target_list *list,
                     const struct invocation *invocation) {
     char **arguments = invocation->arguments;
@@ -263,8 +263,8 @@ static int read_arguments(struct invocation *invocation, int argument_count, cha
 
 int main(int argument_count, char **arguments) {
     struct invocation invocation = {0};
-    signal(SIGXFSZ,
-           SIG_IGN); /* beyond the limit of file sizes, write() fails, and backup reports it */
+    signal(SIGXFSZ, SIG_IGN); /* so that a write beyond the limit of file sizes fails, and backup
+                                 reports the error */
     int status = read_arguments(&invocation, argument_count, arguments);
     if (status != GO_ON) {
         return status;

@@ -22,7 +22,7 @@ typedef int command_run_copy(const struct target *target, const struct config_po
 command_run_copy backup_run;
 
 /* Replaces the pool's own file by a copy of the pool file `file`, while no daemon uses the pool's
- * file. `invocation->yes`: even if that loses data. */
+ * file. With `invocation->yes`, even if that loses data. */
 command_run_copy restore_run;
 
 #endif

@@ -25,7 +25,7 @@ static void stats_print(void *user, const char *name, const char *value) {
     printf("%-24s %s\n", name, value);
 }
 
-/* Whole numbers are numbers in JSON, everything else is text. */
+/* Whole numbers become numbers in JSON; all other values become text. */
 static void stats_collect(void *user, const char *name, const char *value) {
     char *end;
     errno = 0;
@@ -58,7 +58,7 @@ static int fail_item(const struct target *target, const char *key, const struct 
     return status == STAYD_INVALID ? EXIT_WRONG : EXIT_FAULT;
 }
 
-/* To a terminal, control characters are printed as \xNN: they could be commands to it. */
+/* On a terminal, control characters are printed as \xNN, because the terminal could obey them. */
 static void get_print_text(const struct stayd_value *value) {
     if (!isatty(STDOUT_FILENO)) {
         fwrite(value->data, 1, value->size, stdout);
@@ -117,7 +117,7 @@ int delete_run(struct stayd *client, const struct target *target,
     return 0;
 }
 
-/* Asks for the pool's name to be typed. */
+/* Asks the user to type the pool's name. */
 static bool flush_is_confirmed(const char *name, uint64_t items) {
     char line[128];
     fprintf(stderr,
@@ -133,7 +133,7 @@ static bool flush_is_confirmed(const char *name, uint64_t items) {
     return strcmp(line, name) == 0;
 }
 
-/* Returns 0, or the exit status. */
+/* Returns 0 if the pool may be flushed, otherwise the exit status. */
 static int flush_check(const struct state *state, const char *name, bool yes) {
     bool keeps = state_is(state->persist) || strcmp(state->evict, "no") == 0;
     if (!keeps || yes) {
@@ -143,7 +143,7 @@ static int flush_check(const struct state *state, const char *name, bool yes) {
         if (flush_is_confirmed(name, state->items)) {
             return 0;
         }
-        fputs("stayctl: that is not its name; nothing was deleted\n", stderr);
+        fputs("stayctl: that is not the pool's name; nothing was deleted\n", stderr);
         return EXIT_WRONG;
     }
     fprintf(stderr,

@@ -1,5 +1,5 @@
-/* Shows the progress of a long command: one line on the terminal, overwritten each time. Shows
- * nothing if stderr is not a terminal. */
+/* Shows the progress of a long command: one line on the terminal, which each update overwrites.
+ * Shows nothing if stderr is not a terminal. */
 #ifndef STAYD_CTL_PROGRESS_H
 #define STAYD_CTL_PROGRESS_H
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The name of a process as ps shows it. */
+/* Whether ps shows this process as stayd. */
 static bool reload_is_named_stayd(uint64_t pid) {
     char path[64];
     char name[32] = "";
@@ -24,8 +24,8 @@ static bool reload_is_named_stayd(uint64_t pid) {
     return read && strcmp(name, "stayd\n") == 0;
 }
 
-/* The file that a process runs, for a stayd that was started through a link of another name, such
- * as memcached. Only the daemon's user and root can read this, as only they can send a signal. */
+/* Whether the process runs the file stayd, perhaps started through a link of another name, such as
+ * memcached. Only the daemon's user and root can read this; only they can send the signal, too. */
 static bool reload_runs_stayd(uint64_t pid) {
     char path[64];
     char program[PATH_MAX] = "";
@@ -38,8 +38,8 @@ static bool reload_runs_stayd(uint64_t pid) {
     return name != NULL && (strcmp(name, "/stayd") == 0 || strcmp(name, "/stayd (deleted)") == 0);
 }
 
-/* If the daemon is in a container, its number there may be that of another process here: a signal
- * is sent only to a process that is stayd. */
+/* A daemon in a container reports its process id in the container, which may be the id of another
+ * process here. So SIGHUP is sent only to a process that is stayd. */
 static bool reload_is_stayd(uint64_t pid) {
     return reload_is_named_stayd(pid) || reload_runs_stayd(pid);
 }
@@ -48,16 +48,17 @@ static int reload_signal(const struct target *target, uint64_t pid, bool json) {
     char why[256];
     if (pid < 2 || pid > INT32_MAX || !reload_is_stayd(pid)) {
         snprintf(why, sizeof why,
-                 "its process %llu is not on this machine, or in a container. Send SIGHUP to it "
+                 "its process %llu is on another machine or in a container. Send SIGHUP to it "
                  "there",
                  (unsigned long long)pid);
         return command_fail(target, why);
     }
     if (kill((pid_t)pid, SIGHUP) != 0) {
-        snprintf(why, sizeof why,
-                 "cannot send SIGHUP to process %llu: %s. Use the daemon's user, root, or "
-                 "'systemctl reload stayd'",
-                 (unsigned long long)pid, strerror(errno));
+        snprintf(
+            why, sizeof why,
+            "cannot send SIGHUP to process %llu: %s. Run stayctl as the daemon's user or root, "
+            "or use 'systemctl reload stayd'",
+            (unsigned long long)pid, strerror(errno));
         return command_fail(target, why);
     }
     if (json) {

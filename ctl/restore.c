@@ -20,7 +20,7 @@ struct restore {
     const char *from;
     bool yes;
     char path[PATH_MAX]; /* of the pool's own file */
-    int replaced;        /* that file, locked; -1: there is none */
+    int replaced;        /* that file, locked; -1: there is no such file */
     struct inspect *source;
 };
 
@@ -91,14 +91,14 @@ static int restore_check_size(const struct restore *restore) {
     return 0;
 }
 
-/* Whether a daemon serves this pool. The lock does not show that if the daemon's file was deleted.
- */
+/* Connects to the pool, because the lock on its file does not show a daemon whose file was deleted.
+ * True if a daemon serves, or may serve, the pool. */
 static bool restore_is_served(const struct restore *restore) {
     struct stayd_error error;
     const char *url;
     struct state state = {.pool = ""};
     struct stayd *client = target_open(restore->target, &url, &error);
-    bool served = url != NULL; /* also if the login failed: then the pool may be served */
+    bool served = url != NULL; /* also after a failed login: the pool may be served */
     enum stayd_status answer = client != NULL ? state_read(client, &state, &error) : STAYD_OK;
     if (client != NULL && answer != STAYD_REFUSED && answer != STAYD_LOGIN_REFUSED) {
         served = strcmp(state.pool, restore->options->name) == 0;
@@ -134,8 +134,8 @@ static int restore_check_place(struct restore *restore) {
     return 0;
 }
 
-/* If root restores, the new file gets the owner of the old file, or of the folder, so that the
- * daemon's user can open it. */
+/* If stayctl runs as root, gives the new file the owner of the old file, or of the folder, so that
+ * the daemon's user can open it. */
 static bool restore_set_owner(const struct restore *restore, int file) {
     char name[PATH_MAX];
     struct stat like;
@@ -148,8 +148,7 @@ static bool restore_set_owner(const struct restore *restore, int file) {
 static int restore_copy(struct restore *restore) {
     char error[POOL_ERROR_MAX];
     struct copy copy = COPY_NONE;
-    copy.first =
-        restore->replaced < 0; /* a daemon may create its file meanwhile: do not replace it */
+    copy.first = restore->replaced < 0; /* do not replace a file that a daemon creates meanwhile */
     bool done =
         copy_begin(&copy, restore->path, restore->source, error) &&
         copy_write(&copy, restore->source, UINT64_MAX, "restore", NULL, NULL, error) == COPY_DONE;

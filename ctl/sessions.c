@@ -11,9 +11,9 @@
 enum { SESSIONS_HOURS = 24 };
 
 struct sessions {
-    bool any; /* the server knows the group */
+    bool any; /* the server has these statistics */
     uint64_t expired;
-    uint64_t hours[SESSIONS_HOURS]; /* [0]: expire in the next hour */
+    uint64_t hours[SESSIONS_HOURS]; /* [0]: items that expire in the next hour */
     uint64_t later;
     uint64_t never;
 };

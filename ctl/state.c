@@ -16,8 +16,8 @@ struct state_field {
 #define NUMBER(name, member)                                                                       \
     { name, offsetof(struct state, member), 0 }
 
-/* memcached reports less than stayd, so some numbers have two sources; the last one is preferred.
- */
+/* capacity_bytes has two names: memcached reports only limit_maxbytes; stayd reports capacity_bytes
+ * after it, which then replaces it. */
 static const struct state_field fields[] = {
     TEXT(pool),
     TEXT(stayd_version),
@@ -81,7 +81,7 @@ bool state_is(const char *yes_or_no) {
 static struct advice_facts state_facts(const struct state *state) {
     return (struct advice_facts){
         .evicts =
-            strcmp(state->evict, "no") != 0, /* a memcached does not report this, and evicts */
+            strcmp(state->evict, "no") != 0, /* a memcached evicts, and does not report this */
         .read_only = state_is(state->read_only),
         .full = state_is(state->full),
         .index_full = state_is(state->index_full),

@@ -5,10 +5,11 @@
 #include "admin/advice.h"
 #include "stayd.h"
 
-/* A text is "" and a number 0 if the server does not report it: a memcached reports few of them. */
+/* A text is "", and a number 0, if the server does not report it. A memcached reports few of
+ * them. */
 struct state {
     char pool[64];          /* its name */
-    char stayd_version[64]; /* stayd's own; `version` is that of memcached */
+    char stayd_version[64]; /* stayd's version; `version` is a memcached version */
     char evict[8];          /* "yes" or "no" */
     char persist[8];
     char full[8];
@@ -28,7 +29,7 @@ struct state {
     uint64_t capacity_bytes;
     uint64_t needed_bytes;
     uint64_t needed_limit_bytes;
-    uint64_t full_in_s; /* UINT64_MAX: not foreseeable */
+    uint64_t full_in_s; /* UINT64_MAX: unknown */
     uint64_t sync_lag_ms;
     uint64_t lookups;
     uint64_t hits;
@@ -44,13 +45,14 @@ enum stayd_status state_read(struct stayd *client, struct state *state, struct s
 
 bool state_is(const char *yes_or_no);
 
-/* What is wrong with the pool. Returns how many; faults come first. */
+/* Fills in `list` with what is wrong with the pool, faults first. Returns the number of entries. */
 unsigned state_advise(const struct state *state, struct advice list[ADVICE_MAX]);
 
 /* 0 to 1: see advice_pressure. */
 double state_pressure(const struct state *state);
 
-/* "ok", "warning", "FULL", "READ-ONLY", "STALLED" or "REFUSES": the worst that `list` has. */
+/* The word for the first entry of `list`, the worst: "warning", "FULL", "READ-ONLY", "STALLED" or
+ * "REFUSES"; "ok" if there is none. */
 const char *state_word(const struct advice *list, unsigned count);
 
 #endif

@@ -185,7 +185,7 @@ static bool status_print_json(const struct look *pools, unsigned count) {
     return words_print_json(object);
 }
 
-/* True if some pool cannot be connected to. */
+/* Returns true if there is no connection to some pool. */
 static bool status_print_text(const struct look *pools, unsigned count) {
     bool unreached = false;
     struct status_widths widths = status_measure(pools, count);

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Leaves out the TCP addresses of a pool with TLS: the configuration does not tell for which host
- * name the certificate is. Linux connects to 0.0.0.0 as to loopback, so this address needs no
- * conversion. */
+/* Adds the pool's Unix sockets, or its TCP addresses. Leaves out the TCP addresses of a pool with
+ * TLS, because the configuration does not contain the certificate's host name. The address 0.0.0.0
+ * needs no conversion: Linux connects to loopback. */
 static void target_add_urls(struct target *target, const struct config_pool *pool, bool sockets) {
     for (unsigned i = 0; i < pool->listen_count; i++) {
         const struct address *address = &pool->listens[i].address;

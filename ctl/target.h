@@ -1,4 +1,5 @@
-/* The pools that stayctl works on: those of the daemon's configuration, or the one at a URL. */
+/* The pools that stayctl works on: all pools of the daemon's configuration, or the pool at a
+ * URL. */
 #ifndef STAYD_CTL_TARGET_H
 #define STAYD_CTL_TARGET_H
 
@@ -8,7 +9,7 @@
 enum { TARGET_TIMEOUT_MS = 3000 };
 
 struct target {
-    const char *name; /* the pool's, or the URL */
+    const char *name; /* the pool's name, or the URL */
     const char *urls[CONFIG_LISTENS_MAX];
     unsigned url_count;
     const char *user; /* to log in as; NULL: no login */
@@ -25,7 +26,7 @@ struct target_list {
  * `url`. False if the configuration is invalid: its faults have been printed. */
 bool target_list_init(struct target_list *list, const char *config_path, const char *url);
 
-/* Sets the login of the pools that have one: those with an auth_file, or the one at the URL. */
+/* Sets the login of the pools with an auth_file, or of the pool at the URL. */
 void target_list_log_in(struct target_list *list, const char *user, const char *password);
 
 /* Accepts a zeroed list. */

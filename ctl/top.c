@@ -16,8 +16,8 @@ enum { TOP_INTERVAL_MIN_S = 1, TOP_INTERVAL_MAX_S = 60 };
 struct top_pool {
     struct look look;
     struct stayd *client; /* NULL: not connected */
-    struct state before;  /* at the previous look; zeroed: there was none */
-    uint64_t at_ms;       /* times of both looks, monotonic */
+    struct state before;  /* the state at the previous look; zeroed: there was no such look */
+    uint64_t at_ms;       /* the times of this look and of the previous look, monotonic */
     uint64_t before_ms;
 };
 
@@ -49,7 +49,8 @@ static void top_look(struct top *top) {
     }
 }
 
-/* The rate per second; 0 after a restart, which makes the counter smaller. */
+/* The rate per second; 0 if the daemon was restarted, so that the counter is smaller than
+ * before. */
 static double top_rate(const struct top_pool *pool, uint64_t now, uint64_t before) {
     if (pool->before_ms == 0 || now < before || pool->at_ms <= pool->before_ms) {
         return 0;
@@ -91,7 +92,7 @@ static void top_draw_head(const struct top *top) {
     attroff(A_REVERSE);
 }
 
-/* Live, dead and free memory: |||||:::..... */
+/* Draws live, dead and free memory: |||||:::..... */
 static void top_draw_bar(int row, const struct state *state) {
     char live[WORDS_MAX];
     char capacity[WORDS_MAX];

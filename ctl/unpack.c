@@ -6,7 +6,7 @@
 
 enum { SESSIONS_1 = 1, MAGIC_SIZE = 4 };
 
-/* Both are kept until the process ends. */
+/* Never freed: both are used until the process ends. */
 static ZSTD_DCtx *context;
 static ZSTD_DDict *dictionary;
 

@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 
-enum { UNPACK_MAX = 1 << 20 /* bytes that a value may become */ };
+enum { UNPACK_MAX = 1 << 20 /* the maximum size of a value, packed and unpacked */ };
 
 /* True if the value is a packed session. Then `unpacked` refers to the unpacked bytes, which are
  * valid until the next call. One thread at a time. */

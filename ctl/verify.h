@@ -6,12 +6,12 @@
 #include "store/inspect.h"
 
 enum verify_extent {
-    VERIFY_ALL, /* goes on behind a segment that cannot be read */
+    VERIFY_ALL, /* continues after a segment that cannot be read */
     VERIFY_UNTIL_UNREADABLE
 };
 
-/* Adds to `counts`; calls `report` for each fault. False if a part of the file could not be read.
- */
+/* Adds the results to `counts`, and calls `report` for each fault. False if a part of the file
+ * could not be read. */
 bool verify_segments(struct inspect *inspect, enum verify_extent extent, struct progress *progress,
                      struct inspect_counts *counts, inspect_report *report, void *context);
 

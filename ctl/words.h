@@ -21,8 +21,8 @@ const char *words_time(uint64_t seconds, char text[WORDS_MAX]);
 /* "97.5%"; "-" if `whole` is 0 */
 const char *words_share(uint64_t part, uint64_t whole, char text[WORDS_MAX]);
 
-/* As much of a bar as `part` is of `whole`, behind two spaces; "" if that is nothing. At most a
- * whole bar, whatever a server reports. */
+/* Two spaces, and a bar of WORDS_BAR * part / whole characters; "" if that is less than 1. At most
+ * a whole bar, even if a server reports more. */
 const char *words_bar(uint64_t part, uint64_t whole, char text[WORDS_BAR + 3]);
 
 /* Whether standard output is a terminal that shows colours. */
@@ -32,7 +32,8 @@ bool words_have_colours(void);
  * is short. */
 bool words_set_bytes(json_t *object, const char *name, const char *data, size_t size);
 
-/* Prints the object as a line of its own, and frees it. False if that fails. NULL: no memory. */
+/* Prints the object on a line of its own, and frees it. False if that fails, or if `object` is
+ * NULL, because memory was short. */
 bool words_print_json(json_t *object);
 
 #endif

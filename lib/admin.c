@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "call.h"
 
-/* NULL with the error filled in if there is no such server. */
+/* If there is no such server, fills in `error` and returns NULL. */
 static struct server *admin_find(struct stayd *client, unsigned server, struct stayd_error *error) {
     client_enter(client);
     if (server < client->server_count) {
@@ -30,7 +30,7 @@ enum stayd_status stayd_version(struct stayd *client, unsigned server, char *ver
                          : STAYD_INVALID;
 }
 
-/* Where a line of the statistics goes. */
+/* The caller's function, for the lines of the statistics. */
 struct admin_stat {
     struct stayd *client;
     stayd_stat *each;
@@ -40,7 +40,7 @@ struct admin_stat {
 static void admin_tell_stat(void *user, const char *name, const char *value) {
     const struct admin_stat *stat = user;
     stat->each(stat->user, name, value);
-    client_enter(stat->client); /* a child that was forked there must not read on */
+    client_enter(stat->client); /* if `each` has forked, the child must not read on */
 }
 
 enum stayd_status stayd_stats(struct stayd *client, unsigned server, const char *group,

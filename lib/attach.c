@@ -9,8 +9,8 @@
 
 #define ATTACH_PATH "PATH "
 
-/* Takes the mappings if the reply `line` brings any. `index_id`: as mapping_attach. False after a
- * fault. */
+/* Sends stayd_map, and reads the reply into `line`. Attaches the mappings that come with the reply,
+ * if any; `index_id` is for mapping_attach. False after a fault. */
 static bool attach_exchange(struct server *server, struct channel *channel, uint64_t index_id,
                             struct bytes *line, bool *received_mappings) {
     struct channel_files files = {.count = 0};
@@ -33,8 +33,8 @@ static bool attach_exchange(struct server *server, struct channel *channel, uint
     return came;
 }
 
-/* Asks on the Unix socket that the server has named. If that fails, there is no mapping. False if
- * the program ends the wait. */
+/* Asks on the Unix socket that the server has named. A failure is ignored: reads then use the
+ * connection. False only if `interrupted` ends a wait. */
 static bool attach_at(struct server *server, const struct channel *channel, uint64_t index_id,
                       struct bytes path) {
     struct channel other;
@@ -62,7 +62,7 @@ static bool attach_at(struct server *server, const struct channel *channel, uint
     return other.fault != CHANNEL_INTERRUPTED;
 }
 
-/* Takes the reply "PATH <index_id> <path>" apart. False: the line is another reply. */
+/* Splits the reply "PATH <index_id> <path>". False: the line is another reply. */
 static bool attach_read_path(struct bytes line, uint64_t *index_id, struct bytes *path) {
     size_t prefix = strlen(ATTACH_PATH);
     if (line.size <= prefix || memcmp(line.data, ATTACH_PATH, prefix) != 0) {

@@ -79,7 +79,7 @@ void availability_answered(struct availability *availability) {
 void availability_release_probe(struct availability *availability, uint64_t *probe) {
     if (*probe != 0) {
         pthread_mutex_lock(&availability->lock);
-        if (availability->until_ms == *probe) { /* no other request is the probe by now */
+        if (availability->until_ms == *probe) { /* no other request is the probe */
             availability->until_ms = 0;
         }
         pthread_mutex_unlock(&availability->lock);
@@ -90,7 +90,8 @@ void availability_release_probe(struct availability *availability, uint64_t *pro
 int availability_find_retry_pause(struct availability *availability, uint64_t request_began_ms) {
     pthread_mutex_lock(&availability->lock);
     uint64_t now_ms = clock_exact_ms();
-    /* An earlier wait that no request finished, because the waiting requests were interrupted. */
+    /* An earlier wait for a restart may be left over, because all waiting requests were
+     * interrupted. */
     bool is_over = availability->failures == 0 && availability->restart_began_ms != 0 &&
                    availability->restart_by_ms < request_began_ms;
     if (!availability->has_outage || is_over) {
@@ -126,7 +127,8 @@ static void availability_leave_alone(struct availability *availability, uint64_t
     snprintf(availability->reason, sizeof availability->reason, "%s", reason);
 }
 
-/* False if the failed try began before the last failure that was counted. */
+/* Begins an outage, if there is none. False if the failed try began before the last counted
+ * failure, and is not counted. */
 static bool availability_counts(struct availability *availability, uint64_t try_began_ms) {
     if (!availability->has_outage) {
         availability_begin_outage(availability);
@@ -146,7 +148,7 @@ void availability_failed(struct availability *availability, uint64_t try_began_m
 void availability_note_silence(struct availability *availability, uint64_t try_began_ms,
                                uint64_t answered_ms, const char *reason) {
     if (answered_ms > try_began_ms) {
-        return; /* the server answers others: the request is at fault, or its pool's disk */
+        return; /* the server answers other requests: it is not down */
     }
     pthread_mutex_lock(&availability->lock);
     if (availability_counts(availability, try_began_ms)) {

@@ -7,18 +7,18 @@ enum {
     BINARY_EXTRAS_MAX = 20,
     BINARY_KEY_MAX = 250,
     BINARY_VALUE_MAX = 1 << 30,
-    BINARY_TEXT_MAX = 256,       /* of an error text or a statistic */
-    BINARY_STAT_MAX = 8 << 10,   /* with its value */
+    BINARY_TEXT_MAX = 256,       /* of an error text, with its zero */
+    BINARY_STAT_MAX = 8 << 10,   /* of a statistic's value, with its zero */
     BINARY_PAST = 30 * 86400 + 1 /* a date in the past; the protocol has no negative expiry */
 };
 
-/* The first 24 bytes of the reply of a server with too many connections: text, in both protocols.
- */
+/* A server with too many connections replies with text, even in the binary protocol. The first 24
+ * bytes of this text. */
 #define BINARY_TURNED_AWAY "ERROR Too many open conn"
 
 static const struct {
     enum binary_opcode opcode;
-    bool stores; /* has flags and expiry */
+    bool stores; /* the extras are flags and expiry */
 } binary_commands[] = {
     [VERB_GET] = {BINARY_GET, false},         [VERB_GETS] = {BINARY_GET, false},
     [VERB_GAT] = {BINARY_GAT, false},         [VERB_SET] = {BINARY_SET, true},
@@ -62,7 +62,7 @@ static void binary_put_command(struct channel *channel, enum binary_opcode opcod
                                const uint8_t *extras, size_t extras_size, struct bytes key,
                                struct bytes value) {
     uint8_t header[BINARY_HEADER_BYTES] = {BINARY_REQUEST_MAGIC, (uint8_t)opcode};
-    if (key.size + value.size > INT32_MAX) { /* more than the length in the header can hold */
+    if (key.size + value.size > INT32_MAX) { /* memcached reads the length as a signed number */
         channel_lack_memory(channel);
         return;
     }
@@ -157,7 +157,7 @@ void binary_put_login(const struct url *url, struct channel *channel) {
 
 /* --- replies --- */
 
-/* The header, the extras and the key; the value is still to come. */
+/* Reads the header, the extras and the key. The value follows. */
 static bool binary_read_head(struct channel *channel, struct binary_reply *reply) {
     const char *head;
     if (!channel_take(channel, BINARY_HEADER_BYTES, &head)) {
@@ -174,7 +174,7 @@ static bool binary_read_head(struct channel *channel, struct binary_reply *reply
         body > BINARY_VALUE_MAX) {
         bool is_text = memcmp(head, BINARY_TURNED_AWAY, BINARY_HEADER_BYTES) == 0;
         return channel_refuse(channel, is_text ? "too many open connections"
-                                               : "a header that is none of the binary protocol");
+                                               : "a header that is not of the binary protocol");
     }
     reply->value_size = body - reply->key_size - reply->extras_size;
     reply->key[reply->key_size] = '\0';

@@ -10,7 +10,7 @@
 /* Whether the protocol has the command. */
 bool binary_has(enum verb verb);
 
-/* As the functions of text.h. */
+/* Like text_put and text_read (text.h). */
 void binary_put(const struct request *request, struct channel *channel);
 enum stayd_status binary_read(struct request *request, struct channel *channel);
 

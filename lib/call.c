@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* How often a request is sent at most. Two connections can break in one restart of a daemon: the
- * old one, and one that the daemon accepted just before it closed its listener. Further tries would
- * only repeat a request that crashes the daemon. */
+/* The maximum number of times that a request is sent. Two connections can break in one restart of a
+ * daemon: the old connection, and a new connection that the daemon accepted just before it closed
+ * its listener. A request that crashes the daemon must not crash it more often. */
 enum { CALL_TRIES = 3 };
 
 void call_begin(struct call *call, struct stayd *client, struct server *server,
@@ -57,14 +57,14 @@ static bool call_fail(struct call *call, enum explain_what what, const char *rea
 }
 
 void call_interrupt(struct call *call) {
-    client_enter(call->client); /* `interrupted` may have forked: the connection is the parent's */
+    client_enter(call->client); /* `interrupted` may have forked */
     availability_release_probe(&call->server->availability, &call->probe);
     call_fail(call, EXPLAIN_INTERRUPTED, NULL);
 }
 
 /* How long to wait before the next try of a refused connect; below 0: there is no next try. A call
- * waits at most restart_wait_ms in all. The server's outage alone is no limit: it begins anew
- * whenever another request is answered over a connection that is still open. */
+ * waits at most restart_wait_ms in all. The limit of the server's outage is not enough, because the
+ * outage begins anew whenever another request is answered over a connection that is still open. */
 static int call_find_retry_pause(struct call *call) {
     uint64_t now_ms = clock_exact_ms();
     if (call->refused_ms == 0) {
@@ -84,8 +84,8 @@ static bool call_pause(const struct call *call, unsigned pause_ms) {
     return channel_pause(&none, pause_ms);
 }
 
-/* There is no connection, so nothing was sent: waits until the next try is due. False if the call
- * has ended. */
+/* After a failed connect or login, when nothing was sent: waits until the next try is due. False if
+ * the call has ended. */
 static bool call_retry_connect(struct call *call, bool refused, const char *reason) {
     struct availability *availability = &call->server->availability;
     uint64_t began_ms = call->connection->taken_ms;
@@ -108,8 +108,8 @@ static bool call_retry_connect(struct call *call, bool refused, const char *reas
     return call_fail(call, EXPLAIN_UNREACHABLE, kept);
 }
 
-/* After a fault of this process, which says nothing about the server: ends the call, and the next
- * request may try. False after any other fault. */
+/* If the fault is one of this process, which says nothing about the server: ends the call, so that
+ * the next request may try, and returns true. False after any other fault. */
 static bool call_ends_by_itself(struct call *call) {
     const struct channel *channel = &call->connection->channel;
     switch (channel->fault) {
@@ -159,22 +159,22 @@ static enum call_login call_log_in(struct call *call) {
     }
 }
 
-/* Whether the connection must be checked before the request is sent, because a failure later would
- * leave open whether the request was carried out. Over TCP the first send after the other end has
- * closed succeeds, and of a batch a part may already have been carried out. */
+/* Whether the connection must be checked before the request is sent, because after a later failure
+ * it is unknown whether the request was carried out. Over TCP, the first send succeeds even if the
+ * other end has closed; and a part of a batch may have been carried out. */
 static bool call_must_be_alive(const struct call *call) {
     return call->request->kind == REQUEST_BATCH ||
            (call->request->kind == REQUEST_ONCE && call->server->url.path[0] == '\0');
 }
 
-/* With mappings, reads need no connection. */
+/* Whether to ask for mappings before this request: with mappings, reads need no connection. */
 static bool call_should_ask(const struct call *call) {
     enum verb verb = call->request->verb;
     return (verb == VERB_GET || verb == VERB_GETS || verb == VERB_GET_MANY) &&
            mapping_should_ask(&call->server->mapping);
 }
 
-/* Asks for mappings if the request could use them, on a connection that is open. */
+/* Asks for mappings over the open connection, if the request could use them. */
 static enum call_login call_ask(struct call *call, uint64_t deadline_ms) {
     if (!call_should_ask(call) || attach_ask(call->server, call->connection, deadline_ms)) {
         return CALL_LOGGED_IN;
@@ -189,7 +189,8 @@ static enum call_login call_ask(struct call *call, uint64_t deadline_ms) {
 /* Whether the connection is open. */
 static bool call_is_open(struct call *call) {
     struct channel *channel = &call->connection->channel;
-    /* The mappings are no longer the server's. A server hands out new ones on a new connection. */
+    /* The mappings that came over this connection are no longer valid. A server sends new mappings
+     * only over a new connection. */
     bool is_used_up = call_should_ask(call) && call->connection->received_mappings;
     if (channel->fd >= 0 &&
         (is_used_up || (call_must_be_alive(call) && channel_is_readable(channel)))) {
@@ -223,7 +224,7 @@ static enum call_login call_connect_once(struct call *call) {
     return again ? CALL_TRY_AGAIN : CALL_ENDED;
 }
 
-/* Takes a connection that is open. False if the call has ended. */
+/* Takes an open connection, or opens one. False if the call has ended. */
 static bool call_open(struct call *call) {
     struct server *server = call->server;
     for (;;) {
@@ -258,7 +259,7 @@ bool call_send(struct call *call) {
     if (url_is_binary(&call->server->url) && !binary_has(call->request->verb)) {
         return call_fail(call, EXPLAIN_UNSUPPORTED, NULL);
     }
-    if (clock_exact_ms() >= call->deadline_ms) { /* other servers have taken all of it */
+    if (clock_exact_ms() >= call->deadline_ms) { /* other servers have used it up */
         call->system_error = ETIMEDOUT;
         return call_fail(call, EXPLAIN_UNREACHABLE, "the call has no time left");
     }
@@ -279,7 +280,7 @@ bool call_send(struct call *call) {
     return true;
 }
 
-/* The connection broke: true if the request may be sent again. */
+/* Whether the request may be sent again after its connection broke. */
 static bool call_may_repeat(const struct call *call, enum channel_sent sent) {
     switch (call->request->kind) {
     case REQUEST_HARMLESS:
@@ -298,7 +299,7 @@ static bool call_may_have_changed(const struct call *call, enum channel_sent sen
                                                 : sent != CHANNEL_SENT_NOTHING);
 }
 
-/* After a fault: true if the request is to be sent again. */
+/* After a fault: returns true if the request must be sent again; otherwise ends the call. */
 static bool call_goes_again(struct call *call) {
     struct availability *availability = &call->server->availability;
     struct channel *channel = &call->connection->channel;
@@ -332,8 +333,8 @@ static bool call_goes_again(struct call *call) {
     }
 }
 
-/* The server has answered: the connection is used again, unless more bytes than the answer arrived,
- * or the server closes the connection. */
+/* Ends a call that the server has answered. The connection is used again, unless it has more bytes
+ * than the answer, or the server closes it. */
 static void call_finish(struct call *call, enum stayd_status status) {
     struct channel *channel = &call->connection->channel;
     availability_answered(&call->server->availability);

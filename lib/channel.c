@@ -19,10 +19,9 @@
 enum {
     CHANNEL_READ_BYTES = 16 << 10,
     CHANNEL_LINE_MAX = 64 << 10,
-    CHANNEL_KEPT_BYTES = 64 << 10, /* of a buffer between two requests */
+    CHANNEL_KEPT_BYTES = 64 << 10, /* a larger buffer is freed after its request */
     CHANNEL_CLOCK_MS = 8,          /* clock_monotonic_ms may be late by this much */
-    CHANNEL_LATE_MAX = 8 << 20,    /* the most that is read after the deadline: see
-                                      channel_is_in_time */
+    CHANNEL_LATE_MAX = 8 << 20, /* the most that is read after the deadline (channel_is_in_time) */
     CHANNEL_QUEUE_PAUSE_MS = 1,
     CHANNEL_QUEUE_PAUSE_MAX_MS = 16
 };
@@ -129,8 +128,8 @@ static bool channel_connect_local(struct channel *channel, const struct url *url
     }
 }
 
-/* A connect that a signal interrupts continues in the background; the socket becomes writable when
- * it has ended. */
+/* If a signal interrupts connect(), the connect continues in the background. The socket becomes
+ * writable when the connect has ended. */
 static bool channel_connect_tcp(struct channel *channel, const struct addrinfo *place) {
     const int on = 1;
     setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -182,8 +181,9 @@ static void channel_close_socket(struct channel *channel) {
     }
 }
 
-/* getaddrinfo failed with `result`. It reports an unknown name also if this process can open no
- * file; opening a socket tells the two apart. Returns false. */
+/* Sets the fault after getaddrinfo failed with `result`. getaddrinfo reports an unknown name even
+ * if the cause is that this process can open no more files, so this function tries to open a
+ * socket. Returns false. */
 static bool channel_fail_lookup(struct channel *channel, int result) {
     int error_number = result == EAI_SYSTEM ? errno : 0;
     if (channel_make_socket(channel, AF_UNIX)) {
@@ -336,8 +336,8 @@ void channel_put_number(struct channel *channel, uint64_t number) {
     }
 }
 
-/* Sends without a wait. If the other end has closed, its last reply can still be received, so this
- * is not a fault yet. `*events`: what to wait for if there is more to send. */
+/* Sends without a wait. A failure is no fault yet: if the other end has closed, its last reply can
+ * still be received. `*events`: what to wait for if there is more to send. */
 static void channel_push(struct channel *channel, short *events) {
     while (channel->sent < channel->output.size && !channel->stopped) {
         const char *data = channel->output.data + channel->sent;
@@ -364,7 +364,7 @@ bool channel_start(struct channel *channel) {
     return channel->fault == CHANNEL_WELL;
 }
 
-/* As recv, and also takes the descriptors that come with the bytes. */
+/* Like recv, but also takes the descriptors that come with the bytes. */
 static ssize_t channel_receive_files(struct channel *channel, char *to, size_t room) {
     union {
         struct cmsghdr header;
@@ -416,7 +416,7 @@ static bool channel_is_in_time(struct channel *channel, size_t got) {
     return channel->late <= CHANNEL_LATE_MAX || channel_fail(channel, CHANNEL_TIMED_OUT, ETIMEDOUT);
 }
 
-/* At least one byte, at most `room`. */
+/* Receives at least 1 byte and at most `room`. False after a fault. */
 static bool channel_receive(struct channel *channel, char *to, size_t room, size_t *got) {
     while (channel->fault == CHANNEL_WELL) {
         short events = 0;
@@ -431,7 +431,8 @@ static bool channel_receive(struct channel *channel, char *to, size_t room, size
             return channel_is_in_time(channel, *got);
         }
         if (result < 0 && errno == EAGAIN && clock_monotonic_ms() >= channel->deadline_ms) {
-            channel_fail(channel, CHANNEL_TIMED_OUT, ETIMEDOUT); /* TLS without data is no wait */
+            /* with TLS, records without data cause no wait that could time out */
+            channel_fail(channel, CHANNEL_TIMED_OUT, ETIMEDOUT);
         } else if (result < 0 && errno == EAGAIN) {
             channel_wait(channel, channel->tls != NULL ? events : (short)(events | POLLIN));
         } else if (result < 0 && errno == EINTR) {
@@ -447,7 +448,8 @@ static bool channel_receive(struct channel *channel, char *to, size_t room, size
 static bool channel_fill(struct channel *channel) {
     struct buffer *input = &channel->input;
     size_t got;
-    if (channel->taken > 0) { /* otherwise replies without a line end would add up */
+    /* drop what was taken; otherwise the buffer would keep all replies */
+    if (channel->taken > 0) {
         input->size -= channel->taken;
         memmove(input->data, input->data + channel->taken, input->size);
         channel->taken = 0;
@@ -529,8 +531,8 @@ enum channel_sent channel_sent(const struct channel *channel) {
     if (channel->sent == 0) {
         return CHANNEL_SENT_NOTHING;
     }
-    /* The kernel resets a Unix socket only if it is closed with something unread. Over TCP a reset
-     * may come from anywhere on the way, at any time. */
+    /* The kernel resets a Unix socket only if the other end closed it without reading all bytes.
+     * Over TCP, a reset may come from anywhere on the way, at any time. */
     bool unread = channel->is_local && channel->was_reset;
     return channel->sent < channel->output.size || unread ? CHANNEL_SENT_PART : CHANNEL_SENT_ALL;
 }

@@ -4,7 +4,7 @@
  * Sending and receiving happen together: a call that waits for a reply also sends the rest of the
  * request. So a request of any size can be sent whole, and the two ends never wait for each other.
  *
- * After the first fault nothing more is done, and every call fails. Of one thread at a time. */
+ * After the first fault every call fails and does nothing. Used by one thread at a time. */
 #ifndef STAYD_LIB_CHANNEL_H
 #define STAYD_LIB_CHANNEL_H
 
@@ -23,8 +23,8 @@ enum channel_fault {
     CHANNEL_UNREACHABLE, /* at the connect: any other failure */
     CHANNEL_BROKEN,      /* the connection has ended */
     CHANNEL_TIMED_OUT,
-    CHANNEL_INTERRUPTED, /* by the program; or this process is a child that the program has forked
-                            meanwhile */
+    CHANNEL_INTERRUPTED, /* `interrupted` ended the wait, or this process is a child that it has
+                            forked */
     CHANNEL_NO_MEMORY,
     CHANNEL_NO_DESCRIPTOR, /* at the connect: this process, or its system, can open no more files */
     CHANNEL_GARBAGE        /* the received bytes are not of the protocol */
@@ -54,7 +54,7 @@ struct channel {
     char reason[CHANNEL_REASON_MAX];
 
     struct buffer output;        /* the request */
-    struct channel_files *files; /* receives descriptors; NULL: they are not accepted */
+    struct channel_files *files; /* where received descriptors go; NULL: none are accepted */
 
     /* private */
     int (*interrupted)(void *user); /* NULL: none */
@@ -62,7 +62,7 @@ struct channel {
     bool is_local;          /* a Unix socket */
     bool was_reset;         /* reset by the other end while a reply was awaited */
     int receive_timeout_ms; /* the socket's timeout for a receive that blocks; 0: none is set */
-    bool stopped;           /* the system takes nothing more of the request */
+    bool stopped;           /* sending failed: the rest of the request stays unsent */
     size_t sent;            /* of the output */
     size_t late;            /* bytes that were received after the deadline */
     struct buffer input;
@@ -81,7 +81,7 @@ bool channel_open(struct channel *channel, const struct url *url, struct tls *tl
  * timeout then takes one system call instead of three. */
 void channel_expect_timeout(struct channel *channel, int timeout_ms);
 
-/* Closes; the buffers stay. With TLS, sends close_notify if there was no fault. */
+/* Closes the socket and keeps the buffers. With TLS, sends close_notify if there was no fault. */
 void channel_close(struct channel *channel);
 
 /* In a child of a fork: closes this process's descriptor, and sends nothing. */
@@ -90,7 +90,7 @@ void channel_abandon(struct channel *channel);
 /* Frees the buffers of a closed channel. */
 void channel_finish(struct channel *channel);
 
-/* Frees buffers that one large request has made large. */
+/* Frees the buffers that a large request has enlarged. */
 void channel_trim(struct channel *channel);
 
 /* Whether there are bytes to read, or the other end has closed. Between two requests, both mean
@@ -101,19 +101,20 @@ bool channel_is_readable(const struct channel *channel);
  */
 void channel_begin(struct channel *channel, uint64_t deadline_ms);
 
-/* Append to the request. If memory is short, that is a fault. */
+/* These functions append to the request. If memory is short, they set the fault
+ * CHANNEL_NO_MEMORY. */
 void channel_put(struct channel *channel, const void *data, size_t size);
 void channel_put_string(struct channel *channel, const char *string);
 void channel_put_number(struct channel *channel, uint64_t number);
 
-/* Sends as much of the request as needs no wait. False after a fault. */
+/* Sends as much of the request as the socket takes without a wait. False after a fault. */
 bool channel_start(struct channel *channel);
 
-/* The next line, without its end, with a zero behind it; valid until the next receive. False after
- * a fault. */
+/* Takes the next line, without its line end, and followed by a zero. Valid until the next receive.
+ * False after a fault. */
 bool channel_take_line(struct channel *channel, struct bytes *line);
 
-/* The next `size` bytes, in place: for short data. Valid until the next receive. */
+/* Takes the next `size` bytes in place; for short data. Valid until the next receive. */
 bool channel_take(struct channel *channel, size_t size, const char **data);
 
 /* Copies the next `size` bytes to `to`; NULL: discards them. */
@@ -131,7 +132,7 @@ bool channel_lack_memory(struct channel *channel);
 /* How much of the request was sent, if the channel broke. */
 enum channel_sent channel_sent(const struct channel *channel);
 
-/* Sleeps, before the deadline. False if `interrupted` says so. */
+/* Sleeps for this time, but not beyond the deadline. False if `interrupted` ends the wait. */
 bool channel_pause(struct channel *channel, unsigned pause_ms);
 
 #endif

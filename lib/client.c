@@ -27,7 +27,7 @@ enum stayd_status client_refuse(struct stayd_error *error, enum stayd_status sta
     return status;
 }
 
-/* All fields that the caller's version of the struct has, and no others. */
+/* Copies the fields that the caller's version of the struct has. The others stay 0. */
 static bool client_take_options(struct stayd_options *own, const struct stayd_options *given) {
     stayd_options_init(own);
     if (given == NULL) {
@@ -93,8 +93,8 @@ struct stayd *stayd_open(const char *servers, const struct stayd_options *option
     }
     if (count == 0 || count > CLIENT_SERVERS_MAX || (unsigned)own.distribution > STAYD_KETAMA_MD5) {
         client_refuse(error, STAYD_INVALID,
-                      "'%.200s' names %u servers; there can be 1 to %d, and stayd.h has the "
-                      "distributions",
+                      "'%.200s' names %u servers; 1 to %d are allowed, and a distribution that "
+                      "stayd.h lists",
                       servers, count, CLIENT_SERVERS_MAX);
         return NULL;
     }
@@ -176,7 +176,7 @@ unsigned client_server_number(const struct stayd *client, const struct server *s
     return (unsigned)(server - client->servers);
 }
 
-/* Without a branch for each byte, which would take a third of a mapped read's instructions. */
+/* Has no branch for each byte: branches would take a third of a mapped read's instructions. */
 static bool client_key_is_valid(const char *key, size_t size) {
     if (size < 1 || size > CLIENT_KEY_MAX) {
         return false;

@@ -55,7 +55,7 @@ static void explain_refusal(const struct explain *explain, char *text, size_t si
     case STAYD_FULL:
         explain_put(
             text, size,
-            "the pool at %s is full and drops no live item for a new one (%.120s). Raise its "
+            "the pool at %s is full and evicts no live item for a new one (%.120s). Raise its "
             "memory in the server's configuration",
             url, explain->reason);
         break;
@@ -90,7 +90,7 @@ static void explain_login(const struct explain *explain, char *text, size_t size
         explain_put(
             text, size,
             "%s refuses this user and password (%.120s). Compare them with the server's list; "
-            "after too many failed logins stayd refuses all for a minute",
+            "after many failed logins from an address stayd checks one login every 3 s",
             url, explain->reason);
     }
 }
@@ -112,7 +112,7 @@ static void explain_text(const struct explain *explain, char *text, size_t size)
     case EXPLAIN_TURNED_AWAY:
         explain_put(text, size,
                     "%s has as many connections as it may have. Raise its max_connections, or use "
-                    "fewer",
+                    "fewer connections",
                     url);
         break;
     case EXPLAIN_ALL_TAKEN:

@@ -1,4 +1,5 @@
-/* Sentences for the person who reads the program's log: what failed, on what, why, what to do. */
+/* Writes error messages for the reader of the program's log: what failed, on what, why, what to
+ * do. */
 #ifndef STAYD_LIB_EXPLAIN_H
 #define STAYD_LIB_EXPLAIN_H
 
@@ -18,7 +19,7 @@ enum explain_what {
     EXPLAIN_INTERRUPTED,
     EXPLAIN_NO_MEMORY,
     EXPLAIN_NO_DESCRIPTOR, /* this process can open no connection */
-    EXPLAIN_GARBAGE,       /* the answer is not one of the protocol */
+    EXPLAIN_GARBAGE,       /* the answer is not a valid reply of the protocol */
     EXPLAIN_UNSUPPORTED
 };
 

@@ -7,8 +7,8 @@
 #include "url.h"
 
 /* Sends the URL's user and password, before the channel's deadline, and reads the reply. The status
- * counts if the channel has no fault afterwards; `login` then has the server's words. The password
- * does not stay in the channel. */
+ * is valid only if the channel has no fault afterwards; `login` then has the server's words. The
+ * password is erased from the channel. */
 enum stayd_status login_run(const struct url *url, struct request *login, struct channel *channel);
 
 #endif

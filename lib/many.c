@@ -17,7 +17,7 @@ struct many_part {
 };
 
 struct many {
-    struct many_part *parts; /* one for each server that has keys */
+    struct many_part *parts; /* one for each server that has some of the keys */
     unsigned part_count;
     size_t *places;
     struct many_part own_part; /* used for a single server, the usual case */
@@ -74,7 +74,7 @@ static bool many_init(struct many *many, struct stayd *client, const struct requ
         part->request.places = part->places = many->places + used;
         part->call.server = &client->servers[i];
         used += counts[i];
-        counts[i] = many->part_count++; /* from now on: its part */
+        counts[i] = many->part_count++; /* from now on, the number of the server's part */
     }
     for (size_t i = 0; made && i < count; i++) {
         if (!many_is_done(request, &items[i])) {
@@ -87,7 +87,7 @@ static bool many_init(struct many *many, struct stayd *client, const struct requ
     return made;
 }
 
-/* Items without an answer get the status of the call. */
+/* Gives the call's status to the items that have no answer. Returns the status of the part. */
 static enum stayd_status many_end_part(struct many_part *part) {
     enum stayd_status status = part->call.status;
     if (!stayd_failed(status)) {
@@ -101,7 +101,7 @@ static enum stayd_status many_end_part(struct many_part *part) {
     return status;
 }
 
-/* The failure of one item, with the server's reason for this item. */
+/* Fills in `error` for the failure of an item, with the server's reason for this item. */
 static void many_explain(const struct many_part *part, unsigned number, enum stayd_status status,
                          struct stayd_error *error) {
     if (error == NULL) {
@@ -120,7 +120,7 @@ static void many_explain(const struct many_part *part, unsigned number, enum sta
     explain_write(&explain, error);
 }
 
-/* Nothing was sent. */
+/* Sets the status of all items, because nothing was sent. */
 static enum stayd_status many_refuse(const struct request *request, struct stayd_item *items,
                                      size_t count, enum stayd_status status) {
     for (size_t i = 0; i < count; i++) {
@@ -143,8 +143,8 @@ static enum stayd_status many_check(const struct request *request, const struct 
     return status;
 }
 
-/* Sends every part's request. False if the program has ended a wait: the later parts are not sent.
- */
+/* Sends every part's request. False if `interrupted` has ended a wait: the later parts are not
+ * sent. */
 static bool many_send(struct many *many, struct stayd *client) {
     uint64_t began_ms = clock_exact_ms();
     bool is_interrupted = false;

@@ -13,9 +13,9 @@
 
 enum {
     MAPPING_ASK_MS = 60000,    /* the pause after a refusal: a memcached is asked once a minute */
-    MAPPING_LOOK_MS = 2000,    /* the pause between two looks for a daemon: usually longer than its
-                                  restart takes */
-    MAPPING_VALUE_BYTES = 1024 /* a value's first buffer: a value that fits needs one look-up */
+    MAPPING_LOOK_MS = 2000,    /* the pause between two looks for a daemon: usually longer than the
+                                  daemon's restart takes */
+    MAPPING_VALUE_BYTES = 1024 /* a value's first buffer; a larger value needs two look-ups */
 };
 
 void mapping_init(struct mapping *mapping, bool is_wanted) {
@@ -72,13 +72,13 @@ void mapping_renew(struct mapping *mapping) {
     }
 }
 
-/* A view that is pinned, and what must be cleared to end that; `view` NULL: none. */
+/* A pinned view, and the slot that must be cleared to unpin the view. `view` NULL: no view. */
 struct mapping_pin {
     struct mapping_view *view;
     struct mapping_slot *slot; /* NULL: counted in view->pins */
 };
 
-/* Where this thread begins to look for a free slot. */
+/* The slot at which this thread begins to look for a free slot. */
 static unsigned mapping_first_slot(void) {
     uint64_t thread = (uint64_t)(uintptr_t)pthread_self();
     return (unsigned)(thread * UINT64_C(0x9E3779B97F4A7C15) >> 32) % MAPPING_SLOTS;
@@ -99,7 +99,7 @@ static struct mapping_slot *mapping_take_slot(struct mapping *mapping, struct ma
 
 static void mapping_unpin(struct mapping_pin pin) {
     if (pin.slot != NULL) {
-        /* pairs with the load in mapping_is_pinned: the reads of the view come before it ends */
+        /* pairs with the load in mapping_is_pinned: the view is read before it is unmapped */
         atomic_store_explicit(&pin.slot->pinned, NULL, memory_order_release);
     } else {
         pin.view->pins--;
@@ -123,7 +123,7 @@ static struct mapping_pin mapping_pin(struct mapping *mapping) {
     return pin;
 }
 
-/* The view is no longer the server's. */
+/* Stops using a view that the server no longer uses. */
 static void mapping_drop(struct mapping *mapping, struct mapping_view *view) {
     pthread_mutex_lock(&mapping->lock);
     struct mapping_view *expected = view;

@@ -1,6 +1,6 @@
 /* The mappings of a server's pool in this process, for reads without a system call. store/reader.h
- * decides whether the data read is valid; this file decides which threads may read while mappings
- * are added and removed.
+ * checks whether the data that was read is valid; this file keeps a mapping while a thread reads
+ * from it.
  *
  *     current ---> view              a reader pins the current view, then checks that it is still
  *     views   ---> view ---> view    current; a view that no reader has pinned can be unmapped
@@ -24,7 +24,7 @@
 #include <sys/un.h>
 
 enum {
-    MAPPING_FILES = 2, /* the data's descriptor, and the index's */
+    MAPPING_FILES = 2, /* the descriptor of the data, and of the index */
     MAPPING_SLOTS = 8  /* a power of two */
 };
 
@@ -36,8 +36,8 @@ enum mapping_outcome {
 
 struct mapping_view {
     struct lookup_view view;
-    _Atomic unsigned pins;   /* of readers that found no free slot */
-    struct sockaddr_un from; /* the Unix socket that has handed it out; zeroed: not known */
+    _Atomic unsigned pins;   /* the number of readers that found no free slot */
+    struct sockaddr_un from; /* the server's Unix socket; zeroed: unknown */
 
     /* private, under the mapping's lock */
     void *places[MAPPING_FILES]; /* NULL: no longer mapped */
@@ -56,9 +56,9 @@ struct mapping {
     _Atomic(struct mapping_view *) current; /* NULL: none */
     bool is_wanted;                         /* never changes */
     _Atomic uint64_t ask_after_ms;          /* no connection asks for mappings before this time */
-    _Atomic uint64_t look_after_ms; /* while no daemon keeps the pool: when to look for one; 0: a
-                                       daemon keeps the pool */
-    pthread_mutex_t lock;           /* of the views */
+    _Atomic uint64_t look_after_ms; /* while no daemon keeps the pool: when to look for a daemon; 0:
+                                       a daemon keeps the pool */
+    pthread_mutex_t lock;           /* protects the list of views */
     struct mapping_view *views;
 };
 
@@ -81,12 +81,12 @@ enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
 /* Whether a connection that is being opened should ask the server for its mappings. */
 bool mapping_should_ask(const struct mapping *mapping);
 
-/* Maps the descriptors that the server has sent over this Unix socket, and closes them. Descriptors
- * that cannot be used, or whose index_id is not this one (0: any), count as refused. */
+/* Maps the descriptors that the server has sent over this Unix socket, and closes them. If they
+ * cannot be used, or their index_id is not `index_id` (0: any), that counts as a refusal. */
 void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], uint64_t index_id,
                     int socket_fd);
 
-/* The server refuses its mappings: it is not asked again for a while. */
+/* Reports that the server refuses its mappings. It is not asked again for a minute. */
 void mapping_refused(struct mapping *mapping);
 
 #endif

@@ -13,7 +13,8 @@ static enum stayd_status meta_check_flags(const char *flags, bool stores,
         }
         if (begins && (byte == 'q' || (stores && byte == 'S'))) {
             return client_refuse(error, STAYD_INVALID,
-                                 "the flag %c of a meta command is not for this library", byte);
+                                 "the flag %c of a meta command cannot be used with this library",
+                                 byte);
         }
         begins = byte == ' ';
     }

@@ -1,7 +1,8 @@
 /* Detects forks. A child must not use its parent's connections, and a system call for each request
- * would cost too much. So a word in a page tells: the kernel zeroes this page in every child,
- * however it was forked (MADV_WIPEONFORK, Linux 4.14). If the kernel cannot do that, the page holds
- * the process id, which each request compares. */
+ * would cost too much. So a word in a page shows a fork: the kernel zeroes this page in every
+ * child, even if the child was forked without the C library (MADV_WIPEONFORK, Linux 4.14). If the
+ * kernel cannot do that, the page holds the process id, and each request compares this id with its
+ * own. */
 #ifndef STAYD_LIB_PROCESS_H
 #define STAYD_LIB_PROCESS_H
 
@@ -10,7 +11,7 @@
 
 struct process {
     _Atomic int *word; /* the page */
-    bool is_wiped;     /* the kernel empties it */
+    bool is_wiped;     /* the kernel zeroes the page on a fork */
 };
 
 enum { PROCESS_READY = 1, PROCESS_RENEWING = 2 }; /* 0: zeroed by a fork */
@@ -21,7 +22,7 @@ bool process_init(struct process *process);
 /* Accepts a zeroed struct. */
 void process_finish(struct process *process);
 
-/* As process_is_same, when the page is not zeroed on a fork. */
+/* Like process_is_same, for a kernel that does not zero the page on a fork. */
 bool process_has_same_id(const struct process *process);
 
 /* True if this is the process that called process_init, or, in a child, process_end_renewal. */

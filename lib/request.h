@@ -36,9 +36,9 @@ enum verb {
     VERB_DELETE_MANY
 };
 
-/* What a request may do when it is carried out a second time. Between the first time and the
- * second, another client may have written: then a set that is sent again overwrites a newer value,
- * and a delete removes a newer item. */
+/* Whether it does harm to carry out a request twice. Between the first time and the second, another
+ * client may have written: then a set that is sent again overwrites a newer value, and a delete
+ * removes a newer item. */
 enum request_kind {
     REQUEST_HARMLESS, /* no harm: it only reads */
     REQUEST_ONCE, /* harm; the request is one command, which is carried out only when its last byte
@@ -52,7 +52,7 @@ enum { REQUEST_SAID_MAX = 200 };
 struct request {
     enum verb verb;
     enum request_kind kind;
-    struct bytes key; /* of stats: the group, or empty */
+    struct bytes key; /* for stats: the group, or empty */
     struct bytes data;
     const char *meta_flags;
     uint32_t flags;
@@ -75,7 +75,7 @@ struct request {
     void *user;
     size_t answered;             /* many keys: answered items; stats: lines */
     enum stayd_status failed;    /* many keys: the first failure of a single item; STAYD_OK: none */
-    char said[REQUEST_SAID_MAX]; /* the server's words when it refused for the first time */
+    char said[REQUEST_SAID_MAX]; /* the server's words at its first refusal */
 };
 
 /* The item at this place, for the verbs for many keys. */
@@ -91,7 +91,7 @@ void request_answer(struct request *request, enum stayd_status status);
  * item has this key. */
 struct stayd_item *request_find_item(struct request *request, struct bytes key);
 
-/* Whether it stores one item: set, add, replace, append, prepend, cas. */
+/* Whether the request stores one item: set, add, replace, append, prepend, cas. */
 bool request_stores(const struct request *request);
 
 /* Whether data follow the command's line (in the text protocol). */
@@ -100,11 +100,11 @@ bool request_has_data(const struct request *request);
 /* The command's word, for messages and the text protocol. */
 const char *request_word(const struct request *request);
 
-/* Stores the server's reason, unless there is one already. */
+/* Stores the server's words in `said`, unless it has some already. */
 void request_note(struct request *request, const char *data, size_t size);
 
-/* The protocol's expiry for a time to live: a date from 30 days on. `past`: the expiry that means
- * "at once". */
+/* The protocol's expiry for a time to live; above 30 days it is a date. `past` is the expiry that
+ * means "at once". */
 int64_t request_exptime(int64_t ttl_s, int64_t past);
 
 #endif

@@ -35,7 +35,7 @@ static uint32_t ring_one_at_a_time(struct bytes text) {
     return hash;
 }
 
-/* What ketama hashes keys and points with. */
+/* ketama's hash of keys and points. */
 static uint32_t ring_hash(const struct ring *ring, struct bytes text, unsigned part) {
     return ring->distribution == STAYD_KETAMA ? ring_one_at_a_time(text) : ring_md5(text, part);
 }
@@ -77,7 +77,7 @@ static int ring_compare(const void *a, const void *b) {
     return one->server < other->server ? -1 : one->server > other->server;
 }
 
-/* The name that a server's points are hashed from: libmemcached leaves its default port out. */
+/* The name of a point, which is hashed. As in libmemcached, the default port is left out. */
 static struct bytes ring_point_name(const struct url *url, unsigned number,
                                     char name[RING_NAME_MAX]) {
     const char *host = url->path[0] != '\0' ? url->path : url->host;

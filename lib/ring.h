@@ -1,5 +1,5 @@
-/* Which of several servers has a key. The result is the same as that of other clients, so the same
- * keys are on the same servers. tests/unit/vectors has the results of libmemcached and pymemcache.
+/* Chooses the server of a key, with the same result as other clients, so that all clients find the
+ * same keys on the same servers. tests/unit/vectors has the results of libmemcached and pymemcache.
  *
  *     ketama       each server has points on a ring of 2^32; a key belongs to the next point
  *     rendezvous   each server has a score for the key; the highest has it
@@ -25,7 +25,7 @@ struct ring {
     unsigned server_count;
     struct ring_point *points; /* ketama: sorted by value */
     size_t point_count;
-    char (*names)[URL_HOST_MAX + 16]; /* rendezvous: the name of the server in pymemcache */
+    char (*names)[URL_HOST_MAX + 16]; /* rendezvous: the servers' names in pymemcache */
 };
 
 /* False if memory is short; the ring is then finished. */

@@ -13,7 +13,7 @@ static const struct url_times server_defaults = {
     .idle_timeout_ms = 60000,
 };
 
-/* The option, else the URL's, else the default. */
+/* Returns the option, or else the URL's time, or else the default. */
 static int server_choose(int option_ms, int url_ms, int default_ms) {
     return option_ms != 0 ? option_ms : url_ms != 0 ? url_ms : default_ms;
 }
@@ -39,7 +39,8 @@ static void server_init_availability(struct server *server) {
                       probe_ms < INT_MAX ? (int)probe_ms : INT_MAX);
 }
 
-/* The options' files are for all servers with TLS; without any, the URL's files are used. */
+/* The files in the options are for all servers with TLS. Where the options name no file, the URL's
+ * file is used. */
 static bool server_init_tls(struct server *server, const struct stayd_options *options,
                             char error[STAYD_ERROR_MAX]) {
     const struct url *url = &server->url;
@@ -106,8 +107,8 @@ void server_renew(struct server *server) {
             channel_finish(&connection->channel);
             free(connection);
         } else {
-            /* A thread of the parent was using the connection, so the state of its memory is not
-             * known: the memory is left as it is. Only the socket's number is always valid. */
+            /* A thread of the parent was using the connection, so the state of its memory is
+             * unknown. The memory is left as it is; only the socket's number is always valid. */
             connection->channel.tls = NULL;
             channel_abandon(&connection->channel);
             connection->state = CONNECTION_LOST;
@@ -148,7 +149,8 @@ static void server_remove_idle(struct server *server, struct connection *connect
 
 /* Closes a connection that is not in the list of idle connections. */
 static void server_close(struct server *server, struct connection *connection) {
-    connection->state = CONNECTION_TAKEN; /* for a child that is forked during this */
+    connection->state = CONNECTION_TAKEN; /* so that a child that is forked now leaves the memory
+                                             alone (server_renew) */
     channel_close(&connection->channel);
     channel_trim(&connection->channel);
     connection->state = CONNECTION_SPARE;
@@ -168,7 +170,7 @@ static bool server_is_stale(const struct server *server, const struct connection
     return now_ms - connection->idle_since_ms > (uint64_t)server->times.idle_timeout_ms;
 }
 
-/* A closed connection: a spare one, or a new one. */
+/* Returns a closed connection: a spare or a new connection. */
 static struct connection *server_add(struct server *server) {
     struct connection *connection = server->spare;
     if (connection != NULL) {

@@ -36,26 +36,27 @@ struct connection {
     _Atomic enum connection_state state;
 
     /* private */
-    struct connection *next; /* of all */
+    struct connection *next; /* in the list of all connections */
     struct connection *newer;
-    struct connection *older; /* in the list of idle ones; of a spare connection: the next spare */
+    struct connection *older; /* in the list of idle connections; of a spare connection: the next
+                                 spare connection */
     uint64_t idle_since_ms;
 };
 
 struct server {
     struct url url;
-    struct tls *tls;        /* NULL: in the clear */
+    struct tls *tls;        /* NULL: no TLS */
     struct url_times times; /* from the options, the URL, or the defaults */
     struct availability availability;
     struct mapping mapping;       /* while the pool is mapped, reads need no connection */
-    _Atomic uint64_t answered_ms; /* when the latest request ended well */
+    _Atomic uint64_t answered_ms; /* when a request was last answered */
 
     /* private */
     _Atomic(struct connection *) all;
     int (*interrupted)(void *user);
     void *interrupted_user;
     unsigned max_connections; /* 0: no limit */
-    pthread_mutex_t lock;     /* of all below */
+    pthread_mutex_t lock;     /* protects the fields below */
     struct connection *newest;
     struct connection *oldest;
     struct connection *spare;
@@ -74,17 +75,18 @@ void server_finish(struct server *server);
  * descriptors of the parent's connections, and sends nothing. */
 void server_renew(struct server *server);
 
-/* A connection for one request, to be given back or dropped. `fresh`: one that is not open yet.
- * NULL if the limit is reached, or (`*no_memory`) memory is short. */
+/* Takes a connection for one request, which must give the connection back or drop it. `fresh`: a
+ * connection that is not open yet. NULL if the limit is reached, or memory is short
+ * (`*no_memory`). */
 struct connection *server_take(struct server *server, bool fresh, bool *no_memory);
 
-/* After a request that was answered. */
+/* Call it after a request that was answered. */
 void server_give_back(struct server *server, struct connection *connection);
 
 /* Closes a connection on which something went wrong. */
 void server_drop(struct server *server, struct connection *connection);
 
-/* Closes those that are not in use. */
+/* Closes the idle connections. */
 void server_disconnect(struct server *server);
 
 #endif

@@ -13,10 +13,11 @@
  *
  * Forks: a client may be used on both sides of any fork, also of a fork that the C library does not
  * see. The child opens its own connections, and writes nothing to the parent's connections or TLS
- * sessions. A request in which a callback forks goes on in the parent, and ends in the child.
+ * sessions. If a callback forks during a request, the request goes on in the parent, and ends in
+ * the child.
  *
- * Signals: the library raises no signal (no SIGPIPE) and handles none. A signal neither makes a
- * wait longer nor a request fail. The library has no global state.
+ * Signals: the library raises no signal (no SIGPIPE) and handles none. A signal does not make a
+ * wait longer, and does not make a request fail. The library has no global state.
  *
  * Repetition: a request whose connection breaks is sent again if it only reads, or if it was
  * certainly not carried out. Any other request may have been carried out: its status is
@@ -24,10 +25,10 @@
  *
  * An outage: while a server refuses connections, requests wait up to `restart_wait_ms` for it to
  * come back. After that they fail at once, without a try, for a time that doubles with each failed
- * try. At the end of that time, one request tries.
+ * try. At the end of that time, one request tries to reach the server.
  *
- * Keys are 1 to 250 bytes without spaces and control characters, else STAYD_INVALID. They need no
- * terminating zero. */
+ * A key must be 1 to 250 bytes without spaces and control characters; otherwise the status is
+ * STAYD_INVALID. Keys need no terminating zero. */
 #ifndef STAYD_H
 #define STAYD_H
 
@@ -58,18 +59,18 @@ enum stayd_status {
     STAYD_INVALID = 16,         /* an argument cannot be sent, or a URL or option cannot be used */
     STAYD_DISCONNECTED = 17,    /* no connection, or no answer; nothing was changed */
     STAYD_OUTCOME_UNKNOWN = 18, /* no answer to a change that may have been carried out */
-    STAYD_BUSY = 19,            /* too many connections or open files, or (stayd_hold) a busy pool:
-                                   try again */
-    STAYD_LOGIN_REFUSED = 20,   /* the server requires a login, or refuses the one that was sent */
-    STAYD_REFUSED = 21,         /* the server reports the request as wrong or unknown */
-    STAYD_FULL = 22,            /* the pool is full, and evicts no live item for a new one */
-    STAYD_TOO_LARGE = 23,       /* the value is larger than the server accepts */
-    STAYD_SERVER_ERROR = 24,    /* any other failure of the server */
-    STAYD_PROTOCOL = 25,        /* the answer is not one of the memcached protocol */
-    STAYD_NO_MEMORY = 26,       /* this process has no memory */
+    STAYD_BUSY = 19, /* too many connections or open files, or a pool that cannot begin a hold now:
+                        try again */
+    STAYD_LOGIN_REFUSED = 20, /* the server requires a login, or refuses this login */
+    STAYD_REFUSED = 21,       /* the server reports the request as wrong or unknown */
+    STAYD_FULL = 22,          /* the pool is full, and evicts no live item for a new one */
+    STAYD_TOO_LARGE = 23,     /* the value is larger than the server accepts */
+    STAYD_SERVER_ERROR = 24,  /* any other failure of the server */
+    STAYD_PROTOCOL = 25,      /* the answer is not a valid reply of the protocol */
+    STAYD_NO_MEMORY = 26,     /* this process has no memory */
     STAYD_INTERRUPTED =
         27, /* stayd_options.interrupted returned true; a change may have been carried out */
-    STAYD_UNSUPPORTED = 28 /* not over this connection: meta commands after a SASL login */
+    STAYD_UNSUPPORTED = 28 /* not in this protocol: meta commands after a SASL login */
 };
 
 static inline int stayd_failed(enum stayd_status status) {
@@ -81,7 +82,7 @@ struct stayd_error {
     enum stayd_status status;
     int timed_out;                 /* 1: no answer came in time */
     int system_error;              /* errno of the system call that failed; 0: none */
-    int server;                    /* which server, from 0; -1: none in particular */
+    int server;                    /* the server's number, from 0; -1: no server in particular */
     char message[STAYD_ERROR_MAX]; /* a sentence: what failed, on what, why, what to do */
 };
 
@@ -113,10 +114,11 @@ struct stayd_options {
     int timeout_ms;         /* 5000: from a request's first byte to its reply's last, for one try */
     int total_timeout_ms;   /* no limit: for a call as a whole, with all its tries, connects and
                                waits, on all servers together */
-    int restart_wait_ms;    /* 1000: how long a refused connect is tried again; below 0: not */
+    int restart_wait_ms;    /* 1000: how long a refused connect is tried again; below 0: it is not
+                               tried again */
     int idle_timeout_ms;    /* 60000: a connection that was not used for so long is closed */
-    unsigned max_connections; /* no limit: to one server, in use and idle. A request that would need
-                                 one more fails with STAYD_BUSY */
+    unsigned max_connections; /* no limit: open connections to one server, in use and idle. A
+                                 request that needs one more fails with STAYD_BUSY */
 
     enum stayd_distribution distribution;
     int failover; /* 1: while a server is down, the next server in the distribution has its keys;
@@ -124,7 +126,7 @@ struct stayd_options {
     int sockets_only; /* 1: never read from a server's memory */
 
     enum stayd_login login;
-    const char *user; /* together with `password`; for all servers, before those of the URLs */
+    const char *user; /* with `password`: for all servers, in place of the logins in the URLs */
     const char *password;
 
     /* Paths of PEM files, for all servers that are memcacheds://. */
@@ -144,13 +146,13 @@ static inline void stayd_options_init(struct stayd_options *options) {
     options->size = sizeof *options;
 }
 
-/* A client of one server or several. `servers` is one URL or more, with commas, semicolons or
- * spaces between them:
+/* Creates a client of one server or several. `servers` is one URL or more, with commas, semicolons
+ * or spaces between them:
  *
  *     memcached://HOST:PORT/              TCP; without a port: 11211
  *     memcacheds://HOST:PORT/             TLS; the certificate must be for HOST
  *     unix:///PATH                        a Unix socket
- *     memcached://USER:PASSWORD@HOST/     with a login, percent-encoded; the others too
+ *     memcached://USER:PASSWORD@HOST/     with a login, percent-encoded; also memcacheds and unix
  *     HOST:PORT, HOST, unix:PATH, /PATH   the same, shorter
  *
  * A query sets one server's options: `?timeout=0.5&weight=2`. Times are seconds: timeout,
@@ -168,7 +170,7 @@ void stayd_close(struct stayd *client);
 /* Closes the connections that are not in use. The next request opens one again. */
 void stayd_disconnect(struct stayd *client);
 
-/* Makes sure that there is a connection to the server, logged in. */
+/* Opens a connection to the server and logs in, unless there is such a connection already. */
 enum stayd_status stayd_connect(struct stayd *client, unsigned server, struct stayd_error *error);
 
 /* Servers are counted from 0, in the order in which stayd_open was given them. */
@@ -239,10 +241,10 @@ enum stayd_status stayd_get_many(struct stayd *client, struct stayd_item *items,
 
 /* --- writing --- */
 
-/* `ttl_s` is the time to live in seconds; 0: the item does not expire; below 0: the item ends at
- * once. An item that would end after 19 January 2038 ends on that day, because some servers accept
- * no later date. `flags` is any number, kept with the value. A value of more than 1 GiB is not
- * sent: STAYD_TOO_LARGE. */
+/* `ttl_s` is the time to live in seconds; 0: the item does not expire; below 0: the item expires at
+ * once. An item that would expire after 19 January 2038 expires on that day, because some servers
+ * accept no later date. `flags` is any number, kept with the value. A value of more than 1 GiB is
+ * not sent: STAYD_TOO_LARGE. */
 
 enum stayd_status stayd_set(struct stayd *client, const char *key, size_t key_size,
                             const void *data, size_t size, uint32_t flags, int64_t ttl_s,
@@ -258,21 +260,22 @@ enum stayd_status stayd_replace(struct stayd *client, const char *key, size_t ke
                                 const void *data, size_t size, uint32_t flags, int64_t ttl_s,
                                 struct stayd_error *error);
 
-/* Stores if the item is still the one whose number a read gave: STAYD_EXISTS if not,
- * STAYD_NOT_FOUND if there is none. */
+/* Stores the value if the item still has the number `cas`, from an earlier read. STAYD_EXISTS if it
+ * has another number; STAYD_NOT_FOUND if there is no item. */
 enum stayd_status stayd_cas(struct stayd *client, const char *key, size_t key_size,
                             const void *data, size_t size, uint32_t flags, int64_t ttl_s,
                             uint64_t cas, struct stayd_error *error);
 
-/* Adds the data behind, or before, the value; flags and time to live stay. STAYD_NOT_STORED if
- * there is none. */
+/* Adds the data behind, or before, the item's value; flags and time to live stay. STAYD_NOT_STORED
+ * if there is no item. */
 enum stayd_status stayd_append(struct stayd *client, const char *key, size_t key_size,
                                const void *data, size_t size, struct stayd_error *error);
 enum stayd_status stayd_prepend(struct stayd *client, const char *key, size_t key_size,
                                 const void *data, size_t size, struct stayd_error *error);
 
-/* Adds to, or subtracts from, a value that is a decimal number; STAYD_REFUSED if it is none. A sum
- * wraps at 2^64; a difference stops at 0. `*result` is the new number; may be NULL. */
+/* Adds to, or subtracts from, a value that is a decimal number; STAYD_REFUSED if the value is not a
+ * number. A sum wraps at 2^64; a difference stops at 0. `*result` is the new number; may be
+ * NULL. */
 enum stayd_status stayd_incr(struct stayd *client, const char *key, size_t key_size, uint64_t delta,
                              uint64_t *result, struct stayd_error *error);
 enum stayd_status stayd_decr(struct stayd *client, const char *key, size_t key_size, uint64_t delta,
@@ -285,9 +288,10 @@ enum stayd_status stayd_touch(struct stayd *client, const char *key, size_t key_
 enum stayd_status stayd_delete(struct stayd *client, const char *key, size_t key_size,
                                struct stayd_error *error);
 
-/* Stores all items' values with their flags, in one round trip; returns as stayd_get_many does.
- * An item that was answered keeps its own status, even if the connection broke afterwards. All
- * items after one that is STAYD_REFUSED are STAYD_OUTCOME_UNKNOWN. */
+/* Stores all items' values with their flags, in one round trip; returns as stayd_get_many does. An
+ * item that was answered keeps its own status, even if the connection broke afterwards. After an
+ * item that is STAYD_REFUSED, the later items of the same server are STAYD_OUTCOME_UNKNOWN (except
+ * after a SASL login). */
 enum stayd_status stayd_set_many(struct stayd *client, struct stayd_item *items, size_t count,
                                  int64_t ttl_s, struct stayd_error *error);
 
@@ -303,18 +307,20 @@ enum stayd_status stayd_flush_all(struct stayd *client, uint32_t delay_s,
 
 enum { STAYD_META_FLAGS_MAX = 512 };
 
-/* The reply to a meta command. `value` as with stayd_get; only the reply VA sets it. */
+/* The reply to a meta command. `value` is used as in stayd_get; only the reply VA sets it. */
 struct stayd_meta {
     char code[4];                     /* "HD", "VA", "EN", "NF", "NS", "EX" */
-    char flags[STAYD_META_FLAGS_MAX]; /* as they came, without the space before the first */
+    char flags[STAYD_META_FLAGS_MAX]; /* as the server sent them, without the space before the first
+                                         flag */
     struct stayd_value value;
 };
 
-/* mg, ms, md and ma. `flags` are sent as they are, such as "t v c Oopaque"; NULL: none. The flags
- * must not have q, because then a reply may be missing, nor S of ms, because the call sends the
- * size. With the flag b the key is in base64. The status: STAYD_OK for HD and VA, STAYD_NOT_FOUND
- * for EN and NF, STAYD_NOT_STORED for NS, STAYD_EXISTS for EX. `reply` may be NULL but for
- * stayd_meta_get. ms, md and ma count as changes, and mg with N, R or T. */
+/* mg, ms, md and ma. `flags` are sent as they are, such as "t v c Oopaque"; NULL: none. The flag q
+ * is not allowed, because a reply could be missing; S of ms is not allowed, because the call sends
+ * the size. With the flag b the key is in base64. The status: STAYD_OK for HD and VA,
+ * STAYD_NOT_FOUND for EN and NF, STAYD_NOT_STORED for NS, STAYD_EXISTS for EX. `reply` may be NULL,
+ * except in stayd_meta_get. ms, md, ma, and mg with N, R or T count as changes (see Repetition
+ * above). */
 enum stayd_status stayd_meta_get(struct stayd *client, const char *key, size_t key_size,
                                  const char *flags, struct stayd_meta *reply,
                                  struct stayd_error *error);
@@ -334,18 +340,18 @@ enum stayd_status stayd_meta_arithmetic(struct stayd *client, const char *key, s
 enum stayd_status stayd_version(struct stayd *client, unsigned server, char *version, size_t size,
                                 struct stayd_error *error);
 
-/* Called for each line of the statistics; the texts are valid during the call. It may use the
- * client. */
+/* A function that is called for each line of the statistics. The texts are valid during the call.
+ * The function may use the client. */
 typedef void stayd_stat(void *user, const char *name, const char *value);
 
 /* `group` is a group of statistics, such as "settings"; NULL: the general statistics. */
 enum stayd_status stayd_stats(struct stayd *client, unsigned server, const char *group,
                               stayd_stat *each, void *user, struct stayd_error *error);
 
-/* stayd's own: a hold, for copying a persistent pool's file (docs/protocol.md, `hold`). While it
- * lasts, nothing in the file is freed or moved. If `*number` is 0, begins a hold and sets its
- * number; STAYD_BUSY: it cannot begin now. Otherwise extends that hold by `lease_s` seconds (0:
- * ends it); STAYD_NOT_FOUND: it has ended already. */
+/* A hold, for copying a persistent pool's file; only stayd has this command (docs/protocol.md,
+ * `hold`). During a hold, nothing in the file is freed or moved. If `*number` is 0, begins a hold
+ * and sets its number; STAYD_BUSY: the hold cannot begin now. Otherwise extends the hold with this
+ * number by `lease_s` seconds (0: ends it); STAYD_NOT_FOUND: that hold has ended already. */
 enum stayd_status stayd_hold(struct stayd *client, unsigned server, unsigned lease_s,
                              uint64_t *number, struct stayd_error *error);
 

@@ -56,7 +56,7 @@ enum stayd_status stayd_gat(struct stayd *client, const char *key, size_t key_si
 
 /* --- writing --- */
 
-/* One command that changes the item of `request->key`. */
+/* Runs one command that changes the item of `request->key`. */
 static enum stayd_status storage_change(struct stayd *client, struct request *request,
                                         struct stayd_error *error) {
     client_enter(client);

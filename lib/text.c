@@ -108,7 +108,8 @@ static void text_put_meta(const struct request *request, struct channel *channel
     }
 }
 
-/* The rest of a line after the command and the key, for all other verbs. */
+/* Appends the rest of the line after the command and the key, for the verbs that text_put_store
+ * does not handle. */
 static void text_put_rest(const struct request *request, struct channel *channel) {
     switch (request->verb) {
     case VERB_INCR:
@@ -177,7 +178,7 @@ void text_put_login(const struct url *url, struct channel *channel) {
 
 /* --- replies --- */
 
-/* Any reply but the expected ones. */
+/* The status for a reply that is none of the expected replies. */
 static enum stayd_status text_refusal(struct request *request, struct bytes line,
                                       struct channel *channel) {
     static const struct {
@@ -221,7 +222,7 @@ static const char *text_done(enum verb verb) {
     }
 }
 
-/* A reply of one line with the result of a change. */
+/* Reads a reply of one line, the result of a change. */
 static enum stayd_status text_read_outcome(struct request *request, struct channel *channel) {
     const struct {
         const char *line;
@@ -244,7 +245,7 @@ static enum stayd_status text_read_outcome(struct request *request, struct chann
     return text_refusal(request, line, channel);
 }
 
-/* The value and the line end behind it. */
+/* Reads the value and the line end behind it. */
 static bool text_read_data(struct channel *channel, struct stayd_value *value, uint64_t size) {
     const char *end;
     if (!value_receive(value, channel, size) || !channel_take(channel, 2, &end)) {
@@ -254,7 +255,7 @@ static bool text_read_data(struct channel *channel, struct stayd_value *value, u
            channel_refuse(channel, "a value whose length does not match its header");
 }
 
-/* What VALUE says: the key, the flags, the size, and the item's number if there is one. */
+/* Reads a VALUE line: the key, the flags, the size, and the item's CAS, if there is one. */
 static bool text_parse_value(struct bytes line, struct bytes *key, uint64_t numbers[3]) {
     text_take_word(&line);
     *key = text_take_word(&line);
@@ -323,7 +324,7 @@ static enum stayd_status text_read_items(struct request *request, struct channel
 }
 
 /* Reads one reply for each item. An error that concerns all items, such as a missing login, ends
- * the reading: the connection can then not be used any more. */
+ * the reading, and the connection can no longer be used. */
 static enum stayd_status text_read_outcomes(struct request *request, struct channel *channel) {
     request->answered = 0;
     while (request->answered < request->count) {
@@ -334,7 +335,7 @@ static enum stayd_status text_read_outcomes(struct request *request, struct chan
         }
         request_answer(request, status);
         if (status == STAYD_REFUSED && request_has_data(request)) {
-            return status; /* what comes next may be the answer to its data */
+            return status; /* the server may run the data as commands, and answer them next */
         }
     }
     return STAYD_OK;

@@ -9,7 +9,7 @@
 /* Appends the request to the channel's output. */
 void text_put(const struct request *request, struct channel *channel);
 
-/* Reads the reply to its end. The status counts if the channel has no fault afterwards. */
+/* Reads the reply to its end. The status is valid only if the channel has no fault afterwards. */
 enum stayd_status text_read(struct request *request, struct channel *channel);
 
 /* The login: a set whose value is user and password. Its expiry is in the past, because a server

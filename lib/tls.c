@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 enum {
-    TLS_FILE_MAX = 4 << 20,     /* a list of all authorities has 300 KiB */
-    TLS_CALL_BYTES = 256 << 10, /* that one call may read: records without data could go on for
-                                   ever, and nobody would look at the clock */
+    TLS_FILE_MAX = 4 << 20,     /* a file with all public CAs has 300 KiB */
+    TLS_CALL_BYTES = 256 << 10, /* the most that one call may read: otherwise records without data
+                                   could keep a call busy beyond the deadline */
     TLS_BIO_TYPE =
         BIO_TYPE_SOURCE_SINK | 127 /* a type below BIO_TYPE_START that OpenSSL does not use:
                                       BIO_get_new_index gives out only a limited number of types */
@@ -37,7 +37,7 @@ struct tls {
     struct tls_pem cert;
     struct tls_pem key; /* without data: the key is in `cert` */
     BIO_METHOD *method;
-    pthread_mutex_t lock; /* of making the context */
+    pthread_mutex_t lock; /* held while the context is made */
     SSL_CTX *context;     /* NULL: to be made */
 };
 
@@ -45,7 +45,7 @@ struct tls_session {
     SSL *ssl;
     int fd;
     bool ended;       /* the server has closed its side */
-    size_t call_left; /* bytes that the present call may still read */
+    size_t call_left; /* the number of bytes that the current call may still read */
     char reason[TLS_REASON_MAX];
 };
 
@@ -97,7 +97,7 @@ static long tls_bio_control(BIO *bio, int command, long number, void *pointer) {
     }
 }
 
-/* The latest error of OpenSSL's queue; empties the queue for the next call. */
+/* Takes the latest error from OpenSSL's queue, and empties the queue for the next call. */
 static void tls_take_reason(char *reason, size_t size) {
     unsigned long code = ERR_peek_last_error();
     const char *text = code != 0 ? ERR_reason_error_string(code) : NULL;
@@ -135,7 +135,7 @@ static bool tls_read_file(struct tls_pem *pem, const char *path) {
     return error_number == 0;
 }
 
-/* Adds all certificates of a file to those that are trusted. */
+/* Trusts all certificates of the file, or the system's CAs. */
 static bool tls_trust(SSL_CTX *context, const struct tls_pem *ca) {
     if (ca->data == NULL) {
         return SSL_CTX_set_default_verify_paths(context) == 1;
@@ -263,7 +263,7 @@ void tls_renew(struct tls *tls) {
     }
 }
 
-/* The certificate must be for this name or this address. */
+/* Requires a certificate for this name or this address. */
 static bool tls_expect(SSL *ssl, const char *host) {
     unsigned char address[sizeof(struct in6_addr)];
     X509_VERIFY_PARAM *expected = SSL_get0_param(ssl);
@@ -314,7 +314,7 @@ void tls_session_destroy(struct tls_session *session, bool notify) {
     free(session);
 }
 
-/* The reason why the server's certificate is not trusted, or OpenSSL's last error. */
+/* Stores the reason: why the server's certificate is not trusted, or OpenSSL's last error. */
 static void tls_session_explain(struct tls_session *session) {
     long verdict = SSL_get_verify_result(session->ssl);
     if (verdict != X509_V_OK && !SSL_is_init_finished(session->ssl)) {
@@ -332,7 +332,7 @@ static void tls_session_begin_call(struct tls_session *session) {
     session->call_left = TLS_CALL_BYTES;
 }
 
-/* The result of a call to OpenSSL as that of a system call. */
+/* Translates the result of a call to OpenSSL to that of a system call. */
 static ssize_t tls_session_result(struct tls_session *session, int result, int error_number,
                                   short *events) {
     if (result > 0) {

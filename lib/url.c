@@ -20,7 +20,7 @@ enum {
 /* The state of parsing one URL. */
 struct url_reader {
     struct url *url;
-    struct bytes text; /* the whole, for messages */
+    struct bytes text; /* the whole URL, for messages */
     char *error;
 };
 
@@ -59,8 +59,8 @@ static bool url_copy(char *to, size_t room, struct bytes from) {
     return true;
 }
 
-/* Splits the text before the first of `separators` off `rest`, and drops the separator. False if
- * there is none; then `rest` is unchanged. */
+/* Moves the text before the first of `separators` from `rest` to `part`, and drops the separator.
+ * False if there is no separator; then nothing changes. */
 static bool url_cut(struct bytes *rest, const char *separators, struct bytes *part) {
     for (size_t i = 0; i < rest->size; i++) {
         if (strchr(separators, rest->data[i]) != NULL) {
@@ -260,9 +260,10 @@ static bool url_read_login(const struct url_reader *reader, struct bytes login) 
     char why[STAYD_ERROR_MAX];
     return (url_decode(user, sizeof user, name) && url_decode(password, sizeof password, login) &&
             url_set_login(reader->url, user, password, why)) ||
-           url_refuse(reader, "has no login: a user is 1 to 128 bytes without spaces and colons, a "
-                              "password 1 to 511 bytes without control characters, both "
-                              "percent-encoded");
+           url_refuse(reader,
+                      "has an invalid login: a user is 1 to 128 bytes without spaces and colons, a "
+                      "password 1 to 511 bytes without control characters, both "
+                      "percent-encoded");
 }
 
 static bool url_read_place(const struct url_reader *reader, struct bytes place) {
@@ -305,7 +306,8 @@ static bool url_read_path(const struct url_reader *reader, struct bytes path) {
         return url_refuse(reader, "has no absolute path of a socket: give unix:///PATH");
     }
     if (!url_copy(url->path, sizeof url->path, path)) {
-        return url_refuse(reader, "has a path of more than %d bytes: a Unix socket can have none",
+        return url_refuse(reader,
+                          "has a path of more than %d bytes: that is too long for a Unix socket",
                           URL_PATH_MAX - 1);
     }
     snprintf(url->shown, sizeof url->shown, "unix://%s", url->path);

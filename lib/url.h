@@ -43,7 +43,7 @@ struct url {
     char shown[URL_SHOWN_MAX]; /* the URL without user, password and query */
 };
 
-/* Whether its server is asked in the binary protocol, which alone has SASL. */
+/* Whether the server is asked in the binary protocol: only this protocol has SASL. */
 static inline bool url_is_binary(const struct url *url) {
     return url->login == STAYD_LOGIN_SASL && url->user[0] != '\0';
 }
@@ -51,7 +51,7 @@ static inline bool url_is_binary(const struct url *url) {
 /* False with a sentence in `error`; the url is then finished. */
 bool url_parse(struct url *url, struct bytes text, char error[STAYD_ERROR_MAX]);
 
-/* Sets both; false with a sentence in `error` if no server can have such a login. */
+/* Sets user and password. False with a sentence in `error` if they are not valid. */
 bool url_set_login(struct url *url, const char *user, const char *password,
                    char error[STAYD_ERROR_MAX]);
 

@@ -6,7 +6,7 @@ enum {
     VALUE_MAX = 1 << 30,
     VALUE_ROUND = 64,
     VALUE_STEP_BYTES =
-        1 << 20 /* bytes to reserve at a time; or as many as have come, if these are more */
+        1 << 20 /* bytes to reserve at a time; or as many as have arrived, if that is more */
 };
 
 void stayd_value_free(struct stayd_value *value) {

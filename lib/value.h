@@ -13,7 +13,7 @@
 bool value_reserve(struct stayd_value *value, size_t size);
 
 /* Receives a value of `size` bytes. The memory of a large value is allocated as its bytes arrive,
- * so that a header alone allocates nothing. False after a fault of the channel. */
+ * so that a header alone allocates at most 1 MiB. False after a fault of the channel. */
 bool value_receive(struct stayd_value *value, struct channel *channel, uint64_t size);
 
 #endif
