@@ -8,7 +8,7 @@
 
 /* The exit status; docs/stayctl.md lists them. */
 enum {
-    EXIT_FAULT = 1, /* a pool does not answer, refuses, is full or read-only; a file is damaged */
+    EXIT_FAULT = 1, /* a pool does not answer, or has a fault; a file is damaged */
     EXIT_WRONG = 2, /* the command line, the configuration or a file is invalid */
     EXIT_NO_ITEM = 3
 };

@@ -40,11 +40,11 @@ enum verb {
  * client may have written: then a set that is sent again overwrites a newer value, and a delete
  * removes a newer item. */
 enum request_kind {
-    REQUEST_HARMLESS, /* no harm: it only reads */
-    REQUEST_ONCE, /* harm; the request is one command, which is carried out only when its last byte
+    REQUEST_HARMLESS, /* no harm: the request only reads */
+    REQUEST_ONCE, /* harm; the request is one command, which the server runs only when its last byte
                      has arrived */
-    REQUEST_BATCH /* harm; the request has several commands, some of which may have been carried out
-                     if a part was sent */
+    REQUEST_BATCH /* harm; the request has several commands; if a part was sent, some of them may
+                     have been carried out */
 };
 
 enum { REQUEST_SAID_MAX = 200 };

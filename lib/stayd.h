@@ -167,7 +167,7 @@ struct stayd *stayd_open(const char *servers, const struct stayd_options *option
 /* Closes all connections and frees the client. Accepts NULL. No other thread may be using it. */
 void stayd_close(struct stayd *client);
 
-/* Closes the connections that are not in use. The next request opens one again. */
+/* Closes the connections that are not in use. The next request opens a connection again. */
 void stayd_disconnect(struct stayd *client);
 
 /* Opens a connection to the server and logs in, unless there is such a connection already. */
@@ -255,7 +255,7 @@ enum stayd_status stayd_add(struct stayd *client, const char *key, size_t key_si
                             const void *data, size_t size, uint32_t flags, int64_t ttl_s,
                             struct stayd_error *error);
 
-/* STAYD_NOT_STORED if there is none. */
+/* STAYD_NOT_STORED if there is no item under this key. */
 enum stayd_status stayd_replace(struct stayd *client, const char *key, size_t key_size,
                                 const void *data, size_t size, uint32_t flags, int64_t ttl_s,
                                 struct stayd_error *error);

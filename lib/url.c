@@ -87,8 +87,8 @@ static int url_hex(char digit) {
                                                             : -1;
 }
 
-/* Decodes percent-encoding into a text; false if there is no room. A % that begins no valid
- * encoding is kept. */
+/* Decodes percent-encoding into a text. A % that begins no valid encoding is kept. False if there
+ * is no room, or the text contains a zero. */
 static bool url_decode(char *to, size_t room, struct bytes from) {
     size_t size = 0;
     for (size_t i = 0; i < from.size; i++) {
@@ -129,8 +129,8 @@ bool url_set_login(struct url *url, const char *user, const char *password,
     return true;
 }
 
-/* Seconds with decimals as milliseconds, rounded up. Not strtod, whose decimal point depends on the
- * process's locale. */
+/* Parses seconds with decimals. Digits beyond milliseconds are cut off, but a time above 0 is at
+ * least 1 ms. Does not use strtod, whose decimal point depends on the process's locale. */
 static bool url_parse_time(struct bytes text, int *time_ms) {
     struct bytes whole = text;
     struct bytes fraction = text;

@@ -2,8 +2,8 @@
  * a new one closes the oldest. So a client that keeps connections open without a request cannot
  * block a health check.
  *
- * A connection is closed by shutdown() of its socket; libmicrohttpd then reads its end and frees
- * it. Used by libmicrohttpd's thread only. */
+ * To close a connection, its socket is shut down; libmicrohttpd then reads the end of the stream
+ * and frees the connection. Used by libmicrohttpd's thread only. */
 #ifndef STAYD_ADMIN_CLIENTS_H
 #define STAYD_ADMIN_CLIENTS_H
 

@@ -2,7 +2,7 @@
  *
  *     list      ->  "PLAIN"
  *     auth      key: PLAIN, value: authzid \0 user \0 password  ->  "Authenticated", or 0x20
- *     auth      key: PLAIN, no value                            ->  0x21: the value in a step
+ *     auth      key: PLAIN, no value                            ->  0x21: send it in a step
  *     step      key: PLAIN, value as with auth
  *
  * Before the login all opcodes except these and version are refused, and the connection closes. In

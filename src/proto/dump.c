@@ -149,7 +149,7 @@ static void dump_destroy_sizes(struct proto_service *service, struct proto_dump 
 
 /* A pool has one dump at a time, as in memcached: otherwise two hundred clients with a dump each
  * could take all CPU time. A dump whose client does not read is replaced by the next dump;
- * otherwise it would block the others. Returns the number of the new dump; 0: another one is
+ * otherwise it would block the others. Returns the number of the new dump; 0: another dump is
  * running. */
 static uint64_t dump_take_turn(struct proto_service *service) {
     uint64_t now_ms = clock_monotonic_ms();

@@ -65,8 +65,7 @@ enum request_end refresh_certs_run(struct request *request, unsigned variant) {
         return REQUEST_DONE;
     }
     request->connection->reload = number;
-    return refresh_certs_resume(request) ? REQUEST_DONE
-                                         : REQUEST_RELOADS; /* noreply returned above */
+    return refresh_certs_resume(request) ? REQUEST_DONE : REQUEST_RELOADS;
 }
 
 enum request_end quit_run(struct request *request, unsigned variant) {

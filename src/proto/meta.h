@@ -39,7 +39,7 @@ struct meta {
     uint32_t client_flags;    /* F */
     uint32_t touch_expiry_s;  /* T */
     uint32_t create_expiry_s; /* N */
-    uint32_t recache_until_s; /* R: a client may win an item that expires before this */
+    uint32_t recache_until_s; /* R: a client may win an item that expires earlier */
     char mode;                /* M, else 0 */
     bool opaque_too_long;
     bool create_sets_last_expiry; /* T comes before N */

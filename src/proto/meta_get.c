@@ -1,4 +1,4 @@
-/* mg: looks an item up, and may touch, create or win it. */
+/* mg: looks an item up, and may touch or create it, or win the right to recache it. */
 #include "proto/event.h"
 #include "proto/meta.h"
 #include "proto/reply.h"

@@ -94,7 +94,7 @@ struct proto_connection {
     bool evict;
     bool admitted;     /* the client is logged in, or needs no login */
     bool login_is_out; /* the verdict on a login is pending */
-    bool needs_room;   /* the first request of the input is parked */
+    bool needs_room;   /* the first request of the input waits for room */
     uint64_t reload;   /* the number of the reload that a request waits for; 0: none */
     struct proto_progress {
         enum proto_protocol {

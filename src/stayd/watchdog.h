@@ -1,7 +1,7 @@
 /* systemd's watchdog (WatchdogSec= in the unit, sd_watchdog_enabled(3)): in each interval the
  * daemon reports that all is well; if a report is missing, systemd restarts the daemon.
  *
- * All is well if the main thread runs and each worker has answered since the last time, or waits
+ * All is well if the main thread runs, and each worker has answered since the last check or waits
  * for the disk. A restart does not help a worker that waits for the disk: the new daemon would wait
  * for the same disk, and the other workers and the mapped readers would have to stop, although they
  * still serve reads. For the same reason the threads that write to the disk are not checked. Main
