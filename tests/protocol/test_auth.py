@@ -1,6 +1,5 @@
 """Logins on the real daemon: the text login of memcached's -Y, and stayd's own behaviour."""
 
-import ctypes
 import os
 import re
 import resource
@@ -14,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from support.hashes import crypt, hashed
 from support.processor import thread_seconds
 from support.servers import Memcached, Raw, ServerError, Stayd, free_port, stayd_binary, wait_until
 
@@ -26,17 +26,6 @@ BURST = 20  # LOGIN_LIMIT_BURST
 def login(user="bob", password="secret"):
     value = f"{user} {password}".encode()
     return b"set login 0 0 %d\r\n%b\r\n" % (len(value), value)
-
-
-def crypt(password, setting):
-    """crypt(3): Python 3.13 has no module for it any more."""
-    function = ctypes.CDLL("libcrypt.so.1").crypt
-    function.restype = ctypes.c_char_p
-    return function(password.encode(), setting.encode()).decode()
-
-
-def hashed(password, rounds=5000):
-    return crypt(password, f"$6$rounds={rounds}${os.urandom(8).hex()}$")
 
 
 SLOW = hashed("secret", rounds=200_000)  # some 0.1 s a try: time to look meanwhile
