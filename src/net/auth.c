@@ -30,7 +30,8 @@ enum {
 
 struct auth_pool {
     struct auth *auth;
-    const char *name;
+    const char *setting; /* the name of the setting that names the file */
+    char name[64];       /* for the log: "pool NAME", or "admin" */
     const char *path;
     struct credentials *credentials; /* under auth's lock */
 };
@@ -79,6 +80,12 @@ void auth_mailbox_init(struct auth_mailbox *mailbox, int wake_fd) {
     pthread_mutex_init(&mailbox->lock, NULL);
     list_init(&mailbox->checks);
     mailbox->wake_fd = wake_fd;
+    mailbox->wake = NULL;
+}
+
+void auth_mailbox_init_calling(struct auth_mailbox *mailbox, auth_wake *wake) {
+    auth_mailbox_init(mailbox, -1);
+    mailbox->wake = wake;
 }
 
 static void auth_check_destroy(struct auth_check *check) {
@@ -134,10 +141,15 @@ void auth_abandon(struct auth_check *check) {
 static void auth_deliver(struct auth_check *check, enum auth_verdict verdict) {
     struct auth_mailbox *mailbox = check->mailbox;
     int wake_fd = mailbox->wake_fd;
+    auth_wake *wake = mailbox->wake;
     check->verdict = verdict;
     pthread_mutex_lock(&mailbox->lock);
     list_append(&mailbox->checks, &check->link);
     pthread_mutex_unlock(&mailbox->lock);
+    if (wake != NULL) {
+        wake(mailbox);
+        return;
+    }
     const uint64_t one = 1;
     ssize_t ignored = write(wake_fd, &one, sizeof one);
     (void)ignored; /* fails only if the worker is awake already, 2^64 times over */
@@ -167,7 +179,7 @@ static void auth_note_refusal(struct auth_pool *pool, struct credentials *creden
         snprintf(shown, sizeof shown, "user %.*s", (int)user.size, user.data);
     }
     login_source_format(source, address);
-    log_warning("pool %s: login of %s from %s refused%s; %llu refused from there since "
+    log_warning("%s: login of %s from %s refused%s; %llu refused from there since "
                 "the last such line",
                 pool->name, shown, address,
                 verdict == AUTH_NOT_CHECKED ? ", not checked after too many wrong passwords" : "",
@@ -257,26 +269,27 @@ static void auth_submit(struct auth *auth, struct auth_check *check, struct auth
     pthread_cond_signal(&auth->work);
 }
 
-enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
-                             struct bytes password, struct auth_mailbox *mailbox, void *owner,
-                             struct auth_check **result) {
+enum auth_verdict auth_begin_from(struct auth_pool *pool, const struct login_source *source,
+                                  struct bytes user, struct bytes password,
+                                  struct auth_mailbox *mailbox, void *owner,
+                                  struct auth_check **result) {
     struct auth *auth = pool->auth;
-    struct login_source source;
-    if (!login_source_read(fd, &source)) {
-        return AUTH_NOT_CHECKED;
-    }
     pthread_mutex_lock(&auth->lock);
     struct credentials *credentials = credentials_hold(pool->credentials);
     pthread_mutex_unlock(&auth->lock);
 
     enum credentials_answer answer = credentials_judge(credentials, user, password);
     struct auth_check *check = NULL;
+    if (answer == CREDENTIALS_UNSURE && mailbox == NULL) {
+        credentials_release(credentials);
+        return AUTH_NONE;
+    }
     if (answer == CREDENTIALS_UNSURE) {
-        check = auth_check_create(pool, credentials, &source, user, password);
+        check = auth_check_create(pool, credentials, source, user, password);
     }
     pthread_mutex_lock(&auth->lock);
     struct auth_check *leader = check != NULL ? auth_find_leader(auth, check) : NULL;
-    enum auth_verdict verdict = auth_judge(auth, &source, answer, leader != NULL);
+    enum auth_verdict verdict = auth_judge(auth, source, answer, leader != NULL);
     if (verdict == AUTH_NONE && check == NULL) {
         verdict = AUTH_REFUSED; /* no memory, or longer than any user or password in the file */
     }
@@ -291,10 +304,19 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
         auth_check_destroy(check);
     }
     if (verdict == AUTH_REFUSED || verdict == AUTH_NOT_CHECKED) {
-        auth_note_refusal(pool, credentials, &source, user, verdict);
+        auth_note_refusal(pool, credentials, source, user, verdict);
     }
     credentials_release(credentials);
     return verdict;
+}
+
+enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
+                             struct bytes password, struct auth_mailbox *mailbox, void *owner,
+                             struct auth_check **check) {
+    struct login_source source;
+    return login_source_read(fd, &source)
+               ? auth_begin_from(pool, &source, user, password, mailbox, owner, check)
+               : AUTH_NOT_CHECKED;
 }
 
 /* The CPU time of this thread. */
@@ -313,7 +335,7 @@ static enum auth_verdict auth_compute(struct auth_check *check) {
                                     bytes_from(check->password, check->password_size));
     uint64_t spent_ms = auth_spent_ms() - begun_ms;
     if (spent_ms > AUTH_SLOW_MS) {
-        log_warning("pool %s: it took %llu ms to check one password; others wait meanwhile: write "
+        log_warning("%s: it took %llu ms to check one password; others wait meanwhile: write "
                     "hashes of a lower cost to %s",
                     check->pool->name, (unsigned long long)spent_ms, check->pool->path);
     }
@@ -415,8 +437,8 @@ static void auth_report(void *context, unsigned line, bool is_warning, const cha
     if (line > 0) {
         snprintf(place, sizeof place, ":%u", line);
     }
-    log_write(is_warning ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "pool %s: auth_file %s%s: %s",
-              pool->name, pool->path, place, text);
+    log_write(is_warning ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "%s: %s %s%s: %s", pool->name,
+              pool->setting, pool->path, place, text);
 }
 
 struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path) {
@@ -424,7 +446,10 @@ struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char 
         return NULL;
     }
     struct auth_pool *pool = &auth->pools[auth->pool_count];
-    *pool = (struct auth_pool){.auth = auth, .name = name, .path = path};
+    *pool = (struct auth_pool){.auth = auth, .path = path};
+    pool->setting = name != NULL ? "auth_file" : "admin_auth_file";
+    snprintf(pool->name, sizeof pool->name, "%s%s", name != NULL ? "pool " : "admin",
+             name != NULL ? name : "");
     pool->credentials = credentials_read(path, CREDENTIALS_OWN, auth_report, pool);
     if (pool->credentials == NULL) {
         return NULL;
@@ -449,9 +474,8 @@ void auth_reload(struct auth *auth) {
         struct credentials *fresh =
             credentials_read(pool->path, CREDENTIALS_OWN, auth_report, pool);
         if (fresh == NULL) {
-            log_error("pool %s: auth_file %s has errors and is not used; the users read before "
-                      "stay valid",
-                      pool->name, pool->path);
+            log_error("%s: %s %s has errors and is not used; the users read before stay valid",
+                      pool->name, pool->setting, pool->path);
             continue;
         }
         pthread_mutex_lock(&auth->lock);
@@ -459,7 +483,7 @@ void auth_reload(struct auth *auth) {
         pool->credentials = fresh;
         pthread_mutex_unlock(&auth->lock);
         credentials_release(old);
-        log_info("pool %s: auth_file %s has been read again", pool->name, pool->path);
+        log_info("%s: %s %s has been read again", pool->name, pool->setting, pool->path);
     }
 }
 

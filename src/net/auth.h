@@ -27,7 +27,7 @@
 #include <stdbool.h>
 
 struct auth;
-struct auth_pool; /* the users of one pool */
+struct auth_pool; /* the users of one pool, or of the admin server */
 struct auth_check;
 
 enum auth_verdict {
@@ -37,22 +37,30 @@ enum auth_verdict {
     AUTH_NOT_CHECKED /* refused without a check: close the connection */
 };
 
+struct login_source;
+struct auth_mailbox;
+
+typedef void auth_wake(struct auth_mailbox *mailbox);
+
 /* The queue through which verdicts return to a worker. The worker initialises it, and takes `lock`
- * to empty `checks`. `wake_fd` is an eventfd; auth writes to it after it has added a check. */
+ * to empty `checks`. `wake_fd` is an eventfd; auth writes to it after it has added a check. If
+ * there is a function `wake`, auth's thread calls that instead, without a lock. */
 struct auth_mailbox {
     pthread_mutex_t lock;
     struct list checks; /* under lock */
     int wake_fd;
+    auth_wake *wake;
 };
 
 void auth_mailbox_init(struct auth_mailbox *mailbox, int wake_fd);
+void auth_mailbox_init_calling(struct auth_mailbox *mailbox, auth_wake *wake);
 void auth_mailbox_finish(struct auth_mailbox *mailbox);
 
 /* NULL if memory is short. */
 struct auth *auth_create(void);
 
-/* Reads the file. NULL if the file has faults, which are logged. `name` is the pool's name. Both
- * texts must stay valid until auth_destroy. */
+/* Reads the file. NULL if the file has faults, which are logged. `name` is the pool's name; NULL:
+ * they are the users of the admin server. Both texts must stay valid until auth_destroy. */
 struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path);
 
 /* False with errno if the thread cannot be created. */
@@ -74,6 +82,13 @@ void auth_destroy(struct auth *auth);
 enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
                              struct bytes password, struct auth_mailbox *mailbox, void *owner,
                              struct auth_check **check);
+
+/* The same, for a login from `source`. Without a mailbox, AUTH_NONE means that there is no verdict
+ * without a hash, and nothing has begun. */
+enum auth_verdict auth_begin_from(struct auth_pool *pool, const struct login_source *source,
+                                  struct bytes user, struct bytes password,
+                                  struct auth_mailbox *mailbox, void *owner,
+                                  struct auth_check **check);
 
 /* The owner no longer exists; the verdict is dropped. Only the worker that owns the mailbox may
  * call. */

@@ -29,32 +29,37 @@ struct login_limit {
     struct login_bucket buckets[SETS][WAYS];
 };
 
-bool login_source_read(int fd, struct login_source *source) {
+bool login_source_of_peer(const union peer *peer, struct login_source *source) {
     *source = (struct login_source){0};
-    union {
-        struct sockaddr any;
-        struct sockaddr_in ipv4;
-        struct sockaddr_in6 ipv6;
-        struct sockaddr_storage room;
-    } peer;
-    socklen_t size = sizeof peer;
-    if (getpeername(fd, &peer.any, &size) != 0) {
-        return false;
-    }
-    struct ucred user;
-    socklen_t user_size = sizeof user;
-    if (peer.any.sa_family == AF_INET) {
+    if (peer->any.sa_family == AF_INET) {
         source->kind = SOURCE_IPV4;
-        memcpy(source->bytes, &peer.ipv4.sin_addr, 4);
-    } else if (peer.any.sa_family == AF_INET6) {
+        memcpy(source->bytes, &peer->ipv4.sin_addr, 4);
+    } else if (peer->any.sa_family == AF_INET6) {
         source->kind = SOURCE_IPV6;
-        memcpy(source->bytes, &peer.ipv6.sin6_addr, 8);
-    } else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &user_size) == 0) {
-        source->kind = SOURCE_USER;
-        memcpy(source->bytes, &user.uid, sizeof user.uid);
+        memcpy(source->bytes, &peer->ipv6.sin6_addr, 8);
     } else {
         return false;
     }
+    return true;
+}
+
+bool login_source_read(int fd, struct login_source *source) {
+    union peer peer = {0};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, &peer.any, &size) != 0) {
+        *source = (struct login_source){0};
+        return false;
+    }
+    if (login_source_of_peer(&peer, source)) {
+        return true;
+    }
+    struct ucred user;
+    socklen_t user_size = sizeof user;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &user_size) != 0) {
+        return false;
+    }
+    source->kind = SOURCE_USER;
+    memcpy(source->bytes, &user.uid, sizeof user.uid);
     return true;
 }
 

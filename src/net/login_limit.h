@@ -17,6 +17,8 @@
 #ifndef STAYD_NET_LOGIN_LIMIT_H
 #define STAYD_NET_LOGIN_LIMIT_H
 
+#include "net/address.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,6 +39,10 @@ struct login_source {
 
 /* The origin of the logins on a socket. False if the client has disconnected. */
 bool login_source_read(int fd, struct login_source *source);
+
+/* The origin of the logins of a client with this address. False if it is not an IPv4 or IPv6
+ * address. */
+bool login_source_of_peer(const union peer *peer, struct login_source *source);
 
 bool login_source_equal(const struct login_source *a, const struct login_source *b);
 

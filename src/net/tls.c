@@ -21,6 +21,7 @@
 static const char ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 enum {
+    TLS_NAME_MAX = 64,
     TLS_READ_WIRE_BYTES = 128 << 10, /* per tls_read; more than a worker's buffer holds */
     TLS_READ_RECORDS = 256,          /* per tls_read; a full record has 16 KiB */
     TLS_MESSAGES_TOLERATED = 32,     /* without data: KeyUpdate, alerts ... */
@@ -54,11 +55,41 @@ static const char *tls_last_reason(void) {
     return reason != NULL ? reason : "no reason given";
 }
 
+/* Whose TLS it is, as messages begin. */
+static const char *tls_describe(const struct tls_options *options, char text[TLS_NAME_MAX]) {
+    const char *name = options->name;
+    snprintf(text, TLS_NAME_MAX, "%s%s", name != NULL ? "pool " : "admin",
+             name != NULL ? name : "");
+    return text;
+}
+
+/* What the names of the settings begin with. */
+static const char *tls_prefix(const struct tls_options *options) {
+    return options->name != NULL ? "" : "admin_";
+}
+
 static bool tls_fail(const struct tls_options *options, const char *what, const char *path,
                      const char *advice, char error[TLS_ERROR_MAX]) {
-    snprintf(error, TLS_ERROR_MAX, "pool %s: cannot use %s %s: %s%s", options->name, what, path,
-             tls_last_reason(), advice);
+    char name[TLS_NAME_MAX];
+    snprintf(error, TLS_ERROR_MAX, "%s: cannot use %s%s %s: %s%s", tls_describe(options, name),
+             tls_prefix(options), what, path, tls_last_reason(), advice);
     ERR_clear_error();
+    return false;
+}
+
+static bool tls_fail_key(const struct tls_options *options, char error[TLS_ERROR_MAX]) {
+    return tls_fail(options, "tls_key", options->key_path,
+                    options->name != NULL
+                        ? "; it is not the key of the certificate in tls_cert"
+                        : "; it is not the key of the certificate in admin_tls_cert",
+                    error);
+}
+
+static bool tls_fail_setup(const struct tls_options *options, const char *reason,
+                           char error[TLS_ERROR_MAX]) {
+    char name[TLS_NAME_MAX];
+    snprintf(error, TLS_ERROR_MAX, "%s: cannot set TLS up: %s", tls_describe(options, name),
+             reason);
     return false;
 }
 
@@ -68,8 +99,10 @@ static bool tls_check_file(const struct tls_options *options, const char *what, 
     if (access(path, R_OK) == 0) {
         return true;
     }
-    snprintf(error, TLS_ERROR_MAX, "pool %s: cannot read %s %s: %s; the daemon's user needs to",
-             options->name, what, path, strerror(errno));
+    int error_number = errno;
+    char name[TLS_NAME_MAX];
+    snprintf(error, TLS_ERROR_MAX, "%s: cannot read %s%s %s: %s; the daemon's user needs to",
+             tls_describe(options, name), tls_prefix(options), what, path, strerror(error_number));
     return false;
 }
 
@@ -96,17 +129,12 @@ static bool tls_load_certificate(SSL_CTX *context, const struct tls_options *opt
     if (SSL_CTX_use_PrivateKey_file(context, options->key_path, SSL_FILETYPE_PEM) != 1) {
         if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
             ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH) {
-            return tls_fail(options, "tls_key", options->key_path,
-                            "; it is not the key of the certificate in tls_cert", error);
+            return tls_fail_key(options, error);
         }
         return tls_fail(options, "tls_key", options->key_path,
                         "; it must be a PEM file without a password", error);
     }
-    if (SSL_CTX_check_private_key(context) != 1) {
-        return tls_fail(options, "tls_key", options->key_path,
-                        "; it is not the key of the certificate in tls_cert", error);
-    }
-    return true;
+    return SSL_CTX_check_private_key(context) == 1 || tls_fail_key(options, error);
 }
 
 static bool tls_load_ca(SSL_CTX *context, const struct tls_options *options,
@@ -134,16 +162,15 @@ static bool tls_load_ca(SSL_CTX *context, const struct tls_options *options,
 /* NULL with a sentence in `error`. */
 static SSL_CTX *tls_load(struct tls *tls, char error[TLS_ERROR_MAX]) {
     const struct tls_options *options = &tls->options;
+    const char *id = options->name != NULL ? options->name : "admin";
     ERR_clear_error();
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     if (context == NULL || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(context, ciphers) != 1 ||
-        SSL_CTX_set_session_id_context(
-            context, (const unsigned char *)options->name,
-            (unsigned)strnlen(options->name, SSL_MAX_SSL_SESSION_ID_LENGTH)) != 1 ||
+        SSL_CTX_set_session_id_context(context, (const unsigned char *)id,
+                                       (unsigned)strnlen(id, SSL_MAX_SSL_SESSION_ID_LENGTH)) != 1 ||
         !tls_tickets_use(&tls->tickets, context)) {
-        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: %s", options->name,
-                 tls_last_reason());
+        tls_fail_setup(options, tls_last_reason(), error);
         SSL_CTX_free(context);
         return NULL;
     }
@@ -168,14 +195,14 @@ struct tls *tls_create(const struct tls_options *options, struct proto_tls *coun
                        char error[TLS_ERROR_MAX]) {
     struct tls *tls = calloc(1, sizeof *tls);
     if (tls == NULL) {
-        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: no memory", options->name);
+        tls_fail_setup(options, "no memory", error);
         return NULL;
     }
     tls->options = *options;
     tls->counters = counters;
     pthread_mutex_init(&tls->lock, NULL);
     if (!tls_tickets_init(&tls->tickets)) {
-        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: no randomness", options->name);
+        tls_fail_setup(options, "no randomness", error);
         tls_destroy(tls);
         return NULL;
     }
@@ -204,10 +231,8 @@ bool tls_reload(struct tls *tls, char error[TLS_ERROR_MAX]) {
         return false;
     }
     if (tls->options.ca_path != NULL && !tls_tickets_forget(&tls->tickets)) {
-        snprintf(error, TLS_ERROR_MAX, "pool %s: cannot set TLS up: no randomness",
-                 tls->options.name);
         SSL_CTX_free(context);
-        return false;
+        return tls_fail_setup(&tls->options, "no randomness", error);
     }
     pthread_mutex_lock(&tls->lock);
     SSL_CTX *old = tls->context;
@@ -225,9 +250,10 @@ bool tls_get_warning(struct tls *tls, char warning[TLS_ERROR_MAX]) {
     bool early = X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0;
     pthread_mutex_unlock(&tls->lock);
     if (expired || early) {
+        char name[TLS_NAME_MAX];
         snprintf(warning, TLS_ERROR_MAX,
-                 "pool %s: the certificate in %s %s: clients that check it will not connect",
-                 tls->options.name, tls->options.cert_path,
+                 "%s: the certificate in %s %s: clients that check it will not connect",
+                 tls_describe(&tls->options, name), tls->options.cert_path,
                  expired ? "has expired" : "is not valid yet");
     }
     return expired || early;

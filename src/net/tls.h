@@ -1,4 +1,5 @@
-/* TLS 1.2 and later, by OpenSSL, for the TCP listeners of a pool that has a certificate.
+/* TLS 1.2 and later, by OpenSSL, for the TCP listeners of a pool that has a certificate, and for
+ * the admin server.
  *
  *     struct tls           of a pool: certificate, key, who may connect. Can be read again while
  *                          running; open connections keep what they began with
@@ -25,7 +26,7 @@
 enum { TLS_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */ };
 
 struct tls_options {
-    const char *name;      /* the pool's */
+    const char *name;      /* the pool's; NULL: for the admin server */
     const char *cert_path; /* PEM: the certificate, and those between it and the root */
     const char *key_path;  /* PEM, without a password */
     const char *ca_path;   /* PEM: whose certificates clients need; NULL: they need none */
