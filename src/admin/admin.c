@@ -3,7 +3,9 @@
 #include "admin/assets.h"
 #include "admin/clients.h"
 #include "admin/host.h"
+#include "admin/login.h"
 #include "admin/page.h"
+#include "admin/tls_relay.h"
 #include "base/log.h"
 #include "base/number.h"
 
@@ -16,6 +18,7 @@
 enum { ADMIN_TIMEOUT_S = 10 };
 
 #define ADMIN_JSON "application/json"
+#define ADMIN_REALM "Basic realm=\"stayd\", charset=\"UTF-8\""
 
 /* The page loads nothing from other sites, sends nothing, and cannot be put into a frame. */
 #define ADMIN_CONTENT_POLICY                                                                       \
@@ -26,7 +29,9 @@ struct admin {
     struct admin_options options;
     struct MHD_Daemon *http;
     struct history *history;
-    struct clients clients; /* used by the HTTP thread only */
+    struct logins logins;
+    struct tls_relay *relay; /* NULL: plain HTTP */
+    struct clients clients;  /* used by the HTTP thread only */
 };
 
 /* Queues the response, and frees it. `response` NULL: there was no memory for it. */
@@ -43,6 +48,10 @@ static enum MHD_Result admin_reply(struct MHD_Connection *connection, unsigned s
     MHD_add_response_header(response, "Content-Security-Policy", ADMIN_CONTENT_POLICY);
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    } else if (status == MHD_HTTP_UNAUTHORIZED) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, ADMIN_REALM);
+    } else if (status == MHD_HTTP_TOO_MANY_REQUESTS) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "10");
     }
     enum MHD_Result result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
@@ -80,15 +89,17 @@ static unsigned admin_write_history(const struct admin *admin, struct MHD_Connec
     return MHD_HTTP_OK;
 }
 
+/* `is_known`: the client has logged in, or need not. */
 static unsigned admin_write(const struct admin *admin, struct MHD_Connection *connection,
-                            const char *url, const char **type, FILE *stream) {
+                            const char *url, bool is_known, const char **type, FILE *stream) {
     if (strcmp(url, "/metrics") == 0) {
         *type = "text/plain; version=0.0.4; charset=utf-8";
         metrics_write(&admin->options, stream);
         return MHD_HTTP_OK;
     }
     if (strcmp(url, "/healthz") == 0) {
-        return health_write(&admin->options, stream) ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+        return health_write(&admin->options, is_known, stream) ? MHD_HTTP_OK
+                                                               : MHD_HTTP_SERVICE_UNAVAILABLE;
     }
     if (strcmp(url, "/healthz/live") == 0) {
         fputs("ok\n", stream);
@@ -108,17 +119,59 @@ static unsigned admin_write(const struct admin *admin, struct MHD_Connection *co
     return MHD_HTTP_NOT_FOUND;
 }
 
+/* Writes why the request is refused, if it is. Returns the status, or 0: it is not. */
+static unsigned admin_refuse(const struct admin *admin, struct MHD_Connection *connection,
+                             const char *url, enum login_state login, FILE *stream) {
+    const char *host =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+    if (!host_is_allowed(host, admin->options.host_names)) {
+        fputs("Unknown host name. Use the IP address of this server, or add the name "
+              "to admin_hosts in [server].\n",
+              stream);
+        return MHD_HTTP_MISDIRECTED_REQUEST;
+    }
+    switch (login) {
+    case LOGIN_ADMITTED:
+    case LOGIN_WAITS:
+        return 0;
+    case LOGIN_MISSING:
+        if (strcmp(url, "/healthz") == 0 || strcmp(url, "/healthz/live") == 0) {
+            return 0;
+        }
+        fputs("Log in with a user and a password of admin_auth_file.\n", stream);
+        return MHD_HTTP_UNAUTHORIZED;
+    case LOGIN_REFUSED:
+        fputs("Wrong user or password.\n", stream);
+        return MHD_HTTP_UNAUTHORIZED;
+    case LOGIN_LIMITED:
+        fputs("Not checked, after too many wrong passwords from your address. Wait a minute.\n",
+              stream);
+        return MHD_HTTP_TOO_MANY_REQUESTS;
+    case LOGIN_BUSY:
+        break;
+    }
+    fputs("Not checked: too many other passwords are being checked. Try again.\n", stream);
+    return MHD_HTTP_TOO_MANY_REQUESTS;
+}
+
 static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connection, const char *url,
                                     const char *method, const char *version, const char *upload,
-                                    size_t *upload_size, void **request) {
+                                    size_t *upload_size, void **context) {
     (void)version;
     (void)upload;
-    const struct admin *admin = user;
-    if (*request == NULL ||
-        *upload_size >
-            0) { /* a response before the end of the request would close the connection */
-        *request = user;
+    struct admin *admin = user;
+    struct login *request = *context;
+    if (request == NULL) {
+        *context = calloc(1, sizeof *request);
+        return *context != NULL ? MHD_YES : MHD_NO;
+    }
+    if (*upload_size >
+        0) {              /* a response before the end of the request would close the connection */
         *upload_size = 0; /* the body is ignored */
+        return MHD_YES;
+    }
+    enum login_state login = login_check(&admin->logins, request, connection);
+    if (login == LOGIN_WAITS) {
         return MHD_YES;
     }
     const char *type = "text/plain; charset=utf-8";
@@ -130,17 +183,15 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
     if (stream == NULL) {
         return MHD_NO;
     }
-    const char *host =
-        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
-    if (!host_is_allowed(host, admin->options.host_names)) {
-        status = MHD_HTTP_MISDIRECTED_REQUEST;
-        fputs("Unknown host name. Use the IP address of this server, or add the name "
-              "to admin_hosts in [server].\n",
-              stream);
+    unsigned refused = admin_refuse(admin, connection, url, login, stream);
+    if (refused != 0) {
+        status = refused;
     } else if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
                strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
         asset = asset_find(url);
-        status = asset != NULL ? MHD_HTTP_OK : admin_write(admin, connection, url, &type, stream);
+        status = asset != NULL
+                     ? MHD_HTTP_OK
+                     : admin_write(admin, connection, url, login == LOGIN_ADMITTED, &type, stream);
     } else {
         fputs("Only GET and HEAD are allowed: this server is read-only.\n", stream);
     }
@@ -158,6 +209,15 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
         free(text);
     }
     return admin_reply(connection, status, type, response);
+}
+
+static void admin_finish_request(void *user, struct MHD_Connection *connection, void **context,
+                                 enum MHD_RequestTerminationCode code) {
+    (void)user;
+    (void)connection;
+    (void)code;
+    free(*context);
+    *context = NULL;
 }
 
 static void admin_note_connection(void *user, struct MHD_Connection *connection, void **context,
@@ -186,26 +246,39 @@ __attribute__((format(printf, 2, 0))) static void admin_log(void *user, const ch
     log_debug("admin: %s", line);
 }
 
+/* Starts libmicrohttpd. With TLS the relay takes the connections, and not libmicrohttpd. */
+static struct MHD_Daemon *admin_start_http(struct admin *admin, const struct listener *listener) {
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME;
+    bool relayed = admin->options.tls != NULL;
+    const struct MHD_OptionItem listen[] = {
+        {relayed ? MHD_OPTION_END : MHD_OPTION_LISTEN_SOCKET, listener->fd, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    return MHD_start_daemon(
+        flags | (relayed ? MHD_USE_NO_LISTEN_SOCKET : 0), 0, NULL, NULL, admin_answer, admin,
+        MHD_OPTION_EXTERNAL_LOGGER, admin_log, NULL, MHD_OPTION_ARRAY, listen,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_NOTIFY_CONNECTION, admin_note_connection, admin,
+        MHD_OPTION_NOTIFY_COMPLETED, admin_finish_request, admin, MHD_OPTION_END);
+}
+
 struct admin *admin_start(const struct admin_options *options, struct listener *listener) {
     struct admin *admin = calloc(1, sizeof *admin);
     if (admin == NULL) {
         return NULL;
     }
     admin->options = *options;
+    logins_begin(&admin->logins, options->users);
     admin->history = history_start(&admin->options);
-    if (admin->history == NULL) {
-        free(admin);
-        return NULL;
+    if (admin->history != NULL) {
+        admin->http = admin_start_http(admin, listener);
     }
-    admin->http = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL,
-        admin_answer, admin, MHD_OPTION_EXTERNAL_LOGGER, admin_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        listener->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_NOTIFY_CONNECTION,
-        admin_note_connection, admin, MHD_OPTION_END);
-    if (admin->http == NULL) {
-        history_stop(admin->history);
-        free(admin);
+    if (admin->http != NULL && options->tls != NULL) {
+        admin->relay = tls_relay_start(options->tls, listener, admin->http);
+    }
+    if (admin->http == NULL || (options->tls != NULL && admin->relay == NULL)) {
+        admin_stop(admin);
         return NULL;
     }
     return admin;
@@ -215,8 +288,12 @@ void admin_stop(struct admin *admin) {
     if (admin == NULL) {
         return;
     }
-    MHD_quiesce_daemon(admin->http); /* keeps the listening socket open: the caller closes it */
-    MHD_stop_daemon(admin->http);
+    tls_relay_stop(admin->relay);
+    if (admin->http != NULL) {
+        MHD_quiesce_daemon(admin->http); /* keeps the listening socket open: the caller closes it */
+        MHD_stop_daemon(admin->http);
+    }
+    logins_finish(&admin->logins);
     history_stop(admin->history);
     free(admin);
 }

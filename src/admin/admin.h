@@ -8,6 +8,10 @@
  *     /api/v1/stats     the figures and the warnings, as JSON
  *     /api/v1/history   some of the figures over the last hour or day, as JSON
  *
+ * If there are users, a client must log in for all pages but the two /healthz (login.h). Without a
+ * login, /healthz does not name the faults. If there is a certificate, clients must use TLS
+ * (tls_relay.h).
+ *
  * A thread of libmicrohttpd serves these pages; the workers are not involved. The main thread
  * starts and stops the server. */
 #ifndef STAYD_ADMIN_ADMIN_H
@@ -23,6 +27,8 @@ struct admin_options {
     struct proto_server *server;
     const struct proto_service *services; /* one for each pool, with the pool's index */
     const char *host_names;               /* further names that a Host header may have (host.h) */
+    struct auth_pool *users;              /* NULL: no login is needed */
+    struct tls *tls;                      /* NULL: plain HTTP */
 };
 
 struct admin;
@@ -31,7 +37,7 @@ struct admin;
  * admin_stop. NULL if there is no memory, or a thread cannot be started. */
 struct admin *admin_start(const struct admin_options *options, struct listener *listener);
 
-/* Accepts NULL. */
+/* auth_stop has been called. Accepts NULL. */
 void admin_stop(struct admin *admin);
 
 #endif

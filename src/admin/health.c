@@ -27,7 +27,7 @@ struct advice_facts pool_facts(const struct admin_options *options, unsigned poo
     };
 }
 
-bool health_write(const struct admin_options *options, FILE *stream) {
+bool health_write(const struct admin_options *options, bool may_read, FILE *stream) {
     bool well = true;
     for (unsigned i = 0; i < options->pool_count; i++) {
         struct pool_stats stats;
@@ -36,13 +36,17 @@ bool health_write(const struct admin_options *options, FILE *stream) {
         const struct advice_facts facts = pool_facts(options, i, &stats);
         unsigned count = advice_find(&facts, advice);
         for (unsigned j = 0; j < count && advice[j].level == ADVICE_FAULT; j++) {
-            fprintf(stream, "pool %s %s. %s\n", pool_get_options(options->pools[i])->name,
-                    advice[j].what, advice[j].remedy);
+            if (may_read) {
+                fprintf(stream, "pool %s %s. %s\n", pool_get_options(options->pools[i])->name,
+                        advice[j].what, advice[j].remedy);
+            }
             well = false;
         }
     }
     if (well) {
         fputs("ok\n", stream);
+    } else if (!may_read) {
+        fputs("There are faults. Log in to read them.\n", stream);
     }
     return well;
 }

@@ -17,8 +17,9 @@ void metrics_write(const struct admin_options *options, FILE *stream);
 struct advice_facts pool_facts(const struct admin_options *options, unsigned pool,
                                const struct pool_stats *stats);
 
-/* Writes a line for each fault, or "ok". False if there is a fault. */
-bool health_write(const struct admin_options *options, FILE *stream);
+/* Writes "ok", or a line for each fault; only that there are faults, unless the client `may_read`
+ * them. False if there is a fault. */
+bool health_write(const struct admin_options *options, bool may_read, FILE *stream);
 
 /* JSON: each pool's figures, warnings, counters and expiry. */
 void api_write_stats(const struct admin_options *options, struct history *history, FILE *stream);

@@ -56,7 +56,7 @@ enum request_end refresh_certs_run(struct request *request, unsigned variant) {
     (void)variant;
     struct proto_server *server = request->connection->service->server;
     request_read_noreply(request, (struct bytes){0});
-    if (!server->tls.is_enabled || server->reload.begin == NULL) {
+    if (server->reload.begin == NULL) {
         reply_text(request, "SERVER_ERROR no pool has TLS\r\n");
         return REQUEST_DONE;
     }

@@ -59,7 +59,7 @@ struct proto_reload {
     void *keeper;
     /* Asks for a reload that begins after this call, and returns the reload's number, which is not
      * 0. All calls before the reload begins get the same number. Does not wait for the reload.
-     * `begin` is NULL if there are no certificates. */
+     * `begin` is NULL if neither a pool nor the admin server has a certificate. */
     uint64_t (*begin)(void *keeper);
     /* Whether the reload with this number has ended. If so, sets `*well`, or writes a sentence
      * about the first wrong certificate to `error` (its pool keeps the old one). The workers are

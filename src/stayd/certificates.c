@@ -11,6 +11,13 @@ static struct tls_options certificates_options(const struct config_pool *pool) {
     };
 }
 
+static struct tls_options certificates_admin_options(const struct config *config) {
+    return (struct tls_options){
+        .cert_path = config->admin_tls_cert,
+        .key_path = config->admin_tls_key,
+    };
+}
+
 static void certificates_warn(struct tls *tls) {
     char warning[TLS_ERROR_MAX];
     if (tls_get_warning(tls, warning)) {
@@ -32,6 +39,14 @@ bool certificates_load(struct certificates *certificates, const struct config *c
         counters->is_enabled = true;
         certificates_warn(certificates->pools[i]);
     }
+    if (config_admin_has_tls(config)) {
+        const struct tls_options options = certificates_admin_options(config);
+        certificates->admin = tls_create(&options, &certificates->admin_counters, error);
+        if (certificates->admin == NULL) {
+            return false;
+        }
+        certificates_warn(certificates->admin);
+    }
     return true;
 }
 
@@ -40,6 +55,18 @@ void certificates_finish(struct certificates *certificates) {
         tls_destroy(certificates->pools[i]);
         certificates->pools[i] = NULL;
     }
+    tls_destroy(certificates->admin);
+    certificates->admin = NULL;
+}
+
+/* Reads one again. False, with a sentence in `reason`, which is logged, if it is not valid. */
+static bool certificates_refresh_one(struct tls *tls, char reason[TLS_ERROR_MAX]) {
+    if (tls_reload(tls, reason)) {
+        certificates_warn(tls);
+        return true;
+    }
+    log_error("%s; the previous certificate stays in use", reason);
+    return false;
 }
 
 bool certificates_refresh(struct certificates *certificates, char *error, size_t error_size) {
@@ -51,12 +78,10 @@ bool certificates_refresh(struct certificates *certificates, char *error, size_t
         if (tls == NULL) {
             continue;
         }
-        if (tls_reload(tls, reason)) {
-            certificates_warn(tls);
+        if (certificates_refresh_one(tls, reason)) {
             read++;
             continue;
         }
-        log_error("%s; the previous certificate stays in use", reason);
         if (well) {
             snprintf(error, error_size, "%s", reason);
         }
@@ -66,24 +91,41 @@ bool certificates_refresh(struct certificates *certificates, char *error, size_t
         log_info("certificates of %u pool%s reloaded; new connections use them", read,
                  read == 1 ? "" : "s");
     }
+    if (certificates->admin != NULL) {
+        if (certificates_refresh_one(certificates->admin, reason)) {
+            log_info("certificate of the admin server reloaded; new connections use it");
+        } else if (well) {
+            snprintf(error, error_size, "%s", reason);
+            well = false;
+        }
+    }
     return well;
 }
 
-void certificates_check(const struct config *config, struct faults *faults, FILE *notices) {
+static void certificates_check_one(const struct tls_options *options, unsigned line,
+                                   struct faults *faults, FILE *notices) {
     struct proto_tls counters = {0};
     char text[TLS_ERROR_MAX];
+    struct tls *tls = tls_create(options, &counters, text);
+    if (tls == NULL) {
+        faults_add(faults, line, "%s", text);
+    } else if (tls_get_warning(tls, text)) {
+        fprintf(notices, "%s: %s\n", faults->source, text);
+    }
+    tls_destroy(tls);
+}
+
+void certificates_check(const struct config *config, struct faults *faults, FILE *notices) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         const struct config_pool *pool = &config->pools[i];
         if (!config_pool_has_tls(pool)) {
             continue;
         }
         const struct tls_options options = certificates_options(pool);
-        struct tls *tls = tls_create(&options, &counters, text);
-        if (tls == NULL) {
-            faults_add(faults, pool->tls_line, "%s", text);
-        } else if (tls_get_warning(tls, text)) {
-            fprintf(notices, "%s: %s\n", faults->source, text);
-        }
-        tls_destroy(tls);
+        certificates_check_one(&options, pool->tls_line, faults, notices);
+    }
+    if (config_admin_has_tls(config)) {
+        const struct tls_options options = certificates_admin_options(config);
+        certificates_check_one(&options, config->admin_tls_line, faults, notices);
     }
 }

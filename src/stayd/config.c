@@ -128,6 +128,11 @@ bool config_pool_has_tls(const struct config_pool *pool) {
     return pool->tls_cert[0] != '\0' && pool->tls_key[0] != '\0';
 }
 
+bool config_admin_has_tls(const struct config *config) {
+    return config->has_admin && config->admin_tls_cert[0] != '\0' &&
+           config->admin_tls_key[0] != '\0';
+}
+
 const struct config_pool *config_find_pool(const struct config *config, const char *name) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         if (strcmp(config->pools[i].options.name, name) == 0) {
@@ -229,19 +234,64 @@ static void config_check_pool(const struct config_pool *pool, struct faults *fau
     }
 }
 
+/* A password is sent with every request of HTTP, so an address that other machines can reach needs
+ * both the login and TLS. */
+static void config_check_admin_reach(const struct config *config, struct faults *faults) {
+    bool has_login = config->admin_auth_file[0] != '\0';
+    const char *address = config->admin.address.text;
+    if (config->admin_insecure || address_is_local(&config->admin.address)) {
+        return;
+    }
+    if (!has_login) {
+        faults_add(faults, config->admin.line,
+                   "the admin page would listen on %s, where everybody who reaches this machine "
+                   "could read it%s; use 127.0.0.1, or demand a password with admin_auth_file and "
+                   "encrypt it with admin_tls_cert and admin_tls_key, or set insecure = yes to "
+                   "allow it",
+                   address,
+                   config_admin_has_tls(config)
+                       ? " (TLS encrypts, but does not authenticate clients)"
+                       : "");
+    } else if (!config_admin_has_tls(config)) {
+        faults_add(faults, config->admin.line,
+                   "the admin page would listen on %s without TLS, and each request would carry "
+                   "the password in plain text; set admin_tls_cert and admin_tls_key, use "
+                   "127.0.0.1, or set insecure = yes to allow it",
+                   address);
+    }
+}
+
+static void config_check_admin(const struct config *config, struct faults *faults) {
+    bool cert = config->admin_tls_cert[0] != '\0';
+    bool key = config->admin_tls_key[0] != '\0';
+    if (cert != key) {
+        faults_add(faults, config->admin_tls_line, "there is an %s without an %s; TLS takes both",
+                   cert ? "admin_tls_cert" : "admin_tls_key",
+                   cert ? "admin_tls_key" : "admin_tls_cert");
+    }
+    if (!config->has_admin && (cert || key || config->admin_auth_file[0] != '\0')) {
+        faults_add(faults, cert || key ? config->admin_tls_line : config->admin_auth_line,
+                   "%s has no effect with admin = no; remove one of the two",
+                   cert || key ? "admin_tls_cert" : "admin_auth_file");
+    }
+    if (!config->has_admin || !config_is_understood(&config->admin)) {
+        return;
+    }
+    if (cert && key && address_is_unix(&config->admin.address)) {
+        faults_add(faults, config->admin_tls_line,
+                   "there is an admin_tls_cert, but admin is a Unix socket, which does not use "
+                   "TLS; set admin to a TCP address, or remove admin_tls_cert");
+    }
+    config_check_admin_reach(config, faults);
+}
+
 void config_check(const struct config *config, struct faults *faults) {
     const struct config_listen *seen[CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX + 1];
     unsigned seen_count = 0;
     if (config->has_admin) {
         config_check_unique(&config->admin, seen, &seen_count, faults);
-        if (config_is_understood(&config->admin) && !address_is_local(&config->admin.address) &&
-            !config->admin_insecure) {
-            faults_add(faults, config->admin.line,
-                       "the admin page would listen on %s, where everybody who reaches this "
-                       "machine could read it; use 127.0.0.1, or set insecure = yes to allow it",
-                       config->admin.address.text);
-        }
     }
+    config_check_admin(config, faults);
     for (unsigned i = 0; i < config->pool_count; i++) {
         const struct config_pool *pool = &config->pools[i];
         config_check_pool(pool, faults);

@@ -78,6 +78,11 @@ struct config {
     bool has_admin;
     bool admin_insecure;
     struct config_listen admin;
+    char admin_auth_file[PATH_MAX]; /* these four as those of a pool */
+    unsigned admin_auth_line;
+    char admin_tls_cert[PATH_MAX];
+    char admin_tls_key[PATH_MAX];
+    unsigned admin_tls_line;
     char admin_hosts[CONFIG_HOSTS_MAX]; /* host names of the admin server, separated by commas
                                            (admin/host.h) */
     struct config_pool pools[CONFIG_POOLS_MAX];
@@ -105,6 +110,8 @@ bool config_parse_mode(const char *text, unsigned *mode);
 
 /* Whether the pool's TCP listeners use TLS. */
 bool config_pool_has_tls(const struct config_pool *pool);
+
+bool config_admin_has_tls(const struct config *config);
 
 /* NULL if there is no such pool. */
 const struct config_pool *config_find_pool(const struct config *config, const char *name);

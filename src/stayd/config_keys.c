@@ -163,6 +163,20 @@ static void set_admin_hosts(struct config_parser *parser, const char *key, const
     }
 }
 
+static void set_admin_auth_file(struct config_parser *parser, const char *key, const char *value) {
+    parser->config->admin_auth_line = parser->line;
+    parse_path(parser, key, value, parser->config->admin_auth_file);
+}
+
+static void set_admin_tls_path(struct config_parser *parser, const char *key, const char *value) {
+    struct config *config = parser->config;
+    bool is_cert = strcmp(key, "admin_tls_cert") == 0;
+    parse_path(parser, key, value, is_cert ? config->admin_tls_cert : config->admin_tls_key);
+    if (config->admin_tls_line == 0) {
+        config->admin_tls_line = parser->line;
+    }
+}
+
 static void set_admin_insecure(struct config_parser *parser, const char *key, const char *value) {
     parse_yes_no(parser, key, value, &parser->config->admin_insecure);
 }
@@ -323,6 +337,9 @@ const struct config_key config_server_keys[] = {
     {"run_dir", set_run_dir},
     {"admin", set_admin},
     {"admin_hosts", set_admin_hosts},
+    {"admin_auth_file", set_admin_auth_file},
+    {"admin_tls_cert", set_admin_tls_path},
+    {"admin_tls_key", set_admin_tls_path},
     {"insecure", set_admin_insecure},
     {"max_connections", set_max_connections},
     {"send_timeout", set_send_timeout},

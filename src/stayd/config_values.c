@@ -65,6 +65,9 @@ void config_values_of_server(const struct config *config, struct config_values *
     add_path(values, "run_dir", config->run_dir);
     add(values, "admin", "%s", config->has_admin ? config->admin.address.text : "no");
     add_path(values, "admin_hosts", config->admin_hosts);
+    add_path(values, "admin_auth_file", config->admin_auth_file);
+    add_path(values, "admin_tls_cert", config->admin_tls_cert);
+    add_path(values, "admin_tls_key", config->admin_tls_key);
     add_yes_no(values, "insecure", config->admin_insecure);
     add(values, "max_connections", "%u", config->max_connections);
     add_duration(values, "send_timeout", config->send_timeout_s);

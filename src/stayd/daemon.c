@@ -45,11 +45,12 @@ struct daemon {
     struct pool *pools[CONFIG_POOLS_MAX];
     struct proto_service services[CONFIG_POOLS_MAX]; /* of the pool with the same index */
     unsigned pool_count;
-    struct auth *auth; /* NULL: no pool requires a login */
+    struct auth *auth;             /* NULL: neither a pool nor the admin server requires a login */
+    struct auth_pool *admin_users; /* NULL: the admin server requires no login */
     struct workers *workers;
     struct handshakes *handshakes; /* NULL: no pool has TLS */
     struct certificates certificates;
-    struct refresher *refresher; /* NULL: no pool has TLS */
+    struct refresher *refresher; /* NULL: neither a pool nor the admin server has TLS */
     struct admin *admin;
     int signal_fd;
     bool stopped; /* a signal stopped the daemon before it served clients */
@@ -177,7 +178,7 @@ static bool daemon_load_certificates(struct daemon *daemon) {
         log_error("%s", error);
         return false;
     }
-    if (daemon->server.tls.is_enabled) {
+    if (daemon->server.tls.is_enabled || daemon->certificates.admin != NULL) {
         daemon->refresher = refresher_create(&daemon->certificates, &daemon->server);
         if (daemon->refresher == NULL) {
             log_error("cannot load certificates: no memory");
@@ -187,31 +188,42 @@ static bool daemon_load_certificates(struct daemon *daemon) {
     return true;
 }
 
+/* Reads the users of a pool, or of the admin server (`name` is NULL). False if that fails, which is
+ * logged. */
+static bool daemon_read_auth_file(struct daemon *daemon, const char *name, const char *path,
+                                  struct auth_pool **users) {
+    *users = NULL;
+    if (path[0] == '\0') {
+        return true;
+    }
+    if (daemon->auth == NULL) {
+        daemon->auth = auth_create();
+    }
+    *users = daemon->auth == NULL ? NULL : auth_add_pool(daemon->auth, name, path);
+    if (*users == NULL && name != NULL) {
+        log_error("pool %s: cannot load the users of auth_file", name);
+    } else if (*users == NULL) {
+        log_error("admin: cannot load the users of admin_auth_file");
+    }
+    return *users != NULL;
+}
+
 /* Reads the auth_file of each pool that has one, and tells the pool's listeners to require a login.
- */
+ * Reads admin_auth_file. */
 static bool daemon_read_users(struct daemon *daemon) {
     const struct config *config = daemon->config;
     struct listener *listener = daemon->listeners;
     for (unsigned i = 0; i < config->pool_count; i++) {
         const struct config_pool *pool = &config->pools[i];
-        struct auth_pool *users = NULL;
-        if (pool->auth_file[0] != '\0') {
-            if (daemon->auth == NULL) {
-                daemon->auth = auth_create();
-            }
-            users = daemon->auth == NULL
-                        ? NULL
-                        : auth_add_pool(daemon->auth, pool->options.name, pool->auth_file);
-            if (users == NULL) {
-                log_error("pool %s: cannot load the users of auth_file", pool->options.name);
-                return false;
-            }
+        struct auth_pool *users;
+        if (!daemon_read_auth_file(daemon, pool->options.name, pool->auth_file, &users)) {
+            return false;
         }
         for (unsigned j = 0; j < pool->listen_count; j++) {
             (listener++)->auth = users;
         }
     }
-    return true;
+    return daemon_read_auth_file(daemon, NULL, config->admin_auth_file, &daemon->admin_users);
 }
 
 /* Whether SIGTERM or SIGINT is pending; daemon_serve reads the signal later. Any thread may
@@ -316,10 +328,10 @@ static bool daemon_start_threads(struct daemon *daemon) {
             log_error("cannot start the thread for TLS handshakes: %m");
             return false;
         }
-        if (!refresher_start(daemon->refresher)) {
-            log_error("cannot start the thread that reads certificates again: %m");
-            return false;
-        }
+    }
+    if (daemon->refresher != NULL && !refresher_start(daemon->refresher)) {
+        log_error("cannot start the thread that reads certificates again: %m");
+        return false;
     }
     if (config->has_admin) {
         const struct admin_options admin = {
@@ -328,10 +340,12 @@ static bool daemon_start_threads(struct daemon *daemon) {
             .server = &daemon->server,
             .services = daemon->services,
             .host_names = config->admin_hosts,
+            .users = daemon->admin_users,
+            .tls = daemon->certificates.admin,
         };
         daemon->admin = admin_start(&admin, &daemon->admin_listener);
         if (daemon->admin == NULL) {
-            log_error("cannot serve http://%s/: no memory or no threads",
+            log_error("cannot serve the admin page on %s: no memory or no threads",
                       daemon->admin_listener.address.text);
             return false;
         }
@@ -363,7 +377,8 @@ static void daemon_log_start(const struct daemon *daemon) {
         daemon_log_pool(&config->pools[i], daemon->pools[i]);
     }
     if (config->has_admin) {
-        log_info("admin: http://%s/", config->admin.address.text);
+        log_info("admin: %s://%s/%s", daemon->certificates.admin != NULL ? "https" : "http",
+                 config->admin.address.text, daemon->admin_users != NULL ? ", with a login" : "");
     }
     log_info("ready: stayd " STAYD_VERSION ", %u thread%s, up to %u connections", config->threads,
              config->threads == 1 ? "" : "s", (unsigned)daemon->server.limits.connections.limit);
@@ -425,8 +440,8 @@ static void daemon_stop(struct daemon *daemon) {
     for (unsigned i = 0; i < CONFIG_POOLS_MAX * CONFIG_LISTENS_MAX; i++) {
         listener_close(&daemon->listeners[i]);
     }
+    auth_stop(daemon->auth); /* before the workers and the admin server, which it wakes */
     admin_stop(daemon->admin);
-    auth_stop(daemon->auth); /* before the workers: the auth thread wakes workers */
     listener_close(&daemon->admin_listener);
     refresher_stop(daemon->refresher); /* before the workers, for the same reason */
     handshakes_stop(daemon->handshakes);

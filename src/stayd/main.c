@@ -49,7 +49,9 @@ static int run(const struct options *options, const struct config *config,
 
 /* The context of add_auth_fault. */
 struct auth_faults {
-    const struct config_pool *pool;
+    const char *pool; /* NULL: the admin server's */
+    const char *path;
+    unsigned line; /* of the configuration */
     struct faults *faults;
 };
 
@@ -59,21 +61,34 @@ static void add_auth_fault(void *context, unsigned line, bool is_warning, const 
     if (line > 0) {
         snprintf(place, sizeof place, ":%u", line);
     }
-    if (!is_warning) { /* the daemon logs warnings */
-        faults_add(found->faults, found->pool->line, "pool %s: auth_file %s%s: %s",
-                   found->pool->options.name, found->pool->auth_file, place, text);
+    if (is_warning) { /* the daemon logs warnings */
+        return;
+    }
+    if (found->pool != NULL) {
+        faults_add(found->faults, found->line, "pool %s: auth_file %s%s: %s", found->pool,
+                   found->path, place, text);
+    } else {
+        faults_add(found->faults, found->line, "admin: admin_auth_file %s%s: %s", found->path,
+                   place, text);
+    }
+}
+
+static void check_auth_file(struct auth_faults found) {
+    if (found.path[0] != '\0') {
+        credentials_release(
+            credentials_read(found.path, CREDENTIALS_ANYBODYS, add_auth_fault, &found));
     }
 }
 
 /* For --check. The daemon itself reads the auth_files later, with the rights of its user. */
 static void check_auth_files(const struct config *config, struct faults *faults) {
     for (unsigned i = 0; i < config->pool_count; i++) {
-        struct auth_faults found = {.pool = &config->pools[i], .faults = faults};
-        if (found.pool->auth_file[0] != '\0') {
-            credentials_release(credentials_read(found.pool->auth_file, CREDENTIALS_ANYBODYS,
-                                                 add_auth_fault, &found));
-        }
+        const struct config_pool *pool = &config->pools[i];
+        check_auth_file(
+            (struct auth_faults){pool->options.name, pool->auth_file, pool->line, faults});
     }
+    check_auth_file(
+        (struct auth_faults){NULL, config->admin_auth_file, config->admin_auth_line, faults});
 }
 
 int main(int argument_count, char **arguments) {

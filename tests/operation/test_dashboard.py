@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from support import certificates
 from support.chromium import chromium, keep_picture
 from support.servers import ROOT, Stayd, wait_until
 
@@ -137,6 +138,24 @@ def test_a_fault_is_on_top_with_its_remedy_and_goes_when_it_is_over(browser):
         wait_until(lambda: "stayd does not answer" in text(browser, "#warnings"), PATIENCE)
         stayd.start()
         wait_until(lambda: "All pools serve" in text(browser, "#warnings"), PATIENCE)
+
+
+def test_with_a_login_the_page_fetches_as_its_reader(browser, tmp_path):
+    made = certificates.make(tmp_path)
+    users = tmp_path / "users"
+    users.write_text("web:pass word\n")
+    users.chmod(0o600)
+    with Stayd(server={"admin_auth_file": users, "admin_tls_cert": made["server.pem"],
+                       "admin_tls_key": made["server.key"]}) as stayd:
+        address = stayd.admin_url().removeprefix("http://")
+        browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
+        browser.get_log("browser")
+        browser.get(f"https://web:pass%20word@{address}/")
+        wait_until(lambda: len(browser.find_elements(By.CLASS_NAME, "pool")) == 2, PATIENCE)
+        assert text(browser, "#warnings") == "✓ All pools serve all requests."
+        wait_until(lambda: drawn(browser) == 8 + 7, PATIENCE, "the charts to be drawn")
+        assert complaints(browser) == []
+        browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": False})
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_writes_no_markup(stayd):

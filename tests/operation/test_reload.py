@@ -51,6 +51,7 @@ CHANGES = [
     ("server", "io", "auto", "epoll"),
     ("server", "backlog", None, "50"),
     ("server", "admin_hosts", "none", "stayd.example.com"),
+    ("server", "admin_auth_file", "none", "/etc/admin.users"),
 ]
 
 
@@ -72,7 +73,7 @@ def test_each_changed_key_is_named(pool, key, old, new):
 def test_no_key_of_the_configuration_is_left_out(tmp_path):
     """A new key of the configuration must also be added to the comparison of a reload, and to this test."""
     others = {"listen", "data_dir", "run_dir", "admin", "persist"}
-    in_pairs = {"tls_cert", "tls_key", "tls_ca"}
+    in_pairs = {"tls_cert", "tls_key", "tls_ca", "admin_tls_cert", "admin_tls_key"}
     config = tmp_path / "stayd.conf"
     config.write_text("[server]\nbogus = 1\n[pool x]\nlisten = 127.0.0.1:1\nbogus = 1\n")
     done = subprocess.run([stayd_binary(), "--check", "-c", config], capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""Debian's promtool, which comes with its prometheus: scripts/setup test unpacks it."""
+"""Debian's prometheus and its promtool: scripts/setup test unpacks them."""
 
 import shutil
 
@@ -7,10 +7,10 @@ import pytest
 from support.servers import ROOT
 
 
-def promtool():
-    """Path of promtool; skips the test where it is not."""
-    unpacked = ROOT / "build" / "peers" / "usr" / "bin" / "promtool"
-    found = str(unpacked) if unpacked.exists() else shutil.which("promtool")
+def promtool(name="promtool"):
+    """Path of promtool, or of prometheus itself; skips the test where it is not."""
+    unpacked = ROOT / "build" / "peers" / "usr" / "bin" / name
+    found = str(unpacked) if unpacked.exists() else shutil.which(name)
     if not found:
-        pytest.skip("promtool (Debian's prometheus) is not there: scripts/setup test unpacks it")
+        pytest.skip(f"{name} (of Debian's prometheus) is not there: scripts/setup test unpacks it")
     return found

@@ -99,12 +99,13 @@ function showStats(stats) {
   byId("updated").textContent = `as of ${new Date(stats.now * 1000).toLocaleTimeString([], {hour12: false})}`;
 }
 
-function showOutage() {
+function showOutage(error) {
   document.title = "(!) stayd";
-  const text = "stayd does not answer.";
+  const text = error.isRefusal ? "stayd refuses the login." : "stayd does not answer.";
+  const remedy = error.isRefusal ? "Load the page again to log in." : "Look at systemctl status stayd and at journalctl -u stayd.";
   if (byId("warnings").firstChild?.firstChild?.textContent !== text) {
     byId("warnings").replaceChildren(element("p", {class: "fault"}, element("b", {}, text),
-      "Look at systemctl status stayd and at journalctl -u stayd. The figures below are old."));
+      `${remedy} The figures below are old.`));
   }
 }
 
@@ -131,9 +132,10 @@ function addHistory(answer) {
 }
 
 async function ask(path) {
-  const answer = await fetch(path, {cache: "no-store", signal: AbortSignal.timeout(10000)});
+  // Not as the page's own address has it, which may contain a password: fetch refuses that.
+  const answer = await fetch(new URL(path, location.origin + location.pathname), {cache: "no-store", signal: AbortSignal.timeout(10000)});
   if (!answer.ok) {
-    throw new Error(`${path}: ${answer.status}`);
+    throw Object.assign(new Error(`${path}: ${answer.status}`), {isRefusal: answer.status === 401 || answer.status === 429});
   }
   return answer.json();
 }
@@ -146,8 +148,12 @@ async function refresh() {
   }
   refreshing = true;
   const span = history.span;
+  let outage = null;
   const answers = await Promise.all([ask(`api/v1/history?span=${span}&since=${history.since}`), ask("api/v1/stats")])
-    .catch((error) => console.info(error));
+    .catch((error) => {
+      console.info(error);
+      outage = error;
+    });
   refreshing = false;
   if (span !== history.span) {
     refresh(); // the other span was chosen meanwhile
@@ -155,7 +161,7 @@ async function refresh() {
     addHistory(answers[0]);
     showStats(answers[1]);
   } else {
-    showOutage();
+    showOutage(outage);
   }
 }
 
