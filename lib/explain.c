@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 #define NOT_SENT_AGAIN                                                                             \
-    ", so whether it was carried out is not known; it was not sent again, as that could undo "     \
-    "what others did meanwhile. Look at the server's log"
+    ", so it is not known whether it was carried out; it was not sent again, because that could "  \
+    "undo later changes by others. Look at the server's log"
 
 static enum stayd_status explain_status(const struct explain *explain) {
     static const enum stayd_status statuses[] = {

@@ -59,16 +59,18 @@ static void advice_find_faults(const struct advice_facts *facts, struct advice_l
                    "is full: new keys are refused; updates of items that are there go on");
     }
     if (facts->sync_lag_ms > ADVICE_SYNC_STALLED_MS) {
-        advice_add(list, "sync_stalled", ADVICE_FAULT,
-                   "Look at dmesg and at the disk. Writes wait until it answers; kill -9 loses "
-                   "nothing that the system still has in memory.",
-                   "does not persist: the disk has not answered for %.0f s",
-                   (double)facts->sync_lag_ms / 1000);
+        advice_add(
+            list, "sync_stalled", ADVICE_FAULT,
+            "Look at dmesg and at the disk. Writes wait until the disk answers; kill -9 loses "
+            "nothing that the system still has in memory.",
+            "does not persist: the disk has not answered for %.0f s",
+            (double)facts->sync_lag_ms / 1000);
     }
     if (facts->turns_away) {
-        advice_add(list, "turned_away", ADVICE_FAULT,
-                   "Raise max_connections, or find the client that keeps so many (stats conns).",
-                   "turned clients away in the last minute: too many connections are open");
+        advice_add(
+            list, "turned_away", ADVICE_FAULT,
+            "Raise max_connections, or find the client that has so many connections (stats conns).",
+            "turned clients away in the last minute: too many connections are open");
     }
 }
 
@@ -104,17 +106,19 @@ unsigned advice_find(const struct advice_facts *facts, struct advice list[ADVICE
     advice_find_shortage(facts, &found);
     if (facts->sync_lag_ms > ADVICE_SYNC_LAG_MS && facts->sync_lag_ms <= ADVICE_SYNC_STALLED_MS &&
         !facts->read_only) {
-        advice_add(&found, "sync_lag", ADVICE_WARNING,
-                   "Look what else uses the disk (iostat -x), or use a faster one. A power cut now "
-                   "would lose these writes.",
-                   "waits for the disk, which is %.1f s behind", (double)facts->sync_lag_ms / 1000);
+        advice_add(
+            &found, "sync_lag", ADVICE_WARNING,
+            "Find out what else uses the disk (iostat -x), or use a faster disk. A power cut now "
+            "would lose these writes.",
+            "waits for the disk, which is %.1f s behind", (double)facts->sync_lag_ms / 1000);
     }
     if (facts->connections * 100 > facts->connections_max * ADVICE_CONNECTIONS_PERCENT &&
         !facts->turns_away) {
-        advice_add(&found, "connections", ADVICE_WARNING,
-                   "Raise max_connections, or find the client that keeps so many (stats conns).",
-                   "soon turns clients away: %" PRIu64 " of %" PRIu64 " connections are open",
-                   facts->connections, facts->connections_max);
+        advice_add(
+            &found, "connections", ADVICE_WARNING,
+            "Raise max_connections, or find the client that has so many connections (stats conns).",
+            "soon turns clients away: %" PRIu64 " of %" PRIu64 " connections are open",
+            facts->connections, facts->connections_max);
     }
     advice_find_evictions(facts, &found);
     return found.count;
