@@ -45,12 +45,13 @@ static void acceptor_reject(struct acceptor *acceptor, int fd, const struct list
     const struct proto_share *share = &listener->service->connections;
     unsigned long long used = atomic_load(&share->used);
     if (share->most != 0 && used >= share->most) {
-        log_warning("refusing connections to pool %s: %llu are open, of %llu to this pool; raise "
+        log_warning("refusing connections to pool %s: it has %llu of its %llu connections; raise "
                     "the pool's max_connections if it serves more clients than that",
                     pool, used, (unsigned long long)share->most);
     } else {
-        log_warning("refusing connections to pool %s: %llu are open, of %llu to all pools; raise "
-                    "max_connections in [server] if the machine serves more clients than that",
+        log_warning("refusing connections to pool %s: it has %llu connections, and all pools may "
+                    "have %llu together; raise max_connections in [server] if the machine serves "
+                    "more clients than that",
                     pool, used, (unsigned long long)acceptor->server->limits.connections.limit);
     }
 }

@@ -13,7 +13,8 @@ static const char unix_prefix[] = "unix:";
 static bool address_parse_unix(const char *path, const char *run_dir, struct address *address,
                                char error[ADDRESS_ERROR_MAX]) {
     if (*path == '\0') {
-        snprintf(error, ADDRESS_ERROR_MAX, "no path after unix:; write such as unix:cache.sock");
+        snprintf(error, ADDRESS_ERROR_MAX,
+                 "no path after unix:; write a path, such as unix:cache.sock");
         return false;
     }
     struct sockaddr_un *socket = (struct sockaddr_un *)&address->socket;
@@ -92,12 +93,12 @@ bool address_parse(const char *text, const char *run_dir, struct address *addres
         length -= 2;
     } else if (memchr(text, ':', length) != NULL) {
         snprintf(error, ADDRESS_ERROR_MAX,
-                 "an IPv6 address stands in brackets: write such as [::1]:11211");
+                 "an IPv6 address must be in brackets, such as [::1]:11211");
         return false;
     }
     char host[ADDRESS_TEXT_MAX];
     if (length >= sizeof host) {
-        snprintf(error, ADDRESS_ERROR_MAX, "too long for an address");
+        snprintf(error, ADDRESS_ERROR_MAX, "the address is too long");
         return false;
     }
     memcpy(host, text, length);

@@ -152,7 +152,7 @@ static void auth_deliver(struct auth_check *check, enum auth_verdict verdict) {
     }
     const uint64_t one = 1;
     ssize_t ignored = write(wake_fd, &one, sizeof one);
-    (void)ignored; /* fails only if the worker is awake already, 2^64 times over */
+    (void)ignored; /* fails only if the counter is full, and then the worker is awake */
 }
 
 /* Counts a refused login, and logs it unless a line has just been logged. Names that are not in the
@@ -291,7 +291,8 @@ enum auth_verdict auth_begin_from(struct auth_pool *pool, const struct login_sou
     struct auth_check *leader = check != NULL ? auth_find_leader(auth, check) : NULL;
     enum auth_verdict verdict = auth_judge(auth, source, answer, leader != NULL);
     if (verdict == AUTH_NONE && check == NULL) {
-        verdict = AUTH_REFUSED; /* no memory, or longer than any user or password in the file */
+        verdict = AUTH_REFUSED; /* no memory, or the user or the password is longer than any in the
+                                   file */
     }
     if (verdict == AUTH_NONE) {
         check->mailbox = mailbox;
@@ -335,8 +336,8 @@ static enum auth_verdict auth_compute(struct auth_check *check) {
                                     bytes_from(check->password, check->password_size));
     uint64_t spent_ms = auth_spent_ms() - begun_ms;
     if (spent_ms > AUTH_SLOW_MS) {
-        log_warning("%s: it took %llu ms to check one password; others wait meanwhile: write "
-                    "hashes of a lower cost to %s",
+        log_warning("%s: it took %llu ms to check one password; other logins waited "
+                    "meanwhile: write hashes of a lower cost to %s",
                     check->pool->name, (unsigned long long)spent_ms, check->pool->path);
     }
     if (!right) {

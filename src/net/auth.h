@@ -11,7 +11,7 @@
  * for its verdict. Followers take no place in the queue, because they need no hash.
  *
  * A `struct auth_check` is a login whose verdict is pending. auth_begin creates it. It returns
- * through the mailbox even if its connection has been closed, and is freed then. A follower whose
+ * through the mailbox, which frees it, even if its connection has been closed. A follower whose
  * connection is closed is freed at once.
  *
  * Call order: auth_create, auth_add_pool for each pool, auth_start; start the workers; auth_stop;
@@ -34,7 +34,7 @@ enum auth_verdict {
     AUTH_NONE, /* no verdict yet */
     AUTH_ADMITTED,
     AUTH_REFUSED,
-    AUTH_NOT_CHECKED /* refused without a check: close the connection */
+    AUTH_NOT_CHECKED /* refused without a check of the password: close the connection */
 };
 
 struct login_source;

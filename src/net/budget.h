@@ -23,7 +23,7 @@ void budget_count_refused(struct proto_memory *memory, unsigned kind);
 bool budget_reserve(struct proto_service *service, unsigned kind, struct buffer *buffer,
                     size_t more);
 
-/* Reserves and copies to the end. */
+/* Makes room, and appends a copy of the data. */
 bool budget_append(struct proto_service *service, unsigned kind, struct buffer *buffer,
                    const void *data, size_t size);
 

@@ -15,7 +15,7 @@ enum { CONNECTION_READ_BYTES = 1 << 20 /* of a large request, read at a time */ 
 
 static void connection_release_input(struct connection *connection) {
     if (connection->listener->auth != NULL && connection->input.capacity > 0) {
-        /* It may contain a login that arrived in pieces. */
+        /* The input may contain a login that arrived in pieces. */
         explicit_bzero(connection->input.data, connection->input.capacity);
     }
     budget_release(connection->proto.service, PROTO_MEMORY_INPUT, &connection->input);
@@ -126,7 +126,7 @@ static enum connection_input connection_read_loan(struct connection *connection,
     return CONNECTION_INPUT_TAKEN;
 }
 
-/* Keeps what is left of `input` for the next turn; false if there is no memory. */
+/* Keeps the rest of `input` for the next turn; false if there is no memory. */
 static bool connection_keep_input(struct connection *connection, struct connection_loan *loan,
                                   struct bytes input) {
     struct buffer *own = &connection->input;
@@ -146,8 +146,8 @@ static bool connection_keep_input(struct connection *connection, struct connecti
            buffer_append(own, input.data, input.size);
 }
 
-/* Another thread works for the connection. A client that has disconnected needs no result: the
- * connection ends, and the auth thread has time for others. */
+/* Another thread works for the connection. If the client has disconnected, the connection ends, so
+ * that the other thread need not work for it. */
 static enum connection_next connection_await(const struct connection *connection,
                                              enum connection_next next) {
     return connection->broken ? CONNECTION_END : next;
@@ -198,8 +198,9 @@ static enum connection_next connection_get_next(struct connection *connection) {
     if (connection->input_ended || connection->quitting) {
         return CONNECTION_END;
     }
-    /* Closing while bytes arrive would reset the connection, and the last replies would be lost.
-     * The bytes that arrive are not used, so they are not decrypted. */
+    /* If the socket were closed while bytes arrive, the kernel would reset the connection, and the
+     * last replies would be lost. The bytes that still arrive are not used, so they are not
+     * decrypted. */
     if (connection->tls != NULL) {
         tls_session_destroy(connection->tls);
         connection->tls = NULL;
@@ -245,7 +246,7 @@ static enum connection_next connection_check_ticket(struct connection *connectio
     case STATUS_PENDING:
         return CONNECTION_HELD;
     default:
-        log_warning("closing a connection: its last writes could not be brought to the disk, and "
+        log_warning("closing a connection: its last writes could not be written to the disk, and "
                     "are not acknowledged");
         return CONNECTION_END;
     }
@@ -257,7 +258,8 @@ static enum connection_next connection_refuse_input(struct connection *connectio
                                                     struct connection_loan *loan, bool *progress) {
     if (budget_may_warn(connection_memory(connection))) {
         log_warning("closing connections: no memory for the %zu bytes of a request; raise "
-                    "connection_memory in [server], or look for clients that do not finish theirs",
+                    "connection_memory in [server], or look for clients that do not complete "
+                    "their requests",
                     connection->input_wanted);
     }
     connection_release_input(connection);
@@ -281,7 +283,7 @@ static enum connection_next connection_refuse_input(struct connection *connectio
                                    : connection_get_next(connection);
 }
 
-/* Answers the login that the verdict is on. */
+/* Answers the login that the verdict belongs to. */
 static enum proto_next connection_finish_login(struct connection *connection,
                                                struct connection_loan *loan,
                                                enum auth_verdict verdict) {
@@ -293,14 +295,14 @@ static enum proto_next connection_finish_login(struct connection *connection,
     return verdict == AUTH_NOT_CHECKED ? PROTO_CLOSE : PROTO_FLUSH;
 }
 
-/* A login has been read. PROTO_LOGIN: the verdict is awaited. */
+/* A login has been read. PROTO_LOGIN: the verdict is pending. */
 static enum proto_next connection_begin_login(struct connection *connection,
                                               struct connection_loan *loan) {
     struct proto_login login = connection->proto.login;
     enum auth_verdict verdict =
         auth_begin(connection->listener->auth, connection->fd, login.user, login.password,
                    loan->mailbox, connection, &connection->check);
-    /* The buffer that contains it will be used for others. */
+    /* The buffer with the password will be used for other connections. */
     explicit_bzero((char *)login.password.data, login.password.size);
     return verdict == AUTH_NONE ? PROTO_LOGIN : connection_finish_login(connection, loan, verdict);
 }
@@ -395,7 +397,7 @@ enum connection_next connection_finish_send(struct connection *connection,
     return connection_get_next(connection);
 }
 
-/* Whether what is read next belongs into the connection's own buffer (connection_read_own). */
+/* Whether the next bytes must be read into the connection's own buffer (connection_read_own). */
 static bool connection_reads_large(const struct connection *connection, size_t loan_bytes) {
     return connection->input.size > 0 && connection->input_wanted > loan_bytes / 2;
 }
@@ -444,7 +446,7 @@ static enum connection_next connection_read(struct connection *connection,
     if (received > 0 && !connection_keep_input(connection, loan, input)) {
         return connection_refuse_input(connection, loan, progress);
     }
-    connection->closing = connection->input_ended; /* a request that is incomplete now stays so */
+    connection->closing = connection->input_ended; /* the rest of a request cannot arrive now */
     return connection_get_next(connection);
 }
 
@@ -462,7 +464,7 @@ enum connection_next connection_serve(struct connection *connection, struct conn
         if (next != CONNECTION_STALLED) {
             return next;
         }
-        connection->writable = true;              /* nothing has been sent since it was last so */
+        connection->writable = true; /* as before the wait: nothing has been sent since */
         if (!connection_has_output(connection)) { /* all requests were noreply */
             return connection_get_next(connection);
         }

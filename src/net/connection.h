@@ -8,16 +8,15 @@
  *                     input (own)                    v        |
  *                                                  output (own)
  *
- * Requests are read into, and answered from, buffers that the worker lends, so an idle connection
- * owns no buffer. The connection's own buffers hold only what is left over, and are freed when they
- * are empty.
+ * The worker lends the buffers that requests are read into and replies are written to, so an idle
+ * connection owns no buffer. The connection's own buffers hold only incomplete requests and unsent
+ * replies, and are freed when they are empty.
  *
- * A turn is limited by its work: bytes read, copied, written to the store, searched and sent
- * (grace.h), up to CONNECTION_TURN_WORK and one request more.
+ * A turn ends when its work (bytes read, copied, written to the store, searched and sent; grace.h)
+ * has reached CONNECTION_TURN_WORK. The last request of the turn may exceed that.
  *
- * With `fsync = always` the replies to a batch that wrote something become output too, and are sent
- * when the pool reports that the writes are on the disk. Until then nothing is read, so replies
- * stay in order.
+ * Replies that must wait for a sync (pool_take_ticket) become output too, and are sent when the
+ * pool reports that the sync has ended. Until then nothing is read, so replies stay in order.
  *
  * A request that finds no room in a full pool is parked: it stays in the input, the replies before
  * it are sent, nothing is read, and it runs again when the pool reports room (store/room.h).
@@ -29,11 +28,11 @@
  * input, and nothing is read.
  *
  * While a client does not read its replies, nothing is read from it: a connection never owns more
- * than one request of the largest size, and PROTO_REPLY_BATCH and one item of replies. The memory
- * of all connections together is limited (net/budget.h). A connection that gets no more memory gets
- * an error reply and is closed, unless another connection that sends a large request more slowly
- * can be closed for it. A client that stops in the middle of a large request, or sends it very
- * slowly, is closed after a time. */
+ * than one request of the largest size, and replies of PROTO_REPLY_BATCH bytes and one item. The
+ * memory of all connections together is limited (net/budget.h). If a connection gets no more
+ * memory, and another connection sends a large request more slowly, the other one is closed to free
+ * its memory. Otherwise the first gets an error reply and is closed. A client that stops in the
+ * middle of a large request, or sends it very slowly, is closed after a time. */
 #ifndef STAYD_NET_CONNECTION_H
 #define STAYD_NET_CONNECTION_H
 
@@ -73,12 +72,13 @@ struct connection_loan {
 
 enum {
     CONNECTION_TURN_WORK = 1 << 20,     /* in bytes; less than a millisecond of work */
-    CONNECTION_DEFERRED_MAX = 16 << 10, /* of replies, in bytes: more are worth a system call */
+    CONNECTION_DEFERRED_MAX = 16 << 10, /* in bytes; larger replies get their own system call */
 };
 
 enum connection_next {
     CONNECTION_IDLE,    /* serve again when the socket is readable */
-    CONNECTION_PARTIAL, /* the same, but it owns a part of a large request, which has a deadline */
+    CONNECTION_PARTIAL, /* the same, but the connection owns a part of a large request, which has a
+                           deadline */
     CONNECTION_READY,   /* it has more work: serve again after the others */
     CONNECTION_STALLED, /* serve again when the socket is writable */
     CONNECTION_HELD,    /* its replies wait for the disk: serve again after the pool's next sync */
@@ -111,16 +111,16 @@ struct connection {
     union peer peer;           /* the client's address; zeroed: not known */
 
     /* state of the socket: the worker sets it from epoll's events, connection_serve updates it */
-    bool woken; /* another thread has woken it: there are lines for its watcher, or the work that it
-                 * waits for has ended */
+    bool woken; /* another thread has woken it: its watcher has lines, or the work that it waits for
+                   has ended */
     bool readable;           /* there may be bytes, the end of the stream, or an error */
     bool input_ending;       /* the client has shut its side down: the end follows the bytes
                               */
-    bool writable;           /* as far as is known */
+    bool writable;           /* cleared when the socket did not accept all bytes of a send */
     uint32_t received_bytes; /* since the worker has last set this to 0 */
     bool broken;             /* nothing can be sent, and nothing arrives */
-    bool failed;             /* it ends by an error, not by its client or the protocol */
-    bool watches_output;     /* epoll reports when the socket is writable; set by the worker */
+    bool failed; /* it ends because of an error, not because its client or the protocol ends it */
+    bool watches_output; /* epoll reports when the socket is writable; set by the worker */
 
     uint32_t end_s; /* when the client's certificate expires, in unix seconds; UINT32_MAX: never */
 
@@ -137,7 +137,7 @@ struct connection {
     bool draining;                   /* all is sent; bytes that still arrive are discarded */
     struct proto_connection proto;
     struct buffer input;
-    size_t input_wanted; /* the request in `input` cannot be continued with fewer bytes */
+    size_t input_wanted; /* the request in `input` needs at least so many bytes to continue */
     struct buffer output;
     size_t output_sent;        /* bytes of `output` that have been sent */
     struct auth_check *check;  /* the login whose verdict is pending; NULL: none */
@@ -154,8 +154,8 @@ struct connection *connection_create(int fd, const struct listener *listener,
 /* Whether a request waits for the work of another thread (CONNECTION_WAITS). */
 bool connection_waits(const struct connection *connection);
 
-/* Whether the output of a held connection may be sent, or will never be: its pool's sync has ended
- * or failed. */
+/* Whether a held connection is to be served again: its pool's sync has ended, so the output may be
+ * sent; or the sync has failed. */
 bool connection_may_send(const struct connection *connection);
 
 /* Takes the verdict that the connection waits for. */
@@ -195,13 +195,14 @@ enum connection_next connection_serve(struct connection *connection, struct conn
 bool connection_can_receive_ahead(const struct connection *connection,
                                   const struct connection_loan *loan);
 
-/* Makes the transfer which receives into `data`, a buffer of loan.input_bytes, behind a copy of the
- * connection's input. */
+/* Copies the connection's input to `data`, a buffer of loan.input_bytes, and makes the transfer
+ * that receives behind the copy. */
 void connection_prepare_receive(const struct connection *connection,
                                 const struct connection_loan *loan, char *data,
                                 struct transfer *transfer);
 
-/* `result` of a send of `replies`: bytes, or a negative error number. */
+/* Continues the turn after the worker has sent `replies`. `result`: the bytes sent, or a negative
+ * error number. */
 enum connection_next connection_finish_send(struct connection *connection,
                                             struct connection_loan *loan, struct buffer *replies,
                                             ssize_t result, bool *progress);

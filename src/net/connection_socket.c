@@ -23,8 +23,8 @@ bool connection_add_output(struct connection *connection, const char *data, size
     budget_count_refused(connection_memory(connection), PROTO_MEMORY_OUTPUT);
     if (budget_may_warn(connection_memory(connection))) {
         log_warning("closing connections: no memory for %zu bytes of replies that wait for their "
-                    "client or for the disk; raise connection_memory in [server] if that is not "
-                    "a client that reads too slowly",
+                    "client or for the disk; raise connection_memory in [server], unless the "
+                    "client reads too slowly",
                     size);
     }
     return false;
@@ -86,7 +86,8 @@ bool connection_send_output(struct connection *connection, struct connection_loa
     return true;
 }
 
-/* After a send of the replies: what the socket has not accepted becomes the connection's output. */
+/* Called after the replies were sent: the bytes that the socket has not accepted become the
+ * connection's output. */
 static bool connection_keep_replies(struct connection *connection, struct buffer *replies,
                                     size_t sent) {
     bool whole = sent == replies->size ||
@@ -112,7 +113,7 @@ bool connection_note_replies_sent(struct connection *connection, struct connecti
                                   struct buffer *replies, ssize_t result, bool *progress) {
     size_t sent;
     if (result == -EINTR) {
-        result = 0; /* the rest is sent when the socket is writable, and it is */
+        result = 0; /* nothing was sent: epoll reports the writable socket again */
     }
     if (!connection_note_sent(connection, loan, replies->size, result, &sent)) {
         replies->size = 0;
@@ -175,8 +176,8 @@ bool connection_receive(struct connection *connection, struct connection_loan *l
     loan->bytes_read += *received;
     connection->received_bytes += (uint32_t)*received;
     store_thread_charge(loan->store, *received);
-    /* A short read has taken all bytes, and epoll reports later ones. But epoll does not report
-     * again an end of the stream that it has reported before. */
+    /* A short read has taken all bytes, and epoll will report later bytes. But epoll reports the
+     * end of the stream only once, so after that the connection stays readable. */
     connection->readable = *received == room || connection->input_ending;
     return true;
 }

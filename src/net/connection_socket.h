@@ -1,5 +1,5 @@
-/* The bytes of a connection, between its socket and buffers: what connection.c sends and receives
- * with. `progress` is set if bytes were sent. For connection.c only. */
+/* Moves the bytes of a connection between its socket and buffers. `progress` is set if bytes were
+ * sent. For connection.c only. */
 #ifndef STAYD_NET_CONNECTION_SOCKET_H
 #define STAYD_NET_CONNECTION_SOCKET_H
 
@@ -36,7 +36,7 @@ bool connection_note_replies_sent(struct connection *connection, struct connecti
 bool connection_receive(struct connection *connection, struct connection_loan *loan, char *data,
                         size_t room, size_t *received);
 
-/* Ends the waits of TLS for the socket that are over. */
+/* If TLS waited for the socket, and the socket is now readable or writable, lets TLS continue. */
 void connection_resume_tls(struct connection *connection);
 
 #endif

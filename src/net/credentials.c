@@ -111,8 +111,8 @@ static bool reader_check_hash(struct reader *reader, unsigned line, const char *
     int kind = crypt_checksalt(hash);
     if ((kind != CRYPT_SALT_OK && kind != CRYPT_SALT_METHOD_LEGACY) || !hash_is_whole(hash)) {
         reader_fault(reader, line,
-                     "what begins with $ must be a whole hash of crypt(5), such as mkpasswd "
-                     "prints; this is none");
+                     "a password that begins with $ must be a whole hash of crypt(5), as mkpasswd "
+                     "prints it; this is not such a hash");
         return false;
     }
     return true;
@@ -128,7 +128,7 @@ static void reader_add(struct reader *reader, unsigned line, struct bytes user, 
     }
     const struct credential *twin = credentials_find(credentials, &credential.user);
     if (twin != NULL) {
-        reader_fault(reader, line, "user %.*s is there already, on line %u; keep one of them",
+        reader_fault(reader, line, "user %.*s is already on line %u; keep one of the two lines",
                      (int)user.size, user.data, twin->line);
         return;
     }
@@ -156,7 +156,7 @@ static void reader_add(struct reader *reader, unsigned line, struct bytes user, 
 /* `text` is terminated by a zero byte. A further zero byte in it is a fault. */
 static void reader_take_line(struct reader *reader, unsigned line, char *text, size_t size) {
     if (memchr(text, '\0', size) != NULL) {
-        reader_fault(reader, line, "a zero byte; this is no text");
+        reader_fault(reader, line, "the line has a zero byte; this is not a text file");
         return;
     }
     if (size > 0 && text[size - 1] == '\r') {
@@ -175,7 +175,8 @@ static void reader_take_line(struct reader *reader, unsigned line, char *text, s
     size_t password_size = size - user_size - 1;
     for (size_t i = 0; i < user_size; i++) {
         if ((unsigned char)text[i] <= ' ' || text[i] == 127) {
-            reader_fault(reader, line, "a user's name holds no spaces and no control characters");
+            reader_fault(reader, line,
+                         "a user's name must not contain spaces or control characters");
             return;
         }
     }
@@ -194,7 +195,7 @@ static void reader_take_lines(struct reader *reader, char *text, size_t size) {
     while (text < end && !(reader->failed && line >= 4 * CREDENTIALS_USERS_MAX)) {
         char *newline = memchr(text, '\n', (size_t)(end - text));
         char *stop = newline != NULL ? newline : end;
-        *stop = '\0'; /* the buffer has room for it behind the file */
+        *stop = '\0'; /* behind the file's last byte, the buffer has room for this one */
         reader_take_line(reader, ++line, text, (size_t)(stop - text));
         text = stop + 1;
     }
@@ -207,8 +208,9 @@ static void reader_take_lines(struct reader *reader, char *text, size_t size) {
     } else if (plain > 0) {
         char warning[TEXT_MAX];
         snprintf(warning, sizeof warning,
-                 "%zu of %zu passwords are plain text; better write what mkpasswd prints", plain,
-                 reader->credentials->count);
+                 "%zu of %zu passwords are plain text; write hashes instead, as mkpasswd prints "
+                 "them",
+                 plain, reader->credentials->count);
         reader->report(reader->context, 0, true, warning);
     }
 }
@@ -217,13 +219,13 @@ static void reader_take_lines(struct reader *reader, char *text, size_t size) {
 static bool reader_check_file(struct reader *reader, const struct stat *file,
                               enum credentials_owner owner) {
     if (!S_ISREG(file->st_mode)) {
-        reader_fault(reader, 0, "it is no regular file");
+        reader_fault(reader, 0, "it is not a regular file");
     } else if ((file->st_mode & 07177) != 0) {
-        reader_fault(reader, 0,
-                     "its mode is %04o, so others than its owner may read or change it; chmod 600",
+        reader_fault(reader, 0, "its mode is %04o, but only its owner may have access; chmod 600",
                      file->st_mode & 07777);
     } else if (owner == CREDENTIALS_OWN && file->st_uid != 0 && file->st_uid != geteuid()) {
-        reader_fault(reader, 0, "it belongs to user %u, and must to root or to user %u (chown)",
+        reader_fault(reader, 0,
+                     "it belongs to user %u, but must belong to root or to user %u (chown)",
                      file->st_uid, geteuid());
     } else if (file->st_size > CREDENTIALS_FILE_MAX) {
         reader_fault(reader, 0, "it is larger than %d bytes", CREDENTIALS_FILE_MAX);
@@ -346,8 +348,8 @@ void credentials_release(struct credentials *credentials) {
     free(credentials);
 }
 
-/* Whether the password equals the known one of the user. `credential` may be NULL, which takes the
- * same time. */
+/* Whether the user's password is known and equals this one. If `credential` is NULL, the comparison
+ * takes the same time. */
 static bool credentials_compare(struct credentials *credentials,
                                 const struct credential *credential,
                                 const struct digest *password) {
@@ -419,8 +421,8 @@ bool credentials_verify(struct credentials *credentials, struct bytes user, stru
     if (credentials->hashed_count == 0) {
         return false;
     }
-    /* A user without a hash is checked against the hash of another user, always of the same one, so
-     * that the time does not tell whether the user exists. */
+    /* For a user without a hash, the hash of another user is computed, so that the time does not
+     * tell whether the user exists. It is always the same other user. */
     uint64_t number;
     memcpy(&number, user_digest.bytes, sizeof number);
     const struct credential *other = &credentials->users[number % credentials->hashed_count];

@@ -2,7 +2,7 @@
  *
  *     # a comment
  *     web:$y$j9T$...      a user, and a password hashed by crypt(5), as mkpasswd(1) prints it
- *     cron:s3cret         a user, and the password itself: taken, with a warning
+ *     cron:s3cret         a user, and the password itself: accepted, with a warning
  *
  * Only the file's owner may have access to the file, and the owner must be the daemon's user or
  * root.
@@ -11,7 +11,8 @@
  * password, and each password that has been right since the file was read, as an HMAC under a
  * random key of this set. credentials_verify computes the hash, which by design takes from
  * milliseconds to a second. For an unknown user it computes the hash of another user, which takes
- * as long. So the time of neither tells which users exist, or how much of a password is right.
+ * as long. So the time that a check takes tells neither which users exist, nor how much of a
+ * password is right.
  *
  * A set does not change, except for the passwords that credentials_verify learns, under a lock. Any
  * thread may call. Memory is wiped before it is freed. */

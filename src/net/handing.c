@@ -28,7 +28,7 @@ static ssize_t handing_send_with(int fd, const struct proto_connection *proto, c
 ssize_t handing_send(int fd, struct proto_connection *proto, const char *data, size_t size) {
     ssize_t result = handing_send_with(fd, proto, data, size);
     if (result < 0 && errno == ETOOMANYREFS) {
-        /* Too many descriptors that were sent to clients have not been read (ETOOMANYREFS). This
+        /* ETOOMANYREFS: too many descriptors that were sent have not been read by clients yet. This
          * client gets the reply without descriptors, and has no mappings. */
         proto_drop_handed(proto);
         return send(fd, data, size, MSG_NOSIGNAL);

@@ -71,7 +71,7 @@ static void handshakes_fail(struct handshakes *handshakes, struct handshake *han
     if (handshakes->logged_ms == 0 || now_ms - handshakes->logged_ms >= HANDSHAKES_LOG_MS) {
         char peer[ADDRESS_TEXT_MAX];
         address_describe_peer(&handshake->peer, peer);
-        log_warning("closing a connection from %s to %s, which takes TLS: %s (%u more since the "
+        log_warning("closing a connection from %s to %s, which requires TLS: %s (%u more since the "
                     "last such line)",
                     peer, handshake->listener->address.text, reason, handshakes->unlogged);
         handshakes->logged_ms = now_ms;
@@ -135,7 +135,7 @@ static void handshakes_serve(struct handshakes *handshakes, struct handshake *ha
 }
 
 /* The maximum of active handshakes of a pool: half of the connections that the pool can have now,
- * so that clients that never finish do not keep out clients that would. */
+ * so that clients that never finish their handshake do not keep out other clients. */
 static unsigned handshakes_get_most(const struct handshakes *handshakes,
                                     const struct proto_service *service) {
     return 1 + (unsigned)(share_get_reach(&handshakes->options.server->limits.connections,

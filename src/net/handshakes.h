@@ -31,8 +31,8 @@ struct handshakes;
 /* NULL with the reason in errno. */
 struct handshakes *handshakes_start(const struct handshakes_options *options);
 
-/* Takes ownership of the socket, which the listener has accepted. The connection is counted
- * already; if the handshake fails, the count is decremented. */
+/* Takes ownership of the socket, which the listener has accepted. The connection has been counted;
+ * if the handshake fails, the count is decremented. */
 void handshakes_add(struct handshakes *handshakes, int fd, const union peer *peer,
                     const struct listener *listener);
 

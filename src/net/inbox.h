@@ -1,5 +1,5 @@
-/* A queue from other threads to one that waits in epoll: a list, and an eventfd that wakes the
- * thread.
+/* A queue from any threads to one thread that waits in epoll: a list, and an eventfd that wakes
+ * that thread.
  *
  *     any thread --inbox_put--> items, wake_fd --epoll--> its thread: inbox_take
  *
@@ -21,7 +21,7 @@ struct inbox {
     struct list items; /* under the lock */
 };
 
-/* False if there is no file descriptor; inbox_finish may be called even then. */
+/* False if no file descriptor is left; inbox_finish may be called even then. */
 bool inbox_init(struct inbox *inbox);
 
 void inbox_finish(struct inbox *inbox);

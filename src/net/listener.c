@@ -13,10 +13,10 @@
 static const char *listener_advice(int error_number) {
     switch (error_number) {
     case EADDRINUSE:
-        return "; another server (memcached, another stayd) uses it: stop that, or choose another "
-               "address";
+        return "; another server (memcached, another stayd) uses it: stop that server, or choose "
+               "another address";
     case EADDRNOTAVAIL:
-        return "; this machine has no such address: 'ip address' shows those it has";
+        return "; this machine has no such address: 'ip address' shows its addresses";
     case EACCES:
         return "; choose a port above 1023 or a folder that this user may write to";
     case ENOENT:
@@ -38,7 +38,7 @@ static bool listener_fail(struct listener *listener, const char *what,
     return false;
 }
 
-/* Finds out whether a server answers on this path. False with errno if that is not known. */
+/* Finds out whether a server answers on this path. False with errno if it cannot find out. */
 static bool listener_is_answered(const struct address *address, bool *answered) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -62,7 +62,7 @@ static bool listener_clear_path(struct listener *listener, char error[LISTENER_E
     }
     if (!S_ISSOCK(file.st_mode)) {
         snprintf(error, LISTENER_ERROR_MAX,
-                 "cannot listen on %s: a file that is no socket is in its place; remove it or "
+                 "cannot listen on %s: there is a file that is not a socket; remove the file or "
                  "choose another path",
                  listener->address.text);
         return false;

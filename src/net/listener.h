@@ -33,15 +33,15 @@ struct listener_options {
     unsigned socket_mode; /* access rights of a socket file */
 };
 
-/* Binds and listens. From now on the kernel queues connections, and the acceptor takes them once it
+/* Binds and listens. After this call the kernel queues connections; the acceptor takes them when it
  * runs. A stale socket file of a killed daemon is replaced. A socket file on which a server answers
  * is an error. False with a sentence in `error`; nothing is left open then. */
 bool listener_open(struct listener *listener, const struct address *address,
                    const struct listener_options *options, char error[LISTENER_ERROR_MAX]);
 
 /* Takes over a socket that listens on `address` already, from another process (systemd), which
- * keeps the socket and its file. The descriptor belongs to the listener from now on, also if this
- * fails. */
+ * keeps the socket and its file. The listener owns the descriptor from now on, even if this
+ * function fails. */
 bool listener_adopt(struct listener *listener, int fd, const struct address *address,
                     const struct listener_options *options, char error[LISTENER_ERROR_MAX]);
 

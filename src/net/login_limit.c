@@ -118,7 +118,8 @@ static bool bucket_goes_before(const struct login_bucket *a, const struct login_
     return a->updated_ms < b->updated_ms;
 }
 
-/* The bucket of the address, brought up to date; a full one if the address is new. */
+/* The bucket of the address, with the tokens that have come back until now; a full bucket if the
+ * address is new. */
 static struct login_bucket *login_limit_find(struct login_limit *limit,
                                              const struct login_source *source, uint64_t now_ms) {
     char key[1 + sizeof source->bytes] = {(char)source->kind};

@@ -6,14 +6,15 @@
  * An address is an IPv4 address, an IPv6 network of 64 bits (the smallest that a site gets), or a
  * user of this machine (Unix sockets).
  *
- * An address is *trusted* for an hour after a login from it. Passwords that are known to be right
- * are accepted from a trusted address even while its bucket is empty. Otherwise one web server with
- * an old password would lock out the others behind the same address, and with them the users of the
- * site. The price: a client that shares its address with a web server may guess as fast as logins
- * are read.
+ * An address is *trusted* for an hour after a login from it. From a trusted address, passwords that
+ * are known to be right are accepted even while its bucket is empty. Otherwise one web server with
+ * an old password would lock out all web servers behind the same address, and with them the users
+ * of the site. The price: a client that shares its address with a web server may guess as fast as
+ * logins are read.
  *
- * The table has a fixed size. A new address replaces the one that was idle longest, and trusted
- * addresses last. Not shared between threads without a lock. Times are on the monotonic clock. */
+ * The table has a fixed size. A new address replaces another one of its hash set: an untrusted one
+ * if there is one, and among these the one that was idle longest. Not shared between threads
+ * without a lock. Times are on the monotonic clock. */
 #ifndef STAYD_NET_LOGIN_LIMIT_H
 #define STAYD_NET_LOGIN_LIMIT_H
 
@@ -31,9 +32,9 @@ enum {
     LOGIN_SOURCE_TEXT_MAX = 64
 };
 
-/* The origin of a login. All bytes are compared. */
+/* The origin of a login: an address as above. Two origins are equal if all bytes are equal. */
 struct login_source {
-    uint8_t kind; /* of login_limit.c */
+    uint8_t kind; /* enum source_kind, in login_limit.c */
     uint8_t bytes[8];
 };
 

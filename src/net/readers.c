@@ -12,7 +12,7 @@
 
 enum {
     READERS_NAME_MAX = 64,
-    READERS_GROUPS_MAX = 1024 /* of one client; with more, its supplementary groups do not count */
+    READERS_GROUPS_MAX = 1024 /* of one client; the supplementary groups are ignored beyond that */
 };
 
 static bool readers_explain(char *error, const char *kind, const char *name) {

@@ -1,7 +1,7 @@
 #include "net/share.h"
 
-/* All relaxed: counters do not order other memory. They are exact nevertheless, because a thread
- * adds the amount before it checks whether that was too much. */
+/* All relaxed: counters do not order other memory. The limits hold all the same, because a thread
+ * adds its amount before it compares the sum with the limit. */
 static uint64_t share_add(_Atomic uint64_t *counter, uint64_t amount) {
     return atomic_fetch_add_explicit(counter, amount, memory_order_relaxed) + amount;
 }

@@ -24,8 +24,8 @@ enum {
     TLS_NAME_MAX = 64,
     TLS_READ_WIRE_BYTES = 128 << 10, /* per tls_read; more than a worker's buffer holds */
     TLS_READ_RECORDS = 256,          /* per tls_read; a full record has 16 KiB */
-    TLS_MESSAGES_TOLERATED = 32,     /* without data: KeyUpdate, alerts ... */
-    TLS_BYTES_A_MESSAGE = 1 << 20    /* of data allow one more message */
+    TLS_MESSAGES_TOLERATED = 32,     /* messages without data: KeyUpdate, alerts ... */
+    TLS_BYTES_A_MESSAGE = 1 << 20    /* bytes of data that allow one more message */
 };
 
 struct tls {
@@ -101,7 +101,8 @@ static bool tls_check_file(const struct tls_options *options, const char *what, 
     }
     int error_number = errno;
     char name[TLS_NAME_MAX];
-    snprintf(error, TLS_ERROR_MAX, "%s: cannot read %s%s %s: %s; the daemon's user needs to",
+    snprintf(error, TLS_ERROR_MAX,
+             "%s: cannot read %s%s %s: %s; the daemon's user must be allowed to read it",
              tls_describe(options, name), tls_prefix(options), what, path, strerror(error_number));
     return false;
 }
@@ -177,8 +178,8 @@ static SSL_CTX *tls_load(struct tls *tls, char error[TLS_ERROR_MAX]) {
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
                                      SSL_OP_IGNORE_UNEXPECTED_EOF);
-    /* A partial write continues from another buffer, and record by record. An idle connection keeps
-     * no buffers. */
+    /* A write may send only some records, and continue later from another buffer. An idle
+     * connection keeps no buffers. */
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY); /* tls_read counts the records without data */
@@ -202,7 +203,7 @@ struct tls *tls_create(const struct tls_options *options, struct proto_tls *coun
     tls->counters = counters;
     pthread_mutex_init(&tls->lock, NULL);
     if (!tls_tickets_init(&tls->tickets)) {
-        tls_fail_setup(options, "no randomness", error);
+        tls_fail_setup(options, "no random numbers", error);
         tls_destroy(tls);
         return NULL;
     }
@@ -232,7 +233,7 @@ bool tls_reload(struct tls *tls, char error[TLS_ERROR_MAX]) {
     }
     if (tls->options.ca_path != NULL && !tls_tickets_forget(&tls->tickets)) {
         SSL_CTX_free(context);
-        return tls_fail_setup(&tls->options, "no randomness", error);
+        return tls_fail_setup(&tls->options, "no random numbers", error);
     }
     pthread_mutex_lock(&tls->lock);
     SSL_CTX *old = tls->context;
@@ -317,7 +318,7 @@ static enum tls_result tls_judge(struct tls_session *session, int returned) {
 
 static const char *tls_handshake_reason(const SSL *ssl) {
     if (ERR_peek_error() == 0) {
-        return "the client has gone";
+        return "the client has disconnected";
     }
     long verified = SSL_get_verify_result(ssl);
     return verified != X509_V_OK ? X509_verify_cert_error_string(verified) : tls_last_reason();
@@ -378,8 +379,8 @@ enum tls_result tls_read(struct tls_session *session, char *data, size_t room, s
         if (result == TLS_WANTS_INPUT) {
             return wire->is_paused ? TLS_DONE : TLS_WANTS_INPUT;
         }
-        /* Bytes that were read before are returned first. The next call meets the end or the
-         * failure again. */
+        /* Bytes that were read before are returned first. The next call gets the end or the failure
+         * again. */
         return *received > 0 ? TLS_DONE : result;
     }
     return TLS_DONE;

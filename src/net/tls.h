@@ -1,8 +1,8 @@
 /* TLS 1.2 and later, by OpenSSL, for the TCP listeners of a pool that has a certificate, and for
  * the admin server.
  *
- *     struct tls           of a pool: certificate, key, who may connect. Can be read again while
- *                          running; open connections keep what they began with
+ *     struct tls           of a pool: the certificate, the key, and the CA of the clients. The
+ *                          files can be read again; open connections keep the old certificate
  *     struct tls_session   of a connection: one end of an encrypted stream over its socket
  *
  * If the pool has a ca_path, a client must show a certificate that is signed by that CA, and is
@@ -10,8 +10,9 @@
  * (net/tls_tickets.h). There is no renegotiation and no compression. A peer that sends many records
  * without data is disconnected (net/tls_wire.h).
  *
- * The end of the TCP stream ends the session, also without close_notify. A request that was cut off
- * is never run, so an attacker who can cut the stream gains no more than with plain TCP.
+ * The end of the TCP stream ends the session, even if no close_notify came before it. A request
+ * that was cut off is never run, so an attacker who can cut the stream gains no more than with
+ * plain TCP.
  *
  * Any thread may use a struct tls. One thread at a time may use a session. */
 #ifndef STAYD_NET_TLS_H
@@ -27,9 +28,9 @@ enum { TLS_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its z
 
 struct tls_options {
     const char *name;      /* the pool's; NULL: for the admin server */
-    const char *cert_path; /* PEM: the certificate, and those between it and the root */
+    const char *cert_path; /* PEM: the certificate, then the intermediate ones */
     const char *key_path;  /* PEM, without a password */
-    const char *ca_path;   /* PEM: whose certificates clients need; NULL: they need none */
+    const char *ca_path;   /* PEM: the CA of the clients' certificates; NULL: they need none */
 };
 
 struct tls;
@@ -75,7 +76,7 @@ enum tls_result tls_handshake(struct tls_session *session, const char **reason);
 enum tls_result tls_read(struct tls_session *session, char *data, size_t room, size_t *received);
 
 /* Writes as much as the socket accepts: `*sent` bytes, which are all of them after TLS_DONE only.
- * After another result the next call must begin with the byte behind those. */
+ * After another result the next call must begin with the first byte that was not sent. */
 enum tls_result tls_write(struct tls_session *session, const char *data, size_t size, size_t *sent);
 
 /* When the client's certificate expires, in unix seconds, once the handshake is done; UINT32_MAX if

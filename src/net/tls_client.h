@@ -14,11 +14,12 @@
 
 #define TLS_CLIENT_ENDS_NEVER UINT32_MAX
 
-/* Makes the context store that time in its tickets and check it. False if memory is short. */
+/* Makes the context store the time in its tickets, and ignore tickets whose time is over. False if
+ * memory is short. */
 bool tls_client_limit_tickets(SSL_CTX *context);
 
-/* That time in unix seconds, once the handshake is done; TLS_CLIENT_ENDS_NEVER for a client without
- * a certificate. */
+/* After the handshake: the time, in unix seconds; TLS_CLIENT_ENDS_NEVER for a client without a
+ * certificate. */
 uint32_t tls_client_ends_s(SSL *ssl);
 
 #endif

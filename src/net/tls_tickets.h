@@ -1,9 +1,9 @@
 /* The keys of session tickets. With a ticket a client resumes its session without the costly part
- * of a handshake. The daemon stores nothing for it: the ticket contains the whole session,
+ * of a handshake. The daemon stores nothing for the client: the ticket contains the whole session,
  * encrypted with these keys. The keys belong to a pool, so a ticket is valid on any thread, and
- * after the certificate has been replaced. New keys are made every TLS_TICKETS_LIFETIME_S; the
- * previous ones can still decrypt. No key leaves the process: after a restart every client does a
- * full handshake.
+ * after the certificate has been replaced. New keys replace keys that are older than
+ * TLS_TICKETS_LIFETIME_S; the previous keys can still decrypt. No key leaves the process: after a
+ * restart every client does a full handshake.
  *
  * Any thread may call. */
 #ifndef STAYD_NET_TLS_TICKETS_H

@@ -4,7 +4,8 @@
  *     SSL_read --BIO--> tls_wire --recv--> socket      so many bytes, then "there is no more"
  *
  * A peer sends messages without data during the handshake, and few later: a KeyUpdate after
- * terabytes, one alert at the end. Each of them costs the other side many times what data costs.
+ * terabytes, one alert at the end. Such a message costs the receiver many times as much as data of
+ * the same size.
  *
  * Used by the thread that owns the session. */
 #ifndef STAYD_NET_TLS_WIRE_H

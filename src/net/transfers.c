@@ -80,7 +80,7 @@ void transfers_run(struct transfers *transfers, struct transfer *group, unsigned
     if (transfers->ring != NULL && count > 1) {
         made = transfers_ring_run(transfers->ring, group, count);
         if (made < count) {
-            log_error("io_uring has failed: %m; a worker goes on without it");
+            log_error("io_uring has failed: %m; the worker continues with epoll");
             transfers_ring_destroy(transfers->ring);
             transfers->ring = NULL;
         }

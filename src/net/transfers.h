@@ -33,7 +33,7 @@ struct transfer {
 struct transfers;
 
 /* The kind for this setting. Logs a line if `wanted` is TRANSFERS_URING, and the build or the
- * system does not allow it. */
+ * system does not allow io_uring. */
 enum transfers_kind transfers_choose(enum transfers_kind wanted);
 
 /* The version of liburing that this was built with, such as 2.3; NULL: it was built without. */
@@ -45,10 +45,10 @@ struct transfers *transfers_create(enum transfers_kind kind);
 /* Accepts NULL. */
 void transfers_destroy(struct transfers *transfers);
 
-/* The thread that is going to use it calls this once. */
+/* Called once by the thread that is going to use `transfers`. */
 void transfers_begin(struct transfers *transfers);
 
-/* How many transfers at most share a system call. 1: there is no gain in forming groups. */
+/* The most transfers that share a system call. 1: groups gain nothing. */
 unsigned transfers_get_group_max(const struct transfers *transfers);
 
 /* Makes the transfers of up to TRANSFERS_GROUP_MAX sockets, and sets the result of each. Never

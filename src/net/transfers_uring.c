@@ -15,8 +15,8 @@ struct transfers_ring {
 };
 
 static bool ring_is_missing(const struct io_uring_probe *probe) {
-    /* A kernel that has SENDMSG_ZC is Linux 6.1 or later. MSG_DONTWAIT has not been tried with
-     * io_uring on earlier kernels, so these are not used. */
+    /* A kernel that has SENDMSG_ZC is Linux 6.1 or later. io_uring with MSG_DONTWAIT is untested on
+     * earlier kernels, so it is not used there. */
     return !io_uring_opcode_supported(probe, IORING_OP_RECV) ||
            !io_uring_opcode_supported(probe, IORING_OP_SEND) ||
            !io_uring_opcode_supported(probe, IORING_OP_SENDMSG_ZC);
@@ -49,7 +49,7 @@ struct transfers_ring *transfers_ring_create(void) {
     if (ring == NULL) {
         return NULL;
     }
-    /* No SQPOLL, whose thread would spin: all transfers end within the call that begins them. */
+    /* No SQPOLL: its thread would spin, and all transfers end within the call that begins them. */
     int result = io_uring_queue_init(TRANSFERS_GROUP_MAX, &ring->ring, IORING_SETUP_SUBMIT_ALL);
     if (result < 0) {
         free(ring);

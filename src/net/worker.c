@@ -50,8 +50,8 @@ static void worker_release_held(struct worker *worker) {
     }
 }
 
-/* A pool may have room again: the connections that wait for room are served before all other light,
- * or heavy, connections. */
+/* A pool may have room again: among the light connections, and among the heavy ones, those that
+ * waited for room are served first. */
 static void worker_release_parked(struct worker *worker) {
     struct list light;
     struct list heavy;
@@ -70,7 +70,7 @@ static void worker_release_parked(struct worker *worker) {
     list_prepend_all(&worker->heavy, &heavy);
 }
 
-/* Takes the verdicts on logins, and lets their connections be served. */
+/* Takes the verdicts on logins, and makes their connections ready. */
 static void worker_take_verdicts(struct worker *worker) {
     void *owner;
     enum auth_verdict verdict;
@@ -156,7 +156,7 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
  * sent. */
 static void worker_finish_connections(struct worker *worker) {
     worker_take_incoming(worker);
-    worker_release_held(worker); /* a sync may have caused the wake-up */
+    worker_release_held(worker); /* the wake-up may have been for a sync */
     worker_release_parked(worker);
     worker_take_verdicts(worker);
     struct list *next;
@@ -222,7 +222,7 @@ struct worker *worker_create(const struct workers_options *options, unsigned ind
     }
     worker->options = options;
     worker->end_s = UINT32_MAX;
-    worker->batches = 1; /* nothing has been asked of it before the first probe */
+    worker->batches = 1; /* so that the first probe does not report this worker */
     list_init(&worker->connections);
     list_init(&worker->ready);
     list_init(&worker->heavy);

@@ -50,14 +50,14 @@ struct worker {
     struct store_thread store;
     uint64_t now_ms;       /* on the monotonic clock, when this batch began */
     uint64_t idle_scan_ms; /* the next scan for idle connections */
-    uint32_t end_s;        /* no client's certificate ends before; UINT32_MAX: no client has one */
-    struct list ready;     /* to be served in this batch */
-    struct list heavy;     /* to be served after `ready`, some in each batch */
-    struct list waited;    /* connections with a deadline: stalled, lingering, not logged in ... */
-    struct list held;      /* connections that wait for a sync */
-    struct list parked;    /* connections with a request that waits for room, oldest first */
-    struct list watching;  /* connections to be woken: their clients watch, or wait for the work of
-                            * another thread; they may also be in the other lists */
+    uint32_t end_s;     /* no client's certificate expires before; UINT32_MAX: no client has one */
+    struct list ready;  /* to be served in this batch */
+    struct list heavy;  /* to be served after `ready`, some in each batch */
+    struct list waited; /* connections with a deadline: stalled, lingering, not logged in ... */
+    struct list held;   /* connections that wait for a sync */
+    struct list parked; /* connections with a request that waits for room, oldest first */
+    struct list watching; /* connections that other threads wake: their clients watch, or wait for
+                             the work of another thread; they may also be in other lists */
     uint64_t scanned_ms;
     struct connection_loan loan;
     struct transfers *transfers;
@@ -114,7 +114,7 @@ static inline bool worker_is_heavy(const struct connection *connection) {
 void worker_set_deadline(struct worker *worker, struct connection *connection,
                          enum connection_next next, bool progress);
 
-/* Stores the time since when the connection owns a part of a large request. */
+/* Notes when the connection began to own a part of a large request, or that it owns none. */
 void worker_note_large(const struct worker *worker, struct connection *connection);
 
 /* The function of connection_loan.relieve: closes the connection that sends a large request to the

@@ -44,9 +44,9 @@ static bool worker_waits_on(const struct connection *connection, enum connection
     return last == next || (next == CONNECTION_PARKED && last == CONNECTION_READY);
 }
 
-/* The deadline of the connection in this state; UINT64_MAX: none. Each progress (some replies were
- * sent, or a request found room) starts the time again. A login must be complete within
- * send_timeout from the start of the connection; no progress extends that. */
+/* The deadline of the connection in this state; UINT64_MAX: none. Progress (replies were sent, or a
+ * request found room) starts the time again. A login must be complete within send_timeout from the
+ * start of the connection; no progress extends that. */
 static uint64_t worker_get_deadline_ms(const struct worker *worker,
                                        const struct connection *connection,
                                        enum connection_next next, bool progress) {
@@ -161,7 +161,7 @@ static void worker_check_waited(struct worker *worker) {
         }
         bool for_login = last != CONNECTION_PARTIAL && worker_get_limit_ms(worker, last) == 0;
         if (for_login && proto_is_admitted(&connection->proto)) {
-            list_remove(&connection->waited); /* it has logged in meanwhile */
+            list_remove(&connection->waited); /* the client has logged in meanwhile */
             continue;
         }
         worker_log_deadline(connection);
@@ -170,7 +170,8 @@ static void worker_check_waited(struct worker *worker) {
 }
 
 /* Closes the connections whose client has sent nothing for too long. A connection that waits for
- * something other than its client, such as the disk, is not idle; stalled ones have a deadline. */
+ * something other than its client, such as the disk, is not idle. A stalled connection has a
+ * deadline instead. */
 static void worker_check_idle(struct worker *worker) {
     struct proto_server *server = worker->options->server;
     const uint64_t limit_ms =
@@ -209,7 +210,7 @@ static void worker_check_ends(struct worker *worker) {
         struct connection *connection = list_entry(link, struct connection, all);
         next = link->next;
         if (connection->end_s <= now_s) {
-            log_debug("closing a connection: its client's certificate has ended");
+            log_debug("closing a connection: its client's certificate has expired");
             worker_close(worker, connection, "error");
         } else if (connection->end_s < worker->end_s) {
             worker->end_s = connection->end_s;

@@ -17,7 +17,7 @@ enum {
     WORKER_HEAVY_WORK = 2 << 20, /* in bytes, of heavy connections in a batch; the last turn may
                                   * exceed it */
     WORKER_STAGGER_BYTES =
-        17 << 6 /* between two inputs: so they do not share the sets of a cache */
+        17 << 6 /* between two inputs, so that they are in different sets of a cache */
 };
 
 /* What a connection of a group borrows. Its transfer is the one with the same number. */
@@ -45,7 +45,7 @@ bool worker_init_group(struct worker *worker) {
         return false;
     }
     worker->group = group;
-    group->inputs = malloc(most * stride); /* the system gives what is used */
+    group->inputs = malloc(most * stride); /* only pages that are used take memory */
     if (group->inputs == NULL) {
         return false;
     }
@@ -87,7 +87,8 @@ static bool worker_watch_output(struct worker *worker, struct connection *connec
     return epoll_ctl(worker->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event) == 0;
 }
 
-/* After a turn that ended with `next`. */
+/* After a turn that ended with `next`: closes the connection, or puts it into the lists for `next`.
+ */
 static void worker_settle(struct worker *worker, struct connection *connection,
                           enum connection_next next, bool progress) {
     worker_note_large(worker, connection);
@@ -128,7 +129,7 @@ static void worker_serve(struct worker *worker, struct connection *connection) {
     worker_settle(worker, connection, next, progress);
 }
 
-/* Sends the replies of the seats `from` to `to`, those that have any. */
+/* Sends the replies in the seats from number `from` to number `to` - 1. */
 static void worker_send_group(struct worker *worker, unsigned from, unsigned to) {
     struct worker_group *group = worker->group;
     struct worker_seat *sending[TRANSFERS_GROUP_MAX];
@@ -170,7 +171,7 @@ static void worker_answer_seat(struct worker *worker, unsigned number) {
     loan->received = &worker->group->transfers[number];
     loan->may_defer = true;
     enum connection_next next = connection_serve(connection, loan, &seat->progress);
-    assert(loan->received == NULL); /* or these bytes would be lost */
+    assert(loan->received == NULL); /* else the received bytes would be lost */
     loan->input = own_input;
     loan->may_defer = false;
     worker_note_work(connection, worker->store.work_bytes - work_before);
@@ -183,8 +184,8 @@ static void worker_answer_seat(struct worker *worker, unsigned number) {
     loan->replies = replies;
 }
 
-/* Serves `count` connections, which sit in the first seats. The replies so far are sent each time
- * that WORKER_LIGHT_WORK has been done, so that they do not wait for the rest of the group. */
+/* Serves `count` connections, which sit in the first seats. Whenever more than WORKER_LIGHT_WORK
+ * has been done, sends the replies so far, so that they do not wait for the rest of the group. */
 static void worker_serve_group(struct worker *worker, unsigned count) {
     struct worker_group *group = worker->group;
     unsigned sent = 0;
@@ -248,7 +249,7 @@ static void worker_serve_list(struct worker *worker, struct list *list, uint64_t
 }
 
 void worker_serve_ready(struct worker *worker) {
-    if (transfers_get_group_max(worker->transfers) > 1) { /* 1 again, if a ring has failed */
+    if (transfers_get_group_max(worker->transfers) > 1) { /* becomes 1 if the ring fails */
         worker_serve_in_groups(worker, &worker->ready);
     } else {
         worker_serve_list(worker, &worker->ready, UINT64_MAX / 2);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Room for connections that are added between a count and a copy. */
+/* Room in the copy for connections that are added after they were counted. */
 enum { WORKERS_VIEWS_MORE = 64 };
 
 struct workers {
@@ -240,7 +240,7 @@ bool workers_add(struct workers *workers, int fd, const union peer *peer,
     return true;
 }
 
-/* Whether the thread waits in a way that no signal ends: for a page that is read from the disk. */
+/* Whether the thread is in uninterruptible sleep (state D): it waits for a page from the disk. */
 static bool worker_waits_for_disk(const struct worker *worker) {
     char path[64];
     char text[256] = "";
@@ -279,8 +279,8 @@ void workers_stop(struct workers *workers) {
     for (unsigned i = 0; i < workers->count; i++) {
         pthread_join(workers->workers[i]->thread, NULL);
     }
-    workers_watch_pools(workers,
-                        false); /* after the workers have ended: their replies waited for syncs */
+    /* Only after the workers have ended: until then, their replies wait for syncs. */
+    workers_watch_pools(workers, false);
     for (unsigned i = 0; i < workers->count; i++) {
         worker_destroy(workers->workers[i]);
     }

@@ -32,9 +32,9 @@ struct workers_options {
     struct proto_server *server;
     const struct listener *listeners; /* the listeners of all connections */
     unsigned listener_count;
-    /* Closes a connection whose client for this long has read none of its replies, has not
-     * completed a large request (more time only while it sends at a minimum rate), or has not
-     * logged in to a pool with a login. */
+    /* Closes a connection whose client has not read any of its replies for this long, has not
+     * completed a large request within this time (or longer, while it sends at a minimum rate), or
+     * has not logged in within this time, if the pool requires a login. */
     uint32_t send_timeout_ms;
     enum transfers_kind io; /* not TRANSFERS_AUTO */
 };
@@ -43,8 +43,8 @@ struct tls_session;
 struct workers;
 union peer;
 
-/* Starts the threads, and sets the server's `network`. `options`, and the objects that it points
- * to, live longer than the workers. NULL with the reason in `error`. */
+/* Starts the threads, and sets the server's `network`. The objects that `options` points to live
+ * longer than the workers. NULL with the reason in `error`. */
 struct workers *workers_start(const struct workers_options *options, char error[WORKERS_ERROR_MAX]);
 
 /* Passes an accepted socket and its TLS session (NULL: plain text) to the worker with the fewest
@@ -54,8 +54,9 @@ struct workers *workers_start(const struct workers_options *options, char error[
 bool workers_add(struct workers *workers, int fd, const union peer *peer,
                  const struct listener *listener, struct tls_session *tls);
 
-/* Asks every worker to run a batch. Returns the number, from 1, of a worker that has run
- * none since the last call and does not wait for the disk; 0 if there is none. Main thread only. */
+/* Asks every worker to run a batch. Returns the number, from 1, of a worker that has run no batch
+ * since the last call and does not wait for the disk; 0 if there is no such worker. Main thread
+ * only. */
 unsigned workers_probe(struct workers *workers);
 
 /* Answers the requests that have been received, waits up to two seconds until clients have read

@@ -87,7 +87,7 @@ def test_a_start_in_1970_takes_no_session_away(machine):
     clock.step(-back)
     stayd.start()
     assert count_there(stayd) == SESSIONS
-    assert "behind what it was" in stayd.log
+    assert "behind the last time that was noted" in stayd.log
     clock.step(back)
     wait_until(lambda: stayd.log.count("is trusted") > 0)
     let_the_janitor_pass(stayd, clock.step)

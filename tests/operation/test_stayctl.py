@@ -71,7 +71,7 @@ def test_a_pool_with_tls_is_reached_over_its_unix_socket_or_not_at_all(tmp_path)
         done = stayctl("-c", stayd.config_path, "ping", "sessions")
         assert done.returncode != 0
         assert "only with TLS" in done.stderr and "unix:sessions.sock" in done.stderr
-        assert "takes TLS" not in stayd.log, "it tried in the clear"
+        assert "requires TLS" not in stayd.log, "it tried in the clear"
 
 
 def test_status_says_that_a_pool_is_full_and_fails():

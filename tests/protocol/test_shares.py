@@ -43,7 +43,7 @@ def test_the_log_names_the_limit_of_the_pool_where_that_is_the_one():
     with Stayd(cache={"max_connections": 5}) as stayd:
         served, refused = crowd(stayd, "cache", 7)
         assert (len(served), refused) == (5, 2)
-        assert "5 are open, of 5 to this pool" in stayd.log
+        assert "it has 5 of its 5 connections" in stayd.log
 
 
 def test_clients_that_never_finish_their_handshake_keep_no_place_from_others(tmp_path):

@@ -204,10 +204,10 @@ static void what_is_wrong_is_named_with_its_line(void **state) {
         {":x\n", 1, "1 to 128 bytes"},
         {"a:b\nbob:\n", 2, "1 to 511 bytes"},
         {"a:b\nbob:\r\n", 2, "1 to 511 bytes"},
-        {"a:b\n\nbo b:x\n", 3, "no spaces"},
-        {" bob:x\n", 1, "no spaces"},
-        {"b\tob:x\n", 1, "no spaces"},
-        {"b\x7fob:x\n", 1, "no spaces"},
+        {"a:b\n\nbo b:x\n", 3, "must not contain spaces"},
+        {" bob:x\n", 1, "must not contain spaces"},
+        {"b\tob:x\n", 1, "must not contain spaces"},
+        {"b\x7fob:x\n", 1, "must not contain spaces"},
         {"\xEF\xBB\xBF:x\nbob\n", 2, "no colon"},
         {"bob:x\nann:y\nbob:z\n", 3, "on line 1"},
         {"bob:$\n", 1, "whole hash"},
@@ -326,7 +326,7 @@ static void what_is_no_file_is_refused(void **state) {
     assert_int_equal(mkfifo(path, 0600), 0);
     memset(&report, 0, sizeof report);
     assert_null(credentials_read(path, CREDENTIALS_OWN, take_report, &report));
-    assert_non_null(strstr(report.first, "no regular file"));
+    assert_non_null(strstr(report.first, "not a regular file"));
 }
 
 static uint64_t random_number;

@@ -100,7 +100,7 @@ static void a_file_that_is_no_socket_is_an_error_and_stays(void **state) {
     assert_int_equal(write(fd, "precious", 8), 8);
     close(fd);
     assert_false(listener_open(&listener, &address, &plain, error));
-    assert_non_null(strstr(error, "no socket"));
+    assert_non_null(strstr(error, "not a socket"));
     struct stat file;
     assert_int_equal(stat(address_path(&address), &file), 0);
     assert_int_equal(file.st_size, 8);
