@@ -1,9 +1,9 @@
 """Servers for the protocol tests.
 
-A test that takes `connection` runs three times: against Debian's memcached, which proves that the
-test expects memcached's behaviour, and against both pools of stayd. The servers live as long as the
-pytest session; each test finds its pool flushed and is checked at its end: the connection must be
-in step (one reply too many or too few fails the test that caused it), and the server must run.
+A test that takes `connection` runs three times: on Debian's memcached, which proves that the test
+expects memcached's behaviour, and on both pools of stayd. The servers live as long as the pytest
+session. Each test begins with an empty pool, and two things are checked at its end: the connection is
+in step (a reply too many or too few fails the test that caused it), and the server runs.
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from support.servers import Memcached, Stayd
 
 
 def is_without_stayd(item):
-    """Whether memcached alone is tested."""
+    """Whether the test runs on memcached only."""
     target = getattr(item, "callspec", None) and item.callspec.params.get("target")
     return target == "memcached" or (
         "memcached" in item.fixturenames and "stayd" not in item.fixturenames)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Under a sanitizer, leaves out the tests of memcached alone, which has none: they are of the
-    plain run."""
+    """Under a sanitizer, leaves out the tests that run on memcached only: memcached has no sanitizer, and
+    the plain run has these tests."""
     if has_sanitizer():
         left_out = [item for item in items if is_without_stayd(item)]
         config.hook.pytest_deselected(items=left_out)
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 class Target:
-    """One thing to test: a server and the pool of it that is used."""
+    """A server, and the pool of it that the test uses."""
 
     def __init__(self, server, pool):
         self.server = server
@@ -44,14 +44,15 @@ class Target:
         return self._connections[-1]
 
     def value_of_refused(self, value):
-        """What to send as the data of a storage line that is refused: memcached would run it."""
+        """The data to send after a storage line that is refused: none to memcached, which would run the
+        data as requests."""
         return b"" if self.pool is None else value + b"\r\n"
 
     def expect_refused_without_length(self, request, reply, earlier=None):
         """Sends a storage line that is refused and does not say how long its data is.
 
-        Both servers say the same of it, unless memcached is an `earlier` one than 1.6.45; memcached
-        reads on, stayd closes behind it.
+        Both servers send the same reply, except that a memcached before 1.6.45 may send `earlier`.
+        memcached then goes on reading; stayd closes the connection.
         """
         if earlier is not None and self.pool is None:
             with self.connect() as connection:
@@ -68,7 +69,7 @@ class Target:
             connection.ask(request + b"\r\n" + self.value_of_refused(b"flush_all"), reply)
 
     def close(self):
-        """Closes what the test opened and left open."""
+        """Closes what the test opened and did not close."""
         for connection in self._connections:
             connection.close()
 
@@ -89,7 +90,7 @@ def _servers():
 
 @pytest.fixture(params=["memcached", "stayd-cache", "stayd-sessions"])
 def target(request, _servers):
-    """Each server that must behave alike, its pool emptied."""
+    """Each server that must behave alike, with its pool emptied."""
     if request.param == "memcached":
         server, pool = _servers(Memcached), None
     else:
@@ -99,7 +100,7 @@ def target(request, _servers):
 
 @pytest.fixture(params=["cache", "sessions"])
 def stayd_target(request, _servers):
-    """Each pool of stayd, emptied: for what stayd does on purpose otherwise than memcached."""
+    """Each pool of stayd, emptied: for behaviour that differs from memcached's on purpose."""
     yield from _emptied(Target(_servers(Stayd), request.param))
 
 

@@ -1,4 +1,5 @@
-/* Preloaded into the daemon: a system that forbids io_uring, as the default of containers is. */
+/* Preloaded into the daemon: simulates a system that forbids io_uring, as containers do by
+ * default. */
 #include <errno.h>
 
 int io_uring_queue_init(unsigned entries, void *ring, unsigned flags) {

@@ -45,7 +45,7 @@ def test_decr_stops_at_zero(connection):
 
 @pytest.mark.parametrize("kind, pool", [(Memcached, None), (Stayd, "cache"), (Stayd, "sessions")])
 def test_incr_wraps_at_64_bits(kind, pool):
-    """On a fresh server: memcached looks for a minus in old memory behind such numbers."""
+    """Runs on a fresh server, because memcached looks for a minus in old memory behind such numbers."""
     with kind() as server, server.connect(pool) as connection:
         connection.set(b"n", b"18446744073709551615")
         connection.ask(b"incr n 1\r\n", b"0\r\n")
@@ -73,8 +73,9 @@ def test_a_value_that_is_no_number_is_left_alone(connection, value):
     ids=lambda value: repr(value[:12]),
 )
 def test_a_number_at_the_start_counts_and_is_padded_to_the_old_length(connection, value):
-    """White space, a plus and zeros before it, and white space and anything behind it: all as
-    memcached reads it. protocol.txt says of the padding "at the end", and not how much."""
+    """White space, a plus and zeros may stand before the number, and white space and any bytes behind it,
+    as in memcached. protocol.txt says that the padding is "at the end", and does not say how long it
+    is."""
     connection.set(b"n", value)
     connection.ask(b"incr n 1\r\n", b"6\r\n")
     assert connection.get(b"n") == b"6".ljust(len(value))
@@ -85,7 +86,7 @@ def test_a_number_at_the_start_counts_and_is_padded_to_the_old_length(connection
 
 
 def test_a_value_of_any_length_can_be_counted(stayd_connection):
-    """memcached counts in no item of more than 512 KiB."""
+    """memcached refuses arithmetic on an item of more than 512 KiB."""
     stayd_connection.set(b"n", b"10" + b" " * 999_998)
     stayd_connection.ask(b"decr n 1\r\n", b"9\r\n")
     assert stayd_connection.get(b"n") == b"9" + b" " * 999_999
@@ -98,14 +99,15 @@ def test_a_minus_makes_a_number_of_zero_alone(connection):
 
 
 def test_a_minus_before_a_number_beyond_63_bits_makes_none(stayd_connection):
-    """memcached reads this number as 1."""
+    """memcached reads this value as 1."""
     stayd_connection.set(b"n", b"-18446744073709551615")
     stayd_connection.ask(b"incr n 1\r\n", NON_NUMERIC)
 
 
 @pytest.mark.parametrize("value", [b"", b" ", b"\r\n"], ids=repr)
 def test_a_blank_value_is_no_number(stayd_connection, value):
-    """memcached finds one by chance: it looks for digits in the memory behind the item."""
+    """In such a value memcached finds a number by chance: it looks for digits in the memory behind the
+    item."""
     stayd_connection.set(b"n", value)
     stayd_connection.ask(b"incr n 1\r\n", NON_NUMERIC)
     stayd_connection.ask(b"ma n\r\n", NON_NUMERIC)

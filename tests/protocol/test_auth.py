@@ -1,4 +1,4 @@
-"""Logins on the real daemon: the text login of memcached's -Y, and stayd's own behaviour."""
+"""Logins on the real daemon: the text login of memcached's -Y, and what stayd does differently."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def login(user="bob", password="secret"):
     return b"set login 0 0 %d\r\n%b\r\n" % (len(value), value)
 
 
-SLOW = hashed("secret", rounds=200_000)  # some 0.1 s a try: time to look meanwhile
+SLOW = hashed("secret", rounds=200_000)  # a try takes some 0.1 s: long enough to look at the daemon meanwhile
 
 
 class Guarded(Stayd):
@@ -44,7 +44,7 @@ class Guarded(Stayd):
         self.users.chmod(mode)
 
     def reload(self):
-        """SIGHUP; waits until it has been answered in the log."""
+        """Sends SIGHUP; waits until the log says that the reload has ended."""
         before = self.log.count("SIGHUP")
         said = re.findall("has been read again|has errors and is not used", self.log)
         self.process.send_signal(signal.SIGHUP)
@@ -53,7 +53,7 @@ class Guarded(Stayd):
                    > len(said))
 
     def connect_from(self, host):
-        """A connection to `sessions` from another loopback address: each has tries of its own."""
+        """A connection to `sessions` from another loopback address: each address has tries of its own."""
         connection = Raw.__new__(Raw)
         connection.timeout = 10.0
         connection.buffer = bytearray()
@@ -152,7 +152,7 @@ def test_a_password_may_hold_spaces_although_memcached_stops_there():
     lambda: crypt("secret", "$y$j75$Oy.kSVHyyTzFCfgB1uBOu1"),
 ], ids=["sha512", "sha256", "bcrypt", "yescrypt"])
 def test_hashed_passwords_are_taken_with_what_is_pipelined_behind(make):
-    """The requests behind the login wait for the verdict, and are answered in order behind it."""
+    """The requests behind the login wait for the verdict, and are answered after it, in order."""
     with Guarded(f"other:{hashed('x', 1000)}\nbob:{make()}\n") as server:
         assert "plain text" not in server.log
         refused = FAILURE + UNAUTHENTICATED * 2
@@ -185,7 +185,7 @@ def test_plain_passwords_are_warned_about():
 
 
 def test_who_has_logged_in_once_pays_for_the_hash_once():
-    """A PHP site logs in anew for each request."""
+    """A PHP site logs in again for each request."""
     with Guarded(f"bob:{SLOW}\n") as server:
         begun = time.monotonic()
         with server.connect("sessions") as connection:
@@ -196,7 +196,7 @@ def test_who_has_logged_in_once_pays_for_the_hash_once():
             with server.connect("sessions") as connection:
                 connection.ask(login(), b"STORED\r\n")
         assert (time.monotonic() - begun) / 50 < first / 5
-        server.reload()  # what is known belongs to the file that was read
+        server.reload()  # a password is known only for the file that was read
         begun = time.monotonic()
         with server.connect("sessions") as connection:
             connection.ask(login(), b"STORED\r\n")
@@ -235,7 +235,7 @@ def test_the_same_login_many_times_at_once_is_one_guess(password, answer):
         begun = time.monotonic()
         for worker in workers:
             worker.send(login("bob", password))
-        first = workers.pop(0)  # whose hash the others wait for
+        first = workers.pop(0)  # the other workers wait for the hash of this login
         first.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         first.close()
         for worker in workers:
@@ -245,8 +245,8 @@ def test_the_same_login_many_times_at_once_is_one_guess(password, answer):
 
 
 def test_a_flood_of_logins_slows_nobody_else_down():
-    """A thousand wrong logins are queued or refused while others are served, one of them by login. The
-    processor time of each thread shows that a thread of its own computes the hashes."""
+    """A thousand wrong logins are queued or refused, while the daemon serves other clients, one of which
+    logs in. The processor time of each thread shows that only the login thread computes the hashes."""
     with Guarded(f"bob:{SLOW}\nann:plain\n", server={"max_connections": 3000}) as server:
         flood = []
         for i in range(50):
@@ -260,7 +260,7 @@ def test_a_flood_of_logins_slows_nobody_else_down():
             while served < 300 or thread_seconds(server.pid)["auth"] - before["auth"] < 0.5:
                 other.ask(b"set k 0 0 1\r\nv\r\nget k\r\n", b"STORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n")
                 served += 1
-            late.ask(login("ann", "plain"), b"STORED\r\n")  # a known password needs no hash, so no queue
+            late.ask(login("ann", "plain"), b"STORED\r\n")  # needs no hash, so does not wait in the queue
             after = thread_seconds(server.pid)
             spent = after["worker"] - before["worker"]
             assert spent / served < 0.001, f"{spent} s of the workers for {served} requests"
@@ -336,7 +336,7 @@ def test_refusals_are_counted_and_logged_without_a_flood_of_lines():
             connection.ask(login("ann", "x"), FAILURE)
         others = 2
 
-        def is_told():  # another line may have been written less than 0.1 s before
+        def is_told():  # the log may have had another such line less than 0.1 s before
             nonlocal others
             if "127.5.5.6" not in server.log:
                 others += 1
@@ -426,7 +426,7 @@ def test_a_file_of_another_user_is_refused_at_start():
 
 
 def test_clients_that_vanish_during_the_check_are_forgotten():
-    """No hash is computed for a client that has reset its connection. (An end of input is no reset.)"""
+    """No hash is computed for a client that has reset its connection. (An end of input is not a reset.)"""
     with Guarded(f"bob:{SLOW}\n") as server:
         for i in range(4):
             connection = server.connect_from("127.7.0.1")

@@ -1,6 +1,6 @@
-"""Bad input: the daemon keeps running, other clients are not affected, the memory stays bounded.
+"""Bad input: the daemon keeps running, other clients are not affected, and the memory stays bounded.
 
-Every test ends with another connection that finds what it stored before.
+At the end of every test, another connection finds the item that it stored before.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from support.servers import Stayd, together, wait_until
 
 @pytest.fixture
 def witness(target):
-    """A connection that must not be harmed: its item is there before and after."""
+    """A connection that must not be affected: its item is there before and after the test."""
     with target.connect() as connection:
         connection.set(b"witness", b"unharmed", flags=5)
         yield connection
@@ -64,7 +64,7 @@ def test_garbage_made_of_the_protocols_own_words_does_no_harm(witness, hostile, 
 
 
 def swallow(connection):
-    """Reads and forgets until the end."""
+    """Reads to the end, and throws away what it reads."""
     with contextlib.suppress(OSError, EOFError):
         while True:
             connection._fill(time.monotonic() + 10)
@@ -94,7 +94,7 @@ def test_a_client_that_vanishes_in_the_middle_changes_nothing(witness, hostile, 
 ], ids=repr)
 @pytest.mark.parametrize("command", [b"set k 0 0 %b\r\nv\r\n", b"ms k %b\r\nv\r\n"], ids=repr)
 def test_a_length_that_lies_is_answered_with_an_error(target, witness, hostile, command, length):
-    """stayd sends this reply only: it reads no value as a request, and closes."""
+    """stayd sends only this reply: it does not run the value as a request, and closes the connection."""
     hostile.send(command % length + b"mn\r\n")
     if target.pool is None:
         reply = hostile.read_until(b"MN\r\n")
@@ -115,7 +115,8 @@ def test_a_huge_length_allocates_nothing(target, witness, hostile, length):
 
 
 def test_a_client_that_sends_its_bytes_one_by_one_is_served_and_holds_up_nobody(witness, hostile):
-    """A byte each 2 ms; meanwhile the witness makes round trips that must not wait for it."""
+    """Sends a byte each 2 ms. Meanwhile the witness makes round trips, which must not wait for this
+    client."""
     slow = b"set k 3 0 40\r\n" + b"y" * 40 + b"\r\nget k\r\n"
     slowest = 0.0
     for index in range(len(slow)):
@@ -129,14 +130,14 @@ def test_a_client_that_sends_its_bytes_one_by_one_is_served_and_holds_up_nobody(
 
 
 def send_until_stuck(connection, request, stuck_s=0.3):
-    """Sends `request` over and over until the server has taken nothing for `stuck_s`.
+    """Sends `request` again and again until the server has taken nothing for `stuck_s`.
 
-    Returns the bytes sent; never reads.
+    Returns how many bytes were sent. Reads no reply.
     """
     connection.socket.setblocking(False)
     sent, block = 0, request * max(1, 65536 // len(request))
     position = 0
-    poll = select.poll()  # unlike select, for descriptors of any number
+    poll = select.poll()  # poll takes descriptors of any number, select does not
     poll.register(connection.socket, select.POLLOUT)
     while True:
         writable = poll.poll(stuck_s * 1000)
@@ -165,7 +166,7 @@ def test_a_client_that_never_reads_costs_bounded_memory_and_is_then_closed(pool)
 
 
 def never_read(pool, value_bytes, request_bytes):
-    """One request's part of the test above, against a daemon of its own."""
+    """The test above for one request, with a daemon of its own."""
     with Stayd(server={"send_timeout": "1s"}) as stayd:
         with stayd.connect(pool) as witness, stayd.connect(pool) as hostile:
             witness.set(b"k", b"v" * value_bytes)
@@ -185,7 +186,8 @@ def never_read(pool, value_bytes, request_bytes):
 
 
 def test_a_client_that_stops_in_the_middle_of_a_large_request_is_closed():
-    """A client that goes on slowly is not closed, nor one whose half request takes little memory."""
+    """Not closed: a client that continues slowly, and a client whose unfinished request takes little
+    memory."""
     with Stayd(server={"send_timeout": "1s"}) as stayd:
         with (stayd.connect("cache") as stopped, stayd.connect("cache") as slow,
               stayd.connect("cache") as small):
@@ -220,7 +222,7 @@ def test_many_clients_that_never_read_cost_bounded_memory():
 
 
 def test_a_client_that_reads_slowly_but_steadily_is_not_closed():
-    """It takes over twice the send_timeout for one reply, and always makes progress."""
+    """The client takes more than twice the send_timeout for one reply, and always makes progress."""
     with Stayd(server={"send_timeout": "1s"}) as stayd, stayd.connect("cache") as connection:
         value = bytes(range(256)) * 3000
         connection.set(b"k", value)

@@ -1,4 +1,4 @@
-"""The binary protocol on real connections: three servers, of which one is memcached.
+"""The binary protocol on real connections, to memcached and to both pools of stayd.
 
 tests/unit/test_proto_binary_*.c test more, without a socket.
 """
@@ -192,11 +192,11 @@ def test_touch_and_gat_see_an_expiry_that_is_over(binary_connection):
         assert ask(binary_connection, binary.GET, b"k").status == NOT_FOUND
 
 
-# What stayd does otherwise than memcached.
+# Where stayd differs from memcached.
 
 
 def test_what_memcached_would_take_for_requests_is_thrown_away(stayd_target):
-    """Behind opcodes that have no value, and of an opcode that is not known."""
+    """Values behind opcodes that take none, and the body of an unknown opcode."""
     flush = request(binary.FLUSH)
     with stayd_target.connect() as connection:
         assert ask(connection, binary.SET, b"k", store(), b"v").status == OK

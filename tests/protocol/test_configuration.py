@@ -60,14 +60,14 @@ item_max = 1M
 
 
 def with_line(line, *, after):
-    """GOOD with another line after the one that starts with `after`; and its number."""
+    """GOOD with another line behind the line that starts with `after`, and the number of the new line."""
     lines = GOOD.splitlines()
     index = next(n for n, text in enumerate(lines) if text.startswith(after)) + 1
     return "\n".join(lines[:index] + [line] + lines[index:]) + "\n", index + 1
 
 
 def with_changed(key, value, section="[pool sessions]"):
-    """GOOD with another value for a key of a section; and the line's number."""
+    """GOOD with another value for a key of a section, and the number of that line."""
     lines = GOOD.splitlines()
     start = lines.index(section)
     index = next(n for n in range(start, len(lines)) if lines[n].split(" ")[0] == key)
@@ -301,7 +301,7 @@ def test_help_and_version_go_to_the_standard_output():
 
 
 def test_memcacheds_own_options_make_one_volatile_pool(tmp_path):
-    """`stayd -p PORT -m MB -l ADDRESS -U 0 -c N -t N` takes memcached's place in a unit file."""
+    """`stayd -p PORT -m MB -l ADDRESS -U 0 -c N -t N` can replace memcached in a unit file."""
     port = free_port()
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path),
                    "XDG_STATE_HOME": str(tmp_path)}
@@ -324,7 +324,7 @@ def test_memcacheds_own_options_make_one_volatile_pool(tmp_path):
 
 
 def answers(port):
-    """Whether somebody listens on the loopback port."""
+    """Whether a process listens on the loopback port."""
     try:
         Raw(("127.0.0.1", port)).close()
         return True
@@ -332,11 +332,11 @@ def answers(port):
         return False
 
 
-# The configuration is valid, but does not fit the machine: the start fails and changes no file.
+# The configuration is valid but does not fit the machine. The start fails, and changes no file.
 
 
 def start_fails(server, *said):
-    """Starts `server`, which must end by itself with an error that says all of `said`."""
+    """Starts `server`. It must end by itself, with an error that contains each text in `said`."""
     with pytest.raises(ServerError):
         server.start()
     assert server.process.returncode not in (0, -signal.SIGSEGV, -signal.SIGABRT), server.log
@@ -358,7 +358,7 @@ def stopped():
 
 
 def starts_with_all(stayd):
-    """Starts it and finds every item that `stopped` stored."""
+    """Starts the daemon. Every item that `stopped` stored must be there."""
     stayd.start()
     connection = stayd.connect("sessions")
     for number in range(100):
@@ -415,7 +415,7 @@ def test_an_unwritable_data_dir_is_an_error(where):
 
 
 def test_a_limit_of_file_sizes_is_an_error_that_says_so():
-    """The system's own answer is a signal that ends the daemon without a word."""
+    """If stayd did not check the limit, the system would end the daemon with a signal, without a message."""
     with Stayd() as stayd:
         stayd.terminate()
         stayd.data_file("sessions").unlink()
@@ -448,7 +448,7 @@ def flip(path, offset):
 
 
 def other_version(path):
-    """The version in the file's header becomes 999."""
+    """Writes the version 999 into the file's header."""
     with open(path, "r+b") as file:
         file.seek(VERSION_OFFSET)
         file.write(struct.pack("<I", 999))
@@ -500,7 +500,7 @@ def test_a_data_file_that_is_a_folder_or_a_device_is_an_error(stopped):
 
 
 def test_a_data_file_that_is_longer_than_it_says_is_sound(stopped):
-    """A crash while the pool grew leaves such a file."""
+    """A crash while the pool grows leaves such a file."""
     path = stopped.data_file("sessions")
     os.truncate(path, path.stat().st_size + 4096)
     starts_with_all(stopped)
@@ -514,7 +514,7 @@ def with_sessions(config, key, value):
 
 
 def blocks_bytes(stayd):
-    """What the pool's file takes on the disk: it keeps its length when the pool shrinks."""
+    """How many bytes of the disk the pool's file takes. Its length stays the same when the pool shrinks."""
     return stayd.data_file("sessions").stat().st_blocks * 512
 
 

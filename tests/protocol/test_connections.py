@@ -1,4 +1,4 @@
-"""Connections: their maximum number, and that each ends without effect on the others."""
+"""Connections: how many there may be, and that the end of one does not affect the others."""
 
 import os
 import socket
@@ -17,12 +17,13 @@ def open_files(server):
 
 
 def connections_now(connection):
-    """curr_connections as the server tells it, the asking one included."""
+    """curr_connections as the server reports it, with the connection that asks."""
     return int(connection.stats()["curr_connections"])
 
 
 def test_connections_beyond_the_limit_are_refused_with_a_message():
-    """Over TCP and Unix sockets and over all pools together; the others are unharmed."""
+    """The limit counts TCP and Unix sockets, and all pools, together. The connections within it are not
+    affected."""
     limit = 12
     with Stayd(server={"max_connections": limit}) as stayd:
         first = stayd.connect("cache")
@@ -45,7 +46,7 @@ def test_connections_beyond_the_limit_are_refused_with_a_message():
 
 
 def test_a_client_that_sees_its_connection_closed_finds_room_for_the_next():
-    """Also when the thread that closed it is not run for a while."""
+    """This holds even if the thread that closed the connection is not scheduled for a while."""
     library = preload.library("protocol/slow_close.c")
     if library is None:
         pytest.skip("a sanitizer's library must be the first to be loaded")

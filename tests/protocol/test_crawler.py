@@ -1,5 +1,4 @@
-"""lru_crawler: dumps of all items while items change, and the replies to commands about the
-crawler."""
+"""lru_crawler: dumps of all items while items change, and the replies to commands about the crawler."""
 
 import threading
 import time
@@ -17,7 +16,7 @@ def dump(connection, what=b"metadump all"):
     connection.send(b"lru_crawler " + what + b"\r\n")
     text = connection.read_until(b"END\r\n", timeout=60).decode()
     assert text.endswith("END\r\n")
-    text = text.removeprefix("OK\r\n")  # memcached 1.6.45 begins so, 1.6.18 does not
+    text = text.removeprefix("OK\r\n")  # memcached 1.6.45 begins with OK, 1.6.18 does not
     return [dict(word.split("=", 1) for word in line.split(" ")) for line in text.split("\n")[:-2]]
 
 
@@ -53,7 +52,7 @@ LINES = [
 
 
 def reply_of_idle_crawler(peer, line):
-    """memcached's reply, once its crawler has finished what an earlier line began."""
+    """Waits for memcached's reply, which comes once its crawler has finished what an earlier line began."""
     deadline = time.monotonic() + 20
     while True:
         peer.send(line + b"\r\n")
@@ -91,7 +90,8 @@ def test_mgdump_tells_keys_as_mg_takes_them(stayd_connection):
 
 
 def test_a_dump_misses_nothing_while_everything_changes():
-    """Items come, go, are replaced and move, the index grows; those that stay are all told."""
+    """Items are stored, deleted, replaced and moved, and the index grows. A dump must have every item that
+    stays."""
     with Stayd(cache={"memory": "32M", "item_max": "16K"}) as stayd:
         with stayd.connect("cache") as connection:
             for number in range(KEEP):
@@ -120,7 +120,7 @@ def test_a_dump_misses_nothing_while_everything_changes():
             with stayd.connect("cache") as connection, stayd.connect("sessions") as other:
                 other.set(b"elsewhere", b"v")
                 for _ in range(5):
-                    other.send(b"lru_crawler mgdump all\r\n")  # a dump of each pool at a time
+                    other.send(b"lru_crawler mgdump all\r\n")  # one dump for each pool may run at a time
                     told = {urllib.parse.unquote(line["key"]) for line in dump(connection)}
                     assert wanted <= told
                     other.expect(b"OK\r\nmg elsewhere\r\nEN\r\n")
@@ -137,7 +137,7 @@ BUSY = b"BUSY currently processing crawler request"
 
 
 def fill(connection, count):
-    """Small items under keys that make lines of some 100 bytes."""
+    """Stores small items, under keys that make the lines of a dump some 100 bytes long."""
     batch = []
     for number in range(count):
         batch.append(b"set some-longer-key-%d 0 0 1 noreply\r\nv\r\n" % number)
@@ -168,7 +168,7 @@ def test_one_dump_runs_at_a_time_and_one_that_is_not_taken_gives_way():
         last = b""
         while piece := silent.socket.recv(1 << 18):
             last = last[-10:] + piece
-        assert not last.endswith(b"END\r\n")  # half a dump does not look like a whole one
+        assert not last.endswith(b"END\r\n")  # half a dump must not look like a whole one
 
 
 def test_a_dump_ends_with_its_client():

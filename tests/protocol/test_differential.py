@@ -1,47 +1,47 @@
-"""stayd and Debian's memcached answer thousands of random command sequences alike.
+"""stayd and Debian's memcached give the same answers to thousands of random command sequences.
 
-STAYD_DIFF_SEQUENCES says how many for each pool (default: what takes some seconds),
-STAYD_DIFF_SEED which ones. support/differential_text.py has the generator, differential.py the comparison.
+STAYD_DIFF_SEQUENCES sets how many sequences each pool gets (default: as many as take some seconds).
+STAYD_DIFF_SEED sets which ones. differential_text.py in support/ has the generator, differential.py the
+comparison.
 
-Intended differences, which the generator leaves out. Each has a test of its own, named here:
+The generator leaves out the intended differences. Each has a test of its own, named here:
 
-  - A control character in a key is refused (test_limits.py): protocol.txt forbids it.
-  - The value after a refused storage line is discarded, and if its length is not known the
-    connection closes (test_limits.py). memcached runs the value as requests, so a key that is too
-    long lets a client send commands. So memcached gets no value there; stayd gets a value made of
-    requests, and must answer none of them (`refused` in differential_text.py).
-  - A request line of more than 2048 bytes other than a multi-get is refused (test_limits.py);
-    memcached's limit depends on how the line arrived.
-  - item_max counts key and value, memcached's -I also its own header and slab sizes
-    (test_limits.py): values near the limit are left out.
-  - A set of a value too large leaves the old one in a pool with evict = no (test_limits.py).
-  - E, the explicit CAS number, and N of ms in append mode are of later memcacheds
-    (test_meta_set.py).
-  - A key comes back in the encoding of the request (test_meta_get.py): base64 keys and plain keys
-    are different ones here.
-  - An expiry in the past, given to T or N of mg and ma and shown by t in the same command:
-    memcached shows 2^32 less some seconds. And dates after 2038 or before 1970, which memcached's
-    32 bits wrap.
-  - A key too long in get or gat: memcached also drops replies to earlier requests that it has not
-    sent yet. Requests cut off by the end of the connection: the same (test_limits.py,
-    test_bad_input.py).
-  - Arithmetic on a value that is empty or white space: memcached reads on into the memory behind
-    the item (test_arithmetic.py). On one with a minus and beyond 63 bits: a number to memcached,
-    none to stayd (test_arithmetic.py). On one of 2^63 or more: memcached takes it for none if
-    there is a minus anywhere behind it in its memory (test_arithmetic.py). On an item that is
-    stale or won: memcached forgets that if the number gets longer (test_meta_arithmetic.py).
-  - An opaque token too long: memcached answers with an error and carries the command out all the
-    same (test_meta_get.py).
-  - h, whether an item was read before, and T of ma: memcached forgets both if a number gets longer
-    (test_meta_arithmetic.py).
-  - Binary requests of which memcached takes a part for the next requests: a value behind touch, gat
-    or stat, the key of an unknown opcode, a value of 2 GiB (test_binary.py). And verbosity.
-  - A word that is missing (`normalise` makes one of both errors), a word too many, a blank before the
-    command, gat without a key, delete noreply, shutdown: as memcached 1.6.45 (test_later_memcached.py).
-  - watch behind other commands that are not answered yet: memcached refuses it (test_watch.py). And
-    exp of me, which memcached shows with a minus (test_general.py).
-  - flush_all with a delay: with memcached, a second one makes items visible again that the first
-    one flushed (test_flush.py).
+- A control character in a key: stayd refuses it, because protocol.txt forbids it (test_limits.py).
+- The value after a refused storage line: stayd discards it, and closes the connection if the length is
+  not known (test_limits.py). memcached runs the value as requests, so a client that sends a key that is
+  too long sends commands. So the generator sends no value to memcached here. It sends stayd a value made
+  of requests, none of which stayd may answer (`refused` in differential_text.py).
+- A request line of more than 2048 bytes other than a multi-get: stayd refuses it (test_limits.py).
+  memcached's limit depends on how the line arrived.
+- Values near the limit: item_max counts key and value, memcached's -I also counts its own header and
+  slab sizes (test_limits.py).
+- A set of a value that is too large: in a pool with evict = no, the old value stays (test_limits.py).
+- E (the explicit CAS number), and N of ms in append mode: only later memcacheds have them
+  (test_meta_set.py).
+- base64 keys: a key comes back in the encoding of the request (test_meta_get.py), so here the base64
+  keys and the plain keys are different keys.
+- An expiry in the past that T or N of mg and ma sets, shown by t in the same command: memcached shows
+  2^32 less some seconds. Dates after 2038 or before 1970: memcached's 32 bits wrap.
+- A key that is too long in get or gat: memcached also drops replies to earlier requests that it has not
+  sent yet. It does the same with requests that the end of the connection cuts off (test_limits.py,
+  test_bad_input.py).
+- Arithmetic (test_arithmetic.py). On a value that is empty or white space, memcached reads on into the
+  memory behind the item. A value with a minus and beyond 63 bits is a number to memcached and none to
+  stayd. A value of 2^63 or more is no number to memcached if its memory behind the value has a minus
+  anywhere. If the number of a stale or won item gets longer, memcached forgets that the item is stale
+  or won (test_meta_arithmetic.py).
+- An opaque token that is too long: memcached answers with an error, and carries out the command all the
+  same (test_meta_get.py).
+- h (whether an item was read before), and T of ma: memcached forgets both if a number gets longer
+  (test_meta_arithmetic.py).
+- Binary requests whose end memcached takes for the next request: a value behind touch, gat or stat, the
+  key of an unknown opcode, a value of 2 GiB (test_binary.py). Also verbosity.
+- A missing word (`normalise` makes one error of both), a word too many, a blank before the command, gat
+  without a key, delete noreply, shutdown: stayd answers as memcached 1.6.45 (test_later_memcached.py).
+- watch behind commands that are not answered yet: memcached refuses it (test_watch.py). exp of me, which
+  memcached shows with a minus (test_general.py).
+- flush_all with a delay: on memcached, a second one makes items visible again that the first one flushed
+  (test_flush.py).
 """
 
 import os
@@ -55,8 +55,8 @@ from support.differential_text import ADMINISTRATION, REFUSED_MARK, SYNC_MARK, G
 from support.servers import Memcached, Stayd
 
 OPTIONS = ["-t", "1", "-o", "no_lru_maintainer,no_lru_crawler"]
-"""memcached's: without its background threads, which now and then hold an item for a moment, and
-while they do, a decrement is not padded and a stale item no longer stale."""
+"""memcached without its background threads. Now and then these hold an item for a moment. While they do,
+memcached does not pad a decrement, and a stale item is no longer stale."""
 
 SEED = int(os.environ.get("STAYD_DIFF_SEED", "1"))
 SEQUENCES = int(os.environ.get("STAYD_DIFF_SEQUENCES", "2000"))
@@ -71,7 +71,7 @@ def memcached():
 
 @pytest.fixture(scope="module")
 def other_memcached():
-    """A second one, to compare the first with."""
+    """A second memcached, to compare the first one with."""
     with Memcached(OPTIONS) as server:
         yield server
 
@@ -84,13 +84,13 @@ def stayd():
 
 
 def executor(server, pool=None, corrupt=None):
-    """An executor for the server's pool over TCP."""
+    """An executor that uses the server's pool over TCP."""
     return Executor(("127.0.0.1", server.port(pool)), corrupt,
                     runs_refused=isinstance(server, Memcached))
 
 
 def is_later(memcached):
-    """Whether this memcached is later than 1.6.18, whose replies stayd gives."""
+    """Whether this memcached is later than Debian 12's 1.6.18."""
     with memcached.connect() as connection:
         number = connection.ask(b"version\r\n").split()[1].decode()
     return tuple(map(int, number.split("."))) > (1, 6, 18)
@@ -143,20 +143,20 @@ def test_the_binary_generator_reaches_every_opcode():
     opcodes = {data[1] for data in steps if len(data) >= binary.HEADER.size}
     assert opcodes >= set(range(0x25)) - {
         binary.VERSION,  # says another version
-        binary.VERBOSITY, 0x1F,  # what memcached does not know has a key here: see `small`
+        binary.VERBOSITY, 0x1F,  # an opcode that memcached does not know is sent with a key: see `small`
     }
     assert set(differential_binary.QUIET.values()) <= opcodes
 
 
 def test_memcached_answers_as_another_memcached_does(memcached, other_memcached):
-    """Two memcacheds must not differ: then the differences that the comparison finds are real."""
+    """Two memcacheds must not differ. This shows that the differences that the comparison finds are real."""
     first, second = executor(memcached), executor(other_memcached)
     found = find_difference(first, second, Generator(SEED), max(300, SEQUENCES // 5))
     assert found is None, found
 
 
 def replace_first(old, new):
-    """A fault: the first `old` of a reply becomes `new`."""
+    """Makes a fault: the first `old` of a reply becomes `new`."""
     return lambda reply: reply.replace(old, new, 1)
 
 
@@ -218,7 +218,7 @@ def test_the_generator_makes_the_same_sequences_of_the_same_seed():
 
 
 def test_the_generator_reaches_every_command_and_flag():
-    """The comparison proves nothing about a command or flag that the generator never makes."""
+    """The comparison would prove nothing about a command or flag that the generator never makes."""
     generator = Generator(SEED)
     commands = [step for _ in range(2500) for step in generator.sequence()]
     lines = [command.removeprefix(SYNC_MARK).split(b"\r\n")[0].split(b" ") for command in commands]

@@ -7,17 +7,18 @@ import pytest
 from support.servers import together, wait_until
 
 CLOCK_S = 0.05
-"""The daemon may read a coarse clock, and a reply takes its time."""
+"""How much later than its expiry an item may be seen: the daemon reads a coarse clock, and a reply takes
+time."""
 
 
 def test_an_item_expires(connection):
-    """memcached's clock is its own second, so both ends have a second of room; on a busy machine it may
-    lag behind by more."""
+    """memcached's seconds begin at its own moments, so both limits allow one second more. On a busy
+    machine memcached's clock may lag even further behind."""
     lag = max(0.0, time.time() - int(connection.stats()["time"]) - 1)
     stored = time.time()
     connection.set(b"k", b"v", expiry=2)
     assert connection.get(b"k") == b"v"
-    asked = [stored]  # when each read was sent; the last one but one still found the item
+    asked = [stored]  # when each read was sent; the last read but one still found the item
 
     def is_gone():
         asked.append(time.time())
@@ -29,7 +30,8 @@ def test_an_item_expires(connection):
 
 
 def test_every_way_to_store_an_absolute_expiry_is_exact(stayd_connection):
-    """Absolute unix seconds: there until that second begins, and not a moment longer."""
+    """An expiry in absolute Unix seconds: the item is there until that second begins, and not a moment
+    longer."""
     connection = stayd_connection
     due = int(time.time()) + 2
     keys = [b"set", b"add", b"replace", b"cas", b"touch", b"gat", b"append", b"ms", b"mg", b"ma"]
@@ -65,13 +67,14 @@ def test_every_way_to_store_an_absolute_expiry_is_exact(stayd_connection):
 
 
 def test_a_relative_expiry_counts_from_the_second_of_the_request(stayd_target):
-    """In the second S, an expiry of 1 is S + 1: there until that begins, then gone."""
+    """In the second S, an expiry of 1 means S + 1: the item is there until that second begins, and then
+    gone."""
     together(*(lambda at=fraction: relative_expiry(stayd_target.connect(), b"k%d" % (at * 100), at)
                for fraction in (0.05, 0.5, 0.9)))
 
 
 def relative_expiry(connection, key, fraction):
-    """Stores `key` when this fraction of a second of the clock has passed."""
+    """Stores `key` at the moment when this fraction of a second has passed on the clock."""
     start = int(time.time()) + 1 + fraction
     wait_until(lambda: time.time() >= start, 5, interval=0.001)
     sent = time.time()

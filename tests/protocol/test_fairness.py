@@ -1,5 +1,4 @@
-"""A client cannot take more than its share from the others: turns, memory, idle connections,
-floods."""
+"""A client cannot take more than its share from the others: turns, memory, idle connections, floods."""
 
 import os
 import random
@@ -20,7 +19,7 @@ def stat(connection, name):
 
 
 def test_a_client_with_endless_requests_gets_one_turn_between_two_turns_of_another():
-    """Counts requests instead of time. Between two turns of one connection, the other connection
+    """The test counts requests instead of time. Between two turns of one connection, the other connection
     has one turn, or two if their order changes."""
     turn = 20
     with Stayd(server={"threads": 1, "requests_per_turn": turn}) as stayd:
@@ -61,7 +60,7 @@ def test_a_hundred_thousand_pipelined_requests_are_all_answered_in_order(stayd_t
 
 
 def test_all_replies_come_although_the_client_has_shut_its_sending_side(target):
-    """More of them than one read, one turn and the socket's buffers take."""
+    """The client sends more requests than one read, one turn and the socket's buffers hold."""
     connection = target.connect()
     connection.set(b"k", b"v" * 1000)
 
@@ -89,13 +88,14 @@ def test_a_connection_is_closed_once_its_client_has_been_idle_for_too_long():
         assert time.monotonic() - before > 0.5
         for connection in idle:
             connection.expect_closed()
-        # `busy` has been connected for longer than the limit, but was never idle that long
+        # `busy` has been connected for longer than the limit, but has never been idle that long
         assert stat(busy, "idle_kicks") >= 3
         assert busy.stats(b"settings")["idle_timeout"] == "1"
 
 
 def test_a_client_that_takes_no_replies_is_not_idle():
-    """Such a client is closed after send_timeout. A client within both limits stays connected."""
+    """A client that takes no replies is closed after send_timeout. A client within both limits stays
+    connected."""
     with Stayd(server={"connection_idle_timeout": "1s", "send_timeout": "1h"}) as stayd:
         stalled = stayd.connect("cache")
         stalled.set(b"k", b"v" * 1_000_000)
@@ -109,7 +109,7 @@ def test_a_client_that_takes_no_replies_is_not_idle():
 
 
 def end_large_request(client):
-    """Sends the last byte of a value; the reply, or nothing if the connection has been closed."""
+    """Sends the last byte of a value; returns the reply, or nothing if the connection has been closed."""
     try:
         client.send(b"x\r\n")
         return client.read_line() + b"\r\n"
@@ -119,14 +119,14 @@ def end_large_request(client):
 
 def test_large_requests_beyond_the_limit_are_refused_and_the_others_are_unharmed():
     """A request that finds no memory is refused, or a stopped request is closed to make room for it."""
-    with Stayd(server={"connection_memory": "4M"}) as stayd:  # of which 1M is the other pool's
+    with Stayd(server={"connection_memory": "4M"}) as stayd:  # 1M of this is reserved for the other pool
         witness = stayd.connect("cache")
         clients = [stayd.connect("cache") for _ in range(6)]
         for number, client in enumerate(clients):
             try:
                 client.send(b"set k%d 0 0 1000000\r\n" % number + b"x" * 999_999)
             except OSError:
-                pass  # refused before all was sent
+                pass  # the daemon refused the request before all of it was sent
             wait_until(lambda: stat(witness, "read_buf_oom") == max(0, number - 2)
                        and stat(witness, "read_buf_bytes") >= 1_000_000 * min(number + 1, 3))
             assert stat(witness, "read_buf_bytes") <= 3 << 20
@@ -134,12 +134,12 @@ def test_large_requests_beyond_the_limit_are_refused_and_the_others_are_unharmed
             assert witness.set(b"small", b"y" * 10_000) == b"STORED"
         replies = [end_large_request(client) for client in clients]
         assert replies.count(b"STORED\r\n") == 3
-        # One that has stopped is closed without a word when it gives way.
+        # A stopped client that makes room for another is closed without a reply.
         assert set(replies) <= {b"STORED\r\n", OUT_OF_MEMORY, b""}
         for number, reply in enumerate(replies):
             expected = b"x" * 1_000_000 if reply == b"STORED\r\n" else None
             assert witness.get(b"k%d" % number) == expected
-        for name in ("read_buf_bytes", "read_buf_count"):  # are freed behind the reply
+        for name in ("read_buf_bytes", "read_buf_count"):  # the daemon frees them after the reply
             wait_until(lambda name=name: stat(witness, name) == 0)
         told = stayd.log.count("closing connections: no memory for the 10000")
         assert told == (1 if OUT_OF_MEMORY in replies else 0)
@@ -149,7 +149,7 @@ def test_replies_that_nobody_takes_are_bounded_in_all():
     with Stayd(server={"connection_memory": "3M"}, cache={"item_max": "2M"}) as stayd:
         witness = stayd.connect("cache")
         witness.set(b"k", b"v" * 1_900_000)
-        witness.set(b"small", b"v" * 10_000)  # a reply that every socket takes at once
+        witness.set(b"small", b"v" * 10_000)  # its reply fits into the buffers of every socket
         lazy = [stayd.connect("cache") for _ in range(6)]
         for connection in lazy:
             connection.send(b"get k\r\n" * 20)
@@ -201,14 +201,14 @@ def test_without_file_descriptors_clients_wait_and_are_served_once_there_are_som
         soft, hard = resource.prlimit(stayd.pid, resource.RLIMIT_NOFILE)
         files = [int(fd) for fd in os.listdir(f"/proc/{stayd.pid}/fd")]
         limit = max(files) + 1
-        free = limit - len(files)  # those that earlier clients have left
+        free = limit - len(files)  # descriptors of earlier clients, free again
         resource.prlimit(stayd.pid, resource.RLIMIT_NOFILE, (limit, hard))
         waiting = [stayd.connect("cache") for _ in range(10)]
         for connection in waiting:
             connection.send(b"mn\r\n")
         wait_until(lambda: "cannot accept connections for now: Too many open files" in stayd.log)
         spent, began = processor_seconds(stayd.pid), time.monotonic()
-        while time.monotonic() < began + 0.5:  # measured, not waited for
+        while time.monotonic() < began + 0.5:  # measures a duration; waits for nothing
             keeper.expect_in_step()
             time.sleep(0.05)
         assert processor_seconds(stayd.pid) - spent < 0.2, "it spins instead of waiting"

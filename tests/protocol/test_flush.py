@@ -60,8 +60,8 @@ def test_a_far_flush_takes_nothing_yet(own_connection):
 
 
 def test_a_delayed_flush_comes_when_it_is_due_and_takes_what_was_stored_before():
-    """The flush also removes items that were stored after the command and before the flush fell
-    due; it does not remove later items."""
+    """A delayed flush removes all items that were stored before it falls due, also those stored after the
+    command. It does not remove later items."""
     together(
         lambda: delayed_flush(Memcached, None),
         lambda: delayed_flush(Stayd, "cache"),
@@ -70,7 +70,7 @@ def test_a_delayed_flush_comes_when_it_is_due_and_takes_what_was_stored_before()
 
 
 def delayed_flush(kind, pool):
-    """One server's part of the test above."""
+    """The test above, on one server."""
     with kind() as server:
         connection = server.connect(pool)
         connection.set(b"before", b"v")
@@ -78,7 +78,7 @@ def delayed_flush(kind, pool):
         connection.ask(b"flush_all 2\r\n", b"OK\r\n")
         connection.set(b"meanwhile", b"v")
         assert connection.get(b"before") == b"v"
-        looked = [asked]  # when each read was sent; the last one but one still found the item
+        looked = [asked]  # when each read was sent; the last read but one still found the item
 
         def is_gone():
             looked.append(time.time())
@@ -88,7 +88,7 @@ def delayed_flush(kind, pool):
         assert time.time() - asked > 0.9, "a flush in 2 s (+/- 1) came too early"
         assert looked[-2] - asked < 3.2, "a flush in 2 s (+/- 1) came too late"
         assert connection.get(b"meanwhile") is None
-        if kind is Memcached:  # its flush also removes items of the second in which it falls due
+        if kind is Memcached:  # its flush also removes items of the second in which it is due
             wait_until(lambda: connection.set(b"after", b"v") and connection.get(b"after"), 3)
         connection.set(b"after", b"v")
         assert connection.get(b"after") == b"v"

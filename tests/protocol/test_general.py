@@ -9,7 +9,7 @@ from support.servers import stayd_binary
 
 
 def test_version_is_three_numbers_and_nothing_behind_them(connection):
-    """What npm's `memcached` throws at, if it is anything else (and others want the same)."""
+    """npm's `memcached` throws an error at any other version, and other clients need this form too."""
     line = connection.ask(b"version\r\n")
     assert re.fullmatch(rb"VERSION [0-9]+\.[0-9]+\.[0-9]+", line), line
     assert connection.stats()["version"] == line.split()[1].decode()

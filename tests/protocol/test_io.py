@@ -1,7 +1,7 @@
-"""`io`: how the bytes of connections are moved, by epoll alone or with io_uring.
+"""`io`: how the daemon moves the bytes of connections, by epoll alone or with io_uring.
 
-All other tests run over io_uring too, with STAYD_IO=uring in the environment (support/servers.py);
-scripts/test does that with those where it matters.
+With STAYD_IO=uring in the environment (support/servers.py), all other tests run over io_uring.
+scripts/test runs those that depend on it in this way.
 """
 
 import subprocess
@@ -14,18 +14,18 @@ from support.servers import Stayd, stayd_binary, wait_until
 BUILT_WITH_URING = b"io_uring: built with liburing" in subprocess.run(
     [stayd_binary(), "-V"], stdout=subprocess.PIPE, check=True).stdout
 
-CLIENTS = 80  # of one thread: more than share a system call
+CLIENTS = 80  # clients of one thread: more than one system call serves
 
 
 def io_of(stayd):
-    """What the daemon says that it uses."""
+    """The value of `io` that the daemon reports."""
     with stayd.connect() as connection:
         return connection.stats(b"settings")["io"]
 
 
 @pytest.fixture(name="uring")
 def a_daemon_over_uring():
-    """With one thread. Skips where the system does not allow io_uring."""
+    """A daemon with one thread. Skips where the system does not allow io_uring."""
     with Stayd(server={"threads": 1, "io": "uring"}) as stayd:
         if io_of(stayd) != "uring":
             pytest.skip("no io_uring: " + stayd.log.splitlines()[0])
@@ -54,7 +54,7 @@ def test_a_system_that_forbids_io_uring_is_served_by_epoll_with_one_line_in_the_
 
 
 def test_many_clients_at_once_get_their_own_replies(uring):
-    """Of all sizes: what is sent in groups, by itself, and in pieces."""
+    """Replies of all sizes: sent in groups, alone, and in pieces."""
     clients = [uring.connect(("cache", "sessions")[i % 2]) for i in range(CLIENTS)]
     for size in (1, 300, 10_000, 60_000):
         values = [b"%d " % i * size for i in range(CLIENTS)]

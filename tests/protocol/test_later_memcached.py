@@ -1,8 +1,8 @@
-"""What memcached 1.6.45 answers and Debian 12's 1.6.18, peer of the other tests, does not.
+"""Replies of memcached 1.6.45 that Debian 12's 1.6.18, which the other tests compare with, does not give.
 
-One row a case: the requests, and the reply to all of them. The replies are those of memcached 1.6.45
-itself, built from its tag and asked on the wire. It reads nothing behind a dump, and refuses one
-that is not the first of a pipeline.
+One row is one case: the requests, and the reply to all of them. The replies are those of memcached
+1.6.45, built from its tag and asked over a socket. 1.6.45 reads nothing behind a dump, and refuses a
+dump that is not the first command of a pipeline.
 """
 
 import pytest
@@ -16,7 +16,7 @@ EXTSTORE = [b"item_size", b"item_age", b"low_ttl", b"recache_rate", b"compact_un
             b"max_sleep", b"max_frag", b"drop_unread"]
 
 ROWS = [
-    # md x drops the value and keeps the item; as memcached, also its flags and expiry if F and T
+    # md x drops the value and keeps the item. As in memcached, flags and expiry stay as well if F and T
     # do not set them
     (b"ms k 2 F5 T100 E7\r\nab\r\nmd k x\r\nmg k v f t c\r\n",
      b"HD\r\nHD\r\nVA 0 f0 t-1 c7\r\n\r\n"),
@@ -25,9 +25,9 @@ ROWS = [
     (b"ms k 2 E7\r\nab\r\nmd k x C6\r\nmd k x C7\r\nmg k s\r\n", b"HD\r\nEX\r\nHD\r\nHD s0\r\n"),
     (b"md k x\r\nmd k x q\r\nmg k\r\n", b"NF\r\nNF\r\nEN\r\n"),
     (b"ms k 1 E7\r\na\r\nmd k x E9 q\r\nmg k c\r\n", b"HD\r\nHD c9\r\n"),
-    # x means nothing to the other commands
+    # the other commands ignore x
     (b"ms k 2 x\r\n12\r\nmg k x v\r\nma k x v\r\n", b"HD\r\nVA 2\r\n12\r\nVA 2\r\n13\r\n"),
-    # mg C: no value for a client that has it
+    # mg C: no value for a client whose CAS number shows that it has the value
     (b"ms k 2 E7\r\nab\r\nmg k C7 v\r\nmg k v C8\r\nmg k v s C7\r\n",
      b"HD\r\nHD\r\nVA 2\r\nab\r\nHD s2\r\n"),
     # ms s: the size of the item, or of the request's value if nothing is stored
@@ -53,7 +53,7 @@ ROWS = [
     (b"lru_crawler metadump all\r\n", b"OK\r\nEND\r\n"),
     (b"lru_crawler mgdump all\r\n", b"OK\r\nEN\r\n"),
     (b"set k 0 0 1\r\nv\r\nlru_crawler mgdump all\r\n", b"STORED\r\nOK\r\nmg k\r\nEN\r\n"),
-    # no command is so short, and none lacks a word that it needs
+    # lines that are too short for a command, and commands that lack a word
     (b"\r\n\n \r\nx\r\n", BAD_LINE * 4),
     (b"get\r\nget \r\ngets  \r\ngat\r\ngats\r\ngat 0\r\ngats 5\r\n", BAD_LINE * 7),
     (b"set k 0 0 1\r\nvw\r\nset k 0 0 1\r\nvwx\r\nset k 0 0 2\r\na\r\nmn\r\n",
@@ -64,7 +64,7 @@ ROWS = [
     (b"gat x\r\ngats x \r\ngat x k\r\n",
      BAD_LINE * 2 + b"CLIENT_ERROR invalid exptime argument\r\n"),
     (b"set noreply 0 0 1\r\na\r\ndelete noreply\r\nget noreply\r\n", b"STORED\r\nEND\r\n"),
-    # a word more than needed is ignored: old clients send a delay with delete
+    # a word too many is ignored, because old clients send a delay with delete
     (b"set k 0 0 1\r\na\r\ndelete k 1\r\nget k\r\n", b"STORED\r\nDELETED\r\nEND\r\n"),
     (b"set k 0 0 1\r\na\r\ndelete k 1 noreply\r\nget k\r\n", b"STORED\r\nEND\r\n"),
     (b"set k 0 0 1\r\na\r\ndelete k 0 noreply x\r\nget k\r\n", b"STORED\r\nDELETED\r\nEND\r\n"),
@@ -81,7 +81,7 @@ ROWS = [
     (b" get k\r\n version\r\n mn\r\n  \r\nbget k\r\nbget\r\n", b"ERROR\r\n" * 6),
     (b"shutdown\r\nshutdown graceful\r\nshutdown foo\r\n",
      b"SERVER_ERROR: shutdown not enabled\r\n" * 3),
-    # what stayd has not, but takes
+    # commands that stayd accepts without having the feature
     (b"slabs automove freeratio 0.01\r\nslabs automove window 10\r\n", b"OK\r\n" * 2),
     (b"slabs automove freeratio\r\nslabs automove freeratio x\r\n", b"ERROR\r\n" * 2),
     (b"slabs automove window\r\nslabs automove window x\r\nslabs automove\r\n",
@@ -107,7 +107,8 @@ def test_a_row_of_the_table(stayd_connection, requests, replies):
 
 @pytest.mark.parametrize("request_line, reason", [(b"quit", b"normal"), (b"GET / HTTP/1.1", b"error")])
 def test_the_connection_of_a_client_that_quits_is_closed_at_once(request_line, reason):
-    """The connection is closed although the client keeps its socket open. Watchers get the reason."""
+    """The server closes the connection, although the client keeps its socket open. Watchers see the
+    reason."""
     with Stayd() as stayd:
         watcher = stayd.connect("cache")
         watcher.ask(b"watch connevents\r\n", b"OK\r\n")

@@ -1,7 +1,7 @@
-"""The names in every group of `stats`, one by one, as memcached 1.6.45 has them.
+"""Each name in every group of `stats`, as memcached 1.6.45 has them.
 
-The lists were read from that program, built from its tag, with two items and one hit. Each name
-that stayd lacks has its reason here, and is named in docs/protocol.md.
+The lists were read from that program, built from its tag, with two items and one hit. Each name that
+stayd lacks stands here with its reason, and in docs/protocol.md.
 """
 
 import pytest
@@ -71,12 +71,12 @@ ABSENT = {
         oldest umask num_threads_per_udp tcp_backlog hashpower_init inline_ascii_response
         client_flags_size""",
 }
-"""Beside get_hits of `slabs`: reads are counted for the pool only."""
+"""The reason for the names beside get_hits of `slabs`: stayd counts reads only for the whole pool."""
 
 WITH_REASON = {word for words in ABSENT.values() for word in words.split()}
 
 DOCUMENTED_AS = {"ext_": "ext_*"}
-"""Names that docs/protocol.md has by their beginning."""
+"""Names that docs/protocol.md writes as a prefix."""
 
 
 @pytest.mark.parametrize("name", OF_MEMCACHED)

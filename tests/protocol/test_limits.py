@@ -1,4 +1,4 @@
-"""Limits of keys, values and request lines, and that the connection stays in step or is closed."""
+"""Limits of keys, values and request lines: after a refusal the connection is in step, or closed."""
 
 import pytest
 
@@ -31,7 +31,7 @@ REFUSED_WITH_LENGTH = [
     b"cas " + b"k" * 251 + b" 0 0 9 1", b"ms " + b"k" * 251 + b" 9", b"set k x 0 9",
     b"set k -1 0 9", b"set k 0 x 9", b"set k 1x 0 9", b"cas k 0 0 9 x",
 ]
-"""Storage lines that are refused, and tell that a value of nine bytes follows."""
+"""Storage lines that are refused, and that say that a value of nine bytes follows."""
 
 
 @pytest.mark.parametrize("line", REFUSED_WITH_LENGTH, ids=lambda line: repr(line[:12]))
@@ -42,7 +42,8 @@ def test_a_storage_line_with_a_bad_key_or_number_is_refused(target, connection, 
 
 @pytest.mark.parametrize("line", REFUSED_WITH_LENGTH, ids=lambda line: repr(line[:12]))
 def test_the_value_behind_a_refused_storage_line_is_not_run(stayd_connection, line):
-    """A client's user who can choose key and value must not be able to run commands by a key too long."""
+    """A user who can choose a client's key and value must not be able to run commands with a key that is
+    too long."""
     stayd_connection.set(b"k", b"old")
     stayd_connection.ask(line + b"\r\nflush_all\r\n", BAD_LINE)
     stayd_connection.expect_in_step()
@@ -50,7 +51,7 @@ def test_the_value_behind_a_refused_storage_line_is_not_run(stayd_connection, li
 
 
 def test_memcached_runs_the_value_behind_a_refused_storage_line():
-    """Shows why stayd differs from memcached here."""
+    """This test shows why stayd differs from memcached here."""
     with Memcached() as server, server.connect() as connection:
         connection.set(b"k", b"old")
         connection.ask(b"set " + b"x" * 251 + b" 0 0 9\r\nflush_all\r\n", BAD_LINE + b"OK\r\n")
@@ -94,7 +95,7 @@ def test_a_long_key_among_others_is_refused_and_the_connection_goes_on(connectio
     b"0x1", b"1.5", b"-",
 ], ids=repr)
 def test_a_length_that_is_none_is_refused_and_ends_the_connection(target, connection, length):
-    """Nobody can know where the next request begins."""
+    """Without a length, nobody can know where the next request begins."""
     connection.set(b"k", b"old")
     target.expect_refused_without_length(b"set k 0 0 " + length, BAD_LINE)
     target.expect_refused_without_length(b"ms k " + length, BAD_LINE)
@@ -125,7 +126,7 @@ def test_a_storage_line_with_too_many_words_is_an_error_and_ends_the_connection(
     (b" set k 0 300 11", b"ERROR\r\n"),
 ], ids=repr)
 def test_a_key_with_a_space_or_a_line_end_does_not_let_its_value_be_run(stayd_target, line, reply):
-    """The words have moved: the word in the length's place is not the length."""
+    """The space moves the words, so that the word in the length's place is not the length."""
     stayd_target.connect().set(b"k", b"old")
     with stayd_target.connect() as connection:
         connection.send(line + b"\r\n\r\nflush_all\r\n\r\nmn\r\n")
@@ -135,8 +136,8 @@ def test_a_key_with_a_space_or_a_line_end_does_not_let_its_value_be_run(stayd_ta
 
 @pytest.mark.parametrize("data", [b"vwxyz", b"vwxyz and more"], ids=repr)
 def test_a_value_longer_than_announced_is_refused(connection, data):
-    """The server takes as many bytes as announced and two more; it reads the rest as a request,
-    which is unknown."""
+    """The server reads as many bytes as announced, and two more. It takes the rest for a request, which is
+    unknown."""
     connection.set(b"k", b"old")
     connection.ask(
         b"set k 0 0 1\r\n" + data + b"\r\n", b"CLIENT_ERROR bad data chunk\r\nERROR\r\n"
@@ -146,7 +147,8 @@ def test_a_value_longer_than_announced_is_refused(connection, data):
 
 
 def test_a_value_shorter_than_announced_takes_what_follows_for_its_rest(connection):
-    """The server takes two bytes and two more, so the "m" of mn counts as part of the line end."""
+    """The server reads two bytes, and two more for the line end. So the "m" of mn counts as part of the
+    line end."""
     connection.ask(b"set k 0 0 2\r\na\r\nmnop\r\n", b"CLIENT_ERROR bad data chunk\r\nERROR\r\n")
     assert connection.get(b"k") is None
 
@@ -162,8 +164,9 @@ def test_a_value_too_large_is_thrown_away_and_the_connection_goes_on(connection)
 
 def test_a_set_too_large_takes_the_old_value_out_of_a_cache_and_leaves_it_in_a_pool_that_keeps(
         target, connection):
-    """memcached: better no value than one that the client tried to replace. But evict = no means
-    that no live item is lost: a session that grew too large goes on as it was."""
+    """memcached drops the old value: no value is better than one that the client tried to replace. But
+    evict = no means that no live item is lost, so a session that has grown too large keeps its old
+    value."""
     for line in (b"set k 0 0 3000000\r\n", b"ms k 3000000\r\n"):
         connection.set(b"k", b"old")
         connection.ask(line + b"x" * 3_000_000 + b"\r\n", TOO_LARGE)
@@ -215,7 +218,7 @@ def test_a_line_of_2048_bytes_is_read(connection):
 
 
 def test_a_longer_multi_get_goes_on(connection):
-    """memcached has no limit on `get`; clients send hundreds of keys of 100 bytes in one line."""
+    """memcached has no limit for `get`, and clients send hundreds of keys of 100 bytes in one line."""
     keys = [b"%0100d" % number for number in range(400)]
     connection.set(keys[399], b"v")
     connection.ask(b"get " + b" ".join(keys) + b"\r\n", b"VALUE %b 0 1\r\nv\r\nEND\r\n" % keys[399])
@@ -257,7 +260,7 @@ def test_a_carriage_return_within_a_key_is_refused(stayd_connection):
 
 
 def test_memcached_itself_has_a_limit_on_lines_without_an_end():
-    """Why stayd may close: memcached does, too."""
+    """This is why stayd may close the connection: memcached closes it, too."""
     with Memcached() as server, server.connect() as connection:
         try:
             connection.send(b"x" * 1_000_000)

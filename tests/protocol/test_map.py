@@ -1,7 +1,7 @@
 """`stayd_map`: a client on a Unix socket receives the pool's two mappings, and can only read them.
 
-The kernel identifies the client (SO_PEERCRED), so clients of other users are real processes of
-other users. These tests need root; otherwise they are skipped with that reason.
+The kernel tells the daemon who the client is (SO_PEERCRED), so the clients of other users are real
+processes of other users. These tests need root; without root they are skipped with that reason.
 """
 
 import array
@@ -23,7 +23,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become
 
 
 def ask(path):
-    """Asks on a Unix socket: the reply's line, and the descriptors that came with it."""
+    """Sends the request on a Unix socket; returns the line of the reply, and the descriptors that came
+    with it."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(str(path))
@@ -65,7 +66,7 @@ def as_user(work, user=NOBODY, group=NOGROUP, groups=()):
 
 
 def everybody_may_connect(stayd):
-    """Lets other users reach the sockets; who may map the pool is another question."""
+    """Lets other users connect to the sockets. Whether they may map the pool is decided separately."""
     os.chmod(stayd.directory, 0o755)
     os.chmod(stayd.run_dir, 0o755)
 
@@ -108,7 +109,7 @@ def test_the_daemon_keeps_no_descriptor_of_what_it_hands_over():
         for _ in range(20):
             for file in ask(stayd.socket("sessions"))[1]:
                 os.close(file)
-        with socket.socket(socket.AF_UNIX) as client:  # who asks, and goes without reading
+        with socket.socket(socket.AF_UNIX) as client:  # asks, and leaves without reading the reply
             client.connect(stayd.socket("sessions"))
             client.sendall(b"stayd_map\r\n")
         stayd.connect("sessions").expect_in_step()

@@ -119,7 +119,7 @@ def test_a_stale_item_stays_stale_however_long_the_number(stayd_connection):
 
 
 def test_an_item_has_been_read_however_long_its_number_becomes(stayd_connection):
-    """memcached forgets it when the number gets longer."""
+    """memcached forgets that the item was read when the number gets longer."""
     stayd_connection.set(b"n", b"9")
     stayd_connection.get(b"n")
     stayd_connection.ask(b"incr n 1\r\nmg n h\r\n", b"10\r\nHD h1\r\n")

@@ -34,13 +34,13 @@ def test_opaque_and_key_come_back_with_a_hit_and_with_a_miss(connection):
 
 
 def test_an_opaque_of_31_bytes_is_taken_and_one_of_32_refused(connection):
-    """protocol.txt says up to 32 bytes; memcached 1.6.18 counts the flag's own letter too."""
+    """protocol.txt allows 32 bytes; memcached 1.6.18 also counts the flag's own letter."""
     connection.ask(b"mg k O%b\r\n" % (b"o" * 31), b"EN O%b\r\n" % (b"o" * 31))
     connection.ask(b"mg k O%b\r\n" % (b"o" * 32), b"CLIENT_ERROR opaque token too long\r\n")
 
 
 def test_a_command_with_an_opaque_too_long_is_not_carried_out(stayd_connection):
-    """memcached answers with the same error, but creates the items all the same."""
+    """memcached answers with the same error, but creates the items nevertheless."""
     for command in (b"mg k N0", b"ma k N0"):
         stayd_connection.ask(
             command + b" O%b\r\n" % (b"o" * 32), b"CLIENT_ERROR opaque token too long\r\n"
@@ -213,7 +213,7 @@ def test_an_error_is_shown_in_spite_of_q(connection):
 
 
 def test_many_quiet_gets_and_a_noop_give_the_hits_alone(connection):
-    """The way a modern client fetches many keys: quiet gets, told apart by key, ended by mn."""
+    """How a modern client fetches many keys: quiet gets, which return the key, and mn as the end."""
     for number in range(0, 1000, 10):
         connection.send(b"set k%d 0 0 3 noreply\r\n%03d\r\n" % (number, number))
     request = b"".join(b"mg k%d k v q\r\n" % number for number in range(1000))
@@ -228,7 +228,7 @@ def test_n_with_e_makes_the_item_with_that_cas_number(stayd_connection):
 
 
 def test_a_key_is_returned_in_the_encoding_of_the_request(stayd_connection):
-    """memcached returns it in the encoding of the request that stored the item, to every client."""
+    """memcached returns a key in the encoding of the request that stored the item, whoever asks."""
     stayd_connection.set(b"abc", b"v")
     stayd_connection.ask(b"mg YWJj b k\r\n", b"HD kYWJj b\r\n")
     stayd_connection.ask(b"ms YWJj 1 b\r\nv\r\n", b"HD\r\n")

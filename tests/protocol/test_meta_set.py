@@ -115,7 +115,7 @@ def test_upper_c_holds_for_append_and_replace_too(connection):
 
 
 def test_i_with_an_older_cas_number_stores_and_marks_stale(connection):
-    """The next reader is told to refresh the item (W); all readers are told that it is stale (X)."""
+    """The next reader learns that it should refresh the item (W). All readers learn that it is stale (X)."""
     connection.set(b"k", b"a")
     number = cas_of(connection, b"k")
     connection.ask(b"ms k 1 C%d I\r\nb\r\n" % (number - 1), b"HD\r\n")
@@ -151,7 +151,7 @@ def test_b_takes_the_key_as_base64_and_returns_it_so(connection):
     (b"C", b"CLIENT_ERROR bad token in command line format\r\n"),
 ], ids=repr)
 def test_a_bad_flag_is_refused_and_its_value_thrown_away(connection, flags, reply):
-    """The value would be a request: it must not be taken for one."""
+    """The value has the form of a request. It must not be run."""
     connection.ask(b"ms k 4 " + flags + b"\r\nmn\r\n\r\n", reply)
     connection.expect_in_step()
     connection.ask(b"mg k\r\n", b"EN\r\n")

@@ -44,7 +44,8 @@ def test_a_noreply_cas_stores_with_the_right_number(connection):
 
 
 def test_noreply_stays_silent_about_a_value_of_the_wrong_length(connection):
-    """The line is right, so that noreply is understood; the three bytes after it do not fit."""
+    """The line is valid, so the server obeys noreply. The three bytes after it are no value of one byte
+    with a line end."""
     connection.ask(b"set k 0 0 1 noreply\r\nabcde\r\nget k\r\n", b"ERROR\r\nEND\r\n")
 
 

@@ -19,7 +19,7 @@ OF_DAEMON = [b"verbosity 1", b"refresh_certs", b"shutdown"]
 
 
 def refused(connect, lines):
-    """Which of the lines are refused, each on a connection of its own."""
+    """Returns which of the lines are refused. Each line is sent on a connection of its own."""
     found = []
     for line in lines:
         with connect() as connection:
@@ -30,10 +30,10 @@ def refused(connect, lines):
 
 
 def own_address():
-    """An address of this machine that is no loopback address, or None."""
+    """An address of this machine outside the loopback network, or None."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
-            asking.connect(("192.0.2.1", 9))  # sends nothing: the system chooses the address
+            asking.connect(("192.0.2.1", 9))  # sends nothing: the system only chooses the address
         except OSError:
             return None
         host = asking.getsockname()[0]
@@ -78,7 +78,7 @@ def test_memcacheds_command_line_gives_them_to_all_as_memcached_does(tmp_path):
 
 @pytest.fixture
 def users(tmp_path):
-    """Who may log in to a pool."""
+    """The auth file: the users who may log in to the pool."""
     path = tmp_path / "users"
     path.write_text("bob:secret\n")
     path.chmod(0o600)
@@ -114,7 +114,7 @@ def test_a_pool_tells_nobody_who_the_clients_of_another_are(users):
             logged_in(stayd, "sessions").close()
             stayd.connect("cache").close()
             told = watcher.read_until(b"conn_new")
-            assert told.count(b"type=") == 1  # the first line that the watcher gets is about its own pool
+            assert told.count(b"type=") == 1  # the watcher's first line is about its own pool
         assert f"tcp:127.0.0.1:{port}" in member.stats(b"conns").values()
 
 
@@ -133,7 +133,7 @@ def test_three_thousand_reloads_of_certificates_make_nobody_wait(tmp_path):
             spent = time.monotonic() - began
         other.expect_undisturbed(idle)
         reloads = stayd.log.count("certificates of 4 pools reloaded")
-        assert 2 <= reloads <= 3 + spent / 0.1  # the requests share reloads, with a pause between two reloads
+        assert 2 <= reloads <= 3 + spent / 0.1  # requests share reloads, which have pauses between them
         for client in clients:
             client.close()
 
@@ -146,7 +146,7 @@ def test_a_reload_that_is_waited_for_does_not_hold_up_the_stop(tmp_path):
         client.expect(b"OK\r\n")
         began = time.monotonic()
         stayd.terminate()
-        # A request that is not done by then gets 2 s.
+        # A request that has not ended by then gets 2 s more.
         assert time.monotonic() - began < most_wait(0, margin=1.9)
 
 
@@ -163,7 +163,7 @@ def test_a_client_that_leaves_while_it_waits_for_a_reload_leaves_nothing_behind(
 
 
 def test_a_storm_of_dumps_makes_nobody_wait():
-    """200 clients ask for a dump again and again: one at a time gets it, the others are told BUSY."""
+    """200 clients ask for a dump again and again. One at a time gets it, the others get BUSY."""
     with Stayd(server={"threads": 1}, cache={"memory": "64M"}) as stayd:
         with stayd.connect("cache") as connection:
             for start in range(0, 20_000, 1000):
@@ -180,7 +180,7 @@ def test_a_storm_of_dumps_makes_nobody_wait():
                     client.send(b"lru_crawler metadump all\r\n")
                 for client in clients:
                     is_busy = client.read_exact(4, timeout=60) == b"BUSY"
-                    client.read_until(b"\r\n", timeout=60)  # of a dump: END's, the only one
+                    client.read_until(b"\r\n", timeout=60)  # a dump has only this line end, that of END
                     counts["busy" if is_busy else "whole"] += 1
 
         stormers = [threading.Thread(target=storm, args=([stayd.connect("cache") for _ in range(50)],))

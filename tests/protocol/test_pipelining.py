@@ -1,7 +1,7 @@
-"""Many requests in one write: answered in order, and with one write.
+"""Many requests in one write: the server answers them in order, with one write.
 
-How many writes a server made is read off TCP: on loopback a segment holds nearly 32 KiB, so that
-every write of less arrives as one segment, and the kernel counts the segments for us (TCP_INFO).
+TCP shows how many writes a server made. On loopback a segment holds nearly 32 KiB, so every smaller
+write arrives as one segment, and the kernel counts the segments (TCP_INFO).
 """
 
 import socket
@@ -42,8 +42,8 @@ def test_a_few_requests_in_one_write_get_one_write(connection, request_bytes, re
 
 @pytest.mark.parametrize("count, size", [(100, 1), (100, 220), (14, 2000), (500, 10)])
 def test_many_requests_in_one_write_get_one_write(stayd_connection, count, size):
-    """memcached serves other connections after 20 requests; stayd first answers all requests that
-    it has read."""
+    """memcached serves other connections after 20 requests. stayd first answers all requests that it has
+    read."""
     connection = stayd_connection
     connection.set(b"k", b"v" * size)
     before = segments_received(connection)
@@ -89,7 +89,7 @@ def test_a_hundred_thousand_requests_in_one_write_are_all_answered(connection):
 
 
 def test_a_client_may_send_all_before_it_reads_anything(connection):
-    """As much as the socket buffers hold: 20,000 requests, then the replies."""
+    """As much as the socket buffers hold: 20,000 requests, and then their replies."""
     connection.set(b"k", b"v")
     connection.send(b"get k\r\n" * 20_000)
     connection.expect(b"VALUE k 0 1\r\nv\r\nEND\r\n" * 20_000)

@@ -52,7 +52,7 @@ def test_a_flush_of_one_pool_changes_nothing_in_another(stayd, flushed, flush):
 
 
 def everything(connection, count):
-    """All that the pool tells about the keys f0, f1, ..."""
+    """Everything that the pool reports about the keys f0, f1, ..."""
     request = b"".join(b"mg f%d v f t c s\r\n" % number for number in range(count))
     connection.send(request + b"mn\r\n")
     return connection.read_until(b"MN\r\n")[:-4]

@@ -94,7 +94,7 @@ def test_changes_are_counted_by_hit_and_miss(connection):
 
 
 def test_an_expired_read_is_counted_as_such(connection):
-    """If the janitor has freed the item already, the read counts as a plain miss."""
+    """If the janitor has freed the item before the read, the read counts as a plain miss."""
     for _ in range(4):
         before = counts(connection, ["get_misses", "get_expired"])
         connection.set(b"k", b"v", expiry=1)
@@ -108,7 +108,7 @@ def test_an_expired_read_is_counted_as_such(connection):
 
 @pytest.mark.parametrize("kind, pool", [(Memcached, None), (Stayd, "cache"), (Stayd, "sessions")])
 def test_connections_are_counted(kind, pool):
-    """By a server of its own: on a shared one, connections of earlier tests may yet end."""
+    """Runs on a server of its own: on a shared server, connections of earlier tests may still be closing."""
     with kind() as server, server.connect(pool) as connection:
         before = counts(connection, ["curr_connections", "total_connections"])
         others = [server.connect(pool) for _ in range(5)]

@@ -11,7 +11,7 @@ unexpected_napi_ids round_robin_fallback
 slab_reassign_rescues slab_reassign_chunk_rescues slab_reassign_evictions_nomem
 slab_reassign_inline_reclaim slab_reassign_busy_items slab_reassign_busy_deletes
 slab_reassign_running slabs_moved slab_reassign_busy_nomem""".split()
-"""What docs/protocol.md names as having no equivalent here: libevent's version and slabs."""
+"""Names without an equivalent in stayd, as docs/protocol.md says: libevent's version, and slabs."""
 
 ABSENT_SETTINGS = """oldest umask growth_factor chunk_size num_threads_per_udp tcp_backlog
 hashpower_init slab_reassign slab_automove slab_automove_ratio slab_automove_window
@@ -20,7 +20,7 @@ worker_logbuf_size inline_ascii_response num_napi_ids client_flags_size proxy_en
 proxy_uring_enabled""".split()
 
 LATER = ("ext_", "ssl_")
-"""Of extstore; of TLS, where there is none."""
+"""Prefixes of names: extstore's, and TLS's, which appear only with TLS."""
 
 
 def group(connection, name):
@@ -51,7 +51,7 @@ def test_every_name_of_memcached_is_there_or_documented_as_absent(
 @pytest.mark.parametrize("name, absent", [(b"items", set()), (b"slabs", {"get_hits"}), (b"conns", set())])
 def test_every_name_of_a_class_or_connection_is_there_or_documented_as_absent(
         peer, stayd_connection, name, absent):
-    """Names are compared without the class or descriptor in front of them."""
+    """Compares names without the class or descriptor in front of them."""
     for connection in (peer, stayd_connection):
         connection.set(b"k", b"v", expiry=100)
     names = [{line.split(":")[-1] for line in group(connection, name)}
@@ -62,7 +62,8 @@ def test_every_name_of_a_class_or_connection_is_there_or_documented_as_absent(
 
 
 def test_no_name_that_an_exporter_reads_is_in_two_groups(stayd_connection):
-    """Prometheus' memcached_exporter makes one series of both, and answers HTTP 500 to a double."""
+    """Prometheus' memcached_exporter makes one series of the same name in two groups, and then answers
+    HTTP 500."""
     stayd_connection.set(b"k", b"v", expiry=100)
     items, slabs = ({line.split(":")[-1] for line in group(stayd_connection, name) if ":" in line}
                     for name in (b"items", b"slabs"))
@@ -134,7 +135,7 @@ def test_detail_counts_by_prefix_as_memcached_does(target):
 
 
 def test_what_deletes_nothing_counts_as_no_delete(target):
-    """An item marked stale, and an old value that goes with a set that is refused."""
+    """A md that only marks the item stale, and an old value that is lost because its set is refused."""
     with target.connect() as connection:
         before = connection.stats()
         connection.set(b"k", b"v")

@@ -1,5 +1,4 @@
-"""TLS: which clients may connect, that every byte arrives, and that other clients are not
-affected."""
+"""TLS: which clients may connect, that every byte arrives, and that other clients are not affected."""
 
 import os
 import random
@@ -40,7 +39,7 @@ def secure(made):
 
 @pytest.fixture
 def witness(secure):
-    """A plain connection to the other pool, in step before and after; nobody else is there."""
+    """A plain connection to the other pool, in step before and after the test. It has no other client."""
     with secure.connect("sessions") as connection:
         wait_until(lambda: stat(connection, "curr_connections") == 1)
         yield connection
@@ -55,19 +54,19 @@ def stat(connection, name):
 
 
 def address(server, pool="cache"):
-    """Where the pool listens, as a socket takes it."""
+    """The address of the pool, in the form that a socket takes."""
     return ("127.0.0.1", server.port(pool))
 
 
 def replace(own, made, name):
-    """Puts another certificate in the place of `own`, each file whole at every moment."""
+    """Replaces the certificate and key in `own`. Each file is whole at every moment."""
     for path, end in zip(own, ("pem", "key")):
         shutil.copy(made[f"{name}.{end}"], f"{path}.new")
         os.replace(f"{path}.new", path)
 
 
 def common_name(connection):
-    """Of the server's certificate."""
+    """The common name of the server's certificate."""
     return dict(pair[0] for pair in connection.socket.getpeercert()["subject"])["commonName"]
 
 
@@ -80,8 +79,8 @@ def test_large_values_go_both_ways_in_pipelines(secure, made, witness, version):
                         for number, value in enumerate(values))
         connection.send(sets)
         connection.expect(b"STORED\r\n" * len(values))
-        # All replies are asked for before one is taken: the daemon has to stop half way through a
-        # record and go on there later.
+        # All requests are sent before any reply is read. So the daemon has to stop in the middle of a
+        # record, and to continue there later.
         connection.send(b"".join(b"get k%d\r\n" % number for number in range(len(values))))
         wait_until(lambda: stat(witness, "response_obj_count") == 1)
         for number, value in enumerate(values):
@@ -127,12 +126,12 @@ def test_a_client_that_comes_again_resumes_its_session_and_only_in_its_pool(made
 
         def visit(pool, session=None):
             with TlsRaw(address(stayd, pool), context, session) as connection:
-                connection.expect_in_step()  # with TLS 1.3 the ticket comes with the first reply
+                connection.expect_in_step()  # with TLS 1.3, the session ticket comes with the first reply
                 return connection.socket.session, connection.socket.session_reused
 
         session, reused = visit("cache")
         assert not reused
-        for _ in range(8):  # whatever thread each comes to
+        for _ in range(8):  # whichever thread gets the connection
             session, reused = visit("cache", session)
             assert reused
         assert visit("sessions", session)[1] is False
@@ -238,7 +237,7 @@ def test_without_tls_refresh_certs_says_so():
 
 
 class Halves:
-    """A client's TLS without a socket of its own: the test carries the bytes."""
+    """TLS of a client, without a socket: the test carries the bytes."""
 
     def __init__(self, made, version=None):
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -253,7 +252,7 @@ class Halves:
         return self.outgoing.read()
 
     def call(self, connection, function, *arguments):
-        """Calls until that needs nothing more from the other end; returns what it returns."""
+        """Calls the function until it needs no more bytes from the other end; returns its result."""
         while True:
             try:
                 result = function(*arguments)
@@ -281,8 +280,8 @@ def test_a_handshake_that_comes_byte_by_byte_succeeds(secure, made, witness, ver
 
 def test_a_request_in_the_same_packet_as_the_end_of_the_handshake_is_answered(secure, made,
                                                                              witness):
-    """epoll reports no event for this request, because it is in OpenSSL's buffer when the worker
-    takes the connection."""
+    """epoll reports no event for this request: the request is in OpenSSL's buffer when the worker takes
+    the connection over."""
     for _ in range(20):
         halves = Halves(made, TLS13)
         with Raw(address(secure)) as connection:
@@ -398,7 +397,8 @@ def test_garbage_within_the_stream_ends_it(secure, made, witness):
 
 
 def test_handshakes_that_never_end_are_dropped_in_time_and_keep_nobody_out(secure, made, witness):
-    """Of 200 connections a quarter may be at their handshake; a newcomer drops the oldest."""
+    """A quarter of 200 connections may be in their handshake. A new connection makes the daemon drop the
+    oldest."""
     errors = stat(witness, "ssl_handshake_errors")
     lazy = [Raw(address(secure)) for _ in range(120)]
     for connection in lazy[::2]:
@@ -413,14 +413,14 @@ def test_handshakes_that_never_end_are_dropped_in_time_and_keep_nobody_out(secur
 
 def test_a_flood_of_handshakes_costs_the_threads_of_the_other_clients_nothing(secure, made,
                                                                              witness):
-    """The processor time of each thread shows that a thread of its own does the handshakes."""
+    """The processor time of each thread shows that only the handshake thread does the handshakes."""
     hello = Halves(made, TLS13).hello()
     before = thread_seconds(secure.pid)
     count = 0
     while thread_seconds(secure.pid).get("handshakes", 0) - before["handshakes"] < 0.3:
         flood = [Raw(address(secure)) for _ in range(40)]
         for connection in flood:
-            connection.send(hello)  # the daemon signs; the client never looks
+            connection.send(hello)  # the daemon computes a signature; the client never checks it
         for connection in flood:
             connection.socket.recv(1)
             connection.close()

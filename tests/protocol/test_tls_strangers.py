@@ -1,4 +1,4 @@
-"""TLS messages without data: they cost other clients nothing, and end the connection."""
+"""TLS messages without data: they cost other clients nothing, and the daemon ends the connection."""
 
 import ssl
 
@@ -23,12 +23,12 @@ def secure(made):
 
 
 def address(server):
-    """Of the pool that speaks TLS."""
+    """The address of the pool that speaks TLS."""
     return ("127.0.0.1", server.port("cache"))
 
 
 def flood(client, records):
-    """Sends all of them, unless the connection is closed before."""
+    """Sends all records, unless the connection is closed before."""
     try:
         client.socket.sendall(records)
     except ConnectionError:
@@ -56,7 +56,7 @@ def test_some_key_updates_among_data_are_no_flood(secure):
 
 
 def test_key_updates_and_the_data_behind_them_in_one_packet_are_all_taken(secure):
-    """epoll reports no event for the data, because it is in OpenSSL's buffer."""
+    """epoll reports no event for the data, because it is already in OpenSSL's buffer."""
     with HostileTls(address(secure)) as client:
         for _ in range(5):
             client.socket.sendall(client.key_updates(3, requested=True))
@@ -64,7 +64,7 @@ def test_key_updates_and_the_data_behind_them_in_one_packet_are_all_taken(secure
 
 
 def test_key_updates_may_go_on_as_long_as_data_does(secure):
-    """One KeyUpdate for each megabyte, more in all than are allowed without data."""
+    """The client sends one KeyUpdate for each megabyte: in all, more than are allowed without data."""
     request = b"ms k 1000000\r\n" + b"v" * 1_000_000 + b"\r\n"
     with HostileTls(address(secure)) as client:
         for _ in range(50):
@@ -85,8 +85,8 @@ def test_a_record_for_each_byte_delays_nobody(secure):
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_a_client_is_here_no_longer_than_its_certificate_lasts(made, tmp_path, version):
-    """A connected client is closed, and a client that resumes a session of the expired certificate
-    is refused."""
+    """The daemon closes a connection when its client's certificate expires, and refuses a client that
+    resumes a session of the expired certificate."""
     certificates.make_short(made, tmp_path, seconds=6)
     context = certificates.context(made, version=ssl.TLSVersion[version])
     context.load_cert_chain(tmp_path / "short.pem", tmp_path / "short.key")
@@ -99,7 +99,7 @@ def test_a_client_is_here_no_longer_than_its_certificate_lasts(made, tmp_path, v
             idle.expect_in_step()
             assert idle.socket.session_reused
             session = idle.socket.session
-            idle.expect_closed(timeout=30)  # when the certificate ends
+            idle.expect_closed(timeout=30)  # the certificate ends at this moment
         control = stayd.connect_socket("sessions")
         with pytest.raises((OSError, EOFError)):
             with TlsRaw(address(stayd), context, session) as late:

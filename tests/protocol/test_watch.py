@@ -38,7 +38,7 @@ def servers():
 
 @pytest.mark.parametrize("pool", ["cache", "sessions"])
 def test_lines_are_memcacheds(servers, pool):
-    """Without the line about the look-up that memcached makes before each store."""
+    """The comparison leaves out memcached's line about its look-up before each store."""
     memcached, stayd = servers
     requests = [b"set a%b 0 100 3\r\nabc\r\n", b"get a%b none\r\n", b"add a%b 0 0 1\r\nx\r\n",
                 b"append a%b 0 0 1\r\nx\r\n",
@@ -76,8 +76,8 @@ LARGE = b"L" * 1_200_000
 @pytest.mark.parametrize("line", [b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms",
                                   b"ms E", b"ms A"])
 def test_values_that_are_too_large_are_told(servers, line):
-    """memcached's own lines have other numbers than the class, the connection and the size: its
-    arguments are out of order there."""
+    """In memcached's own lines, the class, the connection and the size are wrong: its arguments are out of
+    order."""
     verb, *mode = line.split()
     if verb == b"ms":
         request = b"ms k %d %b\r\n" % (len(LARGE), b"M" + mode[0] if mode else b"")
@@ -163,7 +163,7 @@ def test_watch_may_stand_behind_other_commands():
 
 
 def test_the_twenty_first_watcher_is_refused():
-    """With memcached's words, as its source has them: 1.6.18 itself keeps a lock, and hangs."""
+    """The words are from memcached's source: 1.6.18 itself keeps a lock there, and hangs."""
     with Stayd() as stayd:
         watchers = [watch(stayd, "cache", b"mutations") for _ in range(20)]
         with stayd.connect("cache") as connection:
@@ -246,7 +246,7 @@ def test_what_a_watcher_sends_is_passed_over():
 
 
 def test_everything_at_once():
-    """watch, dumps, stats and flushes while clients write: the load of a run on a TSan build."""
+    """Watches, dumps, stats and flushes while clients write: the load for a run on a TSan build."""
     with Stayd(cache={"memory": "8M", "item_max": "16K"}, server={"threads": 4}) as stayd:
         done = threading.Event()
 

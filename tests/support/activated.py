@@ -7,7 +7,7 @@ import sys
 
 from support.servers import Stayd
 
-# Puts the descriptors at 3, 4 ... and becomes the command: PID and name of the process stay as they are.
+# Passes the descriptors as 3, 4 ... and becomes the command, so that PID and name of the process stay.
 PASS = """
 import fcntl, os, sys
 count = int(sys.argv[1])
@@ -41,8 +41,8 @@ def listening(address, mode=0o660):
 class Activated(Stayd):
     """Passes a socket for each address in the configuration.
 
-    `passed` has the sockets (or files) with their names, and may be changed before the start;
-    `variables` replaces or, with None, takes away variables.
+    `passed` has the sockets (or files) with their names; a test may change it before the start.
+    `variables` replaces variables, and removes those that are None.
     """
 
     def __init__(self, variables=None, **options):

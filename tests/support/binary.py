@@ -29,7 +29,7 @@ class Response(NamedTuple):
 
 def request(opcode, key=b"", extras=b"", value=b"", opaque=0, cas=0, *, magic=0x80, key_size=None,
             extras_size=None, body_size=None, datatype=0, vbucket=0):
-    """The bytes of a request. `magic` and the parameters behind it replace the right values of the
+    """The bytes of a request. `magic` and the parameters after it replace the correct values in the
     header."""
     header = HEADER.pack(
         magic, opcode, len(key) if key_size is None else key_size,

@@ -5,9 +5,9 @@
         ...                                    # other clients attack
     other.expect_undisturbed(idle)
 
-The bystander is a process of its own that sends one request at a time, so that neither the test's
-work nor its interpreter's lock adds to the measured times. The standard of comparison is its
-longest wait on an idle daemon, on the same machine a moment before.
+The bystander is a process of its own that sends one request at a time, so neither the test's work nor
+its interpreter's lock adds to the measured times. Its waits are compared with its longest wait on an
+idle daemon, measured on the same machine a moment before.
 """
 
 import subprocess
@@ -44,12 +44,12 @@ print(longest, overslept)
 """
 
 MARGIN = 0.5
-"""Seconds that a busy machine may add. The faults that these tests look for caused waits of several
+"""Seconds that a busy machine may add. The faults that these tests look for cause waits of several
 seconds."""
 
 
 def _slowness():
-    """The factor by which other processes now slow work down on this machine."""
+    """The factor by which other processes slow down this machine at present."""
     began, spent = time.monotonic(), time.thread_time()
     while time.thread_time() < spent + 0.03:
         pass
@@ -57,18 +57,18 @@ def _slowness():
 
 
 def most_wait(idle, margin=MARGIN):
-    """The longest wait of an undisturbed client: a multiple of the wait on an idle daemon (`idle`),
-    and what the machine may add."""
+    """The longest wait that an undisturbed client may have: a multiple of the wait on an idle daemon
+    (`idle`), and the time that the machine may add."""
     return (5 * idle + margin) * _slowness()
 
 
 class Bystander:
-    """Sends requests from the beginning of the `with` to its end; afterwards `longest` is the
-    longest wait in seconds, and `overslept` the longest by which a pause of the bystander's own was
-    too long: for so long the machine ran something else, whatever the daemon did."""
+    """Sends requests from the beginning of the `with` to its end. Afterwards `longest` is the longest wait
+    in seconds. `overslept` is the longest time by which a pause of the bystander itself was too long:
+    for so long the machine ran something else, whatever the daemon did."""
 
     def __init__(self, path, key=None):
-        """Asks at this Unix socket for `key`, or for nothing (mn)."""
+        """Sends requests for `key` to this Unix socket; None: sends mn."""
         self._arguments = [str(path)] + ([key.decode()] if key is not None else [])
         self._process = None
         self.longest = self.overslept = None
@@ -93,11 +93,11 @@ class Bystander:
                 self._process.wait()
 
     def is_undisturbed(self, idle):
-        """Whether the bystander waited no longer than `idle` and what the machine may add."""
+        """Whether no wait was longer than `idle` and the time that the machine may add."""
         return self.longest <= most_wait(idle) + 2 * self.overslept
 
     def expect_undisturbed(self, idle):
-        """Fails if the bystander waited longer than `idle` and what the machine may add."""
+        """Fails if a wait was longer than `idle` and the time that the machine may add."""
         assert self.is_undisturbed(idle), (
             f"a bystander waited for {self.longest:.3f} s; while nobody did anything, {idle:.3f} s; "
             f"a pause of its own was {self.overslept:.3f} s too long"
@@ -105,15 +105,15 @@ class Bystander:
 
 
 def longest_wait(path, seconds=0.3, key=None):
-    """The longest that a bystander at this Unix socket waits while nothing else is asked."""
+    """The longest wait of a bystander at this Unix socket while there are no other requests."""
     with Bystander(path, key) as alone:
-        time.sleep(seconds)  # the time to measure, not one to wait for something
+        time.sleep(seconds)  # how long it measures, not a wait for a condition
     return alone.longest
 
 
 def expect_undisturbed_by(work, path, times=3):
-    """Fails if a bystander at this Unix socket is disturbed by each of `times` calls of `work()`. A
-    single disturbance may come from another process of this machine."""
+    """Fails if each of `times` calls of `work()` disturbs a bystander at this Unix socket. A single
+    disturbance may come from another process of this machine."""
     found = []
     for _ in range(times):
         idle = longest_wait(path)

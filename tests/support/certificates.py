@@ -44,7 +44,7 @@ def _authority(folder, name):
 
 def _certificate(folder, name, authority, days=2):
     """A certificate that began a month ago and ends in `days` days. OpenSSL 3.5 makes no certificate that
-    ends before it begins, and only `openssl ca` takes the begin in every version."""
+    ends before it begins, so the begin is set, which only `openssl ca` can do in every version."""
     now = datetime.datetime.now(datetime.timezone.utc)
     configuration = folder / "authority.conf"
     configuration.write_text(AUTHORITY.format(folder=folder))
@@ -64,7 +64,7 @@ def _asn1(moment):
 
 
 def make(folder):
-    """All of FILES, in `folder`, which exists: a dict of their paths by name."""
+    """Makes all of FILES in `folder`, which exists; returns their paths by name."""
     folder = pathlib.Path(folder)
     _authority(folder, "ca")
     _authority(folder, "other-ca")
@@ -76,7 +76,7 @@ def make(folder):
 
 
 def make_short(made, folder, seconds, name="short"):
-    """A certificate of the CA in `made` that ends in so many seconds, and its key, in `folder`."""
+    """Makes a certificate of the CA in `made` that ends in so many seconds, and its key, in `folder`."""
     folder = pathlib.Path(folder)
     configuration = folder / "ca.conf"
     configuration.write_text(
@@ -96,8 +96,8 @@ def make_short(made, folder, seconds, name="short"):
 
 
 def context(made, client=None, version=None):
-    """What a client needs that trusts ca.pem: `client` is the name of its own certificate, `version`
-    the one version of TLS that it speaks."""
+    """The TLS context of a client that trusts ca.pem. `client` is the name of its own certificate,
+    `version` the only version of TLS that it speaks."""
     result = ssl.create_default_context(cafile=made["ca.pem"])
     if client is not None:
         result.load_cert_chain(made[f"{client}.pem"], made[f"{client}.key"])

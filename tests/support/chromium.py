@@ -9,7 +9,7 @@ import pytest
 
 @contextlib.contextmanager
 def chromium():
-    """A browser; the test is skipped where it or its driver is not installed."""
+    """A browser. Skips the test where Chromium or its driver is not installed."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
     from selenium.webdriver.chrome.service import Service
 
@@ -30,6 +30,6 @@ def chromium():
 
 
 def keep_picture(browser, name):
-    """Leaves a screenshot in the folder that STAYD_SCREENSHOTS names, if it names one."""
+    """Saves a screenshot if STAYD_SCREENSHOTS names a folder."""
     if folder := os.environ.get("STAYD_SCREENSHOTS"):
         browser.save_screenshot(os.path.join(folder, f"{name}.png"))

@@ -16,7 +16,7 @@ struct offsets {
 
 static const volatile struct offsets *offsets;
 
-/* Other libraries ask for the time before a constructor of this one would run. */
+/* Other libraries read the clock before a constructor of this library would run. */
 static const volatile struct offsets *clock_offsets(void) {
     if (offsets == NULL) {
         const char *path = getenv("STAYD_CLOCK");

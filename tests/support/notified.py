@@ -1,4 +1,4 @@
-"""A socket as systemd's, which the daemon tells its state (NOTIFY_SOCKET)."""
+"""A socket like systemd's, to which the daemon reports its state (NOTIFY_SOCKET)."""
 
 import contextlib
 import socket

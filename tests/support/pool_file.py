@@ -1,7 +1,8 @@
-"""A pool file with COUNT known items, and where its bytes are: to be damaged (tests/durability/conftest.py).
+"""A pool file with COUNT known items, to be damaged, and the places of its bytes
+(tests/durability/conftest.py).
 
-Where a record lies in a file is found by its key, which is unique there: without options a record
-is 24 bytes of header, key and value (src/store/layout.h).
+A record is found in the file by its key, which occurs once. A record without options has a header of 24
+bytes, then the key and the value (src/store/layout.h).
 """
 
 import struct

@@ -1,10 +1,10 @@
 """Free loopback ports that no other test process, in this checkout or another, can hand out as well.
 
-A process reserves a block of ports for as long as it lives and hands them out in turn. The
-reservation is an abstract Unix socket with the block's number in its name: the kernel allows one
-such name per network namespace, as it does a port, and frees the name when the process ends,
-however it ends. The blocks lie below the kernel's ephemeral range, so that no outgoing connection
-takes a port between this module's look and the server's bind, or while a server restarts.
+A process reserves a block of ports for as long as it lives, and hands them out in turn. The reservation
+is an abstract Unix socket with the block's number in its name: the kernel allows one such name in a
+network namespace, as it allows one such port, and frees the name when the process ends, however it
+ends. The blocks lie below the kernel's ephemeral range. So no outgoing connection takes a port between
+this module's check and the server's bind, or while a server restarts.
 """
 
 import itertools
@@ -21,7 +21,7 @@ _privileged = []
 
 
 class NoPortsError(Exception):
-    """All blocks are reserved: a hundred test processes run on this machine."""
+    """All blocks are reserved: about a hundred test processes run on this machine."""
 
 
 def _reserve():
@@ -61,7 +61,7 @@ def is_listened_to(port):
 def free_port():
     """A loopback TCP port that nothing listens on, and that no other test process is given."""
     global _ports, _owner
-    if _owner != os.getpid():  # the first call, or the first one in a forked child
+    if _owner != os.getpid():  # the first call in this process, or in a child that was forked later
         first = _reserve()
         _ports = itertools.cycle(range(first, first + BLOCK))
         _owner = os.getpid()

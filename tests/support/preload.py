@@ -14,15 +14,15 @@ _lock = threading.Lock()
 
 
 def library(source):
-    """The path of the library that this C file under tests/ makes. None if the daemon under test has a
-    sanitizer, whose library must be the first to be loaded. Any thread may ask."""
+    """The path of the library that is made of this C file under tests/. None if the daemon under test has
+    a sanitizer, whose library must be loaded first. Any thread may call this."""
     with _lock:
         return _make(source)
 
 
 @functools.cache
 def has_sanitizer():
-    """Is the daemon under test built with one?"""
+    """Whether the daemon under test has a sanitizer."""
     binary = pathlib.Path(stayd_binary()).read_bytes()
     return b"__asan_" in binary or b"__tsan_" in binary
 

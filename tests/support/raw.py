@@ -8,7 +8,7 @@ REPLY_TIMEOUT = 10.0
 
 
 def wait_until(condition, timeout=REPLY_TIMEOUT, what="the condition", interval=0.01):
-    """Calls `condition` until it returns something true: returns that; fails after `timeout`."""
+    """Calls `condition` until it returns something true, and returns that. Fails after `timeout`."""
     deadline = time.monotonic() + timeout
     while True:
         result = condition()
@@ -22,7 +22,8 @@ def wait_until(condition, timeout=REPLY_TIMEOUT, what="the condition", interval=
 def together(*tests):
     """Calls all `tests` at once, each in a thread, and raises the first failure.
 
-    For tests that wait for seconds of the clock to pass: waiting side by side takes no longer.
+    For tests that wait until seconds of the clock have passed: side by side they take no longer than
+    one.
     """
     failures = []
 
@@ -42,7 +43,7 @@ def together(*tests):
 
 
 class Raw:
-    """One connection: sends bytes as given and reads replies, each read under a deadline."""
+    """One connection. Sends bytes as given, and reads replies; each read has a deadline."""
 
     def __init__(self, address, timeout=REPLY_TIMEOUT):
         """Connects. `address` is (host, port) for TCP or a path for a Unix socket."""
@@ -64,12 +65,12 @@ class Raw:
         self.close()
 
     def send(self, data):
-        """Sends all of `data`; TimeoutError when the server takes nothing for `timeout` seconds."""
+        """Sends all of `data`. Raises TimeoutError when the server takes nothing for `timeout` seconds."""
         self.socket.settimeout(self.timeout)
         self.socket.sendall(data)
 
     def _fill(self, deadline):
-        """Reads once into the buffer; EOFError at the end, TimeoutError after the deadline."""
+        """Reads once into the buffer. Raises EOFError at the end, and TimeoutError after the deadline."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise self._too_late()
@@ -102,7 +103,7 @@ class Raw:
         return self._take(count)
 
     def read_until(self, end, timeout=None):
-        """Reads up to and with the first `end`."""
+        """Reads up to the first `end`, and returns it as well."""
         deadline = time.monotonic() + (timeout or self.timeout)
         searched = 0
         while True:
@@ -117,7 +118,7 @@ class Raw:
         return self.read_until(b"\r\n", timeout)[:-2]
 
     def read_to_end(self, timeout=None):
-        """Reads until the server closes, and returns all that came before."""
+        """Reads until the server closes the connection; returns everything that came before."""
         deadline = time.monotonic() + (timeout or self.timeout)
         while True:
             try:
@@ -126,16 +127,17 @@ class Raw:
                 return self._take(len(self.buffer))
 
     def receive_once(self, timeout=None):
-        """What one recv returns: what the server put into one write. Nothing may be unread."""
+        """Returns the bytes of one recv: those that the server put into one write. The buffer must be
+        empty."""
         assert not self.buffer, f"unread: {bytes(self.buffer)!r}"
         self.socket.settimeout(timeout or self.timeout)
         return self.socket.recv(1 << 20)
 
     def expect(self, expected, timeout=None):
-        """Reads as many bytes as `expected` has and fails if they are others.
+        """Reads as many bytes as `expected` has, and fails if they differ.
 
-        The comparison stops at the first line that differs, so that a short error reply in place of
-        a long one fails at once and not after the deadline.
+        The comparison stops at the first line that differs. So a short error reply instead of a long
+        reply fails at once, and not after the deadline.
         """
         deadline = time.monotonic() + (timeout or self.timeout)
         while True:
@@ -151,19 +153,19 @@ class Raw:
         del self.buffer[:count]
 
     def ask(self, request, expected=None, timeout=None):
-        """Sends `request`; reads and compares `expected` if it is given, else reads one line."""
+        """Sends `request`. If `expected` is given, reads and compares that; otherwise reads one line."""
         self.send(request)
         if expected is None:
             return self.read_line(timeout)
         return self.expect(expected, timeout)
 
     def expect_in_step(self):
-        """Fails unless the very next reply on this connection answers the very next request."""
+        """Fails unless the next reply on this connection answers the next request."""
         self.send(b"mn\r\n")
         self.expect(b"MN\r\n")
 
     def expect_closed(self, timeout=None):
-        """Fails unless the server closes the connection, with nothing more said."""
+        """Fails unless the server closes the connection without another reply."""
         rest = self.read_to_end(timeout)
         assert rest == b"", f"expected the end of the connection, got {_short(rest)}"
 
@@ -194,16 +196,16 @@ class Raw:
         return result
 
     def finish(self, timeout=None):
-        """Ends the connection and waits until the server has closed it too, and all is read.
+        """Ends the connection. Waits until the server has closed it as well, and everything is read.
 
-        stayd then no longer counts the connection, because it counts before it closes.
+        stayd then no longer counts the connection: it decrements the count before it closes.
         """
         self.socket.shutdown(socket.SHUT_WR)
         self.read_to_end(timeout)
         self.close()
 
     def reset(self):
-        """Closes with a TCP reset, as a machine that has restarted does at a packet of an old connection."""
+        """Closes with a TCP reset, which a machine also sends if it gets a packet after it has restarted."""
         linger_at_once = b"\x01\x00\x00\x00\x00\x00\x00\x00"
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_at_once)
         self.socket.close()

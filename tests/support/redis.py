@@ -1,4 +1,4 @@
-"""Debian's redis-server, as a server of support.servers."""
+"""Debian's redis-server, as a server in the sense of support.servers."""
 
 import shutil
 import socket

@@ -1,16 +1,15 @@
 """Real servers for tests.
 
-`Stayd` runs the daemon under test, `Memcached` Debian's memcached beside it, `Raw` (raw.py) is one
-connection to either. Every server has a temporary directory of its own, listens on free loopback
-ports and on Unix sockets in that directory, is ended by its own process id, and leaves nothing
-behind.
+`Stayd` runs the daemon under test, `Memcached` runs Debian's memcached, and `Raw` (raw.py) is one
+connection to either. Every server has a temporary directory of its own, listens on free loopback ports
+and on Unix sockets in that directory, is ended by its process id, and leaves nothing behind.
 
     with Stayd(sessions={"memory": "16M"}, server={"threads": 2}) as stayd:
         connection = stayd.connect("sessions")
         connection.send(b"version\\r\\n")
 
-Times are seconds everywhere. Which binaries run is decided by STAYD_BINARY and MEMCACHED_BINARY in
-the environment, else by what `make build` left in build/. STAYD_IO is the setting `io` of every
+Times are in seconds everywhere. STAYD_BINARY and MEMCACHED_BINARY in the environment set which programs
+run; without them, those that `make build` left in build/ run. STAYD_IO is the setting `io` of every
 daemon with a generated configuration: `STAYD_IO=uring` runs a test over io_uring.
 """
 
@@ -42,12 +41,12 @@ SANITIZER_MARKS = (
 )
 
 running = []
-"""Servers started and not yet closed: conftest.py shows their logs when a test fails."""
+"""Servers that were started and are not closed yet. conftest.py shows their logs when a test fails."""
 
 
 def freeze(pid):
-    """SIGSTOP, and waits until every thread of the process has stopped: the signal alone lets the
-    process answer a few requests more."""
+    """Sends SIGSTOP, and waits until every thread of the process has stopped. Right after the signal, the
+    process may still answer a few requests."""
     os.kill(pid, signal.SIGSTOP)
     tasks = pathlib.Path(f"/proc/{pid}/task")
     wait_until(
@@ -60,7 +59,7 @@ def freeze(pid):
 
 
 class ServerError(Exception):
-    """A server did not start, or did not stop; the message holds its log."""
+    """A server did not start, or did not stop. The message has its log."""
 
 
 def stayd_binary():
@@ -80,7 +79,7 @@ def memcached_binary():
 
 
 class Server:
-    """What both servers have: a directory, a process, a log, and an end."""
+    """What both servers have: a directory, a process, a log, and a way to end it."""
 
     def __init__(self, parent=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="stayd-test-", dir=parent))
@@ -101,7 +100,7 @@ class Server:
         return dict(os.environ)
 
     def _addresses(self):
-        """Everything to wait for at start, as Raw takes it."""
+        """The addresses that must answer before the server counts as started, in the form that Raw takes."""
         raise NotImplementedError
 
     def __enter__(self):
@@ -122,14 +121,14 @@ class Server:
             self._discard()
 
     def close(self):
-        """Ends the server and removes its directory: for one that is not used in a `with`."""
+        """Ends the server and removes its directory. For a server that is used without `with`."""
         self.__exit__(None)
 
     def start(self):
         """Starts the process and waits until it answers `version` on each address.
 
-        When this returns, stayd no longer counts the connections that asked. memcached may still
-        count them, because it closes a connection before it counts.
+        When this returns, stayd no longer counts the connections that asked. memcached may still count
+        them, because it closes a connection before it decrements the count.
         """
         assert self.process is None or self.process.poll() is not None, "it still runs"
         with open(self._log_path, "ab") as log:
@@ -202,12 +201,12 @@ class Server:
         return connection
 
     def kill9(self):
-        """SIGKILL: what a crash is to the data. Waits until the process is gone."""
+        """Sends SIGKILL, which for the data is a crash. Waits until the process is gone."""
         self.process.kill()
         self.process.wait(STOP_TIMEOUT)
 
     def terminate(self, signal_number=signal.SIGTERM, check=True):
-        """Ends the process with a signal; returns its exit code; fails on a sanitizer's report."""
+        """Ends the process with a signal; returns its exit status. Fails on a report of a sanitizer."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
         try:
@@ -221,7 +220,7 @@ class Server:
         return code
 
     def check_sanitizers(self):
-        """Fails if any run of this server so far wrote a sanitizer's report."""
+        """Fails if a sanitizer has written a report in any run of this server so far."""
         log = self.log
         for mark in SANITIZER_MARKS:
             if mark in log:
@@ -229,7 +228,8 @@ class Server:
                 raise AssertionError(f"a sanitizer reports {mark!r}:\n{report}")
 
     def restart(self, signal_number=signal.SIGTERM):
-        """A clean stop and a start on the same files, sockets and ports; returns the exit code."""
+        """Stops the server cleanly, and starts it on the same files, sockets and ports. Returns the exit
+        status."""
         code = self.terminate(signal_number)
         self.start()
         return code
@@ -247,14 +247,15 @@ class Server:
 class Stayd(Server):
     """The real daemon with a generated configuration.
 
-    Without arguments it has the two pools of the built-in configuration, at free ports. `cache`,
-    `sessions` and `server` change or add single keys (None takes a key out); `pools` adds pools by
-    name; `config` replaces the whole text, in which `{dir}` stands for the server's directory.
+    Without arguments, it has the two pools of the built-in configuration, at free ports. `cache`,
+    `sessions` and `server` change or add single keys; None removes a key. `pools` adds pools by name.
+    `config` replaces the whole text; in it, `{dir}` stands for the server's directory.
     """
 
     def __init__(self, sessions=None, cache=None, server=None, pools=None, config=None, binary=None,
                  environment=None, parent=None):
-        """`parent`: the folder that the server's own folder is made in; the system's, if None."""
+        """`parent`: the folder in which the server's own folder is made. None: the system's temporary
+        folder."""
         super().__init__(parent)
         self.binary = binary or stayd_binary()
         self.data_dir = self.directory / "data"
@@ -327,7 +328,7 @@ class Stayd(Server):
         return environment
 
     def pool_names(self):
-        """The names of all pools in the configuration, in its order."""
+        """The names of all pools in the configuration, in the order of the configuration."""
         return [name[5:] for name in self._parser.sections() if name.startswith("pool ")]
 
     def _listens(self, pool):
@@ -391,10 +392,10 @@ class Stayd(Server):
 
 
 class Memcached(Server):
-    """Debian's memcached. `options` are its own command line options, as a list of strings."""
+    """Debian's memcached. `options` is a list of its command line options."""
 
-    # Without the threads that move items between its LRU lists: while one looks at an item, memcached
-    # answers arithmetic on it in another way (it makes a new item, without the padding).
+    # Without the threads that move items between its LRU lists. While such a thread looks at an item,
+    # memcached does arithmetic on the item differently: it makes a new item, without the padding.
     STEADY = ("-o", "no_lru_maintainer,no_lru_crawler")
 
     def __init__(self, options=STEADY, binary=None, unix=False):

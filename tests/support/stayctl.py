@@ -48,7 +48,7 @@ def dump(path):
 
 
 def values(items):
-    """Of what `dump` returns, the values alone."""
+    """Only the values of what `dump` returns."""
     return {key: item["value"] for key, item in items.items()}
 
 
@@ -64,7 +64,7 @@ def restore(stayd, path, *more):
 
 
 def seen_by_clients(connection, keys):
-    """What clients see of each key, in the words of `dump`."""
+    """What clients see of each key, in the form of `dump`."""
     items = {}
     for key in keys:
         connection.send(b"mg %b v f t c b\r\n" % base64.b64encode(key))

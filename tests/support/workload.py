@@ -1,11 +1,11 @@
 """Writers that know what a pool must contain, for tests that kill or stop the daemon meanwhile.
 
-Each `Writer` is a thread with a connection and keys of its own. It keeps, for every key, what the
-daemon has acknowledged; a command that was sent and not answered when the daemon died leaves its
-key in one of two states, and both are allowed. `Workload` runs several writers, and flushes the
-pool now and then while all of them wait. Its `verify` compares everything.
+Each `Writer` is a thread with a connection and keys of its own. For every key, it keeps what the daemon
+has acknowledged. If a command was sent and not answered when the daemon died, its key may be in one of
+two states, and both are allowed. `Workload` runs several writers, and now and then flushes the pool
+while all of them wait. Its `verify` compares every key.
 
-Replies are checked on the way too: the writers predict each of them.
+Writers also predict each reply, and check it.
 """
 
 import dataclasses
@@ -14,12 +14,13 @@ import threading
 import time
 
 CLOCK_S = 0.05
-"""How late the daemon's coarse clock, and we, may notice that a second has begun."""
+"""How late the daemon's coarse clock, or this process, may notice that a second has begun."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """What a key holds. `earliest` and `latest` bound its expiry in unix seconds; 0 is never."""
+    """What a key holds. `earliest` and `latest` are the bounds of its expiry in Unix seconds; 0: no
+    expiry."""
 
     value: bytes
     flags: int = 0
@@ -28,20 +29,20 @@ class Item:
     cas: int = 0
 
     def certainly_there(self, read_at):
-        """Whether a reply that was complete at `read_at` must show the item."""
+        """Whether a reply that was complete at `read_at` must have the item."""
         return self.earliest == 0 or read_at < self.earliest
 
     def certainly_gone(self, asked_at):
-        """Whether a request that was sent at `asked_at` must not find it."""
+        """Whether a request that was sent at `asked_at` must miss the item."""
         return self.latest != 0 and asked_at >= self.latest + CLOCK_S
 
 
 class Died(Exception):
-    """The daemon ended, as the test made it."""
+    """The daemon has ended, because the test ended it."""
 
 
 class Writer(threading.Thread):
-    """Writes and deletes its own keys until the daemon dies or `stop` is set."""
+    """Writes and deletes its own keys until the daemon ends or `stop` is set."""
 
     def __init__(self, name, connect, seed, keys=120, largest=6000):
         """`connect` returns a new Raw connection; `largest` is the largest value in bytes."""
@@ -52,7 +53,7 @@ class Writer(threading.Thread):
         self.keys = [b"%b-%d" % (self.prefix, number) for number in range(keys)]
         self.largest = largest
         self.allowed = {key: {None} for key in self.keys}
-        """What each key may hold: one state when all is acknowledged, more after a crash."""
+        """What each key may hold: one state if all commands are acknowledged, more after a crash."""
         self.pause = threading.Lock()
         """Held while commands are under way."""
         self.stop = threading.Event()
@@ -72,20 +73,21 @@ class Writer(threading.Thread):
             self.failure = failure
 
     def current(self, key):
-        """The one state of the key, as nothing is under way for it."""
+        """The only state of the key. No command for the key may be under way."""
         states = self.allowed[key]
         assert len(states) == 1, f"{key!r} is in doubt"
         return next(iter(states))
 
     def batch(self, connection):
-        """Sends some commands for different keys in one write, and takes their replies."""
+        """Sends commands for different keys in one write, and reads their replies."""
         count = self.random.choice([1, 1, 4, 16, 32])
         commands = []
         for key in self.random.sample(self.keys, min(count, len(self.keys))):
             request, settle = self.command(key)
             commands.append((key, request, settle))
         sent = int(time.time() - CLOCK_S)
-        # In doubt from now on: the state before, and the one after, whose CAS is not known yet.
+        # From now on the key may have the state before or the state after. The CAS of the latter is not
+        # known yet.
         for key, _, settle in commands:
             before = self.current(key)
             self.allowed[key] = {before, settle(b"", sent, sent + 60)}
@@ -102,21 +104,21 @@ class Writer(threading.Thread):
             self.acknowledged += done
 
     def value(self):
-        """A value of random length that nobody else stores."""
+        """A value of random length that no other writer stores."""
         generator = self.random
         size = generator.choice([8, 50, 220, 1000, generator.randrange(8, self.largest)])
         start = generator.randbytes(4).hex().encode()
         return start.ljust(size, b"%d" % generator.randrange(10))
 
     def expiry(self):
-        """A relative expiry that outlives the test, or none."""
+        """A relative expiry that is later than the end of the test, or none."""
         return self.random.choice([0, 0, 1000, 100_000])
 
     def command(self, key):
-        """A command for the key, and the function that says what the key holds after its reply.
+        """Returns a command for the key, and a function that says what the key holds after its reply.
 
-        The function takes the reply (b"" for what will be if there is none), and the seconds of the
-        unix clock between which the command was carried out.
+        The function takes the reply (b"": there is none yet) and the seconds of the Unix clock between
+        which the command was carried out.
         """
         before = self.current(key)
         generator = self.random
@@ -128,7 +130,7 @@ class Writer(threading.Thread):
         return kind(key, before)
 
     def store(self, key, before, mode=b"", condition=True):
-        """ms, in a mode whose condition holds or not."""
+        """ms, in a mode whose condition holds or does not hold."""
         value, flags, expiry = self.value(), self.random.randrange(2**32), self.expiry()
         request = b"ms %b %d F%d T%d c%b\r\n%b\r\n" % (key, len(value), flags, expiry, mode, value)
 
@@ -146,7 +148,7 @@ class Writer(threading.Thread):
         return self.store(key, before, b" ME", before is None)
 
     def compare(self, key, before):
-        """ms over the right CAS number, or over a wrong one."""
+        """ms with the right CAS number, or with a wrong one."""
         right = self.random.random() < 0.7 and before.cas
         number = before.cas if right else (before.cas or 1) + 10**12
         return self.store(key, before, b" C%d" % number, bool(right))
@@ -166,7 +168,8 @@ class Writer(threading.Thread):
         return request, settle
 
     def touch(self, key, before):
-        """mg T: another expiry, the same item and CAS number; now and then one that is over."""
+        """mg T: changes the expiry, and keeps the item and its CAS number. Now and then the new expiry has
+        passed."""
         if self.random.random() < 0.1:
             def gone(line, _earliest, _latest):
                 check(line, b"TOUCHED")
@@ -189,7 +192,7 @@ class Writer(threading.Thread):
         return b"delete %b\r\n" % key, settle
 
     def invalidate(self, key, before):
-        """md I: the item stays, stale, with another CAS number."""
+        """md I: the item stays, is stale, and has another CAS number."""
         def settle(line, _earliest, _latest):
             check(line, b"HD")
             return dataclasses.replace(before, cas=0)
@@ -197,7 +200,7 @@ class Writer(threading.Thread):
         return b"md %b I\r\n" % key, settle
 
     def number(self, key, before):
-        """A number, for `count` to count on."""
+        """Stores a number that `count` can count on."""
         number = b"%d" % self.random.randrange(1, 1000)
 
         def settle(line, _earliest, _latest):
@@ -206,7 +209,7 @@ class Writer(threading.Thread):
         return b"ms %b %d c\r\n%b\r\n" % (key, len(number), number), settle
 
     def count(self, key, before):
-        """ma: one more, if it is a number."""
+        """ma: adds one, if the value is a number."""
         if before is None:
             def missing(line, _earliest, _latest):
                 check(line, b"NF")
@@ -214,7 +217,7 @@ class Writer(threading.Thread):
             return b"ma %b c\r\n" % key, missing
         if not before.value.strip().isdigit() or len(before.value) > 10:
             return self.delete(key, before)
-        number = b"%d" % (int(before.value) + 1)  # with leading zeros gone: padded
+        number = b"%d" % (int(before.value) + 1)  # without leading zeros, so the number is padded
 
         def settle(line, _earliest, _latest):
             return dataclasses.replace(before, value=number.ljust(len(before.value)),
@@ -224,7 +227,7 @@ class Writer(threading.Thread):
 
 
 def check(line, *expected):
-    """Fails unless the reply begins with one of the words; b"" is no reply yet."""
+    """Fails unless the reply begins with one of the words. b"" means no reply yet, and passes."""
     if line:
         assert line.split(b" ")[0] in expected, (line, expected)
 
@@ -251,7 +254,7 @@ class Workload:
         return Writer(f"w{number}", self.connect, self.random.random(), largest=largest)
 
     def run_until(self, end):
-        """Starts all writers, calls `end()` (which kills or stops the daemon), and joins them."""
+        """Starts all writers, calls `end()` (which kills or stops the daemon), and joins the writers."""
         for index, old in enumerate(self.writers):
             fresh = Writer(old.name, old.connect, self.random.random(), len(old.keys), old.largest)
             fresh.allowed = old.allowed
@@ -271,7 +274,7 @@ class Workload:
                 raise writer.failure
 
     def pause_all(self):
-        """Holds every writer between two batches; `resume_all` lets them go on."""
+        """Stops every writer between two batches. `resume_all` lets them continue."""
         for writer in self.writers:
             writer.pause.acquire()
 
@@ -281,7 +284,7 @@ class Workload:
             writer.pause.release()
 
     def _flush(self, after_s):
-        time.sleep(after_s)  # when in the run the flush comes, and nothing that a test waits for
+        time.sleep(after_s)  # sets when in the run the flush comes; waits for nothing
         self.pause_all()
         try:
             for writer in self.writers:
@@ -292,7 +295,7 @@ class Workload:
                     connection.ask(b"flush_all\r\n", b"OK\r\n")
             except (OSError, EOFError, AssertionError):
                 for writer in self.writers:
-                    writer.stop.set()  # the daemon is gone, and every key in doubt
+                    writer.stop.set()  # the daemon is gone, and every key has two possible states
                 return
             for writer in self.writers:
                 for key in writer.keys:
@@ -306,11 +309,11 @@ class Workload:
         return sum(writer.acknowledged for writer in self.writers)
 
     def items(self):
-        """How many items there are for certain."""
+        """How many items certainly exist."""
         return sum(None not in states for w in self.writers for states in w.allowed.values())
 
     def verify(self, connection):
-        """Compares every key with what it may hold, and settles what was in doubt."""
+        """Compares every key with its possible states. Afterwards each key has one state."""
         for writer in self.writers:
             for start in range(0, len(writer.keys), 40):
                 keys = writer.keys[start:start + 40]
@@ -344,8 +347,8 @@ def read_item(connection, asked):
 
 
 def is_same(found, state, asked):
-    """Whether an item that was found matches the state: the expiries need only overlap, and an
-    unknown CAS matches any."""
+    """Whether an item that was found agrees with the state. The expiries need only overlap, and an unknown
+    CAS agrees with any."""
     if state is None or state.certainly_gone(asked):
         return found is None
     if found is None:
@@ -359,7 +362,7 @@ def is_same(found, state, asked):
 
 
 def short(state):
-    """A state for a message."""
+    """The state as text, for a message."""
     if state is None:
         return "nothing"
     return str(dataclasses.replace(state, value=state.value[:24] + b"... %d" % len(state.value)))
