@@ -1,7 +1,7 @@
 # Completes stayctl's commands, options, pools and files in bash. `make install` installs it as
 # PREFIX/share/bash-completion/completions/stayctl.
 
-# The pools of the configuration that is named on the line, or of the packaged one.
+# The pools of the configuration that -c names, or else of the packaged configuration.
 _stayctl_pools() {
     local file=/etc/stayd/stayd.conf i
     for ((i = 1; i < COMP_CWORD; i++)); do
