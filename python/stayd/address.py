@@ -11,8 +11,7 @@ refused connect is tried again; 0: not at all) and `idle_timeout` (after which a
 is closed). With memcacheds it may also set `ca` (the CA that must have signed the server's
 certificate; the default is the system's list), and `cert` and `key` (the client's certificate, for
 a pool with a tls_ca): absolute paths of PEM files. The certificate must be for the host that the
-URL names. User and password are percent-encoded where they hold other characters than letters,
-digits and -._~.
+URL names. In user and password, all characters except letters, digits and -._~ are percent-encoded.
 """
 
 import dataclasses
@@ -91,15 +90,16 @@ class Address:
 
     @property
     def is_local(self):
-        """True if the address says that it is on this machine."""
+        """True if the address can only be on this machine."""
         return self.path is not None or self.host in _LOOPBACK
 
     @property
     def place(self):
         """Equal for two addresses of the same listener, even if they are written differently.
 
-        The names of this machine's loopback are one host here. A TCP port and a Unix socket of one
-        pool differ: only the daemon knows that they belong together (its `pool` statistic).
+        All names of this machine's loopback count as one host. A TCP port and a Unix socket of the
+        same pool are not equal: only the daemon knows that they belong together (its `pool`
+        statistic).
         """
         if self.path is not None:
             return os.path.realpath(self.path)
@@ -107,9 +107,9 @@ class Address:
 
 
 def parse_url(url, default_port=DEFAULT_PORT):
-    """The Address that `url` names, or InvalidURL saying what is wrong with it.
+    """The Address that `url` names. Raises InvalidURL, which says what is wrong with the URL.
 
-    With `default_port` None a TCP address without a port is an error.
+    If `default_port` is None, a TCP address without a port is an error.
     """
     if not isinstance(url, str) or not url:
         raise InvalidURL(f"{url!r} is no address of a pool: give a text like {_FORMS}.")
@@ -147,7 +147,7 @@ def parse_url(url, default_port=DEFAULT_PORT):
 
 
 def _login(shown, parts):
-    """The user and the password in a URL, by Address's names."""
+    """The user and the password in a URL, under Address's names."""
     if parts.username is None and parts.password is None:
         return {}
     try:
@@ -158,8 +158,8 @@ def _login(shown, parts):
 
 
 def checked_login(username, password):
-    """The user and the password as a dict of bytes, by Address's names; ValueError if no pool can
-    have such a user."""
+    """The user and the password as a dict of bytes, under Address's names; ValueError if no pool
+    can have such a user."""
     username = username.encode() if isinstance(username, str) else username
     password = password.encode() if isinstance(password, str) else password
     if not username or not re.fullmatch(rb"[!-9;-~\x80-\xff]{1,128}", username):
@@ -182,7 +182,7 @@ def checked_time_s(name, value):
 
 
 def _options(shown, parts):
-    """The settings in a URL's query and scheme, by Address's names."""
+    """The settings in a URL's query and scheme, under Address's names."""
     names = {name: f"{name}_s" for name in _TIMES}
     files = ("ca", "cert", "key") if parts.scheme == "memcacheds" else ()
     options, paths = {}, {}

@@ -2,10 +2,9 @@
 timeout, or the first two if the daemon does not reply; later requests fail at once. (Requests that
 run at the same time do not know of each other, so each of them waits.)
 
-    up --- refused ---> waiting for a restart --- restart_wait_s over ---> down
-    up --- no connection, or twice no answer ---> down
-    down --- the pause is over ---> one request tries (a probe) --- it fails ---> down, for longer
-    any state --- any answer ---> up
+    up --- refused ---> waiting for a restart --- restart_wait_s over ---> down up --- no
+    connection, or two requests without an answer ---> down down --- the pause is over ---> one
+    request tries (a probe) --- it fails ---> down, for longer any state --- any answer ---> up
 
 During a restart, every request waits and tries again, so a restart is a pause. While the daemon is
 down, requests fail without a try. The first pause is as long as the failed try, so that a machine
@@ -27,8 +26,7 @@ PAUSE_MAX_REFUSED_S = 0.1
 almost nothing and the daemon should be found again soon."""
 
 SILENCES = 2
-"""So many requests in a row without a reply are an outage; a single one may be due to a slow
-disk."""
+"""This many requests in a row without a reply are an outage. Just one may be due to a slow disk."""
 
 
 class _Outage:
@@ -48,13 +46,14 @@ class _Outage:
 
 
 class Availability:
-    """Of one daemon. Any thread may call anything; the lock is never held while somebody waits.
+    """The state of one daemon. Any thread may call any method. No thread holds the lock while it
+    waits.
 
     `outage` is None while the daemon is up: a request then needs to check nothing else.
     """
 
     def __init__(self, restart_wait_s, probe_limit_s):
-        """`probe_limit_s`: after so long, a probe that has not ended no longer counts."""
+        """`probe_limit_s`: a probe that has not ended after this time no longer counts."""
         self.outage = None
         self._restart_wait_s = restart_wait_s
         self._probe_limit_s = probe_limit_s
@@ -87,12 +86,13 @@ class Availability:
                 outage.until_s, outage.probe = 0.0, None
 
     def find_retry_pause(self, request_began_s):
-        """After a refused connect: seconds until the next try, None if it is time to give up."""
+        """After a refused connect: seconds until the next try; None if the caller must give up."""
         with self._lock:
             now_s = monotonic()
             outage = self.outage
             if outage is None or (
-                # An earlier wait that no request finished: its threads were interrupted.
+                # This is an earlier wait that no request has finished, because its threads were
+                # interrupted.
                 outage.failures == 0
                 and outage.restart_by_s is not None
                 and outage.restart_by_s < request_began_s

@@ -1,9 +1,9 @@
 """Client: one pool of stayd (or a memcached).
 
 There are two back ends with the same interface. `native` is a C extension over libstayd: it reads
-without a round trip from memory that the daemon shares with this process. Where the extension
-cannot be built or used, `pymemcache` does the same in Python (stayd.pymemcache_client).
-`Client.backend` names the back end in use.
+without a round trip from memory that the daemon shares with this process. If the extension cannot
+be built or used, `pymemcache` does the same in Python (stayd.pymemcache_client). `Client.backend`
+names the back end in use.
 """
 
 import importlib
@@ -25,7 +25,7 @@ RESTART_WAIT_S = 1.0
 """For how long a refused connect is tried again: longer than a restart of the daemon takes."""
 
 IDLE_TIMEOUT_S = 60.0
-"""A connection that was not used for so long is closed."""
+"""A connection that is not used for this long is closed."""
 
 CHOICE = "STAYD_CLIENT"
 """The environment variable that chooses a back end: "native" or "pymemcache"."""
@@ -54,7 +54,8 @@ class Client:
 
     Raises ConnectionError, RequestRefused and ServerError (OutOfMemory, ValueTooLarge).
 
-    It is thread-safe and may be used on both sides of a fork, seen by Python or not.
+    It is thread-safe and may be used on both sides of a fork, even if Python does not notice the
+    fork.
 
     A request whose connection breaks is sent again if it certainly was not carried out, or if it
     only reads. Any other request raises OutcomeUnknown, a ConnectionError: it may have been carried
@@ -110,8 +111,8 @@ class Client:
 
     def get_mapped(self, key: Key, default: Any = None) -> Any:
         """The value under `key` if memory that the daemon shares with this process has it, else
-        `default`: then only `get` can tell. Never waits, so an event loop may call it. The
-        pymemcache back end always returns `default`."""
+        `default`; then only `get` can tell whether there is a value. Never waits, so an event loop
+        may call it. The pymemcache back end always returns `default`."""
         return default
 
     def gets(self, key: Key) -> tuple[Any, Optional[int]]:
@@ -181,7 +182,7 @@ class Client:
         raise NotImplementedError
 
     def _time_s(self, name, given_s, default_s):
-        """The time of the argument, or of the URL, or the default."""
+        """The time in the argument, else the time in the URL, else the default."""
         if given_s is None:
             given_s = getattr(self.address, f"{name}_s")
         return default_s if given_s is None else checked_time_s(name, given_s)
@@ -212,7 +213,7 @@ def _implementation():
 
 
 def sockets_are_replaced():
-    """True if gevent, eventlet or the like have put their own class in socket.socket's place."""
+    """True if gevent, eventlet or a similar library has replaced socket.socket by its own class."""
     own = sys.modules.get("_socket")
     return own is None or socket.socket.recv is not own.socket.recv
 

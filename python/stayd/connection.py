@@ -23,11 +23,11 @@ from pymemcache.client.base import _readline
 from stayd.repetition import Sent
 
 QUEUE_PAUSE_S = 0.005
-"""Between two tries to connect to a Unix socket whose queue of connections is full."""
+"""The pause between two tries to connect to a Unix socket whose queue of connections is full."""
 
 RECEIVE_BYTES = 4096
 RECEIVE_MAX_BYTES = 1 << 20
-"""The size of one receive: the first of an answer, and of each part of a long answer."""
+"""The size of the first receive of an answer, and the largest size of the further ones."""
 
 _VALUE_END = b"\r\nEND\r\n"
 _STORED = {
@@ -53,7 +53,7 @@ class ConnectFailed(Exception):
 
 
 class NoDescriptor(Exception):
-    """This process, or the machine, has as many open files as it may have. That says nothing about
+    """This process, or the machine, has reached its limit of open files. That says nothing about
     the server."""
 
 
@@ -62,7 +62,7 @@ class TurnedAway(Exception):
 
 
 class LoginFailed(Exception):
-    """The pool requires a login, and none or a wrong one was sent."""
+    """The pool requires a login, and the client has sent none or a wrong one."""
 
 
 class Broken(Exception):
@@ -124,7 +124,7 @@ class _PlainWire(_Wire):
         self._fileno = sock.fileno
 
     def sendall(self, data):
-        """As _Wire's."""
+        """Like _Wire's method of this name."""
         try:
             sent = _write(self._fileno(), data)
         except BlockingIOError:
@@ -181,7 +181,7 @@ class Connection(LibraryClient):
 
     def close(self):
         """Closes the socket, if there is one."""
-        # With TLS it is not known whether the unread bytes are a reply of the server.
+        # With TLS, nobody knows whether the unread bytes are a reply of the server.
         if self.sock is not None and self._tls_context is None:
             with contextlib.suppress(OSError):
                 if self._poll.poll(0):
@@ -405,7 +405,7 @@ class Connection(LibraryClient):
 
 def _has_no_descriptor(error):
     if isinstance(error, socket.gaierror):
-        # getaddrinfo reports this error also if it could open none of its files (hosts, resolv.conf).
+        # getaddrinfo also reports this error if it could not open its files (hosts, resolv.conf).
         try:
             socket.socket().close()
             return False

@@ -1,8 +1,8 @@
 """The connections of one process to one pool, which are kept from request to request.
 
-A request takes the connection that was used last. So connections that only a burst needed stay at
-the other end of the list, the oldest first. Each request, when it ends, closes connections at that
-end that have been idle for too long; so no thread is needed for that.
+A request takes the connection that was used last. So connections that only a burst of requests
+needed stay at the other end of the list, the oldest first. When a request ends, it closes the
+connections at that end that have been idle for too long, so this needs no thread.
 """
 
 import collections
@@ -14,17 +14,17 @@ from typing import Any
 
 
 class Connections:
-    """Any thread may take and give back. Without a limit the lists need no lock, because each step
-    is one atomic operation of a deque or a set. With a limit, a lock protects the list and the count
-    of open connections. After a fork, a thread of the parent may have held that lock; so Client
-    makes a new object in the child."""
+    """Any thread may take a connection and give it back. Without a limit the lists need no lock,
+    because each step is one atomic operation of a deque or a set. With a limit, a lock protects the
+    list and the count of open connections. After a fork, a thread of the parent may have held that
+    lock; so Client makes a new object in the child."""
 
     def __init__(self, new_connection, availability, max_connections, idle_timeout_s):
-        """`max_connections` None: no limit; there are as many as requests at a time."""
+        """`max_connections` None: no limit; there are as many connections as requests at a time."""
         self.pid = os.getpid()
         self.availability = availability
         self.answered_s = 0.0
-        """When the latest request ended well (monotonic)."""
+        """When the latest successful request ended (monotonic)."""
         self.successors: dict[int, Connections] = {}
         """By process id: the object that replaces this one in a child of a fork. See
         Client._connections_here."""
@@ -54,7 +54,7 @@ class Connections:
             return self._take(fresh)
 
     def give_back(self, connection):
-        """After a request that was answered."""
+        """Takes back a connection after a request that was answered."""
         now_s = self.answered_s = connection.idle_since_s = monotonic()
         if self._max_connections is None:
             self._give_back(connection, now_s)
@@ -70,7 +70,7 @@ class Connections:
             self._taken.discard(connection)
 
     def close(self):
-        """Closes those that are not in use."""
+        """Closes the connections that are not in use."""
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()

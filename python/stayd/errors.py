@@ -23,8 +23,8 @@ class ConnectionError(Error, builtins.ConnectionError):
     """The daemon cannot be reached, does not answer in time, or closed the connection before it
     answered.
 
-    Also a builtins.ConnectionError (and so an OSError), so that code written for a memcached client
-    that raises the socket's own errors still catches it.
+    Also a builtins.ConnectionError (and so an OSError), so that it is also caught by code that was
+    written for a client that raises the socket's own errors.
     """
 
 

@@ -50,7 +50,7 @@ class NativeClient(_client.Transport, Client):
             user, secret = given["username"], given["password"]
         tls = address.tls or Tls()
         if address.tls is not None:
-            tls.new_context()  # raises an error that names the file that cannot be used
+            tls.new_context()  # raises an error that names the bad file
         _client.Transport.__init__(
             self,
             self.url.encode(),

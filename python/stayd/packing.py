@@ -1,20 +1,19 @@
 """Packs sessions with zstd and a dictionary that was trained on sessions.
 
-    first byte     what follows
-    0              the value as it is, which begins with a byte below 32 itself
-    1              a zstd frame, made with dictionaries/sessions-1.zdict, without its four magic bytes
-    2 to 30        nothing yet: of a later version of this package
-    31             never packed: stayd.django.session_items stores it while a session moves
-    32 and above   (the first byte belongs to the value) the value as it is: JSON begins with "{"
+    first byte     what follows 0              the value as it is, which begins with a byte below 32
+    itself 1              a zstd frame, made with dictionaries/sessions-1.zdict, without its four
+    magic bytes 2 to 30 nothing yet: for later versions of this package 31             never packed:
+    stayd.django.session_items stores it while a session moves 32 and above   (the first byte
+    belongs to the value) the value as it is: JSON begins with "{"
 
-`pack` makes 1 where that is shorter than the value as it is. Every form stays readable in all later
-versions: a released dictionary never changes, and a better one gets the next number. A frame must
-contain the value's length, or it is not read; so nothing unpacks to more than UNPACKED_MAX.
+`pack` makes form 1 if that is shorter than the value as it is. Every form stays readable in all
+later versions: a released dictionary never changes, and a better one gets the next number. A frame
+must contain the value's length, or it is not read; so nothing unpacks to more than UNPACKED_MAX.
 
-zstd is that of the extension (stayd._client). Where that is not built, it is Python's own from 3.14
-on, before that the package `zstandard`. Without zstd, values are not
-packed, and reading a packed value raises UnreadableValue: the value is not damaged, and the message
-says what to install.
+The extension (stayd._client) contains zstd. Without the extension, Python 3.14 and later use
+Python's own zstd, and earlier versions use the package `zstandard`. Without any zstd, values are
+not packed, and reading a packed value raises UnreadableValue: the value is not damaged, and the
+message says what to install.
 """
 
 import collections
@@ -70,7 +69,8 @@ class _PackageFrames:
             decompressor = self._library.ZstdDecompressor(dict_data=self._dictionary)
         try:
             data = decompressor.decompress(frame)  # at most the size that the frame names
-            # It passes over what follows the frame; zstandard 0.18 tells that only here.
+            # `decompress` ignores bytes behind the frame. zstandard 0.18 shows them only with
+            # decompressobj.
             whole = decompressor.decompressobj()
             whole.decompress(frame)
         except self._library.ZstdError as error:
@@ -118,7 +118,8 @@ class _PythonFrames:
 
 
 def _find_frames():
-    """(the class above whose library is installed, the library); (None, None) if there is none."""
+    """(one of the two classes above, its library), for the library that is installed; (None, None)
+    if none is installed."""
     try:
         from compression import zstd
 
@@ -142,7 +143,7 @@ except ImportError:
     pass
 
 can_pack = _extension is not None or _frames_class is not None
-"""False where no zstd is installed."""
+"""False if no zstd is installed."""
 
 REMEDY = "Install Debian's python3-zstandard, or with pip: zstandard (Python 3.14 has its own)."
 
@@ -167,7 +168,7 @@ def content_size(frame_head):
 
 
 HEAD = 14
-"""The bytes after the magic number that `content_size` needs at most."""
+"""`content_size` needs at most this many bytes after the magic number."""
 
 
 def new_packing(dictionary=None, limit=UNPACKED_MAX):
@@ -183,12 +184,12 @@ class Packing:
     """Packs bytes into zstd frames without the magic number."""
 
     def __init__(self, dictionary=None, limit=UNPACKED_MAX):
-        """`limit`: the most bytes that a frame may unpack to."""
+        """`limit`: the largest size of unpacked data, in bytes."""
         self._frames = new_frames(dictionary)
         self._limit = limit
 
     def pack(self, data):
-        """The packed form of at most `limit` bytes."""
+        """The packed form of `data`, which has at most `limit` bytes."""
         return self._frames.compress(data)[len(_MAGIC) :]
 
     def unpack(self, packed):

@@ -1,9 +1,9 @@
-"""Client over pymemcache: for where stayd._client cannot be built or used.
+"""Client over pymemcache, for processes where stayd._client cannot be built or used.
 
-What happens when a connection breaks or the daemon is away is decided elsewhere: stayd.repetition
-(what may be sent a second time), stayd.availability (when to try at all), stayd.connections (which
-connections are kept). This module combines these, converts times and values, and raises errors that
-say what to do.
+Other modules decide what happens when a connection breaks or the daemon is away: stayd.repetition
+(which requests may be sent a second time), stayd.availability (when to try at all) and
+stayd.connections (which connections are kept). This module combines these, converts times and
+values, and raises errors that say what to do.
 """
 
 import logging
@@ -42,10 +42,11 @@ from stayd.repetition import BATCH, HARMLESS, ONCE, TRIES, may_repeat
 from stayd.serde import bytes_serde
 
 BATCH_KEYS = 100
-"""The most keys in one request of the *_many methods. A limit is needed so that client and server
-do not both wait for the other to read."""
+"""The largest number of keys in one request of the *_many methods. A limit is needed so that client
+and server do not both wait for the other to read."""
 BATCH_BYTES = 1 << 20
-"""The most bytes of values in one request, so that a refused value affects few others."""
+"""The largest number of bytes of values in one request, so that a refused value affects few other
+values."""
 
 _RELATIVE_LIMIT_S = 60 * 60 * 24 * 30
 """Above this the protocol reads an expiry as a Unix time (protocol.txt, "Expiration times")."""
@@ -66,7 +67,7 @@ class _LeftAlone(Exception):
 
 
 class _AllTaken(Exception):
-    """max_connections are in use."""
+    """All max_connections connections are in use."""
 
 
 class PymemcacheClient(Client):
@@ -362,7 +363,7 @@ class PymemcacheClient(Client):
 
 
 def _login_request(address, username, password):
-    """The login over the text protocol (memcached's -Y); None if there is nobody to log in as.
+    """The login over the text protocol (memcached's -Y); None if the address has no user.
 
     Its expiry is in the past, because a pool without logins stores the value as an item, which no
     client may read.

@@ -13,14 +13,14 @@ import time
 from stayd.errors import OutcomeUnknown
 
 TRIES = 3
-"""How often a request is sent at most. Two connections can break in one restart of a daemon: the
-old one, and one that the daemon accepted just before it closed its listener. Further tries would
-only repeat a request that crashes the daemon."""
+"""A request is sent at most this many times. Two connections can break in one restart of a daemon:
+the old one, and one that the daemon accepted just before it closed its listener. Further tries
+would only repeat a request that crashes the daemon."""
 
 PAUSE_S = 0.02
-"""The pause before a caller that may do so sends a request again that may have been carried out. The
-kernel takes some milliseconds to close the sockets of a killed daemon. Until then it accepts
-connections that nobody will answer."""
+"""A request that may have been carried out is sent again after this pause, by callers that may do
+so. The kernel takes some milliseconds to close the sockets of a killed daemon. Until then it
+accepts connections that nobody will answer."""
 
 
 class Kind(enum.Enum):
@@ -43,7 +43,7 @@ HARMLESS, ONCE, BATCH = Kind.HARMLESS, Kind.ONCE, Kind.BATCH
 
 
 class Sent(enum.Enum):
-    """How much of a request had been sent when its connection broke. (If no connection was opened,
+    """How much of a request had been sent when its connection broke. (If there was no connection,
     nothing was sent, and any request may be tried again.)"""
 
     NOT_ALL = enum.auto()
@@ -53,7 +53,7 @@ class Sent(enum.Enum):
 
 
 def may_repeat(kind, sent):
-    """True if a request of this kind, of which so much was sent, may be sent again."""
+    """True if a request of this kind may be sent again after `sent` of it was sent."""
     return kind is HARMLESS or (kind is ONCE and sent is Sent.NOT_ALL)
 
 

@@ -19,8 +19,8 @@ FLAG_JSON = 1 << 5
 """pymemcache's numbers, so that both packages can read a cache; JSON has an additional bit."""
 
 FLAG_ZSTD = 1 << 6
-"""Set in addition to the others: the value is a zstd frame without its four magic bytes. The other
-flags describe its contents."""
+"""Set in addition to the other flags: the value is a zstd frame without its four magic bytes. The
+other flags describe the contents of the frame."""
 
 PACKED_MIN = 512
 """Bytes. For smaller values, a frame without a dictionary saves little and takes 10 to 20
@@ -45,10 +45,10 @@ class BytesSerde:
 
 
 class JSONSerde:
-    """Bytes, text and whole numbers as they are, all else as JSON; never a pickle.
+    """Bytes, text and whole numbers as they are, everything else as JSON; never a pickle.
 
-    For a cache that an attacker might write to, who must not run code in the web process. Values
-    that JSON cannot express (a model, a query set) cannot be stored; a tuple becomes a list.
+    With this serde, an attacker who can write to the cache cannot run code in the web process.
+    Values that JSON cannot express (a model, a query set) cannot be stored; a tuple becomes a list.
     """
 
     def serialize(self, key, value):

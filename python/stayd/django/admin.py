@@ -1,7 +1,7 @@
 """The admin page of users' sessions: find a user, see the user's sessions, end them.
 
-Staff with the permission `stayd.view_usersession` sees the page; ending sessions takes
-`stayd.delete_usersession`, and is noted in the history of the user's own admin page.
+Staff with the permission `stayd.view_usersession` see the page. To end sessions, they need
+`stayd.delete_usersession`; the history on the user's admin page then records it.
 """
 
 from typing import Any, Optional
@@ -27,8 +27,8 @@ PER_PAGE = 100
 
 @admin.register(UserSession)
 class UserSessionAdmin(admin.ModelAdmin):
-    """`?q=` finds users, `?user=` shows the sessions of one. There is no table, so of ModelAdmin's
-    views only the list is there, and it is this class's own."""
+    """`?q=` finds users, `?user=` shows the sessions of one user. There is no table, so ModelAdmin's
+    list is the only view, and this class replaces it."""
 
     def get_urls(self) -> list:
         view = self.admin_site.admin_view(self.changelist_view)
@@ -72,7 +72,7 @@ class UserSessionAdmin(admin.ModelAdmin):
         return TemplateResponse(request, "admin/stayd/usersession/change_list.html", context)
 
     def _end(self, request, user, session_key):
-        """Ends the sessions that the form names, or all. The session of this request goes on."""
+        """Ends the sessions that the form names, or all sessions, except the session of this request."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
         if "end_all" in request.POST:

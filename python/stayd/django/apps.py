@@ -1,11 +1,11 @@
 """The application, for INSTALLED_APPS. It registers the system checks and, if the site lists the
-sessions of its users, what ends them when a password changes."""
+sessions of its users, the signals that end sessions when a password changes."""
 
 from django.apps import AppConfig
 
 
 class StaydConfig(AppConfig):
-    """Its label is "stayd": the one that Django would derive from "stayd.django" is "django"."""
+    """Its label is "stayd". (From "stayd.django", Django would derive the label "django".)"""
 
     name = "stayd.django"
     label = "stayd"

@@ -7,31 +7,30 @@
         }
     }
 
-It behaves as Django's own PyMemcacheCache does and can take over its pool: keys, flags and pickled
-values are the same. It differs in this:
+It behaves like Django's own PyMemcacheCache and can take over its pool: keys, flags and pickled values
+are the same. These are the differences:
 
 - connections are kept between requests and shared by all threads;
-- a value that the pool has no room for (larger than its item_max, or the pool is full and does
-  not evict) is logged and not kept, because a cache may lose values; PyMemcacheCache raises. In
-  both, the key's old value is deleted too, so that no outdated value is read;
+- a value for which the pool has no room (the value is larger than item_max, or the pool is full
+  and does not evict) is logged and not stored, because a cache may lose values; PyMemcacheCache
+  raises. Both also delete the key's old value, so that no outdated value is read;
 - `clear()` empties this pool only.
 
-OPTIONS: `serde` (an object as in stayd.serde, a class of such objects, or the dotted name of
-either; default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`,
-`connect_timeout`, `restart_wait` (how long a refused connect is tried again) and
-`pool_idle_timeout`, `max_pool_size` (connections in a process), `username` and `password` (of a
-pool with an `auth_file`; or in LOCATION's URL), `compress` (see below), and `ignore_exc`: with True
-an unreachable daemon counts as an empty cache, and only `clear` raises. `no_delay`, `use_pooling`
-and `allow_unicode_keys` may be True, and `default_noreply` may be False: sites set these for
-pymemcache, and they have no effect here.
+OPTIONS: `serde` (an object as in stayd.serde, a class of such objects, or the dotted name of either;
+default: Django's choice, pymemcache.serde.pickle_serde), in seconds `timeout`, `connect_timeout`,
+`restart_wait` (for how long a refused connect is tried again) and `pool_idle_timeout`, `max_pool_size`
+(connections in a process), `username` and `password` (of a pool with an `auth_file`; or in LOCATION's
+URL), `compress` (see below), and `ignore_exc`: with True an unreachable daemon counts as an empty cache,
+and only `clear` raises. `no_delay`, `use_pooling` and `allow_unicode_keys` may be True, and
+`default_noreply` may be False: sites set these for pymemcache, and they have no effect here.
 
 With `compress` True, values of 512 bytes and more are packed with zstd if that makes them shorter.
 Other clients cannot read packed values. With False, packed values are still read, unless the site
 has a `serde` of its own.
 
-The async methods `aget`, `aget_many` and `ahas_key` answer at once what the daemon's shared memory
-answers. All else runs in threads, each as one request. Django's own `aincr` first reads and then
-writes, and its `aget_many` sends one request for each key.
+The async methods `aget`, `aget_many` and `ahas_key` return at once if the values are in the daemon's
+shared memory. All other calls run in threads, each as one request. (Django's own `aincr` first reads and
+then writes, and its `aget_many` sends one request for each key.)
 """
 
 import functools
@@ -80,10 +79,10 @@ _OPTIONS = {
 _TIMES = {"timeout", "connect_timeout", "restart_wait", "pool_idle_timeout"}
 
 _ABSENT = object()
-"""Instead of a value where there is none: no serde returns it."""
+"""Stands for "no value": no serde returns it."""
 
 _ALWAYS = {"no_delay": True, "use_pooling": True, "allow_unicode_keys": True, "default_noreply": False}
-"""Settings that sites give pymemcache or PyMemcacheCache, and that always hold here."""
+"""Settings of pymemcache and PyMemcacheCache that sites may have, and that are always in force here."""
 
 logger = logging.getLogger("stayd")
 
@@ -136,13 +135,13 @@ class StaydCache(BaseCache):
         return self._ask(default, self._client(key).get, key, default)
 
     async def aget(self, key, default=None, version=None):
-        """As `get`. Needs no thread for a value in the daemon's shared memory."""
+        """Like `get`. Needs no thread for a value in the daemon's shared memory."""
         wire_key = self._key(key, version)
         value = self._client(wire_key).get_mapped(wire_key, _ABSENT)
         return await in_thread(self.get, key, default, version) if value is _ABSENT else value
 
     async def ahas_key(self, key, version=None):
-        """As `has_key`. Needs no thread for a value in the daemon's shared memory."""
+        """Like `has_key`. Needs no thread for a value in the daemon's shared memory."""
         return await self.aget(key, _ABSENT, version) is not _ABSENT
 
     def set(self, key, value, timeout=DEFAULT_TIMEOUT, version=None):
@@ -170,7 +169,7 @@ class StaydCache(BaseCache):
         return {keys[key]: value for key, value in found.items()}
 
     async def aget_many(self, keys, version=None):
-        """As `get_many`. Needs no thread if all values are in the daemon's shared memory."""
+        """Like `get_many`. Needs no thread if all values are in the daemon's shared memory."""
         keys = list(keys)
         found = {}
         for key in keys:
@@ -218,7 +217,7 @@ class StaydCache(BaseCache):
             client.flush()
 
     def _key(self, key, version):
-        """The key as stored. Django 4.1 put these two steps into one method; 3.2 has them apart."""
+        """The key as stored. Django 4.1 and later have these two steps in one method; 3.2 has two."""
         key = self.make_key(key, version=version)
         self.validate_key(key)
         return key
@@ -249,7 +248,7 @@ _outages = Reports()
 
 
 def _report_outage(error):
-    """Logs an outage that `ignore_exc` hides: each at most once in reports.EVERY_S."""
+    """Logs an outage that `ignore_exc` hides, at most once in reports.EVERY_S."""
     text = str(error)
     if _outages.is_due(text):
         logger.warning("The cache goes on without its daemon: %s", text)
@@ -296,7 +295,7 @@ def _client_options(options):
 
 @functools.cache
 def _packing_serde(serde, packs):
-    """Returns the same instance for equal options, as _serde_instance does."""
+    """Returns the same instance for equal options, like _serde_instance."""
     try:
         return PackingSerde(serde, packs)
     except UnreadableValue:

@@ -1,12 +1,12 @@
 """System checks: what is wrong with the settings, and with the pool behind them.
 
-`manage.py check` and every start check the settings only, because a start must not depend on the
-daemon. `manage.py check --deploy` also asks the daemon. With `--tag stayd` only these run.
+`manage.py check`, and every start, check the settings only, because a start must not depend on the
+daemon. `manage.py check --deploy` also asks the daemon. With `--tag stayd`, only these checks run.
 
     stayd.E001  SESSION_CACHE is not set
-    stayd.E002  SESSION_CACHE is no address of a pool (unknown scheme, no port, ...)
+    stayd.E002  SESSION_CACHE is not the address of a pool (unknown scheme, no port, ...)
     stayd.E003  sessions and cache are on one pool: clearing the cache logs everybody out
-    stayd.E004  SESSION_SERIALIZER pickles
+    stayd.E004  SESSION_SERIALIZER uses pickle
     stayd.E005  no zstd is installed, and SESSION_CACHE_COMPRESS is not False
     stayd.E006  UserSessionsMiddleware is not before SessionMiddleware
     stayd.E007  UserSessionsMiddleware with SESSION_CACHE_KEY_FALLBACK = "keep"
@@ -17,8 +17,8 @@ daemon. `manage.py check --deploy` also asks the daemon. With `--tag stayd` only
     stayd.W003  (--deploy) the sessions pool does not persist: a restart logs everybody out
 
 Django registers them with "stayd.django" in INSTALLED_APPS. They are also registered if the session
-engine or the cache back end is imported before the checks run. Importing the session engine fails
-on the faults of E001, E002, E004 and E005.
+engine or the cache back end is imported before the checks run. With the errors E001, E002, E004 and
+E005, importing the session engine fails.
 """
 
 from django.conf import settings
@@ -44,8 +44,8 @@ TIMEOUT_S = 2.0
 
 
 def _concerns_sessions():
-    """True if the site uses stayd's session engine: by the engine's name, or by a setting that only
-    a subclass of the engine can use."""
+    """True if the site uses stayd's session engine: its SESSION_ENGINE is this engine, or it has a
+    setting that only a subclass of the engine can use."""
     return settings.SESSION_ENGINE == ENGINE or hasattr(settings, "SESSION_CACHE")
 
 
@@ -62,7 +62,7 @@ def check_settings(app_configs, **kwargs):
 
 @checks.register(TAG, deploy=True)
 def check_sessions_pool(app_configs, **kwargs):
-    """W001 to W003, and E003 for two listeners of one pool: asks the daemon."""
+    """W001 to W003, and E003 for two listeners of one pool. Asks the daemon."""
     if not _concerns_sessions() or _address_errors():
         return []
     address = session_cache.address(settings.SESSION_CACHE)

@@ -1,4 +1,4 @@
-"""One Client for each pool in a process.
+"""The process's clients: one for each pool.
 
 Django makes a cache object for every thread and a session store for every request, so this module
 keeps the clients, which hold the connections, by address and options.

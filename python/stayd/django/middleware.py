@@ -7,11 +7,11 @@
         ...
     ]
 
-It works after SessionMiddleware has saved the session, and before the visitor gets the response. So a
-new session is listed before anybody can know its key.
+It does its work after SessionMiddleware has saved the session, and before the visitor gets the response.
+So a new session is listed before anybody can know its key.
 
-A page that does not use the session is not looked at. A page that does costs a look into a dictionary
-of this process, and once in SESSION_CACHE_SEEN_EVERY seconds a request to the pool (and one more if no
+Pages that do not use the session cost nothing. A page that uses it costs a look-up in a dictionary of
+this process, and once in SESSION_CACHE_SEEN_EVERY seconds a request to the pool (and one more if no
 other process has noted the session meanwhile).
 """
 
@@ -41,13 +41,13 @@ SEEN_EVERY_S = 300
 """The default of settings.SESSION_CACHE_SEEN_EVERY."""
 
 LOOK_AGAIN_S = 10
-"""A session that version 0.1 stored is listed once it has moved to its digest. This is how often the
-middleware checks that."""
+"""A session that version 0.1 stored is listed as soon as it has moved to its digest. This is how often
+the middleware checks that."""
 
 MARGIN_S = 60
 USER_AGENT_LENGTH = 256
 NOTED_SESSIONS = 20_000
-"""A process remembers of at most so many sessions when it has noted them."""
+"""For at most this many sessions, a process remembers when it has noted them."""
 
 logger = logging.getLogger("stayd")
 
@@ -65,8 +65,8 @@ class UserSessionsMiddleware(MiddlewareMixin):
         self._reports = Reports()
 
     def process_response(self, request: Any, response: Any) -> Any:
-        """Lists the request's session, and notes when it was seen. A fault is logged, and the next
-        response tries again: a page does not fail for it."""
+        """Lists the request's session, and notes when it was seen. If that fails, the fault is logged,
+        the page does not fail, and the next response tries again."""
         session = getattr(request, "session", None)
         if isinstance(session, SessionStore) and session.accessed:
             try:
@@ -81,8 +81,8 @@ class UserSessionsMiddleware(MiddlewareMixin):
 
 
 class _Noted:
-    """What this process has noted: by the session's name, until when nothing is to be noted, and for
-    which age. The oldest are dropped."""
+    """What this process has noted: for each name of a session, until when there is nothing to note, and
+    for which age. The oldest notes are dropped."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -110,7 +110,7 @@ noted = _Noted()
 
 @receiver(setting_changed)
 def _forget(**_):
-    """After a change of the settings, as tests make them."""
+    """Called after a change of the settings, as tests make them."""
     noted.clear()
 
 
@@ -156,7 +156,7 @@ def _note_seen(request, session_key, name, user_id, age_s, now):
 
 
 def _list(client, request, session_key, name, user_id, lasts_until):
-    """Adds the session to its user's list: returns the list's expiry, or 0 if there is no such session
+    """Adds the session to its user's list. Returns the list's expiry, or 0 if there is no such session
     under its digest."""
     old_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     old_name = digest_name(old_key) if old_key else name
@@ -168,8 +168,8 @@ def _list(client, request, session_key, name, user_id, lasts_until):
         ended = old_name
         session_list.delete_about(client, ended)
     if getattr(settings, "SESSION_CACHE_KEY_FALLBACK", True):
-        # A session that version 0.1 stored has moved to its digest. Only who has its key can remove
-        # what may be left under its earlier name.
+        # A session that version 0.1 stored has moved to its digest. An item may be left under its
+        # earlier name. Only code that has the session key can remove that item.
         earlier = earlier_name(session_key, SessionStore.cache_key_prefix)
         if earlier is not None:
             client.delete(earlier)
@@ -187,8 +187,8 @@ def _list(client, request, session_key, name, user_id, lasts_until):
 
 
 def _client_ip(request) -> str:
-    """What SESSION_CACHE_CLIENT_IP finds, by default the address of the connection; "" if that is no
-    IP address."""
+    """The address that SESSION_CACHE_CLIENT_IP returns, by default that of the connection; "" if it is
+    not an IP address."""
     finder: Optional[str] = getattr(settings, "SESSION_CACHE_CLIENT_IP", None)
     text = import_string(finder)(request) if finder else request.META.get("REMOTE_ADDR")
     try:

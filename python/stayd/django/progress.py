@@ -1,4 +1,4 @@
-"""A progress bar on a terminal: tqdm's where it is installed, else a plain line."""
+"""A progress bar on a terminal: tqdm's if it is installed, else a plain line."""
 
 import sys
 import time
@@ -34,7 +34,7 @@ class Progress:
             self._stream.write("\n")
 
     def advance(self, count: int) -> None:
-        """`count` more are done."""
+        """Counts `count` more as done."""
         self._done += count
         if self._bar is not None:
             self._bar.update(count)

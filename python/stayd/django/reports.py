@@ -1,4 +1,4 @@
-"""How often a fault is logged that a busy site runs into thousands of times a second."""
+"""Limits how often the same fault is logged: a busy site may meet it thousands of times a second."""
 
 import time
 
@@ -6,7 +6,7 @@ EVERY_S = 10.0
 
 
 class Reports:
-    """When the same report was last made. A race between threads makes one more."""
+    """When each report was last made. A race between threads may make one report more."""
 
     def __init__(self) -> None:
         self._made_s: dict[str, float] = {}

@@ -3,34 +3,34 @@
     SESSION_ENGINE = "stayd.django.session_backend"
     SESSION_CACHE = "memcached://127.0.0.1:11200/"
 
-A drop-in for django.contrib.sessions.backends.cache, with these differences:
+It can replace django.contrib.sessions.backends.cache, with these differences:
 
-- The value is the output of SESSION_SERIALIZER, JSON by default, packed as in stayd.packing; never
-  a pickle. The value is not signed: reading JSON runs no code, and a signature would not help
-  against an attacker who can write into the pool (Django's signature does not bind a value to its
-  key, so another user's signed session can be copied). Reading a signed session takes ten times as
-  long. Keep the pool's listener on loopback or on a Unix socket, as you would a database's.
-- The key is a digest of the session key, so the pool contains no cookies
-  (stayd.django.session_names). Sessions of earlier versions of this package, whose keys held the
-  session key, are found while SESSION_CACHE_KEY_FALLBACK is not False, and move when they are
-  saved, or with "keep" stay as they are (stayd.django.session_items).
-- `save` is one request. If the session was deleted meanwhile it fails with UpdateError; there is no
-  gap between a check and the write. A new session is one `add`, which fails if the key exists.
-- An unreachable daemon raises SessionsUnreachable and a full pool SessionsPoolFull. Django's back
-  end turns both into an empty session, which logs the user out. A session that a later version of
-  this package packed, or that needs zstd where zstd is not installed, raises UnreadableValue.
-- A request that breaks before its answer may have been carried out. The client sends only reads
-  again. The session store can repeat more, so that a restart of the daemon causes no error page.
-  `create` takes another key. `delete` is sent again, because the key of a deleted session is never
-  used again. `save` is sent again on the condition that nothing was written since the load; if
-  something was, `save` reads the stored session. If that is neither the loaded nor the saved
+- The value is the output of SESSION_SERIALIZER, JSON by default, packed as in stayd.packing; never a
+  pickle. The value is not signed: reading JSON runs no code, and a signature would not help against an
+  attacker who can write into the pool (Django's signature does not bind a value to its key, so another
+  user's signed session can be copied). Reading a signed session takes ten times as long. Let the pool
+  listen on loopback or on a Unix socket, as you would with a database.
+- The key is a digest of the session key, so the pool contains no cookies (stayd.django.session_names).
+  In earlier versions of this package, the key contained the session key. While
+  SESSION_CACHE_KEY_FALLBACK is not False, such sessions are found too; they move when they are saved, or
+  stay as they are with "keep" (stayd.django.session_items).
+- `save` is one request. If the session was deleted meanwhile, it fails with UpdateError; there is no gap
+  between the check and the write. A new session is one `add`, which fails if the key exists.
+- An unreachable daemon raises SessionsUnreachable and a full pool SessionsPoolFull. Django's back end
+  turns both into an empty session, which logs the user out. A session that a later version of this
+  package has packed, or that needs zstd although zstd is not installed, raises UnreadableValue.
+- If the connection breaks before the answer, the request may have been carried out. The client itself
+  sends only reads again. The session store can repeat more requests, so that a restart of the daemon
+  causes no error page. `create` takes another key. `delete` is sent again, because the key of a deleted
+  session is never used again. `save` is sent again on the condition that nothing was written since the
+  load; if something was, `save` reads the stored session. If that is neither the loaded nor the saved
   version, another request has written before or after this save, and `save` raises
   SessionOutcomeUnknown.
 - `set_expiry` accepts a datetime or timedelta with JSON in every Django version; Django's own
   accepts them from 4.1 on.
-- The async methods of Django 5.1 and later answer a read from the daemon's shared memory at once.
-  All else runs in a thread of this package (stayd.django.threads). SessionBase's run one after the
-  other in one thread.
+- The async methods of Django 5.1 and later return at once if the session is in the daemon's shared
+  memory. All other calls run in threads of this package (stayd.django.threads). SessionBase's own async
+  methods run one after the other in one thread.
 """
 
 import logging
@@ -75,8 +75,8 @@ _BASE_IS_KNOWN = set(SessionBase.__init__.__code__.co_names) == {
     "_session_key", "accessed", "modified", "serializer", "import_string", "settings",
     "SESSION_SERIALIZER",
 }
-"""True if SessionBase.__init__ does no more than set these, as in all versions of Django so far. It
-imports the serializer anew for each store; SessionStore sets them itself."""
+"""True if SessionBase.__init__ only sets these attributes, as in all versions of Django so far. Then
+SessionStore sets them itself, because SessionBase imports the serializer anew for each store."""
 
 
 @with_async_forms("create", "save", "delete")
@@ -111,7 +111,7 @@ class SessionStore(SessionBase):
         return self._parts.items.name_of_new(self._get_or_create_session_key())
 
     async def acache_key(self):
-        """As cache_key. Making a random key needs no thread."""
+        """Like cache_key. Making a random key needs no thread."""
         return self.cache_key
 
     def load(self):
@@ -124,12 +124,13 @@ class SessionStore(SessionBase):
         return self._load() if session is None else session
 
     async def aload(self):
-        """As `load`. Needs no thread for a session in the daemon's shared memory."""
+        """Like `load`. Needs no thread for a session in the daemon's shared memory."""
         session = self._load_mapped()
         return await in_thread(self._load) if session is None else session
 
     def _load_mapped(self):
-        """The session's data; None if they are not in the daemon's shared memory as usual."""
+        """The session's data; None if the daemon's shared memory does not have them in the usual
+        form."""
         key, parts = self.session_key, self._parts
         if key is None or self.serializer is not parts.serializer:
             return None
@@ -181,13 +182,13 @@ class SessionStore(SessionBase):
         """Stores the session for get_expiry_age() seconds. Raises CreateError or UpdateError as
         described in SessionBase.save, TypeError for data that the serializer cannot express, and
         stayd.ValueTooLarge, which leaves the session as it was last saved."""
-        key = self.session_key  # before `load`, which drops the key if the session no longer exists
+        key = self.session_key  # read before `load`, which drops the key if the session no longer exists
         if key is None:
             return self.create()
         session = self._get_session(no_load=must_create)
         data = self.encode(session)
         if self._parts.has_plain_age and not session.get("_session_expiry"):
-            age_s = self.get_session_cookie_age()  # what get_expiry_age takes longer to find
+            age_s = self.get_session_cookie_age()  # the same as get_expiry_age, but quicker
         else:
             age_s = self.get_expiry_age()
         number, self._number = self._number, None
@@ -206,13 +207,13 @@ class SessionStore(SessionBase):
         return bool(session_key) and self._parts.items.find(session_key) is not None
 
     async def aexists(self, session_key):
-        """As `exists`. Needs no thread for a session in the daemon's shared memory."""
+        """Like `exists`. Needs no thread for a session in the daemon's shared memory."""
         if session_key and self._parts.items.is_mapped(session_key):
             return True
         return await in_thread(self.exists, session_key)
 
     def delete(self, session_key=None):
-        """Removes the session with this key; None: this session."""
+        """Removes the session with this key. With None, removes this session."""
         if session_key is None:
             session_key = self.session_key
         if session_key is not None:
@@ -228,7 +229,7 @@ class SessionStore(SessionBase):
         try:
             if self.serializer is parts.serializer:
                 data = parts.dumps(session_dict)
-            else:  # a class that has put its own there
+            else:  # a class that has replaced it
                 data = self.serializer().dumps(session_dict)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             serializer = self.serializer()
@@ -240,7 +241,7 @@ class SessionStore(SessionBase):
         return parts.pack(data)
 
     def decode(self, session_data):
-        """The dict that a stored value holds; an empty one, and a report, if it holds none."""
+        """The dict in a stored value. If there is none, reports that and returns an empty dict."""
         if isinstance(session_data, str):
             session_data = session_data.encode("utf-8", "surrogateescape")
         try:
@@ -264,7 +265,7 @@ class SessionStore(SessionBase):
     if django.VERSION < (4, 1):
 
         def set_expiry(self, value):
-            """As SessionBase's. A date is stored as ISO text, as in Django 4.1 and later."""
+            """Like SessionBase's method. A date is stored as ISO text, as in Django 4.1 and later."""
             if isinstance(value, timedelta):
                 value = timezone.now() + value
             if isinstance(value, datetime):
@@ -285,7 +286,7 @@ class SessionStore(SessionBase):
 
 
 _parts: dict[type, Parts] = {}
-"""By class of the stores."""
+"""The Parts of each class of stores."""
 
 
 def _find_parts(store_class):
@@ -300,7 +301,7 @@ def _find_parts(store_class):
 
 @receiver(setting_changed)
 def forget_parts(**_):
-    """After a change of the settings, as tests make them."""
+    """Called after a change of the settings, as tests make them."""
     _parts.clear()
 
 
