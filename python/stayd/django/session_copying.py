@@ -1,7 +1,7 @@
 """Copies all sessions of a back end: what `manage.py stayd_migrate_sessions` does.
 
-A session that is already in the new place is passed over, so a copy that was interrupted goes on where
-it ended, and a second one changes nothing.
+The copy skips sessions that are already in the new place. So a second run continues a copy that was
+interrupted, and changes nothing after a complete copy.
 """
 
 import time
@@ -21,7 +21,7 @@ COPY_TRIES = 5
 
 @dataclass
 class Counts:
-    """What has become of the sessions."""
+    """How many sessions were copied, skipped and refused."""
 
     copied: int = 0
     there: int = 0
@@ -58,8 +58,8 @@ class Counts:
 
 
 class PoolTarget:
-    """Copies into the sessions pool, with the protocol of stayd.django.session_transition, but for many
-    sessions at a time: what the site does meanwhile stays right."""
+    """Copies into the sessions pool, with the protocol of stayd.django.session_transition but for many
+    sessions at a time. So changes that the site makes meanwhile are not lost."""
 
     def __init__(self, client: Client, store: Any) -> None:
         """`store`: a SessionStore of stayd, for its serializer."""
@@ -138,8 +138,8 @@ class PoolTarget:
 def encoded(
     store: Any, name: str, stored: Optional[Union[Stored, Unreadable]], counts: Counts
 ) -> Optional[tuple[bytes, int]]:
-    """(the session as the pool stores it, its age in seconds); None, and counted, if there is nothing to
-    copy."""
+    """(the session as the pool stores it, its age in seconds). If there is nothing to copy, counts the
+    reason and returns None."""
     if isinstance(stored, Unreadable):
         counts.unreadable += 1
         return None
@@ -155,7 +155,7 @@ def encoded(
 
 
 class BackendTarget:
-    """Copies into one of Django's back ends, for a site that has none of its processes running."""
+    """Copies into one of Django's back ends, for a site that is stopped."""
 
     def __init__(self, target: Source) -> None:
         self._target = target

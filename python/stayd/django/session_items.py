@@ -1,7 +1,7 @@
 """Sessions as items of the pool: their names, and how broken requests are handled.
 
-No class here stores anything about a session, so one object serves a whole process. They raise
-SessionsUnreachable, SessionOutcomeUnknown and SessionsPoolFull, and the other errors of Client.
+No class of this module keeps data about a session, so a process needs one object only. The classes
+raise SessionsUnreachable, SessionOutcomeUnknown and SessionsPoolFull, and the other errors of Client.
 """
 
 import collections
@@ -47,13 +47,13 @@ class SessionItems:
         return digest_name(session_key)
 
     def find(self, session_key):
-        """The Found of this session, None if there is none."""
+        """The Found of this session; None if there is no such session."""
         value, number = self._gets(digest_name(session_key))
         return None if value is None else Found(value, number, False)
 
     def is_mapped(self, session_key):
-        """True if memory that the daemon shares has this session; False if only the daemon can
-        tell. Never waits."""
+        """True if the memory that the daemon shares has this session; False if only the daemon can tell.
+        Never waits."""
         value = self._client.get_mapped(digest_name(session_key))
         return value is not None and value != RESERVATION
 
@@ -62,7 +62,7 @@ class SessionItems:
         return bool(self._ask(self._client.add, digest_name(session_key), value, age_s))
 
     add_under_any_key = add
-    """As add, under a key that may have been used before."""
+    """Like add, under a key that may have been used before."""
 
     def save(self, session_key, value, age_s, found):
         """Stores the next version: False if the session has ended. `found`: the Found of the
@@ -93,10 +93,9 @@ class SessionItems:
     def _save_again(self, name, value, age_s, number, error):
         """After a save without an answer: True if the session is saved now, False if it is gone.
 
-        `number` is the CAS number of the loaded version. While the pool has this version, neither
-        this save nor another has written since. So a save with `cas` on this number is safe,
-        however often it is sent. Raises `error` if the pool has another version that is not the one
-        of this save.
+        `number` is the CAS number of the loaded version. While the pool has this version, neither this
+        save nor another save has written. So a save with `cas` on this number can safely be sent again
+        and again. Raises `error` if the pool has another version, which this save has not written.
         """
         if number:  # 0: a memcached with -C, which has no CAS numbers
             stored = self._ask_again(
@@ -110,7 +109,7 @@ class SessionItems:
         return found is not None
 
     def _ask_again(self, request, name, *arguments, timed_out=False):
-        """As `_ask`, for requests that may be carried out twice. Tries up to TRIES times, but only
+        """Like `_ask`, for requests that may be carried out twice. Tries up to TRIES times, but only
         once after a timeout (`timed_out`: an earlier request has timed out)."""
         tries = 0
         while True:
@@ -134,8 +133,8 @@ class SessionItems:
             return self._raise(error)
 
     def _raise(self, error):
-        """Raises what a request's exception means for a session; None where no session can have
-        such a name. Apart, so that a request that goes well pays for none of it."""
+        """Raises the session's exception for a request's exception. Returns None if no session can have
+        such a name. A function of its own, so that a successful request does not pay for it."""
         if isinstance(error, InvalidKey):
             return None
         if isinstance(error, OutcomeUnknown):
@@ -150,12 +149,13 @@ class SessionItems:
 
 
 class ReservingSessionItems(SessionItems):
-    """Sessions under their digests, where the reservation of a session may stand that comes from another
-    place. So they are saved with `cas`: `replace` could overwrite the reservation of a session that was
-    deleted meanwhile."""
+    """Sessions under their digests, for a site whose sessions also come from another place. Under a
+    digest there may be the reservation of a session that is being copied from there. So sessions are
+    saved with `cas`: `replace` could overwrite the reservation of a session that was deleted
+    meanwhile."""
 
     def add_under_any_key(self, session_key, value, age_s):
-        """As SessionItems does; `find` may also look where the session comes from."""
+        """Like SessionItems' methods; `find` may also look in the other place."""
         return self.find(session_key) is None and self.add(session_key, value, age_s)
 
     def _overwrite(self, name, value, age_s, number):
@@ -187,18 +187,18 @@ class ReservingSessionItems(SessionItems):
 class MovingSessionItems(ReservingSessionItems):
     """Sessions under their digests, and, until they are saved, under the names of earlier versions.
 
-    The pool changes only one item at a time, and a session that moves is two items: between the
-    read of one and the write of the other, another request may delete the session. The invariant:
-    after `delete` has returned, no request that is under way restores the session, however slow it
-    is, and even if its process dies. This is how:
+    The pool changes only one item at a time, but a session that moves is two items: between the read of
+    one item and the write of the other, another request may delete the session. The invariant is: after
+    `delete` has returned, no running request restores the session, even if the request is slow or its
+    process dies. This is how it is kept:
 
     - `delete` removes the earlier name first, then the digest.
-    - A move adds a reservation (one byte) under the digest and notes its CAS number; then checks
-      that the earlier name still exists; then replaces the reservation by the session, if it still
-      has that number (`cas`); then removes the earlier name. A deletion that ended before the
-      reservation was noted had removed the earlier name before the move checked for it. A later
-      deletion removes the reservation, or the session that replaced it; no later item has the same
-      number.
+    - A move adds a reservation (one byte) under the digest and notes its CAS number; then checks that
+      the earlier name still exists; then replaces the reservation by the session, if it still has that
+      number (`cas`); then removes the earlier name. If a deletion ended before the reservation was
+      noted, it had removed the earlier name before the move checked for that name. A later deletion
+      removes the reservation, or the session that replaced the reservation, and no later item has the
+      same number.
     - An item under a digest is saved with `cas` too. `replace` could overwrite the reservation of a
       slow move that began before the session was deleted.
     - A reservation counts as no item: if a process dies during a move, nothing is lost, and the
@@ -224,8 +224,9 @@ class MovingSessionItems(ReservingSessionItems):
         return found
 
     def _have_any(self, earlier, name):
-        """False if there is neither, which one request tells: the server looks for the names in this
-        order, and a session that moves is under its digest before its earlier name is removed."""
+        """False if there is no item under either name. One request is enough: the server looks for the
+        names in this order, and a session that moves is under its digest before its earlier name is
+        removed."""
         if earlier is None:
             return False
         try:
@@ -261,7 +262,7 @@ class MovingSessionItems(ReservingSessionItems):
         for _ in range(MOVE_TRIES):
             try:
                 self._ask_again(self._client.add, name, RESERVATION, RESERVATION_S)
-            except SessionsPoolFull:  # the earlier name has an item, so the new version fits there
+            except SessionsPoolFull:  # the new version fits under the earlier name, which has an item
                 return self._replace(earlier, unpack(value), age_s, None)
             found, number = self._ask(self._client.gets, name)
             if found is not None and found != RESERVATION:
@@ -277,8 +278,8 @@ class MovingSessionItems(ReservingSessionItems):
 
 
 class KeepingSessionItems(MovingSessionItems):
-    """As MovingSessionItems, but stores new sessions, and those under their earlier names, in the form of
-    the earlier version of this package, which still runs in other processes of the site."""
+    """Like MovingSessionItems, but stores new sessions, and sessions under their earlier names, in the
+    form of the earlier version of this package, which still runs in other processes of the site."""
 
     def name_of_new(self, session_key):
         return earlier_name(session_key, self._prefix) or digest_name(session_key)

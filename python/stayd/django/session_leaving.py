@@ -1,14 +1,14 @@
-"""SessionStore for a site that leaves stayd: one of Django's own stores, which finds the sessions that
-are still in the pool.
+"""SessionStore for a site that leaves stayd: one of Django's own stores, which also finds the sessions
+that are still in the pool.
 
     SESSION_ENGINE = "stayd.django.session_leaving"
     SESSION_CACHE_MIGRATE_TO = "db"     # or cached_db, file, cache:ALIAS, an engine's dotted name
     SESSION_CACHE = ...                 # as before
 
-A session that is not there is looked for in the pool, and moves when it is used. The pool holds digests
-and no session keys, so sessions cannot be moved before their visitors send the keys. After
-SESSION_COOKIE_AGE (two weeks by default) every session has moved or expired, and the site can use the
-other engine alone.
+If that store does not have a session, this one looks for it in the pool, and moves the session to that
+store. The pool holds digests and no session keys, so a session can only move when its visitor sends the
+key. After SESSION_COOKIE_AGE (two weeks by default) every session has moved or expired, and the site can
+use Django's engine alone.
 """
 
 from typing import Any
@@ -49,10 +49,10 @@ class SessionStore(_Base):
         super().__init__(session_key)
         other = _TARGET.store()
         if hasattr(other, "_cache"):
-            self._cache = other._cache  # that of cache:ALIAS
+            self._cache = other._cache  # the cache of cache:ALIAS
 
     def load(self):
-        """The session from its new place; else from the pool, from which it then moves."""
+        """The session from its new place, or else from the pool; then it moves."""
         session_key = self.session_key
         data = super().load()
         if session_key is None or self.session_key is not None:
@@ -67,20 +67,21 @@ class SessionStore(_Base):
         return super().load()
 
     def delete(self, session_key=None):
-        """Removes the session from both, from the pool first: so no request moves it afterwards."""
+        """Removes the session from both places, from the pool first, so that no request moves it
+        afterwards."""
         key = self.session_key if session_key is None else session_key
         if key is not None:
             _remove(session_cache.client(), _names(key))
         super().delete(session_key)
 
     def exists(self, session_key):
-        """True if either has the session."""
+        """True if either place has the session."""
         values = session_cache.client().get_many(_names(session_key)).values()
         return bool(super().exists(session_key)) or any(each != RESERVATION for each in values)
 
     def _move(self, client, names, session_key, data):
-        """Stores the session in its new place, and then removes it from the pool. If it is no longer in
-        the pool then, it was deleted meanwhile, and is removed here too."""
+        """Stores the session in its new place, and then removes it from the pool. If the pool no longer
+        has it, the session was deleted meanwhile, and this method removes it from its new place too."""
         self._session_key, self._session_cache = session_key, data
         try:
             super().save(must_create=True)

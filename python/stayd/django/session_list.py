@@ -6,16 +6,16 @@ Two kinds of items, beside the sessions:
                 session key, stayd.django.session_names) and when it was listed
     about:...   what is known of a session: when it was last seen, from where, with which browser
 
-A list changes by CAS alone: whoever changes it reads it, and stores the next version if nobody
-stored another meanwhile. So no entry is lost, however many processes change it at the same time.
-What holds:
+A list is changed with CAS only: a process reads the list, and stores the next version if no other
+process has stored a version meanwhile. So no entry is lost if many processes change a list at the same
+time. These are the rules:
 
-- An entry is added when its session is in the pool under its digest. So an entry without a session
-  is one whose session has ended, and any process may remove it.
-- A reader counts an entry only if its session is in the pool and is of this user.
-- A list lives longer than each of its sessions. A session's life begins anew whenever it is saved,
-  and the list is not changed for that. So the list's own expiry lies ahead of what the sessions need
-  (`lasts_until`), and is set anew before they come near it.
+- An entry is added when its session is in the pool under its digest. So if an entry has no session, the
+  session has ended, and any process may remove the entry.
+- A reader counts an entry only if its session is in the pool and belongs to this user.
+- A list lives longer than each of its sessions. Each save of a session extends the session's life, but
+  does not change the list. So the list's own expiry (`lasts_until`) is later than that of its sessions,
+  and is extended before a session's expiry comes near it.
 - The names are 24 characters long, as digests are, and contain a colon, as no digest does. So no
   cookie can name such an item: stayd.django.session_names.earlier_name refuses this length.
 """
@@ -44,10 +44,11 @@ CAS_TRIES = 1000
 """A try fails only if another process has changed the list meanwhile."""
 
 CHECK_FROM = 16
-"""A list of so many entries is searched for ended sessions, and again whenever it has doubled."""
+"""A list with this many entries is searched for ended sessions, and again each time that it has
+doubled."""
 
 _FORM = 1
-_HEAD = struct.Struct("<BQI")  # form, lasts_until, entries after the last search
+_HEAD = struct.Struct("<BQI")  # form, lasts_until, number of entries after the last search
 _ENTRY = struct.Struct("<18sI")  # digest, when it was listed
 
 
@@ -55,7 +56,7 @@ class Listing(NamedTuple):
     """One version of a user's list."""
 
     entries: dict[str, int]
-    """By name of the session: when it was listed, in Unix seconds. The oldest is first."""
+    """For each name of a session: when it was listed, in Unix seconds. The oldest is first."""
     lasts_until: int = 0
     """The list's expiry, in Unix seconds."""
     searched: int = 0
@@ -63,18 +64,18 @@ class Listing(NamedTuple):
 
 
 class About(NamedTuple):
-    """What is known of a session. Times are Unix seconds."""
+    """What is known about a session. Times are Unix seconds."""
 
     seen: int
     lasts_until: int
-    """The expiry of the list that contains the session, at least."""
+    """The list that contains the session expires at this time or later."""
     ip: str
     user_agent: str
 
 
 def list_names(user_id: str) -> list[str]:
-    """The names of a user's lists: the first is of settings.SECRET_KEY, and new entries are stored
-    there; the others are of SECRET_KEY_FALLBACKS.
+    """The names of a user's lists. The first name is made with settings.SECRET_KEY, and new entries
+    are stored there; the others are made with SECRET_KEY_FALLBACKS.
 
     A name depends on the site's secret, because two sites may share a pool, and both have a user 1.
     """
@@ -95,15 +96,16 @@ def about_name(name: str) -> str:
 
 
 def read(client: Client, list_name: str) -> Listing:
-    """The list as it is stored now: some of its sessions may have ended."""
+    """The list as it is stored now. Some of its sessions may have ended."""
     return _parsed(client.get(list_name))
 
 
 def change(
     client: Client, list_name: str, next_version: Callable[[Listing], Optional[Listing]]
 ) -> Listing:
-    """Replaces the list by `next_version` of it, and returns what is stored then. None: nothing is to
-    be changed. `next_version` is called again if the list was changed meanwhile."""
+    """Replaces the list by the result of `next_version`, and returns the list that is stored then. If
+    the result is None, nothing is changed. If another process has changed the list meanwhile,
+    `next_version` is called again."""
     unknown = 0
     for attempt in range(CAS_TRIES):
         value, number = client.gets(list_name)
@@ -115,12 +117,12 @@ def change(
             if _stored(client, list_name, number, changed):
                 return changed
         except OutcomeUnknown as error:
-            # The next turn reads what has become of the change. It can be made twice.
+            # The next turn reads whether the change was made. It may be made twice.
             unknown += 1
             if unknown == TRIES or error.timed_out:
                 raise
             time.sleep(PAUSE_S)
-        if attempt > 2:  # many change the list: they step aside for one another
+        if attempt > 2:  # many processes change the list: wait for a random time
             time.sleep(random.uniform(0, 0.001 * min(attempt, 20)))
     raise OutcomeUnknown(
         f"{client.url}: {CAS_TRIES} other requests changed this user's list while one did."
@@ -129,9 +131,9 @@ def change(
 
 def add(client: Client, list_name: str, name: str, ended: Optional[str], lasts_until: int,
         most: int) -> tuple[Listing, list[str]]:
-    """Adds the session `name`, in place of the session `ended` if that is listed. The list shall last
-    until `lasts_until`. Returns the list and the names of the oldest sessions above `most`, which
-    are no longer in the list."""
+    """Adds the session `name`, in place of the session `ended` if that is listed. The list then lasts
+    until `lasts_until`. Returns the list and the names of the oldest sessions above `most`, which are no
+    longer in the list."""
     too_many: list[str] = []
 
     def next_version(listing: Listing) -> Optional[Listing]:
@@ -173,7 +175,7 @@ def living_of(client: Client, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def read_about(client: Client, names: Iterable[str]) -> dict[str, About]:
-    """What is known of these sessions, by their names."""
+    """What is known about these sessions, by their names."""
     by_item = {about_name(name): name for name in names}
     found = {}
     for item, value in client.get_many(list(by_item)).items():
@@ -184,7 +186,7 @@ def read_about(client: Client, names: Iterable[str]) -> dict[str, About]:
 
 
 def write_about(client: Client, name: str, about: About, ttl_s: int) -> None:
-    """Stores what is known of a session."""
+    """Stores what is known about a session."""
     data = json.dumps(about, separators=(",", ":")).encode()
     compress = getattr(settings, "SESSION_CACHE_COMPRESS", True)
     client.set(about_name(name), pack(data) if compress else wrap(data), ttl_s)
@@ -199,15 +201,15 @@ def delete(client: Client, name: str) -> bool:
 
 
 def delete_about(client: Client, name: str) -> None:
-    """Removes what is known of a session that has ended."""
+    """Removes what is known about a session that has ended."""
     ask_again(client.delete, about_name(name))
 
 
 def _stored(client, list_name, number, listing):
-    """True if the list is stored over the version with this number (None: over none)."""
+    """True if the list has replaced the version with this number (None: there must be no version)."""
     if not listing.entries:
-        # A list without entries goes. It expires at once, as `delete` would also remove a later
-        # version.
+        # A list without entries is removed: it expires at once, because `delete` would also remove a
+        # later version.
         return number is None or client.cas(list_name, b"", number, 0) is True
     value = _HEAD.pack(_FORM, listing.lasts_until, listing.searched) + b"".join(
         _ENTRY.pack(base64.urlsafe_b64decode(name), listed)
@@ -220,7 +222,7 @@ def _stored(client, list_name, number, listing):
 
 
 def _parsed(value):
-    """The Listing in a stored value; an empty one for what is no list of this version."""
+    """The Listing in a stored value; an empty Listing if the value is not a list of this version."""
     if value is None or len(value) < _HEAD.size:
         return Listing({})
     form, lasts_until, searched = _HEAD.unpack_from(value)

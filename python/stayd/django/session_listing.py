@@ -1,7 +1,7 @@
-"""The keys in a cache, and when they expire: Django's caches cannot tell either.
+"""Lists the keys in a cache, and when they expire: Django's caches can do neither.
 
-Known are memcached and stayd (with Django's two back ends and this package's), and Redis (with Django's
-back end, from 4.0 on, and django-redis).
+This works for memcached and stayd (with Django's two back ends and this package's), and for Redis (with
+Django's back end, from 4.0 on, and django-redis).
 """
 
 import re
@@ -20,11 +20,11 @@ from stayd.errors import ConnectionError, RequestRefused
 
 TIMEOUT_S = 10.0
 BUSY_S = 30.0
-"""memcached makes one listing at a time: for so long this one waits for another."""
+"""memcached makes one listing at a time, so this one waits for another one for at most this time."""
 
 LISTINGS = 2
-"""memcached leaves out what another thread has in hand at the moment, so it is asked twice. What is
-missing in both moves when it is used."""
+"""memcached leaves out items that another thread uses at the moment, so it is asked twice. A session
+that is missing in both listings moves when it is used."""
 
 _MARK = "stayd-mark"
 
@@ -128,5 +128,5 @@ def _list_redis(cache, prefix):
 
 
 def _quoted(text):
-    """The text as Redis's patterns take it."""
+    """The text, escaped for a pattern of Redis."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)

@@ -1,10 +1,10 @@
-"""What all stores of one class share: what the settings ask for, looked up once.
+"""The parts that all stores of one class share, looked up in the settings once.
 
-Django makes a store for each request. Settings that a site leaves out take Django a microsecond
-each to find missing, and json.loads and json.dumps take longer around their C functions than in
-them. So this module also has the shortest way to a session that is in the daemon's shared memory and
-is JSON: one call of the extension. In every case that is not the usual one, the caller takes the
-general way, with the serializer's own methods, which also finds out what is wrong.
+Django makes a store for each request. It needs a microsecond to find out that a site leaves out a
+setting, and json.loads and json.dumps take longer outside of their C functions than in them. So this
+module also has the shortest way to a session that is JSON and is in the daemon's shared memory: one
+call of the extension. In every unusual case, the caller takes the longer way with the serializer's own
+methods, which also finds out what is wrong.
 """
 
 import functools
@@ -70,8 +70,8 @@ _json_loads, _json_dumps = JSONSerializer.loads, JSONSerializer.dumps
 
 
 def _new_load_mapped(client, serializer):
-    """A function of the session key that returns (session, CAS number), or None if the general way
-    must find out."""
+    """A function of the session key that returns (session, CAS number), or None if the longer way is
+    needed."""
     sessions_1 = packing.sessions_1()
     if getattr(serializer, "loads", None) is _json_loads:
         scan = getattr(json.decoder.JSONDecoder(), "scan_once")  # noqa: B009  (mypy does not know it)
@@ -97,7 +97,7 @@ def _new_dumps(serializer):
     def dumps(session):
         return serializer().dumps(session)
 
-    encoder: Any = json.encoder  # whose parts that json.dumps is made of have no types
+    encoder: Any = json.encoder  # the parts of json.dumps, which have no types
     encode: Any = getattr(encoder, "c_make_encoder", None)
     if encode is None or getattr(serializer, "dumps", None) is not _json_dumps:
         return dumps

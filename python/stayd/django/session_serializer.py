@@ -36,7 +36,7 @@ def _is_pickle(data):
 
 
 def unserializable(serializer, session_data):
-    """The names of the session's entries that the serializer cannot express."""
+    """The names of those entries of the session that the serializer cannot express."""
     names = []
     for name, value in session_data.items():
         try:

@@ -1,4 +1,4 @@
-"""Django's own session back ends, as places that sessions are moved from, and to.
+"""Django's own session back ends, as places from which and to which sessions move.
 
     db              django.contrib.sessions.backends.db
     cached_db       django.contrib.sessions.backends.cached_db
@@ -6,8 +6,8 @@
     cache:ALIAS     django.contrib.sessions.backends.cache, on CACHES[ALIAS]
     a.dotted.name   a module whose SessionStore is a subclass of one of these
 
-`named` gives the Source for such a text. Unlike Django's stores, a Source tells an outage from a
-missing session, and a damaged session from an empty one.
+`named` returns the Source for such a text. Unlike Django's stores, a Source distinguishes an outage from
+a missing session, and a damaged session from an empty session.
 """
 
 import datetime
@@ -28,12 +28,13 @@ from django.utils import timezone
 from stayd.django.session_listing import list_cache
 
 CHUNK = 500
-"""Sessions that are read together."""
+"""This many sessions are read together."""
 
 _BACKENDS = "django.contrib.sessions.backends."
 
 POSSIBLE_KEY = re.compile(r"[!-~]{8,128}")
-"""Other cookies are the key of no session, and some back ends raise errors for them."""
+"""Cookies that do not match this are not the key of any session, and some back ends raise errors for
+them."""
 
 
 class Unreadable(Exception):
@@ -41,7 +42,7 @@ class Unreadable(Exception):
 
 
 class Stored(NamedTuple):
-    """A session as another back end has it."""
+    """A session as another back end stores it."""
 
     data: dict
     expires_s: int
@@ -49,38 +50,38 @@ class Stored(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A session's key, and its expiry in Unix seconds where the listing tells that."""
+    """A session's key, and its expiry in Unix seconds if the listing has that."""
 
     session_key: str
     expires_s: Optional[int] = None
 
 
 class Source:
-    """One of Django's session back ends. A subclass reads what it stores."""
+    """One of Django's session back ends. Each subclass reads the sessions of one back end."""
 
     def __init__(self, name: str, engine: str) -> None:
         self.name = name
         self._engine = importlib.import_module(engine)
 
     def count(self) -> int:
-        """The number of sessions that `keys` will give, about. Called at most once, before `keys`."""
+        """About the number of sessions that `keys` will return. Called at most once, before `keys`."""
         raise NotImplementedError
 
     def keys(self) -> Iterator[list[Key]]:
-        """The sessions that have not expired, in lists of up to CHUNK. Those that begin meanwhile may
+        """The sessions that have not expired, in lists of up to CHUNK. Sessions that begin meanwhile may
         be missing."""
         raise NotImplementedError
 
     def find(self, session_key: str) -> Optional[Stored]:
-        """The session under this key, None if there is none that can be read. Raises the back end's
-        errors if that is out of reach."""
+        """The session under this key; None if there is none, or it cannot be read. Raises the back end's
+        errors if the back end cannot be reached."""
         if not POSSIBLE_KEY.fullmatch(session_key):
             return None
         found = self.find_many([Key(session_key)]).get(session_key)
         return None if isinstance(found, Unreadable) or found is None else found
 
     def find_many(self, keys: Iterable[Key]) -> dict[str, Union[Stored, Unreadable]]:
-        """The existing ones of these sessions that have not expired."""
+        """Those of these sessions that exist and have not expired."""
         raise NotImplementedError
 
     def store(self, session_key: Optional[str] = None) -> Any:
@@ -88,7 +89,7 @@ class Source:
         return self._engine.SessionStore(session_key)
 
     def insert(self, session_key: str, data: dict, expires_s: int) -> bool:
-        """Stores a session that is not there: False if it is."""
+        """Stores a session that does not exist yet: False if it exists."""
         store: Any = self.store(session_key)
         store._session_cache = data
         age_s = max(1, expires_s - int(time.time()))
@@ -101,7 +102,7 @@ class Source:
         return True
 
     def update(self, session_key: str, data: dict) -> None:
-        """Stores the next version of a session, if that is there."""
+        """Stores the next version of a session, if the session exists."""
         store: Any = self.store(session_key)
         store._session_cache = data
         try:
@@ -115,7 +116,8 @@ class Source:
             self.store().delete(session_key)
 
     def _decoded(self, store, text):
-        """The data in a stored text, or Unreadable. Django's `decode` gives {} for a damaged one."""
+        """The data in a stored text, or Unreadable. Django's `decode` returns {} for a damaged
+        session."""
         data = store.decode(text)
         if data:
             return data
@@ -160,7 +162,7 @@ class DatabaseSource(Source):
 
 
 class ListedSource(Source):
-    """One whose keys come in one list."""
+    """A Source whose keys come in one list."""
 
     _keys: Optional[list[Key]] = None
 
@@ -195,7 +197,8 @@ class CacheSource(ListedSource):
         return store
 
     def _listed(self):
-        """All keys, before any session is read: memcached waits for whoever asks for its list."""
+        """All keys, before any session is read, because memcached waits for a client that does not read
+        the list."""
         prefix = self._engine.SessionStore.cache_key_prefix
         return [Key(name, expires_s) for name, expires_s in list_cache(self._alias, prefix)]
 
@@ -270,7 +273,7 @@ def _source_of_engine(engine):
         store = importlib.import_module(engine).SessionStore
     except (ImportError, AttributeError) as error:
         raise ImproperlyConfigured(f"{engine!r} names no session back end: {error}") from error
-    if issubclass(store, db.SessionStore):  # cached_db's is one
+    if issubclass(store, db.SessionStore):  # also the store of cached_db
         return DatabaseSource(engine, engine)
     if issubclass(store, file.SessionStore):
         return FileSource(engine, engine)
@@ -282,8 +285,8 @@ def _source_of_engine(engine):
 
 
 def portable(data: dict) -> dict:
-    """The data with the session's own expiry as text, as Django writes it from 4.1 on: older ones put
-    a date into a cache as it is."""
+    """The data with the session's own expiry as text, as Django writes it from 4.1 on. Earlier versions
+    store a date object in a cache."""
     expiry = data.get("_session_expiry")
     if isinstance(expiry, datetime.timedelta):
         expiry = timezone.now() + expiry
@@ -301,6 +304,6 @@ def _expiry(data, modified_s):
 
 
 def _date(unix_s):
-    """The time as the database takes it."""
+    """The time in the form that the database needs."""
     zone = datetime.timezone.utc if settings.USE_TZ else None
     return datetime.datetime.fromtimestamp(unix_s, zone)

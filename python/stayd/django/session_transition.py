@@ -1,12 +1,12 @@
-"""Sessions while a site moves to stayd: those that stayd does not have are read from the back end that
-kept them before, which SESSION_CACHE_MIGRATE_FROM names (stayd.django.session_sources).
+"""Sessions while a site moves to stayd: sessions that stayd does not have are read from the earlier back
+end, which SESSION_CACHE_MIGRATE_FROM names (stayd.django.session_sources).
 
-The earlier back end is kept as it would be without stayd, so that processes of the site that still
-use it keep their users logged in, and the site can go back:
+The earlier back end is kept up to date, as it would be without stayd. So users stay logged in to
+processes of the site that still use it, and the site can go back:
 
-- A session that stayd does not have is copied from there.
-- What is saved is saved in both, in stayd first.
-- What is deleted is deleted in both, there first.
+- A session that stayd does not have is copied from the earlier back end.
+- Each save goes to both back ends, to stayd first.
+- Each deletion goes to both back ends, to the earlier back end first.
 """
 
 import logging
@@ -27,14 +27,14 @@ logger = logging.getLogger("stayd")
 
 
 class TransitionSessionItems(ReservingSessionItems):
-    """As SessionItems, beside an earlier back end.
+    """Like SessionItems, beside an earlier back end.
 
-    After `delete` has returned, no request that is under way brings the session back, although a copy
-    is two steps, a read there and a write here. This is the protocol of MovingSessionItems: a copy
-    first adds a reservation under the digest and notes its CAS number, then reads the session there,
-    and then replaces the reservation if it still has that number. A deletion removes the session there
-    first, and then whatever is under the digest. So either the copy finds no session, or its number is
-    outdated.
+    After `delete` has returned, no running request brings the session back, although a copy has two
+    steps: a read from the earlier back end and a write to stayd. The protocol is that of
+    MovingSessionItems. A copy first adds a reservation under the digest and notes its CAS number, then
+    reads the session from the earlier back end, and then replaces the reservation if it still has that
+    number. A deletion first removes the session from the earlier back end, and then the item under the
+    digest. So either the copy finds no session, or its number is outdated.
     """
 
     def __init__(self, client, source: Source):
@@ -71,12 +71,13 @@ class TransitionSessionItems(ReservingSessionItems):
 
     def _store(self):
         """A session store, for its encode and decode."""
-        from stayd.django.session_backend import SessionStore  # which needs these items
+        # imported here, because that module needs this one
+        from stayd.django.session_backend import SessionStore
 
         return SessionStore()
 
     def _copy(self, session_key):
-        """Copies the session from there; None if it has ended meanwhile."""
+        """Copies the session from the earlier back end; None if it has ended meanwhile."""
         name = digest_name(session_key)
         for _ in range(MOVE_TRIES):
             self._ask_again(self._client.add, name, RESERVATION, RESERVATION_S)
@@ -94,8 +95,8 @@ class TransitionSessionItems(ReservingSessionItems):
         raise self._too_often()
 
     def _keep_there(self, session_key, value, new_age_s):
-        """Stores the session there too (`new_age_s`: the age of a new one). A fault there must not fail
-        a request whose session is saved: it is logged."""
+        """Stores the session in the earlier back end too (`new_age_s`: the age of a new session). If
+        that fails, the fault is logged: the session is saved in stayd, so the request must not fail."""
         try:
             data = self._store().decode(value)
             if new_age_s is not None:

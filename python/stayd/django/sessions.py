@@ -8,8 +8,8 @@
     sessions.end_all(user)
     sessions.end_others(user, request.session.session_key)
 
-It takes stayd.django.middleware.UserSessionsMiddleware in MIDDLEWARE, before SessionMiddleware: the
-middleware lists a session in the response that first uses it. docs/django.md has the whole story.
+This needs stayd.django.middleware.UserSessionsMiddleware in MIDDLEWARE, before SessionMiddleware: the
+middleware lists a session in the response that first uses it. docs/django.md describes everything.
 
 All functions raise stayd.ConnectionError if the daemon cannot be reached. Each has an async form,
 with an "a" before its name, which waits in a thread.
@@ -46,17 +46,18 @@ class UserSession(NamedTuple):
     """The session's name in the pool, a digest of its key: it names the session to `end`, and cannot
     be used as a cookie."""
     created: datetime.datetime
-    """When the session was listed: in the response to the login; or in its first response after the
+    """When the session was listed: in the response to the login, or in its first response after the
     middleware was switched on."""
     last_seen: datetime.datetime
-    """The last response that used the session, up to SESSION_CACHE_SEEN_EVERY seconds earlier."""
+    """When a response last used the session; it may have been used up to SESSION_CACHE_SEEN_EVERY
+    seconds later."""
     ip: str
-    """The address that it was last seen from, or ""."""
+    """The address from which it was last used, or ""."""
     user_agent: str
-    """The browser's own description of itself, at most 256 characters, or "". Anything may be in
-    it."""
+    """The browser's own description of itself, at most 256 characters, or "". It may contain
+    anything."""
     is_current: bool
-    """True if it has the session key that was given to `for_user`."""
+    """True if its key is the session key that was given to `for_user`."""
 
 
 def is_on() -> bool:
@@ -70,8 +71,8 @@ def user_id_of(user: Any) -> str:
 
 
 def for_user(user: Any, session_key: Optional[str] = None) -> list[UserSession]:
-    """The live sessions of this user, the last seen first. `session_key`: that of the request, to be
-    marked as current."""
+    """The live sessions of this user, the last seen first. `session_key`: the key of the request's
+    session, which is marked as current."""
     client = session_cache.client()
     user_id = user_id_of(user)
     entries: dict[str, int] = {}
@@ -103,7 +104,7 @@ def end_all(user: Any) -> int:
 
 
 def end_all_of(user_id: str) -> int:
-    """As end_all, for the user with this primary key, who may have been deleted."""
+    """Like end_all, for the user with this primary key, who may have been deleted."""
     return _end(user_id, lambda names: names)
 
 
@@ -114,22 +115,22 @@ def end_others(user: Any, session_key: Optional[str]) -> int:
 
 
 async def afor_user(user: Any, session_key: Optional[str] = None) -> list[UserSession]:
-    """As for_user."""
+    """Like for_user."""
     return await in_thread(for_user, user, session_key)
 
 
 async def aend(user: Any, session_id: str) -> bool:
-    """As end."""
+    """Like end."""
     return await in_thread(end, user, session_id)
 
 
 async def aend_all(user: Any) -> int:
-    """As end_all."""
+    """Like end_all."""
     return await in_thread(end_all, user)
 
 
 async def aend_others(user: Any, session_key: Optional[str]) -> int:
-    """As end_others."""
+    """Like end_others."""
     return await in_thread(end_others, user, session_key)
 
 
@@ -137,8 +138,8 @@ def _end(user_id, chosen):
     """Ends the sessions that `chosen` picks from the set of the user's names; returns how many of
     them had not ended.
 
-    The sessions end first and their entries go afterwards: a process that dies in between leaves
-    entries of ended sessions, which no reader counts.
+    The sessions end first, and their entries are removed afterwards. A process that dies in between
+    leaves entries of ended sessions, which no reader counts.
     """
     client = session_cache.client()
     count = 0
@@ -155,8 +156,8 @@ def _decoder():
 
 
 def _is_of(decode, value, user_id):
-    """True if the stored session is of this user. A session that a later version of this package
-    stored cannot be read, and counts."""
+    """True if the stored session belongs to this user. A session that a later version of this package
+    stored cannot be read, and counts as the user's."""
     try:
         return decode(value).get(SESSION_KEY) == user_id
     except UnreadableValue:

@@ -1,14 +1,14 @@
 """The async methods of both back ends: they wait for a pool in a thread, never in the event loop.
 
-A read that memory of the daemon's answers needs no thread: the back ends try that first. All else is
-here.
+A read from the daemon's shared memory needs no thread, and the back ends try that first. This module
+runs all other calls.
 
-Django's own async methods run each call in one thread that all sync code of a request shares, one
-after the other, and build incr, get_many and similar methods from several calls. The calls of this
-package do not need that thread: they use no database connection, and any thread may use a client.
-So they run in threads of this package, in parallel, each as one call. The event loop's own thread
-pool is left alone: with a daemon that hangs, calls would take up all of its threads, and so hold up
-what else of the site uses them, such as the look-up of host names.
+Django's own async methods run each call in one thread that all sync code of a request shares, one after
+the other, and build incr, get_many and similar methods from several calls. The calls of this package do
+not need that thread: they use no database connection, and any thread may use a client. So they run in
+threads of this package, in parallel, each as one call. They do not use the event loop's own thread pool:
+if the daemon hangs, calls would occupy all of its threads, and delay everything else in the site that
+needs them, such as the look-up of host names.
 """
 
 import asyncio
@@ -18,11 +18,12 @@ import functools
 import os
 
 THREADS = 32
-"""At most; each is started when it is first needed. Further calls wait for a free thread."""
+"""The largest number of threads; each is started when it is first needed. Further calls wait for a free
+thread."""
 
 
 _pools: dict[int, concurrent.futures.ThreadPoolExecutor] = {}
-"""By process id, because the threads of a pool stay behind in a fork."""
+"""For each process id, because a fork does not copy the threads of a pool."""
 
 
 def _pool_here():
@@ -47,7 +48,7 @@ def async_form(name):
         return await in_thread(getattr(self, name), *arguments, **keywords)
 
     method.__name__ = f"a{name}"
-    method.__doc__ = f"As `{name}`, in a thread."
+    method.__doc__ = f"Like `{name}`, in a thread."
     return method
 
 

@@ -1,4 +1,5 @@
-"""The URL of `my sessions`: include("stayd.django.urls") where the page shall be."""
+"""The URL of the page `my sessions`: a site writes include("stayd.django.urls") where it wants the
+page."""
 
 from django.urls import path
 

@@ -1,6 +1,7 @@
-"""Which browser on which system: what a person wants to know of a User-Agent header.
+"""Finds the browser and the system in a User-Agent header.
 
-Every browser's header names several others, so the order matters: the first name that occurs wins.
+Every browser's header also names several other browsers, so the order matters: the first name that
+occurs counts.
 """
 
 import re

@@ -38,7 +38,7 @@ def _is_watched(model):
 
 
 def _compare(sender, instance, raw, using, update_fields, **_):
-    """Reads what the database has, if this save may change the password or the activity."""
+    """Reads the stored user, if this save may change the password or `is_active`."""
     if raw or not _is_watched(sender) or instance._state.adding:
         return
     fields = [each.attname for each in instance._meta.concrete_fields if each.attname in WATCHED]
@@ -65,7 +65,8 @@ def _end_after_delete(sender, instance, using, **_):
 
 
 def _end_on_commit(user, using):
-    """The change is committed whatever becomes of the sessions, so an unreachable pool is logged."""
+    """Ends the sessions as soon as the change is committed. If the pool cannot be reached then, the
+    change stays, and the fault is logged."""
     user_id, name = sessions.user_id_of(user), user.get_username()
 
     def end():
@@ -80,6 +81,6 @@ def _end_on_commit(user, using):
 
 
 def _note_logout(sender, request, user, **_):
-    """For the middleware, which cannot tell from the response whose session it was."""
+    """Notes the user for the middleware, which cannot see in the response whose session it was."""
     if user is not None and request is not None:
         request.stayd_logged_out = sessions.user_id_of(user)

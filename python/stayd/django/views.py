@@ -2,8 +2,8 @@
 
     path("account/sessions/", include("stayd.django.urls"))
 
-Its template is stayd/my_sessions.html, in stayd/base.html: a site that has a template of one of these
-names of its own gets that instead.
+Its template is stayd/my_sessions.html, which extends stayd/base.html. If the site has a template with
+one of these names, that is used instead.
 """
 
 from typing import Any
@@ -32,7 +32,8 @@ PER_PAGE = 50
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def my_sessions(request: HttpRequest) -> HttpResponse:
-    """GET: the user's sessions. POST: `end=ID` ends that one, `end_others` all but this one."""
+    """GET: the user's sessions. POST: `end=ID` ends that session, `end_others` all sessions but this
+    one."""
     if not sessions.is_on():
         raise ImproperlyConfigured(f"This page needs {sessions.MIDDLEWARE!r} in MIDDLEWARE.")
     user: Any = request.user

@@ -24,11 +24,11 @@ INTERRUPTED = 130
 
 
 class Command(BaseCommand):
-    """See above. Exit status: 0 if every session is copied or was there; 1 if some could not be read or
-    were refused, or after an error; 130 if interrupted."""
+    """See above. Exit status: 0 if the target has every session; 1 after an error, or if some sessions
+    could not be read or were refused; 130 if interrupted."""
 
     help = "Copies the sessions of another back end into stayd."
-    requires_system_checks: list = []  # an error in other settings does not keep sessions from moving
+    requires_system_checks: list = []  # the command works even if other settings have errors
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = "db, cached_db, file, cache:ALIAS, or the dotted name of an engine made from one of them"
