@@ -1,5 +1,5 @@
-"""Builds stayd._client from libstayd's sources. In the repository they are beside this folder, in a
-source distribution inside it. Without a compiler or OpenSSL the package is installed without the
+"""Builds stayd._client from libstayd's sources. In the repository, these sources are beside this folder; in a
+source distribution, they are inside it. Without a compiler or OpenSSL, the package is installed without the
 extension (see stayd.Client.backend)."""
 
 import os
@@ -15,15 +15,15 @@ INSIDE = pathlib.Path("libstayd")
 
 
 def library_sources(root):
-    """libstayd's C files under `root`, with those that it shares with the daemon: what
-    lib/meson.build lists."""
+    """The C files of libstayd under `root`, with those that it shares with the daemon. lib/meson.build lists
+    them."""
     lines = (root / "lib" / "meson.build").read_text().split("static_library('stayd_parts',")[1]
     names = re.findall(r"^  '([^']+\.c)',$", lines.split(")")[0], re.MULTILINE)
     return [pathlib.Path(os.path.normpath(root / "lib" / name)) for name in names]
 
 
 def with_headers(root, sources):
-    """These files and all that they include, of those under `root`."""
+    """These files, and all files under `root` that they include."""
     found = set()
     waiting = list(sources)
     while waiting:

@@ -8,7 +8,7 @@
 struct batch {
     PyObject *keys; /* a tuple or a list */
     struct stayd_item *items;
-    struct wire_value *values; /* set_many: one for each item; the first `filled` are set */
+    struct wire_value *values; /* set_many: one for each item; the first `filled` of them are set */
     size_t count;
     size_t filled;
 };
@@ -69,7 +69,8 @@ PyObject *transport_get_many(PyObject *self, PyObject *keys) {
         if (batch.items[i].status != STAYD_OK) {
             continue;
         }
-        /* The tuple of keys marks a value that cannot be read: no serde can return that object. */
+        /* The tuple of keys stands for a value that cannot be read, because no serde can return
+         * that object. */
         PyObject *key = PyTuple_GET_ITEM(batch.keys, (Py_ssize_t)i);
         PyObject *value = transport_decode(transport, key, &batch.items[i].value, batch.keys);
         if (value == NULL || (value != batch.keys && PyDict_SetItem(found, key, value) < 0)) {
@@ -83,8 +84,8 @@ end:
     return found;
 }
 
-/* A new reference, because the serde, or another thread, may take the value out of the dict. NULL
- * if there is none, perhaps with an exception. */
+/* The value in the dict, as a new reference, because the serde or another thread may remove it from
+ * the dict. NULL if there is none, perhaps with an exception. */
 static PyObject *find_in_dict(PyObject *dict, PyObject *key) {
 #if PY_VERSION_HEX >= 0x030d0000
     PyObject *value;
@@ -122,7 +123,8 @@ static bool batch_take_values(struct batch *batch, struct transport *transport, 
     return true;
 }
 
-/* A list of the keys that the pool had no room for. NULL with an exception on any other failure. */
+/* A list of the keys for which the pool had no room. NULL with an exception on any other failure.
+ */
 static PyObject *batch_refused(struct batch *batch, struct transport *transport,
                                enum stayd_status status, const struct stayd_error *error) {
     PyObject *refused = PyList_New(0);
@@ -200,7 +202,7 @@ PyObject *transport_flush(PyObject *self, PyObject *unused) {
 
 /* The lines of `stats`, collected without the GIL. */
 struct lines {
-    char *data; /* name and value in turn, each with its zero */
+    char *data; /* names and values in turn, each followed by a zero byte */
     size_t size;
     size_t capacity;
     bool failed; /* no memory */
@@ -282,7 +284,7 @@ PyObject *transport_close(PyObject *self, PyObject *unused) {
     (void)unused;
     struct transport *transport = (struct transport *)self;
     if (transport->client != NULL) {
-        transport_begin_wait(); /* with TLS, sends close_notify */
+        transport_begin_wait(); /* because TLS sends close_notify */
         stayd_disconnect(transport->client);
         transport_end_wait();
     }

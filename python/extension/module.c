@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-/* Bytes or None; borrowed. False with an exception. */
+/* An argument that is bytes or None, borrowed. On failure, false, with an exception set. */
 static bool take_text(PyObject *object, const char **text) {
     char *data = NULL;
     if (object != Py_None && PyBytes_AsStringAndSize(object, &data, NULL) < 0) {
@@ -144,7 +144,7 @@ static PyType_Spec transport_spec = {
     .slots = transport_slots,
 };
 
-/* Those that are failures: stayd.native_client raises an exception for each. */
+/* The statuses that are failures: stayd.native_client raises an exception for each. */
 static const struct {
     const char *name;
     enum stayd_status status;
@@ -180,9 +180,9 @@ static int module_exec(PyObject *module) {
     return PyModule_AddStringConstant(module, "library_version", stayd_library_version());
 }
 
-/* All state is in objects, or in the thread (`waiting`): each interpreter can have its own module.
- * A free-threaded Python enables the GIL when it imports this module: nothing here needs the GIL,
- * but that has not been tested on such a Python. */
+/* All state is in objects or in the thread (`waiting`), so each interpreter can have its own
+ * module. A free-threaded Python enables the GIL when it imports this module. Nothing here needs
+ * the GIL, but that has not been tested on such a Python. */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
 #if PY_VERSION_HEX >= 0x030c0000

@@ -8,17 +8,18 @@
 #include <string.h>
 
 enum {
-    MAGIC_BYTES = 4,        /* at a frame's beginning; packed values go without */
-    SMALL_BYTES = 32 << 10, /* what takes longer is done without the GIL */
+    MAGIC_BYTES = 4,        /* at the start of a frame; packed values leave them out */
+    SMALL_BYTES = 32 << 10, /* larger values are packed without the GIL */
 };
 
-/* A call takes a context and gives it back. A call beside it finds none and makes one. */
+/* Each call takes the context and gives it back. A call at the same time finds none and makes one.
+ */
 struct packing {
     PyObject_HEAD _Atomic(ZSTD_CCtx *) compression;
     _Atomic(ZSTD_DCtx *) decompression;
-    ZSTD_CDict *compressing; /* the dictionary, in its two forms; NULL: none */
+    ZSTD_CDict *compressing; /* the dictionary, in two forms; NULL: none */
     ZSTD_DDict *decompressing;
-    unsigned long long limit; /* bytes that a value may unpack to */
+    unsigned long long limit; /* the largest size of an unpacked value */
     int level;
     bool is_ready;
 };
@@ -98,11 +99,11 @@ static void packing_dealloc(PyObject *self) {
 }
 
 bool packing_is_ready(PyObject *object) {
-    /* no class derives from Packing, so no other type has this function */
+    /* no class is derived from Packing, so no other type has this function */
     return Py_TYPE(object)->tp_dealloc == packing_dealloc && ((struct packing *)object)->is_ready;
 }
 
-/* The bytes of an argument. False with an exception; also where __init__ was left out. */
+/* The bytes of an argument. False with an exception, also if __init__ has not run. */
 static bool take_bytes(struct packing *packing, PyObject *object, char **data, Py_ssize_t *size) {
     if (!packing->is_ready) {
         PyErr_SetString(PyExc_RuntimeError, "it is not initialized");

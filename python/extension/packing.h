@@ -1,5 +1,5 @@
-/* stayd._client.Packing: what stayd.packing does for each value, in C. Any thread may use an object
- * of it; nothing relies on the GIL for that. */
+/* stayd._client.Packing: packs and unpacks a value, as stayd.packing does, in C. Any thread may use
+ * a Packing, without the GIL too. */
 #ifndef STAYD_EXTENSION_PACKING_H
 #define STAYD_EXTENSION_PACKING_H
 
@@ -15,7 +15,7 @@ bool packing_add_type(PyObject *module);
 /* Whether this is a Packing whose __init__ has run. */
 bool packing_is_ready(PyObject *object);
 
-/* Bytes on the caller's stack, or from malloc if there are more. packing_free frees them. */
+/* A buffer: on the caller's stack, or from malloc if it is larger. packing_free frees it. */
 struct packing_room {
     char *data; /* NULL: nothing */
     size_t size;

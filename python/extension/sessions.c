@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 enum {
-    NAME_BYTES = 18, /* of the digest that a name holds */
+    NAME_BYTES = 18, /* bytes of the digest in a name */
     NAME_LENGTH = NAME_BYTES / 3 * 4,
 
     /* a stored value's first byte: see stayd.packing */
@@ -20,7 +20,7 @@ enum {
     FORM_TEXT = 32,
 };
 
-/* The name of the session with this key: any text has one. False with an exception. */
+/* The name of the session with this key. Any text has a name. False with an exception. */
 static bool make_name(PyObject *session_key, char name[NAME_LENGTH]) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     PyObject *encoded = NULL;
@@ -69,8 +69,8 @@ PyMethodDef sessions_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* The dict whose JSON this is, as signing.JSONSerializer reads it. NULL, perhaps with an exception,
- * if it is none. */
+/* The dict in this JSON text, as signing.JSONSerializer reads it. NULL if the text is not the JSON
+ * of a dict, perhaps with an exception. */
 static PyObject *scan_session(PyObject *scan, const char *data, size_t size) {
     PyObject *text = PyUnicode_DecodeLatin1(data, (Py_ssize_t)size, NULL);
     PyObject *begin = text == NULL ? NULL : PyLong_FromLong(0);
@@ -95,8 +95,8 @@ static PyObject *read_serialized(PyObject *scan, const char *data, size_t size) 
                            : scan_session(scan, data, size);
 }
 
-/* The session in a stored value. NULL, perhaps with an exception, if the caller must take the usual
- * way. */
+/* The session in a stored value. NULL, perhaps with an exception, if the caller must take the
+ * longer way. */
 static PyObject *read_stored(PyObject *packing, PyObject *scan, const struct stayd_value *value) {
     unsigned char form = value->size == 0 ? FORM_TEXT : (unsigned char)value->data[0];
     if (form >= FORM_TEXT) {
@@ -136,7 +136,7 @@ PyObject *transport_get_session(PyObject *self, PyObject *const *arguments, Py_s
         return Py_BuildValue("(NK)", session, (unsigned long long)number);
     }
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        return NULL; /* KeyboardInterrupt, in an object's finalizer */
+        return NULL; /* such as a KeyboardInterrupt in a finalizer */
     }
     PyErr_Clear();
     return new_reference(Py_None);

@@ -2,8 +2,8 @@
 
 #include "transport.h"
 
-/* The arguments of one call, by position or by name. `values` begins as the defaults. False with a
- * TypeError. */
+/* Reads the arguments of one call, given by position or by name. `values` holds the defaults
+ * before. False with a TypeError. */
 static bool take_arguments(const char *function, const char *const *names, unsigned count,
                            unsigned required, PyObject *const *arguments, Py_ssize_t given,
                            PyObject *keywords, PyObject **values) {
@@ -47,8 +47,9 @@ static bool take_arguments(const char *function, const char *const *names, unsig
 typedef enum stayd_status read_call(struct stayd *client, const char *key, size_t key_size,
                                     struct stayd_value *value, struct stayd_error *error);
 
-/* get and gets: reads the item from the memory that the daemon shares, or with `call`. NULL with an
- * exception; otherwise `*found`, and the value in a buffer that is to be given back. */
+/* get and gets: reads the item from the memory that the daemon shares, or with `call`. Sets
+ * `*found`, and returns the value in a buffer that the caller must give back. NULL with an
+ * exception. */
 static struct stayd_value *read_item(struct transport *transport, const char *command,
                                      read_call *call, PyObject *name, bool *found) {
     struct wire_key key;
@@ -75,7 +76,7 @@ static struct stayd_value *read_item(struct transport *transport, const char *co
     return value;
 }
 
-/* `call` NULL: only from memory. */
+/* `call` NULL: reads only from the shared memory. */
 static PyObject *get(PyObject *self, const char *command, read_call *call,
                      PyObject *const *arguments, Py_ssize_t given, PyObject *keywords) {
     static const char *const names[] = {"key", "default"};
@@ -129,7 +130,7 @@ PyObject *transport_gets(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     return result;
 }
 
-/* Whether the request was carried out, as a bool. NULL with an exception if it failed. */
+/* A Python bool: whether the request was carried out. NULL with an exception if it failed. */
 static PyObject *tell(struct transport *transport, const char *command, enum stayd_status status,
                       const struct stayd_error *error) {
     return transport_failed(transport, command, status, error)

@@ -31,7 +31,7 @@ int transport_interrupted(void *unused) {
     return raised;
 }
 
-/* Calls a method of the transport's own class; NULL with its exception. */
+/* Calls a method of the transport's Python class. NULL with the method's exception. */
 static PyObject *call_method(struct transport *transport, const char *name, const char *format,
                              ...) {
     PyObject *result = NULL;
@@ -121,7 +121,8 @@ bool transport_value(struct transport *transport, PyObject *key, PyObject *value
     if (PyBytes_Check(data)) {
         Py_INCREF(data);
         wire->owner = data;
-    } else if (transport->serde != NULL) { /* as in pymemcache: a text, or the digits of a number */
+    } else if (transport->serde !=
+               NULL) { /* as in pymemcache: a serde may return text or a number */
         PyObject *text = PyObject_Str(data);
         wire->owner = text == NULL ? NULL : PyUnicode_AsUTF8String(text);
         Py_XDECREF(text);

@@ -1,10 +1,10 @@
 /* stayd._client.Transport: the requests of stayd.Client over libstayd.
  *
- * Any thread may use an object; nothing relies on the GIL for that.
+ * Any thread may use a Transport, without the GIL too.
  *
  * A get first reads the memory that the daemon shares with this process. It keeps the GIL, because
  * that takes less time than releasing the GIL. A request over a socket releases the GIL. A failure
- * calls stayd/native_client.py with the status and libstayd's message, which raises the exception.
+ * calls stayd/native_client.py, which raises the exception, with the status and libstayd's message.
  */
 #ifndef STAYD_EXTENSION_TRANSPORT_H
 #define STAYD_EXTENSION_TRANSPORT_H
@@ -19,9 +19,10 @@
 
 struct transport {
     PyObject_HEAD PyObject *weak_references;
-    struct stayd *client;                /* NULL before __init__ */
-    PyObject *serde;                     /* NULL: values are bytes, and are not converted */
-    _Atomic(struct stayd_value *) spare; /* a buffer for the next read; NULL: none, or taken */
+    struct stayd *client; /* NULL before __init__ */
+    PyObject *serde;      /* NULL: values are bytes, and are not converted */
+    _Atomic(struct stayd_value *)
+        spare; /* a buffer for the next read; NULL: there is none, or a call uses it */
 };
 
 /* A key as bytes for the wire; borrowed from the Python object. */
@@ -46,19 +47,19 @@ void transport_end_wait(void);
  * handler has raised an exception. */
 int transport_interrupted(void *unused);
 
-/* False with an exception if __init__ has not run: a subclass has not called it. */
+/* False with an exception if __init__ has not run, because a subclass has not called it. */
 bool transport_is_ready(const struct transport *transport);
 
 /* Fills in `wire`, or raises InvalidKey and returns false. */
 bool transport_key(struct transport *transport, PyObject *key, struct wire_key *wire);
 
-/* The value as the transport's serde writes it. False with an exception. */
+/* Converts the value with the transport's serde. False with an exception. */
 bool transport_value(struct transport *transport, PyObject *key, PyObject *value,
                      struct wire_value *wire);
 void wire_value_finish(struct wire_value *wire);
 
-/* The value as the transport's serde reads it. If the serde cannot read it, logs that and returns
- * `missing` (a new reference). NULL with an exception. */
+/* The Python value that the transport's serde reads. If the serde cannot read it, logs that and
+ * returns `missing` (a new reference). NULL with an exception. */
 PyObject *transport_decode(struct transport *transport, PyObject *key,
                            const struct stayd_value *value, PyObject *missing);
 
@@ -70,7 +71,7 @@ bool transport_ttl(PyObject *duration, int64_t *ttl_s);
 PyObject *transport_fail(struct transport *transport, const char *command, enum stayd_status status,
                          const struct stayd_error *error);
 
-/* Whether the status is a failure and not an outcome; then the exception has been raised. */
+/* True if the status is a failure and not an outcome. Then the exception is set. */
 bool transport_failed(struct transport *transport, const char *command, enum stayd_status status,
                       const struct stayd_error *error);
 
@@ -80,9 +81,9 @@ static inline PyObject *new_reference(PyObject *object) {
     return object;
 }
 
-/* A buffer for a value, to be given back. NULL with a MemoryError. */
+/* A buffer for a value, which the caller must give back. NULL with a MemoryError. */
 struct stayd_value *transport_take_buffer(struct transport *transport);
 void transport_give_buffer(struct transport *transport, struct stayd_value *value);
-void transport_free_buffer(struct stayd_value *value); /* or NULL */
+void transport_free_buffer(struct stayd_value *value); /* NULL: does nothing */
 
 #endif
