@@ -21,7 +21,7 @@ help:
 	@echo 'make test-container   build and try the container image, with buildah (root)'
 	@echo 'make test-manifests   check the files for containers and Kubernetes, with tools from PyPI'
 	@echo 'make wheel   a wheel and a source distribution of the Python package, in build/wheel'
-	@echo 'make docs    draw docs/architecture.svg'
+	@echo 'make docs    draw docs/architecture.svg, and build the documents as a site in build/site (MkDocs, from PyPI)'
 	@echo 'make lint, make fmt   check and mend the layout; clang, cppcheck, shellcheck, ruff, mypy'
 	@echo 'make lint-tools   fetch ruff and mypy from PyPI into build/, for make lint'
 
@@ -105,10 +105,12 @@ lint-tools:
 	@python3 -m venv --clear build/lint-tools
 	@build/lint-tools/bin/pip --quiet --disable-pip-version-check install 'ruff~=0.17.0' 'mypy~=2.4.0'
 
-docs: docs/architecture.svg
+docs:
+	@scripts/setup docs
+	@$(MAKE) --silent docs/architecture.svg
+	@scripts/docs
 
 docs/architecture.svg: docs/architecture.dot
-	@scripts/setup docs
 	@dot -Tsvg docs/architecture.dot -o docs/architecture.svg
 
 fmt:
