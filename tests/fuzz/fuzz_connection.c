@@ -1,5 +1,5 @@
-/* The state machine of a connection: bytes that arrive in any pieces, a client that takes its
- * replies slowly, shuts its side, or vanishes, and a disk that takes its time or fails.
+/* The state machine of a connection: bytes that arrive in any pieces; a client that reads its
+ * replies slowly, shuts its side, or vanishes; and a disk that is slow or fails.
  *
  * Events are delivered as by epoll with EPOLLET: once, when something changes. So if the connection
  * misses an event, the event is lost and a check fails. In the end the client reads everything and
@@ -17,17 +17,17 @@
 #include <stdlib.h>
 
 enum {
-    LOAN_BYTES = 1024, /* small, so that much is too large for it */
-    /* one turn's, and one more batch that began before the turn was over */
+    LOAN_BYTES = 1024, /* small, so that many requests are larger */
+    /* the bytes of one turn, and one more batch that began before the turn was over */
     TURN_BYTES_MAX = (1 << 20) + PROTO_REPLY_BATCH + TWIN_ITEM_MAX + (64 << 10),
     OUTPUT_MAX = PROTO_REPLY_BATCH + TWIN_ITEM_MAX + (64 << 10),
     INPUT_MAX = TWIN_ITEM_MAX + 4096,
-    SERVES_MAX = 100000, /* of one event: far more than the most that one input can ask for */
+    SERVES_MAX = 100000, /* for one event: far more than any input needs */
 };
 
 struct stage {
     struct twins *twins;
-    struct listener listener;      /* the connection's; no socket */
+    struct listener listener;      /* the connection's descriptor; not a socket */
     struct connection *connection; /* NULL: it has ended */
     struct connection_loan loan;
     enum connection_next next;
@@ -67,7 +67,7 @@ static void stage_check_memory(const struct stage *stage) {
     }
 }
 
-/* As a worker: serves until there is nothing to do before another event. */
+/* Serves the connection as a worker does, until it has nothing to do before another event. */
 static void stage_settle(struct stage *stage) {
     bool more = true;
     for (unsigned serves = 0; stage->connection != NULL && more; serves++) {
@@ -91,7 +91,7 @@ static void stage_settle(struct stage *stage) {
         switch (stage->next) {
         case CONNECTION_READY:
             break;
-        case CONNECTION_STALLED: /* now epoll is asked whether it is writable */
+        case CONNECTION_STALLED: /* here epoll reports whether the socket is writable */
             connection->writable = connection->writable || wire_is_writable();
             more = connection->writable;
             break;
@@ -111,7 +111,8 @@ static void stage_settle(struct stage *stage) {
     }
 }
 
-/* An event for the connection, which waits for it unless it waits for the disk. */
+/* Delivers an event to the connection. The connection does not wait for events while it waits for
+ * the disk. */
 static void stage_wake(struct stage *stage) {
     if (stage->connection != NULL && stage->next != CONNECTION_HELD) {
         stage_settle(stage);
@@ -130,7 +131,7 @@ static void stage_arrive(struct stage *stage, const struct script_step *step) {
     if (wire.shut || wire.reset) {
         return;
     }
-    bool joins = wire.unread.size > 0; /* pieces lie behind each other in the script */
+    bool joins = wire.unread.size > 0; /* consecutive pieces are adjacent in the script */
     wire.unread = joins ? bytes_from(wire.unread.data, wire.unread.size + step->size)
                         : bytes_from(step->data, step->size);
     twin_send(stage->twins, &stage->twins->other, bytes_from(step->data, step->size));
@@ -192,7 +193,7 @@ static void stage_play(struct stage *stage, const struct script_step *step) {
     }
 }
 
-/* Now everything goes as it should, so the connection must come to its end. */
+/* From here on nothing fails, so the connection must come to its end. */
 static void stage_end(struct stage *stage) {
     stage_take(stage, true, 0);
     wire.holding = false;

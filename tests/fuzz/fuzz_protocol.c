@@ -1,13 +1,13 @@
-/* The text, meta and binary protocol, with any input, cut into any pieces. One connection receives
- * the stream in the pieces of the input, the other receives it at once. Both must send the same
- * replies, and a client must be able to read them. */
+/* The text, meta and binary protocol, with any input. One connection receives the stream in the
+ * pieces of the input, the other receives it at once. Both must send the same replies, and a client
+ * must be able to read the replies. */
 #include "check.h"
 #include "script.h"
 #include "twin.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Sends the other twin in one piece what the first has received in pieces since `from`. */
+/* Sends the other twin in one piece what the first twin has received in pieces since `from`. */
 static void catch_up(struct twins *twins, const struct script *script, size_t *from, size_t until) {
     twin_send(twins, &twins->other, bytes_from(script->text + *from, until - *from));
     *from = until;

@@ -1,6 +1,6 @@
 /* A damaged pool file: the daemon and the tools either refuse the file with a reason, or use its
- * whole records and serve. A second recovery of the same file finds the same items: nothing comes
- * back and nothing is lost. */
+ * whole records and serve them. A second recovery of the same file finds the same items: no item
+ * comes back and none is lost. */
 #include "base/log.h"
 #include "check.h"
 #include "image.h"
@@ -39,7 +39,7 @@ static void ignore_report(void *context, uint32_t segment, uint64_t offset, cons
     check(what != NULL && what[0] != '\0', "a fault is told in words");
 }
 
-/* What stayctl check and stayctl dump do. False: the file is refused. */
+/* Does what stayctl check and stayctl dump do. False: the file is refused. */
 static bool read_items(struct image *image, struct items *items) {
     char error[POOL_ERROR_MAX] = "";
     items->count = 0;
@@ -71,7 +71,7 @@ static bool read_items(struct image *image, struct items *items) {
     return indexed;
 }
 
-/* The pool has each of these items, as it is, and no more. */
+/* The pool has each of these items unchanged, and no others. */
 static void check_items(struct image *image, struct pool *pool, const struct items *items) {
     store_thread_refresh(&image->thread);
     for (size_t i = 0; i < items->count; i++) {
@@ -94,7 +94,7 @@ static void check_items(struct image *image, struct pool *pool, const struct ite
     check(stats.items == items->count, "and no other is there");
 }
 
-/* Whatever is in the file, the pool can be read and written. */
+/* The pool can be read and written, whatever the file contains. */
 static void use(struct image *image, struct pool *pool) {
     char key[32] = "key-00";
     for (unsigned number = 0; number < 40; number++) {
@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         image_begin(&image);
     }
     unsigned fixes = image_change(&image, data, size);
-    /* Two forged records may claim the same key and number: then either may win. */
+    /* Two forged records may have the same key and number: then either may win. */
     bool genuine = (fixes & (IMAGE_FIX_RECORDS | IMAGE_FIX_SEGMENTS)) == 0;
     bool readable = read_items(&image, &before);
     struct pool *pool = open_pool(&image);
@@ -144,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     pool_close(pool);
 
-    /* again, as if the first had been killed */
+    /* again, as if the first daemon had been killed */
     unlink(image.index_path);
     if (genuine && readable) {
         check(read_items(&image, &after), "a file that was recovered can be read");

@@ -20,7 +20,7 @@ int __real_clock_gettime(clockid_t clock, struct timespec *now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
 ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags);
 
-/* The store's clock of seconds stands still; the fuzzer's own clocks run. */
+/* The store's clock of seconds does not move; the fuzzer's own clocks do. */
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now) {
     if (clock == CLOCK_REALTIME_COARSE) {
         *now = (struct timespec){.tv_sec = IMAGE_NOW_S};
@@ -33,7 +33,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now) {
     return __real_clock_gettime(clock, now);
 }
 
-/* The same each time, so that an input does the same to every image. */
+/* Returns the same bytes each time, so that an input has the same effect on every image. */
 ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags) {
     (void)flags;
     memset(buffer, 0x5a, size);
@@ -79,7 +79,7 @@ static void store(struct image *image, struct pool *pool, unsigned number,
           "the base of the image fits");
 }
 
-/* Ten kinds of items, in three generations with a flush between. */
+/* Stores ten kinds of items, in three generations with a flush between them. */
 static void image_fill(struct image *image, struct pool *pool) {
     static const uint32_t expiries_s[] = {0, IMAGE_NOW_S + 100, IMAGE_NOW_S + 3000,
                                           IMAGE_NOW_S + 90000};
@@ -124,7 +124,7 @@ static void image_read(struct image *image) {
     close(file);
 }
 
-/* Calls for each record that can be read, in the segments that have a header. */
+/* Calls the function for each record that can be read, in the segments that have a header. */
 static void image_walk(struct image *image, char *bytes,
                        void (*visit)(struct image *image, char *bytes,
                                      const struct layout_segment_header *header, size_t offset)) {
@@ -167,7 +167,7 @@ void image_begin(struct image *image) {
     image_walk(image, image->bytes, note_place);
 }
 
-/* What is left of an input. */
+/* The unread rest of an input. */
 struct input {
     const uint8_t *at;
     const uint8_t *end;
@@ -177,7 +177,7 @@ static unsigned input_byte(struct input *input) {
     return input->at < input->end ? *input->at++ : 0;
 }
 
-/* A place and an offset; within the file. */
+/* Reads a place and an offset. The result is within the file. */
 static size_t input_position(struct input *input, const struct image *image) {
     unsigned place = input_byte(input);
     place |= input_byte(input) << 8;

@@ -7,8 +7,8 @@
 struct replies {
     const char *at;
     const char *end;
-    struct bytes line; /* the reply's first line, without its end */
-    struct line words; /* what is unread of it */
+    struct bytes line; /* the first line of the reply, without its end */
+    struct line words; /* the unread rest of the line */
     bool comparable;   /* not statistics */
 };
 
@@ -17,7 +17,7 @@ static void replies_fail(const struct replies *replies, const char *what) {
     check(false, what);
 }
 
-/* A run of digits and nothing else. */
+/* Whether the word has digits and nothing else. */
 static bool is_number(struct bytes word) {
     for (size_t i = 0; i < word.size; i++) {
         if (word.data[i] < '0' || word.data[i] > '9') {
@@ -55,7 +55,7 @@ static void take_line(struct replies *replies) {
     size_t left = (size_t)(replies->end - replies->at);
     const char *newline = memchr(replies->at, '\n', left);
     replies->line = bytes_from(replies->at, left);
-    bool bare = left > 4 && memcmp(replies->at, "key=", 4) == 0; /* memcached's, of a metadump */
+    bool bare = left > 4 && memcmp(replies->at, "key=", 4) == 0; /* as memcached's metadump */
     if (newline == NULL || newline == replies->at || (!bare && newline[-1] != '\r')) {
         replies_fail(replies, "a line ends in CR LF");
     }
@@ -85,7 +85,7 @@ static void check_value(struct replies *replies) {
     take_value(replies, size);
 }
 
-/* The flags of a meta reply: a letter each, the tokens of some of them numbers. */
+/* The flags of a meta reply: each has a letter, and some have a number as their token. */
 static void check_meta_flags(struct replies *replies) {
     struct bytes word;
     uint64_t seen = 0;
@@ -180,7 +180,7 @@ static void check_nothing(struct replies *replies) {
 
 static const struct {
     const char *name;
-    void (*read)(struct replies *replies); /* checks the words behind the first */
+    void (*read)(struct replies *replies); /* checks the words after the first */
 } kinds[] = {
     {"VALUE", check_value},
     {"VA", check_meta_value},
@@ -203,7 +203,7 @@ static const struct {
     {"ERROR", check_nothing},
     {"CLIENT_ERROR", check_nothing},
     {"SERVER_ERROR", check_nothing},
-    {"SERVER_ERROR:", check_nothing}, /* of shutdown: memcached's own colon */
+    {"SERVER_ERROR:", check_nothing}, /* the reply to shutdown: memcached has a colon there */
     {"VERSION", check_nothing},
     {"HOLD", check_numbers},
     {"MEMLIMIT_ADJUST_FAILED", check_nothing},
@@ -237,7 +237,7 @@ static void check_reply(struct replies *replies) {
     if (!is_number(word)) { /* of incr and decr */
         replies_fail(replies, "it is a reply of the protocol");
     }
-    /* a number that got shorter keeps its length, with spaces */
+    /* a number that has become shorter keeps its length, with spaces */
     no_more_words(replies);
 }
 
@@ -245,7 +245,7 @@ static bool is_binary(struct bytes said) {
     return said.size > 0 && (unsigned char)said.data[0] == BINARY_RESPONSE_MAGIC;
 }
 
-/* Takes one response of the binary protocol away. False: it is a statistic. */
+/* Removes one response of the binary protocol. False: the response is a statistic. */
 static bool check_response(struct bytes *said) {
     check(said->size >= BINARY_HEADER_BYTES && is_binary(*said), "a response begins here");
     struct binary_header header = binary_read_header(said->data);

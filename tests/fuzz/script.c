@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The bytes of a mark behind its 0xff; 0: it is no mark, and the 0xff is itself. */
+/* The number of bytes of a mark after its 0xff; 0: it is no mark, and 0xff stands for itself. */
 static size_t script_mark_size(const uint8_t *at, const uint8_t *end) {
     if (at == end) {
         return 0;

@@ -42,7 +42,7 @@ enum script_kind {
 struct script_step {
     enum script_kind kind;
     uint8_t argument;
-    const char *data; /* of a piece: in the script's text */
+    const char *data; /* where the piece is in the script's text */
     size_t size;
 };
 

@@ -9,7 +9,7 @@
 
 enum {
     TWIN_MEMORY_BYTES = 8 << 20,
-    /* one item, and what else is written without a look at the size: the statistics */
+    /* one item, and statistics, which are written without a check of the size */
     TWIN_REPLIES_MAX = PROTO_REPLY_BATCH + TWIN_ITEM_MAX + (64 << 10),
     TWIN_WANTED_MAX = TWIN_ITEM_MAX + 4096
 };
@@ -46,7 +46,7 @@ void twins_begin(struct twins *twins, bool evict) {
     twin_begin(twins, &twins->other, evict);
 }
 
-/* The CAS that the pool gives an item now. */
+/* The CAS number of an item in the pool now. */
 static uint64_t twin_next_cas(struct twins *twins, struct twin *twin) {
     struct item item;
     enum status status = pool_store(twin->pool, &twins->thread, bytes_from_string("number"),
@@ -55,7 +55,7 @@ static uint64_t twin_next_cas(struct twins *twins, struct twin *twin) {
     return item.cas;
 }
 
-/* A write that had to wait for memory may have taken a number more in one of the pools. */
+/* A write that had to wait for memory may have used one more number in one of the pools. */
 static void twins_align(struct twins *twins) {
     twins_go_online(twins, &twins->one);
     uint64_t one = twin_next_cas(twins, &twins->one);
@@ -90,7 +90,7 @@ static void twin_restart(struct twins *twins, struct twin *twin) {
 }
 
 void twins_restart(struct twins *twins) {
-    log_set_level(LOG_LEVEL_ERROR); /* `verbosity` may have changed it */
+    log_set_level(LOG_LEVEL_ERROR); /* `verbosity` may have changed the level */
     twins->now_s = TWIN_NOW_S;
     twin_restart(twins, &twins->one);
     twin_restart(twins, &twins->other);
@@ -107,8 +107,8 @@ void twins_go_offline(struct twins *twins) {
     store_thread_leave(&twins->thread);
 }
 
-/* One call, on a copy of the input without a spare byte, so that the address sanitizer finds a read
- * behind its end. */
+/* One call. The input is a copy without a spare byte, so that the address sanitizer finds a read
+ * beyond its end. */
 static enum proto_next twin_process(struct twins *twins, struct twin *twin) {
     struct buffer said = {0};
     size_t consumed = SIZE_MAX;

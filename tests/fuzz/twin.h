@@ -18,7 +18,7 @@ struct twin {
     struct pool *pool;
     struct proto_service service;
     struct proto_connection connection;
-    struct buffer input; /* received bytes that are not consumed */
+    struct buffer input; /* received bytes that are not consumed yet */
     size_t wanted;       /* bytes of input that the next call needs */
     struct buffer replies;
     bool closed;
@@ -36,7 +36,7 @@ struct twins {
 /* Two volatile pools. */
 void twins_begin(struct twins *twins, bool evict);
 
-/* Removes all items, sets the clock back, and begins new connections. */
+/* Removes all items, sets the clock back, and replaces the connections by new ones. */
 void twins_restart(struct twins *twins);
 
 /* As a worker does before and after a batch of requests. */

@@ -14,14 +14,14 @@
 
 struct wire {
     struct bytes unread; /* has arrived */
-    bool shut;           /* the client sends no more */
+    bool shut;           /* the client has shut its sending side */
     bool reset;          /* the client is gone */
     struct buffer heard;
     bool takes_all;
     size_t takes; /* how many bytes the client takes, if not all */
     bool ended;   /* the daemon has shut its side down */
 
-    bool holding;     /* each batch of requests is a write that waits for the disk */
+    bool holding;     /* each batch of requests counts as a write that waits for the disk */
     uint64_t tickets; /* given out */
     uint64_t done;
     bool sync_failed;

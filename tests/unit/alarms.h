@@ -9,8 +9,8 @@ static inline void ignore_signal(int number) {
     (void)number;
 }
 
-/* From now on a signal comes every so many milliseconds, and interrupts every system call; 0: no
- * more. */
+/* From now on a signal comes every so many milliseconds, and interrupts every system call. 0: no
+ * more signals. */
 static inline void signal_every_ms(unsigned ms) {
     const struct sigaction action = {.sa_handler = ignore_signal}; /* no SA_RESTART */
     const struct timeval time = {.tv_usec = ms * 1000};

@@ -25,7 +25,7 @@ static struct bytes key_text(char text[CLIENT_KEY_TEXT], char name, unsigned key
     return bytes_from(text, (size_t)length);
 }
 
-/* The value follows from key and version, so that each byte can be told. */
+/* The value is computed from key and version, so that every byte can be checked. */
 static void fill_value(char *value, char name, unsigned key, const struct client_state *state) {
     uint64_t random = ((uint64_t)(unsigned char)name << 56) | (uint64_t)key << 32 | state->version;
     for (uint32_t at = 0; at < state->size_bytes; at += (uint32_t)sizeof(uint64_t)) {
@@ -53,7 +53,7 @@ static struct client_state *key_last(struct client_key *key) {
     return &key->states[key->count - 1];
 }
 
-/* Forgets the states before this number. */
+/* Drops the states before this number. */
 static void key_raise(struct client_key *key, uint64_t number) {
     if (number <= key->first) {
         return;
@@ -71,7 +71,7 @@ static uint64_t key_written(const struct client_key *key) {
 
 static void key_begin(struct client_key *key, const struct client_state *state) {
     if (key->count == CLIENT_STATES_MAX) {
-        abort(); /* client_needs_sync was not asked */
+        abort(); /* the caller has not asked client_needs_sync */
     }
     key->states[key->count++] = *state;
     key->pending = true;
@@ -102,7 +102,7 @@ static void client_note_cas(struct client *client, uint64_t cas) {
     client->highest_cas = cas > client->highest_cas ? cas : client->highest_cas;
 }
 
-/* Compares what the pool answered with what it must answer. */
+/* Compares the pool's answer with the expected answer. */
 static void client_expect(struct client *client, const char *what, unsigned key, enum status status,
                           bool visible) {
     bool refused = status == STATUS_NO_MEMORY || status == STATUS_READ_ONLY;
@@ -208,7 +208,7 @@ enum status client_touch(struct client *client, struct pool *pool, struct store_
     return status;
 }
 
-/* Every key is gone, or will be if `done`. */
+/* Begins a change of every key to "no item". It takes effect if the flush is done. */
 static void client_begin_flush(struct client *client) {
     struct client_state absent = {0};
     pthread_mutex_lock(client->lock);
@@ -275,8 +275,8 @@ enum status client_step(struct client *client, struct pool *pool, struct store_t
     unsigned key = random_below(random, habits->keys);
     uint32_t per_mille = random_below(random, 1000);
     if (per_mille < habits->flushes_per_mille + habits->delayed_per_mille) {
-        /* Only one delayed flush at a time: after a power cut it would be unknown which of two is
-         * due. */
+        /* Only one delayed flush may wait at a time. After a power cut it would be unknown which of
+         * two flushes is due. */
         bool delayed = per_mille >= habits->flushes_per_mille && client->view.flush_due_s == 0;
         return client_flush(client, pool, thread, delayed ? 1 + random_below(random, 8) : 0);
     }
@@ -396,7 +396,7 @@ static void describe(const struct client_view *view, unsigned key, const struct 
     }
 }
 
-/* The state that a restart has left of the key's possible states; NULL: none matches. */
+/* Which of the key's possible states the restart has left; NULL: none matches. */
 static const struct client_state *find_state(const struct client_view *view, unsigned key,
                                              const struct item *item, uint32_t now_s) {
     static const struct client_state absent;
@@ -421,7 +421,7 @@ static const struct client_state *find_state(const struct client_view *view, uns
     return NULL;
 }
 
-/* Looks one key up. `found` is its state; false: that state is not allowed. */
+/* Looks one key up. `found` is its state. False: the key may not have that state. */
 static bool compare_key(const struct client_view *view, unsigned key, struct pool *pool,
                         struct store_thread *thread, struct client_state *found,
                         char wrong[CLIENT_MESSAGE_MAX]) {

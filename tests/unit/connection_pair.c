@@ -70,7 +70,8 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
         }
         if (request[0] == 'l') {
             *consumed += line;
-            connection->login.password = bytes_from(request, 1); /* the word itself: it is wiped */
+            /* the word itself, because the connection wipes it */
+            connection->login.password = bytes_from(request, 1);
             return PROTO_LOGIN;
         }
         if (request[0] == 'v') {
@@ -114,7 +115,7 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
     (void)user;
     (void)password;
     (void)mailbox;
-    *check = owner; /* any that is not NULL */
+    *check = owner; /* any pointer but NULL */
     return AUTH_NONE;
 }
 
@@ -175,7 +176,8 @@ int open_pair(void **state) {
 int close_pair(void **state) {
     (void)state;
     connection_destroy(pair.connection);
-    assert_int_equal(server.limits.memory.bytes.used, 0); /* all that was counted is given back */
+    /* the connection has returned all memory that was counted */
+    assert_int_equal(server.limits.memory.bytes.used, 0);
     buffer_finish(&pair.loan.replies);
     if (pair.client >= 0) {
         close(pair.client);

@@ -1,7 +1,7 @@
 /* One connection over a socket pair, with a very simple protocol:
  *
  *     e<n>\n            answers with n bytes
- *     v<n>\n<n bytes>   answers "v" once all are there
+ *     v<n>\n<n bytes>   answers "v" when all bytes are there
  *     w<n>\n            does n bytes of work, and answers nothing
  *     q\n               ends the connection
  *     l\n               logs in; the test decides when the verdict comes
@@ -36,7 +36,7 @@ struct pool_room {
 extern struct pool_room room;
 
 struct pool_disk {
-    bool asked_for;     /* batches write something */
+    bool asked_for;     /* batches write, and need a ticket */
     uint64_t tickets;   /* given out */
     enum status status; /* of all of them */
 };
@@ -56,7 +56,7 @@ extern struct store_thread store_thread;
 extern struct proto_server server;
 extern struct proto_service service;
 
-/* Sets the limit of the memory of all connections. There is one pool. */
+/* Sets the limit of the memory of all connections together. There is one pool. */
 void limit_memory(uint64_t bytes);
 
 void open_pair_of(int type); /* SOCK_STREAM, SOCK_SEQPACKET */
@@ -68,7 +68,7 @@ int close_pair(void **state);
 /* Checks the socket as epoll would, and serves the connection once. */
 enum connection_next serve(void);
 
-/* Delivers one edge-triggered event, and serves all the turns that follow from it. */
+/* Delivers one edge-triggered event, and serves every turn that follows from it. */
 enum connection_next serve_all(void);
 
 void client_send(const char *data, size_t size);

@@ -17,12 +17,12 @@ enum { DISK_MAX = 4, DISK_WORDS = DISK_PAGE / sizeof(uint64_t) };
 
 struct disk_version {
     struct disk_version *newer;
-    uint64_t serial; /* versions that were recorded together have the same */
+    uint64_t serial; /* the same for versions that were recorded together */
     uint64_t words[DISK_WORDS];
 };
 
 struct disk_page {
-    struct disk_version *oldest; /* NULL: as it is on the disk */
+    struct disk_version *oldest; /* NULL: the page is as on the disk */
     struct disk_version *newest;
     uint64_t forgotten; /* no sync writes versions up to this serial */
 };
@@ -32,7 +32,7 @@ struct disk {
     struct disk_watcher watcher;
     pthread_mutex_t lock; /* all that follows */
     bool off;
-    bool unsynced_file; /* bytes that were written before it was mapped */
+    bool unsynced_file; /* bytes that were written before the file was mapped */
     size_t size;
     uint64_t *mapped;  /* the pool's mapping; NULL: none */
     uint64_t *durable; /* of the same size */
@@ -46,7 +46,8 @@ static pthread_mutex_t disks_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- pages ---- */
 
-/* The pool's threads may be writing: a torn copy is one of the things that can be on a disk. */
+/* Copies a page while the pool's threads may write to it. A torn copy is also possible on a
+ * disk. */
 __attribute__((no_sanitize("thread"), no_sanitize("address"))) static bool
 page_differs(const uint64_t *page, const uint64_t *known) {
     const volatile uint64_t *words = page;
@@ -105,7 +106,7 @@ static void disk_record_page(struct disk *disk, size_t page) {
     disk->pages[page].newest = version;
 }
 
-/* Forgets the oldest version of a page. */
+/* Drops the oldest version of a page. */
 static void disk_drop_version(struct disk *disk, size_t page) {
     struct disk_page *versions = &disk->pages[page];
     struct disk_version *version = versions->oldest;
@@ -151,7 +152,8 @@ void disk_record_some(struct disk *disk, uint64_t *random, uint32_t one_in) {
     pthread_mutex_unlock(&disk->lock);
 }
 
-/* Whether a sync that began at `serial` writes this page: it was changed since a sync failed. */
+/* Whether a sync that began at `serial` writes this page. It does only if the page has changed
+ * since a sync failed. */
 static bool disk_is_to_write(const struct disk_page *versions, uint64_t serial) {
     for (const struct disk_version *version = versions->oldest; version != NULL;
          version = version->newer) {
@@ -162,7 +164,7 @@ static bool disk_is_to_write(const struct disk_page *versions, uint64_t serial) 
     return false;
 }
 
-/* All that was recorded up to `serial` is on the disk. */
+/* Makes everything that was recorded up to `serial` durable. */
 static void disk_make_durable(struct disk *disk, uint64_t serial) {
     for (size_t page = 0; page < disk_pages(disk); page++) {
         struct disk_page *versions = &disk->pages[page];
@@ -178,7 +180,8 @@ static void disk_make_durable(struct disk *disk, uint64_t serial) {
 
 /* ---- the store's requests ---- */
 
-/* Opened descriptors are known by the name that the file has, or had while it was being made. */
+/* A descriptor is identified by the name that its file has, or had while the file was being
+ * made. */
 static struct disk *disk_of(int file) {
     char link[64];
     char path[PATH_MAX];
@@ -215,7 +218,7 @@ static int disk_sync(int file) {
     pthread_mutex_lock(&disk->lock);
     uint64_t serial = disk_record_locked(disk);
     pthread_mutex_unlock(&disk->lock);
-    sched_yield(); /* what others write meanwhile may reach the disk, or not */
+    sched_yield(); /* what other threads write meanwhile may or may not reach the disk */
     pthread_mutex_lock(&disk->lock);
     bool off = disk->off;
     if (!off) {
@@ -253,7 +256,7 @@ void disk_fail_sync(struct disk *disk) {
     pthread_mutex_unlock(&disk->lock);
 }
 
-/* Page by page a file of this size; what was not synced before is not on the disk. */
+/* Prepares the pages of a file of this size. What was not synced before is not on the disk. */
 static void disk_attach(struct disk *disk, size_t size, void *mapped) {
     pthread_mutex_lock(&disk->lock);
     if (disk->size != size) {
@@ -372,12 +375,12 @@ static const uint64_t *disk_any_version(const struct disk *disk, size_t page, ui
     return words;
 }
 
-/* How a power cut treats the pages. */
+/* What a power cut does to the pages. */
 struct disk_mood {
-    unsigned written; /* percent of the pages that are as they were at the last moment */
-    unsigned lost;    /* percent of the others that are as they were at the last sync */
-    unsigned torn;    /* percent of the pages that are torn, sector by sector */
-    bool in_order;    /* all pages as they were at one moment */
+    unsigned written; /* the percentage of pages that are as at the last moment */
+    unsigned lost;    /* of the others, the percentage that is as at the last sync */
+    unsigned torn;    /* the percentage of pages that are torn, sector by sector */
+    bool in_order;    /* all pages are as they were at one moment */
 };
 
 static struct disk_mood disk_choose_mood(uint64_t *random) {

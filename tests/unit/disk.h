@@ -1,10 +1,10 @@
 /* A simulated disk that can lose what was not synced. It replaces the real disk under a pool's
  * file.
  *
- * A pool writes by storing into its mapping, and the kernel may bring any page of it to the disk at
- * any moment, in any order. So for each page this disk keeps the version that is certainly on it,
- * and every version recorded since. A power cut leaves any one of these for each page, or a page
- * torn between two of them.
+ * A pool writes by storing into its mapping, and the kernel may write any page of the mapping to
+ * the disk at any moment, in any order. So for each page this disk keeps the version that is
+ * certainly on the disk, and every version recorded since. A power cut leaves any one of these
+ * versions for each page, or a page torn between two of them.
  *
  *     page 7   | durable | version | version | newest |     recorded by disk_record
  *     page 8   | durable |
@@ -26,12 +26,12 @@ enum { DISK_PAGE = 4096, DISK_SECTOR = 512, DISK_NOTES = 512 };
 
 struct disk;
 
-/* What the watcher remembers of the moment at which a sync began. */
+/* What the watcher notes at the moment at which a sync begins. */
 struct disk_note {
     uint64_t numbers[DISK_NOTES];
 };
 
-/* Both are called by the thread that syncs. */
+/* The thread that syncs calls both. */
 struct disk_watcher {
     void (*sync_begins)(void *context, struct disk_note *note);
     void (*sync_ended)(void *context, const struct disk_note *note);
@@ -49,7 +49,7 @@ extern const struct store_io disk_io;
  * syncs leave them out until they are written again. */
 void disk_fail_sync(struct disk *disk);
 
-/* The pool's mapping is gone. */
+/* The pool has removed its mapping. */
 void disk_unmap(struct disk *disk);
 
 /* Records the pages as they are now: a power cut may leave these versions. */

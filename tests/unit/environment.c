@@ -13,15 +13,15 @@
 #include <unistd.h>
 
 enum {
-    ENVIRONMENT_LONG_S = 7 * 86400, /* what a stopped timer would still have to run */
-    ENVIRONMENT_UP_S = 100 * 86400, /* since the system's start, when a test begins */
+    ENVIRONMENT_LONG_S = 7 * 86400, /* the time that a stopped timer has left */
+    ENVIRONMENT_UP_S = 100 * 86400, /* the system's uptime when a test begins */
 };
 
 static _Atomic uint32_t unix_s = ENVIRONMENT_START_S;
 static _Atomic bool timers_run = true;
 static _Atomic uint64_t randomness;
 
-/* Deadlines are this clock's time and something: with the clock ahead, they are far off. */
+/* Deadlines are computed from this clock. With the clock ahead, they are far off. */
 int clock_gettime(clockid_t clock, struct timespec *now) {
     if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
         *now = (struct timespec){.tv_sec = atomic_load(&unix_s)};

@@ -7,7 +7,7 @@ const char *const call_names[CALLS] = {"sync", "allocate", "write", "punch", "ma
 
 struct failing_system system_state;
 
-/* Counts a call; true: this one is to fail. */
+/* Counts a call. True: this call must fail. */
 static bool fails(enum call call) {
     unsigned number = atomic_fetch_add(&system_state.made[call], 1) + 1;
     if (call == CALL_SYNC && atomic_load(&system_state.happened)) {

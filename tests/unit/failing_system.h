@@ -1,4 +1,4 @@
-/* System calls on the simulated disk (disk.h), of which one fails: the store's n-th sync,
+/* System calls on the simulated disk (disk.h), one of which fails: the store's n-th sync,
  * allocation, write, truncation or mapping from now on. */
 #ifndef STAYD_TESTS_FAILING_SYSTEM_H
 #define STAYD_TESTS_FAILING_SYSTEM_H
@@ -16,7 +16,7 @@ extern const char *const call_names[CALLS];
 struct fault {
     enum call call;
     unsigned number; /* from 1 on; 0: none */
-    int error;       /* 0: it does a part of its work (write) */
+    int error;       /* 0: the call does a part of its work (write) */
 };
 
 struct failing_system {

@@ -16,10 +16,11 @@ enum {
     MODEL_THREADS_MAX = 4,
     MODEL_KEYS = 1000, /* of all threads together */
     MODEL_VALUE_MAX = 6000,
-    MODEL_LARGE = 50, /* one key in so many has a value of more than a page, and is often touched */
+    MODEL_LARGE = 50, /* one key in so many has a value of more than a page and is often touched */
 };
 
-/* The expected state of a key. There are two of each, so that a crash never tears the only one. */
+/* The expected state of a key. Each key has two of these, so that a crash never tears the only
+ * one. */
 struct model_state {
     bool present;
     bool stale;
@@ -33,7 +34,7 @@ struct model_state {
 
 struct model_key {
     struct model_state states[2];
-    _Atomic unsigned current; /* which of the two is valid */
+    _Atomic unsigned current; /* which of the two states is valid */
 };
 
 struct model {
@@ -42,7 +43,7 @@ struct model {
     _Atomic bool flush_under_way;
     _Atomic uint32_t flush_due_s; /* 0: none */
     _Atomic bool flush_due_sure;
-    _Atomic uint64_t cas_max; /* the highest that was seen */
+    _Atomic uint64_t cas_max; /* the highest CAS number that was seen */
     _Atomic uint64_t operations;
     _Atomic uint64_t refused;
 };
@@ -53,7 +54,7 @@ struct model_setup {
     unsigned segments;
     bool persist;
     bool evict;
-    bool crash; /* the child is killed; else it stops */
+    bool crash; /* true: the child is killed; false: it stops */
 };
 
 struct actor {
@@ -74,10 +75,10 @@ extern uint64_t model_seed;
 void model_agree(bool holds, const char *condition, unsigned key, const char *what,
                  const char *file, int line);
 
-/* The text of a key: of different lengths, up to the longest. */
+/* The text of a key. The keys have different lengths, up to the longest. */
 struct bytes model_key_text(char text[POOL_KEY_MAX], unsigned key);
 
-/* The current state of a key, and the state that a change will give it. */
+/* The current state of a key, and the state that a change will give to it. */
 struct model_state *model_now(unsigned key);
 struct model_state *model_next(unsigned key);
 

@@ -62,7 +62,7 @@ static void fill_value(struct actor *actor, unsigned key, struct model_state *st
     }
 }
 
-/* A change that finds no room changes nothing. Checks that this change may be refused. */
+/* A change that finds no room changes nothing. Checks that this change may be refused at all. */
 static bool was_refused(enum status status, bool there, unsigned key, const char *what) {
     if (status != STATUS_NO_MEMORY) {
         return false;
@@ -240,7 +240,7 @@ static void do_count(struct actor *actor, unsigned key, const char *what) {
     uint64_t before;
     bool numeric = number_parse_u64(bytes_from(next->value, next->size), &before);
     if (there && !numeric) {
-        return; /* what counts as a number is for the tests of operations */
+        return; /* the tests of operations test which values are numbers */
     }
     struct pool_arithmetic request = {
         .delta = random_next(&actor->random) >> 34,
@@ -308,7 +308,7 @@ static void do_delete(struct actor *actor, unsigned key, enum operation operatio
     model_end(actor, key, !wrong);
 }
 
-/* Whatever it is, it is whole: that memory can be read is all that can be said here. */
+/* Another thread writes the key, so any value is right. The test is that its memory can be read. */
 static void do_read_other(struct actor *actor) {
     char text[POOL_KEY_MAX];
     struct item item;

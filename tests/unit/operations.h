@@ -72,7 +72,7 @@ static inline void expect_text(struct bytes bytes, const char *text) {
     assert_memory_equal(bytes.data, text, bytes.size);
 }
 
-/* The test on both kinds of pool. */
+/* Runs the test on both kinds of pool. */
 #define BOTH(test)                                                                                 \
     cmocka_unit_test_setup_teardown(test, setup_volatile, teardown),                               \
         cmocka_unit_test_setup_teardown(test, setup_persistent, teardown)

@@ -46,7 +46,7 @@ static void expect_bytes(const char *what, const char *at, struct bytes expected
     }
 }
 
-/* One response at the front of `said`; returns its CAS and takes it away. */
+/* Removes one response from the front of `said`; returns its CAS. */
 static uint64_t take_response(struct bytes *said, const struct packet *expected) {
     size_t body = expected->extras.size + expected->key.size + expected->value.size;
     if (said->size < PACKET_HEADER) {

@@ -10,14 +10,14 @@
 
 enum {
     PACKET_HEADER = 24,
-    PACKET_OPAQUE = 0x01fe7f80, /* of every request and response that names no other */
+    PACKET_OPAQUE = 0x01fe7f80, /* of every request and response that sets no other */
 };
 
-#define PACKET_ANY_CAS UINT64_MAX /* in an expected response: one, and not 0 */
+#define PACKET_ANY_CAS UINT64_MAX /* in an expected response: any CAS but 0 */
 
 struct packet {
     uint8_t opcode;
-    uint16_t status; /* of a request: the vbucket */
+    uint16_t status; /* in a request: the vbucket */
     uint8_t datatype;
     uint32_t opaque; /* less PACKET_OPAQUE */
     uint64_t cas;
@@ -26,10 +26,10 @@ struct packet {
     struct bytes value;
 };
 
-/* Appends it as a request. */
+/* Appends the packet as a request. */
 void packet_put(struct buffer *buffer, const struct packet *packet);
 
-/* Sends it as a request. */
+/* Sends the packet as a request. */
 void packet_send(struct talk *talk, const struct packet *packet);
 
 /* Checks that the replies so far are exactly these responses, and removes them. */
@@ -41,8 +41,7 @@ uint64_t packet_ask(struct talk *talk, const struct packet *request, const struc
 /* Sends a noop and expects only its response: the connection is in step. */
 void packet_expect_in_step(struct talk *talk);
 
-/* Replaces each CAS in a run of responses by its rank among those seen, so that two runs compare.
- */
+/* Replaces each CAS in a series of responses by its rank among those seen, to compare two runs. */
 void packet_rank_cas(struct buffer *responses);
 
 #endif

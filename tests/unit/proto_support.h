@@ -17,8 +17,8 @@
 
 enum { TALK_ITEM_MAX = 64 << 10 };
 
-/* The clock stands still, so that replies that tell the time are always the same; and in 2096, so
- * that the pool's own thread, which has a clock that runs, does not find an item expired. */
+/* The clock stands still, so that replies with a time are always the same. It stands in 2096: the
+ * pool's own thread has a clock that runs, and must not find an item expired. */
 #define TALK_NOW_S UINT32_C(4000000000)
 
 struct talk {
@@ -28,13 +28,13 @@ struct talk {
     struct proto_server server;
     struct proto_service service;
     struct proto_connection connection;
-    struct buffer input;   /* received bytes that are not consumed */
+    struct buffer input;   /* received bytes that are not consumed yet */
     size_t wanted;         /* bytes of input that the next call needs */
     struct buffer replies; /* not yet taken */
-    size_t replies_peak;   /* the most there were between two flushes */
+    size_t replies_peak;   /* the most bytes between two flushes */
     size_t flushes;
     bool closed;
-    char login[PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2]; /* the last: user:password */
+    char login[PROTO_LOGIN_USER_MAX + PROTO_LOGIN_PASSWORD_MAX + 2]; /* the last, user:password */
     unsigned logins;  /* logins that were checked; the right one is "bob:secret word" */
     uint32_t later_s; /* how far the clock is behind TALK_NOW_S */
 };
@@ -50,7 +50,8 @@ void talk_restart(struct talk *talk);
  * continues at once. */
 void talk_send(struct talk *talk, struct bytes request);
 
-/* Checks that the replies so far are `expected`, byte for byte, and removes them. */
+/* Checks that the replies so far are `expected`, byte for byte, and removes them from the
+ * buffer. */
 void talk_expect(struct talk *talk, struct bytes expected);
 
 /* Sends a request, expects a reply, and checks that no incomplete request is left. */
@@ -66,10 +67,11 @@ struct talk_exchange {
     talk_ask_all(talk, exchanges, sizeof exchanges / sizeof exchanges[0])
 void talk_ask_all(struct talk *talk, const struct talk_exchange *exchanges, size_t count);
 
-/* Makes a request: `head`, then `count` times `byte`, then `tail`. The caller frees the text. */
+/* Makes a request: `head`, then `byte` repeated `count` times, then `tail`. The caller frees the
+ * text. */
 struct bytes talk_text(const char *head, char byte, size_t count, const char *tail);
 
-/* Setup and teardown of cmocka groups and tests: a talk with evict = yes, anew for each test. */
+/* Setup and teardown of cmocka groups and tests: each test gets a new talk with evict = yes. */
 int talk_setup(void **state);
 int talk_setup_no_evict(void **state);
 int talk_teardown(void **state);

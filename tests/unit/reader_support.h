@@ -1,4 +1,4 @@
-/* Shared by the tests of readers: what another process has that maps a pool. */
+/* Shared by the tests of readers: the state of another process that maps a pool. */
 #ifndef STAYD_TESTS_READER_SUPPORT_H
 #define STAYD_TESTS_READER_SUPPORT_H
 
@@ -9,7 +9,8 @@
 
 enum { READER_ROOM = 64 << 10 };
 
-/* A reader as in another process: its own descriptors, and mappings that it cannot write. */
+/* A reader as in another process: it has descriptors of its own, and mappings that it cannot
+ * write. */
 struct reading {
     int data_file;
     int index_file;

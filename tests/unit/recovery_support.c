@@ -73,7 +73,7 @@ void write_bytes(const char *path, const void *bytes, size_t size, size_t offset
     close(file);
 }
 
-/* Where `text` stands first in the file. */
+/* The first place of `text` in the file. */
 static size_t find_in_file(const char *path, const char *text) {
     struct image image = read_image(path);
     const char *at = memmem(image.bytes, image.size, text, strlen(text));

@@ -13,13 +13,13 @@ void do_nothing(struct store *child, void *argument);
  * number % 900) finds them. */
 void store_many(struct store *child, void *argument);
 
-/* The same, and then deletes the items whose number is a multiple of 3. */
+/* Does the same, and then deletes the items whose number is a multiple of 3. */
 void delete_one_in_three(struct store *child, void *argument);
 
 /* Stores "a", "b" and "c" with "first-value", "second-value" and "third-value". */
 void store_three(struct store *child, void *argument);
 
-/* Gives every segment that was written so far a reason to be compacted, and time for it, in
+/* Gives the janitor a reason and the time to compact every segment that was written so far, in
  * `*(unsigned *)argument` rounds. */
 void run_churn(struct store *child, void *argument);
 

@@ -1,6 +1,6 @@
-/* A server that follows a script, for the tests of libstayd: answers the first request of the n-th
- * connection with the n-th script, or with the last script, in pieces of any size. Also the client
- * of a test, which does not wait for a restart. */
+/* A server that follows a script, for the tests of libstayd. It answers the first request of the
+ * n-th connection with the n-th script, or with the last script, in pieces of any size. This file
+ * also has the client of a test, which does not wait for a restart. */
 #ifndef STAYD_TESTS_SCRIPTED_SERVER_H
 #define STAYD_TESTS_SCRIPTED_SERVER_H
 
@@ -19,10 +19,10 @@
 enum { REQUEST_MAX = 4096, SCRIPTS_MAX = 4 };
 
 struct script {
-    const char *reply; /* NULL: nothing is said until the client goes */
+    const char *reply; /* NULL: sends nothing until the client leaves */
     size_t reply_size;
-    size_t step;     /* bytes to a write; 0: all */
-    size_t expected; /* bytes of a request, before the reply */
+    size_t step;     /* bytes in each write; 0: all */
+    size_t expected; /* how many bytes of a request to read before the reply */
 };
 
 struct scripted_server {
@@ -41,7 +41,7 @@ struct scripted_server {
 extern struct scripted_server server;
 extern struct stayd *client;
 extern struct stayd_error error;
-extern bool asks_for_mappings; /* the next client that is opened */
+extern bool asks_for_mappings; /* the next client that is opened does */
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start_listening, stop_listening)
 
@@ -57,17 +57,17 @@ void open_client(const struct stayd_options *given);
 /* Appends a script: waits for as many bytes as `request` has, then replies. */
 void add_script(const char *request, const char *reply, size_t size, size_t step);
 
-/* Appends the last script, starts to serve, and opens the client. */
+/* Appends the last script, starts the server, and opens the client. */
 void answer_bytes(const char *request, const char *reply, size_t size, size_t step);
 void answer(const char *request, const char *reply);
 
-/* Stops serving; all that was received is this. */
+/* Stops the server. All bytes that it has received must be these. */
 void expect_request(const char *request);
 
 /* The error of the client's last failure. */
 void expect_failure(enum stayd_status expected, const char *part);
 
-/* Gets, and sets, the item k. */
+/* Gets the item k, and sets it. */
 enum stayd_status get(void);
 enum stayd_status set(void);
 

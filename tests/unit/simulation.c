@@ -23,7 +23,7 @@ void simulation_fail(struct simulation *simulation, const char *wrong) {
              (unsigned long long)simulation->seed, (unsigned long long)simulation->states,
              (unsigned long long)simulation->cuts, wrong);
     fail_msg("%s", message);
-    abort(); /* fail_msg does not return */
+    abort(); /* for the compiler: fail_msg does not return */
 }
 
 void simulation_keep_image(struct simulation *simulation, unsigned percent) {
@@ -160,7 +160,7 @@ bool simulation_open(struct simulation *simulation, char error[POOL_ERROR_MAX]) 
     error[0] = '\0';
     simulation->pool = pool_open(&simulation->options, simulation->grace, error);
     if (simulation->pool != NULL) {
-        simulation->pool->sync.unasked = UINT_MAX; /* a timed wait would never end */
+        simulation->pool->sync.unasked = UINT_MAX; /* a wait with a timeout would never end */
         pool_set_sync_notify(simulation->pool, simulation_notify, simulation);
     }
     return simulation->pool != NULL;
@@ -196,7 +196,7 @@ void simulation_run_janitor(struct simulation *simulation) {
     simulation_wait_for_janitor(simulation);
 }
 
-/* The janitor has nothing to do meanwhile, so this thread may act in its place. */
+/* The janitor has nothing to do meanwhile, so this thread may do the janitor's work. */
 bool simulation_move_all(struct simulation *simulation) {
     struct pool *pool = simulation->pool;
     simulation_wait_for_janitor(simulation);
@@ -219,7 +219,7 @@ bool simulation_move_segment(struct simulation *simulation, uint32_t segment) {
            compaction_free(simulation->pool, &segment, 1);
 }
 
-/* Takes one image out of those that are kept. */
+/* Removes one of the kept images, and returns it. */
 static bool simulation_take_image(struct simulation *simulation) {
     pthread_mutex_lock(&simulation->lock);
     bool taken = simulation->image_count > 0;

@@ -33,7 +33,7 @@ struct simulation {
     uint64_t seed;
     uint64_t random; /* random numbers of the thread that runs the test */
     struct pool_options options;
-    struct pool_options spare; /* the options of the pools that images are opened with */
+    struct pool_options spare; /* the options of the pools that are opened on images */
     char folder[ENVIRONMENT_FOLDER_MAX];
     char spare_folder[ENVIRONMENT_FOLDER_MAX];
     char data_path[ENVIRONMENT_FOLDER_MAX + POOL_NAME_MAX + 16];
@@ -44,15 +44,15 @@ struct simulation {
     struct store_thread threads[SIMULATION_CLIENTS_MAX];
     struct client *clients;
     unsigned client_count;
-    pthread_mutex_t lock; /* protects what the clients know, and the next three fields */
+    pthread_mutex_t lock; /* protects the clients' knowledge, and the next three fields */
     uint64_t moment_random;
     struct simulation_image *images;
     unsigned image_count;
     struct simulation_image looked_at;
     unsigned later_percent;         /* the share of images that are opened at a later time */
     char wrong[CLIENT_MESSAGE_MAX]; /* the broken promise that was found */
-    _Atomic bool restarting;        /* the disk does not have the clients' latest writes */
-    _Atomic unsigned sync_percent;  /* how often an image is kept at a sync */
+    _Atomic bool restarting;        /* the disk lacks the clients' latest writes */
+    _Atomic unsigned sync_percent;  /* at how many percent of the syncs an image is kept */
     pthread_mutex_t notify_lock;
     pthread_cond_t notified; /* the pool has synced */
     /* counters */
@@ -72,11 +72,12 @@ void simulation_destroy(struct simulation *simulation);
 /* Opens the pool; false with the reason. */
 bool simulation_open(struct simulation *simulation, char error[POOL_ERROR_MAX]);
 
-/* As simulation_open, which must not fail. */
+/* Like simulation_open, which must succeed. */
 void simulation_begin(struct simulation *simulation);
 void simulation_close(struct simulation *simulation);
 
-/* Ends the test: a promise was broken. Prints the seed. By the thread that runs the test. */
+/* Ends the test, because a promise was broken. Prints the seed. Called by the thread that runs the
+ * test. */
 __attribute__((noreturn)) void simulation_fail(struct simulation *simulation, const char *wrong);
 
 /* With a probability of `percent`, keeps an image that a power cut might leave at this moment. Any
@@ -96,7 +97,7 @@ void simulation_wait_for_janitor(struct simulation *simulation);
 /* Lets the janitor make a pass. */
 void simulation_run_janitor(struct simulation *simulation);
 
-/* Moves everything: each segment that is in use now is freed, the oldest first. False: a sync
+/* Moves all records: each segment that is in use now is freed, the oldest first. False: a sync
  * failed, or there was no room. */
 bool simulation_move_all(struct simulation *simulation);
 
@@ -110,7 +111,7 @@ enum status simulation_await_ticket(struct simulation *simulation, unsigned clie
 /* Waits for the next sync that the pool makes by itself (fsync = everysec). */
 void simulation_await_interval(struct simulation *simulation);
 
-/* Makes the first client's writes durable, in the way of the pool's policy. False if that fails. */
+/* Makes the first client's writes durable, as the pool's policy does it. False: that failed. */
 bool simulation_sync(struct simulation *simulation);
 
 /* Cuts the power. */
@@ -119,7 +120,8 @@ void simulation_cut_power(struct simulation *simulation);
 /* Cuts the power, and leaves this image on the disk. */
 void simulation_restart_from(struct simulation *simulation, const unsigned char *image);
 
-/* Makes the pool's contents the state that the clients expect, if that breaks no promise. */
+/* Makes the state that the pool has the state that the clients expect, if that breaks no
+ * promise. */
 void simulation_resume(struct simulation *simulation);
 
 #endif

@@ -19,7 +19,7 @@
 
 static pid_t parent; /* the process that cmocka runs in */
 
-/* Shared by the parent and its children, so that time goes on in all of them. */
+/* Shared by the parent and its children, so that all of them have the same time. */
 static struct {
     _Atomic uint32_t now_s;
     _Atomic int64_t stepped_s;
@@ -50,7 +50,7 @@ void expect(bool holds, const char *what, const char *file, int line) {
     _exit(1);
 }
 
-#if defined(__has_feature) /* clang's way to say what gcc says by a macro */
+#if defined(__has_feature) /* clang's form of what gcc says with a macro */
 #if __has_feature(thread_sanitizer)
 #define __SANITIZE_THREAD__ 1
 #elif __has_feature(address_sanitizer)
@@ -68,7 +68,7 @@ unsigned scaled(unsigned count) {
 #endif
 }
 
-/* ---- the clock; these three stand in front of the C library's own ---- */
+/* ---- the clock; these three functions replace those of the C library ---- */
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     if ((clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) && world != NULL) {
@@ -161,7 +161,7 @@ void store_begin_threads(struct store *store, struct pool_options options, unsig
     world->stepped_s = 0;
     clock_set_s(CLOCK_START_S);
     fault_none();
-    /* In /dev/shm if possible: the speed of the disk does not matter to these tests. */
+    /* Uses /dev/shm if possible, because the speed of the disk does not matter to these tests. */
     const char *root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(store->folder, sizeof store->folder, "%s/stayd-unit-XXXXXX", root);
     EXPECT(mkdtemp(store->folder) != NULL);

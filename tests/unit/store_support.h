@@ -20,7 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* As cmocka's assert_true, and usable in a child process and in any thread, which it ends. */
+/* Like cmocka's assert_true, and usable in a child process and in any thread. A failure ends the
+ * process. */
 #define EXPECT(condition) expect((condition), #condition, __FILE__, __LINE__)
 void expect(bool holds, const char *what, const char *file, int line);
 
@@ -34,7 +35,7 @@ unsigned scaled(unsigned count);
 uint32_t clock_now_s(void);
 void clock_set_s(uint32_t now_s); /* in this process and its children */
 void clock_advance_s(uint32_t by_s);
-void clock_step_s(int64_t by_s); /* sets the clock back or forward, while no time passes */
+void clock_step_s(int64_t by_s); /* sets the clock back or forward; no time passes */
 
 /* ---- faults of system calls; all calls work again after fault_none ---- */
 
@@ -67,7 +68,7 @@ struct pool_options store_options(unsigned segments);
 
 /* Makes the folder, opens the pool for one thread and the main thread's store_thread. */
 void store_begin(struct store *store, struct pool_options options);
-/* The same, of a pool of so many segments that has a file. */
+/* Does the same for a persistent pool of so many segments. */
 void store_begin_persistent(struct store *store, unsigned segments);
 void store_begin_threads(struct store *store, struct pool_options options, unsigned threads);
 void store_end(struct store *store);
@@ -88,7 +89,7 @@ int store_teardown(void **bed);
     cmocka_unit_test_prestate_setup_teardown(test, store_setup, store_teardown,                    \
                                              (&(struct store_bed){&store, __VA_ARGS__}))
 
-/* The same test on a volatile pool and on a persistent one, evict = no. */
+/* Runs the same test on a volatile pool and on a persistent pool, evict = no. */
 #define VOLATILE_AND_PERSISTENT(count, test)                                                       \
     STORE_TEST(test, .segments = count), STORE_TEST(test, .segments = count, .persist = true)
 
@@ -99,17 +100,18 @@ void store_reopen(struct store *store);
 /* The message of a pool_open that must fail. */
 const char *store_open_error(struct store *store);
 
-/* A child opens the pool, runs `work` and is killed; the pool is closed before and afterwards. */
+/* A child opens the pool, runs `work` and is killed. In this process the pool is closed before and
+ * afterwards. */
 typedef void (*store_work)(struct store *store, void *argument);
 void store_crash(struct store *store, store_work work, void *argument);
 
-/* As store_crash, and open again afterwards. */
+/* Does what store_crash does, and opens the pool afterwards. */
 void store_survive(struct store *store, store_work work, void *argument);
 
-/* Waits until the janitor has made a whole pass that began after this call; `passes` of them. */
+/* Waits until the janitor has made `passes` whole passes that began after this call. */
 void store_run_janitor(struct store *store, unsigned passes);
 
-/* ---- items; each call is a batch of its own, so that what it returned last is no longer valid */
+/* ---- items; each call is a batch of its own, and ends the validity of earlier results ---- */
 
 enum status store_set(struct store *store, const char *key, const char *value, uint32_t expiry_s);
 enum status store_delete(struct store *store, const char *key);
@@ -132,14 +134,13 @@ enum status store_set_number(struct store *store, unsigned number, unsigned vers
 enum status store_delete_number(struct store *store, unsigned number);
 bool store_has_number(struct store *store, unsigned number, unsigned version, size_t size);
 
-/* Stores items from `number` on until the pool has no room; returns the number of the refused item.
- */
+/* Stores items from `number` on until the pool is full. Returns the number of the refused item. */
 unsigned store_fill(struct store *store, unsigned number, size_t size, uint32_t expiry_s);
 
 void store_stats(struct store *store, struct pool_stats *stats);
 struct pool_stats store_stats_now(struct store *store);
 
-/* Bytes of tombstones and flushes in the data that have not been dropped. */
+/* Bytes of the tombstones and flushes in the data that compaction has not dropped yet. */
 uint64_t store_tombstone_bytes(struct store *store);
 
 #endif
