@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# New Debian systems, made by debootstrap from the mirror of this machine's apt, for scripts that test in
-# them. To be sourced by a script in the top of the tree; needs root.
+# Makes new Debian systems with debootstrap, from the mirror of this machine's apt, for scripts that test
+# in them. A script in the top of the tree sources this file; it needs root.
 #
-# Everything is under build/distributions/: of each release the packages that were fetched, which the next
-# system does not fetch again, and the system as it was new.
+# Everything is under build/distributions/. For each release, that is the fetched packages, which the next
+# system does not fetch again, and an unchanged copy of the new system.
 top=$PWD/build/distributions
 
 fail() {
@@ -28,7 +28,7 @@ make_system() { # RELEASE
         printf '#!/bin/sh\nexit 101\n' >"$top/$release/usr/sbin/policy-rc.d" # no service is started
         chmod +x "$top/$release/usr/sbin/policy-rc.d"
         apt-config dump | grep -E '^Acquire::https?::' >"$top/$release/etc/apt/apt.conf.d/90machine" || true
-        # The packages that are fetched stay, for the next system.
+        # apt keeps the fetched packages, for the next system.
         echo 'APT::Keep-Downloaded-Packages "true";' >"$top/$release/etc/apt/apt.conf.d/91keep"
         rm -f "$top/$release/etc/apt/apt.conf.d/docker-clean"
         tar -C "$top" -cf "$top/$release.tar.new" "$release"
@@ -39,7 +39,7 @@ make_system() { # RELEASE
     fi
 }
 
-# The tracked and the new files of this tree, without what is built.
+# Copies the tracked and the new files of this tree, without build products.
 copy_tree() { # RELEASE
     local target=$top/$1/stayd
     mkdir -p "$target"
@@ -50,7 +50,7 @@ copy_tree() { # RELEASE
         tar --null -T - -cf - | tar -C "$target" -xf -
 }
 
-# With mounts and processes of its own, which end with the command.
+# Runs a command with mounts and processes of its own, which end with the command.
 run_in() { # RELEASE COMMAND
     # shellcheck disable=SC2016  # the inner shell's variables
     nice unshare --mount --pid --fork --kill-child bash -c '
