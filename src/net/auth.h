@@ -44,7 +44,7 @@ typedef void auth_wake(struct auth_mailbox *mailbox);
 
 /* The queue through which verdicts return to a worker. The worker initialises it, and takes `lock`
  * to empty `checks`. `wake_fd` is an eventfd; auth writes to it after it has added a check. If
- * there is a function `wake`, auth's thread calls that instead, without a lock. */
+ * `wake` is set, auth's thread calls that function instead, and holds no lock. */
 struct auth_mailbox {
     pthread_mutex_t lock;
     struct list checks; /* under lock */
@@ -83,8 +83,8 @@ enum auth_verdict auth_begin(struct auth_pool *pool, int fd, struct bytes user,
                              struct bytes password, struct auth_mailbox *mailbox, void *owner,
                              struct auth_check **check);
 
-/* The same, for a login from `source`. Without a mailbox, AUTH_NONE means that there is no verdict
- * without a hash, and nothing has begun. */
+/* The same, for a login from `source`. Without a mailbox (NULL), no check is created, and AUTH_NONE
+ * means that a hash is needed. */
 enum auth_verdict auth_begin_from(struct auth_pool *pool, const struct login_source *source,
                                   struct bytes user, struct bytes password,
                                   struct auth_mailbox *mailbox, void *owner,

@@ -137,7 +137,7 @@ struct connection {
     bool draining;                   /* all is sent; bytes that still arrive are discarded */
     struct proto_connection proto;
     struct buffer input;
-    size_t input_wanted; /* the request in `input` needs at least so many bytes to continue */
+    size_t input_wanted; /* the request in `input` needs at least this many bytes to continue */
     struct buffer output;
     size_t output_sent;        /* bytes of `output` that have been sent */
     struct auth_check *check;  /* the login whose verdict is pending; NULL: none */

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-/* Reserves half of `limit`, in equal parts for so many pools. */
+/* Reserves half of `limit`, in equal parts, for this many pools. */
 void share_divide(struct proto_whole *whole, uint64_t limit, unsigned pools);
 
 /* Takes `amount`. False, and nothing is taken, if less is left. `forced`: takes the amount even

@@ -55,7 +55,7 @@ static const char *tls_last_reason(void) {
     return reason != NULL ? reason : "no reason given";
 }
 
-/* Whose TLS it is, as messages begin. */
+/* What messages begin with: the pool, or the admin server. */
 static const char *tls_describe(const struct tls_options *options, char text[TLS_NAME_MAX]) {
     const char *name = options->name;
     snprintf(text, TLS_NAME_MAX, "%s%s", name != NULL ? "pool " : "admin",
@@ -63,7 +63,7 @@ static const char *tls_describe(const struct tls_options *options, char text[TLS
     return text;
 }
 
-/* What the names of the settings begin with. */
+/* The prefix of the settings' names. */
 static const char *tls_prefix(const struct tls_options *options) {
     return options->name != NULL ? "" : "admin_";
 }

@@ -1,7 +1,7 @@
 /* The BIO between OpenSSL and the socket. It counts the messages without data that a peer sends,
  * and limits how much one call reads, because OpenSSL itself reads for as long as the peer sends.
  *
- *     SSL_read --BIO--> tls_wire --recv--> socket      so many bytes, then "there is no more"
+ *     SSL_read --BIO--> tls_wire --recv--> socket      `left` bytes, then "there is no more"
  *
  * A peer sends messages without data during the handshake, and few later: a KeyUpdate after
  * terabytes, one alert at the end. Such a message costs the receiver many times as much as data of

@@ -50,12 +50,12 @@ struct worker {
     struct store_thread store;
     uint64_t now_ms;       /* on the monotonic clock, when this batch began */
     uint64_t idle_scan_ms; /* the next scan for idle connections */
-    uint32_t end_s;     /* no client's certificate expires before; UINT32_MAX: no client has one */
-    struct list ready;  /* to be served in this batch */
-    struct list heavy;  /* to be served after `ready`, some in each batch */
-    struct list waited; /* connections with a deadline: stalled, lingering, not logged in ... */
-    struct list held;   /* connections that wait for a sync */
-    struct list parked; /* connections with a request that waits for room, oldest first */
+    uint32_t end_s; /* no client's certificate expires before this; UINT32_MAX: no client has one */
+    struct list ready;    /* to be served in this batch */
+    struct list heavy;    /* to be served after `ready`, some in each batch */
+    struct list waited;   /* connections with a deadline: stalled, lingering, not logged in ... */
+    struct list held;     /* connections that wait for a sync */
+    struct list parked;   /* connections with a request that waits for room, oldest first */
     struct list watching; /* connections that other threads wake: their clients watch, or wait for
                              the work of another thread; they may also be in other lists */
     uint64_t scanned_ms;
@@ -95,8 +95,8 @@ void worker_tell(const struct connection *connection, const char *reason);
  * connection closed can open the next one. */
 void worker_close(struct worker *worker, struct connection *connection, const char *reason);
 
-/* Puts the connection into worker.ready, to be served in this batch, unless it is in a list of
- * ready connections already. */
+/* Puts the connection into worker.ready or worker.heavy, unless its link `ready` is in a list
+ * already. */
 void worker_make_ready(struct worker *worker, struct connection *connection);
 
 static inline uint32_t worker_wanted_events(bool output) {

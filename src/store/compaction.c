@@ -142,7 +142,7 @@ compaction_decide(struct pool *pool, const struct segment_cursor *cursor,
         (value & ~((UINT64_C(1) << LAYOUT_LOCATION_BITS) - 1)) | place.location,
         rule->keep_score > 0 ? frequency / 2 : frequency);
     segment_table_count_live(&pool->view, place.location, cursor->size);
-    atomic_store(slot, moved); /* publishes the copy; seq_cst, see pool_get */
+    atomic_store(slot, moved); /* publishes the copy; seq_cst, see note_access */
     /* A client may have read the item meanwhile. */
     record_note_access(place.at, atomic_load(&cursor->at->accessed_s));
     segment_table_count_dead(&pool->view, cursor->location, cursor->size, false);

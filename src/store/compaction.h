@@ -4,8 +4,8 @@
  *     before   | live | dead | live | dead | dead |      | live | dead | dead | live |
  *     after    | live | live | live | live |  ...        free           free
  *
- * Called by the janitor's thread only, for segments that were sealed a grace period ago.
- */
+ * Called by the janitor's thread, or by the thread that opens the pool (resize.h), for segments
+ * that were sealed a grace period ago. */
 #ifndef STAYD_STORE_COMPACTION_H
 #define STAYD_STORE_COMPACTION_H
 

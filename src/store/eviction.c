@@ -6,7 +6,7 @@
 
 enum {
     EVICTION_MERGE = 8, /* segments that are compared with each other; half of them become free */
-    EVICTION_MEMORY = 8 /* the usual threshold is an average over so many passes */
+    EVICTION_MEMORY = 8 /* the usual threshold is an average over this many passes */
 };
 
 /* Chooses the sealed segments of the class that has the oldest segment, oldest first. In a small

@@ -3,7 +3,7 @@
  * Clients see an item by the wall clock alone. If the wall clock is wrong and is corrected, every
  * item that the wrong time hid must be visible again. An item whose memory was freed cannot come
  * back. So the memory of expired items is freed only while the wall clock agrees with
- * CLOCK_BOOTTIME, which cannot be set and goes on while the system is suspended:
+ * CLOCK_BOOTTIME, which cannot be set and continues while the system is suspended:
  *
  *     offset = wall clock - CLOCK_BOOTTIME
  *
@@ -16,8 +16,8 @@
  * freed.
  *
  * A persistent pool notes the last trusted time in its file's header (layout.h). A start in the
- * same boot goes on from that note. A start after a reboot trusts the noted time and nothing later,
- * until the clock has lasted for EXPIRY_CLOCK_TRUST_S.
+ * same boot continues from that note. A start after a reboot trusts the noted time and nothing
+ * later, until the clock has lasted for EXPIRY_CLOCK_TRUST_S.
  *
  * expiry_clock_init, _observe and _note: one thread at a time, which is the janitor's while the
  * pool is open. Any thread may call the other functions; they see a step at once, observed or not.

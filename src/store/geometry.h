@@ -24,7 +24,7 @@ void geometry_plan_header(const struct pool_options *options, struct layout_data
  */
 void geometry_renew_index_id(struct layout_data_header *header);
 
-/* The header of an index for this data. Fills in the geometry and the index_id only. */
+/* Plans the header of an index for this data: fills in the geometry and the index_id. */
 void geometry_plan_index(const struct layout_data_header *data, struct layout_index_header *header);
 
 /* Fills in the view of two mappings whose headers have been checked. */

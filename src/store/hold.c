@@ -8,7 +8,7 @@
 enum {
     HOLD_TICK_MS = 100,
     HOLD_ASKER_MS = 1000,         /* after this time another client may take the hold over */
-    HOLD_WRITE_WAIT_MAX_MS = 250, /* a hold ends when writes have waited for room for so long */
+    HOLD_WRITE_WAIT_MAX_MS = 250, /* a hold ends when writes have waited for room for this long */
     HOLD_FREE_SHARE = 4, /* before a hold, segments are freed until 1/4 of all segments is free, */
     HOLD_GAIN_SHARE = 4, /* as long as emptying a segment frees at least 1/4 of its bytes */
 };

@@ -14,7 +14,7 @@ enum {
     INDEX_LOAD = 5, /* slots used per bucket on average, of 7: some 15 bytes an item in all */
     INDEX_BYTES_PER_BUCKET = 160, /* of data: the size of INDEX_LOAD of the smallest records */
     INDEX_CHUNK = 1024,           /* buckets whose memory is allocated together */
-    INDEX_SPINS = 200, /* yields after so many tries: the lock's holder may need this processor */
+    INDEX_SPINS = 200, /* yields after this many tries: the lock's holder may need this processor */
     INDEX_RETRY_MS = 100, /* after memory was refused, the time until the next try */
 };
 
@@ -61,8 +61,8 @@ static bool index_allocate(struct index *index, uint64_t part_offset, uint64_t c
     return allocated;
 }
 
-/* Whether the memory of the index's used parts is allocated. It was allocated when the daemon
- * stopped, but a copy of the file may be sparse. */
+/* Whether the memory of the index's used parts is allocated. The daemon that stopped had allocated
+ * it, but a copy of the file may be sparse. */
 static bool index_has_memory(const struct index *index) {
     struct stat status;
     return fstat(index->file, &status) == 0 &&

@@ -37,11 +37,11 @@ struct janitor {
     uint64_t rate_limit_bytes; /* the live limit for which full_in_s was calculated */
     struct reclaim reclaim;
     uint64_t moved_bytes; /* by compaction and eviction, so far */
-    uint64_t flush_begun; /* sequence of the last flush for which segments were marked, */
-    uint64_t flush_ended; /* and of the last one for which all segments have been swept */
+    uint64_t flush_begun; /* sequence of the last flush for which segments were marked */
+    uint64_t flush_ended; /* sequence of the last flush for which all were swept */
     uint32_t looked;      /* how many segments were checked for live records so far: each in turn */
-    uint32_t swept;       /* the segment that was last checked for a sweep, */
-    uint32_t clean;       /* and how many checks in a row found nothing to sweep */
+    uint32_t swept;       /* the segment that was last checked for a sweep */
+    uint32_t clean;       /* how many checks in a row found nothing to sweep */
     unsigned usual_threshold; /* of eviction, see eviction.c */
     bool pairs_synced;        /* the records in the segments of this batch are on the disk */
 };

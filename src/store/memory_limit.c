@@ -3,7 +3,7 @@
 #include "base/log.h"
 
 enum {
-    MEMORY_LIMIT_RAISE = 4, /* the memory can be raised to so many times the initial amount */
+    MEMORY_LIMIT_RAISE = 4, /* the memory can be raised to this many times the initial amount */
 };
 
 uint32_t memory_limit_reserve(const struct pool_options *options,

@@ -10,7 +10,7 @@
 
 enum {
     OPERATION_PREFETCH_BYTES = 320, /* most records are not larger */
-    OPERATION_SPINS = 1000,         /* after so many tries, yields to the writer in the bucket */
+    OPERATION_SPINS = 1000,         /* after this many tries, yields to the writer in the bucket */
 };
 
 static void count(struct pool *pool, struct store_thread *thread, enum pool_counter counter) {

@@ -59,7 +59,7 @@ static enum status pool_map_anonymous_index(struct pool *pool, char *error) {
     return status;
 }
 
-/* Gets both mappings. `*attached`: the index is the one that the last clean stop left. */
+/* Gets both mappings. `*attached`: the last clean stop left the index. */
 static enum status pool_map(struct pool *pool, bool *attached, bool *created, char *error) {
     struct layout_data_header planned;
     struct layout_index_header planned_index;

@@ -293,7 +293,7 @@ struct pool_stats {
     uint64_t items;           /* in the index: some may have expired and not been reclaimed */
     uint64_t live_bytes;      /* records of those items, headers included */
     uint64_t tombstone_bytes; /* tombstones and flush records that may still be needed */
-    uint64_t dead_bytes;      /* records that nothing points to, not yet reclaimed */
+    uint64_t dead_bytes;      /* records that no slot points to, not yet reclaimed */
     uint64_t free_bytes;      /* segments never used or reclaimed, and open segments' rest */
     uint64_t capacity_bytes;  /* all segments that the limit allows */
     uint64_t needed_bytes;    /* of all that must stay: live, tombstones, waste at segments' ends */

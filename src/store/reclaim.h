@@ -40,7 +40,7 @@
 
 struct pool;
 
-/* Compaction gives up when it has moved so many times the pool's bytes without a gain. */
+/* Compaction gives up when it has moved this many times the pool's bytes without a gain. */
 enum { RECLAIM_GIVE_UP = 2 };
 
 struct reclaim {

@@ -38,7 +38,7 @@ uint32_t record_crc_seed(uint32_t pool_crc_seed, const struct layout_segment_hea
 /* What the CRC covers: from here to the end of the value, without the touch. */
 enum { RECORD_CRC_FROM = offsetof(struct layout_record, sequence_low) };
 
-/* Where the part that the CRC covers goes on behind the touch. */
+/* The offset behind the touch, where the CRC continues. */
 static size_t record_rest_from(uint8_t info) {
     return sizeof(struct layout_record) +
            (record_is_touchable(info) ? sizeof(struct layout_touch) : 0);

@@ -32,7 +32,8 @@ struct record {
     /* Set by reading only; 0 if the record is not touchable. */
     uint32_t touches;        /* how often its expiry was changed in place; 0 if that is damaged */
     uint64_t touch_sequence; /* of the last touch */
-    bool touch_damaged;      /* its check is wrong: `expiry_s` is the one in the record's header */
+    bool touch_damaged;      /* the touch's check is wrong: `expiry_s` is the expiry in the record's
+                                header */
 
     struct bytes key;
     struct bytes value;

@@ -9,7 +9,7 @@
 enum {
     SCAN_SLOTS = 64 * LAYOUT_SLOTS, /* slots of one chain: longer chains exist only where the index
                                        could not grow */
-    SCAN_SPINS = 1000, /* after so many tries, yields: the writer may need this processor */
+    SCAN_SPINS = 1000, /* after this many tries, yields: the writer may need this processor */
 };
 
 struct scan_slots {

@@ -322,7 +322,7 @@ static bool segments_should_share(struct segments *segments, const struct segmen
     return head->segment == SEGMENT_NONE && free_count <= (few > least ? few : least);
 }
 
-/* Whether no open segment may take so many bytes for this purpose. */
+/* Whether open segments must not take a record of this size for this purpose. */
 static bool segments_refuse(struct segments *segments, enum segment_purpose purpose, size_t bytes) {
     return bytes > segment_capacity(segments->data.view) ||
            /* a new key must not fill a segment that was opened for an update */

@@ -2,8 +2,8 @@
  *
  *     FREE --segments_reserve opens it--> OPEN --full--> SEALED --segments_retire--> FREE
  *
- * Records that expire at about the same time go into the same segments (TTL classes), so that all
- * records of a segment expire at about the same time. There are two sets of open segments, one for
+ * Records that expire at about the same time go into the same segments (TTL classes), so that a
+ * whole segment can be freed when they have expired. There are two sets of open segments, one for
  * what clients write and one for what the janitor moves: a record that was moved once is old, and
  * is likely to stay live.
  *
@@ -62,10 +62,10 @@ struct segments {
     _Atomic uint64_t *sealed_sequence;
     _Atomic uint32_t *opened_s;   /* of each segment, a copy from its header; for statistics */
     uint64_t generation;          /* of the segment opened last */
-    uint32_t limit;               /* segments from this one on are not handed out */
+    uint32_t limit;               /* segments from this number on are not handed out */
     _Atomic uint32_t free_count;  /* written under free_lock */
     _Atomic uint32_t spare_count; /* written under free_lock, by the janitor's thread only */
-    uint32_t spare_clear; /* so many spare segments, from spare[0] on, have given their memory back;
+    uint32_t spare_clear; /* how many segments, from spare[0] on, have given their memory back;
                              janitor's thread */
     bool spare_next;      /* the segment that was freed last became spare, so the next one does not;
                              janitor's thread */

@@ -71,8 +71,8 @@ void segment_table_count_dead(struct lookup_view *view, uint64_t location, size_
 /* Counts a tombstone or a flush record that was written here. */
 void segment_table_count_tombstone(struct lookup_view *view, uint64_t location, size_t bytes);
 
-/* A walk of a sealed segment has found that so many bytes of tombstones and flush records in it are
- * still needed. */
+/* Sets the bytes of tombstones and flush records in a sealed segment that are still needed, as a
+ * walk of the segment has found. */
 void segment_table_set_tombstones(struct lookup_view *view, uint32_t segment, uint32_t bytes);
 
 /* Notes that a record in the segment may expire at this second, so that the janitor sweeps it then.

@@ -4,8 +4,8 @@
 #include "base/hash.h"
 
 enum {
-    WALK_REJECTED_SHARE = 4, /* of a segment: after verifying so many bytes that were no record,
-                                crc_ranges is faster */
+    WALK_REJECTED_SHARE = 4, /* of a segment: after this many bytes were verified and were no
+                                record, crc_ranges is faster */
     WALK_SMALL =
         256, /* for records up to this size, calculating the CRC is faster than crc_ranges */
 };

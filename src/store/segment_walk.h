@@ -42,8 +42,8 @@ struct segment_cursor {
     uint32_t offset; /* of the next record */
     uint32_t end;
     uint32_t crc_seed;
-    uint32_t torn_bytes;       /* bytes skipped so far, */
-    uint32_t torn_records;     /* in so many places */
+    uint32_t torn_bytes;       /* bytes skipped so far */
+    uint32_t torn_records;     /* places where bytes were skipped */
     uint64_t rejected_bytes;   /* bytes that were verified so far and are not a record */
     struct crc_ranges *ranges; /* created when these bytes are many */
 

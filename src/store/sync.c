@@ -115,7 +115,7 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
 
 /* Finds the sequence up to which all records are whole. A thread takes a sequence before it writes
  * the record, and has written the record by its next quiescent point. If a thread stays in the
- * middle of a batch for too long, the result is one that an earlier sync began to find. */
+ * middle of a batch for too long, the result is what an earlier sync began to find. */
 static void sync_find_complete(struct sync *sync) {
     struct grace *grace = sync->pool.grace;
     uint64_t sequence = atomic_load(&sync->pool.view->index->sequence);

@@ -72,7 +72,7 @@ struct sync {
     bool running;
     uint64_t ahead_bytes; /* everysec: how much a thread may write between two syncs */
     pthread_mutex_t lock;
-    pthread_cond_t wake;        /* a ticket waits, all expected tickets wait, or stop */
+    pthread_cond_t wake;        /* a ticket waits, all expected tickets wait, or `stop` is set */
     bool stop;                  /* under lock */
     void (*notify)(void *);     /* under lock, also while it runs */
     void *notify_context;       /* under lock */
@@ -83,7 +83,7 @@ struct sync {
     _Atomic uint64_t began_ms;  /* monotonic: when the current sync began; 0: none runs */
     _Atomic uint64_t clean_ms;  /* monotonic: all that was written until then is on the disk */
     _Atomic unsigned waiting;   /* how many tickets for the next sync were given out */
-    _Atomic unsigned gather_at; /* the next sync begins when so many tickets wait; 0: at once */
+    _Atomic unsigned gather_at; /* the next sync begins when this many tickets wait; 0: at once */
     _Atomic uint64_t count;
 
     /* used by the sync thread only */
@@ -123,8 +123,9 @@ enum status sync_check_ticket(const struct sync *sync, uint64_t ticket);
 
 /* Called after each write, by any thread. */
 static inline void sync_note_write(struct sync *sync) {
-    /* Read first, so that the line stays shared. seq_cst, as the exchange in sync_once: the mark is
-     * either seen by that exchange, whose sync then covers the write, or stays for the next one. */
+    /* Read first, so that the line stays shared. seq_cst, as the exchange in sync_once: either that
+     * exchange sees the mark, and its sync covers the write; or the mark stays for the next sync.
+     */
     if (!atomic_load(&sync->dirty)) {
         atomic_store(&sync->dirty, true);
     }
