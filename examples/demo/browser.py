@@ -1,7 +1,7 @@
 """People at their browsers: readers with a login, and visitors without one.
 
-Each has a cookie jar of its own and finds the CSRF token in the page's form, as a browser does.
-Those of one shop share a few kept-alive connections, as they would behind a reverse proxy.
+Each person has a cookie jar and finds the CSRF token in the page's form, as a browser does. All
+people of one shop share a few kept-alive connections, as behind a reverse proxy.
 """
 
 import enum
@@ -12,8 +12,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 CONNECTIONS_PER_SHOP = 4
-TIMEOUT_S = 120  # for a machine that is busy with other things
-RELOADS = 25  # how often somebody who sees an error page reloads it
+TIMEOUT_S = 120  # long enough for a machine that is busy with other work
+RELOADS = 25  # how many times a person reloads an error page
 RELOAD_EVERY_S = 0.2
 
 CSRF_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
@@ -22,7 +22,7 @@ VISITS = re.compile(r'id="visits">(\d+)<')
 
 
 class Seen(enum.Enum):
-    """What a reader finds who comes back to the account page."""
+    """What a reader sees on coming back to the account page."""
 
     LOGGED_IN = "logged in, and the count of visits goes on"
     LOGGED_OUT = "asked to log in again"
@@ -39,12 +39,12 @@ class UnexpectedPage(Exception):
 
 
 def shop_connections():
-    """Returns the connections that all who visit one shop share."""
+    """Returns the connections that all people of one shop share."""
     return HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS_PER_SHOP, pool_block=True)
 
 
 def patiently(load):
-    """Returns the page that load() returns; loading it again while it is an error page."""
+    """Returns the page that load() returns. Loads it again while it is an error page."""
     page = load()
     for _ in range(RELOADS):
         if page.status_code < 500:
@@ -88,8 +88,9 @@ class Reader(Browser):
         self.visits = 0
 
     def log_in(self):
-        """Logs in through the form, again if an error page comes: a memcached's client finds out
-        that its daemon was restarted by failing. Raises UnexpectedPage if there is no login."""
+        """Logs in through the form, and tries again after an error page, because a memcached client
+        notices a restart of the daemon only when a request fails. Raises UnexpectedPage if the
+        reader is not logged in."""
         page = patiently(self.try_to_log_in)
         if not self.is_own_account(page):
             raise UnexpectedPage(
@@ -98,7 +99,7 @@ class Reader(Browser):
         self.note_visit(page)
 
     def try_to_log_in(self):
-        """Fills in the login form and returns the page that this led to."""
+        """Fills in the login form and returns the next page."""
         form = self.get("/login/")
         if form.status_code >= 500:
             return form
@@ -111,7 +112,7 @@ class Reader(Browser):
         return page.status_code == 200 and named is not None and named.group(1) == self.name
 
     def note_visit(self, page):
-        """Remembers what an account page showed; returns whether it counted on from the last."""
+        """Remembers the count on an account page; returns whether it continues the last count."""
         expected = self.visits + 1
         self.visits = int(VISITS.search(page.text).group(1))
         self.logged_in = True

@@ -1,9 +1,10 @@
 """The processes that the demo starts: daemons, web servers and helpers.
 
-Each writes to its own log file, and each is in a session of its own, so that a Ctrl-C in the
-terminal reaches the demo alone, which then stops them in order. Should the demo itself be killed,
-the kernel sends them SIGTERM (`setpriv --pdeathsig`), so none is left running. Children are started
-by the main thread only: that signal comes when the thread that started them ends.
+Each process writes to its own log file, and has a session of its own. So a Ctrl-C in the terminal
+reaches only the demo, which then stops the processes in order. If the demo itself is killed, the
+kernel sends SIGTERM to the processes (`setpriv --pdeathsig`), so that none of them stays. Only the
+main thread starts processes, because the kernel sends that signal when the thread that started them
+ends.
 """
 
 import contextlib
@@ -16,13 +17,13 @@ from pathlib import Path
 
 LOG_LINES_SHOWN = 12
 STOP_TIMEOUT_S = 5.0
-START_TIMEOUT_S = 120.0  # of a process on a machine that is busy with other things
+START_TIMEOUT_S = 120.0  # long enough for a machine that is busy with other work
 POLL_EVERY_S = 0.02
 LOCK = "lock"  # the file in a folder that only one run may use
 
 
 class CannotRun(Exception):
-    """Something that the processes need is not there. The text says what to do."""
+    """Something that the processes need is missing. The text says what to do."""
 
 
 class ChildDied(Exception):
@@ -37,7 +38,8 @@ def interrupt_when_told_to_end():
 
 @contextlib.contextmanager
 def locked(folder, what):
-    """Makes the folder if need be, and keeps others out of it. `what`: what is told of the other."""
+    """Makes the folder if necessary, and keeps other runs out of it. `what`: the message if another
+    run has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "w", encoding="ascii") as lock:
         try:
@@ -132,7 +134,8 @@ class Children:
         return child
 
     def ended(self, patience_s):
-        """Returns those that have ended; if there are none, waits up to patience_s seconds for one."""
+        """Returns the children that have ended. If none has, waits for one for up to patience_s
+        seconds."""
         deadline = time.monotonic() + patience_s
         while not (ended := [child for child in self.all if not child.running]):
             if time.monotonic() > deadline:
@@ -141,7 +144,8 @@ class Children:
         return ended
 
     def stop(self, children=None):
-        """Stops the given children, or all of them: SIGTERM, then SIGKILL for any that stays."""
+        """Stops the given children, or all of them: with SIGTERM, and if that does not help with
+        SIGKILL."""
         stopping = list(reversed(self.all)) if children is None else list(children)
         for child in stopping:
             child.send(signal.SIGTERM)

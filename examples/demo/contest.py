@@ -1,8 +1,8 @@
 """Times Django's session stores against each other: for the demo (speed.py) and for `make bench`.
 
-Each store has a process of its own (timing.py) with an open connection. They take turns, one
-measuring while the others wait, round after round, and every figure is the median of its rounds:
-what else the machine does meanwhile then hits all of them alike.
+Each store has a process of its own (timing.py) with an open connection. The processes measure in
+turns, round after round, while the others wait. Every figure is the median of its rounds, so other
+work on the machine affects all stores alike.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import setups
 from children import Child
 
 TIMING = Path(__file__).resolve().with_name("timing.py")
-# For each operation. Short, and many of them: whether the kernel has client and daemon on one core
-# or on two makes a difference of threefold, and stays as it is for a second at a time.
+# For each operation. The turns are short and many, because times differ threefold with whether the
+# kernel runs client and daemon on one core or on two, and that changes only every second or so.
 SECONDS_A_TURN = 0.05
 
 DATABASE = "database (SQLite)"
@@ -32,7 +32,7 @@ STAYD_UNIX = "stayd, Unix socket"
 
 @dataclass
 class Contender:
-    """A store, and what its process measured. `operations` None: all that the contest asks for."""
+    """A store, and the figures of its process. `operations` None: all operations of the contest."""
 
     title: str
     environ: dict
@@ -49,7 +49,7 @@ def contenders(memcacheds, stayd):
     """The stores that stayd is compared with, and stayd over both of its addresses, in the set-ups
     of setups.two_memcacheds and setups.stayd."""
     peers = memcacheds.environ
-    session_operations = ("load", "save", "exists", "miss", "delete")  # the cache is another's
+    session_operations = ("load", "save", "exists", "miss", "delete")  # another contender has this cache
     return [
         Contender(DATABASE, {**peers, "SITE_STORE": "database"}, session_operations),
         Contender(CACHED_DATABASE, {**peers, "SITE_STORE": "cached_database"}, session_operations),
@@ -90,7 +90,8 @@ class Contest:
             self.session_bytes = self._answer(contender)["session_bytes"]
 
     def round(self, number):
-        """Lets all contenders measure; yields each before it does. Another one begins each time."""
+        """Lets all contenders measure; yields each before its turn. In each round, another
+        contender begins."""
         shift = number % len(self.entrants)
         for contender in self.entrants[shift:] + self.entrants[:shift]:
             yield contender
@@ -99,7 +100,7 @@ class Contest:
                 for name in self.operations
                 if contender.operations is None or name in contender.operations
             }
-            with contextlib.suppress(BrokenPipeError):  # _answer says why
+            with contextlib.suppress(BrokenPipeError):  # _answer reports the reason
                 contender.child.process.stdin.write(json.dumps(turns).encode() + b"\n")
                 contender.child.process.stdin.flush()
             contender.rounds.append(self._answer(contender))

@@ -5,10 +5,10 @@ Run as a process of its own with the bookshop's settings in the environment:
     fill.py fill KEYS_FILE [--seed S] [--pages-mb MB] [--sessions N]
     fill.py empty KEYS_FILE
 
-`fill` caches pages, then creates N sessions, or without N as many as stayd takes until it says that
-its pool is full, and writes their keys to KEYS_FILE. `empty` deletes those sessions again.
-Progress and the outcome are JSON objects on standard output, a line each. A store that fails in any
-other way ends the process with the traceback.
+`fill` caches pages, then creates sessions and writes their keys to KEYS_FILE. It creates N
+sessions, or without N as many as stayd accepts before its pool is full. `empty` deletes those
+sessions again. Progress and outcome are JSON objects on standard output, one on each line. If a
+store fails in any other way, the process ends with the traceback.
 """
 
 import argparse
@@ -25,9 +25,9 @@ SITE_DIR = Path(__file__).resolve().parents[1] / "site"
 PROGRESS_EVERY_S = 0.1
 PAGE_BYTES = 8000
 SAMPLED_EVERY = 16
-FULL_AFTER_S = 0.5  # refusing for so long, a pool is full
+FULL_AFTER_S = 0.5  # a pool that refuses for this long is full
 RETRY_EVERY_S = 0.01
-SESSIONS_AT_MOST = 5_000_000  # a store that takes more than this in a few megabytes is lying
+SESSIONS_AT_MOST = 5_000_000  # no store has room for more in a few megabytes
 
 
 def tell(**facts):
@@ -36,7 +36,7 @@ def tell(**facts):
 
 
 def visitor_session(chooser, slugs):
-    """Returns what the bookshop keeps for a visitor: books looked at, maybe a filled basket."""
+    """Returns the session of a visitor of the bookshop: the last books, and sometimes a basket."""
     seen = chooser.sample(slugs, chooser.randint(1, len(slugs)))
     clicks = [f"2026-05-04T10:{chooser.randint(0, 59):02}:{n:02}+00:00" for n in range(len(seen))]
     content = {"seen": [{"slug": slug, "at": at} for slug, at in zip(seen, clicks)]}
@@ -51,8 +51,8 @@ def create_sessions(store_class, seed, limit, keys_file):
     from stayd import OutOfMemory
 
     class VisitorStore(store_class):
-        """The site's store, without asking first whether a new random key is taken: the add in
-        create() finds out."""
+        """The site's store, which does not check first whether a new random key is taken: the `add`
+        in create() finds out."""
 
         def _get_new_session_key(self):
             return uuid.uuid4().hex
@@ -67,7 +67,7 @@ def create_sessions(store_class, seed, limit, keys_file):
         try:
             session.save()
         except OutOfMemory:
-            # stayd may yet find room: it reclaims what is dead in the background.
+            # stayd may still find room, because it reclaims dead records in the background.
             refused_since = refused_since or time.monotonic()
             full = time.monotonic() - refused_since > FULL_AFTER_S
             time.sleep(RETRY_EVERY_S)
@@ -86,7 +86,7 @@ def create_sessions(store_class, seed, limit, keys_file):
 
 
 def cache_pages(megabytes):
-    """Puts that many megabytes of pages into the cache."""
+    """Puts `megabytes` of pages into the cache."""
     from django.core.cache import cache
 
     for number in range(megabytes * 1_000_000 // PAGE_BYTES):

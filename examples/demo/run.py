@@ -3,13 +3,14 @@
 
     build/venv/bin/python -B examples/demo/run.py
 
-Starts the bookshop of examples/site three times, on one memcached, on two, and on stayd, drives it
-over HTTP as browsers do, and shows who is still logged in after what happens to every site; then it
-times loading and saving a session. On a terminal the bookshop on stayd then stays up until Ctrl-C.
-Otherwise the demo ends. Its exit status is 0 if all readers stayed logged in on stayd after every
-step, 1 if not or if something else failed, 130 if it was interrupted.
+Starts the bookshop of examples/site three times: on one memcached, on two memcacheds, and on stayd.
+It uses the shops over HTTP as browsers do, and shows who is still logged in after things that
+happen to every site. Then it times loading and saving a session. On a terminal, the bookshop on
+stayd then stays up until Ctrl-C; otherwise the demo ends. The exit status is 0 if all readers
+stayed logged in on stayd after every step, 1 if not or if something else failed, and 130 if the
+demo was interrupted.
 
-Everything that it writes is under build/run/ and made anew each time.
+All files of the demo are under build/run/ and are made anew each time.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from story import Story
 
 RUN_DIR = setups.TREE_DIR / "build" / "run"
 READER = "reader001"
-ENDING_S = 2.0  # how long after its visitors' error a dying process may take to end
+ENDING_S = 2.0  # how long a dying process may take to end after a visitor has met an error
 
 
 def parse_arguments():
@@ -54,7 +55,7 @@ def check_programs():
 
 @contextlib.contextmanager
 def fresh_directory(path):
-    """Empties the directory, makes it if need be, and keeps other demos out of it."""
+    """Empties the directory, makes it if necessary, and keeps other demos out of it."""
     with locked(path, "another demo is running in"):
         for entry in path.iterdir():
             if entry.is_dir():
@@ -172,7 +173,7 @@ def run(screen, children, arguments):
 
 
 def explanations(error, children):
-    """Returns what the logs say to an error that a shop's visitors met."""
+    """Returns the parts of the logs that explain an error in a shop."""
     found = [child.report() for child in children.ended(ENDING_S)]
     if not found and isinstance(error, UnexpectedPage):
         address = error.url.removeprefix("http://")
@@ -181,7 +182,7 @@ def explanations(error, children):
 
 
 def main():
-    """Runs the demo, stops all that it started, and says what went wrong if something did."""
+    """Runs the demo, stops everything that it started, and prints what went wrong."""
     arguments = parse_arguments()
     interrupt_when_told_to_end()
     for name in [name for name in os.environ if name.startswith("SITE_")]:
@@ -196,7 +197,8 @@ def main():
         screen.goodbye()
         return 130
     except BrokenPipeError:
-        # Whoever read the output has gone. So that Python does not fail on flushing it at the end:
+        # The reader of the output has gone. Without this line, Python would fail when it flushes
+        # the output at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (CannotRun, ChildDied) as error:

@@ -1,4 +1,5 @@
-"""What the demo shows: tables that fill in live on a terminal, plain lines and tables elsewhere."""
+"""The output of the demo: tables that fill in live on a terminal; plain lines and tables
+otherwise."""
 
 import contextlib
 import io
@@ -22,7 +23,7 @@ TERMINAL_BOX = box.Box("    \n    \n ── \n    \n ── \n ── \n    \n  
 
 
 class WithoutTrailingSpace:
-    """A text file for rich to write to that leaves out the spaces that rich pads lines with."""
+    """A text file for rich, which removes the spaces at the ends of rich's lines."""
 
     def __init__(self, out):
         self.out = out
@@ -41,12 +42,12 @@ class WithoutTrailingSpace:
 
 
 def indented(renderable):
-    """Returns it with the margin that everything has here."""
+    """Returns it with the margin that all output has."""
     return Padding(renderable, (0, 0, 0, 2), expand=False)
 
 
 class LiveTable:
-    """A table and a line that says what is going on, drawn again and again."""
+    """A table and a line about the current work, drawn again and again."""
 
     def __init__(self, make_table):
         """make_table() returns the table as it is now."""
@@ -69,7 +70,7 @@ class Screen:
         """out: the text file to write to, standard output by default."""
         out = out or sys.stdout
         if isinstance(out, io.TextIOWrapper):
-            out.reconfigure(errors="replace")  # a locale without the rules' characters shows "?"
+            out.reconfigure(errors="replace")  # a locale that lacks the characters of the lines shows "?"
         self.on_terminal = out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
         if self.on_terminal:
             self.console = Console(file=out, highlight=False)
@@ -121,12 +122,12 @@ class Screen:
         self.console.print(indented(indented(grid)))
 
     def doing(self, text):
-        """Says what is going on, until something else is, or nothing is when text is empty."""
+        """Shows the current work until the next call; an empty text shows nothing."""
         if self.live is not None:
             self.live.doing = text
 
     def step(self, text):
-        """Says that something is about to be done: a line of the log, or the moving line."""
+        """Announces the next work: as a line of the log, or as the moving line."""
         self.doing(text)
         if not self.on_terminal:
             self.tell(text)
@@ -139,7 +140,8 @@ class Screen:
 
     @contextlib.contextmanager
     def table(self, make_table):
-        """Shows what make_table() returns: all the while on a terminal, otherwise at the end."""
+        """Shows the table that make_table() returns: all the time on a terminal, otherwise at the
+        end."""
         if not self.on_terminal:
             yield
             self.blank()
@@ -157,7 +159,7 @@ class Screen:
 
     @contextlib.contextmanager
     def waiting(self, text):
-        """Says what is being waited for."""
+        """Shows what the demo waits for."""
         if not self.on_terminal:
             self.tell(text)
             yield
@@ -171,7 +173,7 @@ class Screen:
         self.console.print(Text("  " + text.replace("\n", "\n  "), style="red"), soft_wrap=True)
 
     def goodbye(self):
-        """Says that everything is being stopped because somebody asked for it."""
+        """Says that the demo stops everything because it was interrupted."""
         self.blank()
         self.paragraph("Stopping everything that was started.")
 

@@ -1,7 +1,7 @@
 """The set-ups that the demo compares: their daemons, and the bookshop in front of each.
 
-A set-up is one or two daemons and one gunicorn that serves the bookshop with the store in question.
-Every set-up gets the same memory in all.
+A set-up is one or two daemons, and one gunicorn that serves the bookshop with that store. Every
+set-up has the same memory in total.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ SITE_DIR = TREE_DIR / "examples" / "site"
 STAYD = Path(os.environ.get("STAYD_BINARY", TREE_DIR / "build/stayd"))
 MEMCACHED = Path(os.environ.get("MEMCACHED_BINARY", TREE_DIR / "build/peers/usr/bin/memcached"))
 
-# A Unix socket's path has room for 107 bytes and the names below need some 20 of them.
+# The path of a Unix socket has at most 107 bytes, and the names below need some 20 of them.
 RUN_DIR_LONGEST = 85
 
-# Short, because the demo shows how long a daemon took to answer again.
+# Short, because the demo shows how long a restarted daemon takes to answer.
 ANSWER_POLL_S = 0.002
 
 _reservations = []
 
 
 def free_ports(count):
-    """Returns count loopback ports that nothing listens on and that no other demo is given while this
-    process lives. They lie below the kernel's ephemeral range, so that no outgoing connection takes one
-    before its server does, and above those of the tests (tests/support/ports.py)."""
+    """Returns `count` loopback ports on which nothing listens, and which no other demo gets while
+    this process runs. They lie below the kernel's ephemeral range, so that no outgoing connection
+    takes one before its server does, and above those of the tests (tests/support/ports.py)."""
     ports = []
     while len(ports) < count:
         port = random.randrange(30240, 32700)
@@ -48,7 +48,7 @@ def free_ports(count):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                lock.bind(f"\0stayd-demo-port-{port}")  # an abstract name: unique, and gone with the process
+                lock.bind(f"\0stayd-demo-port-{port}")  # an abstract name: it ends with the process
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 lock.close()
@@ -112,7 +112,7 @@ class Setup:
     sessions_over_tcp: str = ""  # stayd only: the sessions pool's other address
     cache_socket: str = ""  # stayd only: the cache pool's other address
     dashboard: str = ""  # stayd only
-    short_dir: object = None  # removed when the set-up is
+    short_dir: object = None  # removed with the set-up
 
     def restart(self, children, signal_number):
         """Restarts all daemons of the set-up. Returns the seconds until the last one answers."""
@@ -189,7 +189,8 @@ def two_memcacheds(run_dir, memory_mb):
     )
 
 
-# item_max is the most that one item may take. Pools this small do better with less than its 1M.
+# item_max is the largest size of an item. For pools this small, less than the default of 1M is
+# better.
 STAYD_CONFIGURATION = """\
 [server]
 threads  = 2

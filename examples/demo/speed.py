@@ -9,7 +9,7 @@ ROUNDS_A_LINE = 4  # of the log
 
 
 class Speed:
-    """Measures all stores in turns, and shows what it has found."""
+    """Measures all stores in turns, and shows the results."""
 
     def __init__(self, screen, children, run_dir, database):
         """database: a SQLite file with the site's tables, which is copied."""
@@ -41,7 +41,7 @@ class Speed:
         self.children.stop([process for setup in daemons for process in setup.processes])
 
     def table(self):
-        """Returns the table of times, as far as they are known."""
+        """Returns the table of times, with the results so far."""
         table = self.screen.new_table("One session in Django, in microseconds")
         table.add_column("", min_width=26, no_wrap=True)
         for heading in ("\np50", "\np99", "p50 against\npylibmc", "p50 against\nSQLite"):
@@ -57,7 +57,8 @@ class Speed:
         return table
 
     def cells(self, contender, operation):
-        """Returns a contender's figures, and its p50 over those of the two it is compared with."""
+        """Returns a contender's figures, and its p50 divided by the p50 of pylibmc and of
+        SQLite."""
         p50 = contender.figure(operation, 0)
         cells = [f"{p50:,.0f}", f"{contender.figure(operation, 1):,.0f}"]
         by_title = {each.title: each for each in self.contenders}

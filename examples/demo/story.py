@@ -1,8 +1,9 @@
 """The first half of the demo: what happens to every site, and who is still logged in after it.
 
-Readers log in to the same bookshop on each set-up, over HTTP. Then, step by step, the same thing is
-done to every set-up, all readers come back with their cookies, and those whom the shop still knows
-are counted. Whoever was logged out logs in again before the next step: each step is judged alone.
+Readers log in to the same bookshop on each set-up, over HTTP. In each step, the same thing happens
+to every set-up. Then all readers come back with their cookies, and the demo counts the readers who
+are still logged in. Readers who were logged out log in again before the next step, so that each
+step counts alone.
 """
 
 import functools
@@ -39,7 +40,7 @@ STEPS = {
 
 @dataclass
 class Shop:
-    """One set-up's bookshop, its readers, and how they fared."""
+    """One set-up's bookshop, its readers, and what they saw after each step."""
 
     setup: object
     readers: list
@@ -58,10 +59,11 @@ def fill_command(*arguments):
 
 
 class Story:
-    """Takes the shops through the steps and remembers what came of it."""
+    """Takes the shops through the steps and remembers the results."""
 
     def __init__(self, screen, children, run_dir, setups, reader_count, memory_mb):
-        """setups: one memcached, two, and stayd, all of them served. memory_mb: of one pool."""
+        """setups: one memcached, two memcacheds, and stayd; all are served. memory_mb: of one
+        pool."""
         self.screen = screen
         self.children = children
         self.run_dir = run_dir
@@ -69,11 +71,11 @@ class Story:
         self.reader_count = reader_count
         self.shops = [self.open_shop(setup) for setup in setups]
         self.one_memcached, self.two_memcacheds, self.stayd = self.shops
-        self.step = 0  # the one that is being gone through
+        self.step = 0  # the current step
         self.back_after_s = {}  # step -> seconds until stayd answered again
-        self.fill_outcomes = []  # what each fill.py said that filled stayd
+        self.fill_outcomes = []  # the outcome of each fill.py that filled stayd
         self.kept_when_full = {}  # set-up's key -> how many of the last visitors kept a basket
-        self.sessions_evicted = 0  # by the memcached that had nothing but sessions
+        self.sessions_evicted = 0  # by the memcached for sessions
 
     def open_shop(self, setup):
         """Makes the readers of one set-up."""
@@ -86,7 +88,7 @@ class Story:
         return Shop(setup, readers, connections, executor)
 
     def close(self):
-        """Lets go of whatever still waits to be done."""
+        """Cancels everything that still waits."""
         for shop in self.shops:
             shop.executor.shutdown(wait=False, cancel_futures=True)
 
@@ -165,7 +167,7 @@ class Story:
         self.empty()
 
     def count(self):
-        """Lets all readers come back and counts what they find."""
+        """Lets all readers come back, and counts what they see."""
         outcomes = self.everyone(Reader.come_back, "all readers come back with their cookies")
         for shop in self.shops:
             shop.seen[self.step] = Counter(outcomes[shop.setup.key])
@@ -173,7 +175,7 @@ class Story:
         self.screen.tell(f"  still logged in: {told}")
 
     def log_in_again(self):
-        """Logs those in again whom the last step has logged out."""
+        """Logs in the readers whom the last step has logged out."""
         out = {
             shop.setup.key: [reader for reader in shop.readers if not reader.logged_in]
             for shop in self.shops
@@ -281,7 +283,7 @@ class Story:
     # ---- showing it ------------------------------------------------------------------------------
 
     def table(self):
-        """Returns the table of who is still logged in, as far as it is known."""
+        """Returns the table of who is still logged in, with the results so far."""
         table = self.screen.new_table(f"Readers still logged in, of {self.reader_count}")
         table.add_column("", width=1, style="cyan")
         table.add_column("after this", min_width=36)

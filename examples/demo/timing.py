@@ -1,8 +1,9 @@
-"""Times how long Django takes for what it does with a session: one process for each store.
+"""Times how long Django takes for each operation on a session: one process for each store.
 
-Run with the bookshop's settings in the environment. It creates sessions such as a reader has who is
-logged in, says how large they are, and then answers each line on standard input, a JSON object of
-operations and the seconds to measure each for, with one of the percentiles in microseconds:
+Run with the bookshop's settings in the environment. It creates sessions of readers who are logged in, and
+prints their size. Then it reads lines from standard input. Each line is a JSON object with
+operations, and for how many seconds to measure each. The reply is a JSON object with the
+percentiles in microseconds:
 
     {"load": 0.05, "save": 0.05}    ->    {"load": [52.1, 120.3], "save": [127.0, 301.2]}
 
@@ -25,7 +26,7 @@ CACHED_BYTES = 300
 
 
 def reader_session(number):
-    """Returns what the bookshop keeps for a reader who is logged in."""
+    """Returns the session of a reader who is logged in."""
     return {
         "_auth_user_id": str(number + 1),
         "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
@@ -43,8 +44,8 @@ def percentile(durations, percent):
 
 
 class Operations:
-    """What can be timed. prepare_NAME(n) returns the n-th call, is_right_NAME(result) judges what the
-    call returned; only the call is timed."""
+    """The operations that can be timed. prepare_NAME(n) returns the n-th call, and
+    is_right_NAME(result) checks its result. Only the call itself is timed."""
 
     def __init__(self, store_class, cache):
         self._store_class = store_class
@@ -61,15 +62,15 @@ class Operations:
         return session
 
     def prepare_load(self, number):
-        """A session that is there."""
+        """Loading an existing session."""
         return self._store_class(self._keys[number % SESSIONS]).load
 
     def is_right_load(self, found):
-        """Whether it is a reader's session."""
+        """Whether the result is a reader's session."""
         return found.keys() == reader_session(0).keys()
 
     def prepare_save(self, number):
-        """A session that was changed."""
+        """Saving a session that was changed."""
         session = self._store_class(self._keys[number % SESSIONS])
         session["visits"] = session["visits"] + 1
         return session.save
@@ -79,23 +80,23 @@ class Operations:
         return result is None
 
     def prepare_exists(self, number):
-        """Whether a session is there that is."""
+        """Asking whether an existing session exists."""
         return functools.partial(self._store_class().exists, self._keys[number % SESSIONS])
 
     def is_right_exists(self, result):
-        """It is."""
+        """The answer must be yes."""
         return bool(result)
 
     def prepare_miss(self, number):
-        """Loading a session that is not there, as with an old cookie."""
+        """Loading a session that does not exist, as with an old cookie."""
         return self._store_class(self._unused_keys[number % SESSIONS]).load
 
     def is_right_miss(self, found):
-        """It is an empty one."""
+        """The result must be an empty session."""
         return found == {}
 
     def prepare_delete(self, number):
-        """Deleting a session that is there, as at a logout."""
+        """Deleting an existing session, as at a logout."""
         return self._create(number).delete
 
     def is_right_delete(self, result):
@@ -103,7 +104,7 @@ class Operations:
         return result is None
 
     def prepare_get_many(self, number):
-        """Several values from Django's cache, of which the first call fills it."""
+        """Reading several values from Django's cache. The first call fills the cache."""
         if number == 0:
             self._cache.set_many(self._cached, 3600)
         first = number * CACHED_AT_ONCE % SESSIONS
@@ -111,7 +112,7 @@ class Operations:
         return functools.partial(self._cache.get_many, names)
 
     def is_right_get_many(self, found):
-        """All of them, and whole."""
+        """The result must have all values, unchanged."""
         return len(found) == CACHED_AT_ONCE and all(
             value == self._cached[name] for name, value in found.items()
         )
@@ -119,7 +120,7 @@ class Operations:
     def time(self, name, seconds):
         """Times the calls of one operation, alone; returns their durations in seconds.
 
-        Goes on for that many seconds of measured time, and for OPERATIONS_AT_LEAST calls.
+        Measures for at least `seconds`, and at least OPERATIONS_AT_LEAST calls.
         """
         prepare = getattr(self, f"prepare_{name}")
         is_right = getattr(self, f"is_right_{name}")
@@ -137,7 +138,7 @@ class Operations:
 
 
 def main():
-    """Creates the sessions and measures whenever it is asked."""
+    """Creates the sessions, and measures for each line on standard input."""
     sys.path.insert(0, str(SITE_DIR))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bookshop.settings")
     import django

@@ -3,11 +3,11 @@
 
     examples/wagtail/run.py [--port 8000] [--folder build/wagtail]
 
-The first time, Wagtail comes from PyPI into build/wagtail-venv, which takes a minute. Then this makes a
-SQLite database with an editor in it, starts stayd and gunicorn, and prints where the site is. A stayd
-that ends is started again, as systemd does. Ctrl-C stops all, and the next run goes on with the
-same site and sessions. Exit status 130 after Ctrl-C or SIGTERM; 2 if PyPI cannot be reached, 1 if
-something else failed.
+The first run installs Wagtail from PyPI into build/wagtail-venv, which takes a minute. Then the script
+makes a SQLite database with an editor, starts stayd and gunicorn, and prints the site's address. If
+stayd ends, the script starts it again, as systemd does. Ctrl-C stops everything, and the next run
+continues with the same site and sessions. Exit status: 130 after Ctrl-C or SIGTERM; 2 if PyPI cannot be
+reached; 1 if something else failed.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def tell(text):
 
 
 def install():
-    """Makes the environment from PyPI, unless it is there and has what requirements.txt wants."""
+    """Makes the environment from PyPI, unless it exists and has the versions of requirements.txt."""
     wanted = (HERE / "requirements.txt").read_text()
     stamp = VENV / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
@@ -94,7 +94,7 @@ def install():
 
 
 def kept_secret(path):
-    """The secret in this file, which is made if it is not there."""
+    """The secret in this file, which is made if it does not exist."""
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(24))
@@ -155,7 +155,7 @@ class Site:
             return connection.connect_ex(str(self.folder / "run" / name)) == 0
 
     def start_gunicorn(self):
-        """Starts the web server, and waits until it shows Wagtail's login."""
+        """Starts the web server, and waits until it shows Wagtail's login page."""
         self.children.start(self.gunicorn)
         wait_until(self._is_served, self.gunicorn, "answer", poll_every_s=0.2)
 
@@ -179,7 +179,7 @@ class Site:
 
 
 def run(arguments):
-    """Sets up what is missing, and runs the site until a signal comes."""
+    """Makes everything that is missing, and runs the site until a signal comes."""
     if not os.access(STAYD, os.X_OK):
         raise CannotRun(f"{STAYD} is missing. `make build` makes it.")
     install()
@@ -201,7 +201,7 @@ def run(arguments):
 
 
 def main():
-    """Runs the site, and says what went wrong if something did."""
+    """Runs the site, and prints what went wrong."""
     arguments = parse_arguments()
     interrupt_when_told_to_end()
     try:

@@ -4,7 +4,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 
 class CheapHasher(PBKDF2PasswordHasher):
-    """PBKDF2 as Django has it, with a thousand rounds where Django takes hundreds of thousands."""
+    """Django's PBKDF2, with a thousand rounds instead of Django's hundreds of thousands."""
 
     algorithm = "pbkdf2_sha256_cheap"
     iterations = 1000

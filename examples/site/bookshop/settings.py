@@ -1,8 +1,8 @@
 """Settings of the bookshop.
 
-Everything below is what any Django site has, except the block headed "stayd". The demo runs the
-same site on other stores as well, to compare them: the environment variable SITE_STORE names one
-of those in stores.py. Users are in SQLite whatever the store.
+Any Django site has such settings, except the block with the heading "stayd". The demo also runs
+this site on other stores, to compare them: the environment variable SITE_STORE names a store of
+stores.py. Users are always in SQLite.
 """
 
 import os
@@ -21,7 +21,7 @@ TREE_DIR = BASE_DIR.parents[1]
 SESSION_ENGINE = "stayd.django.session_backend"
 SESSION_CACHE = os.environ.get("SITE_SESSION_CACHE", "memcached://127.0.0.1:11200/")
 
-# And the cache goes to its cache pool, as it would to a memcached:
+# The cache goes to stayd's cache pool, as it would go to a memcached:
 
 CACHES = {
     "default": {
@@ -48,7 +48,7 @@ INSTALLED_APPS = [
 if STORE == "stayd":
     INSTALLED_APPS.append(
         "stayd.django"
-    )  # brings checks of the two lines above to `manage.py check`
+    )  # `manage.py check` checks the two lines above
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -75,7 +75,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "CONN_MAX_AGE": 600,
-        "OPTIONS": {"timeout": 60},  # how long a request waits while another one writes
+        "OPTIONS": {"timeout": 60},  # how long a request waits while another request writes
         "NAME": os.environ.get("SITE_DATABASE", TREE_DIR / "build" / "bookshop.sqlite3"),
     },
 }
@@ -89,11 +89,11 @@ LOGOUT_REDIRECT_URL = "shelf"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 USE_TZ = True
 
-# For a site that only this machine can reach. A real one keeps its key to itself.
+# These are for a site that only this machine can reach. A real site keeps its key secret.
 SECRET_KEY = os.environ.get("SITE_SECRET_KEY", "this-key-is-for-the-bookshop-on-loopback-only")
 
-# The demo logs hundreds of readers in within seconds, so it hashes their passwords with a thousand
-# rounds. Never do that on a real site: without this block Django hashes as it should.
+# The demo logs in hundreds of readers within seconds, so it hashes their passwords with only a
+# thousand rounds. Never do that on a real site: without this block, Django hashes passwords safely.
 if os.environ.get("SITE_CHEAP_PASSWORDS") == "yes":
     PASSWORD_HASHERS = ["bookshop.hashers.CheapHasher"]
 

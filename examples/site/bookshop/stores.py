@@ -1,9 +1,9 @@
 """The stores that the demo and `make bench` compare stayd with.
 
-Each function returns (SESSION_ENGINE, SESSION_CACHE_ALIAS, CACHES): Django's own engines, and its
-own backends and django-redis's as their documentation shows them. Addresses come from the environment as
-HOST:PORT: SITE_CACHE is the memcached (or Redis) for the cache, SITE_SESSION_CACHE the one for the
-sessions.
+Each function returns (SESSION_ENGINE, SESSION_CACHE_ALIAS, CACHES), with Django's own engines, and
+with the back ends of Django and django-redis as their documentation shows them. Addresses come from
+the environment as HOST:PORT: SITE_CACHE is the memcached (or Redis) for the cache,
+SITE_SESSION_CACHE the one for the sessions.
 """
 
 DJANGO_BACKENDS = "django.core.cache.backends.memcached"
@@ -16,7 +16,7 @@ def one_memcached(environ):
 
 
 def two_memcacheds(environ, client="PyLibMCCache"):
-    """Two memcacheds: one for the cache, the other for nothing but the sessions."""
+    """Two memcacheds: one for the cache, the other for the sessions only."""
     backend = f"{DJANGO_BACKENDS}.{client}"
     caches = {
         "default": {"BACKEND": backend, "LOCATION": environ["SITE_CACHE"]},
@@ -26,7 +26,7 @@ def two_memcacheds(environ, client="PyLibMCCache"):
 
 
 def two_memcacheds_pymemcache(environ):
-    """The same through pymemcache, which is written in Python where pylibmc is written in C."""
+    """The same with pymemcache, which is written in Python, while pylibmc is written in C."""
     return two_memcacheds(environ, client="PyMemcacheCache")
 
 

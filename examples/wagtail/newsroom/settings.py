@@ -1,6 +1,6 @@
-"""Settings of the newsroom: what a Wagtail site has, and the block headed "stayd".
+"""Settings of the newsroom: those of any Wagtail site, and the block with the heading "stayd".
 
-SITE_FOLDER in the environment is where run.py keeps all that the site stores.
+The environment variable SITE_FOLDER names the folder for all data of the site.
 """
 
 import os
@@ -15,7 +15,7 @@ FOLDER = Path(os.environ.get("SITE_FOLDER", TREE_DIR / "build" / "wagtail"))
 SESSION_ENGINE = "stayd.django.session_backend"
 SESSION_CACHE = f"unix://{FOLDER}/run/sessions.sock"
 
-# And the cache goes to its cache pool:
+# The cache goes to stayd's cache pool:
 
 CACHES = {
     "default": {
@@ -76,7 +76,7 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "OPTIONS": {"timeout": 60},  # seconds that a request waits while another one writes
+        "OPTIONS": {"timeout": 60},  # seconds that a request waits while another request writes
         "NAME": FOLDER / "site.sqlite3",
     },
 }
@@ -96,7 +96,7 @@ SECRET_KEY = (FOLDER / "secret_key").read_text()
 
 WAGTAIL_SITE_NAME = "Newsroom"
 WAGTAILADMIN_BASE_URL = "http://localhost"
-WAGTAIL_AUTOSAVE_INTERVAL = 0  # a draft is saved when its author says so
+WAGTAIL_AUTOSAVE_INTERVAL = 0  # drafts are saved only when the author saves them
 
 # Nothing is fetched from other machines.
 WAGTAIL_ENABLE_UPDATE_CHECK = False

@@ -1,4 +1,4 @@
-"""The addresses of the newsroom. What is none of the others is a page that editors made."""
+"""The addresses of the newsroom. All other addresses are pages that editors have made."""
 
 from django.contrib import admin
 from django.contrib.staticfiles.views import serve
@@ -12,7 +12,7 @@ urlpatterns = [
     path("django-admin/", admin.site.urls),
     path("documents/", include(wagtaildocs_urls)),
     path("account/sessions/", include("stayd.django.urls")),
-    # Straight from the packages. A real site leaves this to its web server.
+    # Django serves the packages' static files itself. On a real site, the web server does that.
     re_path(r"^static/(?P<path>.*)$", serve, {"insecure": True}),
     path("", include(wagtail_urls)),
 ]

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
-    """Creates readers to try the bookshop with; those that exist already are left as they are."""
+    """Creates readers of the bookshop. Readers that exist already stay as they are."""
 
     help = "Creates readers to try the site with: reader001, reader002, ... Password = name."
 
