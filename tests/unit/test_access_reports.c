@@ -1,5 +1,6 @@
-/* Reads by other processes count for eviction and idle_timeout like reads from the daemon: a cache
- * that evicts keeps the same items, and a session that is read only by mapping does not expire. */
+/* Reads by other processes count like reads from the daemon, for eviction and for idle_timeout: a
+ * cache that evicts keeps the same items, and a session that is read only through a mapping does
+ * not expire. */
 #include "store_support.h"
 
 #include "store/access_reports.h"
@@ -12,8 +13,8 @@ enum { KEYS = 40000, SIZE = 220, READS_A_SECOND = 200 };
 
 static struct store store;
 
-/* The share of reads that miss in a cache that holds a part of the keys, which are read as Zipf's
- * law has it, in percent. `mapped`: by a process that maps the cache. */
+/* The percentage of reads that miss, in a cache that holds a part of the keys. The keys are read
+ * with a Zipf distribution. `mapped`: by a process that maps the cache. */
 static double miss_percent(bool mapped) {
     struct pool_options options = store_options(64);
     options.evict = true;
@@ -109,7 +110,7 @@ static void a_persistent_cache_notes_what_was_asked_for(void **state) {
     clock_advance_s(after_s - 1);
     EXPECT(store_get(&store, "key", &item) == STATUS_OK);
     EXPECT(store_get(&store, "key", &item) == STATUS_OK);
-    assert_int_equal(item.accessed_s, CLOCK_START_S); /* each note makes a page dirty */
+    assert_int_equal(item.accessed_s, CLOCK_START_S); /* each report makes a page dirty */
     clock_advance_s(1);
     EXPECT(store_get(&store, "key", &item) == STATUS_OK);
     EXPECT(store_get(&store, "key", &item) == STATUS_OK);

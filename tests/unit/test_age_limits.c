@@ -1,5 +1,5 @@
-/* idle_timeout and max_lifetime that have changed at the next start: items that have expired by the
- * earlier limits stay expired; the new limits apply to all other items. */
+/* idle_timeout and max_lifetime that have another value at the next start: items that have expired
+ * by the earlier limits stay expired; the new limits apply to all other items. */
 #include "store_support.h"
 
 enum { LIMIT_S = 100, LONGER_S = 1000 };
@@ -22,7 +22,7 @@ static void begin(enum limit limit, uint32_t seconds) {
     store_begin(&store, options);
 }
 
-/* "old" twice, so that an earlier version lies behind it; later "young". */
+/* Stores "old" twice, so that an earlier version lies behind it; later stores "young". */
 static void fill(struct store *filled, void *unused) {
     (void)unused;
     store_set(filled, "old", "1", 0);
@@ -39,7 +39,7 @@ static void do_nothing(struct store *unused, void *unused_too) {
 static void expect_old_gone(void) {
     expect_gone(&store, "old");
     expect_there(&store, "young", "1");
-    store_survive(&store, do_nothing, NULL); /* recovery from the data alone agrees */
+    store_survive(&store, do_nothing, NULL); /* recovery from the data alone has the same result */
     expect_gone(&store, "old");
     expect_there(&store, "young", "1");
 }
@@ -49,7 +49,7 @@ static void check_idle(uint32_t longer_s, bool crash) {
     begin(IDLE, LIMIT_S);
     if (crash) {
         store_crash(&store, fill, NULL);
-        clock_set_s(CLOCK_START_S + LIMIT_S - 20); /* the child's clock was its own */
+        clock_set_s(CLOCK_START_S + LIMIT_S - 20); /* the child set only its own clock */
     } else {
         fill(&store, NULL);
         store_close(&store);
@@ -58,7 +58,7 @@ static void check_idle(uint32_t longer_s, bool crash) {
     set_limit(IDLE, longer_s);
     store_open(&store);
     expect_old_gone();
-    clock_advance_s(LIMIT_S - 40); /* young is idle for longer than the shorter limit */
+    clock_advance_s(LIMIT_S - 40); /* now young is idle for longer than the shorter limit */
     store_set(&store, "other", "1", 0);
     clock_advance_s(LIMIT_S - 40);
     expect_there(&store, "young", "1");
@@ -67,7 +67,8 @@ static void check_idle(uint32_t longer_s, bool crash) {
     store_end(&store);
 }
 
-/* An item that is stored gets an expiry at its limit; so these are older than the shorter limit. */
+/* An item that is stored now would get an expiry at the limit. These items are older than the
+ * shorter limit. */
 static void check_life(uint32_t longer_s, bool crash) {
     begin(LIFE, LONGER_S);
     fill(&store, NULL);
@@ -143,8 +144,8 @@ static void a_failed_sync_leaves_the_old_limit_noted(void **state) {
     store_end(&store);
 }
 
-/* As after a boot with a wrong clock, which must not end an item for good. No expired item may come
- * back either. */
+/* As after a boot with a wrong clock: such a clock must not end an item for good, and no expired
+ * item may come back. */
 static void a_clock_in_doubt_leaves_the_shorter_limit_in_force(void **state) {
     (void)state;
     begin(IDLE, LIMIT_S);
@@ -174,7 +175,7 @@ static void the_memory_of_what_had_ended_comes_back(void **state) {
     store_close(&store);
     clock_advance_s(LIMIT_S);
     set_limit(LIFE, 0);
-    store_open(&store); /* with the index as the stop left it */
+    store_open(&store); /* with the index that the stop left */
     store_run_janitor(&store, 2);
     store_stats(&store, &stats);
     assert_int_equal(stats.items, 0);

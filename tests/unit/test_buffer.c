@@ -1,4 +1,4 @@
-/* A growing run of bytes. */
+/* The buffer of bytes that grows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -20,7 +20,7 @@ static void after_a_clean_stop_the_index_is_as_it_was(void **state) {
     store_reopen(&store);
     assert_true(atomic_load(&store.pool->view.index->sequence) == sequence);
     EXPECT(store_get(&store, "k", &item) == STATUS_OK);
-    assert_true(item.fetched); /* the data alone does not know that */
+    assert_true(item.fetched); /* the data alone does not contain that */
     EXPECT(store_get(&store, "unread", &item) == STATUS_OK);
     assert_false(item.fetched);
 }
@@ -55,7 +55,7 @@ static void the_index_of_an_earlier_stop_is_not_used_again(void **state) {
     expect_there(&store, "k", "new");
     expect_gone(&store, "deleted");
     store_close(&store);
-    write_bytes(store.index_path, index.bytes, index.size, 0); /* likewise after a clean stop */
+    write_bytes(store.index_path, index.bytes, index.size, 0); /* the same after a clean stop */
     store_open(&store);
     expect_there(&store, "k", "new");
     expect_gone(&store, "deleted");
@@ -68,7 +68,7 @@ static void the_index_of_other_data_is_not_used(void **state) {
     store_close(&store);
     struct image index = read_image(store.index_path);
     EXPECT(unlink(store.data_path) == 0);
-    store_open(&store); /* a new file under the old name */
+    store_open(&store); /* a new file with the old name */
     expect_gone(&store, "k");
     store_close(&store);
     write_bytes(store.index_path, index.bytes, index.size, 0);
@@ -77,7 +77,7 @@ static void the_index_of_other_data_is_not_used(void **state) {
     free(index.bytes);
 }
 
-/* As a process that reads the pool by itself sees it (invariant 6). */
+/* The state that a process sees that reads the pool by itself (invariant 6). */
 static void an_index_that_is_not_reused_says_so_to_those_who_still_map_it(void **state) {
     (void)state;
     store_crash(&store, store_three, NULL);

@@ -56,7 +56,7 @@ static void expect_valid(void) {
     assert_int_equal(faults.count, 0);
 }
 
-/* The fault in this place has this line, and says this among other things. */
+/* The fault number `place` is on this line, and its message contains `part`. */
 static void expect_fault(size_t place, unsigned line, const char *part) {
     assert_true(place < faults.count);
     assert_int_equal(faults.items[place].line, line);
@@ -176,7 +176,7 @@ static void every_fault_is_told_in_the_order_of_lines(void **state) {
               "send_timeout = 5x\n"  /* 6 */
               "max_connections\n"    /* 7 */
               "[nothing]\n"          /* 8 */
-              "a = b\n"              /* 9: no fault of its own */
+              "a = b\n"              /* 9: its fault is that of line 8 */
               "[pool a b]\n"         /* 10 */
               "memory = 64Q\n"       /* 11 */
               "[pool c]\n"           /* 12 */

@@ -30,7 +30,7 @@ static int clear(void **state) {
     return 0;
 }
 
-/* Parses "stayd" and these words. */
+/* Parses the command line "stayd" followed by these words. */
 static enum options_result parse(const char *line) {
     static char words[256];
     char *arguments[20] = {"stayd"};
@@ -164,7 +164,8 @@ static void what_is_about_the_process_goes_with_a_file_too(void **state) {
     assert_true(options.process.daemon && options.process.lock_memory &&
                 options.process.core_dumps && options.process.verbose);
     assert_string_equal(options.process.pid_file, "/p");
-    /* Without one it is memcached's: nobody who runs memcached -d asks for a sessions pool. */
+    /* Without a file, only memcached's pool: nobody who runs memcached -d asks for a sessions pool.
+     */
     configure("-d");
     assert_int_equal(config->pool_count, 1);
 }
@@ -181,7 +182,7 @@ static void what_has_no_equivalent_is_accepted_and_noticed(void **state) {
     for (unsigned i = 0; i < 7; i++) {
         assert_ptr_equal(strstr(options.notices[i], expected[i]), options.notices[i]);
     }
-    char many[OPTIONS_NOTICES_MAX + 16] = "-"; /* there is an end to them */
+    char many[OPTIONS_NOTICES_MAX + 16] = "-"; /* the number of notices has a limit */
     memset(many + 1, 'L', OPTIONS_NOTICES_MAX + 5);
     assert_int_equal(parse(many), OPTIONS_RUN);
     assert_int_equal(options.notice_count, OPTIONS_NOTICES_MAX);
@@ -240,7 +241,7 @@ static void a_key_may_be_in_the_file_of_its_certificate(void **state) {
     (void)state;
     const struct config_pool *pool = configure("-Z -o ssl_chain_cert=/c,ssl_ca_cert=/a");
     assert_string_equal(pool->tls_key, "/c");
-    assert_string_equal(pool->tls_ca, ""); /* memcached demands none without ssl_verify_mode */
+    assert_string_equal(pool->tls_ca, ""); /* memcached asks for none without ssl_verify_mode */
     assert_int_equal(options.notice_count, 1);
 }
 
@@ -267,7 +268,7 @@ static void an_address_without_client_certificates_has_to_be_meant(void **state)
     assert_int_equal(faults.count, 1);
     clear(NULL);
     prepare(NULL);
-    configure("-Z -o ssl_chain_cert=/c -l 0.0.0.0"); /* encrypted, and for everybody */
+    configure("-Z -o ssl_chain_cert=/c -l 0.0.0.0"); /* encrypted, and open to everybody */
     assert_int_equal(faults.count, 1);
     assert_non_null(strstr(faults.items[0].text, "does not authenticate clients"));
 }

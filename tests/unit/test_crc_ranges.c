@@ -1,4 +1,4 @@
-/* The CRC of a part that is computed from tables is the same as that of the bytes. */
+/* The CRC of a part of a range, computed from tables, equals the CRC of the part's bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@ static struct store store;
 
 static void evicted_segments_share_their_syncs(void **state) {
     (void)state;
-    enum { ITEMS = 30000, SIZE = 500 }; /* several times what fits */
+    enum { ITEMS = 30000, SIZE = 500 }; /* several times the number that fits */
     unsigned syncs = fault_syncs();
     for (unsigned number = 0; number < ITEMS; number++) {
         EXPECT(store_set_number(&store, number, 0, SIZE, 0) == STATUS_OK);
@@ -13,7 +13,7 @@ static void evicted_segments_share_their_syncs(void **state) {
     store_run_janitor(&store, 1);
     uint64_t freed = store_stats_now(&store).counters[POOL_SEGMENTS_COMPACTED];
     assert_true(freed > 100);
-    assert_true(fault_syncs() - syncs < freed); /* alone, each takes two */
+    assert_true(fault_syncs() - syncs < freed); /* freeing one segment alone takes two syncs */
     EXPECT(store_has_number(&store, ITEMS - 1, 0, SIZE));
 }
 
@@ -26,7 +26,7 @@ static uint32_t any_expiry(uint64_t *random) {
 static void a_cache_takes_every_key(void **state) {
     (void)state;
     uint64_t random = 9;
-    unsigned missed = 0; /* evicted at once: with eight segments for eight classes it happens */
+    unsigned missed = 0; /* evicted at once: this happens with eight segments for eight classes */
     size_t largest = store.options.item_max_bytes - 20;
     for (unsigned number = 0; number < scaled(20000); number++) {
         size_t size = random_below(&random, 8) == 0 ? random_below(&random, (uint32_t)largest + 1)
@@ -65,7 +65,7 @@ static void a_cache_keeps_what_is_read_often(void **state) {
     for (unsigned number = 0; number < HOT; number++) {
         EXPECT(store_set_number(&store, number, 0, SIZE, 0) == STATUS_OK);
     }
-    unsigned all = scaled(30000) + 5000; /* several times what fits */
+    unsigned all = scaled(30000) + 5000; /* several times the number that fits */
     for (unsigned number = HOT; number < all; number++) {
         EXPECT(store_set_number(&store, number, 0, SIZE, 0) == STATUS_OK);
         if (number % 10 == 0) {
@@ -112,8 +112,8 @@ static void an_idle_cache_keeps_what_it_has(void **state) {
     uint64_t items = store_stats_now(&store).items;
     store_run_janitor(&store, 20);
     assert_int_equal(store_stats_now(&store).items, items);
-    /* A pool with a file has one of its eight segments for the tombstones of what it evicted; of
-     * the others at least two are full. */
+    /* A pool with a file uses one of its eight segments for the tombstones of evicted items. At
+     * least two of the other segments are full. */
     assert_true(items > (store.options.persist ? 500 : 1000));
 }
 

@@ -20,7 +20,7 @@ static void an_item_is_there_to_its_last_second_and_not_one_more(void **state) {
         clock_set_s(CLOCK_START_S);
         assert_int_equal(store_set(&store, "k", "v", CLOCK_START_S + ttls_s[i]), STATUS_OK);
         clock_set_s(CLOCK_START_S + ttls_s[i] - 1);
-        store_run_janitor(&store, 2); /* and the janitor does not remove it earlier */
+        store_run_janitor(&store, 2); /* nor does the janitor remove it earlier */
         expect_there(&store, "k", "v");
         clock_set_s(CLOCK_START_S + ttls_s[i]);
         expect_gone(&store, "k");
@@ -58,7 +58,7 @@ static void segments_that_fall_due_are_freed_whole(void **state) {
     }
     store_stats(&store, &stats);
     assert_true(stats.segments_free < 64 - 15);
-    assert_true(store_has_number(&store, 0, 0, SIZE)); /* the only one that is read */
+    assert_true(store_has_number(&store, 0, 0, SIZE)); /* no other item is read */
     clock_advance_s(149);
     store_run_janitor(&store, 2);
     store_stats(&store, &stats);
@@ -107,7 +107,7 @@ static void expired_items_among_living_ones_are_swept(void **state) {
     clock_advance_s(9 * 86400);
     store_run_janitor(&store, 20); /* one segment each while there is no need */
     store_stats(&store, &stats);
-    /* All but those in the segment that is still open. */
+    /* All of them except those in the segment that is still open. */
     assert_true(stats.items >= ITEMS / 2 && stats.items <= ITEMS / 2 + STORE_SEGMENT / SIZE / 2);
     assert_true(stats.live_bytes < (ITEMS / 2 + STORE_SEGMENT / SIZE / 2) * (SIZE + 40));
     for (unsigned number = 0; number < ITEMS; number++) {
@@ -142,7 +142,7 @@ static void a_miss_for_expiry_is_counted_as_one(void **state) {
     (void)state;
     store_thread_refresh(&store.thread);
     store_set(&store, "k", "v", CLOCK_START_S + 1);
-    store.thread.now_s++; /* the janitor's clock stands still: it cannot be faster */
+    store.thread.now_s++; /* the janitor's clock stands still, so the janitor cannot be faster */
     struct item item;
     assert_int_equal(pool_get(store.pool, &store.thread, bytes_from_string("k"), &item),
                      STATUS_NOT_FOUND);
@@ -170,7 +170,7 @@ static void an_old_item_that_expires_makes_way_for_a_new_one_at_once(void **stat
 #define BOTH(test)                                                                                 \
     STORE_TEST(test, .segments = 64), STORE_TEST(test, .segments = 64, .persist = true)
 
-/* Passes that the janitor has made, and segments that it has looked at in them. */
+/* How many passes the janitor has made, and how many segments it has checked in them. */
 static void count_looks(uint64_t *passes, uint32_t *looked) {
     bool between = false;
     while (!between) {
@@ -184,12 +184,12 @@ static void count_looks(uint64_t *passes, uint32_t *looked) {
     }
 }
 
-/* A pass of the janitor looks at a part of a pool as large as this. */
+/* In a pool as large as this, a pass of the janitor checks only a part of the segments. */
 static void a_pool_of_many_segments_is_looked_at_in_turn(void **state) {
     (void)state;
     enum { ITEMS = 1000, SIZE = 500, PASSES = 20 };
     store_close(&store);
-    store.options.memory_bytes = UINT64_C(64) << 30; /* none of which is taken before it is used */
+    store.options.memory_bytes = UINT64_C(64) << 30; /* memory is allocated only when it is used */
     store_open(&store);
     uint32_t segments = store.pool->view.segment_count;
     uint64_t passes_before;
@@ -215,7 +215,7 @@ static void a_pool_of_many_segments_is_looked_at_in_turn(void **state) {
     assert_int_equal(stats.segments_free, stats.segments);
 }
 
-/* Counts the segments with an expired item, and the janitor's passes. False: a pass is under way.
+/* Counts the segments with an expired item, and the janitor's passes. False: a pass has not ended.
  */
 static bool count_due(uint64_t *passes, uint32_t *due) {
     pthread_mutex_lock(&store.pool->room.lock);
@@ -231,8 +231,8 @@ static bool count_due(uint64_t *passes, uint32_t *due) {
     return between;
 }
 
-/* Writes that wait for room must not wait until all segments have been swept. A sweep waits until
- * this thread is between two batches, which makes it slow. */
+/* Writes that wait for room must not wait until the janitor has swept all segments. A sweep is slow
+ * here, because it waits until this thread is between two batches. */
 static void a_pass_sweeps_for_a_bounded_time(void **state) {
     (void)state;
     enum { SEGMENTS = 64, SIZE = 1000, DAY_S = 86400, MOST = 20, BATCH_NS = 4000000 };

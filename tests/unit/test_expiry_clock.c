@@ -33,7 +33,7 @@ static uint64_t count_kept(void) {
     return stats.items;
 }
 
-/* Time passes, and the janitor looks at the clock as often as it does. */
+/* Lets time pass. The janitor reads the clock as often as it does in a daemon. */
 static void let_pass(uint32_t time_s) {
     for (; time_s > 0; time_s -= time_s < 30 ? time_s : 30) {
         clock_advance_s(time_s < 30 ? time_s : 30);
@@ -41,7 +41,7 @@ static void let_pass(uint32_t time_s) {
     }
 }
 
-/* The system is restarted, so its boot id changes. */
+/* Simulates a restart of the system: its boot id changes. */
 static void reboot(uint32_t off_s) {
     store_close(&store);
     int file = open(store.data_path, O_RDWR);
@@ -221,7 +221,8 @@ static void work_in_doubt(struct store *killed, void *argument) {
     EXPECT(store_touch(killed, key, clock_now_s() + 60) == STATUS_NOT_FOUND);
 }
 
-/* A session that was logged out while the clock was wrong does not come back when it is right. */
+/* A session that was logged out while the clock was wrong does not come back when the clock is
+ * right. */
 static void what_is_deleted_while_hidden_stays_gone(void **state) {
     (void)state;
     fill();
@@ -247,7 +248,7 @@ static void a_full_pool_refuses_new_keys_rather_than_free_what_is_hidden(void **
     for (unsigned number = 0; number < stored; number++) {
         EXPECT(store_has_number(&store, number, 0, SIZE));
     }
-    let_pass(60); /* after which time goes on as ever */
+    let_pass(60); /* after that, time goes on normally */
     clock_advance_s(TTL_S);
     store_run_janitor(&store, 3);
     EXPECT(store_set_number(&store, stored, 0, SIZE, 0) == STATUS_OK);
@@ -268,8 +269,8 @@ static void a_flush_that_only_a_wrong_clock_makes_due_waits(void **state) {
     EXPECT(count_there() == 0);
 }
 
-/* A limit is raised while the clock is wrong. Items still end by the old limit, judged by the right
- * time. */
+/* A limit is raised while the clock is wrong. The items still expire by the old limit, according to
+ * the right time. */
 static void a_raised_limit_takes_nothing_away(void **state) {
     (void)state;
     store.options.idle_timeout_s = 10 * DAY_S;

@@ -1,7 +1,7 @@
-/* Failing system calls: each call that the store makes for a file fails once, at each place in
- * turn, while a pool is made, works, compacts, stops, starts, grows and shrinks. In all cases
- * nothing that was acknowledged is lost, nothing is acknowledged that is not on the disk, and the
- * file can be used when the calls work again. */
+/* Failing system calls. Each call that the store makes for a file fails once, at each place in
+ * turn, while a pool is made, works, compacts, stops, starts, grows and shrinks. In all cases no
+ * acknowledged change is lost, no change is acknowledged that is not on the disk, and the file can
+ * be used when the calls work again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,8 +39,8 @@ static void fail_with(struct simulation *simulation, const char *what) {
     simulation_fail(simulation, message);
 }
 
-/* The pool's contents agree with the replies that the client got; with `power`, also after a power
- * cut. */
+/* The pool's contents agree with the replies that the client got. `power`: they also agree after a
+ * power cut. */
 static void look_at_all(struct simulation *simulation) {
     for (int i = 0; i < 3; i++) {
         disk_record(simulation->disk);
@@ -55,7 +55,7 @@ static void look_at_all(struct simulation *simulation) {
     }
 }
 
-/* The pool could not make a write durable: it must report this, and never acknowledge a write
+/* The pool could not make a write durable. It must report this, and never acknowledge a write
  * again. */
 static void expect_read_only(struct simulation *simulation) {
     struct pool_stats stats;
@@ -74,7 +74,8 @@ static void expect_read_only(struct simulation *simulation) {
     }
 }
 
-/* Some operations, acknowledged some at a time. False: the pool takes no more. */
+/* Does some operations, and lets some be acknowledged at a time. False: the pool accepts no
+ * more. */
 static bool work(struct simulation *simulation, unsigned operations) {
     struct client *client = &simulation->clients[0];
     for (unsigned i = 1; i <= operations; i++) {
@@ -89,7 +90,7 @@ static bool work(struct simulation *simulation, unsigned operations) {
     return simulation_sync(simulation);
 }
 
-/* Opens the pool, if need be by a second try when the system works again. */
+/* Opens the pool. If that fails, opens it again when the system works again. */
 static void open_somehow(struct simulation *simulation) {
     char error[POOL_ERROR_MAX];
     simulation->restarting = true;
@@ -110,7 +111,8 @@ static void open_somehow(struct simulation *simulation) {
     simulation->restarting = false;
 }
 
-/* Works; if the pool has to give up, looks at what it has done, and starts it again. */
+/* Lets the client work. If the pool has to give up, checks what it has done, and starts it
+ * again. */
 static void work_somehow(struct simulation *simulation, unsigned operations) {
     if (work(simulation, operations)) {
         return;
@@ -148,7 +150,7 @@ static void age_file(struct simulation *simulation) {
     close(file);
 }
 
-/* A pool's life, with a fault in it. */
+/* The life of a pool, with one fault in it. */
 static void live(struct simulation *simulation) {
     open_somehow(simulation);
     work_somehow(simulation, 160);
@@ -173,7 +175,7 @@ static void live(struct simulation *simulation) {
     }
 }
 
-/* Runs the course with a fault; false: the call that should fail did not happen. */
+/* Lets a pool live with this fault. False: the call that should fail was not made. */
 static bool live_with(struct fault fault, uint64_t seed) {
     struct pool_options options = simulation_options(POOL_FSYNC_ALWAYS, 8);
     struct simulation *simulation = simulation_create(seed + fault.number, &options, &habits, 1);
@@ -186,8 +188,8 @@ static bool live_with(struct fault fault, uint64_t seed) {
     return happened;
 }
 
-/* Lets calls of a kind fail, one in each life: each call in turn, or in the short form one in
- * `step`. A soak repeats this with other operations. */
+/* Lets calls of one kind fail, one in each life: each call in turn, or in the short form one of
+ * `step` calls. A soak repeats this with other operations. */
 static void let_each_fail(enum call call, int error, unsigned step) {
     bool only;
     uint64_t seed = environment_first_seed(&only);

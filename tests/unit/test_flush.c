@@ -1,4 +1,4 @@
-/* A flush during the changes of other threads. */
+/* A flush while other threads change items. */
 #include "store_support.h"
 
 #include "store/pool_private.h"
@@ -11,10 +11,10 @@ enum { THREADS = 3 };
 static struct store store;
 
 struct race {
-    _Atomic unsigned begun;   /* the round that has begun, */
-    _Atomic unsigned running; /* how many threads are at it in all rounds, */
-    _Atomic unsigned flushed; /* the round whose flush has returned, */
-    _Atomic unsigned done;    /* and how many threads have ended theirs */
+    _Atomic unsigned begun;   /* the current round */
+    _Atomic unsigned running; /* how often a thread has begun a round */
+    _Atomic unsigned flushed; /* the round whose flush has returned */
+    _Atomic unsigned done;    /* the number of threads that have ended the current round */
     unsigned rounds;
 };
 
@@ -25,7 +25,7 @@ struct racer {
     unsigned survived;
 };
 
-/* Changes the item, as fast as it can, until a change that began after the flush has ended. */
+/* Changes the item as fast as it can, until a change that began after the flush has ended. */
 static void race_once(struct racer *racer, unsigned round) {
     char key[POOL_KEY_MAX];
     struct bytes text = bytes_from(key, number_key(key, racer->number));
@@ -67,7 +67,7 @@ static void *race_all(void *argument) {
     return NULL;
 }
 
-/* Nor does the janitor carry an item across the flush. */
+/* The same holds for the janitor: moving an item does not carry it across the flush. */
 static void no_change_carries_an_item_across_a_flush(void **state) {
     struct pool_options options = store_options(16);
     options.persist = *(bool *)*state;
@@ -109,7 +109,7 @@ static void no_change_carries_an_item_across_a_flush(void **state) {
 
 /* ---- items that are stored during a flush ---- */
 
-enum { CROWD = 20000, CROWD_ROUNDS = 60 }; /* enough buckets that a flush takes a while */
+enum { CROWD = 20000, CROWD_ROUNDS = 60 }; /* so many buckets that a flush takes a while */
 
 static _Atomic unsigned flushes_ended;
 static _Atomic unsigned flushes_wanted;
@@ -128,7 +128,8 @@ static void *flush_when_asked(void *argument) {
     return NULL;
 }
 
-/* A client that sees the item gone stores after the flush, even if the flush has not returned yet.
+/* A client that no longer sees the item stores it anew. That item stays, even if the flush has not
+ * returned yet.
  */
 static void what_is_stored_when_a_flush_has_begun_to_hide_is_not_flushed(void **state) {
     struct pool_options options = store_options(256);

@@ -42,7 +42,8 @@ static void items_in_a_full_pool_can_be_updated_for_ever(void **state) {
     free(versions);
 }
 
-/* A login session's life in a full pool: each request moves its expiry, now later, now sooner. */
+/* The life of a login session in a full pool: each request moves its expiry, sometimes later,
+ * sometimes sooner. */
 static void items_in_a_full_pool_can_be_touched_for_ever(void **state) {
     (void)state;
     enum { SIZE = 300 };
@@ -72,8 +73,8 @@ static void everything_in_a_full_pool_can_be_deleted_and_stored_again(void **sta
         }
         assert_int_equal(store_stats_now(&store).items, 0);
         unsigned again = store_fill(&store, 0, sizes[i], CLOCK_START_S + 1000);
-        assert_true(again > stored / 2); /* some tombstones are still needed */
-        clock_advance_s(1000);           /* and all of it expires */
+        assert_true(again > stored / 2); /* tombstones that are still needed take the rest */
+        clock_advance_s(1000);           /* now all items expire */
         store_run_janitor(&store, 40);
         for (unsigned number = 0; number < again; number++) {
             EXPECT(!store_has_number(&store, number, 0, sizes[i]));
@@ -82,7 +83,7 @@ static void everything_in_a_full_pool_can_be_deleted_and_stored_again(void **sta
     }
 }
 
-/* Updates that grow can fill the pool to its very end; even then people can log out. */
+/* Updates that make items larger can fill the pool to its end. Even then users can log out. */
 static void deletes_work_when_growing_items_have_taken_the_last_room(void **state) {
     (void)state;
     enum { SIZE = 500, GROWN = 900 };
@@ -113,7 +114,7 @@ static void a_flush_works_when_growing_items_have_taken_the_last_room(void **sta
         EXPECT(!store_has_number(&store, number, 1, 900));
     }
     assert_true(store_fill(&store, 0, 500, 0) >=
-                stored / 2); /* a small pool's janitor may keep a segment */
+                stored / 2); /* the janitor of a small pool may keep a segment free */
 }
 
 static void items_as_large_as_item_max_come_and_go(void **state) {
@@ -123,7 +124,7 @@ static void items_as_large_as_item_max_come_and_go(void **state) {
     unsigned stored = store_fill(&store, 0, largest, 0);
     unsigned *versions = calloc(stored, sizeof *versions);
     assert_true(stored >= 9);
-    for (unsigned round = 1; round < 300; round++) { /* what is there can always be updated */
+    for (unsigned round = 1; round < 300; round++) { /* every existing item can be updated */
         unsigned number = random_below(&random, stored);
         EXPECT(store_set_number(&store, number, round, largest, 0) == STATUS_OK);
         versions[number] = round;
@@ -135,7 +136,7 @@ static void items_as_large_as_item_max_come_and_go(void **state) {
     for (unsigned number = 0; number < stored; number += 2) {
         EXPECT(store_delete_number(&store, number) == STATUS_OK);
     }
-    for (unsigned round = 0; round < 300; round++) { /* and new keys come when others have gone */
+    for (unsigned round = 0; round < 300; round++) { /* new keys find room after deletes */
         unsigned number = random_below(&random, stored) | 1;
         if (store_delete_number(&store, number) == STATUS_OK) {
             EXPECT(store_set_number(&store, number + 100000, round, largest, 0) == STATUS_OK);
@@ -146,8 +147,8 @@ static void items_as_large_as_item_max_come_and_go(void **state) {
     }
 }
 
-/* An update of the largest item also needs room for its tombstone. For one of these values of
- * item_max, the segments have the least room to spare. */
+/* An update of the largest item also needs room for its tombstone. One of these values of item_max
+ * leaves the least room to spare in the segments. */
 static void the_largest_item_can_be_given_a_sooner_expiry(void **state) {
     (void)state;
     struct pool_options options = store_options(16);
@@ -156,7 +157,7 @@ static void the_largest_item_can_be_given_a_sooner_expiry(void **state) {
     options.persist = true;
     options.max_lifetime_s = 100000;
     options.memory_bytes = 16 * 3 * STORE_SEGMENT;
-    alarm(60); /* so that the test fails instead of hanging */
+    alarm(60); /* so that a fault fails the test and does not hang it */
     for (uint32_t below = 0; below < 4096; below += 4096 / scaled(85)) {
         options.item_max_bytes = 2 * STORE_SEGMENT - below;
         store_begin(&store, options);
@@ -184,7 +185,7 @@ static void the_largest_item_can_be_given_a_sooner_expiry(void **state) {
 enum { THREADS = 4 };
 
 struct worker {
-    struct store store; /* shares the pool of the test's store */
+    struct store store; /* uses the pool of the test's store */
     unsigned first;
     unsigned count;
     unsigned rounds;

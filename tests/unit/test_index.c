@@ -1,4 +1,4 @@
-/* The index alone: the test writes the records into memory and sets the slots as the pool would. */
+/* The index alone: the test writes the records into memory, and sets the slots like the pool. */
 #include "store_support.h"
 
 #include "base/clock.h"
@@ -96,7 +96,7 @@ static uint64_t bed_write(struct bed *bed, unsigned number) {
     return location;
 }
 
-/* As the pool adds a key; `hash` is the key's own, or what the test wants it to be. */
+/* Adds a key like the pool. `hash` is the key's hash, or another number that the test chooses. */
 static bool bed_insert_as(struct bed *bed, unsigned number, uint64_t hash) {
     uint64_t location = bed_write(bed, number);
     struct layout_bucket *bucket = index_lock(&bed->index, hash);
@@ -124,7 +124,7 @@ static bool bed_remove_as(struct bed *bed, unsigned number, uint64_t hash) {
     return found;
 }
 
-/* Without a lock, as readers look up. */
+/* Looks up without a lock, like a reader. */
 static bool bed_has_as(const struct bed *bed, unsigned number, uint64_t hash) {
     char text[POOL_KEY_MAX];
     struct bytes key = bed_key(text, number);
@@ -177,7 +177,7 @@ static void every_key_is_found_while_the_index_grows(void **state) {
     assert_true(atomic_load(&header->bucket_count) > before);
     assert_true(atomic_load(&header->bucket_count) * 5 >= KEYS);
     assert_true(index_used_bytes(&bed.index) <
-                (uint64_t)KEYS * 18); /* 15, and the buckets that are not full */
+                (uint64_t)KEYS * 18); /* 15 for each key, and the free places in the buckets */
     bed_end(&bed);
 }
 
@@ -217,8 +217,8 @@ static void keys_of_one_and_the_same_hash_are_told_apart(void **state) {
     bed_end(&bed);
 }
 
-/* Keys whose hashes agree in their low bits, so that all share a bucket until there are more
- * buckets than those bits can tell. */
+/* Keys whose hashes have the same low bits. All share a bucket, until the number of buckets is
+ * larger than these bits can tell apart. */
 static void keys_that_crowd_into_one_bucket_stay_findable_through_every_split(void **state) {
     (void)state;
     enum { CROWD = 200, CROWD_MASK = 0x3ff, OTHERS = 30000 };
@@ -265,7 +265,7 @@ static void an_emptied_chain_gives_its_overflow_buckets_back(void **state) {
             EXPECT(bed_insert_as(&bed, number, hash));
         }
         for (unsigned number = 0; number < KEYS; number++) {
-            /* From the front, from the back and from the middle. */
+            /* Takes the first, the last and the middle one. */
             unsigned other = round == 0   ? number
                              : round == 1 ? KEYS - 1 - number
                                           : (number * 37) % KEYS;
@@ -305,20 +305,20 @@ static void without_memory_to_grow_every_key_stays_findable(void **state) {
     unsigned inserted = 0;
     for (unsigned number = 0; number < KEYS; number++) {
         if (!bed_insert_as(&bed, number, bed_hash(&bed, number))) {
-            break; /* no more overflow buckets: the pool refuses the key */
+            break; /* there are no more overflow buckets: the pool refuses the key */
         }
         inserted++;
         index_grow(&bed.index);
     }
     assert_true(inserted > 5 * 1024 && inserted < KEYS);
     assert_int_equal(atomic_load(&header->bucket_count), buckets);
-    /* The system is asked now and then, and not with each key. */
+    /* The index asks the system at most every 50 ms, and not at each key. */
     assert_true(fault_allocations() - asked <= 2 + (clock_monotonic_ms() - began_ms) / 50);
     for (unsigned number = 0; number < KEYS; number++) {
         EXPECT(bed_has(&bed, number) == (number < inserted));
     }
     fault_fail_allocations(false);
-    atomic_store(&bed.index.retry_ms, 0); /* that time has passed */
+    atomic_store(&bed.index.retry_ms, 0); /* the interval between two tries has passed */
     for (unsigned number = inserted; number < KEYS; number++) {
         bed_insert(&bed, number);
     }
@@ -329,7 +329,7 @@ static void without_memory_to_grow_every_key_stays_findable(void **state) {
     bed_end(&bed);
 }
 
-/* A split moves some slots before it finds that there is no overflow bucket for the rest. */
+/* A split moves some slots before it finds that there is no overflow bucket for the other slots. */
 static void a_split_that_runs_out_of_overflow_buckets_is_taken_back(void **state) {
     (void)state;
     enum { CROWD = 50 };
@@ -340,8 +340,7 @@ static void a_split_that_runs_out_of_overflow_buckets_is_taken_back(void **state
     unsigned crowd[CROWD];
     unsigned found = 0;
     for (unsigned number = 1 << 20; found < CROWD; number++) {
-        /* These keys are in bucket 0, and the next split would move all of them into the new
-         * bucket. */
+        /* These keys are in bucket 0. The next split would move all of them into the new bucket. */
         if ((bed_hash(&bed, number) & (2 * count - 1)) == count) {
             crowd[found++] = number;
         }
@@ -382,7 +381,7 @@ static void a_split_that_runs_out_of_overflow_buckets_is_taken_back(void **state
 
 struct readers {
     struct bed *bed;
-    unsigned keys; /* these are there all the time */
+    unsigned keys; /* these keys exist all the time */
     _Atomic bool stop;
 };
 
@@ -396,7 +395,7 @@ static void *read_keys(void *argument) {
     return NULL;
 }
 
-/* Points the key's slot at another record, as an update or a compaction does. */
+/* Points the key's slot at another record, like an update or a compaction. */
 static void republish(struct bed *bed, unsigned number) {
     char text[POOL_KEY_MAX];
     uint64_t hash = bed_hash(bed, number);

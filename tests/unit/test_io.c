@@ -1,5 +1,5 @@
-/* Preallocation of files: it succeeds, or is refused before it takes disk space from other
- * programs. */
+/* Preallocation of files. It succeeds, or is refused before it takes disk space that other programs
+ * need. */
 #include "store_support.h"
 
 #include "store/io.h"
@@ -38,15 +38,15 @@ static void what_the_disk_cannot_hold_is_refused_before_any_of_it_is_taken(void 
     close(file);
 }
 
-/* To allocate a small part of a large file with holes, such as an index, the disk needs room for
- * that part only. */
+/* To allocate a small part of a large file with holes, such as an index, the disk needs room only
+ * for that part. */
 static void holes_elsewhere_in_the_file_do_not_count(void **state) {
     (void)state;
     int file = make_file();
     struct statvfs disk;
     assert_int_equal(fstatvfs(file, &disk), 0);
     off_t size = (off_t)((disk.f_bfree + disk.f_blocks / 8) * disk.f_frsize);
-    size = size < INT64_C(1) << 43 ? size : INT64_C(1) << 43; /* some have no larger files */
+    size = size < INT64_C(1) << 43 ? size : INT64_C(1) << 43; /* some allow no larger files */
     assert_int_equal(ftruncate(file, size), 0);
     assert_int_equal(store_io_system.allocate(file, size - (64 << 10), 64 << 10), 0);
     assert_int_equal(store_io_system.allocate(file, size - (8 << 20), 4 << 20), 0);
@@ -60,7 +60,7 @@ static void what_the_disk_can_hold_is_taken(void **state) {
     assert_int_equal(store_io_system.allocate(file, 0, 1 << 20), 0);
     assert_true(taken_bytes(file) >= 1 << 20);
     unsigned before = fault_allocations();
-    fault_fail_allocations(true); /* what only the system can tell is left to it */
+    fault_fail_allocations(true); /* only the system can know this, so the call is made */
     assert_int_equal(store_io_system.allocate(file, 1 << 20, 1 << 20), ENOSPC);
     fault_none();
     assert_int_equal(fault_allocations(), before + 1);

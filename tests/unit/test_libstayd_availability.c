@@ -1,5 +1,5 @@
 /* When libstayd tries a server that has failed: how long it waits for a restart, and how long it
- * does not try the server. */
+ * leaves the server alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,12 +31,12 @@ static bool may_try(void) {
     return may;
 }
 
-/* As if the pause was over. */
+/* Lets the pause end. */
 static void end_pause(void) {
     server.until_ms = 0;
 }
 
-/* A try fails at once; returns the pause that follows. */
+/* Makes a try that fails at once; returns the length of the next pause. */
 static uint64_t fail_once(bool refused) {
     uint64_t now_ms = clock_exact_ms();
     availability_failed(&server, now_ms, "it is away", refused);
@@ -111,7 +111,7 @@ static void a_request_that_is_no_probe_ends_no_pause(void **state) {
     end_pause();
     assert_true(may_try());
     uint64_t given_up = probe;
-    end_pause(); /* as if the probe had lasted too long */
+    end_pause(); /* simulates a probe that has lasted too long */
     server.probe_limit_ms *= 2;
     assert_true(may_try());
     availability_release_probe(&server, &given_up);
@@ -125,7 +125,7 @@ static void one_silence_is_no_outage_and_two_are(void **state) {
     (void)state;
     uint64_t now_ms = clock_exact_ms();
     availability_note_silence(&server, now_ms, now_ms + 1, "it says nothing");
-    assert_true(may_try()); /* it has answered another request meanwhile */
+    assert_true(may_try()); /* the server has answered another request meanwhile */
     availability_note_silence(&server, clock_exact_ms(), 0, "it says nothing");
     assert_true(may_try());
     availability_answered(&server);

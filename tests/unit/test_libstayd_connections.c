@@ -1,5 +1,5 @@
-/* libstayd when a connection breaks, when the server has too many connections, and when a new
- * connection asks for mappings: which requests are sent again. */
+/* Which requests libstayd sends again: when a connection breaks, when the server has too many
+ * connections, and when a new connection asks for mappings. */
 #include "scripted_server.h"
 
 #include <signal.h>
@@ -30,7 +30,8 @@ static void a_change_that_was_read_and_not_answered_is_not_sent_again(void **sta
     expect_request("set k 0 0 1\r\nv\r\n");
 }
 
-/* The server closes each connection behind its answer: the next request finds an end. */
+/* The server closes each connection after its answer, so the next request finds the connection
+ * closed. */
 static void a_change_is_sent_again_if_it_was_surely_not_read(void **state) {
     (void)state;
     answer("set k 0 0 1\r\nv\r\n", "STORED\r\n");
@@ -62,7 +63,7 @@ static void a_server_with_too_many_connections_says_so(void **state) {
     expect_failure(STAYD_BUSY, "max_connections");
 }
 
-/* Within the statistics, so that their connection is in use. */
+/* The second request is made during `stats`, while the connection of `stats` is in use. */
 static void ask_again(void *user, const char *name, const char *value) {
     (void)user;
     (void)name;
@@ -100,7 +101,7 @@ static void a_server_without_mappings_is_asked_for_them_once(void **state) {
     expect_request("stayd_map\r\nget k\r\nget k\r\n");
 }
 
-/* Not even if the reply is invalid, or names a socket that does not exist. */
+/* This holds even if the reply is invalid, or names a socket that does not exist. */
 static void a_question_for_mappings_does_no_harm(void **state) {
     static const char *const replies[] = {"",
                                           "MAP\r\n",

@@ -1,4 +1,4 @@
-/* libstayd and servers that send invalid replies, or none: libstayd uses only replies to its own
+/* libstayd and servers that send invalid replies, or none. libstayd uses only replies to its own
  * request, and no call waits longer than its timeouts. The servers are threads of the test.
  */
 #include <setjmp.h>
@@ -25,17 +25,17 @@
 
 enum { ITEMS = 3, LATE_MS = 5000 /* of this machine */ };
 
-/* Each connection gets the reply once its first line has come, again and again, and is then closed
- * or (`holds`) kept open. */
+/* Sends each connection the reply when its first line has come, again and again, and then closes it
+ * or (`holds`) keeps it open. */
 struct fake {
     const char *reply; /* NULL: nothing */
     bool holds;
     bool floods;
-    bool one_only; /* listens no more after the first connection */
+    bool one_only; /* stops listening after the first connection */
     int delay_ms;  /* before the reply */
     atomic_uint accepted;
     atomic_uint requests;
-    char said[256]; /* what the latest client said first */
+    char said[256]; /* the first bytes that the latest client sent */
     int listener;
     atomic_bool ends;
     pthread_t thread;
@@ -103,7 +103,7 @@ static void fake_start(struct fake *fake) {
     assert_int_equal(pthread_create(&fake->thread, NULL, fake_run, fake), 0);
 }
 
-/* The client is closed already, so that the server's connection has ended. */
+/* The client has closed, so the connection of the server ends. */
 static void fake_stop(struct fake *fake) {
     fake->ends = true;
     if (fake->listener >= 0) {
@@ -220,7 +220,7 @@ static void behind_a_refused_value_no_answer_is_believed(void **state) {
     assert_int_equal(items[0].status, STAYD_OK);
     assert_int_equal(items[1].status, STAYD_REFUSED);
     assert_int_equal(items[2].status, STAYD_OUTCOME_UNKNOWN);
-    fake.reply = "CLIENT_ERROR bad\r\n"; /* and an ERROR for the data, that comes later */
+    fake.reply = "CLIENT_ERROR bad\r\n"; /* an ERROR for the data comes later */
     assert_int_equal(stayd_set(client, "k", 1, "v", 1, 0, 0, &error), STAYD_REFUSED);
     unsigned before = fake.accepted;
     fake.reply = "STORED\r\n";
@@ -267,7 +267,7 @@ static void what_a_memcached_cannot_read_is_not_sent(void **state) {
     fake_stop(&fake);
 }
 
-/* Slower than the server, so that the client never waits for it. */
+/* Reads more slowly than the server sends, so that the client never waits for the server. */
 static void read_slowly(void *user, const char *name, const char *value) {
     unsigned *count = user;
     assert_int_equal(strlen(name) + strlen(value), 9);
@@ -346,7 +346,7 @@ static void a_refused_connect_is_not_tried_for_ever_while_others_are_answered(vo
     uint64_t began_ms = now_ms();
     enum stayd_status status = STAYD_NOT_FOUND;
     struct stayd_error error;
-    while (status == STAYD_NOT_FOUND) { /* that request took the only connection */
+    while (status == STAYD_NOT_FOUND) { /* the earlier request uses the only connection */
         struct stayd_value value = {0};
         began_ms = now_ms();
         status = stayd_get(work.client, "k", 1, &value, &error);
@@ -360,7 +360,8 @@ static void a_refused_connect_is_not_tried_for_ever_while_others_are_answered(vo
     fake_stop(&fake);
 }
 
-/* Takes every descriptor that this process may have; returns how many, and the limit that was. */
+/* Opens every descriptor that this process may have. Returns how many, and the earlier limit in
+ * `before`. */
 static unsigned take_descriptors(int taken[], unsigned most, struct rlimit *before) {
     struct rlimit few;
     unsigned count = 0;
@@ -397,7 +398,7 @@ static void without_a_descriptor_it_is_this_process_that_fails(void **state) {
             close(taken[--count]);
         }
         setrlimit(RLIMIT_NOFILE, &before);
-        /* at once: libstayd did not pause */
+        /* returns at once, because libstayd has made no pause */
         enum stayd_status status = stayd_get(client, "k", 1, &value, &error);
         assert_int_equal(status, i == 0 ? STAYD_NOT_FOUND : STAYD_DISCONNECTED);
         stayd_value_free(&value);
@@ -449,7 +450,7 @@ static void a_child_that_is_forked_in_a_wait_does_not_read_its_parents_reply(voi
     fake_stop(&fake);
 }
 
-/* A client of `asked` has asked `silent`, and ends the wait for the reply. */
+/* A client of `asked` has sent a request to `silent`. Interrupts the wait for its reply. */
 static void interrupt_wait_for_mappings(const struct fake *asked, struct fake *silent) {
     struct stayd_options options;
     struct stayd_error error;
@@ -474,7 +475,8 @@ static void a_wait_for_mappings_can_be_interrupted(void **state) {
     assert_string_equal(fake.said, "stayd_map\r\n");
 }
 
-/* The server names another socket for them, as over TCP, and that one is silent. */
+/* The server names another socket for the mappings, as a server on TCP does, and that socket is
+ * silent. */
 static void a_wait_for_mappings_on_another_socket_can_be_interrupted(void **state) {
     (void)state;
     struct fake silent = {.holds = true};

@@ -118,7 +118,7 @@ static void note_stat(void *user, const char *name, const char *value) {
     *(size_t *)user += strlen(name) + strlen(value);
 }
 
-/* Reads the reply as one to the command of this verb; returns the fault. */
+/* Reads the reply as the reply to a command of this verb; returns the fault. */
 static enum channel_fault read_reply(enum verb verb, const char *reply, size_t size,
                                      bool is_binary) {
     char version[8];

@@ -1,4 +1,4 @@
-/* What libstayd sends, and what it makes of the replies, which come in pieces of any size. */
+/* What libstayd sends, and how it reads the replies, which come in pieces of any size. */
 #include "scripted_server.h"
 
 #include <signal.h>
@@ -47,7 +47,7 @@ static void set_sends_the_bytes_as_they_are(void **state) {
     expect_request("set k 5 60 4\r\na\r\nb\r\n");
 }
 
-/* 30 days are the most that the protocol takes for a duration. */
+/* The protocol allows at most 30 days as a duration. */
 static void a_time_to_live_beyond_30_days_is_sent_as_a_date(void **state) {
     (void)state;
     answer("touch k 1700000000\r\n", "TOUCHED\r\n");

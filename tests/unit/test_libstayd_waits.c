@@ -1,4 +1,5 @@
-/* How long libstayd waits for a server that says nothing or little, with signals meanwhile. */
+/* How long libstayd waits for a server that sends nothing or little, and for one that sends while
+ * signals come. */
 #include "scripted_server.h"
 
 #include "alarms.h"
@@ -27,10 +28,10 @@ static void a_change_that_is_not_answered_in_time_is_of_unknown_outcome(void **s
     expect_request("set k 0 0 1\r\nv\r\n");
 }
 
-/* A byte now and then does not extend the limit of the whole. */
+/* The limit of the whole request holds even if a byte comes now and then. */
 static void a_reply_that_trickles_is_given_up_in_time(void **state) {
     (void)state;
-    static char reply[1 << 20]; /* a byte to a write: no machine sends that in time */
+    static char reply[1 << 20]; /* one byte in each write: no machine sends that in time */
     memset(reply, 'v', sizeof reply);
     memcpy(reply, "VALUE k 0 1048600\r\n", 19);
     answer_bytes("get k\r\n", reply, sizeof reply, 1);
@@ -67,7 +68,7 @@ static void a_program_may_end_a_wait_that_a_signal_interrupts(void **state) {
 static void signals_do_not_make_a_wait_longer(void **state) {
     (void)state;
     signal_every_ms(5);
-    open_client(NULL); /* nobody takes it from the queue */
+    open_client(NULL); /* nobody accepts the connection */
     assert_int_equal(get(), STAYD_DISCONNECTED);
     signal_every_ms(0);
     expect_failure(STAYD_DISCONNECTED, "timed out");

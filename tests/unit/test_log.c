@@ -68,7 +68,7 @@ void syslog(int priority, const char *format, ...) {
     va_end(arguments);
 }
 
-/* What the call above becomes where _FORTIFY_SOURCE is on. */
+/* The form that the call above has with _FORTIFY_SOURCE. */
 void __syslog_chk(int priority, int flag, const char *format, ...);
 void __syslog_chk(int priority, int flag, const char *format, ...) {
     (void)flag;

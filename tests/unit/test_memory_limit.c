@@ -1,5 +1,5 @@
-/* The memory limit of a volatile pool, changed while it runs: lowered, which gives memory back to
- * the system, and raised again. */
+/* The memory limit of a volatile pool that changes while the pool runs. A lower limit gives memory
+ * back to the system; then the limit is raised again. */
 #include "store_support.h"
 
 #include "store/pool_private.h"
@@ -21,7 +21,7 @@ static struct pool_stats stats_now(void) {
     return stats;
 }
 
-/* Of the data, as the system counts it. */
+/* The memory of the data, as the system counts it. */
 static uint64_t memory_bytes(void) {
     struct stat status;
     EXPECT(fstat(store.pool->data_mapping.file, &status) == 0);
@@ -31,7 +31,7 @@ static uint64_t memory_bytes(void) {
 static bool comes_down_to(unsigned segments) {
     for (int pass = 0; pass < PASSES_MAX; pass++) {
         if (segments_in_force(&store.pool->segments) == segments) {
-            store_run_janitor(&store, 1); /* by its end, their memory has gone back as well */
+            store_run_janitor(&store, 1); /* at its end, the system has their memory */
             return true;
         }
         store_run_janitor(&store, 1);
@@ -39,7 +39,7 @@ static bool comes_down_to(unsigned segments) {
     return false;
 }
 
-/* Stores numbers from `first` on; returns behind the last that there was room for. */
+/* Stores numbers from `first` on. Returns the first number that had no room. */
 static unsigned fill(unsigned first, unsigned count) {
     unsigned number = first;
     while (number < first + count && store_set_number(&store, number, 0, SIZE, 0) == STATUS_OK) {
@@ -76,7 +76,7 @@ static void a_lower_limit_evicts_down_to_it_and_gives_the_memory_back(void **sta
 
 static void free_segments_go_without_anything_being_evicted(void **state) {
     (void)state;
-    fill(0, 500); /* some eight segments' worth */
+    fill(0, 500); /* as much as some eight segments hold */
     assert_int_equal(limit_to(16), STATUS_OK);
     assert_true(comes_down_to(16));
     assert_int_equal(count_present(0, 500), 500);
@@ -119,7 +119,7 @@ static void under_a_lower_limit_a_pool_takes_as_much_as_one_of_that_size(void **
     assert_true(stats.live_bytes > stats.capacity_bytes / 4 * 3);
 }
 
-/* Live items lie scattered over all segments: they are moved together. */
+/* Live items are in all segments, with much room between them: the janitor moves them together. */
 static void where_nothing_may_be_forgotten_a_lower_limit_compacts_down_to_it(void **state) {
     (void)state;
     unsigned end = fill(0, 100000);
@@ -158,7 +158,7 @@ struct writer {
     pthread_t thread;
     struct store_thread store_thread;
     unsigned number;
-    bool keeps; /* evict = no: what it has stored must be there */
+    bool keeps; /* evict = no: every item that this client has stored must be there */
 };
 
 static _Atomic bool stopped;
@@ -218,7 +218,7 @@ static void check_under_load(bool evict, unsigned low) {
 static void the_limit_follows_while_clients_write_and_read(void **state) {
     (void)state;
     check_under_load(true, 12);
-    check_under_load(false, 32); /* 1200 items of a KiB take some 18 segments */
+    check_under_load(false, 32); /* 1200 items of a KiB take about 18 segments */
 }
 
 #define EVICTING(test) STORE_TEST(test, .segments = SEGMENTS, .evict = true)

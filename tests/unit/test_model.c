@@ -1,10 +1,10 @@
-/* Random operations against a model: the result of each operation must agree with the model.
+/* Random operations, compared with a model: the result of each operation must agree with the model.
  *
- * Each thread has keys of its own, so that the model is exact; the pool is small, so that the
- * janitor moves, evicts and frees all the time. The pool lives in a child process, the model in
- * memory that parent and child share: the child is killed at a random moment, or stops, and another
- * child continues with the same model. An operation that the crash interrupted may have been
- * carried out or not; all others must have been.
+ * Each thread has keys of its own, so that the model is exact. The pool is small, so that the
+ * janitor moves, evicts and frees all the time. The pool is in a child process, the model in memory
+ * that parent and child share. The child is killed at a random moment, or stops, and another child
+ * continues with the same model. The operation that a crash interrupted may have been carried out
+ * or not; all other operations must have been.
  *
  *     STAYD_MODEL_SECONDS   about how long the test takes (3)
  *     STAYD_MODEL_SEED      as printed by a run that failed */
@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PHASE_OPERATIONS = 300 }; /* of a thread, between two of the main thread's */
+enum { PHASE_OPERATIONS = 300 }; /* of a thread, between two of the main thread */
 
 /* ---- phases: all threads work; then one thread alone runs the operations on all keys ---- */
 
@@ -112,7 +112,7 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* An operation that a crash interrupted was carried out or not: finds out which, and updates the
+/* Finds out whether the operation that a crash interrupted was carried out, and updates the
  * model. */
 static void settle_key(struct actor *actor, unsigned key) {
     char text[POOL_KEY_MAX];
@@ -142,7 +142,7 @@ static void settle_flush(struct actor *actor) {
     if (!atomic_load(&model->flush_under_way)) {
         return;
     }
-    /* All of it is gone, or nothing. */
+    /* Either all items are gone, or none. */
     char text[POOL_KEY_MAX];
     unsigned found = 0;
     unsigned there = 0;
@@ -172,7 +172,7 @@ static void settle(struct actor *actor) {
     }
     settle_flush(actor);
     if (!atomic_load(&model->flush_due_sure)) {
-        flush_at_once(actor); /* a flush for later that a crash interrupted */
+        flush_at_once(actor); /* a delayed flush that a crash interrupted */
     }
     verify_all(actor, "after the start");
     struct item item = {0};

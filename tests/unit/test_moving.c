@@ -1,4 +1,4 @@
-/* Moving records and using their segments again, step by step: the janitor is paused, and the test
+/* Moving records, and using their segments again, step by step. The janitor is paused, and the test
  * does its work. */
 #include "store_support.h"
 
@@ -55,7 +55,7 @@ static struct lookup_hit find(unsigned number) {
     return hit;
 }
 
-/* The segment of an item; nothing is appended to it any more. */
+/* The segment of an item. From now on nothing is appended to it. */
 static uint32_t seal_segment_of(unsigned number) {
     uint64_t location = layout_slot_location(find(number).slot_value);
     uint32_t segment = lookup_location_segment(&store.pool->view, location);
@@ -67,7 +67,7 @@ static uint32_t segment_state(uint32_t segment) {
     return atomic_load(&store.pool->view.segments[segment].state);
 }
 
-/* ---- a thread in the janitor's place, and whether it gets on ---- */
+/* ---- a thread that does the janitor's work, and whether it makes progress ---- */
 
 struct step {
     void (*run)(struct step *step);
@@ -96,7 +96,7 @@ static void step_start(struct step *step) {
     EXPECT(pthread_create(&step->thread, NULL, step_main, step) == 0);
 }
 
-/* Long enough that a thread would make the mistake that the test looks for. */
+/* Waits long enough for a thread to make the mistake that the test looks for. */
 static void give_it_time(void) {
     struct timespec wait = {.tv_nsec = 30000000};
     nanosleep(&wait, NULL);
@@ -115,7 +115,7 @@ static void no_segment_is_walked_while_a_thread_may_be_writing_into_it(void **st
     (void)state;
     begin(0);
     seal_segment_of(0);
-    store_thread_refresh(&store.thread); /* may have reserved room, and not have written yet */
+    store_thread_refresh(&store.thread); /* it may have reserved room, and may write later */
     struct step step = {.run = run_begin};
     step_start(&step);
     give_it_time();
@@ -143,13 +143,13 @@ static void no_segment_is_written_over_while_a_thread_may_read_it(void **state) 
     char value[SIZE];
     number_value(value, SIZE, 0, 0);
     EXPECT(bytes_equal(item.value, bytes_from(value, SIZE)));
-    store_thread_leave(&store.thread); /* permanently, because the other thread may not wait yet */
+    store_thread_leave(&store.thread); /* for good: the other thread may begin to wait only later */
     pthread_join(step.thread, NULL);
     EXPECT(step.done_well && segment_state(step.segment) == LAYOUT_SEGMENT_FREE);
-    EXPECT(atomic_load(&syncs) == 2); /* of the copies, and of the header */
+    EXPECT(atomic_load(&syncs) == 2); /* one sync of the copies, and one of the header */
 }
 
-/* Another process then rejects what it has copied out of the segment. */
+/* So another process rejects what it has copied out of the segment. */
 static void each_slot_that_pointed_into_a_segment_has_another_version_afterwards(void **state) {
     (void)state;
     begin(0);
@@ -167,7 +167,8 @@ static void each_slot_that_pointed_into_a_segment_has_another_version_afterwards
     }
 }
 
-/* A large record leaves much of its segment unused, and leaves as much wherever it is moved to. */
+/* A large record leaves much of its segment unused, and leaves as much unused in any segment that
+ * it is moved to. */
 static void compaction_begins_where_it_gains_most(void **state) {
     (void)state;
     enum { LARGE = 1000, SMALL = 150, DELETED = 30 };
@@ -227,11 +228,11 @@ static void moving_an_item_keeps_when_and_that_it_was_read(void **state) {
     EXPECT(after.fetched && after.accessed_s == CLOCK_START_S + 100 && after.cas == before.cas);
 }
 
-/* ---- a read at the very moment of a move ---- */
+/* ---- a read at the moment of a move ---- */
 
 static _Atomic bool moving;
 
-/* Moves an item to and fro, the janitor's own way. */
+/* Moves an item to and fro, in the janitor's way. */
 static void *move_again_and_again(void *argument) {
     (void)argument;
     while (atomic_load(&moving)) {
@@ -273,7 +274,7 @@ static void a_read_is_noted_though_the_item_moves_at_that_moment(void **state) {
 
 #define TEST(test) cmocka_unit_test_teardown(test, finish)
 
-/* Whether a sequence was taken for the asker. */
+/* Whether the pool has taken a sequence for the hold of this asker. */
 static bool hold_waits_for(uint64_t asker) {
     pthread_mutex_lock(&store.pool->room.lock);
     bool waits = store.pool->hold.asker == asker;
@@ -281,7 +282,7 @@ static bool hold_waits_for(uint64_t asker) {
     return waits;
 }
 
-/* The number of a connection that has ended is soon another's. */
+/* The number of a connection that has ended soon belongs to another connection. */
 static void a_hold_is_not_given_to_another_who_asks_under_the_same_number(void **state) {
     (void)state;
     uint64_t sequence;

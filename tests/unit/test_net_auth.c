@@ -1,4 +1,4 @@
-/* The queue of logins whose passwords must be hashed: which logins get a place. */
+/* The queue of logins whose passwords must be hashed: which logins get a place in it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,8 @@
 
 enum { MANY = 5000 /* more than the queue has places for hashes */ };
 
-/* A hash of "right" that is quick, because all queued logins are computed when the test ends. */
+/* A hash of "right" that is computed quickly, because all queued logins are computed when the test
+ * ends. */
 static const char users[] = "web:$5$salt$wSwSJ2jcGgOJrhtXC83JdW1ItuVorMIRfiqtimk07R6\n";
 
 static struct auth *auth;
@@ -54,7 +55,7 @@ static int end(void **state) {
     return unlink(path);
 }
 
-/* The daemon's end of a connection from this address of the loopback network. */
+/* The daemon's end of a connection that comes from this address of the loopback network. */
 static int connect_from(const char *address) {
     struct sockaddr_in to;
     socklen_t size = sizeof to;
@@ -67,7 +68,7 @@ static int connect_from(const char *address) {
     assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof to), 0);
     int served = accept(listening, NULL, NULL);
     assert_true(served >= 0);
-    close(client); /* its address is all that matters */
+    close(client); /* only its address matters */
     return served;
 }
 
@@ -76,10 +77,10 @@ static enum auth_verdict log_in(int fd, const char *password, struct auth_check 
                       &owner, check);
 }
 
-/* Starts the thread, and counts the verdicts that come for owners. */
+/* Starts the thread, and counts the verdicts for each owner. */
 static unsigned take_verdicts(enum auth_verdict expected) {
     assert_true(auth_start(auth));
-    auth_stop(auth); /* returns when nothing is queued */
+    auth_stop(auth); /* returns when the queue is empty */
     unsigned count = 0;
     void *told;
     enum auth_verdict verdict;

@@ -131,7 +131,7 @@ static void many_replies_are_not_collected_before_they_are_sent(void **state) {
     assert_true(pair.connection->input.size > 0);
 }
 
-/* Takes replies in the place of a client that is always fast enough. */
+/* Reads replies, in place of a client that is always fast enough. */
 static void one_turn_is_a_bounded_amount_of_work(void **state) {
     (void)state;
     const int large = 8 << 20;

@@ -1,5 +1,5 @@
 /* A connection that a worker serves together with others (connection_prepare_receive and the
- * functions after it): the bytes and the states are those of a connection that is served alone. */
+ * functions after it): its bytes and states are those of a connection that is served alone. */
 #include "connection_pair.h"
 
 #include "net/budget.h"
@@ -11,7 +11,7 @@
 static char received[LOAN_BYTES];
 static struct transfer transfer;
 
-/* Receives for the connection as the worker does. */
+/* Receives bytes for the connection, as the worker does. */
 static void receive_ahead(void) {
     pair.connection->readable = true;
     assert_true(connection_can_receive_ahead(pair.connection, &pair.loan));
@@ -22,7 +22,7 @@ static void receive_ahead(void) {
     }
 }
 
-/* Serves it with what has been received. */
+/* Serves the connection with the bytes that were received. */
 static enum connection_next serve_received(void) {
     char *own = pair.loan.input;
     pair.loan.input = received;

@@ -60,7 +60,7 @@ static void what_comes_behind_a_refused_pipeline_is_not_run(void **state) {
     limit_memory(1000);
     client_send(pipeline, sizeof pipeline);
     assert_int_equal(serve_all(), CONNECTION_LOGIN_PENDING);
-    client_send_string("1\ne5\n"); /* the end of what was thrown away */
+    client_send_string("1\ne5\n"); /* the last byte of what the connection throws away */
     assert_int_equal(serve_all(), CONNECTION_LOGIN_PENDING);
     connection_take_verdict(pair.connection, AUTH_ADMITTED);
     assert_int_equal(serve_all(), CONNECTION_LINGER);
@@ -101,7 +101,7 @@ static void a_large_request_is_parked_at_its_own_cost(void **state) {
     pipeline[sizeof pipeline - 1] = '\n';
     limit_memory(1000);
     client_send(pipeline, sizeof pipeline);
-    assert_int_equal(serve_all(), CONNECTION_LINGER); /* there is no memory to park it in */
+    assert_int_equal(serve_all(), CONNECTION_LINGER); /* no memory to park it in */
 }
 
 int main(void) {

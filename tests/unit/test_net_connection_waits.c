@@ -11,7 +11,7 @@ static void replies_are_held_until_their_writes_are_on_the_disk(void **state) {
     assert_false(connection_may_send(pair.connection));
     client_send_string("e5\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
-    assert_int_equal(disk.tickets, 1); /* what comes meanwhile is not read: replies stay in order */
+    assert_int_equal(disk.tickets, 1); /* not read meanwhile, so that replies stay in order */
 
     disk.asked_for = false;
     disk.status = STATUS_OK;
@@ -27,7 +27,7 @@ static void writes_that_the_disk_refused_are_not_acknowledged(void **state) {
     client_send_string("e3\n");
     assert_int_equal(serve_all(), CONNECTION_HELD);
     disk.status = STATUS_IO;
-    assert_true(connection_may_send(pair.connection)); /* not left waiting for ever */
+    assert_true(connection_may_send(pair.connection)); /* the connection does not wait for ever */
     assert_int_equal(serve_all(), CONNECTION_END);
     assert_int_equal(client_take(), 0);
 }
@@ -49,8 +49,8 @@ static void a_request_without_room_is_parked_behind_its_replies_and_run_again(vo
     (void)state;
     client_send_string("e3\np\ne2\n");
     assert_int_equal(serve_all(), CONNECTION_PARKED);
-    assert_int_equal(client_take(), 3); /* what came before it is answered */
-    client_send_string("e7\n");         /* and what comes behind it waits */
+    assert_int_equal(client_take(), 3); /* the requests before it are answered */
+    client_send_string("e7\n");         /* the requests behind it wait */
     assert_int_equal(serve_all(), CONNECTION_PARKED);
     assert_int_equal(client_take(), 0);
     assert_false(connection_may_have_room(pair.connection));
@@ -69,7 +69,7 @@ static void a_request_that_has_waited_for_room_too_long_is_refused_alone(void **
     client_send_string("p\np\n");
     assert_int_equal(serve_all(), CONNECTION_PARKED);
     connection_refuse_room(pair.connection);
-    assert_int_equal(serve_all(), CONNECTION_PARKED); /* the second, whose time begins */
+    assert_int_equal(serve_all(), CONNECTION_PARKED); /* the second one, whose time begins now */
     assert_true(pair.progress);
     assert_int_equal(client_take(), 1);
     connection_refuse_room(pair.connection);
@@ -77,7 +77,7 @@ static void a_request_that_has_waited_for_room_too_long_is_refused_alone(void **
     assert_int_equal(client_take(), 1);
 }
 
-/* Otherwise the wake-up would be lost, and the request would wait for the next one. */
+/* Otherwise the wake-up would be lost, and the request would wait until the next wake-up. */
 static void room_that_comes_while_replies_are_held_is_not_missed(void **state) {
     (void)state;
     disk.asked_for = true;

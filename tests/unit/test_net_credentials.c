@@ -22,7 +22,7 @@
 static char folder[] = "/tmp/stayd-credentials-XXXXXX";
 static char path[64];
 
-/* What the last file had. */
+/* The report on the last file. */
 static struct report {
     unsigned faults;
     unsigned warnings;
@@ -125,7 +125,7 @@ static void hashes_of_every_kind_are_verified_and_then_known(void **state) {
         assert_int_equal(judge(credentials, "bob", "Secret"), CREDENTIALS_UNSURE);
         assert_int_equal(judge(credentials, "ann", "secret"), CREDENTIALS_UNSURE);
         assert_true(verify(credentials, "bob", "secret"));
-        /* the hash is no password */
+        /* a hash is not a password */
         assert_false(verify(credentials, "bob", line + 4));
         credentials_release(credentials);
     }
@@ -167,7 +167,7 @@ static uint64_t thread_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
-/* The CPU time of a wrong login as this user: the least of a few tries. */
+/* The CPU time of a wrong login as this user: the shortest of several tries. */
 static uint64_t cost_ns(struct credentials *credentials, const char *user) {
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < 5; i++) {
@@ -190,7 +190,7 @@ static void an_unknown_user_costs_the_same_as_a_known_one(void **state) {
     credentials_release(credentials);
 }
 
-/* Each has one fault, on this line, that says so. */
+/* Each text has one fault, on this line, with this message. */
 static void what_is_wrong_is_named_with_its_line(void **state) {
     (void)state;
     static const struct {
@@ -303,7 +303,7 @@ static void a_file_that_others_may_read_is_refused(void **state) {
 static void a_file_of_a_stranger_is_refused(void **state) {
     (void)state;
     if (geteuid() != 0) {
-        skip(); /* nobody else can give a file away */
+        skip(); /* only root can give a file away */
     }
     credentials_release(read_text("bob:x\n"));
     assert_int_equal(chown(path, 4242, 4242), 0);
@@ -336,7 +336,7 @@ static unsigned random_below(unsigned limit) {
     return (unsigned)(random_number >> 33) % limit;
 }
 
-/* Files of pieces that mean something, in any order, and of any bytes at all. */
+/* Files of random pieces that have a meaning, and of random bytes. */
 static void garbage_of_every_kind_is_read_or_refused(void **state) {
     (void)state;
     static const char *const pieces[] = {
@@ -365,7 +365,7 @@ static void garbage_of_every_kind_is_read_or_refused(void **state) {
         }
         credentials_release(credentials);
     }
-    assert_in_range(taken, 10, 3900 / BRIEF_STEP); /* the pieces make files of both kinds */
+    assert_in_range(taken, 10, 3900 / BRIEF_STEP); /* the pieces make valid and invalid files */
 }
 
 static int begin(void **state) {

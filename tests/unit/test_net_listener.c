@@ -58,7 +58,7 @@ static void a_socket_file_has_the_rights_asked_for_and_goes_with_the_listener(vo
     listener_close(&listener);
 }
 
-/* As after a killed daemon: the socket file exists, and no process listens. */
+/* The state after a daemon was killed: the socket file exists, and no process listens. */
 static void leave_stale_file(void) {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (const struct sockaddr *)&address.socket, address.size), 0);

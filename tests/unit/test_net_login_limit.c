@@ -97,7 +97,7 @@ static void a_trusted_address_may_log_in_while_it_has_no_tries(void **state) {
 }
 
 /* An attacker with a hundred thousand addresses replaces the buckets of other addresses, which are
- * then full again, and uses no more memory. He cannot replace the trusted addresses of a site's web
+ * then full again. He uses no more memory, and cannot replace the trusted addresses of a site's web
  * servers. */
 static void a_flood_of_addresses_pushes_trusted_ones_out_last(void **state) {
     (void)state;
@@ -115,7 +115,7 @@ static void a_flood_of_addresses_pushes_trusted_ones_out_last(void **state) {
     for (unsigned i = 0; i < 8; i++) {
         trusted += login_limit_trusts(limit, &site[i], now_ms);
     }
-    assert_true(trusted >= 7); /* only five addresses in one set of four can lose a bucket */
+    assert_true(trusted >= 7); /* a bucket is lost only if five addresses share a set of four */
 }
 
 static void one_line_says_how_many_were_refused(void **state) {
@@ -149,7 +149,8 @@ static void a_unix_socket_is_known_by_its_user(void **state) {
     close(fds[1]);
 }
 
-/* Connects to itself from `local`, and reads where that comes from. */
+/* Connects a socket to another one from the address `local`, and reads that address at the other
+ * end. */
 static struct login_source source_of_tcp(const struct sockaddr *local, socklen_t size) {
     int listener = socket(local->sa_family, SOCK_STREAM, 0);
     int client = socket(local->sa_family, SOCK_STREAM, 0);

@@ -44,7 +44,7 @@ static int open_epoll(void **state) {
     return open_with(state, TRANSFERS_EPOLL);
 }
 
-/* Where the build or the system has no io_uring, the tests run twice without. */
+/* Where the build or the system lacks io_uring, the tests run twice without it. */
 static int open_uring(void **state) {
     return open_with(state, transfers_choose(TRANSFERS_URING));
 }
@@ -101,7 +101,7 @@ static void a_socket_without_bytes_says_so_at_once_and_others_go_on(void **state
     for (unsigned i = 0; i < PAIRS; i++) {
         assert_int_equal(group[i].result, i % 2 == 0 ? -EAGAIN : 2);
     }
-    /* Bytes that come later are not taken by a transfer that has ended. */
+    /* A transfer that has ended takes no bytes that come later. */
     assert_int_equal(send(theirs[0], "late", 4, 0), 4);
     char late[8];
     assert_int_equal(recv(ours[0], late, sizeof late, 0), 4);
@@ -119,7 +119,7 @@ static void a_socket_that_takes_a_part_takes_a_part(void **state) {
     assert_in_range(group[3].result, 1, FLOOD - 1);
     assert_int_equal(group[2].result, PIECE);
     assert_int_equal(group[4].result, PIECE);
-    transfers_run(transfers, group + 3, 2); /* and then nothing more */
+    transfers_run(transfers, group + 3, 2); /* after that, nothing more comes */
     assert_int_equal(group[3].result, -EAGAIN);
     assert_int_equal(group[4].result, PIECE);
 }
@@ -128,7 +128,7 @@ static void the_end_of_a_stream_and_a_broken_socket_are_told_apart(void **state)
     (void)state;
     close(theirs[0]);
     close(theirs[1]);
-    group[1].sends = true; /* without a signal that ends the process */
+    group[1].sends = true; /* no SIGPIPE may end the process */
     assert_int_equal(send(theirs[2], "a", 1, 0), 1);
     transfers_run(transfers, group, PAIRS);
     assert_int_equal(group[0].result, 0);
@@ -147,7 +147,7 @@ static void one_transfer_alone_is_made(void **state) {
     assert_int_equal(group[0].result, -EAGAIN);
 }
 
-/* Descriptors that are no sockets stand for a system that refuses single transfers. */
+/* Descriptors that are not sockets simulate a system that refuses single transfers. */
 static void a_transfer_that_the_system_refuses_fails_alone(void **state) {
     (void)state;
     int fds[2];
@@ -161,7 +161,7 @@ static void a_transfer_that_the_system_refuses_fails_alone(void **state) {
     close(fds[1]);
 }
 
-/* The descriptor of this process's only ring; -1: there is none. */
+/* The descriptor of the only ring in this process; -1: there is none. */
 static int find_ring(void) {
     int found = -1;
     DIR *folder = opendir("/proc/self/fd");
@@ -177,8 +177,8 @@ static int find_ring(void) {
     return found;
 }
 
-/* The ring's descriptor is replaced, so the kernel refuses each call. Without transfers_begin,
- * after which the ring no longer uses its descriptor. */
+/* The ring's descriptor is replaced, so the kernel refuses each call. The test leaves out
+ * transfers_begin, because after it the ring no longer uses its descriptor. */
 static void a_ring_that_fails_is_given_up_and_no_transfer_is_lost(void **state) {
     (void)state;
     transfers_destroy(transfers);

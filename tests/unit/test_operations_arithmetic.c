@@ -133,7 +133,7 @@ static void arithmetic_may_touch_and_compare(void **state) {
     request = (struct pool_arithmetic){.delta = 1, .touch = true, .touch_expiry_s = 1};
     assert_int_equal(calculate(store, request, &number, &fetched), STATUS_OK);
     assert_int_equal(number, 3);
-    assert_int_equal(fetched.item.value.size, 0); /* there is no item any more to point into */
+    assert_int_equal(fetched.item.value.size, 0); /* the item that it pointed into is gone */
     expect_gone(store, "k");
 }
 

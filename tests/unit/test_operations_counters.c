@@ -98,7 +98,7 @@ static void after_a_failed_sync_the_pool_serves_and_takes_no_more_writes(void **
     struct pool_stats stats;
     store_stats(&store, &stats);
     assert_true(stats.read_only);
-    store_reopen(&store); /* with a disk that works again */
+    store_reopen(&store); /* the disk works again */
     expect_there(&store, "k", "1");
     assert_int_equal(store_set(&store, "k", "2", 0), STATUS_OK);
     store_end(&store);

@@ -110,7 +110,7 @@ static void a_delayed_flush_comes_when_it_is_due(void **state) {
     pool_tick(store->pool, &store->thread);
     store_set(store, "after", "v", 0);
     expect_gone(store, "before");
-    expect_gone(store, "meanwhile"); /* stored before it was due */
+    expect_gone(store, "meanwhile"); /* stored before the flush was due */
     expect_there(store, "after", "v");
     clock_advance_s(100);
     store_thread_refresh(&store->thread);
@@ -135,7 +135,7 @@ static void a_later_flush_replaces_the_one_that_is_due(void **state) {
     clock_set_s(CLOCK_START_S + 15);
     store_run_janitor(store, 1);
     expect_there(store, "k", "v");
-    flush(store, 0); /* and one at once replaces that */
+    flush(store, 0); /* an immediate flush replaces the delayed one */
     store_set(store, "k", "w", 0);
     clock_set_s(CLOCK_START_S + 25);
     store_run_janitor(store, 1);

@@ -89,7 +89,7 @@ static void a_touch_counts_as_a_read(void **state) {
     struct pool_fetch request = {.touch = true, .touch_expiry_s = LATER_S};
     assert_int_equal(fetch(store, request, &fetched), STATUS_OK);
     assert_true(get(store).fetched);
-    /* The read count goes on from the old item's count; eviction uses it. */
+    /* The new item continues the old item's read count, which eviction uses. */
     store_set(store, "k", "v", LATER_S);
     for (int i = 0; i < 5; i++) {
         fetch(store, request, &fetched);
@@ -157,7 +157,7 @@ static void one_caller_wins_the_recache_of_an_item_that_expires_soon(void **stat
     assert_true(!fetched.won && fetched.token_sent);
     assert_int_equal(fetch(store, (struct pool_fetch){0}, &fetched), STATUS_OK);
     assert_true(!fetched.won && fetched.token_sent);
-    store_set(store, "k", "w", CLOCK_START_S + 10); /* refreshed: the next one may win again */
+    store_set(store, "k", "w", CLOCK_START_S + 10); /* so the next reader may win again */
     assert_int_equal(fetch(store, request, &fetched), STATUS_OK);
     assert_true(fetched.won && !fetched.token_sent);
     store_set(store, "k", "w", 0); /* never expires, so no client needs to refresh it */

@@ -68,7 +68,7 @@ static void each_mode_stores_on_its_condition(void **state) {
         enum pool_store_mode mode;
         enum status missing;
         enum status present;
-        const char *value; /* after a store of "new" where "old" is */
+        const char *value; /* after a store of "new" over "old" */
     } cases[] = {
         {POOL_SET, STATUS_OK, STATUS_OK, "new"},
         {POOL_ADD, STATUS_OK, STATUS_NOT_STORED, "old"},
@@ -195,9 +195,9 @@ static void an_invalidating_store_with_an_old_cas_leaves_a_stale_item(void **sta
     assert_int_equal(item.client_flags, 5);
     assert_int_equal(item.expiry_s, LATER_S);
     assert_true(item.cas > old.cas);
-    request.cas = item.cas + 1; /* a higher one does not invalidate */
+    request.cas = item.cas + 1; /* a higher CAS does not invalidate the item */
     assert_int_equal(set_with(store, request, "newer", &item), STATUS_EXISTS);
-    request.cas = get(store).cas; /* the right one makes it fresh again */
+    request.cas = get(store).cas; /* the right CAS makes the item fresh again */
     assert_int_equal(set_with(store, request, "fresh", &item), STATUS_OK);
     assert_false(item.stale);
     assert_int_equal(item.expiry_s, LATER_S + 5);

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 static struct store store;
-static char replacement[160]; /* takes the data file's name as soon as that is being locked */
+static char replacement[160]; /* replaces the data file when the pool is about to lock it */
 
-/* In front of the C library's. */
+/* Replaces the C library's function. */
 int flock(int file, int operation) {
     if (replacement[0] != '\0') {
         EXPECT(rename(replacement, store.data_path) == 0);
@@ -19,7 +19,7 @@ int flock(int file, int operation) {
     return (int)syscall(SYS_flock, file, operation);
 }
 
-/* As `stayctl restore` may do it between the open and the lock. */
+/* Replaces the file as `stayctl restore` may do it between the open and the lock. */
 static void a_file_that_is_replaced_while_it_is_opened_is_not_the_one_that_is_used(void **state) {
     (void)state;
     char command[512];
@@ -62,8 +62,8 @@ static void a_data_dir_that_does_not_exist_is_an_error(void **state) {
     store_open(&store);
 }
 
-/* All of the first segments are in use with few live items each. So the first records are moved
- * into segments that must be emptied as well. */
+/* All of the first segments have few live items each. So the first records are moved into segments
+ * that must be emptied as well. */
 static void a_pool_that_was_written_through_shrinks_with_every_item(void **state) {
     (void)state;
     enum { KEYS = 60, CHANGES = 1500, SHRINKS = 12 };

@@ -14,10 +14,10 @@
 
 enum {
     SHARED_BY = 6,       /* tests that share STAYD_SOAK_SECONDS */
-    COURSE_BEGINS = 300, /* operations before the first check: by then, segments are used again */
+    COURSE_BEGINS = 300, /* operations before the first check: then segments are used again */
 };
 
-/* How one client's work goes. */
+/* How one client works. */
 struct simulation_course {
     unsigned operations;    /* that are looked at */
     unsigned sync_percent;  /* after an operation */
@@ -64,7 +64,7 @@ static void simulation_step_many(struct simulation *simulation,
     }
 }
 
-/* One seed after the other, until the time is over. */
+/* Tests one seed after another, until the time is over. */
 static void simulation_run(const struct pool_options *options, const struct client_habits *habits,
                            const struct simulation_course *course, uint64_t short_ms) {
     bool only;
@@ -105,7 +105,7 @@ static const struct client_habits all_habits = {.keys = 60,
                                                 .flushes_per_mille = 2,
                                                 .delayed_per_mille = 2};
 
-/* One course, but for how often all is synchronised. */
+/* Runs one seed. The clients sync at these intervals. */
 static struct simulation_course course_with_syncs(unsigned percent) {
     return (struct simulation_course){.operations = 300,
                                       .sync_percent = percent,
@@ -203,7 +203,7 @@ static void *write_batches(void *argument) {
     return NULL;
 }
 
-/* What the kernel does: brings some page or other to the disk, while all goes on. */
+/* Does what the kernel does: writes pages to the disk at random while the clients work. */
 static bool write_back(struct simulation *simulation, _Atomic unsigned *writing) {
     while (atomic_load(writing) > 0) {
         disk_record_some(simulation->disk, &simulation->random, 8);
@@ -218,7 +218,7 @@ static bool write_back(struct simulation *simulation, _Atomic unsigned *writing)
     return true;
 }
 
-/* All clients at once, until each has done its batches. */
+/* Runs all clients in parallel, until each has done its batches. */
 static void write_at_once(struct simulation *simulation, unsigned batches) {
     struct writer writers[SIMULATION_CLIENTS_MAX];
     _Atomic unsigned writing = simulation->client_count;
@@ -253,7 +253,7 @@ test_many_writers_lose_nothing_acknowledged_while_pages_are_written_back(void **
     uint64_t seed = environment_first_seed(&only);
     struct simulation *simulation =
         simulation_create(seed, &options, &habits, SIMULATION_CLIENTS_MAX);
-    simulation->later_percent = 0; /* the clock is everybody's */
+    simulation->later_percent = 0; /* all clients have the same clock */
     simulation_begin(simulation);
     uint64_t end_ms = clock_monotonic_ms() + environment_test_ms(700, SHARED_BY);
     do {

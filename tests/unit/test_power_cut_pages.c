@@ -1,5 +1,5 @@
-/* Power cuts that lose known pages. Each of them once caused a fault, or would cause one without
- * some step of the store. */
+/* Power cuts that lose certain pages. Each case once caused a fault, or would cause one if the
+ * store left out a step. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 
 static const struct client_habits plain_habits = {.keys = 60, .value_max_bytes = 1900};
 
-/* The pages that a power cut takes back to the last sync: these, or all others. */
+/* The pages that a power cut resets to the last sync: these, or all others. */
 struct loss {
     size_t first_page;
     size_t last_page;
@@ -32,7 +32,7 @@ static size_t segment_page(const struct simulation *simulation, int64_t segment)
     return 1 + (size_t)segment * simulation->pool->view.segment_bytes / LAYOUT_PAGE;
 }
 
-/* The byte of the file at which the next record of this class goes. */
+/* The byte of the file at which the next record of this class begins. */
 static uint64_t next_byte_of(struct simulation *simulation, unsigned class) {
     const struct segments *segments = &simulation->pool->segments;
     uint32_t segment = (uint32_t)segments->heads[0][class].segment;
@@ -41,7 +41,7 @@ static uint64_t next_byte_of(struct simulation *simulation, unsigned class) {
 }
 
 static uint64_t next_byte(struct simulation *simulation) {
-    return next_byte_of(simulation, SEGMENT_CLASSES - 1); /* of items without expiry */
+    return next_byte_of(simulation, SEGMENT_CLASSES - 1); /* the class of items without expiry */
 }
 
 static void set(struct simulation *simulation, unsigned key, uint32_t ttl_s, uint32_t size_bytes) {
@@ -94,7 +94,7 @@ static void cut_pages(struct simulation *simulation, struct loss loss) {
     simulation_restart_from(simulation, simulation->looked_at.bytes);
 }
 
-/* Cuts the power after a sync, so that nothing is lost. */
+/* Cuts the power after a sync, so that no data is lost. */
 static void cut_nothing(struct simulation *simulation) {
     assert_true(simulation_sync(simulation));
     cut_pages(simulation, (struct loss){1, 0, false});
@@ -129,7 +129,7 @@ static void test_a_shorter_life_that_was_torn_takes_nothing_away(void **unused) 
     set(simulation, 7, 0, 1500);
     fill_segment(simulation);
     assert_true(simulation_sync(simulation));
-    /* The tombstone ends a page, the new version begins in it and is lost. */
+    /* The tombstone is at the end of a page. The new version begins in that page and is lost. */
     fill_page(simulation, 100);
     uint32_t segment = open_segment(simulation);
     size_t page = next_byte(simulation) / LAYOUT_PAGE;
@@ -142,7 +142,7 @@ static void test_a_shorter_life_that_was_torn_takes_nothing_away(void **unused) 
     simulation_destroy(simulation);
 }
 
-/* Its beginning is on the disk, and the next one is written over it. */
+/* The beginning of the lost version is on the disk, and the next version is written over it. */
 static void test_a_version_that_was_torn_is_not_made_whole_by_what_comes_after_it(void **unused) {
     (void)unused;
     enum { KEY = 30, DAY_S = 86400 };
@@ -156,7 +156,7 @@ static void test_a_version_that_was_torn_is_not_made_whole_by_what_comes_after_i
     assert_int_equal(simulation->clients[0].view.key[KEY].states[0].expiry_s,
                      environment_now_s() + 40 * DAY_S);
     touch(simulation, KEY,
-          60 * DAY_S); /* in the same place; what was in the lost page is the same */
+          60 * DAY_S); /* at the same place; the bytes in the lost page are the same as before */
     cut_pages(simulation, (struct loss){page, page, false});
     assert_int_equal(simulation->clients[0].view.key[KEY].states[0].expiry_s,
                      environment_now_s() + 40 * DAY_S);
@@ -173,7 +173,7 @@ test_a_version_that_moves_with_its_tombstone_does_not_take_the_one_before(void *
     assert_true(simulation_sync(simulation));
     uint32_t segment = open_segment(simulation);
     touch(simulation, 7, 1000);
-    /* Both halves are copied, and the disk gets the copy of the tombstone alone. */
+    /* Compaction copies both records, and only the copy of the tombstone reaches the disk. */
     simulation_wait_for_janitor(simulation);
     segments_seal(&simulation->pool->segments, segment);
     compaction_begin(simulation->pool);
@@ -193,7 +193,7 @@ static void test_a_segment_is_written_over_only_when_the_disk_has_it_as_free(voi
     for (unsigned key = 50; next_byte(simulation) / LAYOUT_PAGE < first + 3; key++) {
         set(simulation, key, 0, 1500);
     }
-    /* The tombstone is pages behind the items. */
+    /* The tombstone is several pages behind the items. */
     for (unsigned key = 0; key < 20; key++) {
         assert_int_equal(
             client_delete(&simulation->clients[0], simulation->pool, &simulation->threads[0], key),
@@ -230,7 +230,8 @@ static void test_an_item_stays_gone_when_its_end_is_lost_and_its_successor_is_no
     set(simulation, 3, 10, 200); /* in a segment of its own class */
     cut_pages(simulation, (struct loss){page, page, false});
     assert_true(there(simulation, 3));
-    /* The successor and its segment go; the segment of the first version stays as it is. */
+    /* The newer version is deleted and its segment freed; the segment of the first version stays as
+     * it is. */
     int64_t segment = simulation->pool->segments.heads[0][0].segment;
     assert_int_not_equal(segment, SEGMENT_NONE);
     pass_time(simulation, 20);
@@ -247,7 +248,7 @@ static void test_no_cas_is_given_out_twice_though_all_was_lost_twice(void **unus
     struct simulation *simulation = begin_with_items(POOL_FSYNC_NO);
     for (int cut = 0; cut < 3; cut++) {
         set(simulation, 30, 0, 100);
-        simulation_check_images(simulation); /* the client has noted its CAS */
+        simulation_check_images(simulation); /* the client learns the CAS number */
         cut_pages(simulation, (struct loss){0, SIZE_MAX, false});
         assert_false(there(simulation, 30));
     }
@@ -270,7 +271,7 @@ static void test_a_clean_stop_is_whole_wherever_it_is_cut(void **unused) {
         simulation_close(simulation);
         simulation_check_images(simulation);
         simulation_keep_image(simulation, 100);
-        simulation_begin(simulation); /* with the index as it lies */
+        simulation_begin(simulation); /* with the index as the stop left it */
         simulation_resume(simulation);
         for (int i = 0; i < 10; i++) {
             client_step(&simulation->clients[0], simulation->pool, &simulation->threads[0]);
@@ -281,13 +282,13 @@ static void test_a_clean_stop_is_whole_wherever_it_is_cut(void **unused) {
     }
 }
 
-/* ---- a start that is cut ---- */
+/* ---- a start during which the power is cut ---- */
 
 enum { CUTS_A_SYNC = 8, CUTS_MAX = 64, IDLE_S = 100, IDLE_KEYS = 30 };
 
 static struct {
     struct simulation *simulation;
-    struct store_io io; /* a disk that keeps, before each sync, what a power cut might leave */
+    struct store_io io; /* a disk that keeps a possible result of a power cut before each sync */
     unsigned char *images[CUTS_MAX];
     unsigned count;
 } cut_start;
@@ -323,7 +324,7 @@ static void test_a_raised_limit_brings_nothing_back_wherever_its_start_is_cut(vo
     simulation_begin(simulation);
     char keys[IDLE_KEYS][16];
     char value[1500] = {0};
-    for (unsigned i = 0; i < 2 * IDLE_KEYS; i++) { /* older versions lie behind all */
+    for (unsigned i = 0; i < 2 * IDLE_KEYS; i++) { /* each of them has older versions in the file */
         char *key = keys[i % IDLE_KEYS];
         snprintf(key, sizeof keys[0], "idle-%u", i % IDLE_KEYS);
         struct pool_store request = {.mode = POOL_SET, .value = bytes_from(value, sizeof value)};

@@ -280,7 +280,7 @@ static void an_unknown_opcode_is_refused_and_its_body_thrown_away(void **state) 
         if (known) {
             continue;
         }
-        /* The body is a request, which must not be answered. */
+        /* The body has the form of a request, which must not be answered. */
         struct packet request = {(uint8_t)opcode, .extras = BYTES("\x80\x0a\0\0\0\0\0\0\0\0\0\0"),
                                  .key = BYTES("\0\0\0\0\0\0"), VALUE("\0\0\0\0\0\0")};
         packet_ask(talk, &request, &(struct packet){(uint8_t)opcode, UNKNOWN_COMMAND});

@@ -31,7 +31,7 @@ static void expect_admitted(struct talk *talk) {
     packet_expect_in_step(talk);
 }
 
-/* Still connected, and in step; but nothing is done. */
+/* The connection is still open, and in step, but nothing is done. */
 static void expect_not_admitted(struct talk *talk) {
     packet_ask(talk, &version, &version_reply);
     packet_ask(talk, &(struct packet){.opcode = BINARY_NOOP},

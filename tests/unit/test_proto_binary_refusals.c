@@ -131,7 +131,7 @@ static void a_value_too_large_is_thrown_away_and_then_refused(void **state) {
             talk_send(talk, bytes_from(whole.data + at, size));
             assert_int_equal(talk->input.size, 0);
             if (at + size < whole.size) {
-                talk_expect(talk, bytes_from_string("")); /* it would be out of step */
+                talk_expect(talk, bytes_from_string("")); /* otherwise out of step */
             }
         }
         packet_expect(talk, &(struct packet){opcodes[i], TOO_LARGE}, 1);
@@ -150,7 +150,7 @@ static void the_largest_body_is_skipped_and_not_taken_for_a_small_one(void **sta
     packet_expect(talk, &(struct packet){SET, TOO_LARGE}, 1);
     assert_int_equal(talk->connection.progress.skip_bytes, UINT32_MAX - 9);
     unsigned pieces = 4095;
-    if (BRIEF_STEP > 1) { /* as if the others had come */
+    if (BRIEF_STEP > 1) { /* skips the other pieces, as if they had come */
         talk->connection.progress.skip_bytes -= 4000 * (uint64_t)piece.size;
         pieces -= 4000;
     }

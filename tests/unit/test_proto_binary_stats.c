@@ -134,7 +134,7 @@ static void an_unknown_group_is_not_found(void **state) {
         {{STAT, .key = BYTES("foo")}, {NOT_FOUND}, false},
         {{STAT, .key = BYTES("rese")}, {NOT_FOUND}, false},
         {{STAT, .key = BYTES("itemsx")}, {NOT_FOUND}, false},
-        {{STAT, .key = BYTES("resetting")}, {0}, false}, /* memcached looks no further */
+        {{STAT, .key = BYTES("resetting")}, {0}, false}, /* memcached compares only the beginning */
     };
     CONVERSE(state, exchanges);
     expect_refused_and_closed(*state, &(struct packet){STAT, EXTRAS("x")});

@@ -9,8 +9,8 @@
 
 enum { LARGE = 70000 }; /* more than an item may have */
 
-/* Every opcode, every kind of fault that leaves the connection in step, values that look like
- * requests; at the end one that closes it, and one that must not be answered. */
+/* Every opcode, every kind of fault that leaves the connection in step, and values that look like
+ * requests. At the end a request that closes the connection, and one that must not be answered. */
 static void make_stream(struct buffer *stream) {
     struct buffer inner = {0};
     packet_put(&inner, &(struct packet){.opcode = BINARY_NOOP, .opaque = 1000});
@@ -72,7 +72,7 @@ static struct bytes part(const struct buffer *text, size_t from, size_t to) {
     return bytes_from(text->data + from, to - from);
 }
 
-/* What has been said so far, comparable with what another run said; the caller finishes it. */
+/* The replies so far, in a form in which two runs can be compared. The caller frees the buffer. */
 static struct buffer take_replies(struct talk *talk) {
     struct buffer said = talk->replies;
     talk->replies = (struct buffer){0};
@@ -104,7 +104,7 @@ static void a_stream_cut_at_any_one_place_is_answered_the_same(void **state) {
     struct buffer stream = {0};
     struct buffer expected;
     begin(talk, &stream, &expected);
-    size_t skipped = 0; /* bytes of one sort, one after the other */
+    size_t skipped = 0; /* bytes of one kind, one after another */
     for (size_t cut = 1; cut < stream.size; cut += BRIEF_STEP) {
         skipped = stream.data[cut] == '\x80' ? skipped + 1 : 0;
         if (skipped > 100 && skipped % 997 != 0) {
@@ -223,7 +223,7 @@ static uint32_t random_next(uint32_t *random) {
     return *random >> 8;
 }
 
-/* Headers with random fields, in which every size is now and then near a limit. */
+/* Headers with random fields. Now and then a size is near a limit. */
 static void garbage_of_every_kind_leaves_the_pool_in_order(void **state) {
     static const uint32_t sizes[] = {0, 0, 1, 1, 1, 4, 8, 20, 21, 24, 249, 250, 251, 255, 256, 300};
     static const uint32_t bodies[] = {0, 1, 100, 65000, 66000, 1 << 20, UINT32_MAX};

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-/* A dump runs in steps, and the requests that are pipelined behind it wait. */
+/* A dump runs in steps, and requests that are pipelined behind it wait. */
 enum { MANY = 9000 };
 
 static void store_many(struct talk *talk) {
@@ -40,7 +40,7 @@ static void a_dump_tells_each_item_as_memcached_does(void **state) {
 static void a_cachedump_tells_the_items_of_a_class(void **state) {
     struct talk *talk = *state;
     talk_ask(talk, "set a 0 0 3\r\nabc\r\nset b 5 100 4\r\nabcd\r\n", "STORED\r\nSTORED\r\n");
-    talk_ask(talk, "ms AQID 0 b\r\n\r\n", "HD\r\n"); /* a key that no such line can hold */
+    talk_ask(talk, "ms AQID 0 b\r\n\r\n", "HD\r\n"); /* a key that does not fit into such a line */
     talk_ask(talk, "stats cachedump 1 0\r\n", "ITEM b [4 b; 4000000100 s]\r\nEND\r\n");
     talk_ask(talk, "stats cachedump 8 0 noreply\r\n", "ITEM a [3 b; 0 s]\r\nEND\r\n");
     talk_ask(talk, "stats cachedump 0 0\r\nstats cachedump 63 0\r\n", "END\r\nEND\r\n");
@@ -124,7 +124,7 @@ static void a_dump_ends_with_its_connection(void **state) {
     talk->replies.size = 0;
 }
 
-/* A connection that has begun a dump, and has been told a step of it. */
+/* Begins a dump on another connection, and takes the first step of its reply. */
 static void begin_other_dump(struct talk *talk, struct proto_connection *other,
                              struct buffer *said) {
     size_t consumed;
@@ -211,7 +211,7 @@ static void histograms_take_a_bounded_amount_of_memory(void **state) {
     store_many(talk);
     talk_ask(talk, "stats sizes_enable\r\n", "STAT sizes_status enabled\r\n");
     for (unsigned i = 0; i < AT_ONCE; i++) {
-        atomic_store(&talk->service.dump_stepped_ms, 0); /* the one before gives way */
+        atomic_store(&talk->service.dump_stepped_ms, 0); /* so that the dump before this one ends */
         proto_connection_init(&others[i], &talk->service);
         assert_int_equal(proto_process(&others[i], &talk->thread,
                                        bytes_from_string("stats sizes\r\n"), &consumed, &wanted,

@@ -22,7 +22,7 @@
 #define FIVE_THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND
 #define TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
 
-/* The pool: pool.h, as far as proto/ uses it. */
+/* The functions of pool.h that proto/ uses, in place of the pool. */
 struct pool {
     struct pool_options options;
     enum status status;
@@ -197,8 +197,8 @@ static void expect(struct pool *pool, const char *request, const char *expected)
     proto_service_finish(&service);
 }
 
-/* Two calls on one connection: the pool has no room at the first call, and has room at the second.
- * The first call answers and counts only the requests before the one that waits. */
+/* Two calls on one connection. The pool has no room at the first call, and has room at the second.
+ * The first call answers and counts only the requests before the request that waits. */
 static void expect_parked(struct bytes request, size_t answered_bytes, struct bytes expected) {
     struct pool pool = make_pool(STATUS_NEEDS_ROOM, true);
     struct proto_server server = {0};
@@ -210,7 +210,7 @@ static void expect_parked(struct bytes request, size_t answered_bytes, struct by
     size_t consumed;
     size_t wanted;
     proto_connection_init(&connection, &service);
-    for (unsigned i = 0; i < 3; i++) { /* there may be none at the next try either */
+    for (unsigned i = 0; i < 3; i++) { /* the pool may have no room at the next try either */
         replies.size = 0;
         assert_int_equal(proto_process(&connection, &thread, request, &consumed, &wanted, &replies),
                          PROTO_NEEDS_ROOM);
@@ -264,7 +264,8 @@ static void a_text_request_that_needs_room_is_run_again_and_answered_once(void *
         {"md k\r\nmn\r\n", "HD\r\nMN\r\n"},
         {"md k I T9\r\nmn\r\n", "HD\r\nMN\r\n"},
         {"ma k N9 J3 v\r\nmn\r\n", "VA 1\r\n7\r\nMN\r\n"},
-        /* The old item of a value that is too large goes, and that needs room as well. */
+        /* A value that is too large makes the server delete the old item, and that needs room as
+         * well. */
         {"set k 0 0 5000\r\n" FIVE_THOUSAND "\r\nmn\r\n", TOO_LARGE "MN\r\n"},
         {"ms k 5000\r\n" FIVE_THOUSAND "\r\nmn\r\n", TOO_LARGE "MN\r\n"},
     };
@@ -406,8 +407,8 @@ static void an_append_to_nothing_is_not_stored_whatever_cas_it_names(void **stat
     expect(&pool, "ms k 1 C5\r\nv\r\n", "NF\r\n");
 }
 
-/* Old items: memcached deletes the item that a failed set should have replaced. A pool with evict =
- * no keeps it, because a session must not end when its update does not fit. */
+/* What happens to old items: memcached deletes the item that a failed set should have replaced. A
+ * pool with evict = no keeps it, because a session must not end when its update does not fit. */
 static void a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten(void **state) {
     (void)state;
     static const struct {
@@ -442,7 +443,7 @@ static void a_failed_set_drops_the_old_item_only_where_items_may_be_forgotten(vo
     }
 }
 
-/* Sends a request with the key "k" and, with a value, "v"; expects an error and its words. */
+/* Sends a request with the key "k" and, if it has a value, "v". Expects this error and its text. */
 static void expect_status(struct pool *pool, uint8_t opcode, size_t extras, bool with_value,
                           unsigned status, const char *words) {
     char request[64] = {(char)BINARY_REQUEST_MAGIC, (char)opcode, 0, 1, (char)extras};
@@ -478,7 +479,7 @@ static void the_binary_protocol_says_so_too(void **state) {
         uint8_t opcode;
         uint8_t extras;
         bool value;
-        int deletes; /* with evict = yes: the delete itself, and what a failed set drops */
+        int deletes; /* with evict = yes: its own, and that of the old item of a failed set */
     } changes[] = {
         {BINARY_SET, 8, true, 1},         {BINARY_SETQ, 8, true, 1},
         {BINARY_ADD, 8, true, 0},         {BINARY_REPLACE, 8, true, 0},

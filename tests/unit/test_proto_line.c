@@ -148,7 +148,7 @@ static void an_expiry_becomes_unix_seconds(void **state) {
         {"-0", 0},
         {"1", NOW_S + 1},
         {"2592000", NOW_S + 2592000},
-        {"2592001", 2592001}, /* a date, and long gone */
+        {"2592001", 2592001}, /* a date that has long passed */
         {"1800000000", 1800000000},
         {"2147483648", 2147483648}, /* 2038 is not the end */
         {"4294967294", 4294967294},

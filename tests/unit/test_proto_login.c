@@ -41,7 +41,8 @@ static void a_wrong_login_may_be_tried_again(void **state) {
     assert_int_equal(counter(talk, POOL_AUTH_ERRORS), 1);
 }
 
-/* Every command of the table, and words that are none: answered by the same line, and undone. */
+/* Every command of the table, and words that are no command: each gets the same reply, and is not
+ * carried out. */
 static void before_the_login_nothing_is_done(void **state) {
     struct talk *talk = *state;
     static const char *const requests[] = {
@@ -76,7 +77,7 @@ static void before_the_login_nothing_is_done(void **state) {
         "\n",
         " \r\n",
         "SET any 0 0 15\r\n",
-        /* with values, which are passed over */
+        /* with values, which are discarded */
         "add k 0 0 9\r\nflush_all\r\n",
         "replace k 0 0 9\r\nflush_all\r\n",
         "append k 0 0 9 noreply\r\nflush_all\r\n",
@@ -98,7 +99,8 @@ static void before_the_login_nothing_is_done(void **state) {
     assert_int_equal(counter(talk, POOL_CMD_FLUSH), 0);
 }
 
-/* If the start of the next request is unknown, the connection is closed, as after a login. */
+/* If the start of the next request is unknown, the connection is closed, in the same way as after a
+ * login. */
 static void a_storage_line_without_a_length_closes_the_connection(void **state) {
     struct talk *talk = *state;
     static const char *const requests[] = {
@@ -165,7 +167,7 @@ static void what_is_no_user_and_password_is_judged_by_nobody(void **state) {
     talk_ask(talk, LOGIN, "STORED\r\n");
 }
 
-/* Before a login, the daemon waits for no value but that of a login. */
+/* Before a login, the daemon reads no value except that of a login. */
 static void a_value_too_long_for_a_login_is_thrown_away_as_it_comes(void **state) {
     struct talk *talk = *state;
     restart(talk);

@@ -137,7 +137,7 @@ static void l_tells_when_the_item_was_last_read_before_this_one(void **state) {
     }
 }
 
-/* An item that is read, by any command, is kept; items that no client reads are evicted. */
+/* An item that any command reads is kept. Items that no client reads are evicted. */
 static void reads_by_any_command_keep_an_item_from_eviction(void **state) {
     static const char *const reads[] = {"get %s\r\n",    "gat 0 %s\r\n", "touch %s 0\r\n",
                                         "mg %s T0\r\n",  "mg %s N0\r\n", "mg %s R30\r\n",
@@ -284,7 +284,7 @@ static void a_faulty_ms_that_does_not_tell_the_length_of_its_value_closes(void *
         {"ms k 2147483646\r\n", BAD_LINE},
         {"ms k 2147483648\r\n", BAD_LINE},
         {"ms k x z z z z z z z z z z z z z z z z z\r\n", "CLIENT_ERROR options flags too long\r\n"},
-        /* Keys with spaces: what stands in the length's place is not the length. */
+        /* Keys with spaces: the word in the length's place is not the length. */
         {"ms k key 4\r\n", BAD_LINE},
         {"ms k 2 4\r\n", "CLIENT_ERROR invalid flag\r\n"},
         {"ms k 2 k k 4 T0\r\n", "CLIENT_ERROR duplicate flag\r\n"},

@@ -7,7 +7,7 @@
 
 #define NOT_ALLOWED "CLIENT_ERROR not allowed: see admin_commands of the pool\r\n"
 
-/* Of the pool, then of the daemon. */
+/* The rights of the pool, then those of the daemon. */
 static const char *const pool_commands[] = {
     "lru_crawler metadump all",
     "lru_crawler mgdump all",
@@ -25,7 +25,8 @@ static const char *const daemon_commands[] = {"verbosity 0", "refresh_certs", "s
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
-/* Says the command on a new connection, and returns whether it was refused for want of rights. */
+/* Sends the command on a new connection. Returns whether it was refused because a right is
+ * missing. */
 static bool is_refused(struct talk *talk, const char *command, bool local) {
     char line[64];
     size_t consumed;
@@ -57,7 +58,7 @@ static void the_setting_decides_whose_commands_are_done(void **state) {
     static const struct {
         enum proto_admin admin;
         bool local;
-        bool login; /* this pool asks for one */
+        bool login; /* this pool needs a login */
         bool other; /* some pool does */
         bool pool_refused;
         bool daemon_refused;
@@ -119,7 +120,7 @@ static void the_binary_protocol_has_the_same_rights(void **state) {
     }
 }
 
-/* A reload that ends when the test says so. */
+/* A reload that ends when the test ends it. */
 static struct {
     uint64_t begun;
     uint64_t ended;

@@ -5,8 +5,8 @@
 
 #include <stdio.h>
 
-/* Every command, every kind of fault, values that look like requests. CAS numbers are set, not
- * taken, so that each run has the same. */
+/* Every command, every kind of fault, and values that look like requests. The requests set the CAS
+ * numbers, so that they are the same in each run. */
 static const char stream[] =
     "set a 1 0 5\r\nhello\r\n"
     "get a b a\r\n"
@@ -46,7 +46,7 @@ static const char stream[] =
     "get a b c d e n\r\n"
     "mn\r\nset a 0 0 x\r\nmn\r\n";
 
-/* The 70,000 bytes are more than an item may have; they must not hide a request. */
+/* The 70,000 bytes are more than an item may have. No request may be hidden in them. */
 static struct bytes make_stream(void) {
     static char text[sizeof stream + 70002];
     const char *at = strstr(stream, "mn\r\nms d");
@@ -125,7 +125,8 @@ static void a_stream_in_random_pieces_is_answered_the_same(void **state) {
     free((char *)expected.data);
 }
 
-/* A multi-get of many keys, one of them there, with gaps; longer than a line may be. */
+/* A get of many keys, one of which exists, with several spaces between them. The line is longer
+ * than other lines may be. */
 static struct bytes make_long_get(const char *verb, size_t *hits) {
     static char text[16384];
     size_t size = (size_t)snprintf(text, sizeof text, "%s  ", verb);
@@ -226,7 +227,7 @@ static void a_line_without_an_end_closes_the_connection(void **state) {
         talk_send(talk, part(longest, 0, longest.size - 1));
         assert_false(talk->closed);
         talk_send(talk, part(longest, longest.size - 1, longest.size));
-        bool tells_no_length = heads[i][0] == 's'; /* read all the same, as its reply shows */
+        bool tells_no_length = heads[i][0] == 's'; /* the line is read, as its reply shows */
         assert_int_equal(talk->closed, tells_no_length);
         assert_int_equal(talk->input.size, 0);
         if (tells_no_length) {
@@ -266,7 +267,7 @@ static void a_value_too_large_is_never_buffered_and_refused_behind_it(void **sta
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         talk_restart(talk);
         talk_ask(talk, lines[i],
-                 ""); /* a reply before the value has arrived would be out of step */
+                 ""); /* a reply before the value would put the connection out of step */
         assert_true(talk->connection.progress.skip_bytes > TALK_ITEM_MAX);
         uint64_t left = talk->connection.progress.skip_bytes;
         for (int pieces = 0; pieces < 20 && left > piece.size; pieces++) {

@@ -32,7 +32,7 @@ static void storage_commands_store_under_their_condition(void **state) {
     TALK_ASK_ALL(*state, exchanges);
 }
 
-/* Each is answered, and its value, which is a request, is not read as one. */
+/* Each line is answered, and its value, which looks like a request, is not run as one. */
 static void the_value_behind_a_faulty_storage_line_is_thrown_away(void **state) {
     static const struct talk_exchange exchanges[] = {
         {"set k x 0 4\r\nmn\r\n\r\n", BAD_LINE},
@@ -73,12 +73,12 @@ static void a_faulty_storage_line_that_does_not_tell_the_length_of_its_value_clo
         {"set k 0 0 -1 noreply\r\n", ""},
         {"set k 0 0 noreply\r\n", ""},
         {"set k x 0 -1\r\n", BAD_LINE},
-        /* Keys with spaces: what stands in the length's place is not the length. */
+        /* Keys with spaces: the word in the length's place is not the length. */
         {"set k key 0 0 4\r\n", BAD_LINE},
         {"set k key 0 0 4 noreply\r\n", "ERROR\r\n"},
         {"set k key key 0 0 4\r\n", "ERROR\r\n"},
         {"cas k key 0 0 4 5\r\n", BAD_LINE},
-        /* and with the end of a line */
+        /* keys with the end of a line */
         {"set k\nflush_all\r\n 0 0 4\r\n", BAD_LINE},
     };
     struct talk *talk = *state;
@@ -176,7 +176,8 @@ static void a_key_of_251_bytes_is_refused_by_every_command(void **state) {
     }
 }
 
-/* A value that a site stores under a key chosen by its visitors must not be run as commands. */
+/* If a site stores a value under a key that its visitors choose, the value must not be run as
+ * commands. */
 static void the_value_for_a_key_of_251_bytes_is_thrown_away_by_every_command(void **state) {
     static const char *const heads[] = {"set ",     "add ", "replace ", "append ",
                                         "prepend ", "cas ", "set ",     "ms "};
@@ -319,7 +320,7 @@ static void a_browser_is_cut_off_before_its_body_is_read_as_commands(void **stat
     assert_true(talk->closed);
 }
 
-/* The value of a statistic in a reply, as text behind its name. */
+/* The value of a statistic in a reply: the text after its name. */
 static const char *find_stat(const char *reply, const char *name) {
     char line[64];
     snprintf(line, sizeof line, "STAT %s ", name);

@@ -13,7 +13,7 @@ static void note_wake(void *context) {
     wakes++;
 }
 
-/* A watcher, beside the connection that sends the commands. */
+/* A watcher, and another connection that sends the commands. */
 struct watching {
     struct proto_connection connection;
     struct buffer said;
@@ -34,7 +34,7 @@ static void watch_begin(struct talk *talk, struct watching *watching, const char
     watching->said.size = 0;
 }
 
-/* What it has been told so far, as a string. */
+/* The lines that the watcher has received so far, as a string. */
 static char *watch_hear(struct talk *talk, struct watching *watching) {
     size_t consumed;
     size_t wanted;
@@ -43,7 +43,7 @@ static char *watch_hear(struct talk *talk, struct watching *watching) {
     do {
         next = proto_process(&watching->connection, &talk->thread, bytes_from("flush_all\r\n", 11),
                              &consumed, &wanted, &watching->said);
-        assert_int_equal(consumed, 11); /* what it sends is passed over */
+        assert_int_equal(consumed, 11); /* requests of a watcher are ignored */
     } while (next == PROTO_FLUSH);
     assert_int_equal(next, PROTO_READ);
     assert_true(buffer_append(&watching->said, "", 1));
@@ -55,7 +55,7 @@ static void watch_end(struct watching *watching) {
     buffer_finish(&watching->said);
 }
 
-/* One line without its time and number. */
+/* A line without its time and number. */
 static void expect_heard(struct talk *talk, struct watching *watching, const char *expected) {
     char *said = watch_hear(talk, watching);
     const char *type = strstr(said, " type=");
@@ -147,7 +147,7 @@ static void each_watcher_is_told_of_what_it_asked_for_alone(void **state) {
     watch_end(&deletions);
 }
 
-/* How many lines a watcher got, including those that were reported as skipped. Each line must be
+/* How many lines a watcher got, plus those that were reported as skipped. Each line must be
  * whole. */
 static uint64_t count_told(char *said) {
     uint64_t told = 0;
@@ -176,7 +176,7 @@ static void a_full_queue_loses_whole_lines_and_says_how_many(void **state) {
         char line[300];
         int size = snprintf(line, sizeof line, "mg %0*u q\r\n", (int)(i * 7919 % 240) + 1, 1U);
         talk_send(talk, bytes_from(line, (size_t)size));
-        if (i % 1000 == 999 || i == 137) { /* takes a part of what is there, or all */
+        if (i % 1000 == 999 || i == 137) { /* reads a part of the lines, or all */
             watching.said.size = 0;
             proto_process(&watching.connection, &talk->thread, bytes_from("", 0), &consumed,
                           &wanted, &watching.said);
@@ -186,7 +186,7 @@ static void a_full_queue_loses_whole_lines_and_says_how_many(void **state) {
     assert_true(watch_get_stats(talk->service.watch).skipped > 0);
     watch_hear(talk, &watching);
     assert_true(buffer_append(&all, watching.said.data, watching.said.size - 1));
-    talk_send(talk, bytes_from_string("mg last q\r\n")); /* what was missed is told before it */
+    talk_send(talk, bytes_from_string("mg last q\r\n")); /* the skipped lines are reported first */
     watch_hear(talk, &watching);
     assert_true(buffer_append(&all, watching.said.data, watching.said.size));
     assert_int_equal(count_told(all.data), LINES + 1);

@@ -66,7 +66,7 @@ static void a_touch_is_seen_at_once(void **state) {
     }
     atomic_store(&store.pool->view.index->durable_sequence,
                  atomic_load(&store.pool->view.index->sequence) - 1);
-    assert_int_equal(read_key(&reading, "big"), READER_ASK); /* as far as the disk is concerned */
+    assert_int_equal(read_key(&reading, "big"), READER_ASK); /* maybe not on the disk yet */
     reading_end(&reading);
 }
 
@@ -98,7 +98,8 @@ static void a_flush_that_has_fallen_due_is_left_to_the_daemon(void **state) {
     store.thread.now_s = clock_now_s();
     EXPECT(pool_flush(store.pool, &store.thread, clock_now_s() + 10) == STATUS_OK);
     expect_read(&reading, "key", "v");
-    /* The state before the daemon performs the flush, and while it does. The janitor waits. */
+    /* The state before the daemon performs the flush, and during the flush. The janitor is paused.
+     */
     struct layout_index_header *index = store.pool->view.index;
     pthread_mutex_lock(&store.pool->flush_lock);
     atomic_store(&index->flush_due_s, clock_now_s());
@@ -122,7 +123,7 @@ static void the_limits_on_age_hold_for_readers(void **state) {
     EXPECT(store_set(&store, "key", "v", 0) == STATUS_OK);
     clock_advance_s(9);
     expect_read(&reading, "key", "v");
-    clock_advance_s(1); /* an eighth: the daemon is to note that it is in use */
+    clock_advance_s(1); /* an eighth of the limit: the daemon must learn that the item is in use */
     assert_int_equal(read_key(&reading, "key"), READER_ASK);
     struct item item;
     EXPECT(store_get(&store, "key", &item) == STATUS_OK);

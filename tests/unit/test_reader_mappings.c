@@ -10,7 +10,7 @@
 
 static struct store store;
 
-/* ---- what it may do ---- */
+/* ---- what a reader may do ---- */
 
 static void its_descriptors_cannot_be_used_to_write(void **state) {
     (void)state;
@@ -46,9 +46,9 @@ static void its_descriptors_cannot_be_used_to_write(void **state) {
     reading_end(&reading);
 }
 
-/* ---- whatever is in the mappings ---- */
+/* ---- any bytes in the mappings ---- */
 
-/* Copies of both mappings, each with a page behind it that nobody may touch. */
+/* Copies of both mappings. Behind each is a page that no access is allowed to. */
 struct hostile {
     char *data;
     char *index;
@@ -82,7 +82,7 @@ static uint64_t any_number(uint64_t *random) {
     }
 }
 
-/* Changes a few words: in the headers, in the buckets, in the segment table, in records. */
+/* Changes a few words in the headers, the buckets, the segment table or the records. */
 static void corrupt(struct hostile *hostile, const struct layout_index_header *plan,
                     uint64_t *random) {
     unsigned count = 1 + random_below(random, 40);
@@ -131,8 +131,8 @@ static void mappings_that_anybody_has_written_lead_nowhere_outside_them(void **s
         memcpy(hostile.index, reading.index, plan->buckets_offset + 2048 * 64);
         memset(hostile.index + plan->overflow_offset, 0, (size_t)256 * 64);
         struct lookup_view view;
-        /* The change comes before the view is opened, or afterwards: then the view keeps the
-         * numbers that were checked. */
+        /* The change is made before the view is opened, or afterwards; then the view uses the
+         * numbers that it has checked. */
         bool early = round % 2 == 0;
         if (early) {
             corrupt(&hostile, plan, &random);

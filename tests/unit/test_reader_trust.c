@@ -1,5 +1,5 @@
-/* Which mappings a reader (reader.h) believes, when daemons have ended, were killed or have begun
- * anew. */
+/* Which mappings a reader (reader.h) trusts when daemons have ended, were killed, or have started
+ * again. */
 #include "reader_support.h"
 
 #include "base/clock.h"
@@ -35,10 +35,11 @@ static void work_one(struct store *child, void *argument) {
     EXPECT(store_set(child, "key", "v", 0) == STATUS_OK);
 }
 
-/* Reads what a killed daemon has left, then opens the pool again and changes the item. */
+/* Reads the files that a killed daemon has left. Then opens the pool again, and changes the
+ * item. */
 static void expect_gone_after(void (*between)(void)) {
     store_crash(&store, work_one, NULL);
-    /* The mappings that a reader of the killed daemon has. */
+    /* The mappings that a reader of the killed daemon would have. */
     struct reading reading;
     struct mapping data = {.file = open(store.data_path, O_RDONLY)};
     struct mapping index = {.file = open(store.index_path, O_RDONLY)};
@@ -89,7 +90,7 @@ static void nor_one_of_a_file_that_was_replaced(void **state) {
     reading_end(&reading);
 }
 
-/* The next daemon does not use the index, because these bytes were written to a file. */
+/* The next daemon does not use this index, because its bytes were written to a file. */
 static void expect_no_memory_after(const char *path, size_t offset, const void *bytes,
                                    size_t size) {
     store_fill(&store, 0, 100, 0);
@@ -204,7 +205,7 @@ static void a_volatile_pool_whose_heart_stands_still_is_gone(void **state) {
     enum reader_outcome outcome = READER_HIT;
     for (int tries = 0; outcome != READER_GONE && tries < 100; tries++) {
         atomic_store(&index->heartbeat_ms, clock_monotonic_ms() - LAYOUT_HEARTBEAT_MS);
-        outcome = read_key(&reading, "key"); /* before its next beat, at one of the tries */
+        outcome = read_key(&reading, "key"); /* before its next heartbeat, at one of the tries */
     }
     assert_int_equal(outcome, READER_GONE);
     reading_end(&reading);

@@ -1,5 +1,5 @@
-/* A full pool (evict = no): how the room of deleted, expired and replaced items is reclaimed, and
- * that moving the items beside them changes nothing else. */
+/* A full pool (evict = no): how it reclaims the room of deleted, expired and replaced items. Moving
+ * the items beside them changes nothing else. */
 #include "store_support.h"
 
 static struct store store;
@@ -12,7 +12,7 @@ static void room_comes_back_when_items_are_deleted(void **state) {
         EXPECT(store_delete_number(&store, number) == STATUS_OK);
     }
     unsigned taken = store_fill(&store, stored, SIZE, 0) - stored;
-    assert_true(taken > stored / 5); /* of a small pool; of a large one, nearly half */
+    assert_true(taken > stored / 5); /* in a small pool; in a large pool, nearly half */
     for (unsigned number = 0; number < stored + taken; number++) {
         EXPECT(store_has_number(&store, number, 0, SIZE) == (number >= stored || number % 2 == 1));
     }
@@ -22,7 +22,8 @@ static void room_comes_back_when_items_expire_among_living_ones(void **state) {
     (void)state;
     enum { SIZE = 400, ONE_IN = 8 };
     unsigned number = 0;
-    /* Every eighth expires: too few of each segment for the janitor to act unasked. */
+    /* Every eighth item expires: too few in each segment for the janitor to act before room is
+     * needed. */
     while (store_set_number(&store, number, 0, SIZE,
                             CLOCK_START_S + (number % ONE_IN ? 20 : 10) * 86400) == STATUS_OK) {
         number++;
@@ -40,7 +41,7 @@ static void room_comes_back_when_items_expire_among_living_ones(void **state) {
 
 static void room_comes_back_when_items_in_open_segments_expire(void **state) {
     (void)state;
-    /* In a small pool the open segments are most of it: each class has one. */
+    /* Each class has an open segment, and in a small pool these are most of the segments. */
     static const uint32_t ttls_s[] = {200, 2000, 20000, 80000, 500000, 2000000};
     enum { TTLS = 6, SIZE = 1000 };
     unsigned number = 0;
@@ -64,7 +65,7 @@ static void moving_an_item_changes_nothing_that_a_client_sees(void **state) {
     char key[POOL_KEY_MAX];
     unsigned stored = store_fill(&store, 0, SIZE, 0);
     for (unsigned i = 0; i < KEPT; i++) {
-        /* Spread over all segments, with everything that an item can have. */
+        /* The items are in all segments, and have every option that an item can have. */
         size_t key_size = number_key(key, i * (stored / KEPT));
         char value[SIZE];
         struct pool_store request = {
@@ -98,7 +99,7 @@ static void moving_an_item_changes_nothing_that_a_client_sees(void **state) {
             EXPECT(store_delete_number(&store, number) == STATUS_OK);
         }
     }
-    store_fill(&store, stored, SIZE, 0); /* over everything that was there */
+    store_fill(&store, stored, SIZE, 0); /* over all items that existed */
     assert_true(store_stats_now(&store).counters[POOL_BYTES_MOVED] >= moved + KEPT * SIZE);
     for (unsigned i = 0; i < KEPT; i++) {
         struct item after;
@@ -139,7 +140,7 @@ static void a_mix_of_sizes_does_not_wear_the_pool_out(void **state) {
             enum status status = store_set_number(&store, number, round, size, expiry_s);
             EXPECT(status == STATUS_OK || status == STATUS_NO_MEMORY);
             if (status != STATUS_OK) {
-                refused++; /* live bytes are far from the limit: this must be rare */
+                refused++; /* live bytes are far below the limit, so a refusal must be rare */
                 continue;
             }
             live -= versions[number] != 0 ? sizes[number] : 0;
@@ -156,7 +157,7 @@ static void a_mix_of_sizes_does_not_wear_the_pool_out(void **state) {
 }
 
 /* Records of a little more than half a segment: moving them gains nothing, and the janitor must
- * see that. */
+ * notice that. */
 static void a_fragmented_pool_comes_to_rest(void **state) {
     (void)state;
     struct pool_options options = store_options(32);
@@ -172,7 +173,7 @@ static void a_fragmented_pool_comes_to_rest(void **state) {
     uint64_t before = store_stats_now(&store).counters[POOL_BYTES_MOVED];
     store_run_janitor(&store, 20);
     uint64_t moved = store_stats_now(&store).counters[POOL_BYTES_MOVED] - before;
-    assert_true(moved <= store_stats_now(&store).capacity_bytes); /* once through, and no more */
+    assert_true(moved <= store_stats_now(&store).capacity_bytes); /* each moved once at most */
     for (unsigned number = 0; number < stored; number++) {
         EXPECT(store_has_number(&store, number, 0, STORE_SEGMENT * 6 / 10));
     }
@@ -184,8 +185,8 @@ static void a_fragmented_pool_comes_to_rest(void **state) {
 }
 
 /* A segment has room for three of the smaller or two of the larger records, but only for one of
- * each. This is worse than the expected waste of these sizes, and compaction must notice that it
- * gains nothing. */
+ * each. This wastes more room than these sizes should, and compaction must notice that it gains
+ * nothing. */
 static void a_pool_whose_records_do_not_pack_comes_to_rest(void **state) {
     (void)state;
     static const size_t sizes[] = {STORE_SEGMENT * 27 / 100, STORE_SEGMENT * 47 / 100};
@@ -215,7 +216,8 @@ static void a_pool_whose_records_do_not_pack_comes_to_rest(void **state) {
 
 static void tombstones_do_not_pile_up_beside_an_item_that_stays(void **state) {
     (void)state;
-    /* It stays, in the oldest segment, and never expires: all tombstones are younger. */
+    /* This item stays in the oldest segment, and never expires. All tombstones are younger than it.
+     */
     assert_int_equal(store_set(&store, "stays", "v", 0), STATUS_OK);
     uint64_t most = 0;
     for (unsigned number = 0; number < scaled(40000); number++) {
@@ -230,7 +232,7 @@ static void tombstones_do_not_pile_up_beside_an_item_that_stays(void **state) {
 
 static void tombstones_do_not_pile_up_beside_a_segment_that_stays_open(void **state) {
     (void)state;
-    /* Alone in its class: its segment is never full. */
+    /* The only item of its class: its segment is never full. */
     assert_int_equal(store_set(&store, "stays", "v", CLOCK_START_S + 80000), STATUS_OK);
     for (unsigned number = 0; number < scaled(40000); number++) {
         EXPECT(store_set_number(&store, number, 0, 30, 0) == STATUS_OK);
@@ -247,7 +249,7 @@ static void updates_with_sooner_expiries_do_not_pile_tombstones_up(void **state)
     }
     for (unsigned round = 0; round < scaled(60000); round++) {
         number_key(key, round % 100);
-        /* The expiry changes from never to two days and back: every second change writes a
+        /* The expiry changes from never to two days and back. Every second change writes a
          * tombstone. */
         EXPECT(store_touch(&store, key, round / 100 % 2 ? 0 : CLOCK_START_S + 170000) == STATUS_OK);
     }

@@ -1,4 +1,4 @@
-/* One record: written, read, verified, moved. Buffers are allocated to the byte, so that the
+/* One record: written, read, verified, moved. Buffers have exactly the needed size, so that the
  * address sanitizer finds a read beyond them. */
 #include "store_support.h"
 
@@ -56,7 +56,7 @@ static void expect_same(const struct record *read, const struct record *written)
     assert_int_equal(read->value_tail.size, 0);
 }
 
-/* Any record, of any parts, from random numbers. */
+/* A random record: any kind, with any parts. */
 static struct record random_record(uint64_t *state, char *bytes) {
     struct record record = {
         .kind = (enum layout_kind)(LAYOUT_VALUE + random_below(state, 3)),
@@ -127,7 +127,7 @@ static void each_flipped_bit_is_seen(void **state) {
     for (size_t byte = 0; byte < used; byte++) {
         if (byte >= offsetof(struct layout_record, accessed_s) &&
             byte < offsetof(struct layout_record, sequence_low)) {
-            continue; /* the one field that changes afterwards */
+            continue; /* the only field that changes afterwards */
         }
         for (int bit = 0; bit < 8; bit++) {
             struct record read;
@@ -231,7 +231,7 @@ static void garbage_never_points_beyond_its_room(void **state) {
         size_t room = random_below(&random, 200);
         unsigned char *bytes = malloc(room);
         for (size_t j = 0; j < room; j++) {
-            /* Mostly small numbers, so that many lengths are almost right. */
+            /* Mostly small numbers, so that many lengths are nearly correct. */
             bytes[j] = (unsigned char)(random_next(&random) >> (random_below(&random, 8) * 8 % 60));
             if (random_below(&random, 2)) {
                 bytes[j] &= 0x0f;

@@ -1,5 +1,5 @@
-/* Recovery after a crash: everything that was acknowledged before the crash is there, and
- * everything that was removed stays removed. */
+/* Recovery after a crash: every change that was acknowledged before the crash is there, and every
+ * removed item stays removed. */
 #include "recovery_support.h"
 
 #include <stdatomic.h>
@@ -86,7 +86,7 @@ static void the_last_version_of_an_item_is_the_one_that_survives(void **state) {
     }
 }
 
-/* What the pool counts when the janitor has nothing left to do. */
+/* The pool's counts when the janitor has nothing left to do. */
 static struct pool_stats stats_at_rest(void) {
     struct pool_stats before;
     struct pool_stats after = store_stats_now(&store);
@@ -124,8 +124,8 @@ static void a_deleted_item_does_not_come_back_after_a_crash(void **state) {
     }
 }
 
-/* The tombstones are moved again and again while the deleted versions lie in segments that are
- * mostly alive. */
+/* The tombstones are moved again and again, while the deleted versions lie in segments whose
+ * records are mostly live. */
 static void a_deleted_item_stays_gone_through_crashes_and_compactions(void **state) {
     (void)state;
     unsigned count = 1000;
@@ -208,7 +208,7 @@ static void an_item_that_expires_while_no_daemon_runs_is_gone(void **state) {
     expect_there(&store, "long", "v");
     store_close(&store);
     clock_advance_s(1);
-    store_open(&store); /* with the index of the stop, too */
+    store_open(&store); /* also with the index of the stop */
     expect_gone(&store, "long");
 }
 
@@ -225,7 +225,7 @@ static void a_recovery_ends_when_it_is_asked_to_and_loses_nothing(void **state) 
     unsigned count = 400;
     store_crash(&store, store_many, &count);
     store.options.is_stopping = is_stopping;
-    for (int questions = 0; questions < 8; questions++) { /* one a segment at least */
+    for (int questions = 0; questions < 8; questions++) { /* asked at least once for each segment */
         atomic_store(&stops_after, questions);
         EXPECT(strstr(store_open_error(&store), "stayd was stopped during the start") != NULL);
     }

@@ -25,8 +25,7 @@ static void a_crash_at_any_step_of_a_compaction_loses_nothing(void **state) {
         EXPECT(store_set_number(&store, 100000 + number, 0, 10, 0) == STATUS_OK);
         EXPECT(store_delete_number(&store, 100000 + number) == STATUS_OK);
     }
-    for (unsigned step = 2; step < 4 + scaled(20);
-         step++) { /* the first sync is that of the start */
+    for (unsigned step = 2; step < 4 + scaled(20); step++) { /* the start makes the first sync */
         store_survive(&store, work_until_a_sync_kills, &step);
         for (unsigned number = 0; number < 800; number++) {
             EXPECT(store_has_number(&store, number, 0, 100 + number % 400));
@@ -54,8 +53,8 @@ static void fill_until_a_sync_kills(struct store *child, void *argument) {
     }
 }
 
-/* The janitor may have taken the last free segment just before: then its copies must not block the
- * pool for good. */
+/* The janitor may have taken the last free segment just before the crash. Its copies must not block
+ * the pool for good. */
 static void a_full_pool_works_on_after_a_crash_at_any_step(void **state) {
     (void)state;
     struct filled *filled =

@@ -17,7 +17,8 @@ static enum status set_until(struct store *child, const char *key, const char *v
     return status;
 }
 
-/* The old versions lie in a segment of another TTL class than the new versions. That segment stays.
+/* The old versions lie in a segment of another TTL class than the new versions. That segment is not
+ * freed.
  */
 static void evict_new_versions(struct store *child, void *argument) {
     const unsigned count = *(unsigned *)argument;
@@ -69,7 +70,7 @@ static void an_older_version_of_an_evicted_item_does_not_come_back(void **state)
 
 /* Once a look-up has missed an evicted item, the item must never come back. */
 static void evict_until_a_sync_kills(struct store *child, void *argument) {
-    unsigned *missed = argument; /* shared: the numbers whose eviction the child has seen */
+    unsigned *missed = argument; /* shared: numbers of items that the child has seen evicted */
     fault_die_at_sync((int)missed[0]);
     for (unsigned number = 0; number < 100000; number++) {
         EXPECT(store_set_number(child, number, 0, 1000, 0) == STATUS_OK);
@@ -80,7 +81,7 @@ static void evict_until_a_sync_kills(struct store *child, void *argument) {
             size_t size = number_key(key, old);
             if (!operations_find(child->pool, bytes_from(key, size), &hit)) {
                 missed[old + 1] =
-                    1; /* operations_find notes no read: eviction keeps items that were read */
+                    1; /* operations_find counts no read: eviction keeps items that were read */
             }
         }
         store_thread_leave(&child->thread);

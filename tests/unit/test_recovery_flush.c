@@ -1,5 +1,5 @@
-/* Flushes and crashes: what a flush removed stays removed, and a flush that is due later is
- * performed once. */
+/* Flushes and crashes: items that a flush removed stay removed, and a delayed flush is performed
+ * once. */
 #include "recovery_support.h"
 
 #include "store/pool_private.h"
@@ -35,10 +35,10 @@ static void what_a_flush_took_is_not_counted_after_a_crash(void **state) {
     store_survive(&store, flush_between, &count);
     store_stats(&store, &stats);
     assert_int_equal(stats.items, 1);
-    assert_int_equal(stats.live_bytes, 24 + 8); /* "after", "v" and padding */
+    assert_int_equal(stats.live_bytes, 24 + 8); /* sizes of "after" and "v", and padding */
 }
 
-/* Until the first segment has been free once, and is open again. */
+/* Stores items until the first segment has been freed, and is open again. */
 static void open_first_segment_again(struct store *child) {
     const struct segments *segments = &child->pool->segments;
     unsigned number = 0;
@@ -62,8 +62,8 @@ static void flush_until_a_sync_kills(struct store *child, void *argument) {
     fault_none();
 }
 
-/* The flush's record is in the segment that the janitor visits first; the items that it deletes are
- * in many segments. */
+/* The janitor visits the segment with the flush's record first. The items that the flush removes
+ * are in many segments. */
 static void a_flush_lasts_as_long_as_anything_that_it_keeps_down(void **state) {
     (void)state;
     for (int step = 1; step < 8; step++) {
@@ -92,7 +92,7 @@ static void a_flush_that_falls_due_while_no_daemon_runs_is_performed_at_the_star
     expect_gone(&store, "before");
     expect_gone(&store, "meanwhile");
     EXPECT(store_set(&store, "after", "v", 0) == STATUS_OK);
-    store_survive(&store, do_nothing, NULL); /* it is not performed again */
+    store_survive(&store, do_nothing, NULL); /* the flush is not performed again */
     expect_there(&store, "after", "v");
     expect_gone(&store, "before");
 }
@@ -102,7 +102,7 @@ static void a_flush_that_is_still_due_survives_a_crash(void **state) {
     uint32_t when_s = CLOCK_START_S + 60;
     unsigned rounds = 30;
     store_crash(&store, set_and_flush_later, &when_s);
-    store_survive(&store, run_churn, &rounds); /* its record is moved meanwhile */
+    store_survive(&store, run_churn, &rounds); /* the flush's record is moved meanwhile */
     store_survive(&store, do_nothing, NULL);
     expect_there(&store, "before", "v");
     clock_set_s(when_s);

@@ -1,5 +1,5 @@
-/* Sequence numbers, which clients see as CAS numbers: none is given out twice, even if a crash has
- * lost its record. */
+/* Sequence numbers, which clients see as CAS numbers: no number is given out twice, even if a crash
+ * has lost its record. */
 #include "recovery_support.h"
 
 #include "store/pool_private.h"
@@ -8,8 +8,8 @@
 
 static struct store store;
 
-/* Sets that expire at once take a sequence each and leave no record. Only the sets around each step
- * of the header's sequence are made; the sequences between are skipped. */
+/* A set that expires at once takes a sequence number and leaves no record. The test makes only the
+ * sets around each step of the sequence in the header, and skips the numbers between. */
 static void store_what_expires_at_once(struct store *child, void *argument) {
     uint64_t *last = argument;
     _Atomic uint64_t *sequence = &child->pool->view.index->sequence;
@@ -41,7 +41,7 @@ static void store_and_report_cas(struct store *child, void *argument) {
     EXPECT(store_set(child, "k", "numbered-value", 0) == STATUS_OK);
     *cas = store_cas(child, "k");
     for (unsigned i = 0; i < scaled(100000);
-         i++) { /* these leave nothing behind that bears a number */
+         i++) { /* these sets leave no record with their number */
         EXPECT(store_set(child, "gone", "v", 1) == STATUS_OK);
     }
     EXPECT(store_set(child, "k", "numbered-value", 0) == STATUS_OK);
@@ -58,7 +58,7 @@ static void a_cas_is_never_given_out_again(void **state) {
         assert_true(*cas > before);
         before = *cas;
         if (crash % 2) {
-            tear(&store, "numbered-value"); /* a power cut takes the records that bore it */
+            tear(&store, "numbered-value"); /* a power cut takes the records with these numbers */
             tear(&store, "numbered-value");
         }
         store_open(&store);

@@ -1,4 +1,4 @@
-/* Records that a crash tore: only the torn record is lost. */
+/* Records that a crash has torn: only the torn record is lost. */
 #include "recovery_support.h"
 
 #include "store/pool_private.h"
@@ -42,7 +42,7 @@ static void a_torn_record_at_the_end_is_written_over(void **state) {
     }
 }
 
-/* Seals the segment that "a" is in, as if it were full. */
+/* Seals the segment of "a", as if the segment were full. */
 static void store_one_and_seal(struct store *child, void *argument) {
     (void)argument;
     EXPECT(store_set(child, "a", "first-value", 0) == STATUS_OK);
@@ -51,7 +51,7 @@ static void store_one_and_seal(struct store *child, void *argument) {
     }
 }
 
-/* A write that is never completed, and a whole one behind it. */
+/* A write that is never completed, and a complete write behind it. */
 static void reserve_and_store_one(struct store *child, void *argument) {
     (void)argument;
     struct segment_place place;
@@ -94,7 +94,7 @@ static void any_torn_place_loses_no_more_than_what_lies_there(void **state) {
                 bytes += number % 900;
             }
         }
-        assert_true(bytes < 2 * 1000 + BLOCK); /* what lay in the block, and across its ends */
+        assert_true(bytes < 2 * 1000 + BLOCK); /* earlier bytes, in the block and across its ends */
         assert_true(lost <= 2 + BLOCK / 24);
         store_close(&store);
         write_bytes(store.data_path, whole.bytes, whole.size, 0);
@@ -120,7 +120,7 @@ static void an_update_that_was_torn_behind_its_tombstone_leaves_the_old_version(
     tear(&store, "new-value");
     store_open(&store);
     expect_there(&store, "k", "old-value");
-    /* Nor does the tombstone begin to count when it is moved. */
+    /* The tombstone does not take effect when it is moved, either. */
     for (int crash = 0; crash < 3; crash++) {
         store_survive(&store, run_churn, &rounds);
         expect_there(&store, "k", "old-value");
@@ -163,7 +163,7 @@ static void touch_on_several_threads(struct store *child, void *argument) {
     }
 }
 
-/* Recovery recognises each pair, although other threads' sequence numbers are around it. */
+/* Recovery recognises each pair, although sequence numbers of other threads lie between. */
 static void tombstones_of_updates_on_several_threads_count(void **state) {
     (void)state;
     store_end(&store);

@@ -10,7 +10,7 @@
 
 static struct store store;
 
-/* The pool does not open, says all of `words`, and leaves the file as it is. */
+/* The pool does not open, gives an error with all of `words`, and leaves the file as it is. */
 static void expect_refused(const char *const words[]) {
     struct image before = read_image(store.data_path);
     const char *error = store_open_error(&store);
@@ -59,7 +59,7 @@ static void a_file_that_is_too_short_is_refused(void **state) {
     EXPECT(truncate(store.data_path, LAYOUT_PAGE) == 0);
     expect_refused(words);
     write_bytes(store.data_path, whole.bytes, whole.size, 0);
-    store_open(&store); /* nothing was lost by the refusals */
+    store_open(&store); /* the refusals have lost no item */
     expect_there(&store, "k", "v");
     free(whole.bytes);
 }
@@ -77,7 +77,7 @@ static void a_file_of_another_version_is_refused(void **state) {
 static void a_file_that_another_process_has_open_is_refused(void **state) {
     (void)state;
     static const char *const words[] = {"is in use by another stayd", NULL};
-    expect_refused(words); /* a lock belongs to the open file, so this process can hold it */
+    expect_refused(words); /* a lock belongs to the open file, so the same process can hold it */
     EXPECT(store_set(&store, "k", "v", 0) == STATUS_OK);
     store_reopen(&store);
     expect_there(&store, "k", "v");
@@ -97,7 +97,7 @@ static void a_disk_without_room_for_the_file_is_an_error_at_the_start(void **sta
     fault_fail_allocations(true);
     const char *error = store_open_error(&store);
     EXPECT(strstr(error, "cannot reserve") != NULL && strstr(error, "No space left") != NULL);
-    EXPECT(access(store.data_path, F_OK) != 0 && errno == ENOENT); /* nothing half made is left */
+    EXPECT(access(store.data_path, F_OK) != 0 && errno == ENOENT); /* no unfinished file is left */
     fault_fail_allocations(false);
     store_open(&store);
     EXPECT(store_set(&store, "k", "v", 0) == STATUS_OK);

@@ -1,5 +1,5 @@
 /* evict = no: new keys are refused so early that every update and delete of an existing item still
- * works (invariant 7), for any number of segments and any sizes of values. */
+ * succeeds (invariant 7), for any number of segments and any sizes of values. */
 #include "store_support.h"
 
 #include "store/pool_private.h"
@@ -41,7 +41,7 @@ static enum status put(unsigned number, uint32_t size) {
     return status;
 }
 
-/* Half new keys and half updates, until no new key has been taken for a while. */
+/* Makes half new keys and half updates, until no new key has been accepted for a while. */
 static unsigned fill(const struct case_of *which, uint64_t *random) {
     unsigned count = 0;
     unsigned refused = 0;
@@ -60,9 +60,9 @@ static unsigned fill(const struct case_of *which, uint64_t *random) {
     return count;
 }
 
-/* Updates of the same size, deletes, and updates that grow into what the deletes have left. */
+/* Makes updates of the same size, deletes, and updates that grow into the room of deleted items. */
 static void churn(const struct case_of *which, unsigned count, uint64_t *random, unsigned rounds) {
-    int64_t spare = 0; /* bytes of deleted items, beyond what their tombstones take */
+    int64_t spare = 0; /* bytes of deleted items, less what their tombstones take */
     for (unsigned round = 0; round < rounds; round++) {
         unsigned number = random_below(random, count);
         if (!items[number].there) {
@@ -122,8 +122,8 @@ static void no_update_and_no_delete_is_refused(void **state) {
     }
 }
 
-/* A request that waited too long is refused while no request is parked. The turn in which no
- * request waits still ends for the others. */
+/* A request that has waited too long is refused while no request is parked. Even then the turn ends
+ * for the other requests. */
 static void a_turn_in_which_a_request_gave_up_ends(void **state) {
     (void)state;
     struct pool_options options = store_options(16);
@@ -144,8 +144,8 @@ static void a_turn_in_which_a_request_gave_up_ends(void **state) {
     store_end(&store);
 }
 
-/* A segment that is claimed is another thread's to open. Records that fit into open segments are
- * stored. Others wait for the end of the claim, and are not refused. */
+/* If a thread has claimed a segment, only that thread opens it. Records that fit into open segments
+ * are stored. Other records wait for the end of the claim, and are not refused. */
 static void a_claim_stops_nobody_who_needs_no_new_segment(void **state) {
     (void)state;
     store_begin(&store, store_options(16));
@@ -169,7 +169,7 @@ static void a_claim_stops_nobody_who_needs_no_new_segment(void **state) {
     store_end(&store);
 }
 
-/* What a pass found holds for the segments that were free then: as soon as one of them has been
+/* The result of a pass holds for the segments that were free then. As soon as one of them has been
  * opened, a change asks for a pass again. */
 static void a_pass_that_gained_nothing_is_believed_until_a_segment_is_opened(void **state) {
     (void)state;
@@ -183,7 +183,7 @@ static void a_pass_that_gained_nothing_is_believed_until_a_segment_is_opened(voi
     EXPECT(store_set_number(&store, 0, 0, 100, 0) == STATUS_OK);
     EXPECT(segments_free_count(segments) == free_count - 1);
     EXPECT(room_ask(store.pool, &store.thread, SEGMENT_FOR_UPDATE) == STATUS_NEEDS_ROOM);
-    room_note_exhausted(room, free_count, true); /* the pass judged before that */
+    room_note_exhausted(room, free_count, true); /* the result of a pass from before that */
     EXPECT(room_ask(store.pool, &store.thread, SEGMENT_FOR_UPDATE) == STATUS_NEEDS_ROOM);
     store.thread.room_policy = STORE_WAITS;
     store_end(&store);

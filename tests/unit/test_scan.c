@@ -1,5 +1,5 @@
-/* The walk through all items: it misses no item that exists during the whole scan, whatever
- * changes. */
+/* The scan of all items: it misses no item that exists during the whole scan, whatever changes
+ * meanwhile. */
 #include "store_support.h"
 
 #include "store/scan.h"
@@ -38,7 +38,7 @@ static void note_item(void *context, const struct pool_scanned *scanned) {
     seen->classes[scanned->ttl_class]++;
 }
 
-/* Scans from beginning to end, a quiescent point before each step. */
+/* Scans from beginning to end, with a quiescent point before each step. */
 static void scan_all(struct store *store, struct seen *seen) {
     uint64_t next = 0;
     enum status status;
@@ -65,7 +65,7 @@ static void a_scan_meets_each_item_once_and_leaves_no_trace(void **state) {
     set_steady(&store);
     EXPECT(store_set_number(&store, STEADY, 0, VALUE, clock_now_s() + 10) == STATUS_OK);
     EXPECT(store_set_number(&store, STEADY + 1, 0, VALUE, clock_now_s() + 1) == STATUS_OK);
-    clock_advance_s(2); /* the last one is over */
+    clock_advance_s(2); /* the last item has expired */
 
     struct pool_stats before;
     struct pool_stats after;

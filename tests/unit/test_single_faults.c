@@ -1,5 +1,5 @@
-/* Single faults of system calls. Each of them once caused a fault in the store, or would cause one
- * without some step of the store. */
+/* Single faults of system calls. Each case once caused a fault in the store, or would cause one if
+ * the store left out a step. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool janitor_is_in; /* its sync runs */
-    bool met;           /* another came in meanwhile */
+    bool met;           /* another sync began meanwhile */
     struct simulation *simulation;
 } meeting = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -48,7 +48,7 @@ static int meeting_sync(int file) {
     pthread_mutex_lock(&meeting.lock);
     bool first = !meeting.janitor_is_in && !meeting.met;
     if (!first) {
-        meeting.met = true; /* it was told that its pages were written */
+        meeting.met = true; /* this sync was told that its pages were written */
         pthread_cond_broadcast(&meeting.changed);
         pthread_mutex_unlock(&meeting.lock);
         return 0;
@@ -104,7 +104,7 @@ static void test_a_read_only_pool_moves_and_forgets_nothing(void **unused) {
     struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
     for (unsigned i = 0; i < 400; i++) {
         if (atomic_load(&simulation->pool->segments.free_count) <= 2) {
-            break; /* the janitor would have to do something about it */
+            break; /* with fewer free segments, the janitor would begin to work */
         }
         set(simulation, i % 60, 1900);
     }
@@ -139,7 +139,7 @@ static void test_an_item_that_was_read_after_it_was_copied_does_not_seem_idle(vo
     }
     assert_true(simulation_sync(simulation));
     plan_fault(simulation, (struct fault){CALL_SYNC, 1, EIO});
-    assert_false(simulation_move_all(simulation)); /* there are two of each now */
+    assert_false(simulation_move_all(simulation)); /* now each record exists twice */
     mend_system();
     environment_set_s(environment_now_s() + 60);
     char wrong[CLIENT_MESSAGE_MAX];
@@ -210,7 +210,7 @@ static void test_a_pool_that_was_moved_away_is_not_touched_by_its_second_name(vo
     struct simulation *simulation = begin_plain(POOL_FSYNC_NO, 8);
     set(simulation, 1, 100);
     simulation_close(simulation);
-    /* A crash between link and unlink while it was made has left both names. */
+    /* A crash between link and unlink has left both names of the new file. */
     char second[sizeof simulation->data_path + 8];
     char away[sizeof simulation->data_path + 8];
     struct stat before;

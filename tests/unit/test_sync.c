@@ -1,4 +1,4 @@
-/* Which replies wait for which sync: the test replaces the disk, and decides when a sync ends. */
+/* Which replies wait for which sync. The test replaces the disk, and decides when a sync ends. */
 #include "store_support.h"
 
 #include "base/clock.h"
@@ -17,7 +17,7 @@ static struct {
     bool shut; /* a sync that begins does not end */
     unsigned begun;
     unsigned ended;
-    unsigned takes_ms; /* each, where it is not shut */
+    unsigned takes_ms; /* the time of a sync while the disk is not shut */
 } disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static struct store store;
@@ -56,7 +56,7 @@ static void disk_slow(unsigned takes_ms) {
     pthread_mutex_unlock(&disk.lock);
 }
 
-/* Lets the sync that is under way end, and none after it. */
+/* Lets the current sync end, and no later sync. */
 static void disk_end_one(void) {
     disk_shut(true);
 }
@@ -109,7 +109,7 @@ static int finish(void **state) {
     return 0;
 }
 
-/* A request and its ticket. */
+/* Makes a request; returns its ticket. */
 static uint64_t write_once(unsigned client) {
     struct store_thread *thread = &clients[client];
     char key[POOL_KEY_MAX];
@@ -130,8 +130,8 @@ static void await_ticket(uint64_t ticket) {
     EXPECT(pool_check_ticket(store.pool, ticket) == STATUS_OK);
 }
 
-/* The ticket of all that store.thread has done. The thread then waits for requests, as a worker
- * does. */
+/* The ticket of everything that store.thread has done. Afterwards the thread waits for requests,
+ * like a worker. */
 static uint64_t take_ticket(void) {
     store_thread_leave(&store.thread);
     return pool_take_ticket(store.pool, &store.thread);
@@ -143,7 +143,7 @@ static void a_write_waits_for_a_sync_that_began_after_it(void **state) {
     disk_shut(true);
     uint64_t first = write_once(0);
     disk_await_begin(1);
-    uint64_t second = write_once(1); /* while that is under way: maybe too late for it */
+    uint64_t second = write_once(1); /* during that sync, and maybe too late for it */
     EXPECT(pool_check_ticket(store.pool, first) == STATUS_PENDING);
     disk_end_one();
     await_ticket(first);
@@ -258,7 +258,7 @@ static void a_reply_waits_if_it_rests_on_what_is_not_on_the_disk(void **state) {
     expect_there(&store, "old", "v");
     take_ticket(); /* of the writes */
     expect_there(&store, "old", "v");
-    EXPECT(take_ticket() == 0); /* that was there before */
+    EXPECT(take_ticket() == 0); /* this request was there before */
     disk_shut(false);
     await_ticket(atomic_load(&store.pool->sync.wanted));
     ask_all_that_rest_on("new", "gone", false);
@@ -279,7 +279,8 @@ static void a_reply_waits_if_it_rests_on_a_touch_that_is_not_on_the_disk(void **
     ask_all_that_rest_on("big", "gone", true);
     EXPECT(take_ticket() != 0); /* of the touch */
     disk_await_begin(1);
-    /* Even if the touch is not noted yet: it can be seen before. */
+    /* This holds even if the sync does not know of the touch yet, because other clients can see the
+     * touch earlier. */
     atomic_store(&store.pool->sync.dirty, false);
     struct item item;
     EXPECT(store_get(&store, "big", &item) == STATUS_OK);
@@ -291,7 +292,8 @@ static void a_reply_waits_if_it_rests_on_a_touch_that_is_not_on_the_disk(void **
     ask_all_that_rest_on("big", "gone", false);
 }
 
-/* Clients that write again as soon as they may: all in each sync, not half of them in turn. */
+/* Clients write again as soon as they may. Each sync serves all of them, not half of them in
+ * turn. */
 
 enum { ROUNDS = 40, SYNC_TAKES_MS = 10 };
 
@@ -320,7 +322,7 @@ static void those_whom_a_sync_releases_share_the_next(void **state) {
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         pthread_join(threads[i], NULL);
     }
-    /* If the clients split into two groups that take turns, twice as many syncs are needed. */
+    /* If the clients split into two groups that take turns, there are twice as many syncs. */
     EXPECT(disk_begun() < ROUNDS * 8 / 5);
 }
 
@@ -361,7 +363,7 @@ static void with_everysec_no_more_than_two_seconds_are_at_stake(void **state) {
     begin(POOL_FSYNC_EVERYSEC);
     disk_shut(true);
     uint64_t first_ms = clock_monotonic_ms();
-    uint64_t last_ms = first_ms; /* of those that were acknowledged */
+    uint64_t last_ms = first_ms; /* when the last write was acknowledged */
     uint64_t now_ms = first_ms;
     uint64_t ticket;
     while ((ticket = write_once(0)) == 0) {
@@ -396,7 +398,7 @@ static void with_everysec_no_thread_writes_without_bound_between_two_syncs(void 
     disk_await_begin(1); /* at once, and not after a second */
     disk_shut(false);
     await_ticket(ticket);
-    EXPECT(write_once(0) == 0); /* it may write as much again */
+    EXPECT(write_once(0) == 0); /* now it may write as much again */
 }
 
 #define TEST(test) cmocka_unit_test_teardown(test, finish)

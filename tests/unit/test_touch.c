@@ -1,5 +1,5 @@
-/* A touch of a large value changes the expiry where the item is: nothing is copied, nothing that a
- * client sees but the expiry changes, and nothing that has ended comes back. */
+/* A touch of a large value changes the expiry in place: nothing is copied, clients see only the new
+ * expiry, and no ended item comes back. */
 #include "store_support.h"
 
 #include "base/hash.h"
@@ -14,7 +14,7 @@
 enum {
     LARGE = 6000,
     TOUCHES = 1000,
-    STORED_S = 1000, /* the first expiry, from the start on */
+    STORED_S = 1000, /* the first expiry, in seconds after the start */
     LEASE_MS = 120000,
     IDLE_S = 100,
 };
@@ -39,7 +39,7 @@ static void expect_large(struct store *in, const char *key, char fill, uint32_t 
     EXPECT(item.expiry_s == expiry_s);
 }
 
-/* The bytes that records take, in all segments in use. */
+/* How many bytes the records take, in all segments in use. */
 static uint64_t appended_bytes(const struct store *in) {
     const struct lookup_view *view = &in->pool->view;
     uint64_t bytes = 0;
@@ -55,7 +55,7 @@ static uint32_t segment_of(const struct store *in, const char *key) {
     return lookup_location_segment(&in->pool->view, layout_slot_location(hit.slot_value));
 }
 
-/* Stops the janitor's work, until the pool is closed. */
+/* Stops the janitor's work until the pool is closed. */
 static void hold_janitor(struct store *in) {
     uint64_t sequence;
     store_thread_leave(&in->thread);
@@ -64,7 +64,7 @@ static void hold_janitor(struct store *in) {
     }
 }
 
-/* Moves what is in the segment of the key, and leaves the old copies where they are. */
+/* Moves the records out of the key's segment, and leaves the old copies where they are. */
 static void move_without_freeing(struct store *in, const char *key) {
     uint32_t segment = segment_of(in, key);
     hold_janitor(in);
@@ -74,7 +74,7 @@ static void move_without_freeing(struct store *in, const char *key) {
     EXPECT(segment_of(in, key) != segment);
 }
 
-/* ---- beside the janitor ---- */
+/* ---- at the same time as the janitor ---- */
 
 struct emptying {
     uint32_t segment;
@@ -88,7 +88,7 @@ static void *empty_segment(void *argument) {
     return NULL;
 }
 
-/* Waits until the thread has worked for some milliseconds: so long that it must be waiting for a
+/* Waits until the thread has worked for some milliseconds. After so long, it must be waiting for a
  * lock. */
 static void await_work(pthread_t thread) {
     clockid_t clock;
@@ -114,7 +114,7 @@ static void an_item_that_is_touched_while_the_janitor_looks_at_it_stays(void **s
     EXPECT(index_find(&store.pool->index, bucket, hash, key, &hit));
     pthread_t janitor;
     EXPECT(pthread_create(&janitor, NULL, empty_segment, &emptying) == 0);
-    await_work(janitor); /* it has read the item, which has expired as it sees the time */
+    await_work(janitor); /* it has read the item, which has expired by its clock */
     record_touch(hit.at, CLOCK_START_S + 200, hit.record.sequence + 1);
     index_unlock(bucket);
     EXPECT(pthread_join(janitor, NULL) == 0);
@@ -128,7 +128,7 @@ static void *sweep_segment(void *argument) {
     return NULL;
 }
 
-/* In the last second of its idle timeout. */
+/* The touch comes in the last second of the item's idle timeout. */
 static void an_item_that_is_read_during_a_sweep_falls_due_again(void **state) {
     (void)state;
     store.options.idle_timeout_s = IDLE_S;
@@ -201,7 +201,7 @@ static void the_last_touch_survives_crashes_and_stops(void **state) {
     expect_gone(&store, "big");
 }
 
-/* The number of touches of a record is bounded: then the item is written again. */
+/* A record can be touched a limited number of times. Then the item is written again. */
 static void an_item_can_be_touched_for_ever(void **state) {
     (void)state;
     uint32_t touches = LAYOUT_TOUCHES_MAX;
@@ -255,7 +255,7 @@ static void touch_the_copy(struct store *child, void *argument) {
     touch(child, "big", CLOCK_START_S + 3 * STORED_S);
     struct lookup_hit current;
     EXPECT(operations_find(child->pool, bytes_from_string("big"), &current));
-    /* The old copy was read later. */
+    /* The old copy was read later than the new one. */
     for (uint32_t segment = 0; segment < child->pool->view.segment_count; segment++) {
         const struct layout_segment *info = &child->pool->view.segments[segment];
         struct segment_cursor cursor;
@@ -280,14 +280,14 @@ static void of_two_copies_the_one_that_was_touched_last_counts_after_a_crash(voi
     expect_gone(&store, "big");
 }
 
-/* ---- what ended ---- */
+/* ---- items that have ended ---- */
 
 static void touch_twice_and_let_expire(struct store *child, void *argument) {
     (void)argument;
     set_large(child, "big", 'b', CLOCK_START_S + 20 * STORED_S); /* in a segment of its own */
     touch(child, "big", CLOCK_START_S + 30 * STORED_S);
     segments_seal(&child->pool->segments, segment_of(child, "big"));
-    touch(child, "big", CLOCK_START_S + 10); /* sooner: a new record and a tombstone */
+    touch(child, "big", CLOCK_START_S + 10); /* a sooner expiry: a new record and a tombstone */
     clock_advance_s(10);
     expect_gone(child, "big");
     store_run_janitor(child, 3);
@@ -338,8 +338,8 @@ static void a_flush_ends_a_touched_item(void **state) {
     }
 }
 
-/* Of a damaged touch, the expiry with which the item was stored remains, and the next touch writes
- * the item again. */
+/* If a touch is damaged, the item has the expiry with which it was stored, and the next touch
+ * writes the item again. */
 static void a_damaged_touch_costs_the_touch_and_no_more(void **state) {
     (void)state;
     set_large(&store, "big", 'a', CLOCK_START_S + STORED_S);

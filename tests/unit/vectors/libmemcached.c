@@ -1,4 +1,4 @@
-/* Writes which server libmemcached asks for which key: servers-libmemcached.txt. Debian's
+/* Writes which server libmemcached chooses for each key: servers-libmemcached.txt. Debian's
  * libmemcached-dev has what it needs:
  *
  *     cc libmemcached.c -lmemcached -o /tmp/vectors && /tmp/vectors > servers-libmemcached.txt */

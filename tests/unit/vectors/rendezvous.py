@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes which server pymemcache asks for which key: servers-pymemcache.txt.
+"""Writes which server pymemcache chooses for each key: servers-pymemcache.txt.
 
     /usr/bin/python3 rendezvous.py > servers-pymemcache.txt       (Debian's python3-pymemcache)
 """
