@@ -314,6 +314,11 @@ static void what_does_nothing_is_a_fault(void **state) {
         {"[pool a]\nlisten = 127.0.0.1:5\nsocket_mode = 0600\n", 3, "Unix socket"},
         {"[server]\nadmin_hosts = a.example, b:80\n[pool a]\nlisten = unix:a\n", 2, "host names"},
         {"[server]\nadmin_hosts = a.example,\n[pool a]\nlisten = unix:a\n", 2, "host names"},
+        {"[server]\nadmin_tls_key = /k\n[pool a]\nlisten = unix:a\n", 2,
+         "without an admin_tls_cert"},
+        {"[server]\nadmin_auth_file = /u\nadmin = no\n[pool a]\nlisten = unix:a\n", 2, "no effect"},
+        {"[server]\nadmin = [::]:7\nadmin_auth_file = /u\n[pool a]\nlisten = unix:a\n", 2,
+         "without TLS"},
         {"[server]\nconnection_memory = 1\n[pool a]\nlisten = unix:a\n", 2, "item_max of pool a"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "net/auth.h"
+#include "net/login_limit.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -121,12 +122,62 @@ static void who_leaves_while_others_wait_for_the_same_verdict_is_not_told(void *
     close(fd);
 }
 
+static unsigned called;
+
+static void count_call(struct auth_mailbox *called_mailbox) {
+    void *told;
+    enum auth_verdict verdict;
+    while (auth_mailbox_take(called_mailbox, &told, &verdict)) {
+        assert_ptr_equal(told, &owner);
+        called++;
+    }
+}
+
+static void a_mailbox_with_a_function_is_emptied_by_it(void **state) {
+    (void)state;
+    struct auth_mailbox calling;
+    struct auth_check *check;
+    union peer peer = {.ipv4 = {.sin_family = AF_INET}};
+    struct login_source source;
+    assert_true(login_source_of_peer(&peer, &source));
+    auth_mailbox_init_calling(&calling, count_call);
+    called = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(auth_begin_from(pool, &source, bytes_from_string("web"),
+                                         bytes_from_string("wrong"), &calling, &owner, &check),
+                         AUTH_NONE);
+    }
+    assert_int_equal(take_verdicts(AUTH_REFUSED), 0);
+    assert_int_equal(called, 3);
+    auth_mailbox_finish(&calling);
+}
+
+static void without_a_mailbox_no_hash_is_computed_and_no_try_is_spent(void **state) {
+    (void)state;
+    struct auth_check *check;
+    union peer peer = {.ipv4 = {.sin_family = AF_INET}};
+    struct login_source source;
+    assert_true(login_source_of_peer(&peer, &source));
+    for (unsigned i = 0; i < 2 * LOGIN_LIMIT_BURST; i++) {
+        assert_int_equal(auth_begin_from(pool, &source, bytes_from_string("web"),
+                                         bytes_from_string("wrong"), NULL, NULL, &check),
+                         AUTH_NONE);
+    }
+    assert_int_equal(auth_begin_from(pool, &source, bytes_from_string("web"),
+                                     bytes_from_string("right"), &mailbox, &owner, &check),
+                     AUTH_NONE);
+    assert_int_equal(take_verdicts(AUTH_ADMITTED), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(many_who_repeat_one_wrong_login_leave_the_queue_to_others,
                                         begin, end),
         cmocka_unit_test_setup_teardown(
             who_leaves_while_others_wait_for_the_same_verdict_is_not_told, begin, end),
+        cmocka_unit_test_setup_teardown(a_mailbox_with_a_function_is_emptied_by_it, begin, end),
+        cmocka_unit_test_setup_teardown(without_a_mailbox_no_hash_is_computed_and_no_try_is_spent,
+                                        begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,16 @@ static void ip_addresses_are_known_by_what_a_site_is_given(void **state) {
     struct login_source network = {.kind = 1, .bytes = {0x20, 1, 0xd, 0xb8}};
     expect_text(&network, "2001:db8::/64");
     assert_false(login_source_read(-1, &from));
+
+    union peer peer = {.ipv4 = ipv4};
+    assert_true(login_source_of_peer(&peer, &from));
+    expect_text(&from, "127.0.0.9");
+    peer.ipv6 = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    inet_pton(AF_INET6, "2001:db8::7", &peer.ipv6.sin6_addr);
+    assert_true(login_source_of_peer(&peer, &from));
+    assert_true(login_source_equal(&from, &network));
+    peer.any.sa_family = AF_UNIX;
+    assert_false(login_source_of_peer(&peer, &from));
 }
 
 int main(void) {
