@@ -25,6 +25,10 @@ bool target_list_init(struct target_list *list, const char *config_path, const c
         return true;
     }
     list->config = config_create();
+    if (list->config == NULL) {
+        fputs("stayctl: no memory\n", stderr);
+        return false;
+    }
     struct faults faults;
     faults_init(&faults, config_path != NULL ? config_path : "built-in configuration");
     if (config_path != NULL) {
@@ -34,7 +38,6 @@ bool target_list_init(struct target_list *list, const char *config_path, const c
     }
     faults_print(&faults, stderr);
     bool valid = faults.count == 0;
-    faults_finish(&faults);
     for (unsigned i = 0; i < list->config->pool_count && valid; i++) {
         const struct config_pool *pool = &list->config->pools[i];
         struct target *target = &list->items[list->count++];

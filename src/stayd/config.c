@@ -37,8 +37,7 @@ static void config_set_loopback(struct config_listen *listen, unsigned port) {
 struct config *config_create(void) {
     struct config *config = calloc(1, sizeof *config);
     if (config == NULL) {
-        fputs("stayd: no memory to read the configuration\n", stderr);
-        exit(1);
+        return NULL;
     }
     config->threads = config_cores();
     if (config->threads > DEFAULT_THREADS_MAX) {

@@ -89,8 +89,8 @@ struct config {
     unsigned pool_count;
 };
 
-/* A configuration with the default of every key in [server], and without a pool. Ends the process
- * if memory is short. */
+/* A configuration with the default of every key in [server], and without a pool. NULL if
+ * memory is short. */
 struct config *config_create(void);
 
 /* Accepts NULL. */

@@ -97,7 +97,10 @@ static bool config_file_is_section(struct config_parser *parser, const char *tex
     while (end > text && isspace((unsigned char)end[-1])) {
         end--;
     }
-    char *name = config_keys_copy(text, (size_t)(end - text));
+    char *name = config_keys_copy(parser, text, (size_t)(end - text));
+    if (name == NULL) {
+        return true;
+    }
     config_file_begin_section(parser, name);
     if (*rest != '\0' && *rest != ';' && *rest != '#') {
         fault("[%s]: there is text after the section's name; write it on a line of its own", name);

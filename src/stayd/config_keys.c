@@ -12,11 +12,10 @@ enum {
     POOL_LIMIT_MAX_S = 3650 * 86400
 };
 
-char *config_keys_copy(const char *text, size_t length) {
+char *config_keys_copy(struct config_parser *parser, const char *text, size_t length) {
     char *copy = strndup(text, length);
     if (copy == NULL) {
-        fputs("stayd: no memory to read the configuration\n", stderr);
-        exit(1);
+        fault("cannot read the configuration: no memory");
     }
     return copy;
 }
@@ -137,7 +136,7 @@ static void set_admin(struct config_parser *parser, const char *key, const char 
     parser->config->has_admin = strcmp(value, "no") != 0;
     free(
         parser->admin); /* a duplicate [server] section is a fault, but its keys are still parsed */
-    parser->admin = config_keys_copy(value, strlen(value));
+    parser->admin = config_keys_copy(parser, value, strlen(value));
 }
 
 /* A host name has letters, digits, '-', '.' and '_'. */
@@ -202,10 +201,13 @@ static void set_listen(struct config_parser *parser, const char *key, const char
             return;
         } else if (pool != &parser->discarded_pool) {
             parser->has_unix_listen |= strncmp(value, "unix:", 5) == 0;
+            char *text = config_keys_copy(parser, value, length);
+            if (text == NULL) {
+                return;
+            }
             struct config_listen *listen = &pool->listens[pool->listen_count++];
             listen->line = parser->line;
-            parser->listens[parser->listen_count++] =
-                (struct listen_text){listen, config_keys_copy(value, length)};
+            parser->listens[parser->listen_count++] = (struct listen_text){listen, text};
         }
         value = next;
     }

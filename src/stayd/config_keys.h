@@ -55,7 +55,7 @@ extern const struct config_key config_pool_keys[];
 /* Adds a fault at the line that is being parsed. */
 #define fault(...) faults_add(parser->faults, parser->line, __VA_ARGS__)
 
-/* A copy of the text, to be freed by the caller. Ends the process if memory is short. */
-char *config_keys_copy(const char *text, size_t length);
+/* A copy of the text, to be freed by the caller. If memory is short: NULL, and a fault is added. */
+char *config_keys_copy(struct config_parser *parser, const char *text, size_t length);
 
 #endif

@@ -226,12 +226,13 @@ static bool daemon_read_users(struct daemon *daemon) {
     return daemon_read_auth_file(daemon, NULL, config->admin_auth_file, &daemon->admin_users);
 }
 
-/* Whether SIGTERM or SIGINT is pending; daemon_serve reads the signal later. Any thread may
- * call. */
+/* Whether a signal that stops the daemon is pending; daemon_serve reads the signal later. Any
+ * thread may call. */
 static bool daemon_is_stopping(void) {
     sigset_t pending;
     return sigpending(&pending) == 0 &&
-           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
+            sigismember(&pending, SIGUSR1) == 1);
 }
 
 /* Tells systemd which pool is being opened: after a crash, a large pool takes a while. */

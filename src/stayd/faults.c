@@ -3,41 +3,23 @@
 #include "base/log.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 
 void faults_init(struct faults *faults, const char *source) {
-    *faults = (struct faults){.source = source};
-}
-
-void faults_finish(struct faults *faults) {
-    for (size_t i = 0; i < faults->count; i++) {
-        free(faults->items[i].text);
-    }
-    free(faults->items);
-    *faults = (struct faults){0};
-}
-
-static _Noreturn void faults_fail(void) {
-    fputs("stayd: no memory to read the configuration\n", stderr);
-    exit(1);
+    faults->source = source;
+    faults->count = 0;
+    faults->left_out = 0;
 }
 
 void faults_add(struct faults *faults, unsigned line, const char *format, ...) {
-    if (faults->count == faults->capacity) {
-        faults->capacity = faults->capacity * 2 + 8;
-        faults->items = reallocarray(faults->items, faults->capacity, sizeof *faults->items);
-        if (faults->items == NULL) {
-            faults_fail();
-        }
+    if (faults->count == FAULTS_MAX) {
+        faults->left_out++;
+        return;
     }
-    char *text;
+    struct fault fault = {.line = line};
     va_list arguments;
     va_start(arguments, format);
-    int length = vasprintf(&text, format, arguments);
+    vsnprintf(fault.text, sizeof fault.text, format, arguments);
     va_end(arguments);
-    if (length < 0) {
-        faults_fail();
-    }
     /* The list is sorted by line; faults of the same line stay in the order in which they were
      * added. */
     size_t place = faults->count++;
@@ -45,7 +27,7 @@ void faults_add(struct faults *faults, unsigned line, const char *format, ...) {
         faults->items[place] = faults->items[place - 1];
         place--;
     }
-    faults->items[place] = (struct fault){line, text};
+    faults->items[place] = fault;
 }
 
 void faults_print(struct faults *faults, FILE *stream) {
@@ -57,6 +39,9 @@ void faults_print(struct faults *faults, FILE *stream) {
             fprintf(stream, "%s: %s\n", faults->source, fault->text);
         }
     }
+    if (faults->left_out > 0) {
+        fprintf(stream, "%s: and %zu more errors\n", faults->source, faults->left_out);
+    }
 }
 
 void faults_log(const struct faults *faults) {
@@ -67,5 +52,8 @@ void faults_log(const struct faults *faults) {
         } else {
             log_error("%s: %s", faults->source, fault->text);
         }
+    }
+    if (faults->left_out > 0) {
+        log_error("%s: and %zu more errors", faults->source, faults->left_out);
     }
 }

@@ -107,6 +107,10 @@ int main(int argument_count, char **arguments) {
         return EXIT_USAGE;
     }
     struct config *config = config_create();
+    if (config == NULL) {
+        fputs("stayd: no memory to read the configuration\n", stderr);
+        return 1;
+    }
     struct reload reload;
     reload_init(&reload, options.config_path, config);
     struct faults faults;
@@ -129,7 +133,6 @@ int main(int argument_count, char **arguments) {
         result = run(&options, config, &reload, &activation);
     }
     activation_finish(&activation);
-    faults_finish(&faults);
     config_destroy(config);
     return result;
 }

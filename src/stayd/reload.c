@@ -74,6 +74,10 @@ bool reload_read(const struct reload *reload, const struct config *running) {
         return true;
     }
     struct config *wanted = config_create();
+    if (wanted == NULL) {
+        log_error("SIGHUP: no memory to read %s; the configuration stays as it is", reload->path);
+        return false;
+    }
     struct faults faults;
     wanted->threads = reload->threads;
     memcpy(wanted->data_dir, reload->data_dir, sizeof wanted->data_dir);
@@ -89,7 +93,6 @@ bool reload_read(const struct reload *reload, const struct config *running) {
         log_info("SIGHUP: %s is valid; %u change%s in it need%s a restart", reload->path, changes,
                  changes == 1 ? "" : "s", changes == 1 ? "s" : "");
     }
-    faults_finish(&faults);
     config_destroy(wanted);
     return valid;
 }

@@ -1,4 +1,4 @@
-"""A clean stop: SIGTERM or SIGINT, exit code 0, and everything there when it starts again."""
+"""A clean stop: SIGTERM, SIGINT or SIGUSR1, exit code 0, and everything there when it starts again."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ from support.servers import Stayd, together, wait_until
 from support.workload import Workload
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_stop_under_load_exits_with_0_and_loses_nothing_acknowledged(signal_number):
     generator = random.Random(signal_number)
     with Stayd(sessions={"memory": "16M", "item_max": "64K"}) as stayd:

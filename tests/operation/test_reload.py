@@ -1,11 +1,13 @@
 """SIGHUP: the configuration is read again, and the log names the changes that need a restart."""
 
 import re
+import resource
 import signal
 import subprocess
 
 import pytest
 
+from support import preload
 from support.notified import Notified
 from support.servers import Stayd, free_port, stayd_binary, wait_until
 
@@ -118,6 +120,19 @@ def test_a_file_with_faults_changes_nothing_and_each_fault_is_told():
         assert "cannot read the configuration: No such file" in reload(stayd)
         assert stayd.connect("cache").ask(b"mn\r\n") == b"MN"
         stayd.config_path.write_text(good)
+        assert "is valid; 0 changes in it" in reload(stayd)
+
+
+@pytest.mark.skipif(preload.has_sanitizer(), reason="a sanitizer needs addresses without end")
+def test_a_reload_without_memory_is_an_error_and_no_end():
+    """Nothing more can be mapped, so that the configuration cannot be read."""
+    with Stayd() as stayd:
+        connection = stayd.connect("sessions")
+        connection.set(b"k", b"v")
+        limits = resource.prlimit(stayd.pid, resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+        assert "no memory" in reload(stayd)
+        assert connection.get(b"k") == b"v"
+        resource.prlimit(stayd.pid, resource.RLIMIT_AS, limits)
         assert "is valid; 0 changes in it" in reload(stayd)
 
 

@@ -34,7 +34,6 @@ static int clear(void **state) {
     (void)state;
     unlink(path);
     config_destroy(config);
-    faults_finish(&faults);
     return 0;
 }
 

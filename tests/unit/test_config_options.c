@@ -26,7 +26,6 @@ static int prepare(void **state) {
 static int clear(void **state) {
     (void)state;
     config_destroy(config);
-    faults_finish(&faults);
     return 0;
 }
 
