@@ -78,6 +78,10 @@ static void *fake_run(void *argument) {
     struct fake *fake = argument;
     while (!fake->ends) {
         int end = accept(fake->listener, NULL, NULL);
+        if (end < 0 && errno == EMFILE) { /* a test has taken all descriptors, for a moment */
+            pause_ms(1);
+            continue;
+        }
         if (end < 0) {
             break;
         }
