@@ -1,7 +1,8 @@
-"""The servers that are measured: started on a free loopback port, asked what they used, stopped.
+"""The servers that are measured: starts them on a free loopback port, reads what they use, stops
+them.
 
-stayd and memcached are given the same number of threads and the same memory; Redis has one thread
-that answers. Times are nanoseconds, sizes bytes unless a name says otherwise.
+stayd and memcached have the same number of threads and the same memory; Redis answers in one
+thread. Times are in nanoseconds and sizes in bytes, unless a name says otherwise.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ START_DEADLINE_S = 60
 STOP_DEADLINE_S = 15
 SETTLE_DEADLINE_S = 20
 REWRITE_DEADLINE_S = 120
-RUN_DIR_FREE = 256 << 20  # bytes that a file system in memory must have left to be used
+RUN_DIR_FREE = 256 << 20  # a file system in memory is used if it has this many bytes left
 
 
 class DaemonError(Exception):
@@ -52,7 +53,7 @@ class Resident:
 
     @property
     def total(self):
-        """VmRSS: the three together."""
+        """VmRSS: the sum of the three."""
         return self.anon + self.file + self.shmem
 
     def since(self, earlier):
@@ -63,7 +64,7 @@ class Resident:
 
 
 def free_port():
-    """A TCP port on loopback that nobody listened on a moment ago."""
+    """A TCP port on loopback on which nothing listened a moment ago."""
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -81,12 +82,12 @@ def _memory_folder():
 class Daemon:
     """One server; use as a context manager. Subclasses give `name` and `command`.
 
-    `on_disk` is a folder for its files where writes reach a disk; without, they lie in the
-    system's temporary folder.
+    `on_disk` is a folder on a disk for its files. Without it, they are in the system's temporary
+    folder.
     """
 
     name = ""
-    load_options = {}  # what stayd-load needs to speak with it
+    load_options = {}  # the options that stayd-load needs for it
 
     def __init__(self, on_disk=None):
         self.port = free_port()
@@ -122,7 +123,7 @@ class Daemon:
 
     @property
     def socket_path(self):
-        """Its Unix socket, for those that have one."""
+        """Its Unix socket, if it has one."""
         return self.folder / "socket"
 
     @property
@@ -186,7 +187,7 @@ class Daemon:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def ask(self, request, end="\r\n"):
-        """Sends one line on a connection of its own; returns what comes up to `end`."""
+        """Sends one line on a new connection; returns the reply up to `end`."""
         with self.connect() as connection:
             connection.sendall(request.encode() + b"\r\n")
             reply = b""
@@ -219,8 +220,8 @@ class Daemon:
         return Cpu(total_ns, int(fields[11]) * tick_ns, int(fields[12]) * tick_ns)
 
     def bytes_to_disk(self):
-        """Bytes that the process has had written to a disk so far, its mappings' pages included:
-        proc(5), write_bytes in io. A page counts once for each time that it is written."""
+        """Bytes that the process has written to a disk so far, including the pages of its mappings:
+        proc(5), write_bytes in io. A page counts each time that it is written."""
         text = (Path("/proc") / str(self.process.pid) / "io").read_text()
         return int(text.partition("\nwrite_bytes:")[2].split()[0])
 
@@ -234,8 +235,8 @@ class Daemon:
         return Resident(kilobytes["RssAnon"], kilobytes["RssFile"], kilobytes["RssShmem"])
 
     def settled_resident(self, still_s=1):
-        """The resident memory once it has stood still for so long: tables that grow in the
-        background have grown then."""
+        """The resident memory when it has not changed for this long. Then tables that grow in the
+        background have grown."""
         deadline = time.monotonic() + SETTLE_DEADLINE_S
         last, since = self.resident(), time.monotonic()
         while time.monotonic() - since < still_s and time.monotonic() < deadline:
@@ -247,8 +248,8 @@ class Daemon:
 
 
 class Memcached(Daemon):
-    """Debian's memcached, with its own defaults but for threads and memory. It listens on TCP, or
-    with `over_unix` on a Unix socket alone: it cannot do both."""
+    """Debian's memcached, with its own defaults except for threads and memory. It listens on TCP,
+    or with `over_unix` on a Unix socket, because it cannot do both."""
 
     name = "memcached"
 
@@ -278,8 +279,8 @@ class Memcached(Daemon):
 
 
 class Stayd(Daemon):
-    """stayd with one pool, `persist` (a sessions pool: it does not evict) or not (a cache pool), on
-    TCP and on a Unix socket. `fsync` is a policy's name, or None for the default."""
+    """stayd with one pool, on TCP and on a Unix socket: with `persist` a sessions pool, which does
+    not evict, otherwise a cache pool. `fsync` is a policy's name, or None for the default."""
 
     name = "stayd"
 
@@ -322,8 +323,8 @@ class Stayd(Daemon):
 
 
 class Redis(Daemon):
-    """Debian's Redis with Debian's redis.conf, but for `settings`: a dict of its directives, in
-    which `appendonly` is always on. It takes no snapshots beside the append-only file."""
+    """Debian's Redis with Debian's redis.conf, except for `settings`, a dict of its directives.
+    `appendonly` is always on, and Redis takes no snapshots."""
 
     name = "redis"
     load_options = {"resp": True}
@@ -350,8 +351,8 @@ class Redis(Daemon):
 
     @staticmethod
     def _debian_config(peers):
-        """redis.conf without its `dir`: that folder exists only where the package is installed, and a
-        second `dir` behind the first does not help."""
+        """redis.conf without its `dir`, because that folder exists only if the package is
+        installed, and a second `dir` would not replace the first."""
         lines = (peers / "etc/redis/redis.conf").read_text().splitlines(keepends=True)
         return "".join(line for line in lines if not line.startswith("dir "))
 
@@ -377,7 +378,7 @@ class Redis(Daemon):
         self.wait_for_rewrite()
 
     def wait_for_rewrite(self):
-        """Waits until no rewrite of the append-only file is under way or due."""
+        """Waits until no rewrite of the append-only file is running or due."""
         deadline = time.monotonic() + REWRITE_DEADLINE_S
         while True:
             found = self.append_only_file()

@@ -1,4 +1,4 @@
-"""Sessions as Django's own code stores them, and a way to store a million like them.
+"""Sessions as Django's own code stores them, and a way to store a million of them.
 
 The real backends save a number of sessions through a relay that records the bytes. The same
 commands are then sent in bulk, each time with another session key.
@@ -36,7 +36,7 @@ def _configure(plain_port, stayd_port):
 
 
 def _fill_session(session, number):
-    """What django.contrib.auth.login() leaves in a session, and a counter of the site's own."""
+    """The data that django.contrib.auth.login() stores in a session, and a counter of the site."""
     session["_auth_user_id"] = str(number)
     session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
     session["_auth_user_hash"] = hashlib.sha256(str(number).encode()).hexdigest()
@@ -44,8 +44,8 @@ def _fill_session(session, number):
 
 
 def _storing_command(sent, name):
-    """The one command in `sent` that stores the session, with its value. `name`: what its key ends
-    with."""
+    """The one command in `sent` that stores the session, with its value. `name`: the end of its
+    key."""
     found = []
     at = 0
     while at < len(sent):
@@ -64,7 +64,7 @@ def _storing_command(sent, name):
 def _record(relay, store_class, name_of):
     """Saves sessions with a backend; returns [(before the name, its length, after it)] of commands.
 
-    `name_of(session)`: the part of the key that is another one for each session.
+    `name_of(session)`: the part of the key that differs for each session.
     """
     commands = []
     for number in range(SAMPLES):
@@ -85,8 +85,8 @@ def _record(relay, store_class, name_of):
 def record_sessions(plain_port, stayd_port):
     """Records Django's cache backend on one server and stayd's backend on another.
 
-    Returns their commands as two lists, as _record does. Once a process: Django can be configured
-    only once.
+    Returns their commands as two lists, as _record does. Can be called once in a process, because
+    Django can be configured only once.
     """
     with Relay(plain_port) as plain, Relay(stayd_port) as stayd:
         _configure(plain.port, stayd.port)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How long a client of the cache pool waits while a large sessions pool is written steadily and its
-items expire: 1.5 GiB, expiry after 30 to 90 s, 60 % of the pool live.
+"""Measures how long a client of the cache pool waits while a large sessions pool is written
+steadily and its items expire: 1.5 GiB, expiry after 30 to 90 s, 60 % of the pool live.
 
     PYTHONPATH=tests build/venv/bin/python bench/expiry.py [GIB [SECONDS]]
 
 Prints a line every 15 s. The first lines, while the pool fills and the janitor has nothing to do,
-show what the machine adds.
+show the waits that the machine itself causes.
 """
 
 import random

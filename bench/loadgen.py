@@ -7,11 +7,12 @@ DEADLINE_S = 900
 
 
 class LoadError(Exception):
-    """A reply was wrong, or the run could not be made."""
+    """A reply was wrong, or the run failed."""
 
 
 def _flags(options):
-    """Options of a program, with `_` for `-` and True for one without a value."""
+    """The options of a program. Names have `_` instead of `-`; True stands for an option without a
+    value."""
     names = {name: "--" + name.replace("_", "-") for name in options}
     return [
         names[name] if value is True else f"{names[name]}={value}"

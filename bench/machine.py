@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine, and the versions of all that took part."""
+"""The circumstances of a run: the machine, and the versions of all programs."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {  # as printed: as their distributions are named
+PACKAGES = {  # printed name: the name of the distribution
     "Django": "Django",
     "pylibmc": "pylibmc",
     "pymemcache": "pymemcache",
@@ -40,7 +40,7 @@ def _commit():
 
 
 def versions(stayd, peers):
-    """{name: version} of the servers and of the Python packages that are there."""
+    """{name: version} of the servers and of the installed Python packages."""
     found = {
         "stayd": first_line(stayd, "--version").split()[1] + _commit(),
         "memcached": first_line(peers / "usr/bin/memcached", "-V").removeprefix("memcached "),
@@ -68,7 +68,7 @@ def describe(stayd, peers):
 
 
 def cores(described):
-    """How many cores the machine has that `describe` described so."""
+    """The number of cores in a text of `describe`."""
     return int(described.partition(" ")[0])
 
 

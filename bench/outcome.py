@@ -1,10 +1,10 @@
 """The files that a run leaves in build/bench/:
 
-    NAME.json    what an entry measured, each round, and on what machine
+    NAME.json the figures of an entry, round by round, and the machine
     NAME.svg     the same as bars (bench/plots.py)
     results.md   the rows that have a target in one table, then the tables of all entries of the run
 
-A run that fails leaves no results.md, and an entry that fails none of its files.
+If a run fails, it leaves no results.md. If an entry fails, it leaves none of its files.
 """
 
 import json
@@ -16,7 +16,8 @@ TABLES = "results.md"
 
 
 def clear(folder, names):
-    """Removes what earlier runs of these entries left, so that it is not taken for this run's."""
+    """Removes the files of earlier runs of these entries, so that nobody takes them for the files
+    of this run."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TABLES).unlink(missing_ok=True)
     for name in names:
@@ -25,7 +26,7 @@ def clear(folder, names):
 
 
 def write_whole(path, text):
-    """Writes a file in one step: a reader sees the old one or the new one."""
+    """Writes a file in one step: a reader sees the old file or the new file."""
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)

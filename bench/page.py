@@ -1,4 +1,4 @@
-"""Puts the figures of build/bench/*.json into docs/performance.md, between markers, and into the
+"""Writes the figures of build/bench/*.json into docs/performance.md, between markers, and into the
 picture of README.md.
 
     <!-- bench NAME -->
@@ -22,7 +22,7 @@ PICTURED = "django-sessions"
 CIRCUMSTANCES = "circumstances"
 SUMMARY = "summary"
 MARKED = re.compile(r"(<!-- bench ([\w-]+) -->\n).*?(<!-- end of bench \2 -->)", re.DOTALL)
-BUSY_SHARE = 0.5  # of the cores: a server and its client need the rest, and wait if others take more
+BUSY_SHARE = 0.5  # of the cores: a server and its client need the rest
 
 
 class CannotWrite(Exception):
@@ -30,13 +30,13 @@ class CannotWrite(Exception):
 
 
 def parts_of(text):
-    """The names of a page's marked parts and what stands in them."""
+    """A page's marked parts: {name: text}."""
     return {found.group(2): found.group(0) for found in MARKED.finditer(text)}
 
 
 def circumstances(measured):
-    """Says on what the figures were measured. `measured`: {entry: circumstances}. Raises CannotWrite
-    if they are not of one machine."""
+    """The text about the machine and the versions. `measured`: {entry: circumstances}. Raises
+    CannotWrite if the figures are from different machines."""
     every = list(measured.values())
     for name in ("machine", "threads"):
         if any(each[name] != every[0][name] for each in every):
@@ -81,7 +81,7 @@ def fill(text, contents):
 
 
 def write(folder):
-    """Writes the page and the picture from what is in `folder`; returns lines that say so."""
+    """Writes the page and the picture from the figures in `folder`; returns lines to print."""
     found = {name: outcome.load(folder, name) for name in ENTRIES}
     missing = [name for name in ENTRIES if found[name] is None]
     if missing:

@@ -1,7 +1,7 @@
-"""Draws the bars of README.md: what loading and saving a session costs in each store.
+"""Draws the bars of README.md: the time to load and to save a session in each store.
 
-The picture is SVG without a program's help, small, and takes its colours from the reader's light or
-dark mode. A bar that is much longer than that of pylibmc is cut, with a gap that shows it.
+The picture is a small SVG that is written without a library, and takes its colours from the reader's
+light or dark mode. A bar that is much longer than that of pylibmc is cut, and has a gap there.
 """
 
 from html import escape
@@ -9,7 +9,7 @@ from html import escape
 OPERATIONS = ("load a session", "save a session")  # of the contest of django-sessions
 WIDTH, LABEL_WIDTH, BAR_WIDTH = 660, 180, 390
 LINE, BAR, TOP = 22, 14, 30
-CUT_AT = 4  # times the bar of the reference
+CUT_AT = 4  # in bars of the reference
 REFERENCE = "pylibmc"
 
 STYLE = """

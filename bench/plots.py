@@ -1,5 +1,5 @@
-"""Draws what was measured as SVG, with matplotlib: for each entry the ratios of its rows beside
-their targets, and for a contest the times of all contenders.
+"""Draws the results as SVG, with matplotlib: for each entry the ratios of its rows beside their
+targets, and for a contest the times of all contenders.
 
     build/bench/NAME.svg
 """
@@ -47,8 +47,8 @@ def _start(axis, title, labels):
 
 
 def _draw_rows(axis, result):
-    """A bar is stayd's median over its peer's: 1 is as much as the peer's. Rows without a peer have
-    a bar of the share of their target."""
+    """A bar is stayd's median divided by its peer's: 1 means equal. If a row has no peer, its bar
+    is the figure divided by the target."""
     _start(axis, "", [row.work for row in result.rows])
     for number, row in enumerate(result.rows):
         scale = 1.0 if row.peer is not None else row.target
@@ -70,7 +70,7 @@ def _draw_rows(axis, result):
 
 
 def _draw_operation(axis, contest, operation):
-    """From each point, the p50, a line goes to the p99; the scale is logarithmic."""
+    """The points are the p50; a line goes from each point to the p99. The scale is logarithmic."""
     contenders = list(contest.rounds[operation])
     _start(axis, f"{operation}, µs, from p50 to p99", contenders)
     axis.set_xscale("log")
@@ -84,6 +84,6 @@ def _draw_operation(axis, contest, operation):
 
 
 def _finish(axis, count, room):
-    """Leaves room for the texts behind the bars, and shows all lines, from the top."""
+    """Leaves room for the texts behind the bars, and shows all lines, beginning at the top."""
     axis.margins(x=room)
     axis.set_ylim(count - 0.5, -0.5)

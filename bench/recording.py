@@ -7,7 +7,7 @@ import threading
 
 
 class Relay:
-    """A TCP port on loopback that passes everything on to another; use as a context manager.
+    """A TCP port on loopback that forwards everything to another port; use as a context manager.
 
     It serves one connection after the other, each until the client closes it.
     """
@@ -31,7 +31,7 @@ class Relay:
         self._woken.close()
 
     def take(self):
-        """What clients have sent since the last call, and the servers have answered."""
+        """The bytes that clients have sent since the last call, if the server has answered them."""
         sent = bytes(self._sent)
         self._sent.clear()
         return sent

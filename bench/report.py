@@ -1,26 +1,26 @@
-"""What an entry measured: as data for JSON, and as tables for the terminal and for Markdown."""
+"""The results of an entry: as data for JSON, and as tables for the terminal and for Markdown."""
 
 import statistics
 from dataclasses import asdict, dataclass, field
 
 
 def ratio_digits(ratio):
-    """How many digits behind the point a ratio has: enough to tell a small one from nothing."""
+    """The number of decimals of a ratio: enough to show that a small ratio is not zero."""
     return 2 if ratio >= 0.1 else 3
 
 
 def ratio_text(ratio):
-    """A ratio as printed; None is nothing."""
+    """A ratio as printed; None is printed as nothing."""
     return "" if ratio is None else f"{ratio:.{ratio_digits(ratio)}f}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of work: what each round measured on stayd and on its peer.
+    """One kind of work: the figures of each round for stayd and for its peer.
 
-    What is held against `target` is the ratio of the medians, as printed; where there is no peer,
-    stayd's median itself. `target` is what DESIGN.md section 5 allows at most, with `at_least` at
-    least, or None. `digits` are those behind the point.
+    The ratio of the medians, as printed, is compared with `target`; if there is no peer, stayd's
+    median is. `target` is the highest value that meets DESIGN.md section 5, or with `at_least` the
+    lowest, or None. `digits` is the number of decimals.
     """
 
     work: str
@@ -32,13 +32,13 @@ class Row:
 
     @property
     def ratio(self):
-        """Median over median; None where there is no peer, or nothing was counted for it."""
+        """The median divided by the peer's median; None if there is no peer, or its median is 0."""
         peer = statistics.median(self.peer) if self.peer is not None else 0
         return statistics.median(self.stayd) / peer if peer else None
 
     @property
     def met(self):
-        """Whether the target was met; None where there is none."""
+        """True if the target was met; None if there is no target."""
         ratio = self.ratio
         if self.target is None or (self.peer is not None and ratio is None):
             return None
@@ -56,7 +56,7 @@ class Row:
         return f"{'≥' if self.at_least else '≤'} {self.target:,.{digits}f}"
 
     def figure_text(self):
-        """What is held against the target, as printed."""
+        """The figure that is compared with the target, as printed."""
         return self._spread(self.stayd) if self.peer is None else ratio_text(self.ratio)
 
     def cells(self):
@@ -82,9 +82,9 @@ class Row:
 class Contest:
     """Several contenders at the same operations.
 
-    `rounds` is {operation: {contender: [[p50, p99], ...]}}, a pair for each round; a contender is
-    left out of an operation that it does not have. `references` are the contenders that the others
-    are compared with, by the names of their columns.
+    `rounds` is {operation: {contender: [[p50, p99], ...]}}, with a pair for each round; a contender is
+    missing if it does not have the operation. `references` are the contenders with which the others
+    are compared: {heading of the column: contender}.
     """
 
     title: str
@@ -98,7 +98,7 @@ class Contest:
         return statistics.median(pair[index] for pair in found) if found else None
 
     def ratio(self, operation, contender, reference):
-        """A p50 over that of another contender; None if one of them is missing."""
+        """A p50 divided by that of another contender; None if one of them is missing."""
         ours, theirs = (self.figure(operation, name, 0) for name in (contender, reference))
         return None if ours is None or theirs is None else ours / theirs
 
@@ -151,7 +151,7 @@ class Table:
 
 @dataclass
 class Result:
-    """What one entry found: a table, and the sentences that are needed to read it."""
+    """The result of one entry: a table, and notes about it."""
 
     title: str
     unit: str
@@ -162,7 +162,7 @@ class Result:
     contest: Contest | None = None
 
     def tables(self):
-        """The rows, and behind them the contest if there is one."""
+        """The table of the rows, and then that of the contest if there is one."""
         headings = ["work", self.stayd_name, self.peer_name, "ratio", "target", ""]
         rows = Table(
             f"{self.title} ({self.unit})", headings, [row.cells() for row in self.rows]
@@ -183,7 +183,8 @@ class Result:
         return text + "".join(f"- {note}\n" for note in self.notes)
 
     def to_data(self):
-        """The result for JSON: what was measured, and for readers of it the ratios and verdicts."""
+        """The result for JSON: the figures, and also ratios and verdicts for people who read the
+        file."""
         data = asdict(self)
         for row, written in zip(self.rows, data["rows"]):
             written.update(ratio=row.ratio, met=row.met)

@@ -6,8 +6,8 @@
 It prints figures beside targets, and leaves in build/bench/ the tables (results.md), each round's
 figures (NAME.json) and plots (NAME.svg). See docs/performance.md.
 
-Exit status: 0 when everything was measured, whether targets were met or not; 1 when a server gave
-a wrong answer, broke off or is not there.
+Exit status: 0 if everything was measured, whether targets were met or not; 1 if a server gave a
+wrong answer, ended, or is missing.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
-# The Django rows are measured by the demo's own code, waits of others by the tests'.
+# The demo's own code measures the Django rows, and the tests' code measures how long others wait.
 sys.path += [str(ROOT / "examples" / "demo"), str(ROOT / "tests")]
 
 import machine  # noqa: E402
@@ -157,7 +157,7 @@ class Runner:
             outcome.save(arguments.out, name, {**self.measured, "seconds": seconds}, result)
 
     def finish(self):
-        """Prints the verdicts, writes what belongs to the run as a whole; the exit status."""
+        """Prints the verdicts and writes the files of the whole run; returns the exit status."""
         if not self.arguments.peer_twice:
             summary(self.results).print_to(self.console)
         if self.failed:

@@ -1,9 +1,9 @@
-"""Where the microseconds of loading and saving a session go: docs/django.md shows the result.
+"""Times the steps of loading and saving a session: docs/django.md shows the result.
 
     build/venv/bin/python bench/session_steps.py
 
-Each step is timed alone, against a daemon of its own: the shortest of many runs, because whatever else
-the machine does only adds to a time.
+Each step is timed alone, with a daemon that nothing else uses. The result is the shortest of many
+runs, because other work on the machine can only add to a time.
 """
 
 import json.decoder

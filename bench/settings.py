@@ -1,4 +1,4 @@
-"""What all entries share: which programs, how many threads, how long, and where progress goes."""
+"""The settings that all entries share: programs, threads, duration, and the output of progress."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Bench:
     data: Path  # a folder on a disk
     threads: int
     size: str  # one of SIZES; tiny is for the tests of the benchmark itself
-    peer_twice: bool  # memcached on both sides: every ratio must come out at 1
+    peer_twice: bool  # memcached on both sides: every ratio must be about 1
     progress: Callable[[str], None]
 
     @property
@@ -35,12 +35,12 @@ class Bench:
         return self.peers / "usr/bin/redis-server"
 
     def pick(self, full, quick, tiny):
-        """What belongs to this run's size."""
+        """The value for this run's size."""
         return {"full": full, "quick": quick, "tiny": tiny}[self.size]
 
     @property
     def still_s(self):
-        """How long memory must have stood still to count as settled."""
+        """Memory is read when it has not changed for this long."""
         return self.pick(1, 1, 0.1)
 
     def under_test(self, memory_mb, persist=False, **settings):
@@ -50,7 +50,7 @@ class Bench:
         return Stayd(self.stayd_binary, memory_mb, self.threads, persist, **settings)
 
     def persistent(self, memory_mb, fsync=None):
-        """A stayd with a sessions pool whose file lies on the disk, not yet started."""
+        """A stayd with a sessions pool whose file is on the disk, not yet started."""
         return Stayd(
             self.stayd_binary, memory_mb, self.threads, True, fsync=fsync, on_disk=self.data
         )

@@ -1,5 +1,5 @@
-"""The load generator notices every wrong reply: a benchmark of a server that answers rubbish must
-fail, not print a figure.
+"""The load generator notices every wrong reply: a benchmark of a server whose replies are wrong
+must fail and print no figure.
 
     /usr/bin/python3 -m pytest bench/test_load.py
 """
@@ -50,8 +50,8 @@ def answer_resp_correctly(items, requests, line):
 
 @contextmanager
 def server(change=lambda reply: reply):
-    """Serves both protocols on a free port, each reply changed by `change` (None: the connection is
-    closed); gives the port."""
+    """Serves both protocols on a free port, and changes each reply by `change` (None: closes the
+    connection); yields the port."""
     items = {}
 
     def answer(requests, line):

@@ -1,5 +1,5 @@
-"""What a run leaves behind: tables, data, plots, the figures in the documents. Most tests here make
-up the figures; some run bench/run.py with real servers, for a second or two.
+"""The files of a run: tables, data, plots, the figures in the documents. Most tests here make up
+the figures; some run bench/run.py with real servers, for a second or two.
 
     build/venv/bin/python -m pytest -c tests/pytest.ini bench/test_results.py
 

@@ -52,8 +52,8 @@ class UnknownRows(RuntimeError):
 
 
 def check_rows(name, result):
-    """Raises UnknownRows unless the result's rows are those of ROWS, in order. Some may be missing,
-    which the machine has no room or no means for."""
+    """Raises UnknownRows unless the result's rows are those of ROWS, in order. Rows may be missing
+    if the machine has no room or no means for them."""
     known = iter(ENTRIES[name].rows)
     for row in result.rows:
         if row.work not in known:

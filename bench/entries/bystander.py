@@ -1,8 +1,8 @@
 """How long one client waits while others do the worst that clients can: the longest wait of a client
 that asks for nothing (`mn`), less its longest wait while nobody else does anything.
 
-The others are four connections that send, as fast as they can, requests each of which makes the
-daemon copy, read or search much.
+The others are four connections that send requests as fast as they can; each request makes the daemon
+copy, read or search much.
 """
 
 import socket

@@ -4,8 +4,8 @@ whether the pool keeps up, how much it writes to the disk, and how long reads ta
 A million sessions fill 75 % of the pool. They are then saved again as fast as possible, until
 compaction has run for a while: from then on every save requires that other sessions are moved. Only
 then 10,000 saves a second are offered, each to a random session, and a second generator reads. Both
-generators keep their rate whatever the daemon does; a request that waits for a connection counts as
-waiting for its answer.
+generators keep their rate even if the daemon is slow; the time that a request waits for a connection is
+part of its latency.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +14,13 @@ from report import Result, Row
 
 KEY_BYTES = 33
 VALUE_BYTES = 280
-RECORD_BYTES = 344  # with its header and padding: what it takes of the pool
+RECORD_BYTES = 344  # with its header and padding
 FILLED = 0.75
 FOURTEEN_DAYS_S = 14 * 86400
 SAVES_PER_S = 10_000
 READS_PER_S = 5_000
 READ_CONNECTIONS = 10
-KEPT_UP = 0.99  # of the rate asked: the rest is the end of the last request
+KEPT_UP = 0.99  # of the wanted rate: the rest is the end of the last request
 ROWS = (
     "saves a second",
     "bytes to disk per byte of session saved",

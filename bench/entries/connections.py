@@ -2,8 +2,8 @@
 per operation of 500 busy ones beside 10,000 idle ones.
 
 Each round opens the idle connections anew; each of them asks for the version once, so that all have
-been accepted and served. Rounds alternate between the servers. Memory is that of the first round,
-when it grows. Fewer connections are opened where the limit on open files is lower.
+been accepted and served. Rounds alternate between the servers. The figure for memory is from the
+first round, in which memory grows. If the limit on open files is lower, fewer connections are opened.
 """
 
 import contextlib

@@ -1,5 +1,5 @@
 """How long Django takes to load, save, look for and delete a session, and to read twenty values from
-its cache, in each store: examples/demo/contest.py, which `make run` uses too, has them all measure
+its cache, in each store: examples/demo/contest.py, which `make run` uses too, measures them
 in turns.
 
 The memcacheds are as Debian ships them. Redis writes an append-only file and syncs it every second,

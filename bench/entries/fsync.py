@@ -2,9 +2,9 @@
 a pipeline, 300-byte values: `everysec` against `no`, and `always` against Redis with
 `appendfsync always`.
 
-One generator loads all of them, each in its own protocol. All are running throughout, one at a time
-is loaded, and before each run everything is synced to the disk, so that no server pays for the
-writes of another. Redis neither rewrites its file nor takes snapshots meanwhile.
+One generator sends load to all servers, to each in its own protocol. All servers run all the time, but
+only one at a time has load. Before each round everything is synced to the disk, so that no server pays
+for the writes of another. Redis does not rewrite its file and takes no snapshots meanwhile.
 """
 
 import os

@@ -1,6 +1,6 @@
 """How long a C program waits for a value: by libstayd from the pool's memory and over its sockets,
-and by libmemcached from memcached. A value has 300 bytes; each read is timed by itself, and the
-result has what reading the clock adds to it.
+and by libmemcached from memcached. A value has 300 bytes; each read is timed by itself, and a note
+says how much time reading the clock adds.
 """
 
 from contextlib import ExitStack

@@ -2,9 +2,9 @@
 was killed, against Redis, and after a clean stop; and after a clean stop with twenty million items.
 
 The clock starts just before the process is made, and stops when a `get` of a session that was
-stored before has its whole value. Only one of the two runs at a time. What the daemons wrote is
-still in the system's page cache when they are killed; rows that say "cold" begin without it, as
-after a reboot, programs and libraries included.
+stored before has arrived completely. Only one of the two servers runs at a time. When the daemons are
+killed, their files are still in the system's page cache. Rows with "page cache empty" begin without the
+page cache, also for programs and libraries, as after a reboot.
 """
 
 import os
@@ -63,7 +63,7 @@ KNOWN = {
 
 
 def _connect(daemon):
-    # From another address than the server's: a connection between two ports of one address can
+    # Connects from another address than the server's: a connection between two ports of one address can
     # come about without a server, when the system picks the server's port for the client.
     return socket.create_connection(
         ("127.0.0.1", daemon.port), timeout=ANSWER_DEADLINE_S, source_address=("127.0.0.2", 0)
