@@ -7,7 +7,7 @@
 
 enum { LINE_MAX_BYTES = 512 }; /* a key and the few words and numbers around it */
 
-/* How replies begin, and what stands behind a value. */
+/* The beginnings of replies, and the bytes behind a value. */
 static const struct reply_words {
     const char *value, *value_end, *missing, *stored;
 } reply_words[] = {
@@ -16,7 +16,7 @@ static const struct reply_words {
     [EXCHANGE_RESP] = {"$", "\r\n", "$-1\r\n", "+OK\r\n"},
 };
 
-/* memcached's reply when its thread that makes room falls behind. */
+/* memcached sends this reply when its thread that frees memory is too slow. */
 static const char refused[] = "SERVER_ERROR out of memory storing object\r\n";
 
 bool exchange_init(struct exchange *exchange, const struct exchange_options *options,
@@ -68,7 +68,7 @@ static void append_resp_length(struct exchange *exchange, size_t length) {
     append_text(exchange, "\r\n");
 }
 
-/* What stands before the key. */
+/* The bytes before the key. */
 static void append_command(struct exchange *exchange, bool get) {
     switch (exchange->options.protocol) {
     case EXCHANGE_TEXT:
@@ -86,7 +86,7 @@ static void append_command(struct exchange *exchange, bool get) {
     }
 }
 
-/* What stands between a write's key and its value. */
+/* The bytes between the key and the value of a write. */
 static void append_value_head(struct exchange *exchange, size_t size_bytes) {
     switch (exchange->options.protocol) {
     case EXCHANGE_TEXT:
@@ -110,7 +110,7 @@ static void append_value_head(struct exchange *exchange, size_t size_bytes) {
     }
 }
 
-/* What stands behind the value. */
+/* The bytes behind the value. */
 static void append_value_end(struct exchange *exchange) {
     append_text(exchange, "\r\n");
     if (exchange->options.protocol == EXCHANGE_RESP && exchange->options.ttl_s > 0) {
@@ -165,7 +165,7 @@ static bool starts_with(const char *bytes, size_t length, const char *word) {
     return length >= word_length && memcmp(bytes, word, word_length) == 0;
 }
 
-/* Reads a decimal number at *at, which stands before `end`; false when there is none. */
+/* Reads a decimal number at *at, before `end`; false if there is none. */
 static bool read_number(const char **at, const char *end, size_t *number) {
     const char *first = *at;
     *number = 0;

@@ -24,17 +24,17 @@ struct tally {
     uint64_t gets, hits; /* of these not in the scan: gets - scan_gets, hits - scan_hits */
     uint64_t scan_gets, scan_hits;
     uint64_t sets;
-    uint64_t refills; /* sets that a miss brought about; not among `sets` */
-    uint64_t refused; /* of these, refused for want of memory: a cache may do that */
+    uint64_t refills; /* sets after a miss; not counted in `sets` */
+    uint64_t refused; /* of these, refused because memory was short: a cache may do that */
     uint64_t wrong;   /* a value, flags or key other than what was asked for */
-    uint64_t errors;  /* a reply that is none of those the request may have */
+    uint64_t errors;  /* a reply that the request cannot have */
 };
 
 enum exchange_protocol { EXCHANGE_TEXT, EXCHANGE_META, EXCHANGE_RESP };
 
 struct exchange_options {
     enum exchange_protocol protocol;
-    bool refill; /* a key that was missed is set at the head of the next batch */
+    bool refill; /* the next batch first sets the keys that were missed */
     unsigned batch_max;
     unsigned ttl_s;
 };
@@ -64,18 +64,19 @@ bool exchange_init(struct exchange *exchange, const struct exchange_options *opt
                    const struct workload *workload, struct tally *tally);
 void exchange_finish(struct exchange *exchange);
 
-/* Starts a batch: forgets the last one, and sets what the last one missed if `refill` is on. */
+/* Starts a batch, and forgets the last one. With `refill`, sets the keys that the last one missed.
+ */
 void exchange_begin(struct exchange *exchange);
 
 /* Adds a request; at most batch_max to a batch. */
 void exchange_add(struct exchange *exchange, struct operation operation);
 
-/* Checks the replies that are whole in `bytes`; returns how many bytes those were. */
+/* Checks the replies that are complete in `bytes`; returns how many bytes they have. */
 size_t exchange_check(struct exchange *exchange, const char *bytes, size_t length);
 
 bool exchange_is_answered(const struct exchange *exchange);
 
-/* The most bytes that one reply to this workload may have. */
+/* The largest size in bytes of one reply to this workload. */
 size_t exchange_reply_max(const struct exchange *exchange);
 
 #endif

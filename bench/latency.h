@@ -21,8 +21,8 @@ struct latency {
 
 void latency_record(struct latency *latency, uint64_t nanoseconds);
 
-/* The latency in nanoseconds that `share` (0.0 to 1.0) of the recorded ones do not pass; 0 when
- * none was recorded. */
+/* The latency in nanoseconds that a `share` (0.0 to 1.0) of the recorded latencies do not exceed; 0
+ * if none was recorded. */
 uint64_t latency_percentile(const struct latency *latency, double share);
 
 #endif

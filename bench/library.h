@@ -1,5 +1,5 @@
-/* A client library as the benchmark of reads uses it: libstayd, with and without the pool's memory,
- * and libmemcached. One client on one thread; each failure ends the process with a message. */
+/* The client libraries of the benchmark of reads: libstayd, with and without the pool's memory, and
+ * libmemcached. One client on one thread; each failure ends the process with a message. */
 #ifndef BENCH_LIBRARY_H
 #define BENCH_LIBRARY_H
 
@@ -11,7 +11,8 @@ enum { LIBRARY_KEYS_MAX = 100 }; /* in one read */
 struct library_item {
     const char *key; /* the caller's */
     size_t key_size;
-    const char *value; /* the library's, until its next read; not zero-terminated. NULL: a miss */
+    const char *value; /* owned by the library, valid until its next read; not zero-terminated.
+                          NULL: a miss */
     size_t value_size;
 };
 

@@ -1,10 +1,10 @@
 /* stayd-load: a load generator for memcached and Redis servers. N connections on one thread and one
  * epoll; each sends a batch of requests in one write, waits for all of its replies, checks every
  * byte of them, and sends the next: a closed loop. With a rate, batches fall due at even distances,
- * whether earlier ones are answered or not; one that finds no connection free waits, and the wait
- * is part of its latency. It runs up to three phases: preload (every key set once), warm-up, and
- * the one that is asked for; the last that ran is reported. Between phases every connection is
- * quiet. */
+ * even if earlier batches have no reply yet. A batch that finds no free connection waits, and the
+ * wait is part of its latency. There are up to three phases: preload (every key is set once),
+ * warm-up, and the measured phase; the last phase that ran is reported. Between phases no
+ * connection is busy. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -31,7 +31,7 @@
 enum {
     EVENTS_MAX = 256,
     READ_AHEAD_BYTES = 64 * 1024,
-    SILENCE_MAX_MS = 10000, /* a server that sends nothing for so long counts as failed */
+    SILENCE_MAX_MS = 10000, /* a server that sends nothing for this time has failed */
 };
 
 struct connection {
@@ -62,10 +62,10 @@ struct load {
     struct latency latency;
     struct phase phase;
     struct connection *connections;
-    struct connection **idle; /* those without a batch on its way: a ring, */
-    unsigned idle_first;      /* from here on, */
-    unsigned idle_count;      /* so many */
-    uint64_t heard_ns;        /* when the server was last heard, or had nothing to answer */
+    struct connection **idle; /* connections without a running batch: a ring, */
+    unsigned idle_first;      /* which begins here */
+    unsigned idle_count;      /* and has this many */
+    uint64_t heard_ns;        /* when the server last sent something, or had nothing to answer */
     int epoll;
     double elapsed_s, cpu_s; /* of the last phase; cpu_s is this process's own */
 };
@@ -224,7 +224,7 @@ static void connection_rest(struct load *load, struct connection *connection) {
     load->idle[(load->idle_first + load->idle_count++) % load->options.connections] = connection;
 }
 
-/* Gives idle connections what is due; the connection that was idle longest comes first. */
+/* Gives the due batches to idle connections; the connection that was idle longest comes first. */
 static void begin_batches(struct load *load) {
     while (load->idle_count > 0 && connection_begin_batch(load, load->idle[load->idle_first])) {
         load->idle_first = (load->idle_first + 1) % load->options.connections;
@@ -273,7 +273,7 @@ static void connection_receive(struct load *load, struct connection *connection)
     }
 }
 
-/* How long nothing is to be done unless the server says something. */
+/* For how long there is nothing to do unless the server sends something. */
 static struct timespec next_wait(const struct load *load, uint64_t now_ns) {
     uint64_t until_ns = load->heard_ns + SILENCE_MAX_MS * UINT64_C(1000000);
     const struct phase *phase = &load->phase;
@@ -316,8 +316,8 @@ static double own_cpu_s(void) {
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Runs a phase to its end and leaves its counts and times in `load`. Faults are kept from phase to
- * phase: one in the preload fails the run as well. */
+/* Runs a phase to its end, and leaves its counts and times in `load`. Faults of all phases count: a
+ * fault in the preload fails the run as well. */
 static void run_phase(struct load *load, struct phase phase) {
     load->phase = phase;
     load->tally = (struct tally){.wrong = load->tally.wrong, .errors = load->tally.errors};

@@ -10,7 +10,7 @@ enum {
     CONNECTIONS_MAX = 10000,
     SECONDS_MAX = 86400,
     RATE_MAX = 100000000,
-    TTL_MAX_S = 30 * 86400, /* beyond this the protocol takes a number as a date */
+    TTL_MAX_S = 30 * 86400, /* the protocol takes larger numbers as dates */
 };
 
 static const char usage[] =

@@ -15,12 +15,12 @@ struct options {
     uint64_t warmup_operations;
     uint64_t operations; /* 0: no limit */
     double seconds;      /* 0: no limit; both 0: nothing is measured */
-    double rate; /* operations begun a second in the measured phase; 0: as fast as they go */
+    double rate; /* operations to begin each second in the measured phase; 0: as fast as possible */
     struct workload_options workload;
     struct exchange_options exchange;
 };
 
-/* Fills in `options`; on a fault says on stderr what is wrong and exits with status 2. */
+/* Fills in `options`. On a fault, prints what is wrong on stderr and exits with status 2. */
 void options_parse(struct options *options, int argument_count, char **arguments);
 
 #endif

@@ -1,6 +1,6 @@
 /* stayd-reads: how long a program waits for values from a memcached or a stayd through a client
  * library, in nanoseconds, and how many of its reads miss. One client, one thread; every value is
- * compared with what belongs to its key (workload.h). It stores all keys first. */
+ * compared with the expected value of its key (workload.h). It stores all keys first. */
 #include <getopt.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ struct options {
     struct workload_options workload;
 };
 
-/* What was counted in a phase. */
+/* The counts of a phase. */
 struct outcome {
     struct latency latency;
     uint64_t reads, misses;
@@ -161,7 +161,7 @@ static void check(const struct options *options, const struct workload *workload
     }
 }
 
-/* One read, timed, checked and counted; what it missed is stored. */
+/* Times, checks and counts one read, and stores the values that it missed. */
 static void read_once(const struct options *options, struct workload *workload,
                       struct outcome *outcome) {
     static char keys[LIBRARY_KEYS_MAX][WORKLOAD_KEY_MAX];
@@ -194,7 +194,7 @@ static void read_once(const struct options *options, struct workload *workload,
     }
 }
 
-/* With a rate, reads come in as many as are due since the beginning. */
+/* With a rate, makes all reads that are due by now. */
 static void wait_until_due(const struct options *options, uint64_t began_ns, uint64_t reads) {
     if (options->rate <= 0) {
         return;
@@ -216,7 +216,7 @@ static void run_phase(const struct options *options, struct workload *workload, 
     outcome->elapsed_s = (double)(clock_now_ns() - began_ns) / 1e9;
 }
 
-/* What reading the clock adds to each time, at the median. */
+/* The median of the time that reading the clock adds. */
 static uint64_t clock_cost_ns(void) {
     static struct latency latency;
     for (unsigned i = 0; i < 10000; i++) {

@@ -6,8 +6,8 @@
 
 enum { TEXT_OFFSETS = 1 << 16 };
 
-/* splitmix64: the permutation of 64-bit numbers, and the generator made of it, that Steele, Lea and
- * Flood give in "Fast splittable pseudorandom number generators" (OOPSLA'14). */
+/* splitmix64: a permutation of 64-bit numbers and the generator that is made from it, by Steele,
+ * Lea and Flood in "Fast splittable pseudorandom number generators" (OOPSLA'14). */
 static uint64_t permute(uint64_t number) {
     number = (number ^ (number >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     number = (number ^ (number >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -78,8 +78,8 @@ bool workload_init(struct workload *workload, const struct workload_options *opt
     if (workload->text == NULL) {
         return false;
     }
-    /* The text is the same for every seed: what one run stored, a run with another seed can check.
-     */
+    /* The text is the same for every seed, so that a run can check the values that a run with
+     * another seed has stored. */
     for (size_t i = 0; i < text_size_bytes; i++) {
         workload->text[i] = (char)('!' + permute(i) % 94);
     }

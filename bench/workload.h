@@ -1,4 +1,4 @@
-/* What is asked of the server: which key next, whether to read or write it, and which bytes a key
+/* The requests to the server: which key is next, whether to read or write it, and which bytes a key
  * and its value have. Keys are numbers, 1 to `keys`; the bytes of a key and of its value follow
  * from its number alone, so that every reply can be checked without storing what was written.
  *
