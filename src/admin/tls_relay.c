@@ -104,9 +104,10 @@ static void relay_fail(struct tls_relay *relay, struct relay_connection *connect
     if (relay->logged_ms == 0 || now_ms - relay->logged_ms >= RELAY_LOG_MS) {
         char peer[ADDRESS_TEXT_MAX];
         address_describe_peer(&connection->peer, peer);
-        log_warning("admin: closing a connection from %s to %s, which takes TLS: %s (%u more since "
-                    "the last such line)",
-                    peer, relay->listener->address.text, reason, relay->unlogged);
+        log_warning(
+            "admin: closing a connection from %s to %s, which requires TLS: %s (%u more since "
+            "the last such line)",
+            peer, relay->listener->address.text, reason, relay->unlogged);
         relay->logged_ms = now_ms;
         relay->unlogged = 0;
     } else {

@@ -5,9 +5,6 @@
 
 #include <stdlib.h>
 
-/* A pool that changes writes a new note when the last one is this old. */
-enum { EXPIRY_CLOCK_NOTE_S = 60 };
-
 /* A larger change of the offset is a step. While NTP corrects a clock, the clock may run a twelfth
  * faster. */
 static int64_t expiry_clock_slack_s(uint64_t elapsed_s) {
