@@ -7,23 +7,18 @@ import threading
 
 import pytest
 
-from support.bystander import Bystander, longest_wait, most_wait
+from support.bystander import Bystander, longest_idle_wait, longest_wait_while, most_wait
+from support.filling import FULL, fill, flush_often, store_many, update_all, update_round
 from support.gate import gated
 from support.servers import Stayd, wait_until
 
-FULL = b"SERVER_ERROR out of memory storing object"
 LARGE = os.environ.get("STAYD_LARGE_POOL", "256M")
 SMALL = {"memory": "4M", "item_max": "16K", "fsync": "everysec"}
 
 
-def longest_wait_while(stayd, work, pools=("cache", "sessions")):
-    """Does the work; returns the longest wait of a bystander in any of the pools during the work."""
-    bystanders = [Bystander(stayd.socket(pool), b"k0") for pool in pools]
-    with contextlib.ExitStack() as stack:
-        for bystander in bystanders:
-            stack.enter_context(bystander)
-        work()
-    return max(bystander.longest for bystander in bystanders)
+def readers(stayd, pools=("cache", "sessions")):
+    """A bystander in each of the pools."""
+    return [Bystander(stayd.socket(pool), "get k0") for pool in pools]
 
 
 def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):
@@ -31,36 +26,11 @@ def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):
     In a single repetition, other processes of this machine may be the reason."""
     longest = []
     for _ in range(4):
-        idle = max(longest_wait(stayd.socket(pool), key=b"k0") for pool in pools)
-        longest.append(longest_wait_while(stayd, work, pools))
+        idle = longest_idle_wait(readers(stayd, pools))
+        longest.append(longest_wait_while(work, readers(stayd, pools)))
         if longest[-1] < most_wait(idle, margin=0.05):
             return
     raise AssertionError(f"bystanders waited for {longest} seconds")
-
-
-def fill(connection, size, share=1.0, prefix=b"k"):
-    """Stores new keys until one is refused, then deletes the last of them. Returns how many remain."""
-    count = 0
-    while True:
-        batch = range(count, count + 100)
-        connection.send(b"".join(b"set %b%d 0 0 %d\r\n%b\r\n" % (prefix, n, size, b"x" * size)
-                                 for n in batch))
-        replies = [connection.read_line() for _ in batch]
-        if FULL in replies:
-            count += replies.index(FULL)
-            break
-        count += len(replies)
-    kept = int(count * share)
-    for number in range(kept, count + 100):
-        connection.send(b"delete %b%d noreply\r\n" % (prefix, number))
-    connection.expect_in_step()
-    return kept
-
-
-def update_round(connection, count, size, prefix=b"k"):
-    """Sends an update of each item, and does not wait for the replies."""
-    connection.send(b"".join(b"set %b%d 0 0 %d\r\n%b\r\n" % (prefix, n, size, b"y" * size)
-                             for n in range(count)))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -72,17 +42,14 @@ def test_while_the_disk_hangs_a_full_pool_answers_all_reads(threads):
         gate.shut()
 
         def work():
-            for writer in writers:
-                update_round(writer, count, size)
-            replies = [writer.read_line(timeout=20) for writer in writers for _ in range(count)]
+            replies = update_all(writers, count, size)
             assert replies.count(FULL) > 0, "the pool went on without its disk"
             assert set(replies) <= {FULL, b"STORED"}
 
-        assert longest_wait_while(stayd, work) < 1, "it hangs for longer"
+        assert longest_wait_while(work, readers(stayd)) < 1, "it hangs for longer"
         gate.open()
         wait_until(lambda: writers[0].set(b"k0", b"y" * size) == b"STORED", what="room")
-        update_round(writers[0], count, size)
-        assert [writers[0].read_line() for _ in range(count)] == [b"STORED"] * count
+        assert set(update_all(writers[:1], count, size)) == {b"STORED"}
 
 
 def is_parked(connection):
@@ -113,8 +80,7 @@ def test_on_a_slow_disk_other_clients_do_not_wait_for_a_pool_that_compacts():
         gate.slow(300)
 
         def work():
-            update_round(writer, count, size)
-            assert [writer.read_line(timeout=60) for _ in range(count)] == [b"STORED"] * count
+            assert set(update_all([writer], count, size)) == {b"STORED"}
 
         assert_nobody_waits(stayd, work)
 
@@ -124,14 +90,10 @@ def test_a_flush_of_a_large_pool_and_what_comes_after_it_make_nobody_else_wait()
     flush."""
     with Stayd(sessions={"memory": "256M", "fsync": "no"}, server={"threads": 1}) as stayd:
         writer = stayd.connect("sessions")
-        for start in range(0, 400_000, 1000):
-            writer.send(b"".join(b"set k%d 0 0 1 noreply\r\nv\r\n" % n
-                                 for n in range(start, start + 1000)))
-        writer.expect_in_step()
+        store_many(writer, 400_000)
 
         def work():
-            for _ in range(20):
-                writer.ask(b"flush_all\r\n" * 100, b"OK\r\n" * 100)
+            flush_often(writer, 2000)
             assert writer.set(b"bystander", b"v") == b"STORED"
 
         work()

@@ -9,6 +9,7 @@ import pytest
 
 from support import certificates
 from support.fault_matrix import COLUMNS, Fault, expect_agreement, table, try_rows
+from support.filling import store_many
 from support.hostile import Attack
 from support.servers import wait_until
 
@@ -84,10 +85,7 @@ class Dumps(Hostile):
 
     def prepare(self):
         with self.stayd.connect("cache") as connection:
-            for start in range(0, 20_000, 1000):
-                connection.send(b"".join(b"set d%d 0 0 1 noreply\r\nv\r\n" % n
-                                         for n in range(start, start + 1000)))
-            connection.expect_in_step()
+            store_many(connection, 20_000, b"d")
 
 
 class Hoard(Hostile):

@@ -9,6 +9,7 @@ import pytest
 
 from support import certificates
 from support.bystander import Bystander, longest_wait, most_wait
+from support.filling import store_many
 from support.servers import Raw, Stayd, free_port, wait_until
 
 NOT_ALLOWED = b"CLIENT_ERROR not allowed: see admin_commands of the pool\r\n"
@@ -166,10 +167,7 @@ def test_a_storm_of_dumps_makes_nobody_wait():
     """200 clients ask for a dump again and again. One at a time gets it, the others get BUSY."""
     with Stayd(server={"threads": 1}, cache={"memory": "64M"}) as stayd:
         with stayd.connect("cache") as connection:
-            for start in range(0, 20_000, 1000):
-                connection.send(b"".join(b"set key-%d 0 0 1 noreply\r\nv\r\n" % n
-                                         for n in range(start, start + 1000)))
-            connection.expect_in_step()
+            store_many(connection, 20_000, b"key-")
         idle = longest_wait(stayd.socket("sessions"))
         done = threading.Event()
         counts = {"busy": 0, "whole": 0}

@@ -27,14 +27,6 @@ def address(server):
     return ("127.0.0.1", server.port("cache"))
 
 
-def flood(client, records):
-    """Sends all records, unless the connection is closed before."""
-    try:
-        client.socket.sendall(records)
-    except ConnectionError:
-        pass
-
-
 @pytest.mark.parametrize("requested", [False, True], ids=["told", "asked"])
 def test_a_flood_of_key_updates_ends_the_connection_and_delays_nobody(secure, requested):
     idle = bystander.longest_wait(secure.socket("sessions"))
@@ -42,7 +34,7 @@ def test_a_flood_of_key_updates_ends_the_connection_and_delays_nobody(secure, re
         records = client.key_updates(40_000, requested)
         spent = thread_seconds(secure.pid)["worker"]
         with Bystander(secure.socket("sessions")) as other:
-            flood(client, records)
+            client.flood(records)
             assert client.is_closed()
         assert thread_seconds(secure.pid)["worker"] - spent < (1.0 if has_sanitizer() else 0.2)
     other.expect_undisturbed(idle)

@@ -286,7 +286,7 @@ class Row:
         for probe in (early or {}).values():
             probe.await_accept()
         with Bystander(self._control) as control:
-            with Bystander(self.stayd.socket("cache"), b"other") as other:
+            with Bystander(self.stayd.socket("cache"), "get other") as other:
                 self.fault.inject()
                 probes = early or self._probes()
                 waiting = [name for name in self.tried("update", "new_key", "delete", "read")

@@ -5,8 +5,6 @@ import os
 import pathlib
 import tempfile
 
-import pytest
-
 from support import preload
 from support.servers import Stayd
 
@@ -64,6 +62,8 @@ def gated(**options):
     daemon ends."""
     library = preload.library("durability/gate.c")
     if library is None:
+        import pytest  # is not there where only the benchmarks run
+
         pytest.skip("a sanitizer's library must be the first to be loaded")
     with tempfile.TemporaryDirectory(prefix="stayd-gate-") as folder:
         gate = Gate(folder)

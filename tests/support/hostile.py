@@ -3,9 +3,9 @@
     with Attack("touches", stayd.port("cache")):
         ...
 
-As a program: hostile.py KIND HOST:PORT. It prints `ready` when the attack is under way, connects
-again when it is refused or the daemon restarts, and prints `closed` each time that it loses a
-connection.
+As a program: hostile.py KIND HOST:PORT [CONNECTIONS]. It prints `ready` when the attack is under
+way, connects again when it is refused or the daemon restarts, and prints `closed` each time that it
+loses a connection.
 """
 
 import contextlib
@@ -22,10 +22,12 @@ KEY_UPDATES = 20_000
 
 
 class Attack:
-    """Runs `kind` against 127.0.0.1:`port` from the beginning of the `with` to its end."""
+    """Runs `kind` against 127.0.0.1:`port` from the beginning of the `with` to its end, on so many
+    connections, or on as many as CONNECTIONS says."""
 
-    def __init__(self, kind, port):
+    def __init__(self, kind, port, connections=None):
         self._command = [sys.executable, "-E", __file__, kind, f"127.0.0.1:{port}"]
+        self._command += [str(connections)] if connections is not None else []
         self._lines = []
         self._process = None
         self._reader = None
@@ -191,11 +193,12 @@ CONNECTIONS = {
 }
 
 
-def main(kind, address):
+def main(kind, address, connections=None):
     """Attacks until the process is killed."""
     attack = next(function for function in CONNECTIONS if function.__name__ == kind)
+    count = int(connections or CONNECTIONS[attack])
     host, port = address.rsplit(":", 1)
-    begun = threading.Barrier(CONNECTIONS[attack] + 1)
+    begun = threading.Barrier(count + 1)
 
     def run():
         waits = True
@@ -215,7 +218,7 @@ def main(kind, address):
                 turn()
                 time.sleep(0.02)
 
-    for _ in range(CONNECTIONS[attack]):
+    for _ in range(count):
         threading.Thread(target=run, daemon=True).start()
     begun.wait()
     print("ready", flush=True)

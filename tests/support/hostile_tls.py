@@ -3,6 +3,7 @@
 It calls OpenSSL by ctypes. The socket, and the bytes on it, are in the test's hands.
 """
 
+import contextlib
 import ctypes
 import ctypes.util
 import socket
@@ -85,6 +86,11 @@ class HostileTls:
             assert _key_update(self._ssl, 1 if requested else 0) == 1
             assert _handshake(self._ssl) == 1
         return self.made()
+
+    def flood(self, records):
+        """Sends all of them, unless the server closes before."""
+        with contextlib.suppress(ConnectionError):
+            self.socket.sendall(records)
 
     def data(self, data):
         """Returns records with `data`."""
