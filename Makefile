@@ -9,7 +9,7 @@ help:
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
 	@echo 'make install   programs, libstayd, manual pages, unit, configuration, under /usr/local; obeys DESTDIR'
 	@echo 'make deb     Debian packages, in build/deb; make rpm: RPM packages, in build/rpm'
-	@echo 'make bench   measure stayd against memcached, Redis and Django'"'"'s stores (25 minutes; BENCH=--quick: 6)'
+	@echo 'make bench   measure stayd against memcached, Redis and Django'"'"'s stores (32 minutes; BENCH=--quick: 7)'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'

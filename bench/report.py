@@ -20,7 +20,8 @@ class Row:
 
     The ratio of the medians, as printed, is compared with `target`; if there is no peer, stayd's
     median is. `target` is the highest value that meets DESIGN.md section 5, or with `at_least` the
-    lowest, or None. `digits` is the number of decimals.
+    lowest, or None. `digits` is the number of decimals. `earlier` says what an earlier version did; it
+    stands in the peer's column if there is no peer.
     """
 
     work: str
@@ -29,6 +30,7 @@ class Row:
     target: float | None = None
     digits: int = 0
     at_least: bool = False
+    earlier: str = ""
 
     @property
     def ratio(self):
@@ -64,7 +66,7 @@ class Row:
         return [
             self.work,
             self._spread(self.stayd),
-            "" if self.peer is None else self._spread(self.peer),
+            self.earlier if self.peer is None else self._spread(self.peer),
             ratio_text(self.ratio),
             self.target_text(),
             {None: "", True: "met", False: "missed"}[self.met],

@@ -78,6 +78,7 @@ def test_the_ratio_is_that_of_the_medians_and_is_held_against_the_target():
     assert not Row("work", [10, 30, 20], [40], 0.49).met
     assert Row("work", [10, 30, 20], [40], 0.49, at_least=True).met
     assert Row("work", [12.34], None, 12, digits=1).cells() == ["work", "12.3", "", "", "≤ 12.0", "missed"]
+    assert Row("work", [1], None, 2, earlier="3 s").cells() == ["work", "1", "3 s", "", "≤ 2", "met"]
 
 
 def test_a_contests_table_has_each_contender_and_its_ratios():
