@@ -74,7 +74,7 @@ def _flushed_pool(bench, waits, mebibytes, rounds):
         found = []
         for _ in range(rounds):
             fill(writer, FLUSHED_VALUE_BYTES)
-            wait_until(lambda: int(writer.stats()["sync_lag_ms"]) == 0, 120, "the disk")
+            wait_until(lambda: int(writer.stats()["sync_lag_ms"]) == 0, 300, "the disk")
             found.append(waits.during(work, readers(stayd, ["cache"])))
         return found
 
