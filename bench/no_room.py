@@ -9,10 +9,11 @@ import shutil
 import time
 
 from expiry import SteadySets
+from support.bystander import readers
 from support.filling import FULL, fill, flush_often, store_many, update_all
 from support.gate import gated
 from support.servers import Stayd, wait_until
-from waits import expect, readers
+from waits import expect
 
 SMALL = {"memory": "4M", "item_max": "16K", "fsync": "everysec"}
 SESSION_BYTES = 1000

@@ -10,13 +10,13 @@ import tempfile
 import time
 
 from support import certificates
-from support.bystander import Bystander
+from support.bystander import Bystander, readers
 from support.filling import store_many
 from support.gate import memory_folder
 from support.hostile import Attack
 from support.hostile_tls import HostileTls
 from support.servers import Stayd
-from waits import expect, readers
+from waits import expect
 
 HONEST_BYTES = 300_000
 REFRESHING_CLIENTS = 30

@@ -3,7 +3,7 @@ daemon, less how long they wait while nothing is."""
 
 from dataclasses import dataclass, field
 
-from support.bystander import Bystander, longest_idle_wait, longest_wait_while
+from support.bystander import longest_idle_wait, longest_wait_while
 
 
 @dataclass
@@ -29,11 +29,6 @@ class Waits:
         self.overslept_s = max(self.overslept_s, *(each.overslept for each in bystanders))
         self.refused += sum(each.refused for each in bystanders)
         return 1000 * (longest_s - idle_s)
-
-
-def readers(stayd, pools=("cache", "sessions")):
-    """Bystanders, one in each of the pools."""
-    return [Bystander(stayd.socket(pool), "get k0") for pool in pools]
 
 
 def expect(condition, what):

@@ -7,18 +7,13 @@ import threading
 
 import pytest
 
-from support.bystander import Bystander, longest_idle_wait, longest_wait_while, most_wait
+from support.bystander import longest_idle_wait, longest_wait_while, most_wait, readers
 from support.filling import FULL, fill, flush_often, store_many, update_all, update_round
 from support.gate import gated
 from support.servers import Stayd, wait_until
 
 LARGE = os.environ.get("STAYD_LARGE_POOL", "256M")
 SMALL = {"memory": "4M", "item_max": "16K", "fsync": "everysec"}
-
-
-def readers(stayd, pools=("cache", "sessions")):
-    """A bystander in each of the pools."""
-    return [Bystander(stayd.socket(pool), "get k0") for pool in pools]
 
 
 def assert_nobody_waits(stayd, work, pools=("cache", "sessions")):

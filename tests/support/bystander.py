@@ -89,6 +89,11 @@ class Bystander:
         )
 
 
+def readers(stayd, pools=("cache", "sessions")):
+    """Bystanders that read a small value, one in each of the pools."""
+    return [Bystander(stayd.socket(pool), "get k0") for pool in pools]
+
+
 def longest_wait_while(work, bystanders):
     """Does the work; returns the longest wait of any of these bystanders meanwhile."""
     with contextlib.ExitStack() as stack:
