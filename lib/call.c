@@ -159,9 +159,10 @@ static enum call_login call_log_in(struct call *call) {
     }
 }
 
-/* Whether the connection must be checked before the request is sent, because after a later failure
- * it is unknown whether the request was carried out. Over TCP, the first send succeeds even if the
- * other end has closed; and a part of a batch may have been carried out. */
+/* Whether to check that the connection is open before the request is sent. Without the check, a
+ * connection that the other end has closed could leave the request's outcome unknown: over TCP, the
+ * first send succeeds even then; and after a part of a batch was sent, that part may have been
+ * carried out. */
 static bool call_must_be_alive(const struct call *call) {
     return call->request->kind == REQUEST_BATCH ||
            (call->request->kind == REQUEST_ONCE && call->server->url.path[0] == '\0');

@@ -23,8 +23,8 @@ enum channel_fault {
     CHANNEL_UNREACHABLE, /* at the connect: any other failure */
     CHANNEL_BROKEN,      /* the connection has ended */
     CHANNEL_TIMED_OUT,
-    CHANNEL_INTERRUPTED, /* `interrupted` ended the wait, or this process is a child that it has
-                            forked */
+    CHANNEL_INTERRUPTED, /* `interrupted` ended the wait, or `interrupted` has forked and this
+                            process is the child */
     CHANNEL_NO_MEMORY,
     CHANNEL_NO_DESCRIPTOR, /* at the connect: this process, or its system, can open no more files */
     CHANNEL_GARBAGE        /* the received bytes are not of the protocol */

@@ -7,7 +7,8 @@
 
 enum {
     CLIENT_KEY_MAX = 250,
-    CLIENT_VALUE_MAX = 1 << 30 /* a memcached that cannot read a size takes the data for commands */
+    CLIENT_VALUE_MAX = 1 << 30 /* memcached cannot parse a size of 2 GiB or more, and then runs the
+                                * data as commands */
 };
 
 static const char client_separators[] = ",; \t\r\n";
@@ -93,8 +94,8 @@ struct stayd *stayd_open(const char *servers, const struct stayd_options *option
     }
     if (count == 0 || count > CLIENT_SERVERS_MAX || (unsigned)own.distribution > STAYD_KETAMA_MD5) {
         client_refuse(error, STAYD_INVALID,
-                      "'%.200s' names %u servers; 1 to %d are allowed, and a distribution that "
-                      "stayd.h lists",
+                      "'%.200s' names %u servers: there must be 1 to %d, and the distribution must "
+                      "be one that stayd.h lists",
                       servers, count, CLIENT_SERVERS_MAX);
         return NULL;
     }

@@ -26,7 +26,8 @@ void process_finish(struct process *process) {
     *process = (struct process){0};
 }
 
-/* The values of the page's word: the process is ready; a thread is renewing it after a fork. */
+/* The two values of the page's word: for a process that is ready, and (process_renewing) while a
+ * thread renews the parent's state after a fork. */
 static int process_ready(const struct process *process) {
     return process->is_wiped ? PROCESS_READY : (int)getpid();
 }

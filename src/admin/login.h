@@ -26,7 +26,7 @@ struct logins {
 
     /* private */
     struct auth_mailbox mailbox;
-    pthread_mutex_t lock; /* a verdict comes only after its request has been left alone */
+    pthread_mutex_t lock; /* no verdict is delivered before its request has been suspended */
     unsigned waiting;     /* under the lock */
 };
 

@@ -17,8 +17,8 @@ void metrics_write(const struct admin_options *options, FILE *stream);
 struct advice_facts pool_facts(const struct admin_options *options, unsigned pool,
                                const struct pool_stats *stats);
 
-/* Writes "ok", or a line for each fault; only that there are faults, unless the client `may_read`
- * them. False if there is a fault. */
+/* Writes "ok", or a line for each fault. A client that may not read the faults (`may_read` false)
+ * gets one line that says only that there are faults. False if there is a fault. */
 bool health_write(const struct admin_options *options, bool may_read, FILE *stream);
 
 /* JSON: each pool's figures, warnings, counters and expiry. */

@@ -43,7 +43,7 @@ struct relay_connection {
     uint64_t deadline_ms;        /* on the monotonic clock */
     bool unfinished;             /* its turn ended with more to do */
     bool client_has_ended;
-    bool http_is_told; /* of that end */
+    bool http_is_told; /* libmicrohttpd's end of the pair has been told that the client has ended */
     bool http_has_ended;
     struct relay_buffer to_http;
     struct relay_buffer to_client;
@@ -60,7 +60,7 @@ struct tls_relay {
 
     /* used by the thread only */
     struct list active; /* oldest first */
-    struct list closed; /* freed after the events at hand, which may be theirs */
+    struct list closed; /* freed after the current events, some of which may point to them */
     unsigned count;     /* in `active` */
     bool is_paused;     /* accept has failed: no more until the next scan */
     uint64_t logged_ms; /* the time of the last warning; 0: none yet */
@@ -461,7 +461,7 @@ void tls_relay_stop(struct tls_relay *relay) {
     const uint64_t one = 1;
     atomic_store(&relay->stopping, true);
     ssize_t ignored = write(relay->wake_fd, &one, sizeof one);
-    (void)ignored; /* fails only if the thread is awake already, 2^64 times over */
+    (void)ignored; /* fails only if the counter is full, and then the thread is awake */
     pthread_join(relay->thread, NULL);
     relay_destroy(relay);
 }

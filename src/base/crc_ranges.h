@@ -3,7 +3,7 @@
  *
  * hash_crc32c does not invert the CRC, so it is linear. With seed s, the CRC of A followed by B is
  *
- *     crc(s, A) * x^(8 n) + crc(0, B)     n: the size of B; polynomials modulo CRC32C's
+ *     crc(s, A) * x^(8 n) + crc(0, B)     n: the bytes of B; modulo CRC32C's polynomial
  *
  * For each block of the memory, the tables hold the CRC of all blocks before it, and x^(8 n), where
  * n is the size of these blocks. With them, the CRC of a part needs one multiplication, and the

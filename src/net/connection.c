@@ -85,8 +85,8 @@ static bool connection_reserve_input(struct connection *connection, struct conne
 }
 
 /* Reads more of a request that is larger than the worker's buffer, into the connection's own
- * buffer. The buffer grows as bytes arrive, not by the announced length: a client can make the
- * daemon reserve memory only by sending half as much. */
+ * buffer. The buffer grows as bytes arrive, not by the announced length: it gets room for at most
+ * as many more bytes as have arrived, or for the bytes of a worker's buffer, if that is more. */
 static enum connection_input connection_read_own(struct connection *connection,
                                                  struct connection_loan *loan, struct bytes *input,
                                                  size_t *received) {

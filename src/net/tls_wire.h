@@ -23,7 +23,7 @@ struct tls_wire {
     bool ended;         /* the peer has closed its side */
     size_t left;        /* bytes that the call may still read */
     uint64_t records;   /* records that the peer has begun to send */
-    uint64_t messages;  /* without data, from the peer and in answer to it */
+    uint64_t messages;  /* without data: the peer's, and this side's alerts and ChangeCipherSpecs */
     uint64_t tolerated; /* the maximum of `messages`; beyond it nothing more is read */
 };
 

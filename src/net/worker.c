@@ -50,8 +50,8 @@ static void worker_release_held(struct worker *worker) {
     }
 }
 
-/* A pool may have room again: among the light connections, and among the heavy ones, those that
- * waited for room are served first. */
+/* A pool may have room again: the connections that waited for room are served next, the light ones
+ * before all other light ones, and the heavy ones before all other heavy ones. */
 static void worker_release_parked(struct worker *worker) {
     struct list light;
     struct list heavy;

@@ -1,7 +1,7 @@
 /* Serves the connections that are ready: one after the other, or a group at a time.
  *
- *     one      receive, answer, send                       3 steps, two system calls
- *     group    receive all; answer each; send all          two system calls, if transfers allow
+ *     one      receive, answer, send                two system calls for each connection
+ *     group    receive all; answer each; send all   with io_uring, some two system calls for all
  *
  * A group has only connections with usual requests. Other connections (TLS, large requests, replies
  * that wait) are served one by one. */

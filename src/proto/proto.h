@@ -181,9 +181,10 @@ enum proto_next {
 };
 
 /* Answers the requests at the front of `input` and appends the replies to `replies`. `*consumed` is
- * the number of bytes of input that are no longer needed. After PROTO_READ, `*wanted` is the number
- * of bytes that the unconsumed request needs in all before another call can continue it: more than
- * are there, at most item_max and a request line. Allocates nothing but room in `replies`. */
+ * the number of bytes of input that are no longer needed. After PROTO_READ, another call can
+ * continue the unconsumed request when `*wanted` of its bytes have arrived: this is more than have
+ * arrived so far, and at most item_max and a request line. Allocates nothing but room in `replies`.
+ */
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies);

@@ -40,8 +40,8 @@ void value_note_too_large(struct request *request, struct bytes key, uint32_t le
 /* Call when a new value cannot be stored. A pool that evicts deletes the old item, so that a value
  * that the client meant to replace is not served (memcached's rule). A pool that does not evict
  * keeps the old item: a user stays logged in although an update did not fit. Returns
- * STATUS_NEEDS_ROOM, and deletes nothing, while there is no room for a tombstone. So the old item
- * stays after a store that failed for lack of room. */
+ * STATUS_NEEDS_ROOM, and deletes nothing, while there is no room for a tombstone. A caller whose
+ * pool_store has failed does not wait for that room: the old item then stays. */
 enum status value_drop_old(struct request *request, struct bytes key);
 
 #endif

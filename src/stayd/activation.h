@@ -36,8 +36,9 @@ struct activation {
     char error[ACTIVATION_ERROR_MAX];
 };
 
-/* Reads and clears the variables. Called before the process opens any file: if LISTEN_FDS counts a
- * descriptor that was not passed, a file that is opened earlier would get its number. */
+/* Reads and clears the variables. Called before the process opens any file: LISTEN_FDS may count
+ * descriptors that were not passed, and the daemon must not take a file of its own for one of them.
+ */
 void activation_receive(struct activation *activation);
 
 /* Checks the result of activation_receive, and that each socket has an address of the pool that it

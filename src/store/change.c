@@ -23,7 +23,7 @@ struct change_attempt {
     bool in_place;  /* only the expiry changes, and the record stays where it is */
     size_t size;    /* of all that is appended */
     enum segment_purpose purpose;
-    uint64_t flushed; /* the flush that `old` was seen under */
+    uint64_t flushed; /* item_flush_sequence, read before the look-up */
 };
 
 static bool change_expires_sooner(uint32_t expiry_s, uint32_t than_s) {
@@ -87,9 +87,9 @@ static bool change_is_touch(const struct change_attempt *attempt) {
 }
 
 /* Whether the change may be made in place. In a persistent pool an earlier expiry is never set in
- * place: the file may have older versions of the item that expire later than that. A tombstone
- * would have to keep them deleted, with a sequence above theirs and below the item's, but no such
- * sequence is left. */
+ * place: the file may have older versions of the item that expire later than that. Only a tombstone
+ * keeps such versions deleted. Its sequence would have to be above theirs and below the item's, but
+ * every new sequence is above the item's. */
 static bool change_may_be_in_place(const struct change_attempt *attempt) {
     const struct record *old = attempt->old;
     return !attempt->removes && !attempt->tombstone && change_is_touch(attempt) && old->touchable &&

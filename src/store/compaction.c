@@ -241,10 +241,11 @@ static void compaction_walk(struct pool *pool, uint32_t segment, struct segment_
                  atomic_load(&pool->view.segments[segment].fill));
 }
 
-/* Resets the time at which the next record of a segment expires. Returns where the walk that
- * calculates that time again must end. A record that is appended after the reset notes its own
- * time. A record whose time was noted before the reset must be walked: after one grace period its
- * room is reserved, so `fill` covers the record; after the second the record is whole. */
+/* Resets the time at which the next record of a segment expires. The caller then calculates the
+ * time again in a walk, which ends at the returned offset. A record that is appended after the
+ * reset notes its own time. A record whose time was noted before the reset must be walked: after
+ * one grace period its room is reserved, so `fill` covers the record; after the second the record
+ * is whole. */
 static uint32_t compaction_reset_due(struct pool *pool, uint32_t segment) {
     struct layout_segment *info = &pool->view.segments[segment];
     atomic_store(&info->first_expiry_s, LAYOUT_NEVER);

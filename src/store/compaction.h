@@ -53,7 +53,8 @@ unsigned compaction_run_oldest(struct pool *pool, uint32_t now_s);
  *
  *     the waste: what the live records are expected to waste in the segments that they move to
  *
- * `seals`: an open segment too, if it has the greatest gain. Returns how many were freed. */
+ * `seals`: if an open segment has the greatest gain, it is sealed and emptied too. Returns how many
+ * were freed. */
 unsigned compaction_run(struct pool *pool, uint32_t least_gain, bool seals, uint32_t now_s);
 
 #endif

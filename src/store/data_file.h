@@ -24,8 +24,9 @@ enum status data_file_open(struct mapping *mapping, const struct pool_options *o
  * another process may have mapped it, and would be killed (SIGBUS) when it reads behind the end. */
 void data_file_give_back(int file, const struct layout_data_header *header, uint32_t count);
 
-/* Writes the header with another count of segments, in one write: between two stores into the
- * mapping, of the count and of the checksum, the kernel could write the page to the disk. */
+/* Writes the header with another count of segments, in one write. (If the count and the checksum
+ * were stored into the mapping one after the other, the kernel could write the page to the disk in
+ * between.) */
 bool data_file_write_header(int file, struct layout_data_header *header, uint32_t count);
 
 /* Notes in the file's header that a sync of the file has failed. The kernel keeps the pages that it

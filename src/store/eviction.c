@@ -78,8 +78,8 @@ static unsigned eviction_threshold(const uint64_t bytes[COMPACTION_SCORE_MAX + 1
 }
 
 /* The lowest score of the records that stay. Usually half of the bytes are evicted. If nearly all
- * records were read often, only those below the usual threshold are evicted, so that items that are
- * read often are not evicted because they are in the same segments. At least one segment always
+ * records of these segments were read often, half of the bytes would include items that are read
+ * often; so only the records below the usual threshold are evicted. At least one segment always
  * becomes free. */
 static unsigned eviction_decide(struct pool *pool, unsigned count,
                                 const uint64_t bytes[COMPACTION_SCORE_MAX + 1]) {
@@ -138,9 +138,9 @@ unsigned eviction_run(struct pool *pool, bool seals, uint32_t now_s) {
         eviction_count(pool, chosen[i], now_s, bytes);
     }
     unsigned threshold = eviction_decide(pool, count, bytes);
-    /* If freeing takes two syncs, several segments share these syncs, as long as the records
-     * that stay fit elsewhere. Otherwise segments are freed one by one, and each freed segment
-     * takes the records that the next one keeps. */
+    /* In a persistent pool freeing takes two syncs. Several segments share these syncs, as long as
+     * the records that stay fit elsewhere. In a volatile pool segments are freed one by one, and
+     * each freed segment takes the records that the next one keeps. */
     unsigned share = pool->header != NULL ? EVICTION_MERGE : 1;
     unsigned freed = 0;
     unsigned emptied = 0; /* emptied and not yet freed; at the front of `chosen` */

@@ -58,9 +58,9 @@ void expiry_clock_init(struct expiry_clock *clock, const char *name, uint64_t bo
 }
 
 static void expiry_clock_take_step(struct expiry_clock *clock, int64_t step_s) {
-    log_warning("pool %s: the system's clock has stepped by %lld s: items that have expired by it "
-                "are hidden, but their memory is not freed until the clock has run for %d s "
-                "without a step",
+    log_warning("pool %s: the system's clock has stepped by %lld s: items that have expired by "
+                "the new time are hidden, but their memory is not freed until the clock has run "
+                "for %d s without a step",
                 clock->name, (long long)step_s, EXPIRY_CLOCK_TRUST_S);
     clock->trusted = false;
     clock->since_boot_s = clock->seen_boot_s;

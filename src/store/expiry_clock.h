@@ -33,7 +33,8 @@
 enum {
     EXPIRY_CLOCK_TRUST_S = 600, /* a new offset is trusted when it has lasted for this long */
     EXPIRY_CLOCK_STEP_S = 5,    /* a larger change of the offset is a step */
-    EXPIRY_CLOCK_GAP_S = 60,    /* after a longer gap between observations, its time starts again */
+    EXPIRY_CLOCK_GAP_S = 60,    /* after a longer gap between observations, the time of a new
+                                 * offset starts again */
 };
 
 struct expiry_clock {

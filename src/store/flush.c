@@ -39,9 +39,9 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
      * is written, and they do: no segment is freed before this thread is quiescent. */
     uint64_t sequence = flush_write(pool, 0, place);
     if (pool->options.fsync == POOL_FSYNC_ALWAYS) {
-        /* Replies that depend on the flush wait for a number that is taken after the record was
-         * written: a sync may count the record's own number as done before the record was written.
-         */
+        /* Replies that depend on the flush wait for this new sequence, which is taken after the
+         * record was written. They must not wait for the record's own sequence: a sync may count
+         * that sequence as done before the record was written. */
         sync_note_removal(&pool->sync, pool_next_sequence(pool));
     }
     atomic_store(&index->flush_due_s, 0);

@@ -389,8 +389,8 @@ void inspect_end_readers(int file) {
         found.version >= LAYOUT_VERSION_INDEX_ID) {
         ssize_t ignored =
             pwrite(file, &none, sizeof none, offsetof(struct layout_data_header, index_id));
-        (void)ignored; /* ignored: inspect_discard_index marks the index, if the index still has a
-                          name */
+        (void)ignored; /* ignore a failure: if the index is in run_dir, inspect_discard_index marks
+                          it */
     }
 }
 

@@ -163,9 +163,9 @@ struct layout_record {
  *
  *     | check, 20 bits | touches so far, 12 bits | expiry_s, 32 bits |
  *
- * In a persistent pool such a touch only extends the life of an item, so the expiry_s in the
- * record's header is never later. If the check is wrong, that expiry_s counts. Of two copies of a
- * record, the copy with more touches is newer. */
+ * In a persistent pool such a touch only extends the life of an item, so this expiry is never
+ * earlier than the expiry_s in the record's header. If the check is wrong, the header's expiry_s
+ * counts. Of two copies of a record, the copy with more touches is newer. */
 struct layout_touch {
     _Atomic uint64_t expiry;
     _Atomic uint64_t sequence; /* of the last touch, or of the record: written before `expiry` */
@@ -189,7 +189,8 @@ struct layout_segment {
     _Atomic uint32_t live_bytes;      /* of records that a slot points to */
     _Atomic uint32_t tombstone_bytes; /* upper bound, of tombstones and flushes still needed */
     _Atomic uint32_t first_expiry_s;  /* no record expires earlier; LAYOUT_NEVER: none expires */
-    _Atomic uint32_t last_expiry_s;   /* no record is needed from this second on; LAYOUT_NEVER */
+    _Atomic uint32_t last_expiry_s;   /* no record is needed from this second on; LAYOUT_NEVER:
+                                       * there is no such second */
     _Atomic uint32_t items;           /* slots that point to a record in this segment */
     _Atomic uint64_t generation;
     _Atomic uint64_t opened_sequence;

@@ -118,7 +118,8 @@ struct pool_fetch {
     uint32_t create_expiry_s;
     bool recache; /* win if the item expires within this many seconds (meta: R) */
     uint32_t recache_s;
-    bool recache_first; /* with recache: by the expiry before the touch (meta: R before T) */
+    bool recache_first; /* with recache and touch: compares the expiry before the touch, not the new
+                         * one (meta: R before T) */
     bool set_cas;       /* an item that is created gets this CAS */
     uint64_t new_cas;
     bool win_stale; /* win if the item is stale and no client has won it yet (meta get, always) */

@@ -5,9 +5,9 @@
  *
  * If the bucket's version is the same after the copy, and the index is still in use, the copy is
  * one whole record, the current one of the key. A daemon that does not continue with the index
- * changes the data's index_id before it writes anything else, so the second check fails for a copy
- * of what that daemon has written. In all other cases the caller asks over the socket: a reader may
- * have no answer, but it never gives a wrong one.
+ * changes the data's index_id before it writes anything else. So if the copy has bytes that such a
+ * daemon wrote, the second check of index_id fails. In all other cases the caller asks over the
+ * socket: a reader may have no answer, but it never gives a wrong one.
  *
  * Writes nothing to the mappings. Reads nothing outside them, whatever they contain, once
  * lookup_open has accepted them. Any number of threads may read at once. Needs only lookup.c,

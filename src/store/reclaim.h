@@ -16,9 +16,10 @@
  * segments_needed_limit). When an update finds no segment, fewer than `reserve` are free. So the
  * segments in use have at least two segments' worth of bytes that are not needed. When a new key
  * finds no segment, at most `reserve` are free, and there is at least one segment's worth of such
- * bytes. About half a segment of it is unused room at the ends of the open segments, where the
- * record did not fit. The rest is dead, and is spread over at most N segments. So at least one of
- * these gains 1/2N of a segment, and compaction continues until one more segment is free.
+ * bytes. About half a segment's worth of these bytes is unused room at the ends of the open
+ * segments, where the record did not fit. The rest is dead, and is spread over at most N segments.
+ * So at least one of these gains 1/2N of a segment, and compaction continues until one more segment
+ * is free.
  *
  * The pool is exhausted when all segments in use together have less than one segment's worth of
  * bytes that are not needed, or when nothing could be freed. Then a change that waits is refused.

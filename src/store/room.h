@@ -12,7 +12,7 @@
  *
  *     no wake-up is lost    a thread reads the turn before it asks for room, and the pool raises
  *                           the turn before it wakes connections; a connection stays parked only
- *                           while its turn is the pool's
+ *                           while the pool still has the turn that was read
  *     no starvation         a request that finds no room a second time claims the next freed
  *                           segment for its thread; the claim ends with its use, or after a second
  *
@@ -46,8 +46,9 @@ struct room {
     _Atomic bool asked;            /* room was asked for since the last pass began */
     _Atomic bool parked;           /* connections are parked */
     _Atomic uint64_t turn;         /* raised when parked connections are woken */
-    _Atomic uint64_t given_up;  /* 1 + the turn in which a request waited too long: no other request
-                                   waits in that turn; 0: none */
+    _Atomic uint64_t given_up;  /* 1 + the turn in which a request was refused because it had waited
+                                   too long: until the next turn, other requests that find no free
+                                   segment are refused too; 0: none */
     _Atomic uint64_t claim;     /* see room_claim; 0: none */
     _Atomic bool has_new_dead;  /* a record became dead since the last pass began */
     _Atomic uint32_t exhausted; /* 1 + the number of free segments after a pass that could gain

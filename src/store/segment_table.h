@@ -19,9 +19,9 @@ static inline uint32_t segment_capacity(const struct lookup_view *view) {
     return view->segment_bytes - (uint32_t)sizeof(struct layout_segment_header);
 }
 
-/* The expected bytes that a record of this size leaves unused at the end of a segment, among
- * records of all sizes: half a record for each segment, weighted by size, because larger records
- * more often do not fit. */
+/* The bytes that a record of this size is expected to leave unused at the end of a segment, among
+ * records of all sizes. The record that does not fit leaves half of its size unused on average, and
+ * the chance of being that record is about bytes / capacity. */
 static inline uint64_t segment_waste_among(uint32_t capacity, uint64_t bytes) {
     return bytes < capacity / 64 ? 0 : bytes * bytes / capacity / 2;
 }

@@ -115,7 +115,8 @@ static void sync_expect_back(struct sync *sync, uint64_t took_ns) {
 
 /* Finds the sequence up to which all records are whole. A thread takes a sequence before it writes
  * the record, and has written the record by its next quiescent point. If a thread stays in the
- * middle of a batch for too long, the result is what an earlier sync began to find. */
+ * middle of a batch for too long, the result is a sequence that an earlier sync read, whose grace
+ * period has ended by now. */
 static void sync_find_complete(struct sync *sync) {
     struct grace *grace = sync->pool.grace;
     uint64_t sequence = atomic_load(&sync->pool.view->index->sequence);
@@ -240,8 +241,8 @@ uint64_t sync_lag_ms(const struct sync *sync) {
 
 /* Whether replies must wait although the policy is everysec, because the disk is too slow. */
 static bool sync_is_behind(const struct sync *sync) {
-    /* relaxed: a hint; one thread sets both. While no sync is under way, replies need not wait: the
-     * next sync begins soon. */
+    /* relaxed: a hint; the sync thread sets both times. While no sync is under way, replies
+     * need not wait: the next sync begins soon. */
     return atomic_load_explicit(&sync->began_ms, memory_order_relaxed) != 0 &&
            clock_monotonic_ms() >
                atomic_load_explicit(&sync->clean_ms, memory_order_relaxed) + SYNC_LAG_MAX_S * 1000;
