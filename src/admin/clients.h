@@ -7,9 +7,14 @@
 #ifndef STAYD_ADMIN_CLIENTS_H
 #define STAYD_ADMIN_CLIENTS_H
 
+#include "admin/login.h"
+
 enum {
-    CLIENTS_MAX = 32,  /* open connections, including those that are being closed */
-    CLIENTS_KEPT = 24, /* at this number, a new connection closes the oldest */
+    CLIENTS_KEPT = 24,    /* at this number, a new connection closes the oldest */
+    CLIENTS_CLOSING = 12, /* connections that have been shut down but not yet freed */
+    /* All open connections. libmicrohttpd cannot free a suspended connection, so those that wait
+     * for a verdict may all have been shut down too. */
+    CLIENTS_MAX = CLIENTS_KEPT + CLIENTS_CLOSING + LOGINS_WAITING_MAX
 };
 
 struct clients {

@@ -23,6 +23,7 @@ from support.promtool import promtool
 from support.servers import ROOT, Raw, ServerError, Stayd, free_port, stayd_binary, wait_until
 
 BURST = 20  # LOGIN_LIMIT_BURST
+WAITING = 12  # LOGINS_WAITING_MAX
 PATHS = ("/", "/metrics", "/api/v1/stats", "/api/v1/history", "/dashboard.js", "/nothing")
 
 
@@ -197,6 +198,23 @@ def test_slow_hashes_keep_no_health_check_waiting_and_no_stop():
         assert server.terminate() == 0
         for connection in waiting:
             connection.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_connections_that_wait_for_a_hash_leave_room_for_others(made, tls):
+    """A connection that waits for a hash cannot be freed, even if newer connections have displaced it."""
+    with Guarded(f"bob:{hashed('slow', 500_000)}\n", made=made if tls else None) as server, \
+            contextlib.ExitStack() as opened:
+        for i in range(WAITING):
+            connection = opened.enter_context(contextlib.closing(server.open(source=f"127.0.3.{1 + i}")))
+            connection.request("GET", "/metrics", headers={"Authorization": basic("bob", f"x{i}")})
+        idle = [opened.enter_context(contextlib.closing(server.open())) for _ in range(28)]
+        for connection in idle:
+            connection.connect()
+        assert server.ask("/healthz/live")[0] == 200
+        # And not because hashes have ended, or idle connections.
+        assert server.log.count("login of user bob") < WAITING // 3
+        assert tls or not select.select([idle[19].sock], [], [], 0)[0]
 
 
 def test_a_client_that_leaves_while_its_password_is_checked_is_no_trouble():
