@@ -64,8 +64,8 @@ def test_a_hold_ends_by_itself_when_its_client_has_vanished(holding):
 
 def test_a_pool_without_a_file_can_not_be_held(holding):
     connection = holding.connect("cache")
-    assert connection.ask(b"hold 10\r\n").startswith(b"CLIENT_ERROR the pool keeps no file")
-    assert connection.ask(b"hold 10 1\r\n").startswith(b"CLIENT_ERROR the pool keeps no file")
+    assert connection.ask(b"hold 10\r\n").startswith(b"CLIENT_ERROR the pool has no file to copy")
+    assert connection.ask(b"hold 10 1\r\n").startswith(b"CLIENT_ERROR the pool has no file to copy")
 
 
 def overwrite(connection, count, value=b"c" * 4000):

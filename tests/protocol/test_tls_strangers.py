@@ -98,6 +98,6 @@ def test_a_client_is_here_no_longer_than_its_certificate_lasts(made, tmp_path, v
                 late.send(b"mn\r\n")
                 late.read_line()
         wait_until(lambda: int(control.stats()["ssl_handshake_errors"]) == 1)
-        assert "certificate has expired" in stayd.log
+        wait_until(lambda: "certificate has expired" in stayd.log, what="the line in the log")
         with TlsRaw(address(stayd), certificates.context(made, "client")) as another:
             another.expect_in_step()
