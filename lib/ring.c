@@ -94,7 +94,8 @@ static unsigned ring_points_of(const struct ring *ring, const struct url *url,
     }
     /* in libmemcached's order and with its types, because rounding decides the number of points */
     float share = (float)url->weight / (float)total_weight;
-    float points = share * RING_POINTS_WEIGHTED / RING_POINTS_PER_HASH * (float)ring->server_count;
+    float points = share * (float)RING_POINTS_WEIGHTED / (float)RING_POINTS_PER_HASH *
+                   (float)ring->server_count;
     return (unsigned)((double)points + 0.0000000001) * RING_POINTS_PER_HASH;
 }
 
