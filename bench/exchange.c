@@ -207,8 +207,8 @@ static bool check_value_head(const struct exchange *exchange, const struct expec
 }
 
 /* Checks a reply that carries a value; `line_length` includes the line's end. Returns the reply's
- * length, 0 while it is not whole. A line that cannot be read is skipped alone: the connection may
- * be out of step from there on, and the errors that follow say so. */
+ * length, 0 while it is not whole. If the line cannot be read, only the line is skipped. The rest
+ * of the reply may then be taken for the replies to the next requests: those faults count too. */
 static size_t check_value(struct exchange *exchange, const struct expected_reply *expected,
                           const char *line, size_t line_length, size_t length) {
     const char *at = line;

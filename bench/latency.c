@@ -1,7 +1,8 @@
 #include "latency.h"
 
-/* Values below 2 * LATENCY_STEPS have a slot each. Above, the highest bit picks a run of
- * LATENCY_STEPS slots and the LATENCY_STEP_BITS bits below it the slot in the run. */
+/* Values below 2 * LATENCY_STEPS have a slot each. For a greater value, the position of its highest
+ * bit chooses a run of LATENCY_STEPS slots, and the next LATENCY_STEP_BITS bits choose the slot in
+ * that run. */
 static unsigned slot_of(uint64_t nanoseconds) {
     if (nanoseconds < 2 * LATENCY_STEPS) {
         return (unsigned)nanoseconds;

@@ -125,8 +125,8 @@ static void libmemcached_close(void) {
     memcached_free(memcached_client);
 }
 
-/* A value comes with the key that it belongs to, in the order of the keys, without those that are
- * missing. */
+/* Each value arrives with its key. The values are in the order of the keys; a missing key has no
+ * value, and is left out. */
 static void libmemcached_get_many(struct library_item *items, unsigned count) {
     const char *keys[LIBRARY_KEYS_MAX];
     size_t sizes[LIBRARY_KEYS_MAX];

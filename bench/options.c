@@ -28,7 +28,8 @@ static const char usage[] =
     "  --ttl=SECONDS     time to live of what is set, at most 30 days (default 0: for ever)\n"
     "  --meta            mg and ms instead of get and set\n"
     "  --resp            Redis's protocol, with GET and SET\n"
-    "  --refill          set what a read missed; that the server has no memory is no error then\n"
+    "  --refill          set what a read missed; it is no error if the server has no memory for "
+    "it\n"
     "  --preload         first set every key once\n"
     "  --warmup=N        operations before those that are reported (default 0)\n"
     "  --operations=N    stop after so many\n"
@@ -38,7 +39,7 @@ static const char usage[] =
     "\n"
     "The result is that of the last phase: preload, warm-up, then the one with --operations or\n"
     "--seconds. Latencies are those of a whole batch: from its write to its last reply; with\n"
-    "--rate from when it was due, so a batch that finds every connection waiting waits as well.\n"
+    "--rate from when it was due, so the wait of a batch for a free connection counts too.\n"
     "Exit status: 0; 1 when a reply was wrong; 2 when the run could not be made.\n";
 
 static _Noreturn void fail_option(const char *name, const char *text, const char *wanted) {

@@ -63,8 +63,8 @@ def _draw_rows(axis, result):
             axis.plot([target, target], [number - 0.42, number + 0.42], color=MARK)
     axis.axvline(1, color=OTHERS, linewidth=1, zorder=0)
     axis.set_xlabel(
-        f"{result.stayd_name} over {result.peer_name or 'the target'}; rows that have none: over their "
-        "target; red: the target"
+        f"{result.stayd_name} divided by {result.peer_name or 'the target'} (a row without a peer: by its "
+        "target); red: the target"
     )
     _finish(axis, len(result.rows), 0.15)
 

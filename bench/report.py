@@ -18,8 +18,8 @@ def ratio_text(ratio):
 class Row:
     """One kind of work: the figures of each round for stayd and for its peer.
 
-    The ratio of the medians, as printed, is compared with `target`; if there is no peer, stayd's
-    median is. `target` is the highest value that meets DESIGN.md section 5, or with `at_least` the
+    `target` is compared with the ratio of the medians, as printed, or, if there is no peer, with
+    stayd's median. `target` is the highest value that meets DESIGN.md section 5, or with `at_least` the
     lowest, or None. `digits` is the number of decimals. `earlier` says what an earlier version did; it
     stands in the peer's column if there is no peer.
     """

@@ -71,7 +71,8 @@ def parse_arguments():
     parser.add_argument(
         "--peer-twice",
         action="store_true",
-        help="memcached on both sides: how far a ratio strays from 1 is what the figures are worth",
+        help="memcached on both sides: a ratio differs from 1 by noise only, which shows how exact "
+        "the figures are",
     )
     arguments = parser.parse_args()
     able = [name for name in ENTRIES if ENTRIES[name].against_memcached or not arguments.peer_twice]

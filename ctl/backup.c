@@ -96,8 +96,8 @@ static bool backup_copy(struct backup *backup, struct inspect *source, const cha
     }
     if (end == COPY_STOPPED) {
         snprintf(error, POOL_ERROR_MAX,
-                 "the pool is too full for a backup while it is written to. Try again "
-                 "when there are fewer writes, or raise its memory");
+                 "the pool is too full to be backed up while clients write so much. Try "
+                 "again when they write less, or raise its memory");
     }
     bool done = end == COPY_DONE && copy_finish(&copy, error);
     copy_abandon(&copy);

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Makes new Debian systems with debootstrap, from the mirror of this machine's apt, for scripts that test
-# in them. A script in the top of the tree sources this file; it needs root.
+# in them. A script sources this file after it has changed to the top of the tree. It needs root.
 #
-# Everything is under build/distributions/. For each release, that is the fetched packages, which the next
-# system does not fetch again, and an unchanged copy of the new system.
+# Everything is under build/distributions/. For each release: RELEASE/ is the system; RELEASE.tar is a copy of
+# the system as debootstrap made it, from which the next run begins; packages/RELEASE/ has the fetched
+# packages, which the next run does not fetch again.
 top=$PWD/build/distributions
 
 fail() {
@@ -63,7 +64,7 @@ run_in() { # RELEASE COMMAND
         mkdir -p "$1/var/cache/apt/archives/partial"
         mount --bind "$2" "$1/var/cache/apt/archives"
         cd "$1"
-        mkdir -p outside # no chroot: who is in one may have no user namespace, which tests need
+        mkdir -p outside # not chroot: a process in a chroot cannot make the user namespaces that tests need
         pivot_root . outside
         umount -l /outside
         cd /stayd

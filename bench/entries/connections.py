@@ -1,5 +1,5 @@
-"""Many connections: what one that is idle costs in memory, what it costs to accept one, and CPU time
-per operation of 500 busy ones beside 10,000 idle ones.
+"""Many connections: the memory of an idle connection, the CPU time to accept a connection, and the CPU
+time per operation of 500 busy connections beside 10,000 idle ones.
 
 Each round opens the idle connections anew; each of them asks for the version once, so that all have
 been accepted and served. Rounds alternate between the servers. The figure for memory is from the

@@ -3,8 +3,8 @@ program reads from its memory, beside that of one that is read over its socket.
 
 Popularity is Zipf with exponent 0.99, over a working set several times the memory; a read that
 misses is followed by a set. Both pools get the same reads, at the same rate and the same time. The
-rate matters: a reader reports an item once in a share of the time that the pool keeps its items,
-which is counted in seconds.
+rate matters: a reader reports an item at most once in a sixteenth of the time that the pool keeps an
+unread item. That interval is in seconds, so the rate decides how many reads fall into it.
 """
 
 from concurrent.futures import ThreadPoolExecutor

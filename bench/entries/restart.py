@@ -191,7 +191,7 @@ class Restarts:
 def _file_state(redis):
     found = redis.append_only_file()
     base, whole = int(found["aof_base_size"]), int(found["aof_current_size"])
-    return f"{whole / 2**20:,.0f} MB, of it {base / 2**20:,.0f} MB written by the last rewrite"
+    return f"{whole / 2**20:,.0f} MB; the last rewrite wrote {base / 2**20:,.0f} MB of that"
 
 
 def _recovery_line(stayd):
@@ -277,7 +277,7 @@ def run(bench):
             bench.progress(f"restart: filling {daemon.name}")
             restarts.fill(daemon)
         redis.wait_for_rewrite()
-        result.notes.append(f"Redis's file as its own rewrites left it: {_file_state(redis)}")
+        result.notes.append(f"Redis's file after the rewrites that Redis began by itself: {_file_state(redis)}")
         stayd.kill()
         redis.kill()
         _add_killed(restarts, result, stayd, redis, rounds)

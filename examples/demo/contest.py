@@ -18,8 +18,8 @@ import setups
 from children import Child
 
 TIMING = Path(__file__).resolve().with_name("timing.py")
-# For each operation. The turns are short and many, because times differ threefold with whether the
-# kernel runs client and daemon on one core or on two, and that changes only every second or so.
+# For each operation. Times differ by a factor of three between client and daemon on one core and on
+# two cores, and the kernel moves them only every second or so. So the turns are short and many.
 SECONDS_A_TURN = 0.05
 
 DATABASE = "database (SQLite)"
@@ -49,7 +49,7 @@ def contenders(memcacheds, stayd):
     """The stores that stayd is compared with, and stayd over both of its addresses, in the set-ups
     of setups.two_memcacheds and setups.stayd."""
     peers = memcacheds.environ
-    session_operations = ("load", "save", "exists", "miss", "delete")  # another contender has this cache
+    session_operations = ("load", "save", "exists", "miss", "delete")  # PYLIBMC measures their cache
     return [
         Contender(DATABASE, {**peers, "SITE_STORE": "database"}, session_operations),
         Contender(CACHED_DATABASE, {**peers, "SITE_STORE": "cached_database"}, session_operations),
@@ -64,8 +64,8 @@ class Contest:
     """Measures all contenders in turns."""
 
     def __init__(self, children, folder, database, entrants, operations):
-        """database: a SQLite file with the site's tables, which is copied. operations: of those of
-        timing.py."""
+        """database: a SQLite file with the site's tables, which is copied. operations: the names
+        of operations of timing.py."""
         self.children = children
         self.folder = folder
         self.database = database

@@ -2,8 +2,8 @@
 
 #include "transport.h"
 
-/* Reads the arguments of one call, given by position or by name. `values` holds the defaults
- * before. False with a TypeError. */
+/* Reads the arguments of one call, given by position or by name, into `values`, which must hold the
+ * defaults. False with a TypeError. */
 static bool take_arguments(const char *function, const char *const *names, unsigned count,
                            unsigned required, PyObject *const *arguments, Py_ssize_t given,
                            PyObject *keywords, PyObject **values) {

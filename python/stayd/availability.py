@@ -2,9 +2,10 @@
 timeout, or the first two if the daemon does not reply; later requests fail at once. (Requests that
 run at the same time do not know of each other, so each of them waits.)
 
-    up --- refused ---> waiting for a restart --- restart_wait_s over ---> down up --- no
-    connection, or two requests without an answer ---> down down --- the pause is over ---> one
-    request tries (a probe) --- it fails ---> down, for longer any state --- any answer ---> up
+    up --- refused ---> waiting for a restart --- restart_wait_s over ---> down
+    up --- no connection, or two requests without an answer ---> down
+    down --- the pause is over ---> one request tries (a probe) --- it fails ---> down, for longer
+    any state --- any answer ---> up
 
 During a restart, every request waits and tries again, so a restart is a pause. While the daemon is
 down, requests fail without a try. The first pause is as long as the failed try, so that a machine
@@ -91,8 +92,8 @@ class Availability:
             now_s = monotonic()
             outage = self.outage
             if outage is None or (
-                # This is an earlier wait that no request has finished, because its threads were
-                # interrupted.
+                # A wait of earlier requests, whose time was over before this request began. None of
+                # them has reported a failure, because their threads were interrupted.
                 outage.failures == 0
                 and outage.restart_by_s is not None
                 and outage.restart_by_s < request_began_s

@@ -40,7 +40,8 @@ _LOGIN_REFUSALS = (
     b"CLIENT_ERROR authentication failure",
     b"CLIENT_ERROR bad authentication token format",
 )
-"""The pool also sends this to a set without a login, because it reads the value as a login."""
+"""The last two are also replies to an ordinary `set` before the login, whose value the pool takes for a
+login."""
 
 
 class ConnectFailed(Exception):

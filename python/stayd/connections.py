@@ -49,7 +49,7 @@ class Connections:
             if len(self._taken) >= self._max_connections:
                 return None
             if fresh and len(self._taken) + len(self._idle) >= self._max_connections:
-                with contextlib.suppress(IndexError):  # `close` needs no lock
+                with contextlib.suppress(IndexError):  # `close` takes no lock, and may just have emptied it
                     self._idle.popleft().close()
             return self._take(fresh)
 

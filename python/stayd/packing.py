@@ -1,10 +1,11 @@
 """Packs sessions with zstd and a dictionary that was trained on sessions.
 
-    first byte     what follows 0              the value as it is, which begins with a byte below 32
-    itself 1              a zstd frame, made with dictionaries/sessions-1.zdict, without its four
-    magic bytes 2 to 30 nothing yet: for later versions of this package 31             never packed:
-    stayd.django.session_items stores it while a session moves 32 and above   (the first byte
-    belongs to the value) the value as it is: JSON begins with "{"
+    first byte     what follows
+    0              the value as it is, which begins with a byte below 32 itself
+    1              a zstd frame, made with dictionaries/sessions-1.zdict, without its four magic bytes
+    2 to 30        nothing yet: for later versions of this package
+    31             never packed: stayd.django.session_items stores it while a session moves
+    32 and above   (the first byte belongs to the value) the value as it is: JSON begins with "{"
 
 `pack` makes form 1 if that is shorter than the value as it is. Every form stays readable in all
 later versions: a released dictionary never changes, and a better one gets the next number. A frame

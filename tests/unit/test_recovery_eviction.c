@@ -88,7 +88,7 @@ static void evict_until_a_sync_kills(struct store *child, void *argument) {
     }
 }
 
-static void what_was_missed_while_it_was_evicted_stays_gone(void **state) {
+static void an_item_that_a_client_has_missed_stays_gone(void **state) {
     (void)state;
     struct pool_options options = store_options(32);
     options.persist = true;
@@ -114,7 +114,7 @@ static void what_was_missed_while_it_was_evicted_stays_gone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         PERSISTENT(an_older_version_of_an_evicted_item_does_not_come_back),
-        PERSISTENT(what_was_missed_while_it_was_evicted_stays_gone),
+        PERSISTENT(an_item_that_a_client_has_missed_stays_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,8 +44,8 @@ TIMEOUT_S = 2.0
 
 
 def _concerns_sessions():
-    """True if the site uses stayd's session engine: its SESSION_ENGINE is this engine, or it has a
-    setting that only a subclass of the engine can use."""
+    """True if the site keeps sessions in stayd: SESSION_ENGINE is the engine of this package, or the site
+    has SESSION_CACHE, which only this package's engines, and engines that are derived from them, read."""
     return settings.SESSION_ENGINE == ENGINE or hasattr(settings, "SESSION_CACHE")
 
 
@@ -158,8 +158,8 @@ def _user_sessions_errors():
     if getattr(settings, "SESSION_CACHE_MIGRATE_FROM", None):
         errors.append(
             checks.Error(
-                f"SESSION_CACHE_MIGRATE_FROM is set, but {USER_SESSIONS} ends sessions by their digests: "
-                f"they would come back from where they are too.",
+                f"SESSION_CACHE_MIGRATE_FROM is set, but {USER_SESSIONS} ends sessions in stayd only: "
+                f"they would be copied again from the other back end.",
                 hint="Add the middleware when all sessions have moved and the setting is gone.",
                 id="stayd.E008",
             )

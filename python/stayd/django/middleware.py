@@ -81,8 +81,9 @@ class UserSessionsMiddleware(MiddlewareMixin):
 
 
 class _Noted:
-    """What this process has noted: for each name of a session, until when there is nothing to note, and
-    for which age. The oldest notes are dropped."""
+    """What this process has noted. For each session, by name: until when it needs no further note, and its
+    expiry age at the last note; a session with a greater age needs a note before then. The oldest notes
+    are dropped."""
 
     def __init__(self):
         self._lock = threading.Lock()

@@ -195,10 +195,10 @@ class MovingSessionItems(ReservingSessionItems):
     - `delete` removes the earlier name first, then the digest.
     - A move adds a reservation (one byte) under the digest and notes its CAS number; then checks that
       the earlier name still exists; then replaces the reservation by the session, if it still has that
-      number (`cas`); then removes the earlier name. If a deletion ended before the reservation was
-      noted, it had removed the earlier name before the move checked for that name. A later deletion
-      removes the reservation, or the session that replaced the reservation, and no later item has the
-      same number.
+      number (`cas`); then removes the earlier name. If a deletion ended before the number was
+      noted, it had removed the earlier name, so the move does not find that name, and stops. A deletion
+      that ends later removes the reservation, so that the `cas` fails (no later item has the same
+      number), or it removes the session that has replaced the reservation.
     - An item under a digest is saved with `cas` too. `replace` could overwrite the reservation of a
       slow move that began before the session was deleted.
     - A reservation counts as no item: if a process dies during a move, nothing is lost, and the
@@ -262,7 +262,7 @@ class MovingSessionItems(ReservingSessionItems):
         for _ in range(MOVE_TRIES):
             try:
                 self._ask_again(self._client.add, name, RESERVATION, RESERVATION_S)
-            except SessionsPoolFull:  # the new version fits under the earlier name, which has an item
+            except SessionsPoolFull:  # only new items are refused, and the earlier name has an item
                 return self._replace(earlier, unpack(value), age_s, None)
             found, number = self._ask(self._client.gets, name)
             if found is not None and found != RESERVATION:

@@ -29,8 +29,8 @@ digest_name = _digest_name if extension is None else extension.session_name
 
 
 def earlier_name(session_key, prefix=EARLIER_PREFIX):
-    """The name in earlier versions. None for a session key of a length at which this name could be
-    the digest of another session: an attacker who has read a digest in the pool could send a part
-    of it as a cookie."""
+    """The name in earlier versions; None if that is as long as a digest. Otherwise an attacker who has
+    read, in the pool, the digest of another session that begins with the prefix could send the rest of
+    the digest as a cookie, and would get that session."""
     name = prefix + session_key
     return None if len(name) == NAME_LENGTH else name
