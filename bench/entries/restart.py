@@ -277,7 +277,9 @@ def run(bench):
             bench.progress(f"restart: filling {daemon.name}")
             restarts.fill(daemon)
         redis.wait_for_rewrite()
-        result.notes.append(f"Redis's file after the rewrites that Redis began by itself: {_file_state(redis)}")
+        result.notes.append(
+            f"Redis's file after the rewrites that Redis began by itself: {_file_state(redis)}"
+        )
         stayd.kill()
         redis.kill()
         _add_killed(restarts, result, stayd, redis, rounds)
