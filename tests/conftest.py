@@ -57,6 +57,6 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed:
         for server in servers.running:
-            log = server.log
+            log = server.log[-3000:] + server.crash()
             if log:
-                report.sections.append((f"log of {server.command()[0]}", log[-3000:]))
+                report.sections.append((f"log of {server.command()[0]}", log))

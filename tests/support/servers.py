@@ -40,6 +40,8 @@ SANITIZER_MARKS = (
     "runtime error:",
 )
 
+CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
+
 running = []
 """Servers that were started and are not closed yet. conftest.py shows their logs when a test fails."""
 
@@ -140,7 +142,7 @@ class Server:
             while not self._answers(address):
                 if self.process.poll() is not None:
                     code = self.process.returncode
-                    raise ServerError(f"{self.command()} ended with {code} at start:\n{self.log}")
+                    raise ServerError(f"{self.command()} ended with {code} at start:\n{self.log}\n{self.crash()}")
                 if time.monotonic() > deadline:
                     self.kill9()
                     raise ServerError(f"no answer on {address} in {START_TIMEOUT} s:\n{self.log}")
@@ -227,6 +229,15 @@ class Server:
                 report = log[max(0, log.index(mark) - 200):]
                 raise AssertionError(f"a sanitizer reports {mark!r}:\n{report}")
 
+    def crash(self):
+        """How the process crashed, in words that scripts/test looks for (may_be_load); otherwise empty."""
+        code = self.process.poll() if self.process is not None else None
+        log = self.log
+        told = [f"a sanitizer reports {mark!r}" for mark in SANITIZER_MARKS if mark in log]
+        if code is not None and -code in CRASHES:
+            told.append(f"it ended with {signal.Signals(-code).name}")
+        return "".join(f"{self.command()[0]}: {what}\n" for what in told)
+
     def restart(self, signal_number=signal.SIGTERM):
         """Stops the server cleanly, and starts it on the same files, sockets and ports. Returns the exit
         status."""
@@ -241,6 +252,9 @@ class Server:
             self.kill9()
         if self in running:
             running.remove(self)
+        crash = self.crash()
+        if crash:  # pytest shows this if the test fails
+            print(crash + self.log[-3000:])
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

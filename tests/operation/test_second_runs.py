@@ -1,0 +1,50 @@
+"""scripts/test runs failed tests again if the machine may be too busy, and never if a process has crashed."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from support.servers import ROOT, stayd_binary
+
+FAILURES = {
+    "load": ("assert not 'too late'", True),
+    "daemon": ("os.kill(server.pid, SEGV); server.process.wait(10); connection.ask(b'version\\r\\n')", False),
+    "python": ("os.kill(os.getpid(), SEGV)", False),
+}
+
+TEST = """
+import os
+import signal
+
+from support.servers import Stayd
+
+SEGV = getattr(signal, "SIG" + "SEGV")  # pytest prints the lines of a test that fails
+
+def test():
+    with Stayd() as server:
+        connection = server.connect("cache")
+        {line}
+"""
+
+
+def may_be_load(log):
+    function = re.search(r"^may_be_load\(\) .*?^}", (ROOT / "scripts/test").read_text(), re.DOTALL | re.MULTILINE)
+    return subprocess.run(["bash", "-c", f'{function[0]}\nmay_be_load "$1"', "bash", log], timeout=30).returncode == 0
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_crash_is_never_taken_for_load(tmp_path, failure):
+    line, expected = FAILURES[failure]
+    (tmp_path / "test_failing.py").write_text(TEST.replace("{line}", line))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"PYTHONPATH": str(ROOT / "tests"), "STAYD_BINARY": str(stayd_binary())}
+    with open(tmp_path / "log", "wb") as log:
+        subprocess.run([sys.executable, "-m", "pytest", "-c", ROOT / "tests/pytest.ini", "-p", "conftest",
+                        "-p", "no:cacheprovider", "-q", "-n", "1", tmp_path / "test_failing.py"],
+                       cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=120)
+    text = (tmp_path / "log").read_text()
+    assert re.search(r"^1 failed", text, re.MULTILINE), text
+    assert may_be_load(tmp_path / "log") == expected, text
