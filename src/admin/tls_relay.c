@@ -62,9 +62,10 @@ struct tls_relay {
     struct list active; /* oldest first */
     struct list closed; /* freed after the current events, some of which may point to them */
     unsigned count;     /* in `active` */
-    bool is_paused;     /* accept has failed: no more until the next scan */
     uint64_t logged_ms; /* the time of the last warning; 0: none yet */
     unsigned unlogged;  /* handshakes that have failed since that warning */
+    /* accept has failed, and is not called until then; 0: it has not failed */
+    uint64_t paused_until_ms;
 };
 
 static bool relay_watch(struct tls_relay *relay, int operation, int fd, uint32_t events,
@@ -334,9 +335,10 @@ static void relay_add(struct tls_relay *relay, int fd, const union peer *peer) {
     }
 }
 
-static void relay_set_paused(struct tls_relay *relay, bool is_paused) {
-    relay->is_paused = is_paused;
-    relay_watch(relay, EPOLL_CTL_MOD, relay->listener->fd, is_paused ? 0 : EPOLLIN, relay);
+/* `until_ms` 0: not paused. */
+static void relay_pause(struct tls_relay *relay, uint64_t until_ms) {
+    relay->paused_until_ms = until_ms;
+    relay_watch(relay, EPOLL_CTL_MOD, relay->listener->fd, until_ms > 0 ? 0 : EPOLLIN, relay);
 }
 
 static void relay_accept(struct tls_relay *relay) {
@@ -350,13 +352,13 @@ static void relay_accept(struct tls_relay *relay) {
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_debug("admin: cannot accept connections for now: %m");
-            relay_set_paused(relay, true);
+            relay_pause(relay, clock_monotonic_ms() + RELAY_SCAN_MS);
         }
         return;
     }
 }
 
-/* Closes the connections whose deadline has passed. */
+/* Closes the connections whose deadline has passed, and ends a pause. */
 static void relay_scan(struct tls_relay *relay) {
     uint64_t now_ms = clock_monotonic_ms();
     struct list *next;
@@ -372,8 +374,8 @@ static void relay_scan(struct tls_relay *relay) {
             relay_close(relay, connection);
         }
     }
-    if (relay->is_paused) {
-        relay_set_paused(relay, false);
+    if (relay->paused_until_ms > 0 && now_ms >= relay->paused_until_ms) {
+        relay_pause(relay, 0);
     }
 }
 
@@ -398,7 +400,7 @@ static void *relay_main(void *argument) {
     bool more = false;
     setpriority(PRIO_PROCESS, 0, RELAY_NICENESS); /* on Linux: of this thread only */
     while (!atomic_load(&relay->stopping)) {
-        bool idle = list_is_empty(&relay->active) && !relay->is_paused;
+        bool idle = list_is_empty(&relay->active) && relay->paused_until_ms == 0;
         int timeout_ms = more ? 0 : idle ? -1 : RELAY_SCAN_MS;
         int count = epoll_wait(relay->epoll_fd, events, RELAY_EVENTS, timeout_ms);
         for (int i = 0; i < count; i++) {

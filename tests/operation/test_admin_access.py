@@ -5,7 +5,9 @@ import contextlib
 import http.client
 import json
 import os
+import pathlib
 import re
+import resource
 import select
 import shutil
 import signal
@@ -327,6 +329,25 @@ def test_handshakes_and_requests_that_never_end_keep_no_health_check_out(secure,
         connection.close()
     for half in halves:
         half.close()
+
+
+def test_without_a_free_descriptor_the_thread_for_tls_sleeps(made):
+    """New connections are not accepted, and the thread looks for them again from time to time."""
+    with Guarded(made=made) as server:
+        assert server.ask("/healthz")[0] == 200
+        threads = pathlib.Path(f"/proc/{server.pid}/task").iterdir()
+        thread = next(one for one in threads if (one / "comm").read_text() == "admin-tls\n")
+
+        def sleeps():
+            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (thread / "status").read_text(), re.M)[1])
+
+        limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (0, limit[1]))
+        with socket.create_connection(server.where(), 10):
+            before = sleeps()
+            wait_until(lambda: sleeps() >= before + 5)
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limit)
+            assert server.ask("/healthz")[0] == 200
 
 
 def test_a_client_that_reads_nothing_keeps_nobody_waiting(secure, made):
