@@ -339,7 +339,8 @@ def test_without_a_free_descriptor_the_thread_for_tls_sleeps(made):
         thread = next(one for one in threads if (one / "comm").read_text() == "admin-tls\n")
 
         def sleeps():
-            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (thread / "status").read_text(), re.M)[1])
+            status = (thread / "status").read_text()
+            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.MULTILINE)[1])
 
         limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (0, limit[1]))

@@ -31,8 +31,10 @@ def test():
 
 
 def may_be_load(log):
-    function = re.search(r"^may_be_load\(\) .*?^}", (ROOT / "scripts/test").read_text(), re.DOTALL | re.MULTILINE)
-    return subprocess.run(["bash", "-c", f'{function[0]}\nmay_be_load "$1"', "bash", log], timeout=30).returncode == 0
+    script = (ROOT / "scripts/test").read_text()
+    function = re.search(r"^may_be_load\(\) .*?^}", script, re.DOTALL | re.MULTILINE)[0]
+    done = subprocess.run(["bash", "-c", f'{function}\nmay_be_load "$1"', "bash", log], timeout=30)
+    return done.returncode == 0
 
 
 @pytest.mark.parametrize("failure", FAILURES)

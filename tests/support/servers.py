@@ -142,7 +142,8 @@ class Server:
             while not self._answers(address):
                 if self.process.poll() is not None:
                     code = self.process.returncode
-                    raise ServerError(f"{self.command()} ended with {code} at start:\n{self.log}\n{self.crash()}")
+                    raise ServerError(
+                        f"{self.command()} ended with {code} at start:\n{self.log}\n{self.crash()}")
                 if time.monotonic() > deadline:
                     self.kill9()
                     raise ServerError(f"no answer on {address} in {START_TIMEOUT} s:\n{self.log}")
