@@ -12,7 +12,7 @@ from support.servers import ROOT, stayd_binary
 FAILURES = {
     "load": ("assert not 'too late'", True),
     "daemon": ("os.kill(server.pid, SEGV); server.process.wait(10); connection.ask(b'version\\r\\n')", False),
-    "python": ("os.kill(os.getpid(), SEGV)", False),
+    "python": ("server.close(); os.kill(os.getpid(), SEGV)", False),
 }
 
 TEST = """
