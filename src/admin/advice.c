@@ -82,7 +82,7 @@ static void advice_find_shortage(const struct advice_facts *facts, struct advice
         advice_add(list, "full_soon", ADVICE_WARNING, ADVICE_MORE_MEMORY,
                    "will be full in %" PRIu64 " h %" PRIu64 " min, at the rate of the last minute",
                    facts->full_in_s / 3600, facts->full_in_s / 60 % 60);
-    } else if (advice_pressure(facts) * 100 >= ADVICE_PRESSURE_PERCENT) {
+    } else if (advice_pressure(facts) * 100 >= (double)ADVICE_PRESSURE_PERCENT) {
         advice_add(list, "pressure", ADVICE_WARNING, ADVICE_MORE_MEMORY,
                    "is nearly full: %.0f %% of what it can hold is in use",
                    100 * advice_pressure(facts));

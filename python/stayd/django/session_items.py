@@ -61,8 +61,9 @@ class SessionItems:
         """Stores a session under a random key: False if the key is taken."""
         return bool(self._ask(self._client.add, digest_name(session_key), value, age_s))
 
-    add_under_any_key = add
-    """Like add, under a key that may have been used before."""
+    def add_under_any_key(self, session_key, value, age_s):
+        """Like add, under a key that may have been used before."""
+        return SessionItems.add(self, session_key, value, age_s)
 
     def save(self, session_key, value, age_s, found):
         """Stores the next version: False if the session has ended. `found`: the Found of the
