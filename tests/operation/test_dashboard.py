@@ -39,13 +39,19 @@ def stayd():
         yield server
 
 
+def leave(browser):
+    """Leaves the page, whose daemon may have ended, and forgets what was reported of it."""
+    browser.get("about:blank")
+    browser.get_log("browser")
+
+
 def look(browser, stayd, size=WIDE, scheme="light"):
     """Opens the page on a screen of this size, and waits for its pools."""
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {
         "features": [{"name": "prefers-color-scheme", "value": scheme}]})
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
         "width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size is PHONE})
-    browser.get_log("browser")
+    leave(browser)
     browser.get(stayd.admin_url() + "/")
     wait_until(lambda: len(browser.find_elements(By.CLASS_NAME, "pool")) == 2, PATIENCE)
 
@@ -149,7 +155,7 @@ def test_with_a_login_the_page_fetches_as_its_reader(browser, tmp_path):
                        "admin_tls_key": made["server.key"]}) as stayd:
         address = stayd.admin_url().removeprefix("http://")
         browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
-        browser.get_log("browser")
+        leave(browser)
         browser.get(f"https://web:pass%20word@{address}/")
         wait_until(lambda: len(browser.find_elements(By.CLASS_NAME, "pool")) == 2, PATIENCE)
         assert text(browser, "#warnings") == "✓ All pools serve all requests."
