@@ -40,7 +40,7 @@ void faults_print(struct faults *faults, FILE *stream) {
         }
     }
     if (faults->left_out > 0) {
-        fprintf(stream, "%s: and %zu more errors\n", faults->source, faults->left_out);
+        fprintf(stream, "%s: further errors: %zu\n", faults->source, faults->left_out);
     }
 }
 
@@ -54,6 +54,6 @@ void faults_log(const struct faults *faults) {
         }
     }
     if (faults->left_out > 0) {
-        log_error("%s: and %zu more errors", faults->source, faults->left_out);
+        log_error("%s: further errors: %zu", faults->source, faults->left_out);
     }
 }

@@ -50,3 +50,26 @@ def test_a_crash_is_never_taken_for_load(tmp_path, failure):
     text = (tmp_path / "log").read_text()
     assert re.search(r"^1 failed", text, re.MULTILINE), text
     assert may_be_load(tmp_path / "log") == expected, text
+
+
+def test_a_test_that_fails_once_is_named_and_counts_as_passed(tmp_path):
+    """A phase of scripts/test whose test fails in the first run, and passes in the second."""
+    (tmp_path / "test_once.py").write_text(f"""
+import pathlib
+
+def test():
+    mark = pathlib.Path({str(tmp_path)!r}, "mark")
+    first = not mark.exists()
+    mark.touch()
+    assert not first
+""")
+    script = (ROOT / "scripts/test").read_text()
+    functions = re.findall(r"^(?:phase|may_be_load|daemon_tests)\(\) .*?^}", script, re.DOTALL | re.MULTILINE)
+    program = "\n".join(["set -euo pipefail", 'logs=$1 folder=$2', *functions,
+                         'phase once "the phase" daemon_tests "$folder" -n 1 "$1/test_once.py"'])
+    folder = os.path.relpath(os.path.dirname(stayd_binary()), ROOT)
+    done = subprocess.run(["bash", "-c", program, "bash", tmp_path, folder], cwd=ROOT,
+                          capture_output=True, text=True, timeout=120)
+    assert "passed when it ran again, alone: " in done.stdout, done.stdout + done.stderr
+    assert re.search(r"^test: the phase: 1 passed in", done.stdout, re.MULTILINE), done.stdout
+    assert (tmp_path / "once.count").read_text() == "1 0\n"

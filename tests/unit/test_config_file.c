@@ -433,6 +433,26 @@ static void folders_come_from_systemd_then_xdg_then_home(void **state) {
     assert_non_null(strstr(folder, "/tmp/stayd-"));
 }
 
+static void errors_beyond_the_limit_are_counted(void **state) {
+    (void)state;
+    char text[2000] = "[pool a]\nlisten = unix:a\n";
+    for (int i = 0; i < FAULTS_MAX + 3; i++) {
+        strcat(text, "bogus\n");
+    }
+    read_text(text);
+    assert_int_equal(faults.count, FAULTS_MAX);
+    assert_int_equal(faults.left_out, 3);
+    char printed[64] = "";
+    char *all = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&all, &size);
+    faults_print(&faults, stream);
+    fclose(stream);
+    snprintf(printed, sizeof printed, "%s: further errors: 3\n", path);
+    assert_string_equal(all + size - strlen(printed), printed);
+    free(all);
+}
+
 int main(void) {
 #define WITH_FILE(test) cmocka_unit_test_setup_teardown(test, prepare, clear)
     const struct CMUnitTest tests[] = {
@@ -442,6 +462,7 @@ int main(void) {
         WITH_FILE(a_pool_with_a_file_does_not_evict_unless_told_to),
         WITH_FILE(the_admin_page_can_be_left_out),
         WITH_FILE(every_fault_is_told_in_the_order_of_lines),
+        WITH_FILE(errors_beyond_the_limit_are_counted),
         WITH_FILE(half_of_what_tls_takes_is_a_fault),
         WITH_FILE(tls_with_client_certificates_allows_a_pool_to_listen_to_everybody),
         WITH_FILE(tls_alone_does_not_allow_a_pool_to_listen_to_everybody),
