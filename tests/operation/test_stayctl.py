@@ -317,7 +317,7 @@ def test_an_address_that_is_none_is_an_error(url):
 
 def test_a_server_that_never_answers_is_given_up():
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", free_port()))
+        listening.bind(("127.0.0.1", 0))
         listening.listen()
         done = stayctl("-s", "%s:%d" % listening.getsockname(), "ping")
         assert done.returncode == 1
