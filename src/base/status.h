@@ -14,7 +14,10 @@ enum status {
     STATUS_NON_NUMERIC, /* arithmetic on a value that is not a decimal number below 2^64 */
     STATUS_READ_ONLY,   /* a sync of its file failed: the pool takes no more writes */
     STATUS_INVALID,     /* invalid input */
-    STATUS_NEEDS_ROOM,  /* nothing was done: run the request again later (store/room.h) */
+    STATUS_NEEDS_ROOM,  /* nothing was done: run the request again later (store/room.h), also when
+                         * its change is on the way to the log (store/replication.h) */
+    STATUS_UNAVAILABLE, /* the log of a replicated pool did not answer: the outcome is unknown */
+    STATUS_UNSUPPORTED, /* a replicated pool cannot do this */
     STATUS_PENDING,     /* the write is not on the disk yet */
     STATUS_BUSY,        /* nothing was done: another client or thread uses the resource */
     STATUS_END,         /* the scan or the hold has ended */

@@ -112,7 +112,8 @@ static size_t change_appended_size(struct change_attempt *attempt) {
     if (attempt->removes) {
         return size;
     }
-    record->touchable = record->value.size + record->value_tail.size >= LAYOUT_PAGE;
+    record->touchable =
+        !attempt->change.verbatim && record->value.size + record->value_tail.size >= LAYOUT_PAGE;
     if (size + record_size(record) > segment_capacity(&attempt->pool->view)) {
         record->touchable = false; /* in a file of an earlier version, the largest item may fit only
                                       without a touch */
@@ -138,7 +139,8 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     if (attempt->present && attempt->old == NULL && change_may_return(pool, &attempt->hit.record)) {
         attempt->ended = &attempt->hit.record;
     }
-    attempt->change = (struct change){.action = CHANGE_NOTHING};
+    attempt->change = (struct change){.action = CHANGE_NOTHING,
+                                      .present = attempt->present ? &attempt->hit.record : NULL};
     enum status status = planner(request, attempt->old, now_s, &attempt->change);
     attempt->missed = status == STATUS_NOT_FOUND && attempt->change.action == CHANGE_REMOVE &&
                       attempt->ended != NULL;
@@ -157,8 +159,10 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     }
     record->kind = LAYOUT_VALUE;
     record->key = attempt->key;
-    record->accessed_s = now_s;
-    change_limit_lifetime(attempt);
+    if (!attempt->change.verbatim) {
+        record->accessed_s = now_s;
+        change_limit_lifetime(attempt);
+    }
     attempt->removes =
         attempt->change.action == CHANGE_REMOVE || record_expired(record->expiry_s, now_s);
     /* Without a tombstone, the old version would reappear after the new version is gone (invariant
@@ -170,9 +174,10 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
     attempt->size = change_appended_size(attempt);
     store_thread_charge(attempt->thread,
                         attempt->size * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
-    attempt->purpose = attempt->removes       ? SEGMENT_FOR_REMOVAL
-                       : attempt->old == NULL ? SEGMENT_FOR_NEW
-                                              : SEGMENT_FOR_UPDATE;
+    bool is_new = attempt->old == NULL && !attempt->change.verbatim;
+    attempt->purpose = attempt->removes ? SEGMENT_FOR_REMOVAL
+                       : is_new         ? SEGMENT_FOR_NEW
+                                        : SEGMENT_FOR_UPDATE;
     return STATUS_OK;
 }
 
@@ -461,4 +466,52 @@ enum status change_run(struct pool *pool, struct store_thread *thread, struct by
             return status;
         }
     }
+}
+
+/* One evaluation under the lock. */
+static enum status change_evaluate_locked(struct change_attempt *attempt, change_planner planner,
+                                          void *request, change_taker *take, void *context,
+                                          struct item *result) {
+    attempt->flushed = item_flush_sequence(&attempt->pool->view);
+    enum status status = change_plan(attempt, planner, request);
+    bool removes = attempt->change.action == CHANGE_REMOVE;
+    if (status != STATUS_OK && !(status == STATUS_NOT_FOUND && removes)) {
+        return status;
+    }
+    if (attempt->change.action == CHANGE_NOTHING) {
+        if (result != NULL && attempt->old != NULL) {
+            item_describe(attempt->old, layout_slot_frequency(attempt->hit.slot_value), result);
+        }
+        return status;
+    }
+    if (!removes && change_over_limit(attempt)) {
+        room_note_full(attempt->pool);
+        return STATUS_NO_MEMORY;
+    }
+    const struct change_evaluation evaluation = {
+        .old = attempt->old,
+        .present = attempt->present ? &attempt->hit.record : NULL,
+        .record = removes ? NULL : &attempt->change.record,
+        .frequency = attempt->present ? layout_slot_frequency(attempt->hit.slot_value) : 0,
+        .keep_reads = attempt->change.keep_reads,
+    };
+    if (!take(context, &evaluation)) {
+        return STATUS_NO_MEMORY;
+    }
+    return removes && attempt->old == NULL ? STATUS_NOT_FOUND : STATUS_OK;
+}
+
+enum status change_evaluate(struct pool *pool, struct store_thread *thread, struct bytes key,
+                            change_planner planner, void *request, change_taker *take,
+                            void *context, struct item *result) {
+    struct change_attempt attempt = {.pool = pool, .thread = thread, .key = key};
+    attempt.hash = hash_key(pool->view.hash_seed, key);
+    store_thread_charge(thread, STORE_LOOKUP_BYTES);
+    if (pool_is_read_only(pool)) {
+        return STATUS_READ_ONLY;
+    }
+    attempt.bucket = index_lock(&pool->index, attempt.hash);
+    enum status status = change_evaluate_locked(&attempt, planner, request, take, context, result);
+    index_unlock(attempt.bucket);
+    return status;
 }

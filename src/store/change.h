@@ -18,9 +18,13 @@
 enum change_action { CHANGE_NOTHING, CHANGE_WRITE, CHANGE_REMOVE };
 
 struct change {
+    const struct record
+        *present; /* for the planner: the item, also if no client can see it; NULL */
     enum change_action action;
     bool keep_reads;      /* keep the old item's read count, as a touch does */
     bool reads;           /* the change is also a read of the item */
+    bool verbatim;        /* the record comes from the log: keep its times, and let it take the room
+                           * that is kept for updates */
     struct record record; /* CHANGE_WRITE; change_run fills in key, sequence, kind, accessed_s */
 };
 
@@ -35,6 +39,24 @@ typedef enum status (*change_planner)(void *request, const struct record *old, u
  * change. If there is no item, `result` is not written. */
 enum status change_run(struct pool *pool, struct store_thread *thread, struct bytes key,
                        change_planner planner, void *request, struct item *result);
+
+/* What change_evaluate found and planned. Points into the pool: valid during the call. */
+struct change_evaluation {
+    const struct record *old;     /* what a client can see, or NULL */
+    const struct record *present; /* the same, or what no client can see any more; or NULL */
+    const struct record *record;  /* the new item; NULL: there is none afterwards */
+    unsigned frequency;           /* reads of the old item */
+    bool keep_reads;
+};
+
+/* Plans a change and does not make it: passes it to `take`, under the lock of the key's bucket. The
+ * status is the planner's; `take` is called after OK, if there is something to change, and after
+ * NOT_FOUND with CHANGE_REMOVE. `result`: as change_run fills it in if nothing is to be changed.
+ * NO_MEMORY: the pool refuses new keys, or `take` returns false. */
+typedef bool change_taker(void *context, const struct change_evaluation *evaluation);
+enum status change_evaluate(struct pool *pool, struct store_thread *thread, struct bytes key,
+                            change_planner planner, void *request, change_taker *take,
+                            void *context, struct item *result);
 
 enum {
     CHANGE_READS_SURE = 8,  /* up to this count, every read is counted */

@@ -60,6 +60,9 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
 enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
     uint32_t due_s = when_s > thread->now_s ? when_s : 0;
     struct segment_place place = {0};
+    if (pool_get_replication(pool) != NULL) {
+        return STATUS_UNSUPPORTED; /* not yet: each host would have to end the same items */
+    }
     if (pool_is_read_only(pool)) {
         return STATUS_READ_ONLY;
     }

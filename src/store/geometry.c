@@ -64,6 +64,17 @@ bool pool_options_check(const struct pool_options *options, char error[POOL_ERRO
         snprintf(error, POOL_ERROR_MAX, "memory must be at most 1024G");
         return false;
     }
+    if (options->partitions > LAYOUT_PARTITIONS_MAX) {
+        snprintf(error, POOL_ERROR_MAX, "partitions must be from 1 to %d", LAYOUT_PARTITIONS_MAX);
+        return false;
+    }
+    if (options->partitions > 0 &&
+        (!options->persist || options->evict || options->idle_timeout_s != 0)) {
+        snprintf(error, POOL_ERROR_MAX,
+                 "a clustered pool needs persist = yes and evict = no, and cannot have an "
+                 "idle_timeout yet");
+        return false;
+    }
     if (!geometry_plan(options, &header)) {
         unsigned long long least_kib =
             (options->item_max_bytes + UINT64_C(4096) + GEOMETRY_SEGMENT_MIN) * POOL_SEGMENTS_MIN /

@@ -35,6 +35,8 @@ struct store_thread {
     enum store_room_policy room_policy; /* STORE_WAITS at first; set by the thread */
     uint64_t room_turn;                 /* after STATUS_NEEDS_ROOM: for pool_should_retry */
     uint64_t work_bytes;                /* see store_thread_charge */
+    struct proposal
+        *proposal; /* of the connection whose requests are run (replication.h), or NULL */
 };
 
 /* NULL if memory is short. `threads`: how many store_threads there will be, at most. */

@@ -46,10 +46,12 @@ void header_notes_stop(struct pool *pool) {
     expiry_clock_observe(&pool->expiry_clock);
     expiry_clock_note(&pool->expiry_clock, pool->header, 0);
     atomic_store(&pool->header->items, atomic_load(&pool->view.index->items));
+    positions_take(&pool->positions);
     if (!sync_now(&pool->sync) || pool->index_is_anonymous ||
         getrandom(&stop_id, sizeof stop_id, 0) != (ssize_t)sizeof stop_id) {
         return; /* the next start rebuilds the index */
     }
+    positions_write(&pool->positions);
     stop_id |= 1;
     pool->view.index->boot_id = index_file_boot_id();
     atomic_store(&pool->view.index->stop_id, stop_id);

@@ -52,6 +52,7 @@
 #include <stdint.h>
 
 enum {
+    LAYOUT_PARTITIONS_MAX = 128, /* of a replicated pool (replication.h) */
     LAYOUT_VERSION = 3,
     LAYOUT_VERSION_FIRST = 1,    /* the earliest version that can be converted */
     LAYOUT_VERSION_INDEX_ID = 2, /* from this version on, the data header has an index_id */
@@ -83,6 +84,17 @@ enum {
  * value. */
 #define LAYOUT_SEQUENCE_STEP (UINT64_C(1) << 20)
 #define LAYOUT_SEQUENCE_GAP (UINT64_C(1) << 28)
+
+/* How far a replicated pool has applied one partition of its log.
+ *
+ *     position: | check, 16 bits | sequence in the log, 48 bits |
+ *
+ * Every record up to that sequence is in the file, and on the disk. 0, or a wrong check: not known,
+ * the partition is read from its start. */
+struct layout_partition {
+    _Atomic uint64_t position;
+    _Atomic uint64_t log_id; /* identifies the stream that the sequence is of; 0: none yet */
+};
 
 struct layout_data_header {
     /* Written when the file is made, resized or converted, in one write; covered by header_crc. */
@@ -120,6 +132,11 @@ struct layout_data_header {
      * does not continue with the last index changes this number before its first write. Processes
      * that map the old index then stop using it, even if the index's file has been removed. */
     _Atomic uint64_t index_id;
+    /* A replicated pool's number of partitions; 0: the pool is not replicated, or the file was
+     * written before pools could be. */
+    uint32_t partition_count;
+    uint32_t partition_reserved;
+    struct layout_partition partitions[LAYOUT_PARTITIONS_MAX];
 };
 
 struct layout_segment_header {

@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "store/change.h"
 #include "store/pool_counters.h"
+#include "store/replicate.h"
 
 #include <sched.h>
 
@@ -258,12 +259,14 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
     fetch.request = request;
     fetch.result = result;
     fetch.hit = false;
+    fetch.found = false;
     enum status status;
-    if (!request->touch && fetch_unchanged(pool, thread, key, &fetch, &status)) {
+    if (!request->touch && !replicate_is_acknowledged(pool, thread) &&
+        fetch_unchanged(pool, thread, key, &fetch, &status)) {
         return status;
     }
     struct item item = {0};
-    status = change_run(pool, thread, key, plan_fetch, &fetch, &item);
+    status = replicate_change(pool, thread, key, plan_fetch, &fetch, &item);
     result->item = item;
     if (status == STATUS_NEEDS_ROOM || status == STATUS_READ_ONLY) {
         return status; /* not counted: NEEDS_ROOM is run again, READ_ONLY has not looked the item up
@@ -391,7 +394,7 @@ static void count_store(struct pool *pool, struct store_thread *thread, enum sta
 enum status pool_store(struct pool *pool, struct store_thread *thread, struct bytes key,
                        const struct pool_store *request, struct item *result) {
     enum status status =
-        change_run(pool, thread, key, plan_store, (void *)(uintptr_t)request, result);
+        replicate_change(pool, thread, key, plan_store, (void *)(uintptr_t)request, result);
     if (status != STATUS_NEEDS_ROOM) { /* counted when the change is done */
         count_store(pool, thread, status, request->compare_cas);
     }
@@ -490,7 +493,7 @@ enum status pool_arithmetic(struct pool *pool, struct store_thread *thread, stru
                             struct pool_fetched *result) {
     struct arithmetic_plan plan = {.thread = thread, .request = request};
     struct item item = {0};
-    enum status status = change_run(pool, thread, key, plan_arithmetic, &plan, &item);
+    enum status status = replicate_change(pool, thread, key, plan_arithmetic, &plan, &item);
     if (status == STATUS_NEEDS_ROOM) {
         return status;
     }
@@ -551,7 +554,8 @@ enum status pool_delete(struct pool *pool, struct store_thread *thread, struct b
                         const struct pool_delete *request) {
     static const struct pool_delete plain;
     const struct pool_delete *asked = request != NULL ? request : &plain;
-    enum status status = change_run(pool, thread, key, plan_delete, (void *)(uintptr_t)asked, NULL);
+    enum status status =
+        replicate_change(pool, thread, key, plan_delete, (void *)(uintptr_t)asked, NULL);
     if (asked->uncounted) {
         return status;
     }

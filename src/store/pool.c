@@ -142,6 +142,35 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     return true;
 }
 
+/* A replicated pool's items have numbers of the log as their CAS; a plain pool's have not. */
+static bool pool_begin_positions(struct pool *pool, char *error) {
+    const struct pool_options *options = &pool->options;
+    uint32_t before = pool->header != NULL ? pool->header->partition_count : 0;
+    bool empty = atomic_load(&pool->view.index->items) == 0;
+    if (options->partitions != before && options->partitions != 0 && !empty) {
+        if (before != 0) {
+            snprintf(
+                error, POOL_ERROR_MAX,
+                "%s/%s.pool is of a cluster with %u partitions, and the configuration says %u: "
+                "their number never changes",
+                options->data_dir, options->name, before, options->partitions);
+        } else {
+            snprintf(error, POOL_ERROR_MAX,
+                     "%s/%s.pool has items of a pool without a cluster; a clustered pool begins "
+                     "empty: move the file away",
+                     options->data_dir, options->name);
+        }
+        return false;
+    }
+    if (options->partitions == 0 && before != 0) {
+        log_warning("pool %s: its file was a cluster's, and the configuration names none: from now "
+                    "on it is a plain pool, which cannot join the cluster again",
+                    options->name);
+    }
+    positions_init(&pool->positions, pool->header, options->partitions);
+    return true;
+}
+
 /* Initialises data and index. From here on both files differ from what the last stop left. */
 static bool pool_begin(struct pool *pool, bool attached, bool created, char *error) {
     geometry_set_view(&pool->view, pool->data_mapping.base, pool->index_mapping.base);
@@ -150,6 +179,7 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
                                .fsync = pool->options.fsync,
                                .grace = pool->grace,
                                .view = &pool->view,
+                               .positions = &pool->positions,
                                .on_failure = pool_report_failed_sync,
                                .context = pool,
                            });
@@ -179,6 +209,9 @@ static bool pool_begin(struct pool *pool, bool attached, bool created, char *err
                  "cannot create the index of pool %s: neither run_dir's file system nor the memory "
                  "has room for it",
                  pool->options.name);
+        return false;
+    }
+    if (!pool_begin_positions(pool, error)) {
         return false;
     }
     /* Syncs the header and recovery's repairs before anything is written. */

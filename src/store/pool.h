@@ -43,7 +43,9 @@ struct pool_options {
     enum pool_fsync fsync;
     uint32_t idle_timeout_s; /* an item expires this long after its last read or write; 0: never */
     uint32_t max_lifetime_s; /* an item expires this long after it was first stored; 0: never */
-    const char *data_dir;    /* persistent pools: exists, writable */
+    uint32_t partitions; /* of the log that the pool is replicated through (replication.h); 0: it is
+                          * not replicated */
+    const char *data_dir; /* persistent pools: exists, writable */
     const char *run_dir;
     /* Called often while a pool is opened, by the store's own threads. If it returns true,
      * pool_open fails, and may be called again later. May be NULL. */

@@ -12,6 +12,8 @@
 #include "store/lookup.h"
 #include "store/mapping.h"
 #include "store/pool.h"
+#include "store/positions.h"
+#include "store/replication.h"
 #include "store/room.h"
 #include "store/scan.h"
 #include "store/segment.h"
@@ -55,6 +57,8 @@ struct pool {
     struct heartbeat heartbeat;
     struct sync sync;
     struct expiry_clock expiry_clock;
+    struct pool_replication replication; /* without `submit`: the pool is not replicated */
+    struct positions positions;
     uint64_t noted_sequence; /* the sequence when the header got its clock; janitor's thread only */
     _Atomic uint64_t memory_limit_bytes; /* written under the room's lock */
     _Atomic uint64_t live_limit_bytes;   /* evict = no: new keys are refused if more bytes would be

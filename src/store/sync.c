@@ -153,9 +153,11 @@ static bool sync_once(struct sync *sync) {
     uint64_t number = atomic_fetch_add(&sync->begun, 1) + 1;
     sync->released = atomic_exchange(&sync->waiting, 0);
     atomic_exchange(&sync->dirty, false);
+    positions_take(sync->pool.positions);
     bool synced = sync_now(sync);
     sync_expect_back(sync, clock_monotonic_ns() - began_ns);
     if (synced) {
+        positions_write(sync->pool.positions);
         atomic_store(&sync->clean_ms, began_ms);
         if (always) {
             atomic_store(&sync->pool.view->index->durable_sequence, sync->complete_sequence);

@@ -32,6 +32,7 @@
 #include "base/status.h"
 #include "store/lookup_view.h"
 #include "store/pool.h"
+#include "store/positions.h"
 #include "store/record.h"
 
 #include <pthread.h>
@@ -47,6 +48,8 @@ struct sync_pool {
     enum pool_fsync fsync;
     struct grace *grace;
     const struct lookup_view *view; /* syncs read index->sequence and write durable_sequence */
+
+    struct positions *positions; /* of a replicated pool */
 
     /* Called once, by the thread whose sync has failed, when `failed` is set already. */
     void (*on_failure)(void *context, int error_number);

@@ -1,0 +1,89 @@
+#include "store/positions.h"
+
+#include "base/log.h"
+#include "store/pool_private.h"
+#include "store/replication.h"
+
+enum { POSITIONS_CHECK_SHIFT = 48 };
+
+#define POSITIONS_SEQUENCE_MAX ((UINT64_C(1) << POSITIONS_CHECK_SHIFT) - 1)
+
+/* The word of a position. The check depends on the pool and the partition. */
+static uint64_t positions_word(const struct layout_data_header *header, uint32_t partition,
+                               uint64_t sequence) {
+    uint64_t mixed = (sequence + header->pool_id + partition) * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return mixed >> POSITIONS_CHECK_SHIFT << POSITIONS_CHECK_SHIFT | sequence;
+}
+
+static uint64_t positions_read(const struct layout_data_header *header, uint32_t partition) {
+    uint64_t word = atomic_load(&header->partitions[partition].position);
+    uint64_t sequence = word & POSITIONS_SEQUENCE_MAX;
+    if (word != 0 && word != positions_word(header, partition, sequence)) {
+        log_warning("pool %s: the noted position of partition %u is damaged; the partition is read "
+                    "from its start",
+                    header->name, partition);
+        return 0;
+    }
+    return sequence;
+}
+
+void positions_init(struct positions *positions, struct layout_data_header *header,
+                    uint32_t count) {
+    positions->count = count;
+    positions->header = header;
+    if (header == NULL) {
+        return;
+    }
+    if (header->partition_count != count) {
+        memset(header->partitions, 0, sizeof header->partitions);
+        header->partition_count = count;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        atomic_store(&positions->applied[i], positions_read(header, i));
+    }
+}
+
+void positions_take(struct positions *positions) {
+    for (uint32_t i = 0; i < positions->count; i++) {
+        positions->taken[i] = atomic_load(&positions->applied[i]);
+    }
+}
+
+void positions_write(struct positions *positions) {
+    struct layout_data_header *header = positions->header;
+    for (uint32_t i = 0; i < positions->count; i++) {
+        uint64_t word = positions_word(header, i, positions->taken[i]);
+        if (positions->taken[i] != 0 &&
+            atomic_load_explicit(&header->partitions[i].position, memory_order_relaxed) != word) {
+            atomic_store(&header->partitions[i].position, word); /* relaxed above: one writer */
+        }
+    }
+}
+
+uint64_t pool_get_position(const struct pool *pool, uint32_t partition) {
+    return atomic_load(&pool->positions.applied[partition]);
+}
+
+void pool_note_position(struct pool *pool, uint32_t partition, uint64_t sequence) {
+    atomic_store(&pool->positions.applied[partition], sequence);
+}
+
+uint64_t pool_get_log_id(const struct pool *pool, uint32_t partition) {
+    return atomic_load(&pool->header->partitions[partition].log_id);
+}
+
+bool pool_set_log_id(struct pool *pool, uint32_t partition, uint64_t log_id) {
+    struct layout_partition *noted = &pool->header->partitions[partition];
+    atomic_store(&pool->positions.applied[partition], 0);
+    atomic_store(&noted->position, 0);
+    if (!sync_now(&pool->sync)) { /* before the number: a position is never of another log */
+        return false;
+    }
+    atomic_store(&noted->log_id, log_id);
+    return sync_now(&pool->sync);
+}
+
+uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition) {
+    return positions_read(pool->header, partition);
+}

@@ -1,0 +1,21 @@
+/* The way of an operation's change: straight to the pool (change.h), or through the log
+ * (replication.h). */
+#ifndef STAYD_STORE_REPLICATE_H
+#define STAYD_STORE_REPLICATE_H
+
+#include "store/change.h"
+#include "store/replication.h"
+
+/* As change_run. In a replicated pool also: UNAVAILABLE, UNSUPPORTED; NEEDS_ROOM: the thread's
+ * proposal is in flight. */
+enum status replicate_change(struct pool *pool, struct store_thread *thread, struct bytes key,
+                             change_planner planner, void *request, struct item *result);
+
+/* Whether the thread's proposal is acknowledged: the request is to be answered from it, and not
+ * from the pool. */
+static inline bool replicate_is_acknowledged(const struct pool *pool,
+                                             const struct store_thread *thread) {
+    return pool->replication.submit != NULL && proposal_is_acknowledged(thread->proposal);
+}
+
+#endif

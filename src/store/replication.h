@@ -1,0 +1,148 @@
+/* Replication: how a pool's changes are made in a log first, and in the pool afterwards.
+ *
+ *     plain pool        operation -> plan, write, publish
+ *     replicated pool   operation -> plan -> proposal -> submit           NEEDS_ROOM: the request
+ * is parked
+ *                                                           |
+ *                       the log has it at sequence s <------+
+ *                                |
+ *                       the request runs again -> write at s, publish -> the reply
+ *
+ * A *proposal* is the whole new item, and the sequence that the item's last record in the log must
+ * have, so that the log can refuse a change that was planned on an old item. It belongs to one
+ * connection, which has at most one on the way. Its request is run twice: the first run plans and
+ * submits, the second one finds the proposal acknowledged, writes it to the pool and replies. In
+ * the second run the planner runs again on a copy of the item that it saw first, and at the same
+ * second; so the reply says what was proposed, whatever has happened to the item meanwhile.
+ *
+ * An item's CAS is the sequence of its record in the log; the pool's own sequences order its file,
+ * as in a plain pool. The layer above (cluster/) reads the log and passes every record to
+ * pool_apply, in the log's order for each key.
+ *
+ * The pool keeps, for each partition of the log, up to which sequence it has applied it. In the
+ * file this number only ever counts records that are on the disk already: it is taken before a sync
+ * and written after that sync. So a start goes on from there, and applies some records twice, which
+ * changes nothing. */
+#ifndef STAYD_STORE_REPLICATION_H
+#define STAYD_STORE_REPLICATION_H
+
+#include "base/buffer.h"
+#include "store/pool.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the log says about one key. */
+struct replica {
+    struct bytes key;
+    struct bytes value;
+    bool removed; /* there is no item from this record on; all below but the sequence is 0 */
+    bool stale;
+    bool token_sent;
+    bool keeps_reads; /* the value is the one before: a touch, for example */
+    uint32_t client_flags;
+    uint32_t expiry_s;
+    uint32_t created_s; /* 0: unknown */
+    uint32_t accessed_s;
+    uint64_t sequence; /* in the log */
+};
+
+enum proposal_state {
+    PROPOSAL_IDLE,
+    PROPOSAL_IN_FLIGHT,
+    PROPOSAL_ACKNOWLEDGED, /* `change.sequence` is set; not written to the pool yet */
+    PROPOSAL_AGAIN,  /* the item has changed, or another write of the key has ended: plan again */
+    PROPOSAL_FAILED, /* `failure` says why; the log may have it, or get it later */
+};
+
+struct proposal {
+    /* Written with release by whoever has the proposal: the connection's thread while it is not in
+     * flight, the replication while it is. */
+    _Atomic enum proposal_state state;
+    struct replica change; /* what is proposed; key and value lie in `data` */
+    uint64_t expected;     /* the sequence of the key's last record; 0: it has none */
+    uint32_t now_s;        /* the time of the plan */
+    /* Set by the replication before PROPOSAL_AGAIN: the log's last record of the key is `named`,
+     * and the pool has applied the partition up to it. It is what a key expects that has no item
+     * here: such a key may have a record that says so. */
+    bool has_named;
+    uint64_t named;
+    enum status failure;
+
+    /* private to the store */
+    struct buffer data;
+    enum status status; /* of the plan */
+    unsigned frequency;
+    bool has_old;
+    struct replica old; /* the item that the plan was made on; its sequence is its CAS */
+};
+
+/* What the layer above gives to a pool. All functions may be called by any thread that has a
+ * store_thread; none waits. */
+struct pool_replication {
+    void *context;
+
+    /* A proposal for a connection; `wake(wake_context)` is called by another thread when a
+     * submitted one has another state. NULL: no memory. */
+    struct proposal *(*create)(void *context, void (*wake)(void *), void *wake_context);
+    /* The connection ends. `wake` is not called any more. */
+    void (*release)(struct proposal *proposal);
+
+    /* Sends the proposal to the log: its state is IN_FLIGHT until it has an outcome. */
+    void (*submit)(struct proposal *proposal);
+    /* The connection has done with a proposal that was acknowledged, or is to be planned again:
+     * other writes of the key may go on. */
+    void (*settle)(struct proposal *proposal);
+
+    /* The two are called under the lock of the key's bucket. `note_own`: a record of this host is
+     * being written at this sequence, before the reader has come to it. `admits`: whether a record
+     * that the reader has come to may be written; not if it is older than a noted one. */
+    void (*note_own)(void *context, struct bytes key, uint64_t sequence);
+    bool (*admits)(void *context, struct bytes key, uint64_t sequence);
+};
+
+/* Sets the replication of a pool that was opened with partitions. Before any client is served. */
+void pool_set_replication(struct pool *pool, const struct pool_replication *replication);
+
+/* NULL if the pool is not replicated. */
+const struct pool_replication *pool_get_replication(const struct pool *pool);
+
+/* Whether another thread has the proposal. NULL: it has not. */
+static inline bool proposal_is_in_flight(const struct proposal *proposal) {
+    /* acquire: pairs with the release of the new state; what the replication has set is seen */
+    return proposal != NULL &&
+           atomic_load_explicit(&proposal->state, memory_order_acquire) == PROPOSAL_IN_FLIGHT;
+}
+
+static inline bool proposal_is_acknowledged(const struct proposal *proposal) {
+    /* acquire: as above */
+    return proposal != NULL &&
+           atomic_load_explicit(&proposal->state, memory_order_acquire) == PROPOSAL_ACKNOWLEDGED;
+}
+
+/* The request of the proposal has ended: whatever state it was left in, it is idle now. Not while
+ * it is in flight. */
+void proposal_end(struct pool *pool, struct proposal *proposal);
+
+/* Writes a record of the log to the pool, unless the pool has this record or a later one. `own`: a
+ * proposal of this host that was acknowledged; else the reader has come to it. OK, also if there
+ * was nothing to write; NEEDS_ROOM, NO_MEMORY, INDEX_FULL, READ_ONLY, TOO_LARGE: nothing was
+ * written, try again. */
+enum status pool_apply(struct pool *pool, struct store_thread *thread,
+                       const struct replica *replica, bool own);
+
+/* How far the partition is applied. The reader notes a sequence when all records up to it are
+ * written; one thread for each partition. Any thread reads it. */
+uint64_t pool_get_position(const struct pool *pool, uint32_t partition);
+void pool_note_position(struct pool *pool, uint32_t partition, uint64_t sequence);
+
+/* The position in the file: what the next start goes on from if the daemon is killed now. */
+uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition);
+
+/* The log that the position is of: 0 in a new file. Setting it puts the position to 0, also on the
+ * disk. False if the disk fails. Waits; the reader's thread only. */
+uint64_t pool_get_log_id(const struct pool *pool, uint32_t partition);
+bool pool_set_log_id(struct pool *pool, uint32_t partition, uint64_t log_id);
+
+#endif
