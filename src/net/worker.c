@@ -87,6 +87,9 @@ static void worker_take_verdicts(struct worker *worker) {
 static void worker_serve_watchers(struct worker *worker) {
     for (struct list *link = worker->watching.next; link != &worker->watching; link = link->next) {
         struct connection *connection = list_entry(link, struct connection, watching);
+        if (proto_is_replicating(&connection->proto)) {
+            continue; /* another connection's write has ended */
+        }
         connection->woken = true;
         worker_make_ready(worker, connection);
     }

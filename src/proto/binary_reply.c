@@ -80,7 +80,10 @@ enum binary_status binary_status_of(enum status status) {
     case STATUS_READ_ONLY:
         return BINARY_INTERNAL_ERROR;
     case STATUS_INDEX_FULL:
+    case STATUS_UNAVAILABLE:
         return BINARY_TEMPORARY_FAILURE;
+    case STATUS_UNSUPPORTED:
+        return BINARY_INVALID;
     default:
         return BINARY_NO_MEMORY;
     }

@@ -37,6 +37,10 @@ void proto_connection_finish(struct proto_connection *connection) {
     proto_drop_handed(connection);
     watch_leave(connection->watcher);
     connection->watcher = NULL;
+    if (connection->proposal != NULL) {
+        pool_get_replication(connection->pool)->release(connection->proposal);
+        connection->proposal = NULL;
+    }
 }
 
 static enum request_end proto_step(struct request *request) {
@@ -102,6 +106,32 @@ static void proto_end_wait(struct request *request) {
     }
 }
 
+/* One request. In a replicated pool, a request whose change the log has runs at the time of its
+ * first run, so that it reads the same from its line. */
+static enum request_end proto_step_replicated(struct request *request) {
+    struct store_thread *thread = request->thread;
+    uint32_t now_s = thread->now_s;
+    if (proposal_is_acknowledged(thread->proposal)) {
+        thread->now_s = thread->proposal->now_s;
+    }
+    enum request_end end = proto_step(request);
+    thread->now_s = now_s;
+    if (end != REQUEST_NEEDS_ROOM) {
+        proposal_end(request->pool, thread->proposal);
+    }
+    return end;
+}
+
+/* Gives the connection a proposal when its pool is replicated, and the thread the connection's. */
+static void proto_lend_proposal(struct proto_connection *connection, struct store_thread *thread) {
+    const struct pool_replication *replication = pool_get_replication(connection->pool);
+    if (replication != NULL && connection->proposal == NULL && connection->wake != NULL) {
+        connection->proposal =
+            replication->create(replication->context, connection->wake, connection->wake_context);
+    }
+    thread->proposal = connection->proposal;
+}
+
 /* Runs the requests. Afterwards the input is consumed up to request->next. */
 static enum proto_next proto_run(struct request *request) {
     unsigned requests_ahead = 0;
@@ -115,6 +145,12 @@ static enum proto_next proto_run(struct request *request) {
         if (!refresh_certs_resume(request)) {
             return PROTO_WAITS;
         }
+    }
+    if (request->connection->replicates) {
+        if (proposal_is_in_flight(request->connection->proposal)) {
+            return PROTO_WAITS;
+        }
+        request->connection->replicates = false;
     }
     if (!proto_decide(request)) {
         return PROTO_CLOSE;
@@ -133,7 +169,8 @@ static enum proto_next proto_run(struct request *request) {
         if (!reply_reserve(request->replies, 0)) {
             return PROTO_CLOSE;
         }
-        enum request_end end = proto_step(request);
+        enum request_end end = request->thread->proposal != NULL ? proto_step_replicated(request)
+                                                                 : proto_step(request);
         if (request->connection->needs_room && end != REQUEST_NEEDS_ROOM) {
             proto_end_wait(request);
         }
@@ -142,6 +179,10 @@ static enum proto_next proto_run(struct request *request) {
             break;
         case REQUEST_NEEDS_ROOM:
             request->next = request->start;
+            if (proposal_take_submitted(request->thread->proposal)) {
+                request->connection->replicates = true;
+                return PROTO_WAITS;
+            }
             request->connection->needs_room = true;
             return PROTO_NEEDS_ROOM;
         case REQUEST_WAITS:
@@ -186,7 +227,9 @@ enum proto_next proto_process(struct proto_connection *connection, struct store_
     if (connection->needs_room) {
         thread->room_policy = connection->refuses_room ? STORE_REFUSES : STORE_PARKS_AGAIN;
     }
+    proto_lend_proposal(connection, thread);
     enum proto_next next = proto_run(&request);
+    thread->proposal = NULL;
     if (thread->room_policy != STORE_WAITS) {
         thread->room_policy = STORE_PARKS;
     }
@@ -221,7 +264,11 @@ bool proto_needs_room(const struct proto_connection *connection) {
 }
 
 bool proto_waits(const struct proto_connection *connection) {
-    return connection->reload != 0;
+    return connection->reload != 0 || connection->replicates;
+}
+
+bool proto_is_replicating(const struct proto_connection *connection) {
+    return connection->replicates && proposal_is_in_flight(connection->proposal);
 }
 
 bool proto_is_admitted(const struct proto_connection *connection) {

@@ -34,7 +34,7 @@
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "proto/server.h"
-#include "store/pool.h"
+#include "store/replication.h"
 
 #include <unistd.h>
 
@@ -92,10 +92,12 @@ struct proto_connection {
     /* private to proto/: the pool's settings, and the state between two calls */
     uint32_t item_max_bytes;
     bool evict;
-    bool admitted;     /* the client is logged in, or needs no login */
-    bool login_is_out; /* the verdict on a login is pending */
-    bool needs_room;   /* the first request of the input waits for room */
-    uint64_t reload;   /* the number of the reload that a request waits for; 0: none */
+    bool admitted;             /* the client is logged in, or needs no login */
+    bool login_is_out;         /* the verdict on a login is pending */
+    bool needs_room;           /* the first request of the input waits for room */
+    uint64_t reload;           /* the number of the reload that a request waits for; 0: none */
+    struct proposal *proposal; /* of a replicated pool (store/replication.h), or NULL */
+    bool replicates; /* the first request of the input waits until the log has its change */
     struct proto_progress {
         enum proto_protocol {
             PROTO_UNDECIDED, /* nothing has arrived yet */
@@ -194,6 +196,9 @@ bool proto_needs_room(const struct proto_connection *connection);
 
 /* Whether a request waits for another thread (PROTO_WAITS). */
 bool proto_waits(const struct proto_connection *connection);
+
+/* Whether the request waits for the log of a replicated pool, and still has to. */
+bool proto_is_replicating(const struct proto_connection *connection);
 
 /* Whether the client is logged in or needs no login. */
 bool proto_is_admitted(const struct proto_connection *connection);

@@ -25,6 +25,9 @@ enum { REPLY_ROOM = 1024 };
 #define REPLY_READ_ONLY "SERVER_ERROR pool is read-only\r\n"
 /* stayd's own too: a persistent pool keeps its index in run_dir. */
 #define REPLY_INDEX_FULL "SERVER_ERROR no room for the index in run_dir\r\n"
+/* stayd's own too, of clustered pools. */
+#define REPLY_UNAVAILABLE "SERVER_ERROR replication unavailable\r\n"
+#define REPLY_UNSUPPORTED "SERVER_ERROR not possible in a clustered pool\r\n"
 #define REPLY_NOT_FOUND "NOT_FOUND\r\n"
 #define REPLY_UNAUTHENTICATED "CLIENT_ERROR unauthenticated\r\n"
 
@@ -84,6 +87,10 @@ static inline const char *reply_of_failure(enum status status) {
         return REPLY_READ_ONLY;
     case STATUS_INDEX_FULL:
         return REPLY_INDEX_FULL;
+    case STATUS_UNAVAILABLE:
+        return REPLY_UNAVAILABLE;
+    case STATUS_UNSUPPORTED:
+        return REPLY_UNSUPPORTED;
     default:
         return REPLY_NO_MEMORY;
     }

@@ -142,6 +142,7 @@ static enum status replicate_propose(struct pool *pool, struct store_thread *thr
         return status; /* nothing to change, or refused */
     }
     proposal->status = status;
+    proposal->submitted = true;
     replicate_set_state(proposal, PROPOSAL_IN_FLIGHT);
     pool->replication.submit(proposal);
     return STATUS_NEEDS_ROOM;

@@ -70,7 +70,8 @@ struct proposal {
     uint64_t named;
     enum status failure;
 
-    /* private to the store */
+    /* private to the store; used by the connection's thread */
+    bool submitted; /* since proposal_take_submitted */
     struct buffer data;
     enum status status; /* of the plan */
     unsigned frequency;
@@ -119,6 +120,16 @@ static inline bool proposal_is_acknowledged(const struct proposal *proposal) {
     /* acquire: as above */
     return proposal != NULL &&
            atomic_load_explicit(&proposal->state, memory_order_acquire) == PROPOSAL_ACKNOWLEDGED;
+}
+
+/* Whether NEEDS_ROOM meant that the proposal was submitted, so that the request waits for the log
+ * and not for room; asked once. NULL: it did not. */
+static inline bool proposal_take_submitted(struct proposal *proposal) {
+    bool submitted = proposal != NULL && proposal->submitted;
+    if (submitted) {
+        proposal->submitted = false;
+    }
+    return submitted;
 }
 
 /* The request of the proposal has ended: whatever state it was left in, it is idle now. Not while
