@@ -1,5 +1,6 @@
 #include "stayd/config.h"
 
+#include "cluster/cluster.h"
 #include "stayd/directories.h"
 
 #include <assert.h>
@@ -76,6 +77,8 @@ struct config_pool *config_add_pool(struct config *config, const char *name) {
             },
         .socket_mode = CONFIG_SOCKET_MODE,
         .admin_commands = PROTO_ADMIN_LOCAL,
+        .cluster_prefix = CLUSTER_PREFIX,
+        .cluster_replicas = CLUSTER_REPLICAS,
     };
     snprintf(pool->options.name, sizeof pool->options.name, "%s", name);
     return pool;
@@ -227,6 +230,16 @@ static void config_check_pool(const struct config_pool *pool, struct faults *fau
         }
     }
     config_check_tls(pool, faults);
+    if (pool->cluster_line != 0 && pool->cluster[0] == '\0') {
+        faults_add(faults, pool->cluster_line,
+                   "pool %s has settings of a cluster, but no cluster; add one, such as cluster = "
+                   "nats://a:4222,nats://b:4222,nats://c:4222",
+                   pool->options.name);
+    }
+    if ((pool->cluster_tls_cert[0] != '\0') != (pool->cluster_tls_key[0] != '\0')) {
+        faults_add(faults, pool->cluster_line,
+                   "pool %s: cluster_tls_cert and cluster_tls_key go together", pool->options.name);
+    }
     char error[POOL_ERROR_MAX];
     if (!pool_options_check(&pool->options, error)) {
         faults_add(faults, pool->line, "pool %s: %s", pool->options.name, error);
@@ -308,6 +321,14 @@ void config_check(const struct config *config, struct faults *faults) {
         faults_add(faults, 0,
                    "no data_dir: this user has no home folder; set data_dir in [server]");
     }
+}
+
+unsigned config_count_clusters(const struct config *config) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        count += config->pools[i].cluster[0] != '\0';
+    }
+    return count;
 }
 
 bool config_needs_data_dir(const struct config *config) {

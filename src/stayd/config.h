@@ -24,8 +24,11 @@ enum {
     CONFIG_CONNECTIONS_MAX = 1000000,
     CONFIG_REQUESTS_PER_TURN_MAX = 1000000,
     CONFIG_BACKLOG_MAX = 65535,
-    CONFIG_HOSTS_MAX = 1024,  /* bytes, with the zero */
-    CONFIG_READERS_MAX = 512, /* the same */
+    CONFIG_HOSTS_MAX = 1024,   /* bytes, with the zero */
+    CONFIG_READERS_MAX = 512,  /* the same */
+    CONFIG_CLUSTER_MAX = 1024, /* the same, of the addresses of an engine */
+    CONFIG_PREFIX_MAX = 33,    /* the same */
+    CONFIG_REPLICAS_MAX = 5,
     CONFIG_SOCKET_MODE = 0660 /* the default mode of a socket file */
 };
 
@@ -53,8 +56,18 @@ struct config_pool {
     struct readers readers;                /* who may map the pool and read it (net/readers.h) */
     char readers_text[CONFIG_READERS_MAX]; /* `readers` as the configuration spells it; empty: the
                                               default */
-    bool insecure;                         /* other machines may connect without authentication */
-    unsigned line;                         /* of its section */
+    /* A clustered pool (cluster/cluster.h): the addresses of the engine's nodes, separated by
+     * commas; empty: the pool is not clustered. */
+    char cluster[CONFIG_CLUSTER_MAX];
+    char cluster_prefix[CONFIG_PREFIX_MAX]; /* of the streams' names */
+    unsigned cluster_replicas;
+    char cluster_credentials[PATH_MAX]; /* files; empty: none */
+    char cluster_tls_ca[PATH_MAX];
+    char cluster_tls_cert[PATH_MAX];
+    char cluster_tls_key[PATH_MAX];
+    unsigned cluster_line; /* of the first of these keys; 0: there is none */
+    bool insecure;         /* other machines may connect without authentication */
+    unsigned line;         /* of its section */
 };
 
 struct config {
@@ -118,6 +131,9 @@ const struct config_pool *config_find_pool(const struct config *config, const ch
 
 /* Adds a fault for each setting that is missing, unsafe, or in conflict with another setting. */
 void config_check(const struct config *config, struct faults *faults);
+
+/* How many pools are clustered. */
+unsigned config_count_clusters(const struct config *config);
 
 /* Whether any pool keeps a file in data_dir. */
 bool config_needs_data_dir(const struct config *config);

@@ -1,6 +1,7 @@
 #include "stayd/config_keys.h"
 
 #include "base/number.h"
+#include "cluster/cluster.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -333,6 +334,74 @@ static void set_tls_ca(struct config_parser *parser, const char *key, const char
     parse_tls_path(parser, key, value, parser->pool->tls_ca);
 }
 
+static void note_cluster(struct config_parser *parser) {
+    if (parser->pool->cluster_line == 0) {
+        parser->pool->cluster_line = parser->line;
+    }
+}
+
+static void set_cluster(struct config_parser *parser, const char *key, const char *value) {
+    note_cluster(parser);
+    for (const char *at = value; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        at += strspn(at, " \t");
+        if (strncmp(at, "nats://", 7) != 0 && strncmp(at, "tls://", 6) != 0) {
+            fault("%s = %s: must be addresses such as nats://host:4222, separated by commas", key,
+                  value);
+            return;
+        }
+    }
+    if (parser->pool->options.partitions == 0) {
+        parser->pool->options.partitions = CLUSTER_PARTITIONS;
+    }
+    if (snprintf(parser->pool->cluster, CONFIG_CLUSTER_MAX, "%s", value) >= CONFIG_CLUSTER_MAX) {
+        fault("%s: the list is longer than %d bytes", key, CONFIG_CLUSTER_MAX - 1);
+    }
+}
+
+static void set_cluster_prefix(struct config_parser *parser, const char *key, const char *value) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-";
+    note_cluster(parser);
+    size_t size = strlen(value);
+    if (size == 0 || size >= CONFIG_PREFIX_MAX || value[strspn(value, allowed)] != '\0') {
+        fault("%s = %s: must be 1 to %d letters, digits and -", key, value, CONFIG_PREFIX_MAX - 1);
+        return;
+    }
+    memcpy(parser->pool->cluster_prefix, value, size + 1);
+}
+
+static void set_cluster_partitions(struct config_parser *parser, const char *key,
+                                   const char *value) {
+    note_cluster(parser);
+    parse_whole(parser, key, value, POOL_PARTITIONS_MAX, &parser->pool->options.partitions);
+}
+
+static void set_cluster_replicas(struct config_parser *parser, const char *key, const char *value) {
+    note_cluster(parser);
+    parse_whole(parser, key, value, CONFIG_REPLICAS_MAX, &parser->pool->cluster_replicas);
+}
+
+static void set_cluster_credentials(struct config_parser *parser, const char *key,
+                                    const char *value) {
+    note_cluster(parser);
+    parse_path(parser, key, value, parser->pool->cluster_credentials);
+}
+
+static void set_cluster_tls_ca(struct config_parser *parser, const char *key, const char *value) {
+    note_cluster(parser);
+    parse_path(parser, key, value, parser->pool->cluster_tls_ca);
+}
+
+static void set_cluster_tls_cert(struct config_parser *parser, const char *key, const char *value) {
+    note_cluster(parser);
+    parse_path(parser, key, value, parser->pool->cluster_tls_cert);
+}
+
+static void set_cluster_tls_key(struct config_parser *parser, const char *key, const char *value) {
+    note_cluster(parser);
+    parse_path(parser, key, value, parser->pool->cluster_tls_key);
+}
+
 const struct config_key config_server_keys[] = {
     {"threads", set_threads},
     {"data_dir", set_data_dir},
@@ -371,6 +440,14 @@ const struct config_key config_pool_keys[] = {
     {"tls_cert", set_tls_cert},
     {"tls_key", set_tls_key},
     {"tls_ca", set_tls_ca},
+    {"cluster", set_cluster},
+    {"cluster_prefix", set_cluster_prefix},
+    {"cluster_partitions", set_cluster_partitions},
+    {"cluster_replicas", set_cluster_replicas},
+    {"cluster_credentials", set_cluster_credentials},
+    {"cluster_tls_ca", set_cluster_tls_ca},
+    {"cluster_tls_cert", set_cluster_tls_cert},
+    {"cluster_tls_key", set_cluster_tls_key},
     {NULL, NULL},
 };
 

@@ -3,6 +3,7 @@
 #include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cluster/cluster.h"
 #include "net/acceptor.h"
 #include "net/auth.h"
 #include "net/handshakes.h"
@@ -43,6 +44,7 @@ struct daemon {
     unsigned listener_count;
     struct listener admin_listener;
     struct pool *pools[CONFIG_POOLS_MAX];
+    struct cluster *clusters[CONFIG_POOLS_MAX];      /* of the pool with the same index, or NULL */
     struct proto_service services[CONFIG_POOLS_MAX]; /* of the pool with the same index */
     unsigned pool_count;
     struct auth *auth;             /* NULL: neither a pool nor the admin server requires a login */
@@ -245,7 +247,8 @@ static void daemon_tell_opening(const struct pool_options *options) {
 static bool daemon_open_pools(struct daemon *daemon) {
     const struct config *config = daemon->config;
     char error[POOL_ERROR_MAX];
-    daemon->grace = grace_create(config->threads);
+    /* A clustered pool has a thread that reads its log. */
+    daemon->grace = grace_create(config->threads + config_count_clusters(config));
     if (daemon->grace == NULL) {
         log_error("cannot start %u threads: no memory", config->threads);
         return false;
@@ -287,6 +290,51 @@ static bool daemon_open_pools(struct daemon *daemon) {
             }
             bool plain = config->pools[i].listens[j].plain || address_is_unix(&listener->address);
             listener->tls = plain ? NULL : daemon->certificates.pools[i];
+        }
+    }
+    return true;
+}
+
+static const char *daemon_optional(const char *setting) {
+    return setting[0] != '\0' ? setting : NULL;
+}
+
+/* Joins the clustered pools to their clusters; waits until they are caught up. */
+static bool daemon_join_clusters(struct daemon *daemon) {
+    const struct config *config = daemon->config;
+    unsigned thread_index = config->threads;
+    for (unsigned i = 0; i < config->pool_count; i++) {
+        const struct config_pool *pool = &config->pools[i];
+        char error[ENGINE_ERROR_MAX];
+        if (pool->cluster[0] == '\0') {
+            continue;
+        }
+        const struct cluster_options options = {
+            .engine =
+                {
+                    .urls = pool->cluster,
+                    .prefix = pool->cluster_prefix,
+                    .pool = pool->options.name,
+                    .partitions = pool->options.partitions,
+                    .replicas = pool->cluster_replicas,
+                    .credentials = daemon_optional(pool->cluster_credentials),
+                    .tls_ca = daemon_optional(pool->cluster_tls_ca),
+                    .tls_cert = daemon_optional(pool->cluster_tls_cert),
+                    .tls_key = daemon_optional(pool->cluster_tls_key),
+                },
+            .grace = daemon->grace,
+            .thread_index = thread_index++,
+            .is_stopping = daemon_is_stopping,
+        };
+        daemon->clusters[i] = cluster_open(&options, daemon->pools[i], error);
+        if (daemon->clusters[i] == NULL && daemon_is_stopping()) {
+            log_info("stopping: a signal came before all pools had joined their clusters");
+            daemon->stopped = true;
+            return false;
+        }
+        if (daemon->clusters[i] == NULL) {
+            log_error("pool %s cannot join its cluster: %s", pool->options.name, error);
+            return false;
         }
     }
     return true;
@@ -451,6 +499,7 @@ static void daemon_stop(struct daemon *daemon) {
     refresher_destroy(daemon->refresher);
     certificates_finish(&daemon->certificates);
     for (unsigned i = 0; i < daemon->pool_count; i++) {
+        cluster_close(daemon->clusters[i]);
         pool_close(daemon->pools[i]);
         proto_service_finish(&daemon->services[i]);
     }
@@ -473,7 +522,7 @@ static bool daemon_start(struct daemon *daemon) {
            daemon_listen(daemon, false) && daemon_drop_privileges(daemon) &&
            daemon_load_certificates(daemon) && daemon_make_folders(daemon->config) &&
            daemon_listen(daemon, true) && daemon_read_users(daemon) && daemon_open_pools(daemon) &&
-           daemon_start_threads(daemon);
+           daemon_join_clusters(daemon) && daemon_start_threads(daemon);
 }
 
 /* All parts run: writes the pid file, tells systemd, and ends the parent process of -d. */

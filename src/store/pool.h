@@ -24,6 +24,7 @@
 
 enum {
     POOL_KEY_MAX = 250,
+    POOL_PARTITIONS_MAX = 128, /* of a replicated pool's log */
     POOL_NAME_MAX = 32,  /* letters, digits, '-' and '_' */
     POOL_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */
 };

@@ -6,6 +6,8 @@
 
 enum { POSITIONS_CHECK_SHIFT = 48 };
 
+_Static_assert((int)LAYOUT_PARTITIONS_MAX == (int)POOL_PARTITIONS_MAX, "one for each");
+
 #define POSITIONS_SEQUENCE_MAX ((UINT64_C(1) << POSITIONS_CHECK_SHIFT) - 1)
 
 /* The word of a position. The check depends on the pool and the partition. */

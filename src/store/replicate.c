@@ -225,9 +225,9 @@ static enum status plan_apply(void *plan, const struct record *old, uint32_t now
     const struct replicate_apply *apply = plan;
     const struct replica *replica = apply->replica;
     const struct pool_replication *replication = &apply->pool->replication;
-    if (apply->own) {
-        replication->note_own(replication->context, replica->key, replica->sequence);
-    } else if (!replication->admits(replication->context, replica->key, replica->sequence)) {
+    bool (*admits)(void *, struct bytes, uint64_t) =
+        apply->own ? replication->admits_own : replication->admits_read;
+    if (!admits(replication->context, replica->key, replica->sequence)) {
         return STATUS_OK;
     }
     if (change->present != NULL && change->present->cas >= replica->sequence) {

@@ -96,11 +96,10 @@ struct pool_replication {
      * other writes of the key may go on. */
     void (*settle)(struct proposal *proposal);
 
-    /* The two are called under the lock of the key's bucket. `note_own`: a record of this host is
-     * being written at this sequence, before the reader has come to it. `admits`: whether a record
-     * that the reader has come to may be written; not if it is older than a noted one. */
-    void (*note_own)(void *context, struct bytes key, uint64_t sequence);
-    bool (*admits)(void *context, struct bytes key, uint64_t sequence);
+    /* Called under the lock of the key's bucket: whether a record may be written at this sequence; not
+     * if a later one has been written. By a proposal's owner, and by the reader of the log. */
+    bool (*admits_own)(void *context, struct bytes key, uint64_t sequence);
+    bool (*admits_read)(void *context, struct bytes key, uint64_t sequence);
 };
 
 /* Sets the replication of a pool that was opened with partitions. Before any client is served. */

@@ -208,7 +208,7 @@ class Cluster:
     def create_stream(self, name: str, subjects: list[str], **more: object) -> dict:
         config = dict(name=name, subjects=subjects, num_replicas=len(self.nodes) if len(self.nodes) > 1 else 1, storage="file",
                       retention="limits", discard="new", max_msgs_per_subject=1, allow_msg_ttl=True, allow_direct=False,
-                      max_msgs=500000, duplicate_window=1000000000)
+                      duplicate_window=1000000000)
         config.update(more)
         deadline = time.monotonic() + 60
         while True:

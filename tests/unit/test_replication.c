@@ -21,7 +21,8 @@ struct fake {
     unsigned submitted;
     unsigned settled;
     char own_key[POOL_KEY_MAX + 1];
-    uint64_t own_sequence; /* of own_key: what note_own was told last */
+    uint64_t own_sequence; /* of own_key: what was written by its proposal last */
+    uint64_t read_sequence; /* what the reader has come to last */
 };
 
 static struct fake fake;
@@ -48,15 +49,20 @@ static void fake_settle(struct proposal *proposal) {
     fake.settled++;
 }
 
-static void fake_note_own(void *context, struct bytes key, uint64_t sequence) {
+static bool fake_admits_own(void *context, struct bytes key, uint64_t sequence) {
     (void)context;
+    if (fake.read_sequence >= sequence) {
+        return false;
+    }
     memcpy(fake.own_key, key.data, key.size);
     fake.own_key[key.size] = '\0';
     fake.own_sequence = sequence;
+    return true;
 }
 
-static bool fake_admits(void *context, struct bytes key, uint64_t sequence) {
+static bool fake_admits_read(void *context, struct bytes key, uint64_t sequence) {
     (void)context;
+    fake.read_sequence = sequence;
     return !bytes_equal(key, bytes_from_string(fake.own_key)) || sequence >= fake.own_sequence;
 }
 
@@ -65,8 +71,8 @@ static const struct pool_replication replication = {
     .release = fake_release,
     .submit = fake_submit,
     .settle = fake_settle,
-    .note_own = fake_note_own,
-    .admits = fake_admits,
+    .admits_own = fake_admits_own,
+    .admits_read = fake_admits_read,
 };
 
 static void begin_replicated(void) {
@@ -266,6 +272,15 @@ static void what_was_deleted_is_not_brought_back_by_an_older_record(void **state
     expect_there(&store, "k", "newer");
 }
 
+static void what_another_host_has_deleted_meanwhile_is_not_written(void **state) {
+    (void)state;
+    assert_int_equal(set_again("one"), STATUS_NEEDS_ROOM);
+    acknowledge(5);
+    assert_int_equal(apply(NULL, 6), STATUS_OK); /* the reader is first, and 5 was replaced */
+    assert_int_equal(set_again("one"), STATUS_OK);
+    expect_gone(&store, "k");
+}
+
 static void only_newer_records_are_applied(void **state) {
     (void)state;
     assert_int_equal(apply("five", 5), STATUS_OK);
@@ -391,6 +406,7 @@ int main(void) {
         TEST(a_failure_is_told_once),
         TEST(a_delete_asks_the_log_although_there_is_no_item_here),
         TEST(what_was_deleted_is_not_brought_back_by_an_older_record),
+        TEST(what_another_host_has_deleted_meanwhile_is_not_written),
         TEST(only_newer_records_are_applied),
         TEST(records_of_the_log_keep_their_times),
         TEST(a_client_cannot_choose_a_cas),

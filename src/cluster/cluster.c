@@ -1,0 +1,225 @@
+#include "cluster/cluster.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cluster/engine_module.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum {
+    CLUSTER_BEACON_MS = 10000,
+    CLUSTER_NAP_MS = 5,
+    CLUSTER_AGAIN_MS = 500, /* between two tries to reach the engine */
+    CLUSTER_TELL_MS = 10000,
+    CLUSTER_STOP_MS = 1000,
+};
+
+struct cluster {
+    struct cluster_options options;
+    struct pool *pool;
+    struct subjects subjects;
+    struct engine engine;
+    struct own_writes own;
+    struct writes *writes;
+    struct reader *reader;
+};
+
+static void cluster_nap(uint32_t ms) {
+    nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000}, NULL);
+}
+
+static void cluster_written(void *context, uint64_t token, enum engine_outcome outcome,
+                            uint64_t sequence) {
+    struct cluster *cluster = context;
+    if ((token & READER_TOKEN) == 0) {
+        writes_take_outcome(cluster->writes, token, outcome, sequence);
+    }
+}
+
+static void cluster_found(void *context, uint64_t token, const struct engine_found *found) {
+    struct cluster *cluster = context;
+    writes_take_found(cluster->writes, token, found);
+}
+
+static struct proposal *cluster_create_proposal(void *context, void (*wake)(void *),
+                                                void *wake_context) {
+    struct cluster *cluster = context;
+    return writes_create_proposal(cluster->writes, wake, wake_context);
+}
+
+static bool cluster_admits_own(void *context, struct bytes key, uint64_t sequence) {
+    struct cluster *cluster = context;
+    return own_writes_admit_writer(&cluster->own, key, sequence);
+}
+
+static bool cluster_admits_read(void *context, struct bytes key, uint64_t sequence) {
+    struct cluster *cluster = context;
+    return own_writes_admit_reader(&cluster->own, key, sequence);
+}
+
+static bool cluster_is_stopping(const struct cluster *cluster, char *error) {
+    if (cluster->options.is_stopping == NULL || !cluster->options.is_stopping()) {
+        return false;
+    }
+    snprintf(error, ENGINE_ERROR_MAX, "the start was ended");
+    return true;
+}
+
+/* Waits until the logs of all partitions were checked. */
+static bool cluster_check_logs(const struct cluster *cluster, const struct reader_options *reader,
+                               char *error) {
+    uint64_t told_ms = 0;
+    for (;;) {
+        switch (reader_check_logs(reader, error)) {
+        case ENGINE_RIGHT:
+            return true;
+        case ENGINE_WRONG:
+            return false;
+        case ENGINE_AWAY:
+            break;
+        }
+        uint64_t now_ms = clock_monotonic_ms();
+        if (now_ms >= told_ms + CLUSTER_TELL_MS) {
+            told_ms = now_ms;
+            log_warning("pool %s waits for its cluster: %s", cluster->subjects.pool, error);
+        }
+        for (uint32_t ms = 0; ms < CLUSTER_AGAIN_MS; ms += CLUSTER_NAP_MS) {
+            if (cluster_is_stopping(cluster, error)) {
+                return false;
+            }
+            cluster_nap(CLUSTER_NAP_MS);
+        }
+    }
+}
+
+/* Waits until the reader has caught up, and says how it goes. */
+static bool cluster_catch_up(const struct cluster *cluster, char *error) {
+    struct reader_stats stats;
+    uint64_t began_ms = clock_monotonic_ms();
+    uint64_t told_ms = began_ms;
+    while (!reader_is_caught_up(cluster->reader)) {
+        if (cluster_is_stopping(cluster, error)) {
+            return false;
+        }
+        cluster_nap(CLUSTER_NAP_MS);
+        if (clock_monotonic_ms() >= told_ms + CLUSTER_TELL_MS) {
+            told_ms = clock_monotonic_ms();
+            reader_get_stats(cluster->reader, &stats);
+            log_info("pool %s catches up: %llu records applied, %u of %u partitions are done",
+                     cluster->subjects.pool, (unsigned long long)stats.applied, stats.caught_up,
+                     cluster->subjects.partitions);
+        }
+    }
+    reader_get_stats(cluster->reader, &stats);
+    log_info("pool %s has caught up with its cluster: %llu records in %llu ms",
+             cluster->subjects.pool, (unsigned long long)stats.applied,
+             (unsigned long long)(clock_monotonic_ms() - began_ms));
+    return true;
+}
+
+struct cluster *cluster_open(const struct cluster_options *options, struct pool *pool,
+                             char error[ENGINE_ERROR_MAX]) {
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+    engine_open *open = engine_module_load(error);
+    uint64_t host;
+    if (cluster == NULL || open == NULL) {
+        free(cluster);
+        return NULL;
+    }
+    cluster->options = *options;
+    cluster->pool = pool;
+    cluster->subjects = (struct subjects){options->engine.prefix, pool_get_options(pool)->name,
+                                          options->engine.partitions};
+    own_writes_init(&cluster->own);
+    snprintf(error, ENGINE_ERROR_MAX, "no memory or no threads");
+    if (getrandom(&host, sizeof host, 0) != (ssize_t)sizeof host) {
+        goto fail;
+    }
+    cluster->writes = writes_create(&(struct writes_options){
+        .subjects = &cluster->subjects,
+        .engine = &cluster->engine,
+        .pool = pool,
+        .own = &cluster->own,
+        .host = host,
+        .keep_s = CLUSTER_KEEP_S,
+    });
+    const struct engine_callbacks callbacks = {cluster, cluster_written, cluster_found, log_write};
+    if (cluster->writes == NULL || !open(&options->engine, &callbacks, &cluster->engine, error)) {
+        goto fail;
+    }
+    const struct reader_options reader = {
+        .subjects = &cluster->subjects,
+        .engine = &cluster->engine,
+        .pool = pool,
+        .own = &cluster->own,
+        .writes = cluster->writes,
+        .grace = options->grace,
+        .thread_index = options->thread_index,
+        .host = host,
+        .beacon_ms = CLUSTER_BEACON_MS,
+        .keep_s = CLUSTER_KEEP_S,
+    };
+    const struct pool_replication replication = {
+        .context = cluster,
+        .create = cluster_create_proposal,
+        .release = writes_release_proposal,
+        .submit = writes_submit,
+        .settle = writes_settle,
+        .admits_own = cluster_admits_own,
+        .admits_read = cluster_admits_read,
+    };
+    if (!cluster_check_logs(cluster, &reader, error)) {
+        goto fail;
+    }
+    pool_set_replication(pool, &replication); /* before the reader applies records */
+    cluster->reader = reader_start(&reader);
+    if (cluster->reader == NULL || !cluster_catch_up(cluster, error)) {
+        goto fail;
+    }
+    return cluster;
+
+fail:
+    cluster_close(cluster);
+    return NULL;
+}
+
+/* Gives the reader a moment to come to the last own writes, so that the position in the file is
+ * behind all that is in the pool. */
+static void cluster_let_reader_pass(const struct cluster *cluster) {
+    for (uint32_t ms = 0; ms < CLUSTER_STOP_MS && atomic_load(&cluster->own.count) > 0;
+         ms += CLUSTER_NAP_MS) {
+        cluster_nap(CLUSTER_NAP_MS);
+    }
+}
+
+void cluster_close(struct cluster *cluster) {
+    if (cluster == NULL) {
+        return;
+    }
+    if (cluster->reader != NULL) {
+        cluster_let_reader_pass(cluster);
+        reader_stop(cluster->reader);
+    }
+    if (cluster->writes != NULL) {
+        writes_stop(cluster->writes);
+    }
+    if (cluster->engine.close != NULL) {
+        cluster->engine.close(cluster->engine.self);
+    }
+    writes_destroy(cluster->writes);
+    own_writes_finish(&cluster->own);
+    free(cluster);
+}
+
+void cluster_get_stats(struct cluster *cluster, struct cluster_stats *stats) {
+    *stats = (struct cluster_stats){
+        .partitions = cluster->subjects.partitions,
+        .connected = cluster->engine.is_connected(cluster->engine.self),
+    };
+    writes_get_stats(cluster->writes, &stats->writes);
+    reader_get_stats(cluster->reader, &stats->reader);
+}

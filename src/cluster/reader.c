@@ -1,0 +1,402 @@
+#include "cluster/reader.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cluster/message.h"
+#include "store/scan.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    READER_POLL_MS = 100,
+    READER_BEACON_AGAIN_MS = 2000, /* a beacon that has not arrived is written again */
+    READER_ROOM_NS = 10000000,
+    READER_LOG_S = 10, /* the interval of log lines about the same */
+};
+
+struct reader_partition {
+    uint64_t beacon;   /* number of the last one; 0: none was written */
+    uint64_t since_ms; /* when the first one was written that has not arrived; 0: none is missing */
+    uint64_t written_ms; /* when the last one was written */
+    bool caught_up;
+    bool compares;
+    uint64_t *seen; /* compares: sequences of the log's records, ascending */
+    size_t seen_count;
+    size_t seen_capacity;
+    uint32_t lag_ms;
+};
+
+struct reader {
+    struct reader_options options;
+    pthread_t thread;
+    struct store_thread store;
+    struct buffer payload;
+    uint64_t beacons;
+    _Atomic bool stopping;
+    _Atomic uint32_t caught_up;
+    _Atomic uint64_t applied;
+    _Atomic uint64_t foreign;
+    _Atomic uint64_t refused;
+    _Atomic uint32_t lag_ms;
+    _Atomic uint32_t oldest_ms;
+    uint64_t foreign_logged_ms;
+    uint64_t refused_logged_ms;
+    struct reader_partition partitions[POOL_PARTITIONS_MAX];
+};
+
+static const char *reader_pool_name(const struct reader *reader) {
+    return reader->options.subjects->pool;
+}
+
+/* ---- before the thread ---- */
+
+enum engine_check reader_check_logs(const struct reader_options *options,
+                                    char error[ENGINE_ERROR_MAX]) {
+    struct engine *engine = options->engine;
+    for (uint32_t i = 0; i < options->subjects->partitions; i++) {
+        struct engine_log log;
+        enum engine_check check = engine->check(engine->self, i, &log, error);
+        if (check != ENGINE_RIGHT) {
+            return check;
+        }
+        uint64_t noted = pool_get_log_id(options->pool, i);
+        uint64_t position = pool_get_position(options->pool, i);
+        if (noted != 0 && noted != log.log_id) {
+            snprintf(
+                error, ENGINE_ERROR_MAX,
+                "the log of partition %u was made anew since this pool has read it; its records "
+                "are not the pool's any more",
+                i);
+            return ENGINE_WRONG;
+        }
+        if (position > log.last) {
+            snprintf(error, ENGINE_ERROR_MAX,
+                     "the log of partition %u ends at %llu, and this pool has read it to %llu: it "
+                     "has lost records",
+                     i, (unsigned long long)log.last, (unsigned long long)position);
+            return ENGINE_WRONG;
+        }
+        if (noted == 0 && !pool_set_log_id(options->pool, i, log.log_id)) {
+            snprintf(error, ENGINE_ERROR_MAX, "the pool's file cannot be written to the disk");
+            return ENGINE_WRONG;
+        }
+    }
+    return ENGINE_RIGHT;
+}
+
+/* ---- beacons ---- */
+
+static void reader_write_beacon(struct reader *reader, uint32_t partition, uint64_t now_ms) {
+    struct reader_partition *state = &reader->partitions[partition];
+    struct engine *engine = reader->options.engine;
+    char subject[ENGINE_SUBJECT_MAX];
+    subjects_write_host(reader->options.subjects, partition, reader->options.host, subject);
+    state->beacon = ++reader->beacons;
+    state->written_ms = now_ms;
+    state->since_ms = state->since_ms != 0 ? state->since_ms : now_ms;
+    const struct engine_write write = {
+        .token = READER_TOKEN | state->beacon,
+        .subject = subject,
+        .payload = bytes_from((const char *)&state->beacon, sizeof state->beacon),
+        .ttl_s = reader->options.keep_s,
+    };
+    engine->write(engine->self, &write); /* if it is lost, another one follows */
+}
+
+/* Writes the beacons that are due, and notes how long one is missing. */
+static void reader_check_beacons(struct reader *reader) {
+    uint64_t now_ms = clock_exact_ms();
+    uint32_t oldest_ms = 0;
+    uint32_t lag_ms = 0;
+    for (uint32_t i = 0; i < reader->options.subjects->partitions; i++) {
+        const struct reader_partition *state = &reader->partitions[i];
+        uint32_t after_ms =
+            state->since_ms != 0 ? READER_BEACON_AGAIN_MS : reader->options.beacon_ms;
+        if (state->beacon == 0 || now_ms >= state->written_ms + after_ms) {
+            reader_write_beacon(reader, i, now_ms);
+        }
+        if (state->since_ms != 0 && now_ms - state->since_ms > oldest_ms) {
+            oldest_ms = (uint32_t)(now_ms - state->since_ms);
+        }
+        lag_ms = state->lag_ms > lag_ms ? state->lag_ms : lag_ms;
+    }
+    atomic_store(&reader->oldest_ms, oldest_ms);
+    atomic_store(&reader->lag_ms, lag_ms);
+}
+
+/* ---- comparing ---- */
+
+/* Notes a record of the log. False: no memory. */
+static bool reader_note_seen(struct reader_partition *state, uint64_t sequence) {
+    if (state->seen_count == state->seen_capacity) {
+        size_t capacity = state->seen_capacity > 0 ? 2 * state->seen_capacity : 4096;
+        uint64_t *seen = realloc(state->seen, capacity * sizeof *seen);
+        if (seen == NULL) {
+            return false;
+        }
+        state->seen = seen;
+        state->seen_capacity = capacity;
+    }
+    state->seen[state->seen_count++] = sequence;
+    return true;
+}
+
+static int reader_compare(const void *a, const void *b) {
+    uint64_t first = *(const uint64_t *)a;
+    uint64_t second = *(const uint64_t *)b;
+    return first < second ? -1 : first > second;
+}
+
+/* The items of one bucket that the log does not have. */
+struct reader_strays {
+    const struct reader *reader;
+    const struct reader_partition *state;
+    uint32_t partition;
+    uint64_t before; /* sequence of the beacon */
+    struct buffer keys;
+};
+
+static void reader_visit(void *context, const struct pool_scanned *scanned) {
+    struct reader_strays *strays = context;
+    const struct item *item = &scanned->item;
+    if (subjects_get_partition(strays->reader->options.subjects, item->key) != strays->partition ||
+        item->cas >= strays->before ||
+        bsearch(&item->cas, strays->state->seen, strays->state->seen_count, sizeof item->cas,
+                reader_compare) != NULL) {
+        return;
+    }
+    uint8_t size = (uint8_t)item->key.size;
+    buffer_append(&strays->keys, &size, 1);
+    buffer_append(&strays->keys, item->key.data, size);
+}
+
+static bool reader_apply(struct reader *reader, const struct replica *replica);
+
+/* Removes the items that the log has not, up to the beacon. */
+static void reader_remove_strays(struct reader *reader, uint32_t partition, uint64_t sequence) {
+    struct reader_partition *state = &reader->partitions[partition];
+    struct reader_strays strays = {
+        .reader = reader, .state = state, .partition = partition, .before = sequence};
+    uint64_t bucket = 0;
+    uint64_t removed = 0;
+    enum status status = STATUS_OK;
+    while (status != STATUS_END && !atomic_load(&reader->stopping)) {
+        strays.keys.size = 0;
+        store_thread_refresh(&reader->store);
+        status = pool_scan(reader->options.pool, &reader->store, &bucket, reader_visit, &strays);
+        for (size_t at = 0; at < strays.keys.size;) {
+            uint8_t size = (uint8_t)strays.keys.data[at];
+            const struct replica gone = {.key = bytes_from(strays.keys.data + at + 1, size),
+                                         .removed = true,
+                                         .sequence = sequence};
+            reader_apply(reader, &gone);
+            removed++;
+            at += 1 + (size_t)size;
+        }
+    }
+    buffer_finish(&strays.keys);
+    log_info("pool %s: partition %u was compared with its log of %zu records; %llu items that the "
+             "log does not have were removed",
+             reader_pool_name(reader), partition, state->seen_count, (unsigned long long)removed);
+    free(state->seen);
+    state->seen = NULL;
+    state->seen_count = 0;
+    state->compares = false;
+}
+
+/* ---- records ---- */
+
+static void reader_note_foreign(struct reader *reader, const struct engine_record *record,
+                                const char *what) {
+    uint64_t now_ms = clock_monotonic_ms();
+    atomic_fetch_add(&reader->foreign, 1);
+    if (now_ms >= reader->foreign_logged_ms + READER_LOG_S * 1000) {
+        reader->foreign_logged_ms = now_ms;
+        log_warning("pool %s: record %llu of partition %u is left out: %s",
+                    reader_pool_name(reader), (unsigned long long)record->sequence,
+                    record->partition, what);
+    }
+}
+
+/* Writes the record to the pool, however long that takes. False: the pool is read-only, or the
+ * reader stops: it must not pass the record. */
+static bool reader_apply(struct reader *reader, const struct replica *replica) {
+    for (;;) {
+        store_thread_refresh(&reader->store);
+        enum status status = pool_apply(reader->options.pool, &reader->store, replica, false);
+        if (status == STATUS_OK) {
+            return true;
+        }
+        store_thread_leave(&reader->store);
+        uint64_t now_ms = clock_monotonic_ms();
+        atomic_fetch_add(&reader->refused, 1);
+        if (now_ms >= reader->refused_logged_ms + READER_LOG_S * 1000 &&
+            status != STATUS_NEEDS_ROOM) {
+            reader->refused_logged_ms = now_ms;
+            log_error("pool %s cannot take a record of its cluster's log (%s), and falls behind; "
+                      "give it as much memory and item_max as the other hosts' pools have",
+                      reader_pool_name(reader),
+                      status == STATUS_READ_ONLY   ? "it is read-only"
+                      : status == STATUS_TOO_LARGE ? "the item is larger than item_max"
+                                                   : "it is full");
+        }
+        if (atomic_load(&reader->stopping)) {
+            return false;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = READER_ROOM_NS}, NULL);
+    }
+}
+
+static void reader_take_beacon(struct reader *reader, const struct engine_record *record) {
+    struct reader_partition *state = &reader->partitions[record->partition];
+    uint64_t number;
+    if (record->payload.size != sizeof number) {
+        return;
+    }
+    memcpy(&number, record->payload.data, sizeof number);
+    if (number == state->beacon) {
+        state->lag_ms = (uint32_t)(clock_exact_ms() - state->written_ms);
+    } /* else: an earlier one of this run, which was written again because it took long */
+    state->since_ms = 0;
+    own_writes_sweep(reader->options.own, record->partition, record->sequence);
+    if (state->caught_up) {
+        return;
+    }
+    if (state->compares) {
+        reader_remove_strays(reader, record->partition, record->sequence);
+    }
+    state->caught_up = true;
+    if (!atomic_load(&reader->stopping)) {
+        atomic_fetch_add(&reader->caught_up, 1);
+    }
+}
+
+/* False: the record must not be passed. */
+static bool reader_take(struct reader *reader, const struct engine_record *record) {
+    char key[POOL_KEY_MAX];
+    size_t key_size;
+    uint64_t host;
+    struct message_id id;
+    struct reader_partition *state = &reader->partitions[record->partition];
+    switch (subjects_read(reader->options.subjects, record->partition, record->subject, key,
+                          &key_size, &host)) {
+    case SUBJECT_FOREIGN:
+        reader_note_foreign(reader, record, "no stayd of this cluster has written it");
+        return true;
+    case SUBJECT_HOST:
+        if (host == reader->options.host) {
+            reader_take_beacon(reader, record);
+        }
+        return true;
+    case SUBJECT_KEY:
+        break;
+    }
+    if (state->compares && !reader_note_seen(state, record->sequence)) {
+        log_error("pool %s: no memory to compare partition %u with its log",
+                  reader_pool_name(reader), record->partition);
+        return false;
+    }
+    struct replica replica = {.key = bytes_from(key, key_size), .sequence = record->sequence};
+    switch (message_read(record->payload, &replica, &id)) {
+    case MESSAGE_DAMAGED:
+        reader_note_foreign(reader, record, "it is damaged");
+        return true;
+    case MESSAGE_OTHER_VERSION:
+        reader_note_foreign(reader, record, "a later version of stayd has written it");
+        return true;
+    case MESSAGE_GOOD:
+        break;
+    }
+    if (!reader_apply(reader, &replica)) {
+        return false;
+    }
+    atomic_fetch_add_explicit(&reader->applied, 1, memory_order_relaxed); /* a number */
+    writes_note_record(reader->options.writes, &id, record->sequence);
+    return true;
+}
+
+static void *reader_main(void *argument) {
+    struct reader *reader = argument;
+    const struct reader_options *options = &reader->options;
+    struct engine *engine = options->engine;
+    uint64_t checked_ms = 0;
+    for (uint32_t i = 0; i < options->subjects->partitions; i++) {
+        engine->follow(engine->self, i, pool_get_position(options->pool, i) + 1);
+    }
+    while (!atomic_load(&reader->stopping)) {
+        uint64_t now_ms = clock_monotonic_ms();
+        if (now_ms >= checked_ms + READER_POLL_MS) {
+            checked_ms = now_ms;
+            reader_check_beacons(reader);
+        }
+        struct engine_record record;
+        if (!engine->receive(engine->self, 0, &record)) {
+            store_thread_leave(&reader->store); /* before it waits */
+            if (!engine->receive(engine->self, READER_POLL_MS, &record)) {
+                continue;
+            }
+        }
+        if (record.sequence <= pool_get_position(options->pool, record.partition)) {
+            continue; /* a node that is behind sends again what the pool has */
+        }
+        if (!reader_take(reader, &record)) {
+            break;
+        }
+        pool_note_position(options->pool, record.partition, record.sequence);
+        writes_note_position(options->writes, record.partition);
+    }
+    store_thread_leave(&reader->store);
+    return NULL;
+}
+
+struct reader *reader_start(const struct reader_options *options) {
+    struct reader *reader = calloc(1, sizeof *reader);
+    struct pool_stats stats;
+    if (reader == NULL) {
+        return NULL;
+    }
+    reader->options = *options;
+    store_thread_init(&reader->store, options->grace, options->thread_index);
+    reader->store.room_policy = STORE_PARKS;
+    pool_get_stats(options->pool, &stats);
+    for (uint32_t i = 0; i < options->subjects->partitions; i++) {
+        reader->partitions[i].compares =
+            pool_get_position(options->pool, i) == 0 && stats.items > 0;
+    }
+    if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0) {
+        free(reader);
+        return NULL;
+    }
+    pthread_setname_np(reader->thread, "log reader");
+    return reader;
+}
+
+void reader_stop(struct reader *reader) {
+    if (reader == NULL) {
+        return;
+    }
+    atomic_store(&reader->stopping, true);
+    pthread_join(reader->thread, NULL);
+    for (uint32_t i = 0; i < POOL_PARTITIONS_MAX; i++) {
+        free(reader->partitions[i].seen);
+    }
+    free(reader);
+}
+
+bool reader_is_caught_up(const struct reader *reader) {
+    return atomic_load(&reader->caught_up) == reader->options.subjects->partitions;
+}
+
+void reader_get_stats(const struct reader *reader, struct reader_stats *stats) {
+    *stats = (struct reader_stats){
+        .caught_up = atomic_load(&reader->caught_up),
+        .applied = atomic_load(&reader->applied),
+        .foreign = atomic_load(&reader->foreign),
+        .refused = atomic_load(&reader->refused),
+        .lag_ms = atomic_load(&reader->lag_ms),
+        .oldest_ms = atomic_load(&reader->oldest_ms),
+    };
+}

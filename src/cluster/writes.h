@@ -1,0 +1,95 @@
+/* Writes on their way to the log: one for each connection that waits.
+ *
+ *     submit -> QUEUED behind another write of the key
+ *            -> SEND -> SENT --stored--------------------------------> ACKNOWLEDGED
+ *                        |---conflict -> AWAITING the reader --------> AGAIN, planned on the new
+ * item
+ *                        |---busy, absent -> PAUSED -> SEND
+ *                        |---no answer -> LOOKING for it in the log
+ *                                           |--found, this write's --> ACKNOWLEDGED
+ *                                           |--found, the one before -> SEND, the same once more
+ *                                           '--found, another's -----> FAILED: unavailable
+ *
+ * A write whose answer was lost is *unclear*: it may be in the log, or get there late. It is only
+ * ever sent again as it was, under the same condition, so that it can be stored once at most. When
+ * another record stands in its place, nobody can say whether it was stored in between: the client
+ * is told that the outcome is unknown. To plan it again would be to make it twice, and would bring
+ * back what somebody has deleted after its first effect.
+ *
+ * Of each key at most one write is on its way; the others wait in order. A write that failed by a
+ * conflict keeps its place while its request is planned again.
+ *
+ * One thread sends and watches the time. Workers submit and settle; the engine's threads bring
+ * answers; the reader tells how far it has come. None of them waits for another. */
+#ifndef STAYD_CLUSTER_WRITES_H
+#define STAYD_CLUSTER_WRITES_H
+
+#include "cluster/engine.h"
+#include "cluster/message.h"
+#include "cluster/own_writes.h"
+#include "cluster/subjects.h"
+#include "store/replication.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    WRITES_CHAINS = 1024,
+    WRITES_ATTEMPT_MS = 2000,   /* for one answer */
+    WRITES_DEADLINE_MS = 10000, /* of a write in all */
+};
+
+struct writes_options {
+    const struct subjects *subjects; /* this and the next two live longer */
+    struct engine *engine;
+    struct pool *pool;
+    struct own_writes *own;
+    uint64_t host;        /* of the write ids; random */
+    uint32_t keep_s;      /* the log keeps a tombstone, and an expired item, for so long */
+    uint32_t attempt_ms;  /* 0: WRITES_ATTEMPT_MS */
+    uint32_t deadline_ms; /* 0: WRITES_DEADLINE_MS */
+};
+
+/* Since the start. */
+struct writes_stats {
+    uint64_t in_flight; /* now */
+    uint64_t acknowledged;
+    uint64_t conflicts;
+    uint64_t lost_answers;
+    uint64_t failed;
+    uint64_t longest_ms; /* that an acknowledged write has taken */
+};
+
+struct write;
+struct writes;
+
+/* NULL if memory or threads are short. */
+struct writes *writes_create(const struct writes_options *options);
+
+/* Ends the thread: nothing is sent any more. Once, before the engine is closed. */
+void writes_stop(struct writes *writes);
+
+/* Stopped; no connection has a proposal any more, and the engine calls nothing. Accepts NULL. */
+void writes_destroy(struct writes *writes);
+
+/* What pool_replication asks for; `writes` is its context. */
+struct proposal *writes_create_proposal(void *writes, void (*wake)(void *), void *wake_context);
+void writes_release_proposal(struct proposal *proposal);
+void writes_submit(struct proposal *proposal);
+void writes_settle(struct proposal *proposal);
+
+/* The engine's callbacks. */
+void writes_take_outcome(struct writes *writes, uint64_t token, enum engine_outcome outcome,
+                         uint64_t sequence);
+void writes_take_found(struct writes *writes, uint64_t token, const struct engine_found *found);
+
+/* The reader has come to this record: is it one whose answer is awaited? */
+void writes_note_record(struct writes *writes, const struct message_id *id, uint64_t sequence);
+
+/* The pool has applied the partition up to its position (pool_get_position). */
+void writes_note_position(struct writes *writes, uint32_t partition);
+
+void writes_get_stats(struct writes *writes, struct writes_stats *stats);
+
+#endif
