@@ -1,0 +1,171 @@
+"""Nodes and hosts that die or stand still: nothing acknowledged is lost, nothing deleted comes back."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import nats
+from support.raw import wait_until
+from writers import Writer, find_faults, read
+
+
+def begin(hosts, names):
+    writers = [Writer(host, name) for host, name in zip(hosts, names)]
+    for writer in writers:
+        writer.start()
+    return writers
+
+
+def wait_for_writes(writers, more=60):
+    """Each writer makes some more writes."""
+    before = [writer.done for writer in writers]
+    wait_until(lambda: all(writer.done >= count + more for writer, count in zip(writers, before)), 90, "more writes")
+
+
+def end(hosts, writers):
+    for writer in writers:
+        writer.stop()
+    deadline = time.monotonic() + 20
+    for host in hosts:
+        while (faults := find_faults(host, writers)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert faults == []
+
+
+def test_a_node_is_killed(hosts, engine):
+    pair = [hosts.host(), hosts.host()]
+    writers = begin(pair, ["a", "b"])
+    wait_for_writes(writers)
+    node = engine.leader(hosts.stream(0))
+    node.kill()
+    wait_for_writes(writers)
+    node.start()
+    wait_for_writes(writers)
+    end(pair + [hosts.host()], writers)
+
+
+def test_a_leader_stands_still_and_goes_on(hosts, engine):
+    pair = [hosts.host(), hosts.host()]
+    writers = begin(pair, ["a", "b"])
+    wait_for_writes(writers)
+    node = engine.leader(hosts.stream(1))
+    node.signal(signal.SIGSTOP)
+    try:
+        wait_for_writes(writers, 30)
+    finally:
+        node.signal(signal.SIGCONT)
+    wait_for_writes(writers)
+    end(pair + [hosts.host()], writers)
+
+
+def test_all_nodes_are_killed(hosts, engine):
+    pair = [hosts.host(), hosts.host()]
+    writers = begin(pair, ["a", "b"])
+    wait_for_writes(writers)
+    for node in engine.nodes:
+        node.kill()
+    for host in pair:
+        read(host, "a-0")  # reads go on
+    for node in engine.nodes:
+        node.start()
+    wait_for_writes(writers)
+    end(pair + [hosts.host()], writers)
+
+
+def test_a_host_is_killed_and_comes_back(hosts):
+    pair = [hosts.host(fsync="always"), hosts.host()]
+    writers = begin(pair, ["a", "b"])
+    wait_for_writes(writers)
+    pair[0].kill9()
+    wait_for_writes(writers[1:])
+    pair[0].start()
+    wait_for_writes(writers)
+    end(pair, writers)
+
+
+def test_a_host_comes_back_where_it_was(hosts):
+    """After a clean stop it reads only what it has missed."""
+    first, second = hosts.host(), hosts.host()
+    with first.connect("sessions") as raw:
+        for i in range(100):
+            assert raw.ask(f"set k{i} 0 0 1\r\na\r\n".encode()) == b"STORED"
+    wait_until(lambda: read(second, "k99") == "a", what="the last value")
+    second.terminate()
+    with first.connect("sessions") as raw:
+        assert raw.ask(b"set k0 0 0 1\r\nb\r\n") == b"STORED"
+        assert raw.ask(b"delete k1\r\n") == b"DELETED"
+    second.start()
+    assert read(second, "k0") == "b" and read(second, "k1") is None and read(second, "k2") == "a"
+    assert "caught up with its cluster: 2 records" in second.log.rsplit("as the last stop left them", 1)[1]
+
+
+def test_without_the_engine_reads_go_on_and_writes_fail_by_name(hosts, engine):
+    host = hosts.host()
+    with host.connect("sessions", timeout=20) as raw:
+        assert raw.ask(b"set k 0 0 1\r\na\r\n") == b"STORED"
+        for node in engine.nodes:
+            node.kill()
+        try:
+            begun = time.monotonic()
+            raw.send(b"set k 0 0 1\r\nb\r\n")
+            assert read(host, "k") == "a"
+            assert raw.read_line() == b"SERVER_ERROR replication unavailable"
+            assert time.monotonic() - begun > 5
+            assert read(host, "k") == "a"
+        finally:
+            for node in engine.nodes:
+                node.start()
+            engine.wait_ready()
+        wait_until(lambda: raw.ask(b"set k 0 0 1\r\nc\r\n") == b"STORED", 60, "a write")
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"max_msgs_per_subject": 5}, "max_msgs_per_subject must be 1"),
+    ({"max_msgs": 10}, "max_msgs, max_bytes and max_age must not be set"),
+    ({"num_replicas": 1}, "fewer replicas"),
+    ({"allow_msg_ttl": False}, "allow_msg_ttl must be true"),
+    (None, "is missing"),
+])
+def test_streams_that_are_wrong_are_refused(hosts, engine, change, words):
+    with engine.client() as client:
+        client.api("STREAM.DELETE." + hosts.stream(0))
+    if change is not None:
+        engine.create_stream(hosts.stream(0), [f"{hosts.prefix}.sessions.0.>"], **change)
+    expect_refused(hosts, words)
+
+
+def expect_refused(hosts, words, host=None):
+    host = host or hosts.add()
+    result = subprocess.run(host.command(), capture_output=True, text=True, timeout=30, env=host.environment())
+    assert result.returncode != 0
+    assert words in result.stderr
+
+
+def test_a_stream_that_was_made_anew_is_not_believed(hosts, engine):
+    host = hosts.host()
+    with host.connect("sessions") as raw:
+        assert raw.ask(b"set k 0 0 1\r\na\r\n") == b"STORED"
+    host.terminate()
+    for i in range(hosts.partitions):
+        with engine.client() as client:
+            client.api("STREAM.DELETE." + hosts.stream(i))
+        engine.create_stream(hosts.stream(i), [f"{hosts.prefix}.sessions.{i}.>"])
+    expect_refused(hosts, "made anew", host)
+
+
+def test_garbage_in_the_log_is_left_out(hosts, engine):
+    host = hosts.host()
+    with engine.client() as client:
+        for subject in ("k.!!!", "k.a2V5", "x", "k.", "h.zz"):
+            try:
+                client.store(f"{hosts.prefix}.sessions.0.{subject}", b"garbage" * 10)
+            except (nats.Refused, ConnectionError):
+                pass
+    with host.connect("sessions") as raw:
+        for i in range(20):
+            assert raw.ask(f"set k{i} 0 0 1\r\na\r\n".encode()) == b"STORED"
+    fresh = hosts.host()
+    assert read(fresh, "k19") == "a"
+    assert "is left out" in fresh.log
