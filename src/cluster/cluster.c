@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cluster/engine_module.h"
+#include "cluster/flusher.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct cluster {
     struct own_writes own;
     struct writes *writes;
     struct reader *reader;
+    struct flusher *flusher;
 };
 
 static void cluster_nap(uint32_t ms) {
@@ -35,7 +37,9 @@ static void cluster_nap(uint32_t ms) {
 static void cluster_written(void *context, uint64_t token, enum engine_outcome outcome,
                             uint64_t sequence) {
     struct cluster *cluster = context;
-    if ((token & READER_TOKEN) == 0) {
+    if ((token & FLUSHER_TOKEN) != 0 && cluster->flusher != NULL) {
+        flusher_take_outcome(cluster->flusher, token, outcome, sequence);
+    } else if ((token & (READER_TOKEN | FLUSHER_TOKEN)) == 0) {
         writes_take_outcome(cluster->writes, token, outcome, sequence);
     }
 }
@@ -168,6 +172,7 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
         .create = cluster_create_proposal,
         .release = writes_release_proposal,
         .submit = writes_submit,
+        .submit_flush = writes_submit_flush,
         .settle = writes_settle,
         .admits_own = cluster_admits_own,
         .admits_read = cluster_admits_read,
@@ -178,6 +183,15 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
     pool_set_replication(pool, &replication); /* before the reader applies records */
     cluster->reader = reader_start(&reader);
     if (cluster->reader == NULL || !cluster_catch_up(cluster, error)) {
+        goto fail;
+    }
+    cluster->flusher = flusher_start(&(struct flusher_options){
+        .subjects = &cluster->subjects,
+        .engine = &cluster->engine,
+        .pool = pool,
+        .writes = cluster->writes,
+    });
+    if (cluster->flusher == NULL) {
         goto fail;
     }
     return cluster;
@@ -207,9 +221,11 @@ void cluster_close(struct cluster *cluster) {
     if (cluster->writes != NULL) {
         writes_stop(cluster->writes);
     }
+    flusher_join(cluster->flusher);
     if (cluster->engine.close != NULL) {
         cluster->engine.close(cluster->engine.self);
     }
+    flusher_destroy(cluster->flusher);
     writes_destroy(cluster->writes);
     own_writes_finish(&cluster->own);
     free(cluster);

@@ -91,6 +91,9 @@ struct engine {
     bool (*write)(void *self, const struct engine_write *write);
     bool (*find)(void *self, uint64_t token, uint32_t partition, const char *subject);
 
+    /* Drops the partition's records below this sequence. Answered by `written`: STORED. */
+    bool (*purge)(void *self, uint64_t token, uint32_t partition, uint64_t below);
+
     /* Begins to follow a partition, from this sequence on; the engine begins again by itself when
      * records are missing or no sign of life comes. One thread calls this and `receive`. */
     void (*follow)(void *self, uint32_t partition, uint64_t from);

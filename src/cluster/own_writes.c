@@ -107,6 +107,18 @@ bool own_writes_admit_reader(struct own_writes *writes, struct bytes key, uint64
     return admits;
 }
 
+void own_writes_flush(struct own_writes *writes, uint32_t partition, uint64_t sequence) {
+    pthread_mutex_lock(&writes->lock);
+    for (unsigned i = 0; i < OWN_WRITES_CHAINS; i++) {
+        for (struct own_write *own = writes->chains[i]; own != NULL; own = own->next) {
+            if (own->partition == partition && own->by_reader < sequence) {
+                own->by_reader = sequence;
+            }
+        }
+    }
+    pthread_mutex_unlock(&writes->lock);
+}
+
 void own_writes_sweep(struct own_writes *writes, uint32_t partition, uint64_t sequence) {
     pthread_mutex_lock(&writes->lock);
     for (unsigned i = 0; i < OWN_WRITES_CHAINS; i++) {

@@ -47,6 +47,10 @@ bool own_writes_admit_writer(struct own_writes *writes, struct bytes key, uint64
 /* The same for the reader: not if a writer has written a later one. */
 bool own_writes_admit_reader(struct own_writes *writes, struct bytes key, uint64_t sequence);
 
+/* The reader has come to a flush of the partition at this sequence: no writer may write an earlier
+ * record any more. */
+void own_writes_flush(struct own_writes *writes, uint32_t partition, uint64_t sequence);
+
 /* The reader has passed this sequence in the partition. Visits all entries. */
 void own_writes_sweep(struct own_writes *writes, uint32_t partition, uint64_t sequence);
 

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cluster/flusher.h"
 #include "cluster/message.h"
 #include "store/scan.h"
 
@@ -150,54 +151,66 @@ static int reader_compare(const void *a, const void *b) {
     return first < second ? -1 : first > second;
 }
 
-/* The items of one bucket that the log does not have. */
-struct reader_strays {
+/* The items of one bucket that are to be removed. */
+struct reader_ended {
     const struct reader *reader;
-    const struct reader_partition *state;
+    const struct reader_partition *kept; /* what the log has stays; NULL: nothing does */
     uint32_t partition;
-    uint64_t before; /* sequence of the beacon */
+    uint64_t before; /* items of records from this one on stay */
     struct buffer keys;
 };
 
 static void reader_visit(void *context, const struct pool_scanned *scanned) {
-    struct reader_strays *strays = context;
+    struct reader_ended *ended = context;
     const struct item *item = &scanned->item;
-    if (subjects_get_partition(strays->reader->options.subjects, item->key) != strays->partition ||
-        item->cas >= strays->before ||
-        bsearch(&item->cas, strays->state->seen, strays->state->seen_count, sizeof item->cas,
-                reader_compare) != NULL) {
+    if (subjects_get_partition(ended->reader->options.subjects, item->key) != ended->partition ||
+        item->cas >= ended->before ||
+        (ended->kept != NULL && bsearch(&item->cas, ended->kept->seen, ended->kept->seen_count,
+                                        sizeof item->cas, reader_compare) != NULL)) {
         return;
     }
     uint8_t size = (uint8_t)item->key.size;
-    buffer_append(&strays->keys, &size, 1);
-    buffer_append(&strays->keys, item->key.data, size);
+    buffer_append(&ended->keys, &size, 1);
+    buffer_append(&ended->keys, item->key.data, size);
 }
 
 static bool reader_apply(struct reader *reader, const struct replica *replica);
 
-/* Removes the items that the log has not, up to the beacon. */
-static void reader_remove_strays(struct reader *reader, uint32_t partition, uint64_t sequence) {
-    struct reader_partition *state = &reader->partitions[partition];
-    struct reader_strays strays = {
-        .reader = reader, .state = state, .partition = partition, .before = sequence};
+/* Removes the partition's items of records before this one, but not those that `kept` has. False:
+ * the reader stops. */
+static bool reader_remove(struct reader *reader, uint32_t partition, uint64_t before,
+                          const struct reader_partition *kept, uint64_t *removed) {
+    struct reader_ended ended = {
+        .reader = reader, .kept = kept, .partition = partition, .before = before};
     uint64_t bucket = 0;
-    uint64_t removed = 0;
     enum status status = STATUS_OK;
-    while (status != STATUS_END && !atomic_load(&reader->stopping)) {
-        strays.keys.size = 0;
+    bool well = true;
+    *removed = 0;
+    while (well && status != STATUS_END) {
+        ended.keys.size = 0;
         store_thread_refresh(&reader->store);
-        status = pool_scan(reader->options.pool, &reader->store, &bucket, reader_visit, &strays);
-        for (size_t at = 0; at < strays.keys.size;) {
-            uint8_t size = (uint8_t)strays.keys.data[at];
-            const struct replica gone = {.key = bytes_from(strays.keys.data + at + 1, size),
+        status = pool_scan(reader->options.pool, &reader->store, &bucket, reader_visit, &ended);
+        for (size_t at = 0; well && at < ended.keys.size;) {
+            uint8_t size = (uint8_t)ended.keys.data[at];
+            const struct replica gone = {.key = bytes_from(ended.keys.data + at + 1, size),
                                          .removed = true,
-                                         .sequence = sequence};
-            reader_apply(reader, &gone);
-            removed++;
+                                         .sequence = before};
+            well = reader_apply(reader, &gone);
+            ++*removed;
             at += 1 + (size_t)size;
         }
     }
-    buffer_finish(&strays.keys);
+    buffer_finish(&ended.keys);
+    return well;
+}
+
+/* Removes the items that the log has not, up to the beacon. */
+static bool reader_end_comparing(struct reader *reader, uint32_t partition, uint64_t sequence) {
+    struct reader_partition *state = &reader->partitions[partition];
+    uint64_t removed;
+    if (!reader_remove(reader, partition, sequence, state, &removed)) {
+        return false;
+    }
     log_info("pool %s: partition %u was compared with its log of %zu records; %llu items that the "
              "log does not have were removed",
              reader_pool_name(reader), partition, state->seen_count, (unsigned long long)removed);
@@ -205,6 +218,7 @@ static void reader_remove_strays(struct reader *reader, uint32_t partition, uint
     state->seen = NULL;
     state->seen_count = 0;
     state->compares = false;
+    return true;
 }
 
 /* ---- records ---- */
@@ -250,11 +264,11 @@ static bool reader_apply(struct reader *reader, const struct replica *replica) {
     }
 }
 
-static void reader_take_beacon(struct reader *reader, const struct engine_record *record) {
+static bool reader_take_beacon(struct reader *reader, const struct engine_record *record) {
     struct reader_partition *state = &reader->partitions[record->partition];
     uint64_t number;
     if (record->payload.size != sizeof number) {
-        return;
+        return true;
     }
     memcpy(&number, record->payload.data, sizeof number);
     if (number == state->beacon) {
@@ -263,15 +277,32 @@ static void reader_take_beacon(struct reader *reader, const struct engine_record
     state->since_ms = 0;
     own_writes_sweep(reader->options.own, record->partition, record->sequence);
     if (state->caught_up) {
-        return;
+        return true;
     }
-    if (state->compares) {
-        reader_remove_strays(reader, record->partition, record->sequence);
+    if (state->compares && !reader_end_comparing(reader, record->partition, record->sequence)) {
+        return false;
     }
     state->caught_up = true;
-    if (!atomic_load(&reader->stopping)) {
-        atomic_fetch_add(&reader->caught_up, 1);
+    atomic_fetch_add(&reader->caught_up, 1);
+    return true;
+}
+
+/* Ends all items from before the flush. */
+static bool reader_take_flush(struct reader *reader, const struct engine_record *record) {
+    uint64_t removed;
+    if (!flusher_is_record(record->payload)) {
+        reader_note_foreign(reader, record, "it is no flush that this stayd knows");
+        return true;
     }
+    own_writes_flush(reader->options.own, record->partition, record->sequence);
+    if (!reader_remove(reader, record->partition, record->sequence, NULL, &removed)) {
+        return false;
+    }
+    if (removed > 0) {
+        log_info("pool %s: partition %u was flushed: %llu items", reader_pool_name(reader),
+                 record->partition, (unsigned long long)removed);
+    }
+    return true;
 }
 
 /* False: the record must not be passed. */
@@ -287,10 +318,9 @@ static bool reader_take(struct reader *reader, const struct engine_record *recor
         reader_note_foreign(reader, record, "no stayd of this cluster has written it");
         return true;
     case SUBJECT_HOST:
-        if (host == reader->options.host) {
-            reader_take_beacon(reader, record);
-        }
-        return true;
+        return host != reader->options.host || reader_take_beacon(reader, record);
+    case SUBJECT_FLUSH:
+        return reader_take_flush(reader, record);
     case SUBJECT_KEY:
         break;
     }

@@ -62,6 +62,12 @@ void subjects_write_key(const struct subjects *subjects, struct bytes key,
     subjects_encode(key, subject + size);
 }
 
+void subjects_write_flush(const struct subjects *subjects, uint32_t partition,
+                          char subject[ENGINE_SUBJECT_MAX]) {
+    snprintf(subject, ENGINE_SUBJECT_MAX, "%s.%s.%u.f", subjects->prefix, subjects->pool,
+             partition);
+}
+
 void subjects_write_host(const struct subjects *subjects, uint32_t partition, uint64_t host,
                          char subject[ENGINE_SUBJECT_MAX]) {
     snprintf(subject, ENGINE_SUBJECT_MAX, "%s.%s.%u.h.%016llx", subjects->prefix, subjects->pool,
@@ -73,8 +79,13 @@ enum subject_kind subjects_read(const struct subjects *subjects, uint32_t partit
     char before[ENGINE_SUBJECT_MAX];
     int size =
         snprintf(before, sizeof before, "%s.%s.%u.", subjects->prefix, subjects->pool, partition);
-    if (strncmp(subject, before, (size_t)size) != 0 || subject[size] == '\0' ||
-        subject[size + 1] != '.') {
+    if (strncmp(subject, before, (size_t)size) != 0) {
+        return SUBJECT_FOREIGN;
+    }
+    if (strcmp(subject + size, "f") == 0) {
+        return SUBJECT_FLUSH;
+    }
+    if (subject[size] == '\0' || subject[size + 1] != '.') {
         return SUBJECT_FOREIGN;
     }
     const char *rest = subject + size + 2;

@@ -2,6 +2,7 @@
  *
  *     PREFIX.POOL.PARTITION.k.KEY     the last record of a key; KEY in base64url, without padding
  *     PREFIX.POOL.PARTITION.h.HOST    a host's last beacon
+ *     PREFIX.POOL.PARTITION.f         the last flush
  *
  * They are the same on every host and in every version: an item under another subject would be
  * another item. */
@@ -24,10 +25,12 @@ uint32_t subjects_get_partition(const struct subjects *subjects, struct bytes ke
 
 void subjects_write_key(const struct subjects *subjects, struct bytes key,
                         char subject[ENGINE_SUBJECT_MAX]);
+void subjects_write_flush(const struct subjects *subjects, uint32_t partition,
+                          char subject[ENGINE_SUBJECT_MAX]);
 void subjects_write_host(const struct subjects *subjects, uint32_t partition, uint64_t host,
                          char subject[ENGINE_SUBJECT_MAX]);
 
-enum subject_kind { SUBJECT_FOREIGN, SUBJECT_KEY, SUBJECT_HOST };
+enum subject_kind { SUBJECT_FOREIGN, SUBJECT_KEY, SUBJECT_HOST, SUBJECT_FLUSH };
 
 /* What a subject of this pool's log is of. KEY: the key is written to `key`, POOL_KEY_MAX bytes.
  * HOST: sets `*host`. FOREIGN: no host of this pool has written it. */

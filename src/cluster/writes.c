@@ -25,6 +25,7 @@ enum write_phase {
     WRITE_RESTING,  /* the same; then it is planned again */
     WRITE_AWAITING, /* until the reader has come to `named` */
     WRITE_HELD,     /* the connection's; it has the key */
+    WRITE_FLUSHING, /* a flush */
 };
 
 /* All fields are under the lock of `writes`, and those of the proposal are its owner's. */
@@ -65,6 +66,9 @@ struct writes {
     struct write *numbered[WRITES_CHAINS];
     struct write *queue_first;
     struct write *queue_last;
+    pthread_cond_t flush_wake;       /* a flush was submitted, or `stopping` */
+    struct write *flushes_submitted; /* linked by `behind` */
+    struct write *flushes_running;
     _Atomic unsigned awaiting[POOL_PARTITIONS_MAX];
     struct writes_stats stats;
 };
@@ -352,9 +356,53 @@ void writes_settle(struct proposal *proposal) {
     struct write *write = write_of(proposal);
     struct writes *writes = write->writes;
     pthread_mutex_lock(&writes->lock);
-    assert(write->phase == WRITE_HELD);
-    write->phase = WRITE_IDLE;
-    writes_free_key(writes, write);
+    if (write->phase == WRITE_HELD) { /* else it was a flush */
+        write->phase = WRITE_IDLE;
+        writes_free_key(writes, write);
+    }
+    pthread_mutex_unlock(&writes->lock);
+}
+
+/* ---- flushes ---- */
+
+void writes_submit_flush(struct proposal *proposal) {
+    struct write *write = write_of(proposal);
+    struct writes *writes = write->writes;
+    pthread_mutex_lock(&writes->lock);
+    assert(write->phase == WRITE_IDLE);
+    write->phase = WRITE_FLUSHING;
+    write->behind = writes->flushes_submitted;
+    writes->flushes_submitted = write;
+    pthread_cond_signal(&writes->flush_wake);
+    pthread_mutex_unlock(&writes->lock);
+}
+
+bool writes_wait_flush(struct writes *writes) {
+    pthread_mutex_lock(&writes->lock);
+    while (writes->flushes_submitted == NULL && !writes->stopping) {
+        pthread_cond_wait(&writes->flush_wake, &writes->lock);
+    }
+    writes->flushes_running = writes->flushes_submitted;
+    writes->flushes_submitted = NULL;
+    bool goes_on = !writes->stopping;
+    pthread_mutex_unlock(&writes->lock);
+    return goes_on;
+}
+
+void writes_end_flush(struct writes *writes, enum status status) {
+    pthread_mutex_lock(&writes->lock);
+    while (writes->flushes_running != NULL) {
+        struct write *write = writes->flushes_running;
+        writes->flushes_running = write->behind;
+        write->behind = NULL;
+        write->phase = WRITE_IDLE;
+        write->proposal.failure = status;
+        if (write->released) {
+            write_free(write);
+        } else {
+            write_tell(write, status == STATUS_OK ? PROPOSAL_ACKNOWLEDGED : PROPOSAL_FAILED);
+        }
+    }
     pthread_mutex_unlock(&writes->lock);
 }
 
@@ -582,9 +630,11 @@ struct writes *writes_create(const struct writes_options *options) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&writes->lock, NULL);
     pthread_cond_init(&writes->wake, &monotonic);
+    pthread_cond_init(&writes->flush_wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     if (pthread_create(&writes->thread, NULL, writes_main, writes) != 0) {
         pthread_cond_destroy(&writes->wake);
+        pthread_cond_destroy(&writes->flush_wake);
         pthread_mutex_destroy(&writes->lock);
         free(writes);
         return NULL;
@@ -596,6 +646,7 @@ void writes_stop(struct writes *writes) {
     pthread_mutex_lock(&writes->lock);
     writes->stopping = true;
     pthread_cond_signal(&writes->wake);
+    pthread_cond_signal(&writes->flush_wake);
     pthread_mutex_unlock(&writes->lock);
     pthread_join(writes->thread, NULL);
 }
@@ -610,6 +661,7 @@ void writes_destroy(struct writes *writes) {
         }
     }
     pthread_cond_destroy(&writes->wake);
+    pthread_cond_destroy(&writes->flush_wake);
     pthread_mutex_destroy(&writes->lock);
     free(writes);
 }

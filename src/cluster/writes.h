@@ -79,6 +79,13 @@ void writes_release_proposal(struct proposal *proposal);
 void writes_submit(struct proposal *proposal);
 void writes_settle(struct proposal *proposal);
 
+void writes_submit_flush(struct proposal *proposal);
+
+/* For the thread that flushes: waits until a flush was submitted, and takes all that were; false:
+ * the writes are being stopped. Then tells their connections how it went. */
+bool writes_wait_flush(struct writes *writes);
+void writes_end_flush(struct writes *writes, enum status status);
+
 /* The engine's callbacks. */
 void writes_take_outcome(struct writes *writes, uint64_t token, enum engine_outcome outcome,
                          uint64_t sequence);

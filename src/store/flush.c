@@ -1,6 +1,7 @@
 #include "store/flush.h"
 
 #include "store/pool_counters.h"
+#include "store/replicate.h"
 
 static struct record flush_record(uint32_t due_s) {
     return (struct record){.kind = LAYOUT_FLUSH, .expiry_s = due_s, .key = bytes_from("", 0)};
@@ -61,7 +62,7 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     uint32_t due_s = when_s > thread->now_s ? when_s : 0;
     struct segment_place place = {0};
     if (pool_get_replication(pool) != NULL) {
-        return STATUS_UNSUPPORTED; /* not yet: each host would have to end the same items */
+        return replicate_flush(pool, thread, due_s);
     }
     if (pool_is_read_only(pool)) {
         return STATUS_READ_ONLY;

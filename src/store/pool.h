@@ -25,8 +25,8 @@
 enum {
     POOL_KEY_MAX = 250,
     POOL_PARTITIONS_MAX = 128, /* of a replicated pool's log */
-    POOL_NAME_MAX = 32,  /* letters, digits, '-' and '_' */
-    POOL_ERROR_MAX = 512 /* bytes of a message in an out parameter, with its zero */
+    POOL_NAME_MAX = 32,        /* letters, digits, '-' and '_' */
+    POOL_ERROR_MAX = 512       /* bytes of a message in an out parameter, with its zero */
 };
 
 #define POOL_ITEM_MAX_LIMIT (UINT32_C(128) << 20) /* the largest item_max, as memcached's */

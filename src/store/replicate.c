@@ -1,5 +1,7 @@
 #include "store/replicate.h"
 
+#include "store/pool_counters.h"
+
 #include <assert.h>
 
 enum { REPLICATE_KEPT_BYTES = 16 << 10 /* a larger buffer is freed when its request has ended */ };
@@ -210,6 +212,34 @@ enum status replicate_change(struct pool *pool, struct store_thread *thread, str
     }
     proposal->has_named = false;
     return replicate_propose(pool, thread, key, planner, request, result);
+}
+
+enum status replicate_flush(struct pool *pool, struct store_thread *thread, uint32_t due_s) {
+    struct proposal *proposal = thread->proposal;
+    if (proposal == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    switch (replicate_get_state(proposal)) {
+    case PROPOSAL_IN_FLIGHT:
+        return STATUS_NEEDS_ROOM;
+    case PROPOSAL_ACKNOWLEDGED:
+        pool_add(pool, thread->index, POOL_CMD_FLUSH, 1);
+        replicate_set_state(proposal, PROPOSAL_IDLE);
+        return STATUS_OK;
+    case PROPOSAL_FAILED:
+        replicate_set_state(proposal, PROPOSAL_IDLE);
+        return proposal->failure;
+    case PROPOSAL_AGAIN:
+    case PROPOSAL_IDLE:
+        break;
+    }
+    if (due_s != 0) {
+        return STATUS_UNSUPPORTED;
+    }
+    proposal->submitted = true;
+    replicate_set_state(proposal, PROPOSAL_IN_FLIGHT);
+    pool->replication.submit_flush(proposal);
+    return STATUS_NEEDS_ROOM;
 }
 
 struct replicate_apply {

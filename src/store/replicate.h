@@ -11,6 +11,9 @@
 enum status replicate_change(struct pool *pool, struct store_thread *thread, struct bytes key,
                              change_planner planner, void *request, struct item *result);
 
+/* As pool_flush, in a replicated pool. UNSUPPORTED: a flush that is due later. */
+enum status replicate_flush(struct pool *pool, struct store_thread *thread, uint32_t due_s);
+
 /* Whether the thread's proposal is acknowledged: the request is to be answered from it, and not
  * from the pool. */
 static inline bool replicate_is_acknowledged(const struct pool *pool,

@@ -92,12 +92,14 @@ struct pool_replication {
 
     /* Sends the proposal to the log: its state is IN_FLIGHT until it has an outcome. */
     void (*submit)(struct proposal *proposal);
+    /* The same of a flush of the pool, which proposes no item. */
+    void (*submit_flush)(struct proposal *proposal);
     /* The connection has done with a proposal that was acknowledged, or is to be planned again:
      * other writes of the key may go on. */
     void (*settle)(struct proposal *proposal);
 
-    /* Called under the lock of the key's bucket: whether a record may be written at this sequence; not
-     * if a later one has been written. By a proposal's owner, and by the reader of the log. */
+    /* Called under the lock of the key's bucket: whether a record may be written at this sequence;
+     * not if a later one has been written. By a proposal's owner, and by the reader of the log. */
     bool (*admits_own)(void *context, struct bytes key, uint64_t sequence);
     bool (*admits_read)(void *context, struct bytes key, uint64_t sequence);
 };

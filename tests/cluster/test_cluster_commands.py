@@ -98,7 +98,25 @@ def test_what_a_clustered_pool_cannot_do_is_refused(hosts):
     host = hosts.host()
     refused = b"SERVER_ERROR not possible in a clustered pool\r\n"
     assert talk(host, [b"ms k 1 E77\r\nx\r\n", b"get k\r\n"]) == [refused, b"END\r\n"]
-    assert talk(host, [b"flush_all\r\n"]) == [refused]
+    assert talk(host, [b"flush_all 100\r\n"]) == [refused]
+
+
+def test_a_flush_ends_everything_everywhere(hosts):
+    first, second = hosts.host(), hosts.host()
+    with first.connect("sessions") as raw:
+        for i in range(200):
+            assert raw.ask(f"set k{i} 0 0 1\r\na\r\n".encode()) == b"STORED"
+    sees(second, "k199", value("k199", "a"))
+    assert talk(second, [b"flush_all\r\n", b"get k0 k199\r\n"]) == [b"OK\r\n", b"END\r\n"]
+    assert talk(second, [b"add k1 0 0 1\r\nb\r\n"]) == [b"STORED\r\n"]
+    for i in (0, 50, 199):
+        sees(first, f"k{i}", b"END\r\n")
+    sees(first, "k1", value("k1", "b"))
+    third = hosts.host()
+    assert talk(third, [b"get k0 k1 k2\r\n"]) == [value("k1", "b")]
+    for host in (first, second, third):
+        host.restart()
+        assert talk(host, [b"get k0 k1 k2\r\n"]) == [value("k1", "b")]
 
 
 @pytest.mark.parametrize("fsync", ["always", "no"])

@@ -180,6 +180,22 @@ static bool engine_find(void *self, uint64_t token, uint32_t partition, const ch
     return message != NULL && engine_request(engine, message);
 }
 
+static bool engine_purge(void *self, uint64_t token, uint32_t partition, uint64_t below) {
+    struct nats_engine *engine = self;
+    char word[32];
+    char name[128];
+    char api[192];
+    char request[64];
+    engine_name_stream(engine, partition, name);
+    snprintf(word, sizeof word, "p%llx", (unsigned long long)token);
+    snprintf(api, sizeof api, "$JS.API.STREAM.PURGE.%s", name);
+    snprintf(request, sizeof request, "{\"seq\":%llu}", (unsigned long long)below);
+    natsMsg *message = engine_is_connected(engine)
+                           ? engine_make_request(engine, api, word, bytes_from_string(request))
+                           : NULL;
+    return message != NULL && engine_request(engine, message);
+}
+
 /* ---- answers ---- */
 
 static json_t *engine_parse(const natsMsg *message) {
@@ -279,6 +295,19 @@ static void engine_take_found(struct nats_engine *engine, uint64_t token, natsMs
     json_decref(answer);
 }
 
+static void engine_take_purged(struct nats_engine *engine, uint64_t token, natsMsg *message) {
+    const char *description;
+    json_t *answer = engine_parse(message);
+    bool purged = json_is_true(json_object_get(answer, "success"));
+    if (!purged && answer != NULL) {
+        engine_error_of(answer, &description);
+        engine_log(engine, "refuses a purge", description);
+    }
+    json_decref(answer);
+    engine->callbacks.written(engine->callbacks.context, token,
+                              purged ? ENGINE_STORED : ENGINE_UNCLEAR, 0);
+}
+
 static void engine_deliver(struct nats_engine *engine, enum delivery_kind kind, uint32_t partition,
                            uint32_t generation, natsMsg *message) {
     struct delivery *delivery = malloc(sizeof *delivery);
@@ -332,6 +361,9 @@ static void engine_take_answer(natsConnection *connection, natsSubscription *sub
         break;
     case 'f':
         engine_take_found(engine, token, message);
+        break;
+    case 'p':
+        engine_take_purged(engine, token, message);
         break;
     case 'c':
         engine_take_created(engine, word + 1, message);
@@ -779,6 +811,7 @@ bool stayd_engine_open(const struct engine_options *options,
         .check = engine_check,
         .write = engine_write,
         .find = engine_find,
+        .purge = engine_purge,
         .follow = engine_follow,
         .receive = engine_receive,
         .is_connected = engine_is_connected,
