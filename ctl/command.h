@@ -50,6 +50,9 @@ command_run_together status_run;
 /* Shows the pools every second: on a terminal until q is pressed, or as lines of JSON. */
 command_run_together top_run;
 
+/* `cluster create` and `cluster status`: the streams of the pools that have `cluster`. */
+command_run_together cluster_run;
+
 /* Checks the configuration, and sends SIGHUP to the daemon that serves it. */
 command_run_together reload_run;
 

@@ -25,6 +25,8 @@ static const char usage[] =
     "  ping [POOL]         time of a reply\n"
     "  version [POOL]      version of the running daemon\n"
     "  reload              have the daemon read certificates and auth_files again\n"
+    "  cluster create      make the streams of all clustered pools, with the right settings\n"
+    "  cluster status      the streams of all clustered pools: leaders, replicas, records\n"
     "  backup POOL FILE    copy the pool's file, consistently, while stayd runs\n"
     "\n"
     "Commands for pool files that no stayd is using:\n"
@@ -68,6 +70,7 @@ struct command {
     bool of_all;       /* without a pool, the command runs on all pools, one after the other */
     int arguments_min; /* after the pool's name */
     int arguments_max;
+    bool takes_arguments; /* with run_together: reads them itself */
 
     /* Exactly one of these functions is set. The command works on: */
     command_run *run;                   /* a pool that answers */
@@ -81,6 +84,7 @@ static const struct command commands[] = {
     {"status", .run_together = status_run},
     {"top", .run_together = top_run},
     {"reload", .run_together = reload_run},
+    {"cluster", .run_together = cluster_run, .takes_arguments = true},
     {"stats", false, 0, 1, .run = stats_run},
     {"get", false, 1, 1, .run = get_run},
     {"delete", false, 1, 1, .run = delete_run},
@@ -203,8 +207,9 @@ static int run_command(const struct command *command, const struct target_list *
         return run_copy(command, list, invocation);
     }
     if (command->run_together != NULL) {
-        return invocation->argument_count > 0 ? fail_usage(command->name, "takes no argument")
-                                              : command->run_together(list, invocation);
+        return invocation->argument_count > 0 && !command->takes_arguments
+                   ? fail_usage(command->name, "takes no argument")
+                   : command->run_together(list, invocation);
     }
     return run_on_pools(command, list, invocation);
 }

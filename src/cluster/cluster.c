@@ -28,6 +28,7 @@ struct cluster {
     struct writes *writes;
     struct reader *reader;
     struct flusher *flusher;
+    _Atomic uint64_t flushes[POOL_PARTITIONS_MAX]; /* reader_options.flushes */
 };
 
 static void cluster_nap(uint32_t ms) {
@@ -55,6 +56,11 @@ static struct proposal *cluster_create_proposal(void *context, void (*wake)(void
     return writes_create_proposal(cluster->writes, wake, wake_context);
 }
 
+static uint64_t cluster_get_flush(void *context, struct bytes key) {
+    struct cluster *cluster = context;
+    return atomic_load(&cluster->flushes[subjects_get_partition(&cluster->subjects, key)]);
+}
+
 static bool cluster_admits_own(void *context, struct bytes key, uint64_t sequence) {
     struct cluster *cluster = context;
     return own_writes_admit_writer(&cluster->own, key, sequence);
@@ -63,6 +69,35 @@ static bool cluster_admits_own(void *context, struct bytes key, uint64_t sequenc
 static bool cluster_admits_read(void *context, struct bytes key, uint64_t sequence) {
     struct cluster *cluster = context;
     return own_writes_admit_reader(&cluster->own, key, sequence);
+}
+
+/* The pool's `stats`. */
+static void cluster_visit_stats(void *context, void (*visit)(void *, const char *, uint64_t),
+                                void *visitor) {
+    struct cluster_stats stats;
+    cluster_get_stats(context, &stats);
+    const struct {
+        const char *name;
+        uint64_t number;
+    } numbers[] = {
+        {"cluster_connected", stats.connected},
+        {"cluster_partitions", stats.partitions},
+        {"cluster_caught_up", stats.reader.caught_up},
+        {"cluster_lag_ms", stats.reader.lag_ms},
+        {"cluster_silent_ms", stats.reader.oldest_ms},
+        {"cluster_applied", stats.reader.applied},
+        {"cluster_left_out", stats.reader.foreign},
+        {"cluster_no_room", stats.reader.refused},
+        {"cluster_in_flight", stats.writes.in_flight},
+        {"cluster_acknowledged", stats.writes.acknowledged},
+        {"cluster_conflicts", stats.writes.conflicts},
+        {"cluster_lost_answers", stats.writes.lost_answers},
+        {"cluster_failed", stats.writes.failed},
+        {"cluster_longest_write_ms", stats.writes.longest_ms},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        visit(visitor, numbers[i].name, numbers[i].number);
+    }
 }
 
 static bool cluster_is_stopping(const struct cluster *cluster, char *error) {
@@ -148,6 +183,7 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
         .engine = &cluster->engine,
         .pool = pool,
         .own = &cluster->own,
+        .flushes = cluster->flushes,
         .host = host,
         .keep_s = CLUSTER_KEEP_S,
     });
@@ -161,6 +197,7 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
         .pool = pool,
         .own = &cluster->own,
         .writes = cluster->writes,
+        .flushes = cluster->flushes,
         .grace = options->grace,
         .thread_index = options->thread_index,
         .host = host,
@@ -171,8 +208,10 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
         .context = cluster,
         .create = cluster_create_proposal,
         .release = writes_release_proposal,
+        .get_flush = cluster_get_flush,
         .submit = writes_submit,
         .submit_flush = writes_submit_flush,
+        .visit_stats = cluster_visit_stats,
         .settle = writes_settle,
         .admits_own = cluster_admits_own,
         .admits_read = cluster_admits_read,

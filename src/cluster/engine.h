@@ -77,6 +77,12 @@ struct engine_log {
     uint64_t log_id; /* another one when the log is made anew; never 0 */
     uint64_t first;  /* sequence of the first record that it has */
     uint64_t last;
+    /* for people */
+    char leader[64]; /* the node's name; empty: there is none */
+    uint64_t records;
+    uint64_t bytes;
+    uint32_t replicas;
+    uint32_t replicas_current; /* of these: have all records */
 };
 
 struct engine {
@@ -86,6 +92,13 @@ struct engine {
      * WRONG and AWAY: the reason is in `error`. */
     enum engine_check (*check)(void *self, uint32_t partition, struct engine_log *log,
                                char error[ENGINE_ERROR_MAX]);
+
+    /* The sequence of the subject's last record; 0: it has none. Waits some seconds at most. */
+    enum engine_check (*find_now)(void *self, uint32_t partition, const char *subject,
+                                  uint64_t *sequence, char error[ENGINE_ERROR_MAX]);
+
+    /* Makes the partition's log, if there is none; `check` says whether it is right. */
+    enum engine_check (*create)(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]);
 
     /* Send a request. False: it was not sent. Any thread; they may wait for the network. */
     bool (*write)(void *self, const struct engine_write *write);

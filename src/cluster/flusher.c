@@ -14,7 +14,7 @@ enum {
 
 static const char flusher_record[] = "stayd flush 1";
 
-enum flush_step { FLUSH_FIRST, FLUSH_PURGE, FLUSH_SECOND, FLUSH_APPLIED, FLUSH_DONE };
+enum flush_step { FLUSH_WRITE, FLUSH_PURGE, FLUSH_APPLIED, FLUSH_DONE };
 
 struct flush_part {
     enum flush_step step;

@@ -1,13 +1,13 @@
 /* flush_all of a clustered pool: one thread, which carries out all flushes that were asked for at a
  * time as one.
  *
- *     for each partition    flush record at f1 -> purge below f1 -> flush record at f2 -> applied
- * here
+ *     for each partition    flush record at f -> purge below f -> applied here
  *
- * Every host removes what is below a flush record when its reader comes to it. That is not enough:
- * a host that has not come to f1 yet may still plan a change on an item from before, and the log
- * would take the new item, above f1. After the purge the log refuses all such changes, because the
- * records that they expect are gone; and what it took between f1 and the purge is below f2.
+ * Every host removes what is below a flush record when its reader comes to it. A host that has not
+ * come to f yet may still plan a change on an item from before, and the log takes the new item,
+ * above f. Such a record does not count: it names the last flush that its writer had applied, and
+ * every reader sees f between (struct replica: derived). The purge only gives the engine its room
+ * back.
  *
  * A flush record is written under the condition that the one before is still the last. So one whose
  * answer is lost can be sent again, and one that arrives late does nothing. */

@@ -4,7 +4,13 @@
 
 enum message_kind { MESSAGE_VALUE = 1, MESSAGE_TOMBSTONE = 2 };
 
-enum { MESSAGE_STALE = 1, MESSAGE_TOKEN_SENT = 2, MESSAGE_KEEPS_READS = 4, MESSAGE_FLAGS = 7 };
+enum {
+    MESSAGE_STALE = 1,
+    MESSAGE_TOKEN_SENT = 2,
+    MESSAGE_KEEPS_READS = 4,
+    MESSAGE_DERIVED = 8,
+    MESSAGE_FLAGS = 15
+};
 
 struct message_head {
     uint8_t version;
@@ -18,6 +24,7 @@ struct message_head {
     uint32_t accessed_s;
     uint64_t host;
     uint64_t number;
+    uint64_t flush;
 };
 
 _Static_assert(sizeof(struct message_head) == MESSAGE_HEAD_BYTES, "the format of the log");
@@ -36,13 +43,15 @@ bool message_write(struct buffer *buffer, const struct replica *replica, struct 
         .kind = replica->removed ? MESSAGE_TOMBSTONE : MESSAGE_VALUE,
         .flags = (uint8_t)((replica->stale ? MESSAGE_STALE : 0) |
                            (replica->token_sent ? MESSAGE_TOKEN_SENT : 0) |
-                           (replica->keeps_reads ? MESSAGE_KEEPS_READS : 0)),
+                           (replica->keeps_reads ? MESSAGE_KEEPS_READS : 0) |
+                           (replica->derived ? MESSAGE_DERIVED : 0)),
         .client_flags = replica->client_flags,
         .expiry_s = replica->expiry_s,
         .created_s = replica->created_s,
         .accessed_s = replica->accessed_s,
         .host = id.host,
         .number = id.number,
+        .flush = replica->flush,
     };
     struct bytes value = replica->removed ? bytes_from(NULL, 0) : replica->value;
     head.crc = message_crc(&head, replica->key, value);
@@ -74,6 +83,8 @@ enum message_fault message_read(struct bytes payload, struct replica *replica,
     replica->stale = (head.flags & MESSAGE_STALE) != 0;
     replica->token_sent = (head.flags & MESSAGE_TOKEN_SENT) != 0;
     replica->keeps_reads = (head.flags & MESSAGE_KEEPS_READS) != 0;
+    replica->derived = (head.flags & MESSAGE_DERIVED) != 0;
+    replica->flush = head.flush;
     replica->client_flags = head.client_flags;
     replica->expiry_s = head.expiry_s;
     replica->created_s = head.created_s;

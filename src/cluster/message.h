@@ -1,9 +1,9 @@
 /* A record of the log as bytes: all that a host must know of an item, or that there is none.
  *
  *     | version | kind | flags | 0 | crc | client flags | expiry | created | accessed |
- *     | write id: host, number | value ...
+ *     | write id: host, number | flush | value ...
  *
- *     little-endian; 40 bytes before the value. The CRC32C covers the key and all but itself.
+ *     little-endian; 48 bytes before the value. The CRC32C covers the key and all but itself.
  *
  * The write id says which write of which host this is: by it a host finds out whether a write whose
  * answer was lost is in the log. */
@@ -13,7 +13,7 @@
 #include "base/buffer.h"
 #include "store/replication.h"
 
-enum { MESSAGE_VERSION = 1, MESSAGE_HEAD_BYTES = 40 };
+enum { MESSAGE_VERSION = 1, MESSAGE_HEAD_BYTES = 48 };
 
 struct message_id {
     uint64_t host;   /* random, of one run of a daemon */

@@ -54,9 +54,29 @@ static const char *reader_pool_name(const struct reader *reader) {
 
 /* ---- before the thread ---- */
 
+/* The last flush: if the pool has applied it, the reader does not come to it again. */
+static bool reader_find_flush(const struct reader_options *options, uint32_t partition,
+                              char error[ENGINE_ERROR_MAX]) {
+    struct engine *engine = options->engine;
+    char subject[ENGINE_SUBJECT_MAX];
+    uint64_t sequence;
+    subjects_write_flush(options->subjects, partition, subject);
+    if (engine->find_now(engine->self, partition, subject, &sequence, error) != ENGINE_RIGHT) {
+        return false;
+    }
+    bool applied = sequence <= pool_get_position(options->pool, partition);
+    atomic_store(&options->flushes[partition], applied ? sequence : 0);
+    return true;
+}
+
 enum engine_check reader_check_logs(const struct reader_options *options,
                                     char error[ENGINE_ERROR_MAX]) {
     struct engine *engine = options->engine;
+    /* Of what was deleted or has expired, the log keeps a record for keep_s. A host that was away
+     * for longer may have items whose end it would never hear of. Half of it, because clocks
+     * differ. */
+    uint32_t noted_s = pool_get_positions_noted_s(options->pool);
+    bool was_away = (uint64_t)noted_s + options->keep_s / 2 < clock_unix_s();
     for (uint32_t i = 0; i < options->subjects->partitions; i++) {
         struct engine_log log;
         enum engine_check check = engine->check(engine->self, i, &log, error);
@@ -80,7 +100,11 @@ enum engine_check reader_check_logs(const struct reader_options *options,
                      i, (unsigned long long)log.last, (unsigned long long)position);
             return ENGINE_WRONG;
         }
-        if (noted == 0 && !pool_set_log_id(options->pool, i, log.log_id)) {
+        bool begins_anew = noted == 0 || (position > 0 && was_away);
+        if (!reader_find_flush(options, i, error)) {
+            return ENGINE_AWAY;
+        }
+        if (begins_anew && !pool_set_log_id(options->pool, i, log.log_id)) {
             snprintf(error, ENGINE_ERROR_MAX, "the pool's file cannot be written to the disk");
             return ENGINE_WRONG;
         }
@@ -298,6 +322,8 @@ static bool reader_take_flush(struct reader *reader, const struct engine_record 
     if (!reader_remove(reader, record->partition, record->sequence, NULL, &removed)) {
         return false;
     }
+    /* Not before: what is planned from now on finds no item of before. */
+    atomic_store(&reader->options.flushes[record->partition], record->sequence);
     if (removed > 0) {
         log_info("pool %s: partition %u was flushed: %llu items", reader_pool_name(reader),
                  record->partition, (unsigned long long)removed);
@@ -340,11 +366,17 @@ static bool reader_take(struct reader *reader, const struct engine_record *recor
     case MESSAGE_GOOD:
         break;
     }
+    bool is_void =
+        replica.derived && replica.flush < atomic_load(&reader->options.flushes[record->partition]);
+    if (is_void) { /* all hosts see the same flush before this record */
+        replica =
+            (struct replica){.key = replica.key, .removed = true, .sequence = replica.sequence};
+    }
     if (!reader_apply(reader, &replica)) {
         return false;
     }
     atomic_fetch_add_explicit(&reader->applied, 1, memory_order_relaxed); /* a number */
-    writes_note_record(reader->options.writes, &id, record->sequence);
+    writes_note_record(reader->options.writes, &id, record->sequence, is_void);
     return true;
 }
 

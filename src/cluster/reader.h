@@ -30,6 +30,9 @@ struct reader_options {
     struct pool *pool;
     struct own_writes *own;
     struct writes *writes;
+    /* One for each partition: the sequence of the last flush that the pool has applied. Written by
+     * the reader and by reader_check_logs. */
+    _Atomic uint64_t *flushes;
     struct grace *grace;
     unsigned thread_index; /* of the reader's store_thread */
     uint64_t host;

@@ -24,6 +24,7 @@ enum write_phase {
     WRITE_PAUSED,   /* the same; then it is sent again */
     WRITE_RESTING,  /* the same; then it is planned again */
     WRITE_AWAITING, /* until the reader has come to `named` */
+    WRITE_STORED,   /* until the reader has come to `named`, its own record */
     WRITE_HELD,     /* the connection's; it has the key */
     WRITE_FLUSHING, /* a flush */
 };
@@ -201,7 +202,7 @@ static void writes_free_key(struct writes *writes, struct write *write) {
 
 /* The write is its connection's again. With ACKNOWLEDGED and AGAIN it still has the key. */
 static void writes_finish(struct writes *writes, struct write *write, enum proposal_state state) {
-    if (write->phase == WRITE_AWAITING) {
+    if (write->phase == WRITE_AWAITING || write->phase == WRITE_STORED) {
         atomic_fetch_sub(&writes->awaiting[write->partition], 1);
     }
     writes_take_number(writes, write);
@@ -256,16 +257,52 @@ static void writes_plan_again(struct writes *writes, struct write *write) {
     writes_finish(writes, write, PROPOSAL_AGAIN);
 }
 
+/* The write goes on when the reader has come to this sequence. */
+static void writes_await(struct writes *writes, struct write *write, enum write_phase phase,
+                         uint64_t sequence) {
+    if (write->phase != WRITE_AWAITING && write->phase != WRITE_STORED) {
+        atomic_fetch_add(&writes->awaiting[write->partition], 1);
+    }
+    write->phase = phase;
+    write->named = sequence;
+}
+
+/* The reader has come to what it awaits. */
+static void writes_go_on(struct writes *writes, struct write *write) {
+    if (write->phase == WRITE_AWAITING) {
+        writes_plan_again(writes, write);
+    } else if (atomic_load(&writes->options.flushes[write->partition]) >
+               write->proposal.change.flush) {
+        /* Its record was replaced before the reader came to it. A flush may stand before it. */
+        writes_await(writes, write, WRITE_AWAITING, write->named);
+        writes_plan_again(writes, write);
+    } else {
+        writes_acknowledge(writes, write, write->named);
+    }
+}
+
+/* Goes on at once if the reader is there already. The write is counted before the position is read,
+ * and the reader reads the count after it has noted its position: at least one of them sees what
+ * the other did. */
+static void writes_await_reader(struct writes *writes, struct write *write, enum write_phase phase,
+                                uint64_t sequence) {
+    writes_await(writes, write, phase, sequence);
+    if (pool_get_position(writes->options.pool, write->partition) >= sequence) {
+        writes_go_on(writes, write);
+    }
+}
+
 static void writes_take_conflict(struct writes *writes, struct write *write, uint64_t sequence) {
     writes->stats.conflicts++;
     write->conflicts++;
-    write->named = sequence;
-    /* It is counted before the position is read, and the reader reads the count after it has noted
-     * its position: at least one of them sees what the other did. */
-    write->phase = WRITE_AWAITING;
-    atomic_fetch_add(&writes->awaiting[write->partition], 1);
-    if (pool_get_position(writes->options.pool, write->partition) >= sequence) {
-        writes_plan_again(writes, write);
+    writes_await_reader(writes, write, WRITE_AWAITING, sequence);
+}
+
+static void writes_take_stored(struct writes *writes, struct write *write, uint64_t sequence) {
+    if (write->proposal.change.derived) {
+        writes_await_reader(writes, write, WRITE_STORED, sequence);
+    } else {
+        writes_acknowledge(writes, write, sequence);
     }
 }
 
@@ -417,7 +454,7 @@ void writes_take_outcome(struct writes *writes, uint64_t token, enum engine_outc
         return; /* the write has ended already */
     }
     if (outcome == ENGINE_STORED) {
-        writes_acknowledge(writes, write, sequence);
+        writes_take_stored(writes, write, sequence);
     } else if (write->phase == WRITE_SENT) {
         switch (outcome) {
         case ENGINE_CONFLICT:
@@ -460,7 +497,7 @@ void writes_take_found(struct writes *writes, uint64_t token, const struct engin
         writes_set_time(write, WRITE_LOOKING, WRITES_ABSENT_MS); /* then it asks again */
     } else if (found->is_there && message_read(found->payload, &replica, &id) == MESSAGE_GOOD &&
                id.host == writes->options.host && id.number == write->number) {
-        writes_acknowledge(writes, write, found->sequence);
+        writes_take_stored(writes, write, found->sequence);
     } else if (last == write->proposal.expected) {
         /* It is not there, as far as this node knows, which may be wrong. So it is sent again: its
          * condition decides. */
@@ -471,10 +508,19 @@ void writes_take_found(struct writes *writes, uint64_t token, const struct engin
     pthread_mutex_unlock(&writes->lock);
 }
 
-void writes_note_record(struct writes *writes, const struct message_id *id, uint64_t sequence) {
-    if (id->host == writes->options.host) {
-        writes_take_outcome(writes, id->number, ENGINE_STORED, sequence);
+void writes_note_record(struct writes *writes, const struct message_id *id, uint64_t sequence,
+                        bool is_void) {
+    if (id->host != writes->options.host) {
+        return;
     }
+    pthread_mutex_lock(&writes->lock);
+    struct write *write = *writes_find_number(writes, id->number);
+    if (write != NULL && is_void) {
+        writes_take_conflict(writes, write, sequence);
+    } else if (write != NULL) {
+        writes_acknowledge(writes, write, sequence);
+    }
+    pthread_mutex_unlock(&writes->lock);
 }
 
 void writes_note_position(struct writes *writes, uint32_t partition) {
@@ -487,9 +533,9 @@ void writes_note_position(struct writes *writes, uint32_t partition) {
         struct write *next;
         for (struct write *write = writes->numbered[i]; write != NULL; write = next) {
             next = write->next_of_number;
-            if (write->phase == WRITE_AWAITING && write->partition == partition &&
-                write->named <= position) {
-                writes_plan_again(writes, write);
+            if ((write->phase == WRITE_AWAITING || write->phase == WRITE_STORED) &&
+                write->partition == partition && write->named <= position) {
+                writes_go_on(writes, write);
             }
         }
     }
@@ -554,8 +600,8 @@ static void writes_check_time(struct writes *writes, struct write *write, uint64
         writes_fail(writes, write, STATUS_UNAVAILABLE);
         return;
     }
-    if (write->phase == WRITE_AWAITING || write->phase == WRITE_SEND ||
-        write->phase == WRITE_FIND || now_ms < write->until_ms) {
+    if (write->phase == WRITE_AWAITING || write->phase == WRITE_STORED ||
+        write->phase == WRITE_SEND || write->phase == WRITE_FIND || now_ms < write->until_ms) {
         return;
     }
     switch (write->phase) {
@@ -597,7 +643,9 @@ static void *writes_main(void *argument) {
     while (!writes->stopping) {
         struct write *write = writes_dequeue(writes);
         if (write != NULL) {
-            writes_send(writes, write, &payload);
+            if (write->phase == WRITE_SEND || write->phase == WRITE_FIND) {
+                writes_send(writes, write, &payload);
+            } /* else: an answer has come meanwhile */
         } else if (writes->on_the_way == 0) {
             pthread_cond_wait(&writes->wake, &writes->lock);
         } else {

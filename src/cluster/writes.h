@@ -10,6 +10,9 @@
  *                                           |--found, the one before -> SEND, the same once more
  *                                           '--found, another's -----> FAILED: unavailable
  *
+ * What was planned on an item that was there is STORED first, and acknowledged when the reader has
+ * come to it: only then is it known that no flush stands between (struct replica: derived).
+ *
  * A write whose answer was lost is *unclear*: it may be in the log, or get there late. It is only
  * ever sent again as it was, under the same condition, so that it can be stored once at most. When
  * another record stands in its place, nobody can say whether it was stored in between: the client
@@ -45,7 +48,8 @@ struct writes_options {
     struct engine *engine;
     struct pool *pool;
     struct own_writes *own;
-    uint64_t host;        /* of the write ids; random */
+    const _Atomic uint64_t *flushes; /* as reader_options.flushes */
+    uint64_t host;                   /* of the write ids; random */
     uint32_t keep_s;      /* the log keeps a tombstone, and an expired item, for so long */
     uint32_t attempt_ms;  /* 0: WRITES_ATTEMPT_MS */
     uint32_t deadline_ms; /* 0: WRITES_DEADLINE_MS */
@@ -91,8 +95,10 @@ void writes_take_outcome(struct writes *writes, uint64_t token, enum engine_outc
                          uint64_t sequence);
 void writes_take_found(struct writes *writes, uint64_t token, const struct engine_found *found);
 
-/* The reader has come to this record: is it one whose answer is awaited? */
-void writes_note_record(struct writes *writes, const struct message_id *id, uint64_t sequence);
+/* The reader has come to this record: is it one whose answer is awaited? `is_void`: it does not
+ * count, because it was planned on an item from before a flush. */
+void writes_note_record(struct writes *writes, const struct message_id *id, uint64_t sequence,
+                        bool is_void);
 
 /* The pool has applied the partition up to its position (pool_get_position). */
 void writes_note_position(struct writes *writes, uint32_t partition);

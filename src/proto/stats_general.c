@@ -171,6 +171,10 @@ static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
     stats_put_bool(sink, "read_only", stats->read_only);
 }
 
+static void stats_put_number(void *sink, const char *name, uint64_t number) {
+    stats_put_u64(sink, name, number);
+}
+
 void stats_put_general(struct stats_listing *listing) {
     struct pool_stats stats;
     pool_get_stats(listing->connection->pool, &stats);
@@ -179,6 +183,10 @@ void stats_put_general(struct stats_listing *listing) {
     stats_put_memory(listing->sink, &listing->connection->service->server->limits.memory);
     stats_put_counters(listing->sink, &stats);
     stats_put_pool(listing->sink, listing->connection->pool, &stats);
+    const struct pool_replication *replication = pool_get_replication(listing->connection->pool);
+    if (replication != NULL && replication->visit_stats != NULL) {
+        replication->visit_stats(replication->context, stats_put_number, listing->sink);
+    }
     const struct proto_service *service = listing->connection->service;
     stats_put_u64(listing->sink, "pool_connections", stats_load(&service->connections.used));
     stats_put_bool(listing->sink, "turns_clients_away", proto_service_turns_away(service));

@@ -494,6 +494,7 @@ static enum status change_evaluate_locked(struct change_attempt *attempt, change
         .record = removes ? NULL : &attempt->change.record,
         .frequency = attempt->present ? layout_slot_frequency(attempt->hit.slot_value) : 0,
         .keep_reads = attempt->change.keep_reads,
+        .independent = attempt->change.independent,
     };
     if (!take(context, &evaluation)) {
         return STATUS_NO_MEMORY;

@@ -22,6 +22,7 @@ struct change {
         *present; /* for the planner: the item, also if no client can see it; NULL */
     enum change_action action;
     bool keep_reads;      /* keep the old item's read count, as a touch does */
+    bool independent;     /* the same is written whether or not there is an item: a plain set */
     bool reads;           /* the change is also a read of the item */
     bool verbatim;        /* the record comes from the log: keep its times, and let it take the room
                            * that is kept for updates */
@@ -47,6 +48,7 @@ struct change_evaluation {
     const struct record *record;  /* the new item; NULL: there is none afterwards */
     unsigned frequency;           /* reads of the old item */
     bool keep_reads;
+    bool independent; /* the new item does not depend on the old one */
 };
 
 /* Plans a change and does not make it: passes it to `take`, under the lock of the key's bucket. The

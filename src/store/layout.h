@@ -135,7 +135,7 @@ struct layout_data_header {
     /* A replicated pool's number of partitions; 0: the pool is not replicated, or the file was
      * written before pools could be. */
     uint32_t partition_count;
-    uint32_t partition_reserved;
+    uint32_t partitions_noted_s; /* unix seconds: when the positions were written last */
     struct layout_partition partitions[LAYOUT_PARTITIONS_MAX];
 };
 

@@ -335,6 +335,7 @@ static enum status plan_store(void *plan, const struct record *old, uint32_t now
     record->value = request->value;
     record->client_flags = request->client_flags;
     record->cas = request->set_cas ? request->new_cas : 0;
+    change->independent = request->mode == POOL_SET && !request->compare_cas;
     if (old == NULL) {
         return plan_store_missing(request, change);
     }

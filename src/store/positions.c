@@ -1,5 +1,6 @@
 #include "store/positions.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "store/pool_private.h"
 #include "store/replication.h"
@@ -61,6 +62,9 @@ void positions_write(struct positions *positions) {
             atomic_store(&header->partitions[i].position, word); /* relaxed above: one writer */
         }
     }
+    if (positions->count > 0) {
+        header->partitions_noted_s = clock_unix_s();
+    }
 }
 
 uint64_t pool_get_position(const struct pool *pool, uint32_t partition) {
@@ -88,4 +92,8 @@ bool pool_set_log_id(struct pool *pool, uint32_t partition, uint64_t log_id) {
 
 uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition) {
     return positions_read(pool->header, partition);
+}
+
+uint32_t pool_get_positions_noted_s(const struct pool *pool) {
+    return pool->header->partitions_noted_s;
 }

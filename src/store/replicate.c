@@ -66,7 +66,8 @@ struct replicate_plan {
     struct proposal *proposal;
     struct bytes key;
     uint32_t now_s;
-    bool sets_cas; /* the plan has a CAS of the client's choice */
+    uint64_t flush; /* the last that was applied before the plan */
+    bool sets_cas;  /* the plan has a CAS of the client's choice */
 };
 
 /* Copies the plan into the proposal. */
@@ -97,11 +98,13 @@ static bool replicate_take(void *context, const struct change_evaluation *evalua
         replicate_copy(&proposal->change, record);
         proposal->change.removed = false;
         proposal->change.keeps_reads = evaluation->keep_reads && old != NULL;
+        proposal->change.derived = old != NULL && !evaluation->independent;
         proposal->change.value = replicate_append(data, record->value);
         replicate_append(data, record->value_tail); /* directly behind it */
         proposal->change.value.size += record->value_tail.size;
     }
     proposal->change.sequence = 0;
+    proposal->change.flush = plan->flush;
     proposal->frequency = evaluation->frequency;
     proposal->now_s = plan->now_s;
     /* A key without an item that a client sees: what the log has named, if it has; the pool had
@@ -133,7 +136,11 @@ static enum status replicate_propose(struct pool *pool, struct store_thread *thr
                                      struct bytes key, change_planner planner, void *request,
                                      struct item *result) {
     struct proposal *proposal = thread->proposal;
-    struct replicate_plan plan = {.proposal = proposal, .key = key, .now_s = thread->now_s};
+    const struct pool_replication *replication = &pool->replication;
+    struct replicate_plan plan = {.proposal = proposal,
+                                  .key = key,
+                                  .now_s = thread->now_s,
+                                  .flush = replication->get_flush(replication->context, key)};
     proposal->change.key = (struct bytes){0};
     enum status status =
         change_evaluate(pool, thread, key, planner, request, replicate_take, &plan, result);

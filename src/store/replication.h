@@ -41,6 +41,11 @@ struct replica {
     bool stale;
     bool token_sent;
     bool keeps_reads; /* the value is the one before: a touch, for example */
+    /* It was planned on an item that was there: an increment, a cas, a touch; not a plain set. It
+     * counts only if no flush of the partition has come between: `flush` is the last that the
+     * writer had applied before it planned. */
+    bool derived;
+    uint64_t flush;
     uint32_t client_flags;
     uint32_t expiry_s;
     uint32_t created_s; /* 0: unknown */
@@ -90,6 +95,9 @@ struct pool_replication {
     /* The connection ends. `wake` is not called any more. */
     void (*release)(struct proposal *proposal);
 
+    /* The sequence of the last flush that the pool has applied in the key's partition. Asked before
+     * a plan is made: what is planned on an item from before a later flush must not count. */
+    uint64_t (*get_flush)(void *context, struct bytes key);
     /* Sends the proposal to the log: its state is IN_FLIGHT until it has an outcome. */
     void (*submit)(struct proposal *proposal);
     /* The same of a flush of the pool, which proposes no item. */
@@ -97,6 +105,11 @@ struct pool_replication {
     /* The connection has done with a proposal that was acknowledged, or is to be planned again:
      * other writes of the key may go on. */
     void (*settle)(struct proposal *proposal);
+
+    /* Calls `visit` with each of the replication's own numbers, for `stats`. May be NULL. */
+    void (*visit_stats)(void *context,
+                        void (*visit)(void *visitor, const char *name, uint64_t number),
+                        void *visitor);
 
     /* Called under the lock of the key's bucket: whether a record may be written at this sequence;
      * not if a later one has been written. By a proposal's owner, and by the reader of the log. */
@@ -151,6 +164,10 @@ void pool_note_position(struct pool *pool, uint32_t partition, uint64_t sequence
 
 /* The position in the file: what the next start goes on from if the daemon is killed now. */
 uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition);
+
+/* When positions were written to the file last, in unix seconds; 0: never. Before the pool writes.
+ */
+uint32_t pool_get_positions_noted_s(const struct pool *pool);
 
 /* The log that the position is of: 0 in a new file. Setting it puts the position to 0, also on the
  * disk. False if the disk fails. Waits; the reader's thread only. */

@@ -127,3 +127,15 @@ def test_pipelined_requests_are_answered_in_order(hosts, fsync):
         raw.send(b"".join(f"set k{i % 7} 0 0 3\r\n{i:03}\r\nget k{i % 7}\r\n".encode() for i in range(count)))
         for i in range(count):
             raw.expect(f"STORED\r\nVALUE k{i % 7} 0 3\r\n{i:03}\r\nEND\r\n".encode(), timeout=60)
+
+
+def test_stats_tell_about_the_cluster(hosts):
+    host = hosts.host()
+    talk(host, [b"set k 0 0 1\r\na\r\n"])
+    with host.connect("sessions") as raw:
+        stats = raw.stats()
+    assert stats["cluster_connected"] == "1"
+    assert stats["cluster_caught_up"] == stats["cluster_partitions"] == str(hosts.partitions)
+    assert stats["cluster_acknowledged"] == "1"
+    with host.connect("cache") as raw:
+        assert not [name for name in raw.stats() if name.startswith("cluster_")]

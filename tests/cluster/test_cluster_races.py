@@ -1,5 +1,6 @@
 """Two hosts that write the same keys at once."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from support.raw import wait_until
@@ -66,3 +67,31 @@ def test_a_value_that_was_deleted_elsewhere_is_not_brought_back(hosts):
             assert two.get(key) is None
             wait_until(lambda key=key: one.get(key) is None, what="its end")
             assert two.get(key) is None
+
+
+def test_no_change_carries_an_item_across_a_flush(hosts):
+    """One host counts, another flushes: after a flush the count begins anew."""
+    counter, flusher = hosts.host(), hosts.host()
+    done = [0]
+    stopping = threading.Event()
+
+    def count():
+        with counter.connect("sessions", timeout=30) as raw:
+            while not stopping.is_set():
+                if raw.ask(b"incr n 1\r\n") == b"NOT_FOUND":
+                    raw.ask(b"add n 0 0 1\r\n0\r\n")
+                else:
+                    done[0] += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        with flusher.connect("sessions", timeout=30) as raw, counter.connect("sessions") as reader:
+            for _ in range(25):
+                wait_until(lambda: (reader.get(b"n") or b"0").strip() not in (b"0", b"1"), 30, "a count")
+                before = done[0]
+                assert raw.ask(b"flush_all\r\n") == b"OK"
+                wait_until(lambda: int(reader.get(b"n") or 0) <= done[0] - before + 1, 10, "a new count")
+    finally:
+        stopping.set()
+        thread.join(40)

@@ -29,6 +29,14 @@ static bool admits_read(void *context, struct bytes key, uint64_t sequence) {
     return own_writes_admit_reader(&own, key, sequence);
 }
 
+static _Atomic uint64_t flushes[1];
+
+static uint64_t get_flush(void *context, struct bytes key) {
+    (void)context;
+    (void)key;
+    return atomic_load(&flushes[0]);
+}
+
 static struct proposal *create(void *context, void (*wake)(void *), void *wake_context) {
     (void)context;
     return writes_create_proposal(writes, wake, wake_context);
@@ -47,12 +55,14 @@ static void begin(uint32_t attempt_ms, uint32_t deadline_ms) {
     options.partitions = 1;
     store_begin(&store, options);
     fake_engine_begin(&fake, &engine);
+    atomic_store(&flushes[0], 0);
     own_writes_init(&own);
     writes = writes_create(&(struct writes_options){
         .subjects = &subjects,
         .engine = &engine,
         .pool = store.pool,
         .own = &own,
+        .flushes = flushes,
         .host = HOST,
         .keep_s = 1000,
         .attempt_ms = attempt_ms,
@@ -61,6 +71,7 @@ static void begin(uint32_t attempt_ms, uint32_t deadline_ms) {
     const struct pool_replication replication = {
         .create = create,
         .release = writes_release_proposal,
+        .get_flush = get_flush,
         .submit = writes_submit,
         .settle = writes_settle,
         .admits_own = admits_own,
@@ -277,7 +288,7 @@ static void the_reader_finds_the_write_whose_answer_was_lost(void **state) {
                      MESSAGE_GOOD);
     store_thread_refresh(&store.thread);
     assert_int_equal(pool_apply(store.pool, &store.thread, &replica, false), STATUS_OK);
-    writes_note_record(writes, &id, 6);
+    writes_note_record(writes, &id, 6, false);
     pool_note_position(store.pool, 0, 6);
     assert_int_equal(finish_set("one"), STATUS_OK);
     assert_int_equal(fake_engine_count(&fake), 1);
@@ -298,6 +309,81 @@ static void a_late_answer_to_a_write_that_has_ended_is_ignored(void **state) {
     assert_int_equal(finish_set("two"), STATUS_OK);
     assert_int_equal(store_cas(&store, "k"), 6);
     read_record("two", 6);
+}
+
+static enum status increment(uint64_t *number) {
+    store_thread_refresh(&store.thread);
+    return pool_arithmetic(store.pool, &store.thread, KEY, &(struct pool_arithmetic){.delta = 1},
+                           number, NULL);
+}
+
+static enum status finish_increment(uint64_t *number) {
+    settle_down(store.thread.proposal);
+    return increment(number);
+}
+
+static struct message_id id_of(const struct fake_request *request) {
+    struct replica replica = {.key = KEY};
+    struct message_id id;
+    assert_int_equal(
+        message_read(bytes_from(request->payload, request->payload_size), &replica, &id),
+        MESSAGE_GOOD);
+    assert_true(replica.derived);
+    return id;
+}
+
+static void a_change_of_an_item_is_acknowledged_when_the_reader_has_come_to_it(void **state) {
+    (void)state;
+    uint64_t number = 0;
+    read_record("7", 2);
+    assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
+    struct fake_request request = expect_write(0, 2);
+    answer(&request, ENGINE_STORED, 5);
+    assert_true(proposal_is_in_flight(store.thread.proposal));
+    struct message_id id = id_of(&request);
+    read_record("8", 5);
+    writes_note_record(writes, &id, 5, false);
+    assert_int_equal(finish_increment(&number), STATUS_OK);
+    assert_int_equal(number, 8);
+}
+
+static void a_change_of_an_item_from_before_a_flush_is_planned_again(void **state) {
+    (void)state;
+    uint64_t number = 0;
+    read_record("7", 2);
+    assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
+    struct fake_request request = expect_write(0, 2);
+    answer(&request, ENGINE_STORED, 5); /* behind a flush at 4 */
+    struct message_id id = id_of(&request);
+    read_record(NULL, 4);
+    atomic_store(&flushes[0], 4);
+    writes_note_record(writes, &id, 5, true);
+    read_record(NULL, 5);
+    assert_int_equal(finish_increment(&number), STATUS_NOT_FOUND);
+}
+
+static void a_change_whose_record_was_replaced_looks_for_a_flush(void **state) {
+    (void)state;
+    uint64_t number = 0;
+    read_record("7", 2);
+    assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
+    struct fake_request request = expect_write(0, 2);
+    answer(&request, ENGINE_STORED, 5);
+    read_record("50", 6); /* of another host */
+    assert_int_equal(finish_increment(&number), STATUS_OK);
+    assert_int_equal(number, 8);
+    assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
+    request = expect_write(1, 6);
+    answer(&request, ENGINE_STORED, 8);
+    atomic_store(&flushes[0], 7);
+    read_record("3", 9); /* of another host */
+    settle_down(store.thread.proposal);
+    assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
+    request = expect_write(2, 9);
+    answer(&request, ENGINE_STORED, 10);
+    read_record("4", 10);
+    assert_int_equal(finish_increment(&number), STATUS_OK);
+    assert_int_equal(number, 4);
 }
 
 static void a_write_ends_at_its_deadline(void **state) {
@@ -383,6 +469,9 @@ int main(void) {
         HASTY(an_unclear_write_is_never_planned_again),
         TEST(the_reader_finds_the_write_whose_answer_was_lost),
         TEST(a_late_answer_to_a_write_that_has_ended_is_ignored),
+        TEST(a_change_of_an_item_is_acknowledged_when_the_reader_has_come_to_it),
+        TEST(a_change_of_an_item_from_before_a_flush_is_planned_again),
+        TEST(a_change_whose_record_was_replaced_looks_for_a_flush),
         HASTY(a_write_ends_at_its_deadline),
         TEST(writes_of_one_key_go_one_after_the_other),
         TEST(a_connection_may_end_before_its_write),

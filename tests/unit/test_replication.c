@@ -22,6 +22,7 @@ struct fake {
     unsigned settled;
     char own_key[POOL_KEY_MAX + 1];
     uint64_t own_sequence; /* of own_key: what was written by its proposal last */
+    uint64_t flush;
     uint64_t read_sequence; /* what the reader has come to last */
 };
 
@@ -49,6 +50,12 @@ static void fake_settle(struct proposal *proposal) {
     fake.settled++;
 }
 
+static uint64_t fake_get_flush(void *context, struct bytes key) {
+    (void)context;
+    (void)key;
+    return fake.flush;
+}
+
 static bool fake_admits_own(void *context, struct bytes key, uint64_t sequence) {
     (void)context;
     if (fake.read_sequence >= sequence) {
@@ -70,6 +77,7 @@ static const struct pool_replication replication = {
     .create = fake_create,
     .release = fake_release,
     .submit = fake_submit,
+    .get_flush = fake_get_flush,
     .settle = fake_settle,
     .admits_own = fake_admits_own,
     .admits_read = fake_admits_read,
@@ -272,6 +280,29 @@ static void what_was_deleted_is_not_brought_back_by_an_older_record(void **state
     expect_there(&store, "k", "newer");
 }
 
+static void only_a_plain_set_does_not_depend_on_the_item(void **state) {
+    (void)state;
+    uint64_t number = 0;
+    fake.flush = 33;
+    assert_int_equal(set_again("1"), STATUS_NEEDS_ROOM);
+    assert_false(fake.proposal->change.derived);
+    acknowledge(40);
+    assert_int_equal(set_again("1"), STATUS_OK);
+    assert_int_equal(set_again("2"), STATUS_NEEDS_ROOM);
+    assert_false(fake.proposal->change.derived);
+    acknowledge(41);
+    assert_int_equal(set_again("2"), STATUS_OK);
+    assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
+    assert_true(fake.proposal->change.derived);
+    assert_int_equal(fake.proposal->change.flush, 33);
+    acknowledge(42);
+    assert_int_equal(increment(&number), STATUS_OK);
+    const struct pool_store cas = {.value = bytes_from_string("x"), .compare_cas = true, .cas = 42};
+    store_thread_refresh(&store.thread);
+    assert_int_equal(pool_store(store.pool, &store.thread, KEY, &cas, NULL), STATUS_NEEDS_ROOM);
+    assert_true(fake.proposal->change.derived);
+}
+
 static void what_another_host_has_deleted_meanwhile_is_not_written(void **state) {
     (void)state;
     assert_int_equal(set_again("one"), STATUS_NEEDS_ROOM);
@@ -365,6 +396,7 @@ static void a_clean_stop_notes_the_last_position(void **state) {
     store_reopen(&store);
     begin_replicated();
     assert_int_equal(pool_get_position(store.pool, 0), 4);
+    assert_int_equal(pool_get_positions_noted_s(store.pool), CLOCK_START_S);
 }
 
 static void a_damaged_position_is_not_believed(void **state) {
@@ -406,6 +438,7 @@ int main(void) {
         TEST(a_failure_is_told_once),
         TEST(a_delete_asks_the_log_although_there_is_no_item_here),
         TEST(what_was_deleted_is_not_brought_back_by_an_older_record),
+        TEST(only_a_plain_set_does_not_depend_on_the_item),
         TEST(what_another_host_has_deleted_meanwhile_is_not_written),
         TEST(only_newer_records_are_applied),
         TEST(records_of_the_log_keep_their_times),

@@ -46,6 +46,9 @@ enum {
     CODE_MESSAGES_EXCEEDED = 10077,
     CODE_TOO_LARGE = 10054,
     CODE_NO_RESOURCES = 10023,
+    CODE_NAME_IN_USE = 10058, /* by a stream with other settings */
+    CODE_CLUSTER_AWAY = 10008,
+    CODE_NO_PEERS = 10005,
 };
 
 enum delivery_kind { DELIVERY_MESSAGE, DELIVERY_CREATED, DELIVERY_FAILED };
@@ -606,26 +609,52 @@ static const char *engine_find_fault(const struct nats_engine *engine, const jso
     return NULL;
 }
 
+/* Asks the API and waits for the answer; NULL with the reason in `error`. */
+static json_t *engine_ask(struct nats_engine *engine, const char *api, const char *request,
+                          char error[ENGINE_ERROR_MAX]) {
+    natsMsg *message = NULL;
+    natsStatus status = engine_is_connected(engine)
+                            ? natsConnection_RequestString(&message, engine->connection, api,
+                                                           request, ENGINE_CHECK_MS)
+                            : NATS_CONNECTION_DISCONNECTED;
+    json_t *answer = status == NATS_OK ? engine_parse(message) : NULL;
+    if (answer == NULL) {
+        snprintf(error, ENGINE_ERROR_MAX, "no node answers %s (%s)", api,
+                 natsStatus_GetText(status));
+    }
+    natsMsg_Destroy(message);
+    return answer;
+}
+
+static void engine_describe(const json_t *answer, struct engine_log *log) {
+    const json_t *state = json_object_get(answer, "state");
+    const json_t *cluster = json_object_get(answer, "cluster");
+    const char *leader = json_string_value(json_object_get(cluster, "leader"));
+    const json_t *replicas = json_object_get(cluster, "replicas");
+    snprintf(log->leader, sizeof log->leader, "%s", leader != NULL ? leader : "");
+    log->records = engine_number_of(state, "messages");
+    log->bytes = engine_number_of(state, "bytes");
+    log->replicas = 1 + (uint32_t)json_array_size(replicas);
+    log->replicas_current = leader != NULL;
+    for (size_t i = 0; i < json_array_size(replicas); i++) {
+        const json_t *replica = json_array_get(replicas, i);
+        log->replicas_current += json_is_true(json_object_get(replica, "current"));
+    }
+}
+
 static enum engine_check engine_check(void *self, uint32_t partition, struct engine_log *log,
                                       char error[ENGINE_ERROR_MAX]) {
     struct nats_engine *engine = self;
     char name[128];
     char api[192];
-    natsMsg *message = NULL;
     const char *description;
     enum engine_check check = ENGINE_AWAY;
     engine_name_stream(engine, partition, name);
     snprintf(api, sizeof api, "$JS.API.STREAM.INFO.%s", name);
-    natsStatus status =
-        engine_is_connected(engine)
-            ? natsConnection_RequestString(&message, engine->connection, api, "", ENGINE_CHECK_MS)
-            : NATS_CONNECTION_DISCONNECTED;
-    if (status != NATS_OK) {
-        snprintf(error, ENGINE_ERROR_MAX, "no node answers about stream %s (%s)", name,
-                 natsStatus_GetText(status));
+    json_t *answer = engine_ask(engine, api, "", error);
+    if (answer == NULL) {
         return ENGINE_AWAY;
     }
-    json_t *answer = engine_parse(message);
     const json_t *config = json_object_get(answer, "config");
     const json_t *state = json_object_get(answer, "state");
     const char *created = json_string_value(json_object_get(answer, "created"));
@@ -646,11 +675,64 @@ static enum engine_check engine_check(void *self, uint32_t partition, struct eng
             .first = engine_number_of(state, "first_seq"),
             .last = engine_number_of(state, "last_seq"),
         };
+        engine_describe(answer, log);
         check = ENGINE_RIGHT;
     }
     json_decref(answer);
-    natsMsg_Destroy(message);
     return check;
+}
+
+static enum engine_check engine_find_now(void *self, uint32_t partition, const char *subject,
+                                         uint64_t *sequence, char error[ENGINE_ERROR_MAX]) {
+    struct nats_engine *engine = self;
+    char name[128];
+    char api[192];
+    char request[ENGINE_SUBJECT_MAX + 64];
+    const char *description;
+    engine_name_stream(engine, partition, name);
+    snprintf(api, sizeof api, "$JS.API.STREAM.MSG.GET.%s", name);
+    snprintf(request, sizeof request, "{\"last_by_subj\":\"%s\"}", subject);
+    json_t *answer = engine_ask(engine, api, request, error);
+    if (answer == NULL) {
+        return ENGINE_AWAY;
+    }
+    int code = engine_error_of(answer, &description);
+    *sequence = engine_number_of(json_object_get(answer, "message"), "seq");
+    bool is_answer = code == CODE_NO_MESSAGE || *sequence > 0;
+    if (!is_answer) {
+        snprintf(error, ENGINE_ERROR_MAX, "stream %s: %s", name, description);
+    }
+    json_decref(answer);
+    return is_answer ? ENGINE_RIGHT : ENGINE_AWAY;
+}
+
+static enum engine_check engine_create(void *self, uint32_t partition,
+                                       char error[ENGINE_ERROR_MAX]) {
+    struct nats_engine *engine = self;
+    char name[128];
+    char api[192];
+    char request[1024];
+    const char *description;
+    engine_name_stream(engine, partition, name);
+    snprintf(api, sizeof api, "$JS.API.STREAM.CREATE.%s", name);
+    snprintf(request, sizeof request,
+             "{\"name\":\"%s\",\"subjects\":[\"%s.%s.%u.>\"],\"storage\":\"file\","
+             "\"num_replicas\":%u,\"retention\":\"limits\",\"discard\":\"new\","
+             "\"max_msgs_per_subject\":1,\"max_msgs\":-1,\"max_bytes\":-1,"
+             "\"allow_msg_ttl\":true,\"allow_direct\":false,\"duplicate_window\":%d}",
+             name, engine->prefix, engine->pool, partition, engine->replicas, ENGINE_HEARTBEAT_NS);
+    json_t *answer = engine_ask(engine, api, request, error);
+    if (answer == NULL) {
+        return ENGINE_AWAY;
+    }
+    int code = engine_error_of(answer, &description);
+    bool is_away = code == CODE_CLUSTER_AWAY || code == CODE_NO_PEERS;
+    bool is_there = code == 0 || code == CODE_NAME_IN_USE;
+    if (!is_there) {
+        snprintf(error, ENGINE_ERROR_MAX, "stream %s cannot be made: %s", name, description);
+    }
+    json_decref(answer);
+    return is_there ? ENGINE_RIGHT : is_away ? ENGINE_AWAY : ENGINE_WRONG;
 }
 
 /* ---- begin and end ---- */
@@ -809,6 +891,8 @@ bool stayd_engine_open(const struct engine_options *options,
     *engine = (struct engine){
         .self = self,
         .check = engine_check,
+        .create = engine_create,
+        .find_now = engine_find_now,
         .write = engine_write,
         .find = engine_find,
         .purge = engine_purge,
