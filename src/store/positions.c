@@ -2,8 +2,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "store/pool_private.h"
-#include "store/replication.h"
+#include "store/pool.h"
+
+#include <string.h>
 
 enum { POSITIONS_CHECK_SHIFT = 48 };
 
@@ -19,7 +20,7 @@ static uint64_t positions_word(const struct layout_data_header *header, uint32_t
     return mixed >> POSITIONS_CHECK_SHIFT << POSITIONS_CHECK_SHIFT | sequence;
 }
 
-static uint64_t positions_read(const struct layout_data_header *header, uint32_t partition) {
+uint64_t positions_read(const struct layout_data_header *header, uint32_t partition) {
     uint64_t word = atomic_load(&header->partitions[partition].position);
     uint64_t sequence = word & POSITIONS_SEQUENCE_MAX;
     if (word != 0 && word != positions_word(header, partition, sequence)) {
@@ -65,35 +66,4 @@ void positions_write(struct positions *positions) {
     if (positions->count > 0) {
         header->partitions_noted_s = clock_unix_s();
     }
-}
-
-uint64_t pool_get_position(const struct pool *pool, uint32_t partition) {
-    return atomic_load(&pool->positions.applied[partition]);
-}
-
-void pool_note_position(struct pool *pool, uint32_t partition, uint64_t sequence) {
-    atomic_store(&pool->positions.applied[partition], sequence);
-}
-
-uint64_t pool_get_log_id(const struct pool *pool, uint32_t partition) {
-    return atomic_load(&pool->header->partitions[partition].log_id);
-}
-
-bool pool_set_log_id(struct pool *pool, uint32_t partition, uint64_t log_id) {
-    struct layout_partition *noted = &pool->header->partitions[partition];
-    atomic_store(&pool->positions.applied[partition], 0);
-    atomic_store(&noted->position, 0);
-    if (!sync_now(&pool->sync)) { /* before the number: a position is never of another log */
-        return false;
-    }
-    atomic_store(&noted->log_id, log_id);
-    return sync_now(&pool->sync);
-}
-
-uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition) {
-    return positions_read(pool->header, partition);
-}
-
-uint32_t pool_get_positions_noted_s(const struct pool *pool) {
-    return pool->header->partitions_noted_s;
 }

@@ -26,6 +26,9 @@ struct positions {
  * of a plain pool. The caller has checked that the file may have this number, and syncs. */
 void positions_init(struct positions *positions, struct layout_data_header *header, uint32_t count);
 
+/* The position that the header has. */
+uint64_t positions_read(const struct layout_data_header *header, uint32_t partition);
+
 /* Before a sync begins, and after it has ended well; one thread at a time. */
 void positions_take(struct positions *positions);
 void positions_write(struct positions *positions);

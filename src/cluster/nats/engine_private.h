@@ -1,0 +1,149 @@
+/* The engine on NATS JetStream, for the files of the module only:
+ *
+ *     engine.c     opens and closes it
+ *     requests.c   writes, finds, purges: messages whose answers come to the inbox
+ *     answers.c    takes these answers
+ *     follow.c     the consumers, and the records that they deliver
+ *     streams.c    checks and makes streams; waits for answers
+ */
+#ifndef STAYD_CLUSTER_NATS_ENGINE_PRIVATE_H
+#define STAYD_CLUSTER_NATS_ENGINE_PRIVATE_H
+
+#include "cluster/engine.h"
+#include "store/pool.h"
+
+#include <jansson.h>
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    ENGINE_SERVERS_MAX = 32,
+    ENGINE_CHECK_MS = 2000,  /* for one answer of `check` */
+    ENGINE_FOLLOW_MS = 3000, /* for the answer to a new consumer; and for its next sign of life */
+    ENGINE_HEARTBEAT_NS = 1000000000,
+    ENGINE_IDLE_NS = 2000000000, /* a consumer whose subscription is gone ends after this time */
+    ENGINE_RECONNECT_MS = 250,
+    ENGINE_LOG_MS = 10000,
+};
+
+/* Error codes of JetStream. */
+enum {
+    CODE_WRONG_LAST_SEQUENCE = 10071,
+    CODE_IN_FLIGHT = 10164, /* another write of the subject has not been decided */
+    CODE_NO_MESSAGE = 10037,
+    CODE_NO_STREAM = 10059,
+    CODE_MESSAGES_EXCEEDED = 10077,
+    CODE_TOO_LARGE = 10054,
+    CODE_NO_RESOURCES = 10023,
+    CODE_NAME_IN_USE = 10058, /* by a stream with other settings */
+    CODE_CLUSTER_AWAY = 10008,
+    CODE_NO_PEERS = 10005,
+};
+
+enum delivery_kind { DELIVERY_MESSAGE, DELIVERY_CREATED, DELIVERY_FAILED };
+
+struct delivery {
+    struct delivery *next;
+    enum delivery_kind kind;
+    uint32_t partition;
+    uint32_t generation;
+    natsMsg *message; /* owned */
+};
+
+enum follow_state { FOLLOW_NOT, FOLLOW_BEGIN, FOLLOW_CREATING, FOLLOW_ACTIVE };
+
+/* The consumer of a partition; used by the thread that receives. */
+struct follow {
+    struct nats_engine *engine;
+    enum follow_state state;
+    uint32_t partition;
+    uint32_t generation; /* of the consumer: what an earlier one delivers is dropped */
+    uint64_t next;       /* the sequence to begin with */
+    uint64_t delivered;  /* the consumer's own count of its messages */
+    uint64_t until_ms;   /* when to begin again */
+    natsSubscription *subscription;
+};
+
+/* A subscription's argument; freed when the subscription is complete. */
+struct target {
+    struct nats_engine *engine;
+    uint32_t partition;
+    uint32_t generation;
+};
+
+struct nats_engine {
+    struct engine_callbacks callbacks;
+    uint32_t partitions;
+    uint32_t replicas;
+    char prefix[64];
+    char pool[POOL_NAME_MAX + 1];
+    natsConnection *connection;
+    natsSubscription *answers;
+    natsInbox *inbox;
+    pthread_mutex_t lock;
+    pthread_cond_t arrived;
+    struct delivery *first; /* this and `last`: under the lock */
+    struct delivery *last;
+    natsMsg *current; /* what `receive` has returned last */
+    uint64_t checked_ms;
+    _Atomic uint64_t logged_ms;
+    _Atomic unsigned subscriptions; /* whose callbacks may run */
+    struct follow follows[POOL_PARTITIONS_MAX];
+};
+
+/* requests.c, below */
+
+void engine_name_stream(const struct nats_engine *engine, uint32_t partition, char name[128]);
+
+/* A warning, at intervals, because its cause may happen for each write. */
+void engine_log(struct nats_engine *engine, const char *what, const char *why);
+
+bool engine_is_connected(void *self);
+bool engine_write(void *self, const struct engine_write *write);
+bool engine_find(void *self, uint64_t token, uint32_t partition, const char *subject);
+bool engine_purge(void *self, uint64_t token, uint32_t partition, uint64_t below);
+
+/* A message whose answer comes to the inbox, under this word; NULL: no memory. engine_request sends
+ * and frees it. */
+natsMsg *engine_make_request(struct nats_engine *engine, const char *subject, const char *word,
+                             struct bytes payload);
+bool engine_request(struct nats_engine *engine, natsMsg *message);
+
+/* Asks the API and waits for the answer; NULL with the reason in `error`. */
+json_t *engine_ask(struct nats_engine *engine, const char *api, const char *request,
+                   char error[ENGINE_ERROR_MAX]);
+
+/* Parts of an answer. NULL: it is no JSON. */
+json_t *engine_parse(const natsMsg *message);
+int engine_error_of(const json_t *answer, const char **description);
+uint64_t engine_number_of(const json_t *object, const char *name);
+
+/* answers.c, below */
+
+/* The callback of the inbox's subscription. */
+void engine_take_answer(natsConnection *connection, natsSubscription *subscription,
+                        natsMsg *message, void *closure);
+
+/* follow.c, below */
+
+/* Appends to the queue of the thread that receives; owns the message. Any thread. */
+void engine_deliver(struct nats_engine *engine, enum delivery_kind kind, uint32_t partition,
+                    uint32_t generation, natsMsg *message);
+struct delivery *engine_next_delivery(struct nats_engine *engine, uint32_t timeout_ms);
+void engine_follow(void *self, uint32_t partition, uint64_t from);
+bool engine_receive(void *self, uint32_t timeout_ms, struct engine_record *record);
+void follow_end(struct follow *follow);
+
+/* The callback of a subscription that has ended; the closure is the engine. */
+void engine_end_subscription(void *closure);
+
+/* streams.c, below */
+
+enum engine_check engine_check(void *self, uint32_t partition, struct engine_log *log,
+                               char error[ENGINE_ERROR_MAX]);
+enum engine_check engine_create(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]);
+enum engine_check engine_find_now(void *self, uint32_t partition, const char *subject,
+                                  uint64_t *sequence, char error[ENGINE_ERROR_MAX]);
+
+#endif

@@ -1,0 +1,228 @@
+#include "cluster/nats/engine_private.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void engine_deliver(struct nats_engine *engine, enum delivery_kind kind, uint32_t partition,
+                    uint32_t generation, natsMsg *message) {
+    struct delivery *delivery = malloc(sizeof *delivery);
+    if (delivery == NULL) { /* the consumer's count tells that it is missing */
+        natsMsg_Destroy(message);
+        return;
+    }
+    *delivery = (struct delivery){
+        .kind = kind, .partition = partition, .generation = generation, .message = message};
+    pthread_mutex_lock(&engine->lock);
+    if (engine->first == NULL) {
+        engine->first = delivery;
+        pthread_cond_signal(&engine->arrived);
+    } else {
+        engine->last->next = delivery;
+    }
+    engine->last = delivery;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+static void engine_take_delivery(natsConnection *connection, natsSubscription *subscription,
+                                 natsMsg *message, void *closure) {
+    (void)connection;
+    (void)subscription;
+    const struct target *target = closure;
+    engine_deliver(target->engine, DELIVERY_MESSAGE, target->partition, target->generation,
+                   message);
+}
+
+void engine_end_subscription(void *closure) {
+    struct nats_engine *engine = closure;
+    atomic_fetch_sub(&engine->subscriptions, 1);
+}
+
+static void engine_free_target(void *closure) {
+    struct target *target = closure;
+    engine_end_subscription(target->engine);
+    free(target);
+}
+
+void follow_end(struct follow *follow) {
+    if (follow->subscription != NULL) {
+        natsSubscription_Unsubscribe(follow->subscription);
+        natsSubscription_Destroy(follow->subscription);
+        follow->subscription = NULL;
+    }
+}
+
+/* The next try is made soon, not at once: the cause may last. */
+static void follow_again(struct follow *follow, uint32_t after_ms) {
+    follow_end(follow);
+    follow->state = FOLLOW_BEGIN;
+    follow->until_ms = clock_exact_ms() + after_ms;
+}
+
+static bool follow_subscribe(struct follow *follow, const char *subject) {
+    struct target *target = malloc(sizeof *target);
+    if (target == NULL) {
+        return false;
+    }
+    *target = (struct target){follow->engine, follow->partition, follow->generation};
+    if (natsConnection_Subscribe(&follow->subscription, follow->engine->connection, subject,
+                                 engine_take_delivery, target) != NATS_OK) {
+        free(target);
+        return false;
+    }
+    natsSubscription_SetPendingLimits(follow->subscription, -1, -1);
+    atomic_fetch_add(&follow->engine->subscriptions, 1);
+    natsSubscription_SetOnCompleteCB(follow->subscription, engine_free_target, target);
+    return true;
+}
+
+static void follow_begin(struct follow *follow) {
+    struct nats_engine *engine = follow->engine;
+    char subject[256];
+    char name[128];
+    char api[192];
+    char word[64];
+    char request[1024];
+    follow_end(follow);
+    follow->generation++;
+    follow->delivered = 0;
+    follow->state = FOLLOW_CREATING;
+    follow->until_ms = clock_exact_ms() + ENGINE_FOLLOW_MS;
+    engine_name_stream(engine, follow->partition, name);
+    snprintf(subject, sizeof subject, "%s-%u-%u", (const char *)engine->inbox, follow->partition,
+             follow->generation);
+    snprintf(word, sizeof word, "c%u-%u", follow->partition, follow->generation);
+    snprintf(api, sizeof api, "$JS.API.CONSUMER.CREATE.%s", name);
+    snprintf(request, sizeof request,
+             "{\"stream_name\":\"%s\",\"config\":{\"deliver_subject\":\"%s\","
+             "\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":%llu,"
+             "\"ack_policy\":\"none\",\"max_deliver\":1,\"replay_policy\":\"instant\","
+             "\"flow_control\":true,\"idle_heartbeat\":%d,\"inactive_threshold\":%lld,"
+             "\"num_replicas\":1,\"mem_storage\":true}}",
+             name, subject, (unsigned long long)follow->next, ENGINE_HEARTBEAT_NS,
+             (long long)ENGINE_IDLE_NS);
+    natsMsg *message = engine_make_request(engine, api, word, bytes_from_string(request));
+    if (!engine_is_connected(engine) || message == NULL || !follow_subscribe(follow, subject)) {
+        natsMsg_Destroy(message);
+        follow_again(follow, ENGINE_RECONNECT_MS);
+        return;
+    }
+    engine_request(engine, message);
+}
+
+void engine_follow(void *self, uint32_t partition, uint64_t from) {
+    struct nats_engine *engine = self;
+    struct follow *follow = &engine->follows[partition];
+    follow->engine = engine;
+    follow->partition = partition;
+    follow->next = from;
+    follow_begin(follow);
+}
+
+/* Begins again what gives no sign of life. */
+static void engine_check_follows(struct nats_engine *engine) {
+    uint64_t now_ms = clock_exact_ms();
+    if (now_ms < engine->checked_ms + 100) {
+        return;
+    }
+    engine->checked_ms = now_ms;
+    for (uint32_t i = 0; i < engine->partitions; i++) {
+        struct follow *follow = &engine->follows[i];
+        if (follow->state != FOLLOW_NOT && now_ms >= follow->until_ms) {
+            follow_begin(follow);
+        }
+    }
+}
+
+/* A message of the server itself: a heartbeat, or a question of flow control. */
+static void follow_take_status(struct follow *follow, const natsMsg *message) {
+    const char *reply = natsMsg_GetReply(message);
+    const char *last = NULL;
+    const char *stalled = NULL;
+    natsMsgHeader_Get((natsMsg *)(uintptr_t)message, "Nats-Last-Consumer", &last);
+    natsMsgHeader_Get((natsMsg *)(uintptr_t)message, "Nats-Consumer-Stalled", &stalled);
+    if (reply != NULL && *reply != '\0') {
+        natsConnection_Publish(follow->engine->connection, reply, NULL, 0);
+    } else if (stalled != NULL) {
+        natsConnection_Publish(follow->engine->connection, stalled, NULL, 0);
+    }
+    if (last != NULL && strtoull(last, NULL, 10) != follow->delivered) {
+        follow_again(follow, 0); /* the last messages are missing */
+    }
+}
+
+/* Whether the message is the next record; fills it in. */
+static bool follow_take(struct follow *follow, natsMsg *message, struct engine_record *record) {
+    const char *reply = natsMsg_GetReply(message);
+    unsigned long long sequence;
+    unsigned long long count;
+    follow->until_ms = clock_exact_ms() + ENGINE_FOLLOW_MS;
+    /* $JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE.COUNT.TIME.PENDING */
+    if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
+        follow_take_status(follow, message);
+        return false;
+    }
+    if (sscanf(reply, "$JS.ACK.%*[^.].%*[^.].%*u.%llu.%llu.", &sequence, &count) != 2 ||
+        count != follow->delivered + 1) {
+        follow_again(follow, 0); /* one is missing */
+        return false;
+    }
+    follow->delivered = count;
+    follow->next = sequence + 1;
+    *record = (struct engine_record){
+        .partition = follow->partition,
+        .sequence = sequence,
+        .subject = natsMsg_GetSubject(message),
+        .payload = bytes_from(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)),
+    };
+    return true;
+}
+
+struct delivery *engine_next_delivery(struct nats_engine *engine, uint32_t timeout_ms) {
+    struct timespec until = clock_deadline(timeout_ms * UINT64_C(1000000));
+    pthread_mutex_lock(&engine->lock);
+    while (engine->first == NULL && timeout_ms > 0 &&
+           pthread_cond_timedwait(&engine->arrived, &engine->lock, &until) == 0) {
+    }
+    struct delivery *delivery = engine->first;
+    if (delivery != NULL) {
+        engine->first = delivery->next;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return delivery;
+}
+
+bool engine_receive(void *self, uint32_t timeout_ms, struct engine_record *record) {
+    struct nats_engine *engine = self;
+    struct delivery *delivery;
+    natsMsg_Destroy(engine->current);
+    engine->current = NULL;
+    engine_check_follows(engine);
+    while ((delivery = engine_next_delivery(engine, timeout_ms)) != NULL) {
+        struct follow *follow = &engine->follows[delivery->partition];
+        natsMsg *message = delivery->message;
+        bool is_current = delivery->generation == follow->generation &&
+                          (follow->state == FOLLOW_CREATING || follow->state == FOLLOW_ACTIVE);
+        enum delivery_kind kind = delivery->kind;
+        free(delivery);
+        if (!is_current) {
+            natsMsg_Destroy(message);
+        } else if (kind == DELIVERY_FAILED) {
+            follow_again(follow, ENGINE_RECONNECT_MS);
+        } else if (kind == DELIVERY_CREATED) {
+            follow->state = FOLLOW_ACTIVE;
+            follow->until_ms = clock_exact_ms() + ENGINE_FOLLOW_MS;
+        } else if (follow_take(follow, message, record)) {
+            engine->current = message;
+            return true;
+        } else {
+            natsMsg_Destroy(message);
+        }
+        engine_check_follows(engine);
+    }
+    return false;
+}

@@ -1,0 +1,118 @@
+/* The writes, for the files of this module only:
+ *
+ *     write_tables.c    which write holds a key, which has a number, and the queue of the thread
+ *     writes.c          how a write goes on and ends: what connections ask for, and answers
+ *     writes_thread.c   sends, and watches the time
+ */
+#ifndef STAYD_CLUSTER_WRITES_PRIVATE_H
+#define STAYD_CLUSTER_WRITES_PRIVATE_H
+
+#include "cluster/writes.h"
+
+#include <stdatomic.h>
+
+enum {
+    WRITES_TICK_MS = 20,
+    WRITES_BUSY_MS = 20,    /* the longest pause after BUSY, and between two conflicts of a write */
+    WRITES_ABSENT_MS = 200, /* the pause while nobody is there */
+    WRITES_CONFLICTS = 2,   /* after so many, a write pauses before it is planned again */
+};
+
+enum write_phase {
+    WRITE_IDLE,     /* the connection's */
+    WRITE_QUEUED,   /* behind another write of its key */
+    WRITE_SEND,     /* in the queue of the thread, to be sent */
+    WRITE_FIND,     /* the same, to be looked for */
+    WRITE_SENT,     /* until `until_ms` */
+    WRITE_LOOKING,  /* the same */
+    WRITE_PAUSED,   /* the same; then it is sent again */
+    WRITE_RESTING,  /* the same; then it is planned again */
+    WRITE_AWAITING, /* until the reader has come to `named` */
+    WRITE_STORED,   /* until the reader has come to `named`, its own record */
+    WRITE_HELD,     /* the connection's; it has the key */
+    WRITE_FLUSHING, /* a flush */
+};
+
+/* All fields are under the lock of `writes`, and those of the proposal are its owner's. */
+struct write {
+    struct proposal proposal; /* first */
+    struct writes *writes;
+    void (*wake)(void *context);
+    void *wake_context;
+    bool released; /* the connection has ended */
+    enum write_phase phase;
+    bool unclear;       /* it was sent once without an answer */
+    unsigned conflicts; /* since it was submitted first */
+    uint64_t number;    /* of the write: the token of its requests; another one for each plan */
+    uint64_t named;
+    uint64_t submitted_ms;
+    uint64_t deadline_ms;
+    uint64_t until_ms;
+    uint32_t partition;
+    uint8_t key_size;
+    char key[POOL_KEY_MAX];
+    struct write *next_of_key;    /* the writes that hold a key, in its chain */
+    struct write *behind;         /* the next write of the same key */
+    struct write *next_of_number; /* the writes that have a number, in its chain */
+    struct write *next_queued;    /* in the thread's queue */
+    bool in_queue;
+};
+
+struct writes {
+    struct writes_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* there is something to send, or `stopping` */
+    pthread_t thread;
+    bool stopping;
+    uint64_t numbers;    /* given out */
+    uint64_t noise;      /* for pauses */
+    unsigned on_the_way; /* phases with a time: the thread watches it */
+    struct write *holders[WRITES_CHAINS];
+    struct write *numbered[WRITES_CHAINS];
+    struct write *queue_first;
+    struct write *queue_last;
+    pthread_cond_t flush_wake;       /* a flush was submitted, or `stopping` */
+    struct write *flushes_submitted; /* linked by `behind` */
+    struct write *flushes_running;
+    _Atomic unsigned awaiting[POOL_PARTITIONS_MAX];
+    struct writes_stats stats;
+};
+
+static inline struct write *write_of(struct proposal *proposal) {
+    return (struct write *)(void *)proposal;
+}
+
+static inline struct bytes write_key(const struct write *write) {
+    return bytes_from(write->key, write->key_size);
+}
+
+/* write_tables.c, below; all under the lock */
+
+/* The link to the write that holds the key, or to the end of its chain. */
+struct write **writes_find_holder(struct writes *writes, struct bytes key);
+
+/* The same of the write with this number. */
+struct write **writes_find_number(struct writes *writes, uint64_t number);
+
+/* The write begins, under a new number; it has ended, and has none. */
+void writes_give_number(struct writes *writes, struct write *write);
+void writes_take_number(struct writes *writes, struct write *write);
+
+/* Puts the write into the thread's queue, for one request (SEND or FIND). */
+void writes_enqueue(struct writes *writes, struct write *write, enum write_phase phase);
+struct write *writes_dequeue(struct writes *writes);
+void writes_leave_queue(struct writes *writes, struct write *write);
+
+/* writes.c, below; all under the lock */
+
+/* The write ends with PROPOSAL_FAILED. */
+void writes_fail(struct writes *writes, struct write *write, enum status failure);
+
+/* The write waits for this time, at most. */
+void writes_set_time(struct write *write, enum write_phase phase, uint32_t after_ms);
+
+/* The pool has the record that was in the way: the request is planned again, now or after a pause.
+ */
+void writes_plan_again(struct writes *writes, struct write *write);
+
+#endif
