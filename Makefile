@@ -1,6 +1,6 @@
 # Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build install deb rpm run test test-packages test-container test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build install deb rpm run test test-packages test-container test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak test-cluster fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
@@ -9,6 +9,7 @@ help:
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
 	@echo 'make install   programs, libstayd, manual pages, unit, configuration, under /usr/local; obeys DESTDIR'
 	@echo 'make deb     Debian packages, in build/deb; make rpm: RPM packages, in build/rpm'
+	@echo 'make test-cluster   clustered pools against three nodes of nats-server, which the Go proxy gives'
 	@echo 'make bench   measure stayd against memcached, Redis and Django'"'"'s stores (32 minutes; BENCH=--quick: 7)'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
@@ -57,6 +58,10 @@ soak:
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
 	@scripts/soak
+
+test-cluster: build
+	@scripts/nats-server
+	@build/venv/bin/python -m pytest -c tests/pytest.ini -p no:cacheprovider -q tests/cluster
 
 test-clients: build
 	@/usr/bin/python3 -B tests/clients/registry/run.py

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cluster/engine_module.h"
 #include "cluster/flusher.h"
+#include "cluster/message.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static void cluster_visit_stats(void *context, void (*visit)(void *, const char 
         {"cluster_conflicts", stats.writes.conflicts},
         {"cluster_lost_answers", stats.writes.lost_answers},
         {"cluster_failed", stats.writes.failed},
+        {"cluster_lost_logs", stats.writes.lost_logs},
         {"cluster_longest_write_ms", stats.writes.longest_ms},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -187,8 +189,10 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
         .host = host,
         .keep_s = CLUSTER_KEEP_S,
     });
+    struct engine_options engine_options = options->engine;
+    engine_options.payload_max_bytes = pool_get_options(pool)->item_max_bytes + MESSAGE_HEAD_BYTES;
     const struct engine_callbacks callbacks = {cluster, cluster_written, cluster_found, log_write};
-    if (cluster->writes == NULL || !open(&options->engine, &callbacks, &cluster->engine, error)) {
+    if (cluster->writes == NULL || !open(&engine_options, &callbacks, &cluster->engine, error)) {
         goto fail;
     }
     const struct reader_options reader = {

@@ -128,8 +128,9 @@ struct engine_options {
     const char *pool;
     uint32_t partitions;
     uint32_t replicas;
-    const char *credentials; /* path of a file, or NULL */
-    const char *tls_ca;      /* the same; with it, the connection is encrypted */
+    uint32_t payload_max_bytes; /* of a record that will be written; 0: none will */
+    const char *credentials;    /* path of a file, or NULL */
+    const char *tls_ca;         /* the same; with it, the connection is encrypted */
     const char *tls_cert;
     const char *tls_key;
 };

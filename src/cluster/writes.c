@@ -1,6 +1,7 @@
 #include "cluster/writes_private.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -143,8 +144,25 @@ static void writes_take_conflict(struct writes *writes, struct write *write, uin
     writes_await_reader(writes, write, WRITE_AWAITING, sequence);
 }
 
+/* The log has given out this sequence before: it was made anew, or has lost its end. What this host
+ * has and what the log will say from now on do not belong together, so it takes no more writes. */
+static void writes_note_lost_log(struct writes *writes, uint32_t partition, uint64_t sequence) {
+    if (!writes->log_is_lost[partition]) {
+        writes->log_is_lost[partition] = true;
+        writes->stats.lost_logs++;
+        log_error("pool %s: the log of partition %u has stored a record at %llu, and this host has "
+                  "read it to %llu: the log was made anew or has lost records. Reads go on; writes "
+                  "of this partition are refused until stayd is restarted on the right log",
+                  writes->options.subjects->pool, partition, (unsigned long long)sequence,
+                  (unsigned long long)pool_get_position(writes->options.pool, partition));
+    }
+}
+
 static void writes_take_stored(struct writes *writes, struct write *write, uint64_t sequence) {
-    if (write->proposal.change.derived) {
+    if (sequence <= write->floor) {
+        writes_note_lost_log(writes, write->partition, sequence);
+        writes_fail(writes, write, STATUS_UNAVAILABLE);
+    } else if (write->proposal.change.derived) {
         writes_await_reader(writes, write, WRITE_STORED, sequence);
     } else {
         writes_acknowledge(writes, write, sequence);
@@ -190,8 +208,13 @@ void writes_release_proposal(struct proposal *proposal) {
 /* Under the lock: it holds the key. */
 static void writes_start(struct writes *writes, struct write *write) {
     write->unclear = false;
+    write->floor = pool_get_position(writes->options.pool, write->partition);
     writes_give_number(writes, write);
-    writes_enqueue(writes, write, WRITE_SEND);
+    if (writes->log_is_lost[write->partition]) {
+        writes_fail(writes, write, STATUS_UNAVAILABLE);
+    } else {
+        writes_enqueue(writes, write, WRITE_SEND);
+    }
 }
 
 void writes_submit(struct proposal *proposal) {

@@ -62,6 +62,7 @@ struct writes_stats {
     uint64_t conflicts;
     uint64_t lost_answers;
     uint64_t failed;
+    uint64_t lost_logs;  /* partitions that take no writes, because their log was made anew */
     uint64_t longest_ms; /* that an acknowledged write has taken */
 };
 

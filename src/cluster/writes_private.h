@@ -45,6 +45,7 @@ struct write {
     unsigned conflicts; /* since it was submitted first */
     uint64_t number;    /* of the write: the token of its requests; another one for each plan */
     uint64_t named;
+    uint64_t floor; /* the partition's position when it was sent: its record comes after that */
     uint64_t submitted_ms;
     uint64_t deadline_ms;
     uint64_t until_ms;
@@ -75,6 +76,7 @@ struct writes {
     struct write *flushes_submitted; /* linked by `behind` */
     struct write *flushes_running;
     _Atomic unsigned awaiting[POOL_PARTITIONS_MAX];
+    bool log_is_lost[POOL_PARTITIONS_MAX];
     struct writes_stats stats;
 };
 

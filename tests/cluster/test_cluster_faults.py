@@ -136,6 +136,10 @@ def test_streams_that_are_wrong_are_refused(hosts, engine, change, words):
     expect_refused(hosts, words)
 
 
+def test_items_that_the_engine_does_not_take_are_found_at_the_start(hosts):
+    expect_refused(hosts, "max_payload is smaller", hosts.add(item_max="16M", memory="256M"))
+
+
 def expect_refused(hosts, words, host=None):
     host = host or hosts.add()
     result = subprocess.run(host.command(), capture_output=True, text=True, timeout=30, env=host.environment())

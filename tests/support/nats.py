@@ -134,7 +134,7 @@ class Node:
             f'server_name: {name}\nlisten: "127.0.0.1:{port}"\npid_file: "{self.folder}/pid"\n'
             f'jetstream {{ store_dir: "{self.folder}/data", max_mem: 64M, max_file: 2G, sync_interval: "always" }}\n'
             f'cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{peers}] }}\n'
-            f'log_file: "{self.folder}/log"\n'
+            f'max_payload: 8MB\nlog_file: "{self.folder}/log"\n'
         )
         self.process: subprocess.Popen | None = None
 

@@ -386,6 +386,21 @@ static void a_change_whose_record_was_replaced_looks_for_a_flush(void **state) {
     assert_int_equal(number, 4);
 }
 
+static void a_log_that_was_made_anew_takes_no_writes(void **state) {
+    (void)state;
+    read_record("before", 40);
+    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    struct fake_request request = expect_write(0, 40);
+    answer(&request, ENGINE_STORED, 3);
+    settle_down(store.thread.proposal);
+    assert_int_equal(set("one"), STATUS_UNAVAILABLE);
+    expect_there(&store, "k", "before");
+    assert_int_equal(set("two"), STATUS_NEEDS_ROOM);
+    settle_down(store.thread.proposal);
+    assert_int_equal(set("two"), STATUS_UNAVAILABLE);
+    assert_int_equal(fake_engine_count(&fake), 1);
+}
+
 static void a_write_ends_at_its_deadline(void **state) {
     (void)state;
     fake.refuses = true;
@@ -472,6 +487,7 @@ int main(void) {
         TEST(a_change_of_an_item_is_acknowledged_when_the_reader_has_come_to_it),
         TEST(a_change_of_an_item_from_before_a_flush_is_planned_again),
         TEST(a_change_whose_record_was_replaced_looks_for_a_flush),
+        TEST(a_log_that_was_made_anew_takes_no_writes),
         HASTY(a_write_ends_at_its_deadline),
         TEST(writes_of_one_key_go_one_after_the_other),
         TEST(a_connection_may_end_before_its_write),

@@ -37,6 +37,13 @@ static void engine_note_reconnected(natsConnection *connection, void *closure) {
                           url);
 }
 
+/* The last callback of the connection. */
+static void engine_note_closed(natsConnection *connection, void *closure) {
+    (void)connection;
+    struct nats_engine *engine = closure;
+    atomic_store(&engine->closed, true);
+}
+
 static void engine_note_error(natsConnection *connection, natsSubscription *subscription,
                               natsStatus status, void *closure) {
     (void)connection;
@@ -54,14 +61,15 @@ static void engine_close(void *self) {
     }
     if (engine->connection != NULL) {
         natsConnection_Close(engine->connection);
+        /* Its threads call back for a moment longer, and have ended then. */
+        while (!atomic_load(&engine->closed) || atomic_load(&engine->subscriptions) > 0) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        }
         natsConnection_Destroy(engine->connection);
     }
     natsSubscription_Destroy(engine->answers);
     natsInbox_Destroy(engine->inbox);
     natsMsg_Destroy(engine->current);
-    while (atomic_load(&engine->subscriptions) > 0) { /* their threads end soon */
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    }
     struct delivery *delivery;
     while ((delivery = engine_next_delivery(engine, 0)) != NULL) {
         natsMsg_Destroy(delivery->message);
@@ -112,6 +120,7 @@ static natsStatus engine_set_options(const struct engine_options *options,
     natsOptions_SetRetryOnFailedConnect(set, true, engine_note_reconnected, engine);
     natsOptions_SetReconnectedCB(set, engine_note_reconnected, engine);
     natsOptions_SetDisconnectedCB(set, engine_note_disconnected, engine);
+    natsOptions_SetClosedCB(set, engine_note_closed, engine);
     natsOptions_SetErrorHandler(set, engine_note_error, engine);
     return NATS_OK;
 }
@@ -163,6 +172,7 @@ bool stayd_engine_open(const struct engine_options *options,
     self->callbacks = *callbacks;
     self->partitions = options->partitions;
     self->replicas = options->replicas;
+    self->payload_max_bytes = options->payload_max_bytes;
     snprintf(self->prefix, sizeof self->prefix, "%s", options->prefix);
     snprintf(self->pool, sizeof self->pool, "%s", options->pool);
     natsStatus status = engine_begin(options, self);

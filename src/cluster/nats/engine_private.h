@@ -25,6 +25,7 @@ enum {
     ENGINE_IDLE_NS = 2000000000, /* a consumer whose subscription is gone ends after this time */
     ENGINE_RECONNECT_MS = 250,
     ENGINE_LOG_MS = 10000,
+    ENGINE_HEADERS_BYTES = 1024, /* of a message, with its subject; more than there are */
 };
 
 /* Error codes of JetStream. */
@@ -76,6 +77,7 @@ struct nats_engine {
     struct engine_callbacks callbacks;
     uint32_t partitions;
     uint32_t replicas;
+    uint32_t payload_max_bytes;
     char prefix[64];
     char pool[POOL_NAME_MAX + 1];
     natsConnection *connection;
@@ -88,6 +90,7 @@ struct nats_engine {
     natsMsg *current; /* what `receive` has returned last */
     uint64_t checked_ms;
     _Atomic uint64_t logged_ms;
+    _Atomic bool closed;            /* the connection's last callback has run */
     _Atomic unsigned subscriptions; /* whose callbacks may run */
     struct follow follows[POOL_PARTITIONS_MAX];
 };

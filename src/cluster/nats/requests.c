@@ -38,8 +38,8 @@ bool engine_request(struct nats_engine *engine, natsMsg *message) {
     return true; /* a part of it may be on its way: only its answer decides */
 }
 
-natsMsg *engine_make_request(struct nats_engine *engine, const char *subject,
-                                    const char *word, struct bytes payload) {
+natsMsg *engine_make_request(struct nats_engine *engine, const char *subject, const char *word,
+                             struct bytes payload) {
     char reply[256];
     natsMsg *message = NULL;
     snprintf(reply, sizeof reply, "%s.%s", (const char *)engine->inbox, word);

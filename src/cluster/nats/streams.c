@@ -10,6 +10,14 @@
 
 /* NULL, or what is wrong with its settings. */
 static const char *engine_find_fault(const struct nats_engine *engine, const json_t *config) {
+    if (natsConnection_GetMaxPayload(engine->connection) <
+        (int64_t)engine->payload_max_bytes + ENGINE_HEADERS_BYTES) {
+        return "the server's max_payload is smaller than the pool's item_max and some headers";
+    }
+    json_int_t max_size = json_integer_value(json_object_get(config, "max_msg_size"));
+    if (max_size > 0 && max_size < (json_int_t)engine->payload_max_bytes + ENGINE_HEADERS_BYTES) {
+        return "max_msg_size is smaller than the pool's item_max and some headers";
+    }
     if (json_integer_value(json_object_get(config, "max_msgs_per_subject")) != 1) {
         return "max_msgs_per_subject must be 1";
     }
