@@ -132,9 +132,6 @@ struct connection {
     int fd;              /* constant; other threads may ask for its peer */
     const struct listener *listener; /* the listener that accepted it */
     struct tls_session *tls;         /* owned; NULL: plain text */
-    bool read_waits_to_write;        /* TLS must send something before it can read on */
-    bool write_waits_to_read;        /* TLS must read something before it can write on */
-    bool draining;                   /* all is sent; bytes that still arrive are discarded */
     struct proto_connection proto;
     struct buffer input;
     size_t input_wanted; /* the request in `input` needs at least this many bytes to continue */
@@ -142,6 +139,9 @@ struct connection {
     size_t output_sent;        /* bytes of `output` that have been sent */
     struct auth_check *check;  /* the login whose verdict is pending; NULL: none */
     enum auth_verdict verdict; /* the verdict on a login that has not been answered yet */
+    bool read_waits_to_write;  /* TLS must send something before it can read on */
+    bool write_waits_to_read;  /* TLS must read something before it can write on */
+    bool draining;             /* all is sent; bytes that still arrive are discarded */
     uint64_t room_turn;        /* the pool's turn when the request was parked (pool.h) */
     uint64_t ticket; /* the output may be sent when this ticket is done (pool.h); 0: at once */
 };

@@ -69,6 +69,8 @@ struct proto_connection {
     bool refuses_room;  /* set by the caller, after PROTO_NEEDS_ROOM: the request must not wait any
                            longer */
     bool asked_hold;    /* private to proto/: the client has asked for a hold (hold.h) */
+    bool replicates;    /* private to proto/: the first request of the input waits until the log has
+                         * its change */
     uint64_t turn_work; /* the turn ends when the thread's work_bytes (grace.h) reach this */
     struct proto_login login; /* after PROTO_LOGIN; points into the consumed input */
 
@@ -97,7 +99,6 @@ struct proto_connection {
     bool needs_room;           /* the first request of the input waits for room */
     uint64_t reload;           /* the number of the reload that a request waits for; 0: none */
     struct proposal *proposal; /* of a replicated pool (store/replication.h), or NULL */
-    bool replicates; /* the first request of the input waits until the log has its change */
     struct proto_progress {
         enum proto_protocol {
             PROTO_UNDECIDED, /* nothing has arrived yet */

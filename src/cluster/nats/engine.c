@@ -65,6 +65,7 @@ static void engine_close(void *self) {
         while (!atomic_load(&engine->closed) || atomic_load(&engine->subscriptions) > 0) {
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         }
+        engine_free_ended(engine, UINT64_MAX);
         natsConnection_Destroy(engine->connection);
     }
     natsSubscription_Destroy(engine->answers);

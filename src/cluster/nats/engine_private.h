@@ -25,6 +25,7 @@ enum {
     ENGINE_IDLE_NS = 2000000000, /* a consumer whose subscription is gone ends after this time */
     ENGINE_RECONNECT_MS = 250,
     ENGINE_LOG_MS = 10000,
+    ENGINE_KEEP_MS = 30000,      /* for so long a subscription that has ended is kept */
     ENGINE_HEADERS_BYTES = 1024, /* of a message, with its subject; more than there are */
 };
 
@@ -66,6 +67,13 @@ struct follow {
     natsSubscription *subscription;
 };
 
+/* A subscription that has ended, and is freed later. */
+struct ended {
+    struct ended *next;
+    natsSubscription *subscription;
+    uint64_t ended_ms;
+};
+
 /* A subscription's argument; freed when the subscription is complete. */
 struct target {
     struct nats_engine *engine;
@@ -89,6 +97,7 @@ struct nats_engine {
     struct delivery *last;
     natsMsg *current; /* what `receive` has returned last */
     uint64_t checked_ms;
+    struct ended *ended; /* used by the thread that receives */
     _Atomic uint64_t logged_ms;
     _Atomic bool closed;            /* the connection's last callback has run */
     _Atomic unsigned subscriptions; /* whose callbacks may run */
@@ -137,6 +146,9 @@ struct delivery *engine_next_delivery(struct nats_engine *engine, uint32_t timeo
 void engine_follow(void *self, uint32_t partition, uint64_t from);
 bool engine_receive(void *self, uint32_t timeout_ms, struct engine_record *record);
 void follow_end(struct follow *follow);
+
+/* Frees the subscriptions that have ended before this time. */
+void engine_free_ended(struct nats_engine *engine, uint64_t before_ms);
 
 /* The callback of a subscription that has ended; the closure is the engine. */
 void engine_end_subscription(void *closure);

@@ -48,11 +48,36 @@ static void engine_free_target(void *closure) {
     free(target);
 }
 
+/* libnats 3.4.1 takes a subscription out of its table, and then locks it, without a reference of
+ * its own: one that is freed at that moment is used all the same. So it is kept for a while after
+ * it has ended. */
 void follow_end(struct follow *follow) {
-    if (follow->subscription != NULL) {
-        natsSubscription_Unsubscribe(follow->subscription);
-        natsSubscription_Destroy(follow->subscription);
-        follow->subscription = NULL;
+    if (follow->subscription == NULL) {
+        return;
+    }
+    struct nats_engine *engine = follow->engine;
+    struct ended *ended = malloc(sizeof *ended);
+    natsSubscription_Unsubscribe(follow->subscription);
+    if (ended != NULL) { /* else it is never freed */
+        *ended = (struct ended){.next = engine->ended,
+                                .subscription = follow->subscription,
+                                .ended_ms = clock_exact_ms()};
+        engine->ended = ended;
+    }
+    follow->subscription = NULL;
+}
+
+void engine_free_ended(struct nats_engine *engine, uint64_t before_ms) {
+    struct ended **link = &engine->ended;
+    while (*link != NULL) {
+        struct ended *ended = *link;
+        if (ended->ended_ms >= before_ms) {
+            link = &ended->next;
+            continue;
+        }
+        *link = ended->next;
+        natsSubscription_Destroy(ended->subscription);
+        free(ended);
     }
 }
 
@@ -130,6 +155,7 @@ static void engine_check_follows(struct nats_engine *engine) {
         return;
     }
     engine->checked_ms = now_ms;
+    engine_free_ended(engine, now_ms > ENGINE_KEEP_MS ? now_ms - ENGINE_KEEP_MS : 0);
     for (uint32_t i = 0; i < engine->partitions; i++) {
         struct follow *follow = &engine->follows[i];
         if (follow->state != FOLLOW_NOT && now_ms >= follow->until_ms) {
