@@ -44,12 +44,17 @@ STORY = [
 ]
 
 
+def timeless(reply):
+    """Without the seconds that an item has left: the two pools are not asked in the same second."""
+    return re.sub(rb" t[0-9]+", b" t#", reply)
+
+
 def test_replies_are_those_of_a_plain_pool(hosts):
     host = hosts.host()
     other = hosts.host()
     plain = hosts.stack.enter_context(type(host)(sessions=PLAIN))
     for request, expected, got in zip(STORY, talk(plain, STORY), talk(host, STORY)):
-        assert got == expected, request[:60]
+        assert timeless(got) == timeless(expected), request[:60]
     for key in ("a", "n", "large", "c", "abc"):
         expected = talk(plain, [f"get {key}\r\n".encode()])[0]
         sees(other, key, expected)
