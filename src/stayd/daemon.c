@@ -323,9 +323,10 @@ static bool daemon_join_clusters(struct daemon *daemon) {
                     .tls_key = daemon_optional(pool->cluster_tls_key),
                 },
             .grace = daemon->grace,
-            .thread_index = thread_index++,
+            .thread_index = thread_index,
             .is_stopping = daemon_is_stopping,
         };
+        thread_index++;
         daemon->clusters[i] = cluster_open(&options, daemon->pools[i], error);
         if (daemon->clusters[i] == NULL && daemon_is_stopping()) {
             log_info("stopping: a signal came before all pools had joined their clusters");
