@@ -15,9 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ADMIN_TIMEOUT_S = 10 };
+enum {
+    ADMIN_TIMEOUT_S = 10,
+    ADMIN_FILES = 2 /* libmicrohttpd's epoll, and the eventfd that wakes its thread */
+};
 
 #define ADMIN_JSON "application/json"
+#define ADMIN_TEXT "text/plain; charset=utf-8"
+#define ADMIN_LOG_IN "Log in with a user and a password of admin_auth_file.\n"
 #define ADMIN_REALM "Basic realm=\"stayd\", charset=\"UTF-8\""
 
 /* The page loads nothing from other sites, sends nothing, and cannot be put into a frame. */
@@ -138,7 +143,7 @@ static unsigned admin_refuse(const struct admin *admin, struct MHD_Connection *c
         if (strcmp(url, "/healthz") == 0 || strcmp(url, "/healthz/live") == 0) {
             return 0;
         }
-        fputs("Log in with a user and a password of admin_auth_file.\n", stream);
+        fputs(ADMIN_LOG_IN, stream);
         return MHD_HTTP_UNAUTHORIZED;
     case LOGIN_REFUSED:
         fputs("Wrong user or password.\n", stream);
@@ -154,6 +159,45 @@ static unsigned admin_refuse(const struct admin *admin, struct MHD_Connection *c
     return MHD_HTTP_TOO_MANY_REQUESTS;
 }
 
+/* Whether a body follows the request's headers. */
+static bool admin_has_body(struct MHD_Connection *connection) {
+    const char *length =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return (length != NULL && strcmp(length, "0") != 0) ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                       MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+}
+
+/* The headers of a request have arrived. A client that sends a body without the login that it needs
+ * gets its reply now, and libmicrohttpd closes the connection without reading the body. */
+static enum MHD_Result admin_begin(struct admin *admin, struct MHD_Connection *connection,
+                                   void **context) {
+    *context = calloc(1, sizeof(struct login));
+    if (*context == NULL) {
+        return MHD_NO;
+    }
+    if (!admin_has_body(connection) || !login_is_missing(&admin->logins, connection)) {
+        return MHD_YES;
+    }
+    /* the cast is safe: libmicrohttpd does not write to persistent memory */
+    return admin_reply(connection, MHD_HTTP_UNAUTHORIZED, ADMIN_TEXT,
+                       MHD_create_response_from_buffer(sizeof ADMIN_LOG_IN - 1,
+                                                       (void *)(uintptr_t)ADMIN_LOG_IN,
+                                                       MHD_RESPMEM_PERSISTENT));
+}
+
+/* Ignores a part of a request's body. MHD_NO closes the connection. */
+static enum MHD_Result admin_ignore_body(struct admin *admin, struct MHD_Connection *connection,
+                                         size_t *size) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info == NULL || !clients_take_body(&admin->clients, info->connect_fd, *size)) {
+        return MHD_NO;
+    }
+    *size = 0;
+    return MHD_YES;
+}
+
 static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connection, const char *url,
                                     const char *method, const char *version, const char *upload,
                                     size_t *upload_size, void **context) {
@@ -162,19 +206,16 @@ static enum MHD_Result admin_answer(void *user, struct MHD_Connection *connectio
     struct admin *admin = user;
     struct login *request = *context;
     if (request == NULL) {
-        *context = calloc(1, sizeof *request);
-        return *context != NULL ? MHD_YES : MHD_NO;
+        return admin_begin(admin, connection, context);
     }
-    if (*upload_size >
-        0) {              /* a response before the end of the request would close the connection */
-        *upload_size = 0; /* the body is ignored */
-        return MHD_YES;
+    if (*upload_size > 0) {
+        return admin_ignore_body(admin, connection, upload_size);
     }
     enum login_state login = login_check(&admin->logins, request, connection);
     if (login == LOGIN_WAITS) {
         return MHD_YES;
     }
-    const char *type = "text/plain; charset=utf-8";
+    const char *type = ADMIN_TEXT;
     unsigned status = MHD_HTTP_METHOD_NOT_ALLOWED;
     const struct asset *asset = NULL;
     char *text = NULL;
@@ -263,6 +304,10 @@ static struct MHD_Daemon *admin_start_http(struct admin *admin, const struct lis
         MHD_OPTION_NOTIFY_COMPLETED, admin_finish_request, admin, MHD_OPTION_END);
 }
 
+unsigned admin_count_files(bool has_tls) {
+    return ADMIN_FILES + CLIENTS_MAX + (has_tls ? TLS_RELAY_FILES : 0);
+}
+
 struct admin *admin_start(const struct admin_options *options, struct listener *listener) {
     struct admin *admin = calloc(1, sizeof *admin);
     if (admin == NULL) {
@@ -275,7 +320,7 @@ struct admin *admin_start(const struct admin_options *options, struct listener *
         admin->http = admin_start_http(admin, listener);
     }
     if (admin->http != NULL && options->tls != NULL) {
-        admin->relay = tls_relay_start(options->tls, listener, admin->http);
+        admin->relay = tls_relay_start(options->tls, options->tls_counters, listener, admin->http);
     }
     if (admin->http == NULL || (options->tls != NULL && admin->relay == NULL)) {
         admin_stop(admin);

@@ -29,9 +29,13 @@ struct admin_options {
     const char *host_names;               /* further names that a Host header may have (host.h) */
     struct auth_pool *users;              /* NULL: no login is needed */
     struct tls *tls;                      /* NULL: plain HTTP */
+    struct proto_tls *tls_counters;       /* of `tls` */
 };
 
 struct admin;
+
+/* The most files that the admin server has open at a time, without its listener. */
+unsigned admin_count_files(bool has_tls);
 
 /* Serves on `listener`, which is open. The caller frees the listener and the pools after
  * admin_stop. NULL if there is no memory, or a thread cannot be started. */

@@ -99,6 +99,10 @@ static enum login_state login_begin(struct logins *logins, struct login *login,
     return state;
 }
 
+bool login_is_missing(const struct logins *logins, struct MHD_Connection *connection) {
+    return logins->users != NULL && login_find(connection) == NULL;
+}
+
 enum login_state login_check(struct logins *logins, struct login *login,
                              struct MHD_Connection *connection) {
     if (logins->users == NULL) {

@@ -51,6 +51,9 @@ void logins_begin(struct logins *logins, struct auth_pool *users);
 /* auth_stop has been called, and libmicrohttpd has stopped. */
 void logins_finish(struct logins *logins);
 
+/* Whether the client must log in and the request has no login of the scheme Basic. */
+bool login_is_missing(const struct logins *logins, struct MHD_Connection *connection);
+
 enum login_state login_check(struct logins *logins, struct login *login,
                              struct MHD_Connection *connection);
 

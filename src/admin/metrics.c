@@ -157,11 +157,16 @@ static void metrics_write_head(FILE *stream, const char *prefix, const struct me
             metric->name, type);
 }
 
+static void metrics_write_one(FILE *stream, const char *prefix, const char *name, const char *help,
+                              const char *type, uint64_t value) {
+    const struct metric metric = {name, help};
+    metrics_write_head(stream, prefix, &metric, type);
+    fprintf(stream, "%s%s %" PRIu64 "\n", prefix, name, value);
+}
+
 static void metrics_write_server(FILE *stream, const char *name, const char *help, const char *type,
                                  uint64_t value) {
-    const struct metric metric = {name, help};
-    metrics_write_head(stream, "stayd_", &metric, type);
-    fprintf(stream, "stayd_%s %" PRIu64 "\n", name, value);
+    metrics_write_one(stream, "stayd_", name, help, type, value);
 }
 
 static void metrics_write_memory(const struct proto_memory *memory, FILE *stream) {
@@ -180,17 +185,17 @@ static void metrics_write_memory(const struct proto_memory *memory, FILE *stream
                              atomic_load(&memory->kinds[PROTO_MEMORY_OUTPUT].refused));
 }
 
-static void metrics_write_tls(const struct proto_tls *tls, FILE *stream) {
-    metrics_write_server(stream, "tls_handshake_errors_total", "TLS handshakes that failed.",
-                         "counter", atomic_load(&tls->handshake_errors));
-    metrics_write_server(stream, "tls_new_sessions_total", "Full TLS handshakes.", "counter",
-                         atomic_load(&tls->new_sessions));
-    metrics_write_server(stream, "tls_resumed_sessions_total",
-                         "TLS handshakes that resumed a session.", "counter",
-                         atomic_load(&tls->resumed_sessions));
-    metrics_write_server(stream, "tls_certificates_loaded_seconds",
-                         "When the certificates were last loaded, in unix seconds.", "gauge",
-                         atomic_load(&tls->loaded_s));
+static void metrics_write_tls(const struct proto_tls *tls, const char *prefix, FILE *stream) {
+    metrics_write_one(stream, prefix, "tls_handshake_errors_total", "TLS handshakes that failed.",
+                      "counter", atomic_load(&tls->handshake_errors));
+    metrics_write_one(stream, prefix, "tls_new_sessions_total", "Full TLS handshakes.", "counter",
+                      atomic_load(&tls->new_sessions));
+    metrics_write_one(stream, prefix, "tls_resumed_sessions_total",
+                      "TLS handshakes that resumed a session.", "counter",
+                      atomic_load(&tls->resumed_sessions));
+    metrics_write_one(stream, prefix, "tls_certificates_loaded_seconds",
+                      "When the certificates were last loaded, in unix seconds.", "gauge",
+                      atomic_load(&tls->loaded_s));
 }
 
 static void metrics_write_servers(const struct proto_server *server, FILE *stream) {
@@ -222,7 +227,7 @@ static void metrics_write_servers(const struct proto_server *server, FILE *strea
                          "counter", atomic_load(&server->counters.yields));
     metrics_write_memory(&server->limits.memory, stream);
     if (server->tls.is_enabled) {
-        metrics_write_tls(&server->tls, stream);
+        metrics_write_tls(&server->tls, "stayd_", stream);
     }
 }
 
@@ -284,6 +289,9 @@ static void metrics_write_latency(const struct admin_options *options, FILE *str
 
 void metrics_write(const struct admin_options *options, FILE *stream) {
     metrics_write_servers(options->server, stream);
+    if (options->tls != NULL) {
+        metrics_write_tls(options->tls_counters, "stayd_admin_", stream);
+    }
     struct pool_stats *stats = calloc(options->pool_count + 1, sizeof *stats);
     if (stats == NULL) {
         return;

@@ -51,6 +51,7 @@ struct relay_connection {
 
 struct tls_relay {
     struct tls *tls;
+    struct proto_tls *counters; /* of `tls` */
     const struct listener *listener;
     struct MHD_Daemon *http;
     pthread_t thread;
@@ -98,9 +99,11 @@ static void relay_free_closed(struct tls_relay *relay) {
     }
 }
 
-/* Logs the reason if the last warning is RELAY_LOG_MS ago, and closes the connection. */
+/* Counts a handshake that failed, logs the reason if the last warning is RELAY_LOG_MS ago, and
+ * closes the connection. */
 static void relay_fail(struct tls_relay *relay, struct relay_connection *connection,
                        const char *reason) {
+    atomic_fetch_add(&relay->counters->handshake_errors, 1);
     uint64_t now_ms = clock_monotonic_ms();
     if (relay->logged_ms == 0 || now_ms - relay->logged_ms >= RELAY_LOG_MS) {
         char peer[ADDRESS_TEXT_MAX];
@@ -314,6 +317,15 @@ static void relay_serve(struct tls_relay *relay, struct relay_connection *connec
     }
 }
 
+static void relay_close_oldest(struct tls_relay *relay) {
+    struct relay_connection *oldest = list_entry(relay->active.next, struct relay_connection, link);
+    if (oldest->http_fd < 0) {
+        relay_fail(relay, oldest, "newer connections have taken its place");
+    } else {
+        relay_close(relay, oldest);
+    }
+}
+
 static void relay_add(struct tls_relay *relay, int fd, const union peer *peer) {
     struct relay_connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL) {
@@ -331,7 +343,7 @@ static void relay_add(struct tls_relay *relay, int fd, const union peer *peer) {
                      connection)) {
         relay_fail(relay, connection, "epoll_ctl failed");
     } else if (relay->count > CLIENTS_KEPT) {
-        relay_close(relay, list_entry(relay->active.next, struct relay_connection, link));
+        relay_close_oldest(relay);
     }
 }
 
@@ -432,13 +444,14 @@ static void relay_destroy(struct tls_relay *relay) {
     free(relay);
 }
 
-struct tls_relay *tls_relay_start(struct tls *tls, const struct listener *listener,
-                                  struct MHD_Daemon *http) {
+struct tls_relay *tls_relay_start(struct tls *tls, struct proto_tls *counters,
+                                  const struct listener *listener, struct MHD_Daemon *http) {
     struct tls_relay *relay = calloc(1, sizeof *relay);
     if (relay == NULL) {
         return NULL;
     }
     relay->tls = tls;
+    relay->counters = counters;
     relay->listener = listener;
     relay->http = http;
     list_init(&relay->active);

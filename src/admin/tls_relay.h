@@ -13,6 +13,7 @@
 #ifndef STAYD_ADMIN_TLS_RELAY_H
 #define STAYD_ADMIN_TLS_RELAY_H
 
+#include "admin/clients.h"
 #include "net/listener.h"
 #include "net/tls.h"
 
@@ -20,15 +21,19 @@
 
 enum {
     TLS_RELAY_HANDSHAKE_MS = 10000,
-    TLS_RELAY_IDLE_MS = 30000 /* longer than libmicrohttpd's own limit */
+    TLS_RELAY_IDLE_MS = 30000, /* longer than libmicrohttpd's own limit */
+    /* The most files at a time: the epoll, the eventfd that wakes the thread, and the client's
+     * socket and an end of a pair for each connection. The pairs' other ends are libmicrohttpd's.
+     * A new connection is accepted before the oldest is closed. */
+    TLS_RELAY_FILES = 2 + 2 * (CLIENTS_KEPT + 1)
 };
 
 struct tls_relay;
 
-/* Takes connections from `listener`, which is open and stays the caller's. NULL if there is no
- * memory, no descriptor or no thread. */
-struct tls_relay *tls_relay_start(struct tls *tls, const struct listener *listener,
-                                  struct MHD_Daemon *http);
+/* Takes connections from `listener`, which is open and stays the caller's. Failed handshakes are
+ * counted in `counters`. NULL if there is no memory, no descriptor or no thread. */
+struct tls_relay *tls_relay_start(struct tls *tls, struct proto_tls *counters,
+                                  const struct listener *listener, struct MHD_Daemon *http);
 
 /* Closes all connections. Before MHD_stop_daemon. Accepts NULL. */
 void tls_relay_stop(struct tls_relay *relay);

@@ -12,7 +12,7 @@
 struct certificates {
     struct tls *pools[CONFIG_POOLS_MAX]; /* by the pool's index; NULL: plain text */
     struct tls *admin;                   /* NULL: plain text */
-    struct proto_tls admin_counters;     /* never shown; only the counters of the pools are */
+    struct proto_tls admin_counters;     /* of `admin` */
 };
 
 /* The caller zeroes `certificates` first, and calls certificates_finish even if this function

@@ -14,6 +14,7 @@
 #include "stayd/certificates.h"
 #include "stayd/daemonize.h"
 #include "stayd/directories.h"
+#include "stayd/files.h"
 #include "stayd/notify.h"
 #include "stayd/pid_file.h"
 #include "stayd/privileges.h"
@@ -23,14 +24,10 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum {
-    DAEMON_FILES_RESERVED = 128, /* open files other than connections */
-    DAEMON_HANDSHAKE_MAX_MS = 10000
-};
+enum { DAEMON_HANDSHAKE_MAX_MS = 10000 };
 
 struct daemon {
     const struct config *config;
@@ -87,39 +84,6 @@ static bool daemon_make_folders(const struct config *config) {
         log_error("%s", error);
         return false;
     }
-    return true;
-}
-
-/* Each connection needs a file descriptor. If the limit of open files is lower than max_connections
- * needs, max_connections is lowered, so that accept does not fail later. */
-static bool daemon_raise_files_limit(struct daemon *daemon) {
-    const struct config *config = daemon->config;
-    unsigned wanted = config->max_connections;
-    rlim_t needed = (rlim_t)wanted + DAEMON_FILES_RESERVED;
-    struct rlimit limit;
-    share_divide(&daemon->server.limits.connections, wanted, config->pool_count);
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) {
-        return true;
-    }
-    struct rlimit raised = {needed, limit.rlim_max > needed ? limit.rlim_max : needed};
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
-        return true;
-    }
-    raised = (struct rlimit){limit.rlim_max, limit.rlim_max};
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
-        limit = raised;
-    }
-    if (limit.rlim_cur <= DAEMON_FILES_RESERVED) {
-        log_error("cannot serve: the limit of open files is %llu, and max_connections = %u needs "
-                  "%llu; raise it (LimitNOFILE= in the systemd unit, or ulimit -n)",
-                  (unsigned long long)limit.rlim_cur, wanted, (unsigned long long)needed);
-        return false;
-    }
-    unsigned allowed = (unsigned)(limit.rlim_cur - DAEMON_FILES_RESERVED);
-    share_divide(&daemon->server.limits.connections, allowed, config->pool_count);
-    log_warning("max_connections is lowered from %u to %u: the limit of open files is %llu; raise "
-                "it to %llu (LimitNOFILE= in the systemd unit, or ulimit -n)",
-                wanted, allowed, (unsigned long long)limit.rlim_cur, (unsigned long long)needed);
     return true;
 }
 
@@ -392,6 +356,7 @@ static bool daemon_start_threads(struct daemon *daemon) {
             .host_names = config->admin_hosts,
             .users = daemon->admin_users,
             .tls = daemon->certificates.admin,
+            .tls_counters = &daemon->certificates.admin_counters,
         };
         daemon->admin = admin_start(&admin, &daemon->admin_listener);
         if (daemon->admin == NULL) {
@@ -519,7 +484,8 @@ static bool daemon_start(struct daemon *daemon) {
         log_error("%s", error);
         return false;
     }
-    return daemon_take_signals(daemon) && daemon_raise_files_limit(daemon) &&
+    return daemon_take_signals(daemon) &&
+           files_raise_limit(daemon->config, &daemon->server.limits.connections) &&
            daemon_listen(daemon, false) && daemon_drop_privileges(daemon) &&
            daemon_load_certificates(daemon) && daemon_make_folders(daemon->config) &&
            daemon_listen(daemon, true) && daemon_read_users(daemon) && daemon_open_pools(daemon) &&

@@ -26,6 +26,8 @@ from support.servers import ROOT, Raw, ServerError, Stayd, free_port, stayd_bina
 
 BURST = 20  # LOGIN_LIMIT_BURST
 WAITING = 12  # LOGINS_WAITING_MAX
+CLIENTS_KEPT = 24  # of clients.h
+BODY_MAX = 512 << 10  # CLIENTS_BODY_MAX
 PATHS = ("/", "/metrics", "/api/v1/stats", "/api/v1/history", "/dashboard.js", "/nothing")
 
 
@@ -100,6 +102,12 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def guarded():
     with Guarded(f"web:secret\nann:s3:crét\nbob:{hashed('hashed', 1000)}\n") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stayd_of_everybody():
+    with Guarded(server={"admin_auth_file": None}) as server:
         yield server
 
 
@@ -336,6 +344,102 @@ def test_handshakes_and_requests_that_never_end_keep_no_health_check_out(secure,
         connection.close()
     for half in halves:
         half.close()
+
+
+def test_failed_handshakes_are_counted_apart_from_those_of_the_pools(made):
+    with Guarded(made=made) as server:
+        def counted():
+            text = server.ask(user="web")[2]
+            return [int(re.search(rf"^stayd_admin_tls_{name}_total (\d+)$", text, re.MULTILINE)[1])
+                    for name in ("handshake_errors", "new_sessions")]
+
+        errors, sessions = counted()
+        assert errors == 0 and sessions == 1
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b""):
+            with socket.create_connection(server.where(), 10) as connection:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionError):
+                    while connection.recv(1 << 16):
+                        pass
+        assert counted()[0] == 3
+        silent = [socket.create_connection(server.where(), 10) for _ in range(CLIENTS_KEPT + 4)]
+        wait_until(lambda: counted()[0] >= 3 + 4, what="the oldest to give way")
+        assert "stayd_tls_" not in server.ask(user="web")[2]  # no pool has TLS
+        for connection in silent:
+            connection.close()
+
+
+def endless(server, headers):
+    """Sends a request with a body that does not end, until the server has replied or closed the connection.
+    Returns the bytes that were sent, and the reply."""
+    sent, reply = 0, b""
+    with socket.create_connection(server.where(), 30) as connection:
+        connection.sendall(b"POST /metrics HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not is_readable(connection):
+                connection.sendall(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+                sent += 0x8000
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(1 << 16):
+                reply += piece
+    return sent, reply
+
+
+def test_a_body_without_a_login_is_not_read(guarded):
+    for headers in (b"Transfer-Encoding: chunked\r\n", b"Content-Length: 999999999\r\n"):
+        with socket.create_connection(guarded.where(), 30) as connection:
+            connection.sendall(b"POST /metrics HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n")
+            reply = b""
+            while piece := connection.recv(1 << 16):  # the whole reply, and the end of the connection
+                reply += piece
+        assert reply.startswith(b"HTTP/1.1 401 ") and reply.endswith(b"of admin_auth_file.\n")
+
+
+def test_a_body_that_does_not_end_ends_the_connection(stayd_of_everybody, guarded):
+    login = b"Authorization: " + basic("web", "secret").encode() + b"\r\n"
+    for server, headers in ((guarded, login), (stayd_of_everybody, b"")):
+        sent, reply = endless(server, headers + b"Transfer-Encoding: chunked\r\n")
+        assert not reply and BODY_MAX <= sent < BODY_MAX + (16 << 20)  # less what the sockets hold
+        assert server.ask("/healthz")[0] == 200
+
+
+def test_bodies_of_all_requests_of_a_connection_count_together(guarded):
+    with contextlib.closing(guarded.open()) as connection:
+        login = {"Authorization": basic("web", "secret")}
+        statuses = []
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            while len(statuses) < 100:
+                connection.request("POST", "/metrics", body=b"x" * 100_000, headers=login)
+                used = connection.sock
+                reply = connection.getresponse()
+                reply.read()
+                statuses.append(reply.status)
+                assert connection.sock is used
+        assert statuses == [405] * (BODY_MAX // 100_000)
+
+
+def test_the_files_of_the_admin_server_take_none_from_clients(made, tmp_path):
+    """The limit of open files is what the daemon asks for: enough for all connections of both kinds."""
+    few = tmp_path / "few"
+    few.write_text(f'#!/bin/sh\nulimit -S -n 64\nexec "{stayd_binary()}" "$@"\n')
+    few.chmod(0o755)
+    connections = 150
+    with Guarded(made=made, server={"threads": 6, "max_connections": connections}, binary=few) as server, \
+            contextlib.ExitStack() as opened:
+        limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0]
+        assert limit < connections + 300
+        context = certificates.context(made)
+        for _ in range(CLIENTS_KEPT + 20):
+            half = opened.enter_context(certificates.TlsRaw(server.where(), context))
+            half.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
+        for pool in ("cache", "sessions"):
+            for _ in range(connections // 2):
+                opened.enter_context(server.connect(pool)).expect_in_step()
+        assert server.ask("/healthz/live")[0] == 200
+        assert "cannot accept connections" not in server.log
+        used = len(list(pathlib.Path(f"/proc/{server.pid}/fd").iterdir()))
+        assert connections + 3 * CLIENTS_KEPT < used <= limit
 
 
 def test_without_a_free_descriptor_the_thread_for_tls_sleeps(made):
