@@ -41,7 +41,11 @@ static void cluster_written(void *context, uint64_t token, enum engine_outcome o
     struct cluster *cluster = context;
     if ((token & FLUSHER_TOKEN) != 0 && cluster->flusher != NULL) {
         flusher_take_outcome(cluster->flusher, token, outcome, sequence);
-    } else if ((token & (READER_TOKEN | FLUSHER_TOKEN)) == 0) {
+    } else if ((token & (READER_TOKEN | FLUSHER_TOKEN)) != 0) {
+        return; /* a beacon's arrival matters, not its answer */
+    } else if ((token & WRITES_CONFIRMATION_TOKEN) != 0) {
+        writes_take_confirmation_outcome(cluster->writes, token, outcome, sequence);
+    } else {
         writes_take_outcome(cluster->writes, token, outcome, sequence);
     }
 }
@@ -94,6 +98,8 @@ static void cluster_visit_stats(void *context, void (*visit)(void *, const char 
         {"cluster_conflicts", stats.writes.conflicts},
         {"cluster_lost_answers", stats.writes.lost_answers},
         {"cluster_failed", stats.writes.failed},
+        {"cluster_confirmed", stats.writes.confirmed},
+        {"cluster_confirmations", stats.writes.confirmations},
         {"cluster_lost_logs", stats.writes.lost_logs},
         {"cluster_longest_write_ms", stats.writes.longest_ms},
     };
@@ -214,6 +220,7 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
         .release = writes_release_proposal,
         .get_flush = cluster_get_flush,
         .submit = writes_submit,
+        .confirm = writes_confirm,
         .submit_flush = writes_submit_flush,
         .visit_stats = cluster_visit_stats,
         .settle = writes_settle,

@@ -336,6 +336,7 @@ static bool reader_take(struct reader *reader, const struct engine_record *recor
     char key[POOL_KEY_MAX];
     size_t key_size;
     uint64_t host;
+    uint64_t confirmation;
     struct message_id id;
     struct reader_partition *state = &reader->partitions[record->partition];
     switch (subjects_read(reader->options.subjects, record->partition, record->subject, key,
@@ -345,6 +346,12 @@ static bool reader_take(struct reader *reader, const struct engine_record *recor
         return true;
     case SUBJECT_HOST:
         return host != reader->options.host || reader_take_beacon(reader, record);
+    case SUBJECT_CONFIRMATION:
+        if (host == reader->options.host && record->payload.size == sizeof confirmation) {
+            memcpy(&confirmation, record->payload.data, sizeof confirmation);
+            writes_note_confirmation(reader->options.writes, record->partition, confirmation);
+        }
+        return true;
     case SUBJECT_FLUSH:
         return reader_take_flush(reader, record);
     case SUBJECT_KEY:

@@ -74,6 +74,12 @@ void subjects_write_host(const struct subjects *subjects, uint32_t partition, ui
              partition, (unsigned long long)host);
 }
 
+void subjects_write_confirmation(const struct subjects *subjects, uint32_t partition, uint64_t host,
+                                 char subject[ENGINE_SUBJECT_MAX]) {
+    snprintf(subject, ENGINE_SUBJECT_MAX, "%s.%s.%u.c.%016llx", subjects->prefix, subjects->pool,
+             partition, (unsigned long long)host);
+}
+
 enum subject_kind subjects_read(const struct subjects *subjects, uint32_t partition,
                                 const char *subject, char *key, size_t *key_size, uint64_t *host) {
     char before[ENGINE_SUBJECT_MAX];
@@ -89,10 +95,12 @@ enum subject_kind subjects_read(const struct subjects *subjects, uint32_t partit
         return SUBJECT_FOREIGN;
     }
     const char *rest = subject + size + 2;
-    if (subject[size] == 'h') {
+    if (subject[size] == 'h' || subject[size] == 'c') {
         char *end;
         *host = strtoull(rest, &end, 16);
-        return *rest != '\0' && *end == '\0' ? SUBJECT_HOST : SUBJECT_FOREIGN;
+        return *rest == '\0' || *end != '\0' ? SUBJECT_FOREIGN
+               : subject[size] == 'h'        ? SUBJECT_HOST
+                                             : SUBJECT_CONFIRMATION;
     }
     *key_size = subject[size] == 'k' ? subjects_decode(rest, key, POOL_KEY_MAX) : 0;
     if (*key_size == 0 ||

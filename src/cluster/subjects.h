@@ -30,10 +30,19 @@ void subjects_write_flush(const struct subjects *subjects, uint32_t partition,
 void subjects_write_host(const struct subjects *subjects, uint32_t partition, uint64_t host,
                          char subject[ENGINE_SUBJECT_MAX]);
 
-enum subject_kind { SUBJECT_FOREIGN, SUBJECT_KEY, SUBJECT_HOST, SUBJECT_FLUSH };
+void subjects_write_confirmation(const struct subjects *subjects, uint32_t partition, uint64_t host,
+                                 char subject[ENGINE_SUBJECT_MAX]);
+
+enum subject_kind {
+    SUBJECT_FOREIGN,
+    SUBJECT_KEY,
+    SUBJECT_HOST,
+    SUBJECT_CONFIRMATION,
+    SUBJECT_FLUSH
+};
 
 /* What a subject of this pool's log is of. KEY: the key is written to `key`, POOL_KEY_MAX bytes.
- * HOST: sets `*host`. FOREIGN: no host of this pool has written it. */
+ * HOST and CONFIRMATION: sets `*host`. FOREIGN: no host of this pool has written it. */
 enum subject_kind subjects_read(const struct subjects *subjects, uint32_t partition,
                                 const char *subject, char *key, size_t *key_size, uint64_t *host);
 

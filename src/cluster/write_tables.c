@@ -79,3 +79,14 @@ void writes_leave_queue(struct writes *writes, struct write *write) {
     }
     write->in_queue = false;
 }
+
+void writes_leave_confirmation(struct writes *writes, struct write *write) {
+    if (write->confirms_before == NULL) {
+        writes->confirmations[write->partition].first = write->confirms_next;
+    } else {
+        write->confirms_before->confirms_next = write->confirms_next;
+    }
+    if (write->confirms_next != NULL) {
+        write->confirms_next->confirms_before = write->confirms_before;
+    }
+}

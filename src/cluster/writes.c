@@ -34,9 +34,11 @@ static void writes_free_key(struct writes *writes, struct write *write) {
     assert(*link == write);
     struct write *next = write->behind;
     write->behind = NULL;
+    write->has_key = false;
     if (next == NULL) {
         *link = write->next_of_key;
     } else {
+        next->has_key = true;
         next->next_of_key = write->next_of_key;
         *link = next;
         next->phase = WRITE_HELD;
@@ -46,21 +48,23 @@ static void writes_free_key(struct writes *writes, struct write *write) {
     own_writes_end(writes->options.own, write_key(write));
 }
 
-/* The write is its connection's again. With ACKNOWLEDGED and AGAIN it still has the key. */
-static void writes_finish(struct writes *writes, struct write *write, enum proposal_state state) {
+/* With ACKNOWLEDGED and AGAIN it still has the key, if it had it. */
+void writes_finish(struct writes *writes, struct write *write, enum proposal_state state) {
     if (write->phase == WRITE_AWAITING || write->phase == WRITE_STORED) {
         atomic_fetch_sub(&writes->awaiting[write->partition], 1);
+    }
+    if (write->phase == WRITE_CONFIRMING) {
+        writes_leave_confirmation(writes, write);
     }
     writes_take_number(writes, write);
     writes_leave_queue(writes, write);
     if (state == PROPOSAL_FAILED) {
         writes->stats.failed++;
     }
-    if (state == PROPOSAL_FAILED || write->released) {
-        write->phase = WRITE_IDLE;
+    bool ends = state == PROPOSAL_FAILED || write->released;
+    write->phase = ends ? WRITE_IDLE : write->has_key ? WRITE_HELD : WRITE_CONFIRMED;
+    if (ends && write->has_key) {
         writes_free_key(writes, write);
-    } else {
-        write->phase = WRITE_HELD;
     }
     if (write->released) {
         write_free(write);
@@ -144,9 +148,7 @@ static void writes_take_conflict(struct writes *writes, struct write *write, uin
     writes_await_reader(writes, write, WRITE_AWAITING, sequence);
 }
 
-/* The log has given out this sequence before: it was made anew, or has lost its end. What this host
- * has and what the log will say from now on do not belong together, so it takes no more writes. */
-static void writes_note_lost_log(struct writes *writes, uint32_t partition, uint64_t sequence) {
+void writes_note_lost_log(struct writes *writes, uint32_t partition, uint64_t sequence) {
     if (!writes->log_is_lost[partition]) {
         writes->log_is_lost[partition] = true;
         writes->stats.lost_logs++;
@@ -198,11 +200,26 @@ void writes_release_proposal(struct proposal *proposal) {
     } else if (write->phase == WRITE_HELD) {
         writes_free_key(writes, write);
         write->phase = WRITE_IDLE;
+    } else if (write->phase == WRITE_CONFIRMED) {
+        write->phase = WRITE_IDLE;
     }
     if (write->phase == WRITE_IDLE) {
         write_free(write);
     } /* else it goes on, and is freed when it has ended */
     pthread_mutex_unlock(&writes->lock);
+}
+
+void writes_begin(struct writes *writes, struct write *write, struct bytes key) {
+    write->key_size = (uint8_t)key.size;
+    memcpy(write->key, key.data, write->key_size);
+    write->partition = subjects_get_partition(writes->options.subjects, write_key(write));
+    if (write->phase == WRITE_CONFIRMED) {
+        return; /* it has its time */
+    }
+    assert(write->phase == WRITE_IDLE);
+    write->submitted_ms = clock_exact_ms();
+    write->deadline_ms = write->submitted_ms + writes->options.deadline_ms;
+    write->conflicts = 0;
 }
 
 /* Under the lock: it holds the key. */
@@ -226,14 +243,9 @@ void writes_submit(struct proposal *proposal) {
         pthread_mutex_unlock(&writes->lock);
         return;
     }
-    assert(write->phase == WRITE_IDLE);
-    write->key_size = (uint8_t)proposal->change.key.size;
-    memcpy(write->key, proposal->change.key.data, write->key_size);
-    write->partition = subjects_get_partition(writes->options.subjects, write_key(write));
-    write->submitted_ms = clock_exact_ms();
-    write->deadline_ms = write->submitted_ms + writes->options.deadline_ms;
-    write->conflicts = 0;
+    writes_begin(writes, write, proposal->change.key);
     if (!own_writes_begin(writes->options.own, write_key(write), write->partition)) {
+        write->phase = WRITE_IDLE;
         proposal->failure = STATUS_NO_MEMORY;
         write_tell(write, PROPOSAL_FAILED);
         pthread_mutex_unlock(&writes->lock);
@@ -241,6 +253,7 @@ void writes_submit(struct proposal *proposal) {
     }
     struct write **link = writes_find_holder(writes, write_key(write));
     if (*link == NULL) {
+        write->has_key = true;
         write->next_of_key = NULL;
         write->behind = NULL;
         *link = write;
@@ -261,10 +274,12 @@ void writes_settle(struct proposal *proposal) {
     struct write *write = write_of(proposal);
     struct writes *writes = write->writes;
     pthread_mutex_lock(&writes->lock);
-    if (write->phase == WRITE_HELD) { /* else it was a flush */
-        write->phase = WRITE_IDLE;
+    if (write->phase == WRITE_HELD) {
         writes_free_key(writes, write);
-    }
+        write->phase = WRITE_IDLE;
+    } else if (write->phase == WRITE_CONFIRMED) {
+        write->phase = WRITE_IDLE;
+    } /* else it was a flush */
     pthread_mutex_unlock(&writes->lock);
 }
 

@@ -22,6 +22,13 @@
  * Of each key at most one write is on its way; the others wait in order. A write that failed by a
  * conflict keeps its place while its request is planned again.
  *
+ * A request whose condition fails is CONFIRMING before it is answered: it waits until this host's
+ * reader has come to a *confirmation*, a record that this host has written after the request had
+ * begun. All that was acknowledged anywhere before stands before it in the log, so the pool has it
+ * then, and the request is planned again on that. One confirmation serves all requests of its
+ * partition that wait when it is sent; those that come later wait for the next. A node's answer to
+ * a question would be cheaper, but a node that has lost the others may answer too.
+ *
  * One thread sends and watches the time. Workers submit and settle; the engine's threads bring
  * answers; the reader tells how far it has come. None of them waits for another. */
 #ifndef STAYD_CLUSTER_WRITES_H
@@ -62,8 +69,10 @@ struct writes_stats {
     uint64_t conflicts;
     uint64_t lost_answers;
     uint64_t failed;
-    uint64_t lost_logs;  /* partitions that take no writes, because their log was made anew */
-    uint64_t longest_ms; /* that an acknowledged write has taken */
+    uint64_t confirmed;     /* requests that changed nothing, and reads that had to be fresh */
+    uint64_t confirmations; /* that were sent */
+    uint64_t lost_logs;     /* partitions that take no writes, because their log was made anew */
+    uint64_t longest_ms;    /* that an acknowledged write has taken */
 };
 
 struct write;
@@ -83,6 +92,7 @@ struct proposal *writes_create_proposal(void *writes, void (*wake)(void *), void
 void writes_release_proposal(struct proposal *proposal);
 void writes_submit(struct proposal *proposal);
 void writes_settle(struct proposal *proposal);
+void writes_confirm(struct proposal *proposal, struct bytes key);
 
 void writes_submit_flush(struct proposal *proposal);
 
@@ -100,6 +110,12 @@ void writes_take_found(struct writes *writes, uint64_t token, const struct engin
  * count, because it was planned on an item from before a flush. */
 void writes_note_record(struct writes *writes, const struct message_id *id, uint64_t sequence,
                         bool is_void);
+
+/* The answer to a confirmation: their tokens have this bit. And the reader has come to one. */
+#define WRITES_CONFIRMATION_TOKEN (UINT64_C(1) << 61)
+void writes_take_confirmation_outcome(struct writes *writes, uint64_t token,
+                                      enum engine_outcome outcome, uint64_t sequence);
+void writes_note_confirmation(struct writes *writes, uint32_t partition, uint64_t number);
 
 /* The pool has applied the partition up to its position (pool_get_position). */
 void writes_note_position(struct writes *writes, uint32_t partition);

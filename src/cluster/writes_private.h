@@ -2,6 +2,7 @@
  *
  *     write_tables.c    which write holds a key, which has a number, and the queue of the thread
  *     writes.c          how a write goes on and ends: what connections ask for, and answers
+ *     writes_confirm.c  conditions that failed: whether the pool has all that the log has
  *     writes_thread.c   sends, and watches the time
  */
 #ifndef STAYD_CLUSTER_WRITES_PRIVATE_H
@@ -16,21 +17,24 @@ enum {
     WRITES_BUSY_MS = 20,    /* the longest pause after BUSY, and between two conflicts of a write */
     WRITES_ABSENT_MS = 200, /* the pause while nobody is there */
     WRITES_CONFLICTS = 2,   /* after so many, a write pauses before it is planned again */
+    WRITES_CONFIRMATION_S = 600, /* for so long the log keeps a confirmation */
 };
 
 enum write_phase {
-    WRITE_IDLE,     /* the connection's */
-    WRITE_QUEUED,   /* behind another write of its key */
-    WRITE_SEND,     /* in the queue of the thread, to be sent */
-    WRITE_FIND,     /* the same, to be looked for */
-    WRITE_SENT,     /* until `until_ms` */
-    WRITE_LOOKING,  /* the same */
-    WRITE_PAUSED,   /* the same; then it is sent again */
-    WRITE_RESTING,  /* the same; then it is planned again */
-    WRITE_AWAITING, /* until the reader has come to `named` */
-    WRITE_STORED,   /* until the reader has come to `named`, its own record */
-    WRITE_HELD,     /* the connection's; it has the key */
-    WRITE_FLUSHING, /* a flush */
+    WRITE_IDLE,       /* the connection's */
+    WRITE_QUEUED,     /* behind another write of its key */
+    WRITE_SEND,       /* in the queue of the thread, to be sent */
+    WRITE_FIND,       /* the same, to be looked for */
+    WRITE_SENT,       /* until `until_ms` */
+    WRITE_LOOKING,    /* the same */
+    WRITE_PAUSED,     /* the same; then it is sent again */
+    WRITE_RESTING,    /* the same; then it is planned again */
+    WRITE_AWAITING,   /* until the reader has come to `named` */
+    WRITE_STORED,     /* until the reader has come to `named`, its own record */
+    WRITE_HELD,       /* the connection's; it has the key */
+    WRITE_FLUSHING,   /* a flush */
+    WRITE_CONFIRMING, /* until the reader has come to the confirmation; with or without the key */
+    WRITE_CONFIRMED,  /* the connection's; it is to be planned again, and does not have the key */
 };
 
 /* All fields are under the lock of `writes`, and those of the proposal are its owner's. */
@@ -41,6 +45,7 @@ struct write {
     void *wake_context;
     bool released; /* the connection has ended */
     enum write_phase phase;
+    bool has_key;       /* it stands in `holders` */
     bool unclear;       /* it was sent once without an answer */
     unsigned conflicts; /* since it was submitted first */
     uint64_t number;    /* of the write: the token of its requests; another one for each plan */
@@ -56,7 +61,19 @@ struct write {
     struct write *behind;         /* the next write of the same key */
     struct write *next_of_number; /* the writes that have a number, in its chain */
     struct write *next_queued;    /* in the thread's queue */
+    uint64_t confirmation;        /* CONFIRMING: number of the first that is late enough */
+    struct write *confirms_next;  /* CONFIRMING: the others of the partition */
+    struct write *confirms_before;
     bool in_queue;
+};
+
+/* The confirmations of a partition: at most one is awaited. */
+struct confirmation {
+    struct write *first; /* of those that wait */
+    uint64_t sent;       /* number of the last one; 0: none was sent */
+    uint64_t floor;      /* the partition's position when it was sent */
+    uint64_t until_ms;   /* when another one is sent in its place; 0: none is awaited */
+    bool due;            /* to be sent now */
 };
 
 struct writes {
@@ -77,6 +94,8 @@ struct writes {
     struct write *flushes_running;
     _Atomic unsigned awaiting[POOL_PARTITIONS_MAX];
     bool log_is_lost[POOL_PARTITIONS_MAX];
+    struct confirmation confirmations[POOL_PARTITIONS_MAX];
+    unsigned confirmations_due;
     struct writes_stats stats;
 };
 
@@ -105,10 +124,23 @@ void writes_enqueue(struct writes *writes, struct write *write, enum write_phase
 struct write *writes_dequeue(struct writes *writes);
 void writes_leave_queue(struct writes *writes, struct write *write);
 
+/* The write does not wait for a confirmation any more. */
+void writes_leave_confirmation(struct writes *writes, struct write *write);
+
 /* writes.c, below; all under the lock */
 
 /* The write ends with PROPOSAL_FAILED. */
 void writes_fail(struct writes *writes, struct write *write, enum status failure);
+
+/* A request on this key begins, or goes on after it was confirmed. */
+void writes_begin(struct writes *writes, struct write *write, struct bytes key);
+
+/* The write is its connection's again. */
+void writes_finish(struct writes *writes, struct write *write, enum proposal_state state);
+
+/* The log has given out this sequence before: it was made anew, or has lost its end. What this host
+ * has and what the log will say from now on do not belong together, so it takes no more writes. */
+void writes_note_lost_log(struct writes *writes, uint32_t partition, uint64_t sequence);
 
 /* The write waits for this time, at most. */
 void writes_set_time(struct write *write, enum write_phase phase, uint32_t after_ms);
@@ -116,5 +148,13 @@ void writes_set_time(struct write *write, enum write_phase phase, uint32_t after
 /* The pool has the record that was in the way: the request is planned again, now or after a pause.
  */
 void writes_plan_again(struct writes *writes, struct write *write);
+
+/* writes_confirm.c, below; all under the lock */
+
+/* Sends one confirmation that is due. The lock is released meanwhile. */
+void writes_send_confirmation(struct writes *writes);
+
+/* Those whose answers are late are sent again. */
+void writes_check_confirmations(struct writes *writes, uint64_t now_ms);
 
 #endif

@@ -61,7 +61,8 @@ static void writes_check_time(struct writes *writes, struct write *write, uint64
         return;
     }
     if (write->phase == WRITE_AWAITING || write->phase == WRITE_STORED ||
-        write->phase == WRITE_SEND || write->phase == WRITE_FIND || now_ms < write->until_ms) {
+        write->phase == WRITE_SEND || write->phase == WRITE_FIND ||
+        write->phase == WRITE_CONFIRMING || now_ms < write->until_ms) {
         return;
     }
     switch (write->phase) {
@@ -101,8 +102,10 @@ static void *writes_main(void *argument) {
     uint64_t checked_ms = 0;
     pthread_mutex_lock(&writes->lock);
     while (!writes->stopping) {
-        struct write *write = writes_dequeue(writes);
-        if (write != NULL) {
+        struct write *write;
+        if (writes->confirmations_due > 0) {
+            writes_send_confirmation(writes);
+        } else if ((write = writes_dequeue(writes)) != NULL) {
             if (write->phase == WRITE_SEND || write->phase == WRITE_FIND) {
                 writes_send(writes, write, &payload);
             } /* else: an answer has come meanwhile */
@@ -116,6 +119,7 @@ static void *writes_main(void *argument) {
         if (now_ms >= checked_ms + WRITES_TICK_MS) {
             checked_ms = now_ms;
             writes_check_times(writes);
+            writes_check_confirmations(writes, now_ms);
         }
     }
     pthread_mutex_unlock(&writes->lock);

@@ -2,6 +2,7 @@
 
 #include "proto/base64.h"
 #include "proto/reply.h"
+#include "store/replication.h"
 
 enum { META_OPAQUE_MAX = 32 }; /* including its letter */
 
@@ -111,6 +112,11 @@ static const char *meta_read_flag(struct request *request, struct meta *meta, ch
     }
 }
 
+/* Not memcached's: a read that must be fresh. Only of replicated pools; in others every read is. */
+static bool meta_is_fresh_flag(const struct request *request, char letter) {
+    return letter == 'n' && pool_get_replication(request->pool) != NULL;
+}
+
 const char *meta_read_flags(struct request *request, struct meta *meta) {
     static const uint64_t known =
         META_FLAG('b') | META_FLAG('c') | META_FLAG('f') | META_FLAG('h') | META_FLAG('k') |
@@ -127,7 +133,8 @@ const char *meta_read_flags(struct request *request, struct meta *meta) {
             return "CLIENT_ERROR duplicate flag\r\n"; /* memcached gives these letters the same
                                                          reply */
         }
-        if (letter < 'A' || letter > 'z' || (known & META_FLAG(letter)) == 0) {
+        if (letter < 'A' || letter > 'z' ||
+            ((known & META_FLAG(letter)) == 0 && !meta_is_fresh_flag(request, letter))) {
             return "CLIENT_ERROR invalid flag\r\n";
         }
         if (meta_has(meta, letter)) {

@@ -35,6 +35,7 @@ static enum status meta_get_fetch(struct request *request, const struct meta *me
         .new_cas = meta->new_cas,
         .win_stale = true,
         .unnoticed = meta_has(meta, 'u'),
+        .fresh = meta_has(meta, 'n'),
     };
     return pool_fetch(request->pool, request->thread, meta->key, &fetch, fetched);
 }

@@ -260,7 +260,10 @@ enum status pool_fetch(struct pool *pool, struct store_thread *thread, struct by
     fetch.result = result;
     fetch.hit = false;
     fetch.found = false;
-    enum status status;
+    enum status status = request->fresh ? replicate_refresh(pool, thread, key) : STATUS_OK;
+    if (status != STATUS_OK) {
+        return status;
+    }
     if (!request->touch && !replicate_is_acknowledged(pool, thread) &&
         fetch_unchanged(pool, thread, key, &fetch, &status)) {
         return status;

@@ -127,6 +127,7 @@ struct pool_fetch {
     uint64_t new_cas;
     bool win_stale; /* win if the item is stale and no client has won it yet (meta get, always) */
     bool unnoticed; /* the read leaves no trace in the item (meta: u) */
+    bool fresh;     /* in a replicated pool: sees all that was acknowledged anywhere (meta: n) */
 };
 
 struct pool_fetched {

@@ -34,6 +34,7 @@ void proposal_end(struct pool *pool, struct proposal *proposal) {
         pool->replication.settle(proposal);
     }
     proposal->has_named = false;
+    proposal->confirmed = false;
     if (proposal->data.capacity > REPLICATE_KEPT_BYTES) {
         buffer_finish(&proposal->data);
     }
@@ -131,6 +132,20 @@ static struct record replicate_record(const struct replica *replica) {
     };
 }
 
+/* Whether the reply says something about the item that another host may have changed. */
+static bool replicate_is_condition(enum status status) {
+    return status == STATUS_NOT_FOUND || status == STATUS_NOT_STORED || status == STATUS_EXISTS ||
+           status == STATUS_NON_NUMERIC;
+}
+
+static enum status replicate_confirm(struct pool *pool, struct proposal *proposal,
+                                     struct bytes key) {
+    proposal->submitted = true;
+    replicate_set_state(proposal, PROPOSAL_IN_FLIGHT);
+    pool->replication.confirm(proposal, key);
+    return STATUS_NEEDS_ROOM;
+}
+
 /* Plans on the item as it is, and submits the plan. */
 static enum status replicate_propose(struct pool *pool, struct store_thread *thread,
                                      struct bytes key, change_planner planner, void *request,
@@ -148,7 +163,8 @@ static enum status replicate_propose(struct pool *pool, struct store_thread *thr
         return STATUS_UNSUPPORTED;
     }
     if (proposal->change.key.data == NULL) {
-        return status; /* nothing to change, or refused */
+        bool must_confirm = !proposal->confirmed && replicate_is_condition(status);
+        return must_confirm ? replicate_confirm(pool, proposal, key) : status;
     }
     proposal->status = status;
     proposal->submitted = true;
@@ -218,7 +234,31 @@ enum status replicate_change(struct pool *pool, struct store_thread *thread, str
         break;
     }
     proposal->has_named = false;
+    proposal->confirmed = false;
     return replicate_propose(pool, thread, key, planner, request, result);
+}
+
+enum status replicate_refresh(struct pool *pool, struct store_thread *thread, struct bytes key) {
+    struct proposal *proposal = thread->proposal;
+    if (pool->replication.submit == NULL) {
+        return STATUS_OK;
+    }
+    if (proposal == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    switch (replicate_get_state(proposal)) {
+    case PROPOSAL_IN_FLIGHT:
+        return STATUS_NEEDS_ROOM;
+    case PROPOSAL_ACKNOWLEDGED:
+    case PROPOSAL_AGAIN:
+        return STATUS_OK;
+    case PROPOSAL_FAILED:
+        replicate_set_state(proposal, PROPOSAL_IDLE);
+        return proposal->failure;
+    case PROPOSAL_IDLE:
+        break;
+    }
+    return replicate_confirm(pool, proposal, key);
 }
 
 enum status replicate_flush(struct pool *pool, struct store_thread *thread, uint32_t due_s) {

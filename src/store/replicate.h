@@ -14,6 +14,10 @@ enum status replicate_change(struct pool *pool, struct store_thread *thread, str
 /* As pool_flush, in a replicated pool. UNSUPPORTED: a flush that is due later. */
 enum status replicate_flush(struct pool *pool, struct store_thread *thread, uint32_t due_s);
 
+/* For a read that must be fresh: OK when the pool is confirmed for this request, or not replicated.
+ * NEEDS_ROOM: the thread's proposal is in flight. NO_MEMORY, UNAVAILABLE. */
+enum status replicate_refresh(struct pool *pool, struct store_thread *thread, struct bytes key);
+
 /* Whether the thread's proposal is acknowledged: the request is to be answered from it, and not
  * from the pool. */
 static inline bool replicate_is_acknowledged(const struct pool *pool,

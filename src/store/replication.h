@@ -15,6 +15,14 @@
  * the second run the planner runs again on a copy of the item that it saw first, and at the same
  * second; so the reply says what was proposed, whatever has happened to the item meanwhile.
  *
+ * A request whose condition fails (an add that finds an item, a cas with another number) changes
+ * nothing, and its reply may not rest on a pool that is behind the log. So the pool is *confirmed*
+ * first, and the request is planned again:
+ *
+ *     plan: nothing to change -> confirm                NEEDS_ROOM
+ *                                   |
+ *          the pool has all that the log had ----> plan again -> the reply, or a proposal
+ *
  * An item's CAS is the sequence of its record in the log; the pool's own sequences order its file,
  * as in a plain pool. The layer above (cluster/) reads the log and passes every record to
  * pool_apply, in the log's order for each key.
@@ -74,6 +82,10 @@ struct proposal {
     bool has_named;
     uint64_t named;
     enum status failure;
+    /* The pool has applied all that the log had of the partition at some moment after the request
+     * was run first. So a reply that nothing is changed may rest on the pool. Until the request has
+     * ended. */
+    bool confirmed;
 
     /* private to the store; used by the connection's thread */
     bool submitted; /* since proposal_take_submitted */
@@ -100,6 +112,8 @@ struct pool_replication {
     uint64_t (*get_flush)(void *context, struct bytes key);
     /* Sends the proposal to the log: its state is IN_FLIGHT until it has an outcome. */
     void (*submit)(struct proposal *proposal);
+    /* Has the pool confirmed for a request on this key: AGAIN, with `confirmed`. */
+    void (*confirm)(struct proposal *proposal, struct bytes key);
     /* The same of a flush of the pool, which proposes no item. */
     void (*submit_flush)(struct proposal *proposal);
     /* The connection has done with a proposal that was acknowledged, or is to be planned again:

@@ -90,6 +90,44 @@ def test_cas_is_the_logs_number_on_every_host(hosts):
     assert talk(first, [b"cas k 0 0 1 " + cas[0] + b"\r\nc\r\n"]) == [b"EXISTS\r\n"]
 
 
+def test_a_failing_condition_knows_what_other_hosts_have_done(hosts):
+    """The reply to a condition that fails never rests on a copy that is behind; nor does a fresh read."""
+    first, second = hosts.host(), hosts.host()
+    with first.connect("sessions") as one, second.connect("sessions") as two:
+        for i in range(60):
+            key = f"k{i}".encode()
+            assert one.ask(b"set " + key + b" 0 0 1\r\n5\r\n") == b"STORED"
+            assert two.ask(b"add " + key + b" 0 0 1\r\nx\r\n") == b"NOT_STORED"
+            assert one.ask(b"incr " + key + b" 1\r\n") == b"6"
+            two.send(b"mg " + key + b" n v\r\n")
+            two.expect(b"VA 1\r\n6\r\n")
+            assert one.ask(b"delete " + key + b"\r\n") == b"DELETED"
+            assert two.ask([b"touch " + key + b" 0\r\n", b"incr " + key + b" 1\r\n", b"mg " + key + b" n v\r\n",
+                            b"replace " + key + b" 0 0 1\r\nx\r\n"][i % 4]) in (b"NOT_FOUND", b"NOT_STORED", b"EN")
+            assert two.ask(b"add " + key + b" 0 0 1\r\n7\r\n") == b"STORED"
+            assert one.ask([b"touch " + key + b" 0\r\n", b"incr " + key + b" 1\r\n", b"mg " + key + b" n\r\n",
+                            b"replace " + key + b" 0 0 1\r\nx\r\n"][i % 4]) in (b"TOUCHED", b"8", b"HD", b"STORED")
+    with second.connect("sessions") as raw:
+        stats = raw.stats()
+        assert int(stats["cluster_confirmed"]) >= 120
+    with first.connect("cache") as raw:
+        assert raw.ask(b"mg k n\r\n") == b"CLIENT_ERROR invalid flag"
+
+
+def test_many_conditions_share_a_confirmation(hosts):
+    host = hosts.host()
+    connections = [host.connect("sessions") for _ in range(40)]
+    assert connections[0].ask(b"set k 0 0 1\r\nx\r\n") == b"STORED"
+    for _ in range(5):
+        for raw in connections:
+            raw.send(b"add k 0 0 1\r\ny\r\n")
+        for raw in connections:
+            raw.expect(b"NOT_STORED\r\n")
+    stats = connections[0].stats()
+    assert stats["cluster_confirmed"] == "200"
+    assert int(stats["cluster_confirmations"]) < 100
+
+
 def test_an_expiry_holds_on_every_host(hosts):
     first, second = hosts.host(), hosts.host()
     assert talk(first, [b"set k 0 2 1\r\na\r\n"]) == [b"STORED\r\n"]

@@ -1,184 +1,13 @@
 /* Writes on their way to the log: what becomes of them when answers say no, come late, or are lost.
  */
-#include "cluster_support.h"
-
-#include "cluster/writes.h"
-
-#include <sched.h>
-
-enum { ATTEMPT_MS = 60, DEADLINE_MS = 3000, HOST = 77 };
-
-#define KEY bytes_from_string("k")
-
-static struct store store;
-static struct fake_engine fake;
-static struct engine engine;
-static struct own_writes own;
-static struct writes *writes;
-static const struct subjects subjects = {"p", "test", 1};
-
-/* ---- the pool's side ---- */
-
-static bool admits_own(void *context, struct bytes key, uint64_t sequence) {
-    (void)context;
-    return own_writes_admit_writer(&own, key, sequence);
-}
-
-static bool admits_read(void *context, struct bytes key, uint64_t sequence) {
-    (void)context;
-    return own_writes_admit_reader(&own, key, sequence);
-}
-
-static _Atomic uint64_t flushes[1];
-
-static uint64_t get_flush(void *context, struct bytes key) {
-    (void)context;
-    (void)key;
-    return atomic_load(&flushes[0]);
-}
-
-static struct proposal *create(void *context, void (*wake)(void *), void *wake_context) {
-    (void)context;
-    return writes_create_proposal(writes, wake, wake_context);
-}
-
-static void wake(void *context) {
-    _Atomic unsigned *woken = context;
-    atomic_fetch_add(woken, 1);
-}
-
-static _Atomic unsigned woken;
-
-static void begin(uint32_t attempt_ms, uint32_t deadline_ms) {
-    struct pool_options options = store_options(16);
-    options.persist = true;
-    options.partitions = 1;
-    store_begin(&store, options);
-    fake_engine_begin(&fake, &engine);
-    atomic_store(&flushes[0], 0);
-    own_writes_init(&own);
-    writes = writes_create(&(struct writes_options){
-        .subjects = &subjects,
-        .engine = &engine,
-        .pool = store.pool,
-        .own = &own,
-        .flushes = flushes,
-        .host = HOST,
-        .keep_s = 1000,
-        .attempt_ms = attempt_ms,
-        .deadline_ms = deadline_ms,
-    });
-    const struct pool_replication replication = {
-        .create = create,
-        .release = writes_release_proposal,
-        .get_flush = get_flush,
-        .submit = writes_submit,
-        .settle = writes_settle,
-        .admits_own = admits_own,
-        .admits_read = admits_read,
-    };
-    pool_set_replication(store.pool, &replication);
-    store.thread.proposal = create(NULL, wake, &woken);
-}
-
-static int setup(void **state) {
-    (void)state;
-    begin(ATTEMPT_MS, DEADLINE_MS);
-    return 0;
-}
-
-static int setup_patient(void **state) {
-    (void)state;
-    begin(60000, 60000);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    writes_release_proposal(store.thread.proposal);
-    store.thread.proposal = NULL;
-    writes_stop(writes);
-    writes_destroy(writes);
-    assert_int_equal(atomic_load(&own.count), 0);
-    own_writes_finish(&own);
-    fake_engine_end(&fake);
-    store_end(&store);
-    return 0;
-}
-
-static void settle_down(const struct proposal *proposal) {
-    while (proposal_is_in_flight(proposal)) {
-        sched_yield();
-    }
-}
-
-static enum status set(const char *value) {
-    store_thread_refresh(&store.thread);
-    return pool_store(store.pool, &store.thread, KEY,
-                      &(struct pool_store){.value = bytes_from_string(value)}, NULL);
-}
-
-/* The request runs until it has a reply. */
-static enum status finish_set(const char *value) {
-    enum status status;
-    do {
-        settle_down(store.thread.proposal);
-        status = set(value);
-    } while (status == STATUS_NEEDS_ROOM);
-    return status;
-}
-
-/* The reader writes a record of another host, and has passed it. */
-static void read_record(const char *value, uint64_t sequence) {
-    const struct replica replica = {.key = KEY,
-                                    .value = bytes_from_string(value != NULL ? value : ""),
-                                    .removed = value == NULL,
-                                    .sequence = sequence};
-    struct store_thread *thread = &store.thread;
-    store_thread_refresh(thread);
-    assert_int_equal(pool_apply(store.pool, thread, &replica, false), STATUS_OK);
-    pool_note_position(store.pool, 0, sequence);
-    writes_note_position(writes, 0);
-}
-
-static void answer(const struct fake_request *request, enum engine_outcome outcome,
-                   uint64_t sequence) {
-    writes_take_outcome(writes, request->token, outcome, sequence);
-}
-
-static void find(const struct fake_request *asked, const struct fake_request *stored,
-                 uint64_t sequence) {
-    const struct engine_found found = {
-        .is_answered = true,
-        .is_there = stored != NULL,
-        .sequence = sequence,
-        .payload = stored != NULL ? bytes_from(stored->payload, stored->payload_size)
-                                  : bytes_from(NULL, 0),
-    };
-    writes_take_found(writes, asked->token, &found);
-}
-
-static struct fake_request expect_write(unsigned number, uint64_t expected) {
-    struct fake_request request = fake_engine_wait(&fake, number);
-    assert_false(request.finds);
-    assert_int_equal(request.expected, expected);
-    return request;
-}
-
-static struct fake_request expect_find(unsigned number) {
-    struct fake_request request = fake_engine_wait(&fake, number);
-    assert_true(request.finds);
-    return request;
-}
-
-/* ---- tests ---- */
+#include "writes_support.h"
 
 static void a_write_that_is_stored_is_told_so(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 0);
     assert_string_equal(request.subject, "p.test.0.k.aw");
-    answer(&request, ENGINE_STORED, 5);
+    answer_write(&request, ENGINE_STORED, 5);
     assert_int_equal(finish_set("one"), STATUS_OK);
     assert_int_equal(store_cas(&store, "k"), 5);
     assert_true(atomic_load(&woken) > 0);
@@ -187,15 +16,15 @@ static void a_write_that_is_stored_is_told_so(void **state) {
 
 static void a_conflict_waits_for_the_reader_and_is_planned_again(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 0);
-    answer(&request, ENGINE_CONFLICT, 4);
+    answer_write(&request, ENGINE_CONFLICT, 4);
     assert_true(proposal_is_in_flight(store.thread.proposal));
     read_record("other", 4);
     settle_down(store.thread.proposal);
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     request = expect_write(1, 4);
-    answer(&request, ENGINE_STORED, 6);
+    answer_write(&request, ENGINE_STORED, 6);
     assert_int_equal(finish_set("one"), STATUS_OK);
     read_record("one", 6);
 }
@@ -204,36 +33,36 @@ static void a_conflict_with_a_tombstone_expects_the_tombstone(void **state) {
     (void)state;
     read_record("other", 3);
     read_record(NULL, 4);
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 0);
-    answer(&request, ENGINE_CONFLICT, 4);
+    answer_write(&request, ENGINE_CONFLICT, 4);
     settle_down(store.thread.proposal);
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     request = expect_write(1, 4);
-    answer(&request, ENGINE_STORED, 5);
+    answer_write(&request, ENGINE_STORED, 5);
     assert_int_equal(finish_set("one"), STATUS_OK);
     read_record("one", 5);
 }
 
 static void what_nobody_took_is_sent_again(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 0);
-    answer(&request, ENGINE_BUSY, 0);
+    answer_write(&request, ENGINE_BUSY, 0);
     request = expect_write(1, 0);
-    answer(&request, ENGINE_ABSENT, 0);
+    answer_write(&request, ENGINE_ABSENT, 0);
     request = expect_write(2, 0);
-    answer(&request, ENGINE_STORED, 1);
+    answer_write(&request, ENGINE_STORED, 1);
     assert_int_equal(finish_set("one"), STATUS_OK);
     read_record("one", 1);
 }
 
 static void a_lost_answer_is_found_in_the_log(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 0);
     struct fake_request asked = expect_find(1);
-    find(&asked, &request, 9);
+    answer_find(&asked, &request, 9);
     assert_int_equal(finish_set("one"), STATUS_OK);
     assert_int_equal(store_cas(&store, "k"), 9);
     read_record("one", 9);
@@ -241,16 +70,16 @@ static void a_lost_answer_is_found_in_the_log(void **state) {
 
 static void the_same_write_is_sent_under_the_same_condition(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request first = expect_write(0, 0);
     struct fake_request asked = expect_find(1);
-    find(&asked, NULL, 0);
+    answer_find(&asked, NULL, 0);
     struct fake_request second = expect_write(2, 0);
     assert_memory_equal(first.payload, second.payload, first.payload_size);
     /* The first one was stored after all, late. So the second one is a conflict with it. */
-    answer(&second, ENGINE_CONFLICT, 8);
+    answer_write(&second, ENGINE_CONFLICT, 8);
     asked = expect_find(3);
-    find(&asked, &first, 8);
+    answer_find(&asked, &first, 8);
     assert_int_equal(finish_set("one"), STATUS_OK);
     read_record("one", 8);
 }
@@ -259,7 +88,7 @@ static void the_same_write_is_sent_under_the_same_condition(void **state) {
  * that and seen by others. To make it again would bring back what they have deleted. */
 static void an_unclear_write_is_never_planned_again(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     expect_write(0, 0);
     struct fake_request asked = expect_find(1);
     struct buffer tombstone = {0};
@@ -272,7 +101,7 @@ static void an_unclear_write_is_never_planned_again(void **state) {
     writes_take_found(writes, asked.token, &found);
     buffer_finish(&tombstone);
     settle_down(store.thread.proposal);
-    assert_int_equal(set("one"), STATUS_UNAVAILABLE);
+    assert_int_equal(set_value("one"), STATUS_UNAVAILABLE);
     assert_int_equal(fake_engine_count(&fake), 2);
     read_record(NULL, 9);
     expect_gone(&store, "k");
@@ -280,7 +109,7 @@ static void an_unclear_write_is_never_planned_again(void **state) {
 
 static void the_reader_finds_the_write_whose_answer_was_lost(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 0);
     struct replica replica = {.key = KEY, .sequence = 6};
     struct message_id id;
@@ -296,16 +125,16 @@ static void the_reader_finds_the_write_whose_answer_was_lost(void **state) {
 
 static void a_late_answer_to_a_write_that_has_ended_is_ignored(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request first = expect_write(0, 0);
-    answer(&first, ENGINE_STORED, 5);
+    answer_write(&first, ENGINE_STORED, 5);
     assert_int_equal(finish_set("one"), STATUS_OK);
-    assert_int_equal(set("two"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("two"), STATUS_NEEDS_ROOM);
     struct fake_request second = expect_write(1, 5);
-    answer(&first, ENGINE_CONFLICT, 5);
-    answer(&first, ENGINE_STORED, 5);
+    answer_write(&first, ENGINE_CONFLICT, 5);
+    answer_write(&first, ENGINE_STORED, 5);
     assert_true(proposal_is_in_flight(store.thread.proposal));
-    answer(&second, ENGINE_STORED, 6);
+    answer_write(&second, ENGINE_STORED, 6);
     assert_int_equal(finish_set("two"), STATUS_OK);
     assert_int_equal(store_cas(&store, "k"), 6);
     read_record("two", 6);
@@ -338,7 +167,7 @@ static void a_change_of_an_item_is_acknowledged_when_the_reader_has_come_to_it(v
     read_record("7", 2);
     assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 2);
-    answer(&request, ENGINE_STORED, 5);
+    answer_write(&request, ENGINE_STORED, 5);
     assert_true(proposal_is_in_flight(store.thread.proposal));
     struct message_id id = id_of(&request);
     read_record("8", 5);
@@ -353,12 +182,16 @@ static void a_change_of_an_item_from_before_a_flush_is_planned_again(void **stat
     read_record("7", 2);
     assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 2);
-    answer(&request, ENGINE_STORED, 5); /* behind a flush at 4 */
+    answer_write(&request, ENGINE_STORED, 5); /* behind a flush at 4 */
     struct message_id id = id_of(&request);
     read_record(NULL, 4);
     atomic_store(&flushes[0], 4);
     writes_note_record(writes, &id, 5, true);
     read_record(NULL, 5);
+    settle_down(store.thread.proposal);
+    assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
+    expect_confirmation(1);
+    writes_note_confirmation(writes, 0, 1);
     assert_int_equal(finish_increment(&number), STATUS_NOT_FOUND);
 }
 
@@ -368,19 +201,19 @@ static void a_change_whose_record_was_replaced_looks_for_a_flush(void **state) {
     read_record("7", 2);
     assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 2);
-    answer(&request, ENGINE_STORED, 5);
+    answer_write(&request, ENGINE_STORED, 5);
     read_record("50", 6); /* of another host */
     assert_int_equal(finish_increment(&number), STATUS_OK);
     assert_int_equal(number, 8);
     assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
     request = expect_write(1, 6);
-    answer(&request, ENGINE_STORED, 8);
+    answer_write(&request, ENGINE_STORED, 8);
     atomic_store(&flushes[0], 7);
     read_record("3", 9); /* of another host */
     settle_down(store.thread.proposal);
     assert_int_equal(increment(&number), STATUS_NEEDS_ROOM);
     request = expect_write(2, 9);
-    answer(&request, ENGINE_STORED, 10);
+    answer_write(&request, ENGINE_STORED, 10);
     read_record("4", 10);
     assert_int_equal(finish_increment(&number), STATUS_OK);
     assert_int_equal(number, 4);
@@ -389,24 +222,24 @@ static void a_change_whose_record_was_replaced_looks_for_a_flush(void **state) {
 static void a_log_that_was_made_anew_takes_no_writes(void **state) {
     (void)state;
     read_record("before", 40);
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request request = expect_write(0, 40);
-    answer(&request, ENGINE_STORED, 3);
+    answer_write(&request, ENGINE_STORED, 3);
     settle_down(store.thread.proposal);
-    assert_int_equal(set("one"), STATUS_UNAVAILABLE);
+    assert_int_equal(set_value("one"), STATUS_UNAVAILABLE);
     expect_there(&store, "k", "before");
-    assert_int_equal(set("two"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("two"), STATUS_NEEDS_ROOM);
     settle_down(store.thread.proposal);
-    assert_int_equal(set("two"), STATUS_UNAVAILABLE);
+    assert_int_equal(set_value("two"), STATUS_UNAVAILABLE);
     assert_int_equal(fake_engine_count(&fake), 1);
 }
 
 static void a_write_ends_at_its_deadline(void **state) {
     (void)state;
     fake.refuses = true;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     settle_down(store.thread.proposal);
-    assert_int_equal(set("one"), STATUS_UNAVAILABLE);
+    assert_int_equal(set_value("one"), STATUS_UNAVAILABLE);
     expect_gone(&store, "k");
     fake.refuses = false;
 }
@@ -414,18 +247,18 @@ static void a_write_ends_at_its_deadline(void **state) {
 static void writes_of_one_key_go_one_after_the_other(void **state) {
     (void)state;
     struct store_thread second = store.thread;
-    second.proposal = create(NULL, wake, &woken);
+    second.proposal = create_proposal(NULL, note_wake, &woken);
     const struct pool_store request = {.value = bytes_from_string("two")};
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     assert_int_equal(pool_store(store.pool, &second, KEY, &request, NULL), STATUS_NEEDS_ROOM);
     struct fake_request sent = expect_write(0, 0);
     assert_int_equal(fake_engine_count(&fake), 1);
-    answer(&sent, ENGINE_STORED, 1);
+    answer_write(&sent, ENGINE_STORED, 1);
     assert_int_equal(finish_set("one"), STATUS_OK);
     settle_down(second.proposal);
     assert_int_equal(pool_store(store.pool, &second, KEY, &request, NULL), STATUS_NEEDS_ROOM);
     sent = expect_write(1, 1); /* planned on what the first one has stored */
-    answer(&sent, ENGINE_STORED, 2);
+    answer_write(&sent, ENGINE_STORED, 2);
     settle_down(second.proposal);
     assert_int_equal(pool_store(store.pool, &second, KEY, &request, NULL), STATUS_OK);
     writes_release_proposal(second.proposal);
@@ -435,18 +268,18 @@ static void writes_of_one_key_go_one_after_the_other(void **state) {
 
 static void a_connection_may_end_before_its_write(void **state) {
     (void)state;
-    assert_int_equal(set("one"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("one"), STATUS_NEEDS_ROOM);
     struct fake_request sent = expect_write(0, 0);
     writes_release_proposal(store.thread.proposal);
-    store.thread.proposal = create(NULL, wake, &woken);
-    assert_int_equal(set("two"), STATUS_NEEDS_ROOM); /* waits behind the first one */
+    store.thread.proposal = create_proposal(NULL, note_wake, &woken);
+    assert_int_equal(set_value("two"), STATUS_NEEDS_ROOM); /* waits behind the first one */
     assert_int_equal(fake_engine_count(&fake), 1);
-    answer(&sent, ENGINE_STORED, 3);
+    answer_write(&sent, ENGINE_STORED, 3);
     read_record("one", 3);
     settle_down(store.thread.proposal);
-    assert_int_equal(set("two"), STATUS_NEEDS_ROOM);
+    assert_int_equal(set_value("two"), STATUS_NEEDS_ROOM);
     sent = expect_write(1, 3);
-    answer(&sent, ENGINE_STORED, 4);
+    answer_write(&sent, ENGINE_STORED, 4);
     assert_int_equal(finish_set("two"), STATUS_OK);
     read_record("two", 4);
 }
@@ -459,21 +292,21 @@ static void what_is_deleted_or_expires_stays_in_the_log_for_a_while(void **state
     assert_int_equal(pool_store(store.pool, &store.thread, KEY, &request, NULL), STATUS_NEEDS_ROOM);
     struct fake_request sent = expect_write(0, 0);
     assert_int_equal(sent.ttl_s, 1100);
-    answer(&sent, ENGINE_STORED, 1);
+    answer_write(&sent, ENGINE_STORED, 1);
     settle_down(store.thread.proposal);
     assert_int_equal(pool_store(store.pool, &store.thread, KEY, &request, NULL), STATUS_OK);
     assert_int_equal(store_delete(&store, "k"), STATUS_NEEDS_ROOM);
     sent = expect_write(1, 1);
     assert_int_equal(sent.ttl_s, 1000);
-    answer(&sent, ENGINE_STORED, 2);
+    answer_write(&sent, ENGINE_STORED, 2);
     settle_down(store.thread.proposal);
     assert_int_equal(store_delete(&store, "k"), STATUS_OK);
     read_record(NULL, 2);
 }
 
 int main(void) {
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup_patient, teardown)
-#define HASTY(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, writes_setup_patient, writes_teardown)
+#define HASTY(test) cmocka_unit_test_setup_teardown(test, writes_setup, writes_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_write_that_is_stored_is_told_so),
         TEST(a_conflict_waits_for_the_reader_and_is_planned_again),

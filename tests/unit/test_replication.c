@@ -20,6 +20,7 @@ struct fake {
     struct proposal *proposal; /* the last that was submitted */
     unsigned submitted;
     unsigned settled;
+    unsigned confirms; /* how often it was asked to confirm */
     char own_key[POOL_KEY_MAX + 1];
     uint64_t own_sequence; /* of own_key: what was written by its proposal last */
     uint64_t flush;
@@ -43,6 +44,12 @@ static void fake_release(struct proposal *proposal) {
 static void fake_submit(struct proposal *proposal) {
     fake.proposal = proposal;
     fake.submitted++;
+}
+
+static void fake_confirm(struct proposal *proposal, struct bytes key) {
+    assert_true(bytes_equal(key, KEY));
+    fake.proposal = proposal;
+    fake.confirms++;
 }
 
 static void fake_settle(struct proposal *proposal) {
@@ -77,6 +84,7 @@ static const struct pool_replication replication = {
     .create = fake_create,
     .release = fake_release,
     .submit = fake_submit,
+    .confirm = fake_confirm,
     .get_flush = fake_get_flush,
     .settle = fake_settle,
     .admits_own = fake_admits_own,
@@ -111,6 +119,11 @@ static int teardown(void **state) {
 static void acknowledge(uint64_t sequence) {
     store.thread.proposal->change.sequence = sequence;
     atomic_store(&store.thread.proposal->state, PROPOSAL_ACKNOWLEDGED);
+}
+
+static void plan_again(bool confirmed) {
+    store.thread.proposal->confirmed = confirmed;
+    atomic_store(&store.thread.proposal->state, PROPOSAL_AGAIN);
 }
 
 static enum status set_again(const char *value) {
@@ -163,16 +176,78 @@ static void a_set_is_made_when_the_log_has_it(void **state) {
     assert_int_equal(fake.proposal->expected, 41);
 }
 
-static void a_change_that_fails_by_its_condition_is_not_proposed(void **state) {
-    (void)state;
-    set_at("one", 5);
+static enum status store_with(const struct pool_store *request) {
     store_thread_refresh(&store.thread);
-    unsigned before = fake.submitted;
-    const struct pool_store add = {.mode = POOL_ADD, .value = bytes_from_string("x")};
-    const struct pool_store cas = {.value = bytes_from_string("x"), .compare_cas = true, .cas = 4};
-    assert_int_equal(pool_store(store.pool, &store.thread, KEY, &add, NULL), STATUS_NOT_STORED);
-    assert_int_equal(pool_store(store.pool, &store.thread, KEY, &cas, NULL), STATUS_EXISTS);
-    assert_int_equal(fake.submitted, before);
+    return pool_store(store.pool, &store.thread, KEY, request, NULL);
+}
+
+static const struct pool_store add = {.mode = POOL_ADD, .value = {.data = "x", .size = 1}};
+
+static void a_condition_that_fails_is_confirmed_and_not_proposed(void **state) {
+    (void)state;
+    const struct pool_store cas = {.value = add.value, .compare_cas = true, .cas = 4};
+    const struct pool_store replace = {.mode = POOL_REPLACE, .value = add.value};
+    const struct {
+        const struct pool_store *request;
+        bool is_there;
+        enum status status;
+    } cases[] = {
+        {&add, true, STATUS_NOT_STORED},
+        {&cas, true, STATUS_EXISTS},
+        {&cas, false, STATUS_NOT_FOUND},
+        {&replace, false, STATUS_NOT_STORED},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(apply(cases[i].is_there ? "one" : NULL, 5 + i), STATUS_OK);
+        assert_int_equal(store_with(cases[i].request), STATUS_NEEDS_ROOM);
+        assert_int_equal(fake.confirms, i + 1);
+        plan_again(true);
+        assert_int_equal(store_with(cases[i].request), cases[i].status);
+        assert_int_equal(fake.settled, i + 1);
+    }
+    assert_int_equal(fake.submitted, 0);
+    assert_int_equal(store_with(&replace), STATUS_NEEDS_ROOM); /* another request: once more */
+    assert_int_equal(fake.confirms, 5);
+}
+
+/* The host was behind: another host has deleted the item before the add began. */
+static void a_condition_that_holds_when_it_is_confirmed_is_proposed(void **state) {
+    (void)state;
+    assert_int_equal(apply("one", 5), STATUS_OK);
+    assert_int_equal(store_with(&add), STATUS_NEEDS_ROOM);
+    assert_int_equal(apply(NULL, 6), STATUS_OK);
+    plan_again(true);
+    assert_int_equal(store_with(&add), STATUS_NEEDS_ROOM);
+    assert_int_equal(fake.submitted, 1);
+    /* Another host was faster. The request has been confirmed already, since it began. */
+    assert_int_equal(apply("two", 7), STATUS_OK);
+    atomic_store(&store.thread.proposal->state, PROPOSAL_AGAIN);
+    assert_int_equal(store_with(&add), STATUS_NOT_STORED);
+    assert_int_equal(fake.confirms, 1);
+}
+
+static enum status fetch(bool fresh, struct pool_fetched *fetched) {
+    store_thread_refresh(&store.thread);
+    return pool_fetch(store.pool, &store.thread, KEY, &(struct pool_fetch){.fresh = fresh},
+                      fetched);
+}
+
+static void a_read_is_confirmed_only_if_it_must_be_fresh(void **state) {
+    (void)state;
+    struct pool_fetched fetched;
+    assert_int_equal(apply("one", 5), STATUS_OK);
+    assert_int_equal(fetch(false, &fetched), STATUS_OK);
+    assert_int_equal(fetch(true, &fetched), STATUS_NEEDS_ROOM);
+    assert_int_equal(fake.confirms, 1);
+    assert_int_equal(apply("two", 6), STATUS_OK);
+    plan_again(true);
+    assert_int_equal(fetch(true, &fetched), STATUS_OK);
+    assert_memory_equal(fetched.item.value.data, "two", 3);
+    proposal_end(store.pool, store.thread.proposal);
+    assert_int_equal(fetch(true, &fetched), STATUS_NEEDS_ROOM);
+    store.thread.proposal->failure = STATUS_UNAVAILABLE;
+    atomic_store(&store.thread.proposal->state, PROPOSAL_FAILED);
+    assert_int_equal(fetch(true, &fetched), STATUS_UNAVAILABLE);
 }
 
 static enum status increment(uint64_t *number) {
@@ -230,12 +305,12 @@ static void a_plan_on_an_old_item_is_made_again(void **state) {
 
 static void a_plan_that_has_nothing_to_change_any_more_lets_others_go_on(void **state) {
     (void)state;
-    const struct pool_store add = {.mode = POOL_ADD, .value = bytes_from_string("x")};
-    store_thread_refresh(&store.thread);
-    assert_int_equal(pool_store(store.pool, &store.thread, KEY, &add, NULL), STATUS_NEEDS_ROOM);
+    assert_int_equal(store_with(&add), STATUS_NEEDS_ROOM);
     assert_int_equal(apply("other", 6), STATUS_OK);
-    atomic_store(&store.thread.proposal->state, PROPOSAL_AGAIN);
-    assert_int_equal(pool_store(store.pool, &store.thread, KEY, &add, NULL), STATUS_NOT_STORED);
+    plan_again(false);
+    assert_int_equal(store_with(&add), STATUS_NEEDS_ROOM);
+    plan_again(true);
+    assert_int_equal(store_with(&add), STATUS_NOT_STORED);
     assert_int_equal(fake.settled, 1);
     assert_int_equal(atomic_load(&store.thread.proposal->state), PROPOSAL_IDLE);
 }
@@ -430,7 +505,9 @@ int main(void) {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_set_is_made_when_the_log_has_it),
-        TEST(a_change_that_fails_by_its_condition_is_not_proposed),
+        TEST(a_condition_that_fails_is_confirmed_and_not_proposed),
+        TEST(a_condition_that_holds_when_it_is_confirmed_is_proposed),
+        TEST(a_read_is_confirmed_only_if_it_must_be_fresh),
         TEST(a_reply_says_what_was_proposed_whatever_came_after_it),
         TEST(an_item_that_is_created_is_won_although_the_reader_was_first),
         TEST(a_plan_on_an_old_item_is_made_again),
