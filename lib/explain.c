@@ -69,6 +69,19 @@ static void explain_refusal(const struct explain *explain, char *text, size_t si
     case STAYD_BUSY:
         explain_put(text, size, "the pool at %s is busy; try again", url);
         break;
+    case STAYD_OUTCOME_UNKNOWN:
+        explain_put(
+            text, size,
+            "the cluster of the pool at %s did not confirm '%s', so whether that was carried out "
+            "is not known. Look at the server's log, and at `stayctl cluster status`",
+            url, word);
+        break;
+    case STAYD_DISCONNECTED:
+        explain_put(text, size,
+                    "%s has not caught up with its cluster yet: ask another host, or try again "
+                    "later",
+                    url);
+        break;
     case STAYD_SERVER_ERROR:
         explain_put(text, size, "%s could not carry out '%s': %s", url, word, explain->reason);
         break;
@@ -174,6 +187,7 @@ enum stayd_status explain_write(const struct explain *explain, struct stayd_erro
         error->status = status;
         error->timed_out =
             explain->what == EXPLAIN_SILENT || explain->what == EXPLAIN_SILENT_UNKNOWN ||
+            (explain->what == EXPLAIN_STATUS && status == STAYD_OUTCOME_UNKNOWN) ||
             (explain->what == EXPLAIN_UNREACHABLE && explain->system_error == ETIMEDOUT);
         error->system_error = explain->system_error;
         error->server = (int)explain->number;

@@ -58,7 +58,8 @@ enum stayd_status {
     /* Failures: each fills in the stayd_error. */
     STAYD_INVALID = 16,         /* an argument cannot be sent, or a URL or option cannot be used */
     STAYD_DISCONNECTED = 17,    /* no connection, or no answer; nothing was changed */
-    STAYD_OUTCOME_UNKNOWN = 18, /* no answer to a change that may have been carried out */
+    STAYD_OUTCOME_UNKNOWN = 18, /* no answer to a change that may have been carried out; or the
+                                   cluster of the pool has not confirmed it */
     STAYD_BUSY = 19, /* too many connections or open files, or a pool that cannot begin a hold now:
                         try again */
     STAYD_LOGIN_REFUSED = 20, /* the server requires a login, or refuses this login */

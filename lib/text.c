@@ -193,6 +193,8 @@ static enum stayd_status text_refusal(struct request *request, struct bytes line
         {"SERVER_ERROR no room", STAYD_FULL},
         {"SERVER_ERROR object too large", STAYD_TOO_LARGE},
         {"SERVER_ERROR Value too large", STAYD_TOO_LARGE},
+        {"SERVER_ERROR replication unavailable", STAYD_OUTCOME_UNKNOWN},
+        {"SERVER_ERROR catching up", STAYD_DISCONNECTED},
         {"SERVER_ERROR", STAYD_SERVER_ERROR},
         {"CLIENT_ERROR", STAYD_REFUSED},
         {"ERROR", STAYD_REFUSED},

@@ -244,6 +244,7 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
     if (cluster->flusher == NULL) {
         goto fail;
     }
+    pool_admit_readers(pool, true);
     return cluster;
 
 fail:
@@ -264,6 +265,7 @@ void cluster_close(struct cluster *cluster) {
     if (cluster == NULL) {
         return;
     }
+    pool_admit_readers(cluster->pool, false);
     if (cluster->reader != NULL) {
         cluster_let_reader_pass(cluster);
         reader_stop(cluster->reader);

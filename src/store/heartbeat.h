@@ -10,7 +10,8 @@
  * The mark is that of a robust futex, set_robust_list(2). The thread is the janitor's, which has no
  * other use for its list of robust futexes.
  *
- * The data of a volatile pool ends with the daemon. The data of a persistent pool does not: its
+ * The data of a volatile pool ends with the daemon, and a replicated pool falls behind without it:
+ * their readers then ask over the socket. The data of another persistent pool stays as it is: its
  * readers continue, but check from time to time whether another daemon now serves other data. The
  * mark and the heartbeat are in the index, which is in memory, so an idle pool writes nothing to
  * its file. */

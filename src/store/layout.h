@@ -38,8 +38,8 @@
  *
  * Other processes may map both parts and read them (reader.h), also while no daemon runs. They use
  * an index only while its state and its index_id say that it is valid (reader.h). The data of a
- * volatile pool ends with the daemon, so the readers of such a pool also check keeper and
- * heartbeat_ms.
+ * volatile pool ends with the daemon, and a replicated pool falls behind the other hosts without
+ * it; so the readers of such pools also check keeper and heartbeat_ms.
  *
  * In version 1 the data header ended before index_id. In version 2 records had no touch. A file of
  * an earlier version is converted when the pool is opened: its header is written again, in one
@@ -219,6 +219,12 @@ enum layout_index_state {
     LAYOUT_INDEX_SUPERSEDED, /* the index is out of date: do not use it */
 };
 
+enum layout_readers {
+    LAYOUT_READERS_ALWAYS = 0, /* also while no daemon runs: nobody else changes the pool */
+    LAYOUT_READERS_NONE,       /* a replicated pool that has not caught up */
+    LAYOUT_READERS_WHILE_KEPT, /* a replicated pool: without its daemon it falls behind others */
+};
+
 struct layout_index_header {
     uint64_t magic;
     uint32_t version;
@@ -233,9 +239,9 @@ struct layout_index_header {
     uint32_t bucket_max; /* how many there is room for, not how many are in use */
     uint32_t overflow_max;
     _Atomic uint64_t stop_id;
-    uint64_t boot_id;     /* the boot in which stop_id was written */
-    uint32_t is_volatile; /* 1: the data ends with the daemon */
-    uint32_t reserved;
+    uint64_t boot_id;         /* the boot in which stop_id was written */
+    uint32_t is_volatile;     /* 1: the data ends with the daemon */
+    _Atomic uint32_t readers; /* enum layout_readers: when other processes may read */
 
     /* Read by every request, seldom changed. */
     _Alignas(64) _Atomic uint64_t bucket_count; /* in use: linear hashing, see lookup.h */

@@ -126,6 +126,8 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     }
     struct layout_index_header *index = pool->view.index;
     atomic_store(&index->stop_id, 0);
+    atomic_store(&index->readers,
+                 pool->options.partitions == 0 ? LAYOUT_READERS_ALWAYS : LAYOUT_READERS_NONE);
     atomic_store(&index->idle_timeout_s, pool->options.idle_timeout_s);
     atomic_store(&index->max_lifetime_s, pool->options.max_lifetime_s);
     access_reports_init(pool);

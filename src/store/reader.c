@@ -16,7 +16,11 @@ bool reader_is_current(const struct lookup_view *view) {
     uint32_t state = atomic_load(&index->state);
     uint64_t index_id = atomic_load(&index->index_id);
     bool is_current = index_id != 0 && index_id == atomic_load(&data->index_id);
-    if (index->is_volatile != 0) {
+    uint32_t readers = atomic_load(&index->readers);
+    if (readers == LAYOUT_READERS_NONE) {
+        return false;
+    }
+    if (index->is_volatile != 0 || readers != LAYOUT_READERS_ALWAYS) {
         return is_current && state == LAYOUT_INDEX_LIVE && heartbeat_is_alive(index);
     }
     return is_current && (state == LAYOUT_INDEX_LIVE || state == LAYOUT_INDEX_STOPPED);

@@ -10,6 +10,11 @@ void pool_set_replication(struct pool *pool, const struct pool_replication *repl
     pool->replication = *replication;
 }
 
+void pool_admit_readers(struct pool *pool, bool admitted) {
+    atomic_store(&pool->view.index->readers,
+                 admitted ? LAYOUT_READERS_WHILE_KEPT : LAYOUT_READERS_NONE);
+}
+
 const struct pool_replication *pool_get_replication(const struct pool *pool) {
     return pool->replication.submit != NULL ? &pool->replication : NULL;
 }

@@ -134,6 +134,10 @@ struct pool_replication {
 /* Sets the replication of a pool that was opened with partitions. Before any client is served. */
 void pool_set_replication(struct pool *pool, const struct pool_replication *replication);
 
+/* Whether processes that map the replicated pool may read it, as long as the daemon lives. At first
+ * they may not. Any thread may call. */
+void pool_admit_readers(struct pool *pool, bool admitted);
+
 /* NULL if the pool is not replicated. */
 const struct pool_replication *pool_get_replication(const struct pool *pool);
 

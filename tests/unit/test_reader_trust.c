@@ -211,6 +211,31 @@ static void a_volatile_pool_whose_heart_stands_still_is_gone(void **state) {
     reading_end(&reading);
 }
 
+/* Its items change on other hosts while its daemon is away, and before the daemon has caught up. */
+static void a_replicated_pool_is_read_only_while_its_daemon_admits_that(void **state) {
+    (void)state;
+    store_close(&store);
+    store.options.partitions = 2;
+    unlink(store.data_path);
+    store_open(&store);
+    pool_admit_readers(store.pool, true);
+    EXPECT(store_set(&store, "key", "v", 0) == STATUS_OK);
+    struct reading reading;
+    reading_begin(&reading, &store);
+    expect_read(&reading, "key", "v");
+    pool_admit_readers(store.pool, false);
+    assert_int_equal(read_key(&reading, "key"), READER_GONE);
+    pool_admit_readers(store.pool, true);
+    expect_read(&reading, "key", "v");
+    store_close(&store);
+    assert_int_equal(read_key(&reading, "key"), READER_GONE);
+    store_open(&store);
+    assert_int_equal(read_key(&reading, "key"), READER_GONE);
+    pool_admit_readers(store.pool, true);
+    expect_read(&reading, "key", "v");
+    reading_end(&reading);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         ON_PERSISTENT(it_reads_on_while_no_daemon_runs_and_when_one_runs_again),
@@ -220,6 +245,7 @@ int main(void) {
         ON_PERSISTENT(a_superseded_index_takes_no_memory),
         ON_PERSISTENT(nor_does_one_of_an_earlier_version),
         ON_PERSISTENT(a_pool_that_shrinks_cuts_nothing_off_that_is_mapped),
+        ON_PERSISTENT(a_replicated_pool_is_read_only_while_its_daemon_admits_that),
         ON_VOLATILE(a_volatile_pool_that_is_closed_is_gone),
         ON_VOLATILE(a_volatile_pool_whose_daemon_was_killed_is_gone_at_once),
         ON_VOLATILE(a_volatile_pool_whose_heart_stands_still_is_gone),
