@@ -5,13 +5,20 @@
     unix:///run/stayd/sessions.sock         a Unix socket; unix:/run/... is the same
     memcached://web:pass%20word@db1:11200/  as a user with a password; unix://web:...@/run/... too
     memcacheds://cache.example:11200/?ca=/etc/ssl/ours.pem    TLS over TCP
+    memcached://127.0.0.1:11200,app2:11200,app3:11200/?cluster=yes    hosts of one clustered pool
+    memcached://%2Frun%2Fstayd%2Fsessions.sock,app2:11200/?cluster=yes    the first over its socket
 
 The query may set times in seconds: `timeout`, `connect_timeout`, `restart_wait` (for how long a
 refused connect is tried again; 0: not at all) and `idle_timeout` (after which an unused connection
 is closed). With memcacheds it may also set `ca` (the CA that must have signed the server's
 certificate; the default is the system's list), and `cert` and `key` (the client's certificate, for
 a pool with a tls_ca): absolute paths of PEM files. The certificate must be for the host that the
-URL names. In user and password, all characters except letters, digits and -._~ are percent-encoded.
+URL names.
+
+Several hosts and `cluster=yes` name one clustered pool: every host has all items. The client uses
+the first, which should be on this machine, and another one only while the first cannot serve. Login,
+times and files are the same for all hosts. Without `cluster=yes`, several hosts are an error: a
+client that took a list of plain pools for a cluster would log users out. In user and password, all characters except letters, digits and -._~ are percent-encoded.
 """
 
 import dataclasses
@@ -31,6 +38,10 @@ SESSIONS_PORT = 11200
 """The port of stayd's sessions pool. Used in messages only: it is never the default of a URL."""
 
 _TIMES = ("timeout", "connect_timeout", "restart_wait", "idle_timeout")
+
+_CLUSTER_LOCATION = re.compile(r"\s*memcacheds?://[^/?#]*,[^/?#]*/?\?(.*&)?cluster=", re.IGNORECASE)
+_HOSTS = re.compile(r"(memcacheds?://(?:[^/?#]*@)?)([^/?#@]*)(.*)", re.IGNORECASE)
+_SOCKET = re.compile("%2f", re.IGNORECASE)
 
 _FORMS = "memcached://HOST:PORT/, memcacheds://HOST:PORT/ (TLS) or unix:///PATH/TO/SOCKET"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}
@@ -74,14 +85,32 @@ class Address:
     """None: without TLS."""
     username: Optional[bytes] = None
     password: Optional[bytes] = dataclasses.field(default=None, repr=False)
+    cluster: bool = False
+    """True: the pool is replicated to several hosts."""
+    neighbours: tuple["Address", ...] = ()
+    """The same clustered pool on other hosts."""
 
     @property
     def url(self):
         """The address as a URL for messages: without user, password and query."""
-        if self.path is not None:
+        if self.path is not None and not self.neighbours:
             return f"unix://{self.path}"
+        hosts = ",".join(member._host_and_port for member in self.members)
+        secure = any(member.tls for member in self.members)
+        return f"memcached{'s' if secure else ''}://{hosts}/"
+
+    @property
+    def _host_and_port(self):
+        if self.path is not None:
+            return self.path.replace("/", "%2F")
         host = f"[{self.host}]" if self.host and ":" in self.host else self.host
-        return f"memcached{'s' if self.tls else ''}://{host}:{self.port}/"
+        return f"{host}:{self.port}"
+
+    @property
+    def members(self):
+        """The Address of each host, in the URL's order: one, except for several hosts of a cluster."""
+        own = dataclasses.replace(self, neighbours=()) if self.neighbours else self
+        return (own, *self.neighbours)
 
     @property
     def server(self):
@@ -116,6 +145,9 @@ def parse_url(url, default_port=DEFAULT_PORT):
     shown = repr(re.sub(r"//.*@", "//...@", url, flags=re.DOTALL))
     if re.search(r"[\x00-\x20\x7f]", url):
         raise InvalidURL(f"{shown} holds spaces or control characters: give {_FORMS}.")
+    several = _HOSTS.match(url)
+    if several and "," in several[2]:
+        return _parse_cluster(*several.groups(), shown, default_port)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -144,6 +176,31 @@ def parse_url(url, default_port=DEFAULT_PORT):
     if port == 0:
         raise InvalidURL(f"{shown} names port 0, on which nothing can listen.")
     return Address(host=host, port=port, **options)
+
+
+def _parse_cluster(begin, hosts, end, shown, default_port):
+    """The Address of the first host in a URL with several hosts, and the others as its neighbours.
+    `begin`, `hosts` and `end` are the URL's parts."""
+    members = []
+    for host in hosts.split(","):
+        if not host:
+            raise InvalidURL(f"{shown} has an empty name between two commas.")
+        if _SOCKET.match(host):
+            # The times and the login are those of the URL; a socket has no port and no TLS.
+            member = parse_url(f"{begin}localhost:1{end}")
+            path = os.fsdecode(unquote_to_bytes(host))
+            member = dataclasses.replace(member, host=None, port=None, path=path, tls=None)
+        else:
+            member = parse_url(f"{begin}{host}{end}", default_port)
+        members.append(member)
+    if not members[0].cluster:
+        raise InvalidURL(
+            f"{shown} names {len(members)} hosts. If all of them keep one clustered pool, say so: "
+            f"/?cluster=yes. A pool without a cluster is on one host: give that one."
+        )
+    if len({member.place for member in members}) < len(members):
+        raise InvalidURL(f"{shown} names a host twice.")
+    return dataclasses.replace(members[0], neighbours=tuple(members[1:]))
 
 
 def _login(shown, parts):
@@ -187,13 +244,18 @@ def _options(shown, parts):
     files = ("ca", "cert", "key") if parts.scheme == "memcacheds" else ()
     options, paths = {}, {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "cluster":
+            if text not in ("yes", "no"):
+                raise InvalidURL(f"{shown} gives cluster as {text!r}: give yes or no.")
+            options["cluster"] = text == "yes"
+            continue
         if name in files:
             if not text.startswith("/"):
                 raise InvalidURL(f"{shown} gives {name} as {text!r}: give an absolute path.")
             paths[name] = text
             continue
         if name not in names:
-            known = ", ".join((*names, *files))
+            known = ", ".join((*names, "cluster", *files))
             raise InvalidURL(f"{shown} has an unknown option {name!r}: there are {known}.")
         try:
             options[names[name]] = checked_time_s(name, text)
@@ -208,12 +270,13 @@ def _options(shown, parts):
 
 def split_location(location):
     """The servers in a LOCATION of Django's CACHES: a text with commas or semicolons between them,
-    a path, or a list of these. Any other value names no server: other back ends accept other
-    types."""
+    a path, or a list of these. Keys are distributed over them. One URL with several hosts and
+    `cluster=` in its query is one server. Any other value names no server: other back ends accept
+    other types."""
     if isinstance(location, os.PathLike):
         return [location]
     if isinstance(location, str):
-        return re.split("[;,]", location)
+        return [location] if _CLUSTER_LOCATION.match(location) else re.split("[;,]", location)
     return list(location) if isinstance(location, (list, tuple, set, frozenset)) else []
 
 

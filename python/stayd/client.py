@@ -24,6 +24,12 @@ TIMEOUT_S = 5.0
 RESTART_WAIT_S = 1.0
 """For how long a refused connect is tried again: longer than a restart of the daemon takes."""
 
+CLUSTER_CONNECT_TIMEOUT_S = 1.0
+CLUSTER_TIMEOUT_S = 12.0
+"""For the address of a clustered pool. A write may take some seconds while the cluster elects a leader;
+the daemon replies after 10 s at the latest. A host that does not answer a connect is left for
+another one, so that limit is short."""
+
 IDLE_TIMEOUT_S = 60.0
 """A connection that is not used for this long is closed."""
 
@@ -67,7 +73,8 @@ class Client:
 
     `Client(...)` returns a client of the back end that `Client.backend` names. If gevent or
     eventlet has replaced the process's sockets, it returns the pymemcache client, because a wait of
-    the native client would block every greenlet.
+    the native client would block every greenlet. For a URL with several hosts of a clustered pool it
+    returns a client that goes over to another host (stayd.cluster_client).
     """
 
     backend: str = "pymemcache" if extension is None else "native"
@@ -75,7 +82,7 @@ class Client:
 
     def __new__(cls, *arguments: Any, **options: Any) -> "Client":
         if cls is Client:
-            cls = _implementation()
+            cls = _implementation(arguments[0] if arguments else options.get("url"))
         return super().__new__(cls)
 
     def __init__(self, url: Union[str, Address], *, serde: Any = None,
@@ -88,10 +95,13 @@ class Client:
         ValueError if they would be invalid there. `serde` None: values are bytes."""
         self.address = url if isinstance(url, Address) else parse_url(url)
         self.url = self.address.url
+        connect_default_s, default_s = CONNECT_TIMEOUT_S, TIMEOUT_S
+        if self.address.cluster:
+            connect_default_s, default_s = CLUSTER_CONNECT_TIMEOUT_S, CLUSTER_TIMEOUT_S
         self._connect_timeout_s = self._time_s(
-            "connect_timeout", connect_timeout_s, CONNECT_TIMEOUT_S
+            "connect_timeout", connect_timeout_s, connect_default_s
         )
-        self._timeout_s = self._time_s("timeout", timeout_s, TIMEOUT_S)
+        self._timeout_s = self._time_s("timeout", timeout_s, default_s)
         self._restart_wait_s = self._time_s("restart_wait", restart_wait_s, RESTART_WAIT_S)
         self._idle_timeout_s = self._time_s("idle_timeout", idle_timeout_s, IDLE_TIMEOUT_S)
         self._max_connections = max_connections
@@ -196,8 +206,14 @@ def refuse_key(key):
     )
 
 
-def _implementation():
-    """The class of which `Client(...)` returns an instance."""
+def _implementation(url):
+    """The class of which `Client(url)` returns an instance."""
+    if isinstance(url, str) and "," in url:
+        url = parse_url(url)
+    if isinstance(url, Address) and url.neighbours:
+        from stayd.cluster_client import ClusterClient
+
+        return ClusterClient
     choice = os.environ.get(CHOICE) or Client.backend
     if choice not in ("native", "pymemcache"):
         raise ValueError(f"{CHOICE}={choice}: there are native and pymemcache.")

@@ -349,6 +349,19 @@ class PymemcacheClient(Client):
         )
 
     def _server_error(self, text, command):
+        if text.startswith("replication unavailable"):
+            unknown = OutcomeUnknown(
+                f"the cluster of the pool at {self.url} did not confirm {command!r}, so whether that "
+                f"was carried out is not known. Look at the daemon's log, and at `stayctl cluster "
+                f"status`."
+            )
+            unknown.timed_out = True
+            return unknown
+        if text.startswith("catching up"):
+            return ConnectionError(
+                f"stayd at {self.url} has not caught up with its cluster yet: ask another host, or "
+                f"try again later."
+            )
         if text.startswith("out of memory"):
             return OutOfMemory(
                 f"the pool at {self.url} is full and drops no live item for a new one ({text}). "

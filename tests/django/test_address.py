@@ -3,7 +3,8 @@
 import pathlib
 
 import pytest
-from stayd.address import parse_location, parse_url
+import stayd
+from stayd.address import parse_location, parse_url, split_location
 from stayd.errors import InvalidURL
 
 
@@ -163,3 +164,57 @@ def test_what_tls_takes_is_checked(text, reason):
 
 def test_two_ports_are_two_places():
     assert parse_url("memcached://h:1/").place != parse_url("memcached://h:2/").place
+
+
+def test_several_hosts_are_one_clustered_pool():
+    address = parse_url("memcached://web:secret@127.0.0.1:1,[::1]:2,h/?cluster=yes&timeout=3")
+    assert [member.server for member in address.members] == [("127.0.0.1", 1), ("::1", 2), ("h", 11211)]
+    assert {(each.username, each.timeout_s, each.cluster) for each in address.members} == {(b"web", 3.0, True)}
+    assert address.url == "memcached://127.0.0.1:1,[::1]:2,h:11211/"
+    assert [member.url for member in address.members][0] == "memcached://127.0.0.1:1/"
+    assert parse_url("memcached://h:1/?cluster=yes").members == (parse_url("memcached://h:1/?cluster=yes"),)
+
+
+def test_the_first_host_may_be_a_socket_and_the_others_need_tls():
+    address = parse_url("memcacheds://%2Frun%2Fs.sock,h:2/?cluster=yes&ca=/a", default_port=None)
+    assert [member.server for member in address.members] == ["/run/s.sock", ("h", 2)]
+    assert [member.tls is None for member in address.members] == [True, False]
+    assert address.url == "memcacheds://%2Frun%2Fs.sock,h:2/"
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("memcached://a:1,b:2/", "2 hosts.*cluster=yes"),
+        ("memcached://a:1,b:2/?cluster=no", "2 hosts.*cluster=yes"),
+        ("memcached://a:1,b:2/?cluster=1", "cluster as '1'"),
+        ("memcached://a:1,,b:2/?cluster=yes", "empty name"),
+        ("memcached://a:1,a:1/?cluster=yes", "a host twice"),
+        ("memcached://localhost:1,127.0.0.1:1/?cluster=yes", "a host twice"),
+        ("memcached://a:1,b:x/?cluster=yes", "cannot be read"),
+        ("memcached://a:1,b/?cluster=yes", "names no port"),
+        ("memcached://a:1,b:2/s?cluster=yes", "has a path"),
+        ("memcached://u:geheim@a:1,b:0/?cluster=yes", "port 0"),
+    ],
+)
+def test_a_wrong_list_of_hosts_is_refused_with_the_reason(text, reason):
+    with pytest.raises(InvalidURL, match=reason) as caught:
+        parse_url(text, default_port=None)
+    assert "heim" not in str(caught.value)
+
+
+def test_a_location_with_commas_is_several_servers_unless_it_says_that_it_is_a_cluster():
+    cluster = "memcached://a:1,b:2/?timeout=3&cluster=yes"
+    assert split_location(cluster) == [cluster]
+    assert len(parse_location(cluster).members) == 2
+    assert split_location("a:1,b:2") == ["a:1", "b:2"]
+    assert split_location("memcached://a:1,memcached://b:2/?cluster=yes") == [
+        "memcached://a:1", "memcached://b:2/?cluster=yes",
+    ]
+
+
+def test_a_clustered_pool_has_time_limits_of_its_own():
+    plain, clustered = stayd.Client("memcached://h:1/"), stayd.Client("memcached://h:1/?cluster=yes")
+    assert (plain._connect_timeout_s, plain._timeout_s) == (2.0, 5.0)
+    assert (clustered._connect_timeout_s, clustered._timeout_s) == (1.0, 12.0)
+    assert stayd.Client("memcached://h:1/?cluster=yes&timeout=3")._timeout_s == 3.0

@@ -172,6 +172,20 @@ def test_a_memcached_that_does_not_evict_still_does_not_persist():
         assert list(found(deploy=True, SESSION_CACHE=peer.url())) == ["stayd.W003"]
 
 
+def test_each_host_of_a_cluster_is_asked_and_must_be_clustered(daemon):
+    nowhere = f"127.0.0.1:{free_port()}"
+    url = f"memcached://{daemon.address('sessions')},{nowhere}/?cluster=yes"
+    messages = found(deploy=True, SESSION_CACHE=url)
+    assert sorted(messages) == ["stayd.W001", "stayd.W004"]
+    assert nowhere in messages["stayd.W001"] and daemon.address("sessions") in messages["stayd.W004"]
+
+
+def test_a_cache_on_any_host_of_the_sessions_cluster_is_named():
+    sessions = "memcached://127.0.0.1:11200,app2:11200/?cluster=yes"
+    for location in ("app2:11200", "memcached://app3:11200,app2:11200/?cluster=yes"):
+        assert list(found(SESSION_CACHE=sessions, CACHES=caches_at(location))) == ["stayd.E003"]
+
+
 def test_a_site_with_other_sessions_and_no_session_cache_is_left_alone(settings_without_stayd):
     assert found(deploy=True) == {}
 

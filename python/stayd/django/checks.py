@@ -15,6 +15,7 @@ daemon. `manage.py check --deploy` also asks the daemon. With `--tag stayd`, onl
     stayd.W001  (--deploy) the sessions pool cannot be reached, or is no memcached
     stayd.W002  (--deploy) the sessions pool evicts: when it is full, it logs people out
     stayd.W003  (--deploy) the sessions pool does not persist: a restart logs everybody out
+    stayd.W004  (--deploy) SESSION_CACHE says cluster=yes, and a host's pool is not clustered
 
 Django registers them with "stayd.django" in INSTALLED_APPS. They are also registered if the session
 engine or the cache back end is imported before the checks run. With the errors E001, E002, E004 and
@@ -62,10 +63,18 @@ def check_settings(app_configs, **kwargs):
 
 @checks.register(TAG, deploy=True)
 def check_sessions_pool(app_configs, **kwargs):
-    """W001 to W003, and E003 for two listeners of one pool. Asks the daemon."""
+    """W001 to W004, and E003 for two listeners of one pool. Asks the daemon, and with a clustered pool
+    those of all hosts."""
     if not _concerns_sessions() or _address_errors():
         return []
-    address = session_cache.address(settings.SESSION_CACHE)
+    found = []
+    for host in session_cache.address(settings.SESSION_CACHE).members:
+        found += _host_warnings(host)
+    return found
+
+
+def _host_warnings(address):
+    """W001 to W004, and E003, for one host."""
     try:
         general, evicts = _asked(address)
     except Error as error:
@@ -97,7 +106,16 @@ def check_sessions_pool(app_configs, **kwargs):
                 id="stayd.W003",
             )
         )
-    return found + _same_pool_errors(general)
+    if address.cluster and "cluster_partitions" not in general:
+        found.append(
+            checks.Warning(
+                f"{pool} is not clustered, but SESSION_CACHE says cluster=yes: while another host "
+                f"serves, people who are logged in are logged out.",
+                hint="Set `cluster` of that pool (docs/scaling.md), or name one host only.",
+                id="stayd.W004",
+            )
+        )
+    return found + _same_pool_errors(address, general)
 
 
 def require_valid_session_settings():
@@ -204,9 +222,11 @@ def _cache_addresses():
     for alias, cache in settings.CACHES.items():
         for part in split_location(cache.get("LOCATION")):
             try:
-                yield alias, parse_location(part)
+                members = parse_location(part).members
             except InvalidURL:
                 continue
+            for member in members:
+                yield alias, member
 
 
 def _shared_pool_error(alias, address):
@@ -223,18 +243,18 @@ def _shared_pool_errors():
         sessions = session_cache.address(getattr(settings, "SESSION_CACHE", None))
     except ImproperlyConfigured:
         return []
+    places = {member.place for member in sessions.members}
     return [
         _shared_pool_error(alias, address)
         for alias, address in _cache_addresses()
-        if address.place == sessions.place
+        if address.place in places
     ]
 
 
-def _same_pool_errors(sessions):
+def _same_pool_errors(here, sessions):
     """E003 for two listeners of one pool, which only the daemon can tell. Checks only addresses on
     this machine, because daemons in two containers may have the same process id and the same pool
     name."""
-    here = session_cache.address(settings.SESSION_CACHE)
     errors = []
     for alias, address in _cache_addresses():
         if address.place == here.place or not (address.is_local and here.is_local):
