@@ -71,6 +71,25 @@ static enum engine_check settle(const struct engine *engine, bool create, uint32
     return check;
 }
 
+/* Without users and passwords. */
+static void print_addresses(const char *urls) {
+    for (const char *at = urls; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        const char *scheme = strstr(at, "://");
+        const char *user = memchr(at, '@', size);
+        if (scheme != NULL && user != NULL) {
+            printf("%.*s%.*s", (int)(scheme + 3 - at), at, (int)(at + size - user - 1), user + 1);
+        } else {
+            printf("%.*s", (int)size, at);
+        }
+        at += size;
+        if (*at == ',') {
+            putchar(*at++);
+        }
+    }
+    putchar('\n');
+}
+
 static int run_pool(const struct config_pool *pool, bool create) {
     char error[ENGINE_ERROR_MAX];
     struct engine engine;
@@ -79,8 +98,8 @@ static int run_pool(const struct config_pool *pool, bool create) {
         fprintf(stderr, "stayctl: pool %s: %s\n", pool->options.name, error);
         return EXIT_FAULT;
     }
-    printf("pool %s: %u partitions at %s\n", pool->options.name, pool->options.partitions,
-           pool->cluster);
+    printf("pool %s: %u partitions at ", pool->options.name, pool->options.partitions);
+    print_addresses(pool->cluster);
     printf("%9s  %-16s %8s %12s %14s %14s\n", "partition", "leader", "current", "records", "bytes",
            "last");
     for (uint32_t i = 0; i < pool->options.partitions; i++) {

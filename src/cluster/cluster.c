@@ -149,7 +149,8 @@ static bool cluster_catch_up(const struct cluster *cluster, char *error) {
     uint64_t began_ms = clock_monotonic_ms();
     uint64_t told_ms = began_ms;
     while (!reader_is_caught_up(cluster->reader)) {
-        if (cluster_is_stopping(cluster, error)) {
+        if (cluster_is_stopping(cluster, error) ||
+            cluster->engine.is_refused(cluster->engine.self, error)) {
             return false;
         }
         cluster_nap(CLUSTER_NAP_MS);

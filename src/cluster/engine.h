@@ -118,6 +118,10 @@ struct engine {
     /* Whether it is connected to a node. Any thread. */
     bool (*is_connected)(void *self);
 
+    /* Whether the engine refuses this host, which waiting does not mend: wrong credentials, a wrong
+     * certificate, too few rights. The reason is in `error`. Any thread. */
+    bool (*is_refused)(void *self, char error[ENGINE_ERROR_MAX]);
+
     /* No other function is running. No callback is called any more when this returns. */
     void (*close)(void *self);
 };

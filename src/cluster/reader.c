@@ -55,18 +55,18 @@ static const char *reader_pool_name(const struct reader *reader) {
 /* ---- before the thread ---- */
 
 /* The last flush: if the pool has applied it, the reader does not come to it again. */
-static bool reader_find_flush(const struct reader_options *options, uint32_t partition,
-                              char error[ENGINE_ERROR_MAX]) {
+static enum engine_check reader_find_flush(const struct reader_options *options, uint32_t partition,
+                                           char error[ENGINE_ERROR_MAX]) {
     struct engine *engine = options->engine;
     char subject[ENGINE_SUBJECT_MAX];
     uint64_t sequence;
     subjects_write_flush(options->subjects, partition, subject);
-    if (engine->find_now(engine->self, partition, subject, &sequence, error) != ENGINE_RIGHT) {
-        return false;
+    enum engine_check check = engine->find_now(engine->self, partition, subject, &sequence, error);
+    if (check == ENGINE_RIGHT) {
+        bool applied = sequence <= pool_get_position(options->pool, partition);
+        atomic_store(&options->flushes[partition], applied ? sequence : 0);
     }
-    bool applied = sequence <= pool_get_position(options->pool, partition);
-    atomic_store(&options->flushes[partition], applied ? sequence : 0);
-    return true;
+    return check;
 }
 
 enum engine_check reader_check_logs(const struct reader_options *options,
@@ -101,8 +101,9 @@ enum engine_check reader_check_logs(const struct reader_options *options,
             return ENGINE_WRONG;
         }
         bool begins_anew = noted == 0 || (position > 0 && was_away);
-        if (!reader_find_flush(options, i, error)) {
-            return ENGINE_AWAY;
+        check = reader_find_flush(options, i, error);
+        if (check != ENGINE_RIGHT) {
+            return check;
         }
         if (begins_anew && !pool_set_log_id(options->pool, i, log.log_id)) {
             snprintf(error, ENGINE_ERROR_MAX, "the pool's file cannot be written to the disk");

@@ -21,54 +21,18 @@
 #include <string.h>
 #include <time.h>
 
-static void engine_note_disconnected(natsConnection *connection, void *closure) {
-    (void)connection;
-    const struct nats_engine *engine = closure;
-    engine->callbacks.log(LOG_LEVEL_WARNING,
-                          "pool %s: the connection to a node of its cluster has ended",
-                          engine->pool);
-}
-
-static void engine_note_reconnected(natsConnection *connection, void *closure) {
-    char url[256] = "";
-    const struct nats_engine *engine = closure;
-    natsConnection_GetConnectedUrl(connection, url, sizeof url);
-    engine->callbacks.log(LOG_LEVEL_INFO, "pool %s: connected to %s of its cluster", engine->pool,
-                          url);
-}
-
-/* The last callback of the connection. */
-static void engine_note_closed(natsConnection *connection, void *closure) {
-    (void)connection;
-    struct nats_engine *engine = closure;
-    atomic_store(&engine->closed, true);
-}
-
-static void engine_note_error(natsConnection *connection, natsSubscription *subscription,
-                              natsStatus status, void *closure) {
-    (void)connection;
-    (void)subscription;
-    engine_log(closure, "reports an error", natsStatus_GetText(status));
-}
-
 static void engine_close(void *self) {
     struct nats_engine *engine = self;
     for (uint32_t i = 0; i < engine->partitions; i++) {
         follow_end(&engine->follows[i]);
     }
-    if (engine->answers != NULL) {
-        natsSubscription_Unsubscribe(engine->answers);
+    connection_stop(engine);
+    /* libnats's threads call back for a moment longer, and have ended then. */
+    while (atomic_load(&engine->connections) > 0 || atomic_load(&engine->subscriptions) > 0) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
-    if (engine->connection != NULL) {
-        natsConnection_Close(engine->connection);
-        /* Its threads call back for a moment longer, and have ended then. */
-        while (!atomic_load(&engine->closed) || atomic_load(&engine->subscriptions) > 0) {
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        }
-        engine_free_ended(engine, UINT64_MAX);
-        natsConnection_Destroy(engine->connection);
-    }
-    natsSubscription_Destroy(engine->answers);
+    engine_free_ended(&engine->ended, UINT64_MAX);
+    engine_free_ended(&engine->ended_connections, UINT64_MAX);
     natsInbox_Destroy(engine->inbox);
     natsMsg_Destroy(engine->current);
     struct delivery *delivery;
@@ -78,80 +42,41 @@ static void engine_close(void *self) {
     }
     pthread_cond_destroy(&engine->arrived);
     pthread_mutex_destroy(&engine->lock);
+    free(engine->urls);
+    free(engine->credentials);
+    free(engine->tls_ca);
+    free(engine->tls_cert);
+    free(engine->tls_key);
     free(engine);
 }
 
-static natsStatus engine_set_options(const struct engine_options *options,
-                                     struct nats_engine *engine, natsOptions *set) {
-    const char *servers[ENGINE_SERVERS_MAX];
-    int count = 0;
-    char *urls = strdup(options->urls);
-    char *rest = NULL;
-    if (urls == NULL) {
-        return NATS_NO_MEMORY;
-    }
-    for (char *url = strtok_r(urls, ", \t", &rest); url != NULL && count < ENGINE_SERVERS_MAX;
-         url = strtok_r(NULL, ", \t", &rest)) {
-        servers[count++] = url;
-    }
-    natsStatus status = natsOptions_SetServers(set, servers, count);
-    free(urls);
-    if (status == NATS_OK && options->credentials != NULL) {
-        status = natsOptions_SetUserCredentialsFromFiles(set, options->credentials, NULL);
-    }
-    if (status == NATS_OK && options->tls_ca != NULL) {
-        status = natsOptions_SetSecure(set, true);
-        status = status == NATS_OK ? natsOptions_LoadCATrustedCertificates(set, options->tls_ca)
-                                   : status;
-    }
-    if (status == NATS_OK && options->tls_cert != NULL) {
-        status = natsOptions_LoadCertificatesChain(set, options->tls_cert, options->tls_key);
-    }
-    if (status != NATS_OK) {
-        return status;
-    }
-    natsOptions_SetName(set, "stayd");
-    natsOptions_SetMaxReconnect(set, -1);
-    natsOptions_SetReconnectWait(set, ENGINE_RECONNECT_MS);
-    natsOptions_SetReconnectJitter(set, ENGINE_RECONNECT_MS, ENGINE_RECONNECT_MS);
-    natsOptions_SetTimeout(set, ENGINE_CHECK_MS);
-    natsOptions_SetPingInterval(set, 2000); /* a node that hangs is left after two of these */
-    natsOptions_SetMaxPingsOut(set, 2);
-    natsOptions_SetSendAsap(set, true);
-    natsOptions_SetRetryOnFailedConnect(set, true, engine_note_reconnected, engine);
-    natsOptions_SetReconnectedCB(set, engine_note_reconnected, engine);
-    natsOptions_SetDisconnectedCB(set, engine_note_disconnected, engine);
-    natsOptions_SetClosedCB(set, engine_note_closed, engine);
-    natsOptions_SetErrorHandler(set, engine_note_error, engine);
-    return NATS_OK;
+/* A copy; true also for NULL, which stays NULL. */
+static bool engine_copy(char **to, const char *from) {
+    *to = from != NULL ? strdup(from) : NULL;
+    return from == NULL || *to != NULL;
 }
 
-static natsStatus engine_begin(const struct engine_options *options, struct nats_engine *engine) {
-    natsOptions *set = NULL;
-    char inbox[256];
-    natsStatus status = natsOptions_Create(&set);
-    if (status == NATS_OK) {
-        status = engine_set_options(options, engine, set);
+static bool engine_begin(struct nats_engine *engine, const struct engine_options *options,
+                         char error[ENGINE_ERROR_MAX]) {
+    char reason[ENGINE_REASON_MAX];
+    if (!engine_copy(&engine->urls, options->urls) ||
+        !engine_copy(&engine->credentials, options->credentials) ||
+        !engine_copy(&engine->tls_ca, options->tls_ca) ||
+        !engine_copy(&engine->tls_cert, options->tls_cert) ||
+        !engine_copy(&engine->tls_key, options->tls_key) ||
+        natsInbox_Create(&engine->inbox) != NATS_OK) {
+        snprintf(error, ENGINE_ERROR_MAX, "no memory");
+        return false;
     }
-    if (status == NATS_OK) {
-        status = natsConnection_Connect(&engine->connection, set);
-        status = status == NATS_NOT_YET_CONNECTED ? NATS_OK : status;
+    if (!connection_check_options(engine, reason)) {
+        snprintf(error, ENGINE_ERROR_MAX, "%s", reason);
+        return false;
     }
-    natsOptions_Destroy(set);
-    if (status == NATS_OK) {
-        status = natsInbox_Create(&engine->inbox);
+    if (!connection_start(engine)) {
+        snprintf(error, ENGINE_ERROR_MAX, "no memory or no threads");
+        return false;
     }
-    if (status == NATS_OK) {
-        snprintf(inbox, sizeof inbox, "%s.*", (const char *)engine->inbox);
-        status = natsConnection_Subscribe(&engine->answers, engine->connection, inbox,
-                                          engine_take_answer, engine);
-    }
-    if (status == NATS_OK) {
-        atomic_fetch_add(&engine->subscriptions, 1);
-        natsSubscription_SetOnCompleteCB(engine->answers, engine_end_subscription, engine);
-        status = natsSubscription_SetPendingLimits(engine->answers, -1, -1);
-    }
-    return status;
+    return true;
 }
 
 __attribute__((visibility("default"))) engine_open stayd_engine_open;
@@ -176,10 +101,8 @@ bool stayd_engine_open(const struct engine_options *options,
     self->payload_max_bytes = options->payload_max_bytes;
     snprintf(self->prefix, sizeof self->prefix, "%s", options->prefix);
     snprintf(self->pool, sizeof self->pool, "%s", options->pool);
-    natsStatus status = engine_begin(options, self);
-    if (status != NATS_OK) {
-        snprintf(error, ENGINE_ERROR_MAX, "cannot use %s: %s", options->urls,
-                 natsStatus_GetText(status));
+    self->wake = -1;
+    if (!engine_begin(self, options, error)) {
         engine_close(self);
         return false;
     }
@@ -194,6 +117,7 @@ bool stayd_engine_open(const struct engine_options *options,
         .follow = engine_follow,
         .receive = engine_receive,
         .is_connected = engine_is_connected,
+        .is_refused = engine_is_refused,
         .close = engine_close,
     };
     return true;

@@ -1,6 +1,7 @@
 /* The engine on NATS JetStream, for the files of the module only:
  *
  *     engine.c     opens and closes it
+ *     connection.c the connection to a node, and the thread that reads and writes it
  *     requests.c   writes, finds, purges: messages whose answers come to the inbox
  *     answers.c    takes these answers
  *     follow.c     the consumers, and the records that they deliver
@@ -24,8 +25,16 @@ enum {
     ENGINE_HEARTBEAT_NS = 1000000000,
     ENGINE_IDLE_NS = 2000000000, /* a consumer whose subscription is gone ends after this time */
     ENGINE_RECONNECT_MS = 250,
+    ENGINE_REFUSALS = 3,      /* after so many in a row, a refusal is believed */
+    ENGINE_REFUSED_MS = 2000, /* between two attempts then */
+    ENGINE_DENIED_MS = 5000,  /* for so long a right that was missing is told */
+    ENGINE_REASON_MAX = 256,
+    ENGINE_PING_MS = 1000,
+    ENGINE_SILENCE_MS = 4000, /* a node that says nothing for so long is left */
+    ENGINE_TURN_MS = 500,
+    ENGINE_READ_BYTES = 131072,
     ENGINE_LOG_MS = 10000,
-    ENGINE_KEEP_MS = 30000,      /* for so long a subscription that has ended is kept */
+    ENGINE_KEEP_MS = 30000,      /* so long what has ended is kept before it is freed */
     ENGINE_HEADERS_BYTES = 1024, /* of a message, with its subject; more than there are */
 };
 
@@ -41,6 +50,7 @@ enum {
     CODE_NAME_IN_USE = 10058, /* by a stream with other settings */
     CODE_CLUSTER_AWAY = 10008,
     CODE_NO_PEERS = 10005,
+    CODE_NOT_ENABLED = 10039, /* JetStream, for the user's account */
 };
 
 enum delivery_kind { DELIVERY_MESSAGE, DELIVERY_CREATED, DELIVERY_FAILED };
@@ -63,14 +73,16 @@ struct follow {
     uint32_t generation; /* of the consumer: what an earlier one delivers is dropped */
     uint64_t next;       /* the sequence to begin with */
     uint64_t delivered;  /* the consumer's own count of its messages */
+    uint64_t session;    /* of the connection that it was made on */
     uint64_t until_ms;   /* when to begin again */
     natsSubscription *subscription;
 };
 
-/* A subscription that has ended, and is freed later. */
+/* A subscription, a connection or both that have ended, and are freed later. */
 struct ended {
     struct ended *next;
     natsSubscription *subscription;
+    natsConnection *connection;
     uint64_t ended_ms;
 };
 
@@ -88,9 +100,31 @@ struct nats_engine {
     uint32_t payload_max_bytes;
     char prefix[64];
     char pool[POOL_NAME_MAX + 1];
-    natsConnection *connection;
-    natsSubscription *answers;
-    natsInbox *inbox;
+    char *urls;
+    char *credentials; /* this and the three below: paths, or NULL */
+    char *tls_ca;
+    char *tls_cert;
+    char *tls_key;
+    natsInbox *inbox; /* the same for all connections */
+
+    /* the connection and its thread */
+    pthread_t thread;
+    pthread_t owner; /* the same, as the thread itself has noted it before it connects */
+    bool started;
+    int wake;   /* an eventfd */
+    int socket; /* -1: none. The thread writes it, under the lock; others read it under the lock */
+    _Atomic(natsConnection *) connection; /* NULL: none. It stays valid for ENGINE_KEEP_MS */
+    _Atomic uint64_t session;             /* counts connections */
+    natsSubscription *answers;            /* this and the next: used by the thread */
+    struct ended *ended_connections;
+    _Atomic bool wants_write;
+    _Atomic bool stopping;
+    _Atomic uint64_t heard_ms;      /* when the node has said something last */
+    _Atomic unsigned refusals;      /* in a row */
+    char reason[ENGINE_REASON_MAX]; /* this and the two below: under the lock */
+    char denied[ENGINE_REASON_MAX];
+    uint64_t denied_ms;
+
     pthread_mutex_t lock;
     pthread_cond_t arrived;
     struct delivery *first; /* this and `last`: under the lock */
@@ -99,10 +133,27 @@ struct nats_engine {
     uint64_t checked_ms;
     struct ended *ended; /* used by the thread that receives */
     _Atomic uint64_t logged_ms;
-    _Atomic bool closed;            /* the connection's last callback has run */
+    _Atomic unsigned connections;   /* whose callbacks may run */
     _Atomic unsigned subscriptions; /* whose callbacks may run */
     struct follow follows[POOL_PARTITIONS_MAX];
 };
+
+/* connection.c, below */
+
+/* Whether the options can be used. False with the reason in `error`. */
+bool connection_check_options(struct nats_engine *engine, char error[ENGINE_REASON_MAX]);
+
+/* Starts and ends the thread. */
+bool connection_start(struct nats_engine *engine);
+void connection_stop(struct nats_engine *engine);
+
+/* Leaves a node that says nothing. Any thread. */
+void engine_check_silence(struct nats_engine *engine);
+
+/* Why there is no connection. */
+void engine_get_reason(struct nats_engine *engine, char reason[ENGINE_REASON_MAX]);
+
+bool engine_is_refused(void *self, char error[ENGINE_ERROR_MAX]);
 
 /* requests.c, below */
 
@@ -126,6 +177,9 @@ bool engine_request(struct nats_engine *engine, natsMsg *message);
 json_t *engine_ask(struct nats_engine *engine, const char *api, const char *request,
                    char error[ENGINE_ERROR_MAX]);
 
+/* What it means that there was none. */
+enum engine_check engine_no_answer(struct nats_engine *engine);
+
 /* Parts of an answer. NULL: it is no JSON. */
 json_t *engine_parse(const natsMsg *message);
 int engine_error_of(const json_t *answer, const char **description);
@@ -147,8 +201,8 @@ void engine_follow(void *self, uint32_t partition, uint64_t from);
 bool engine_receive(void *self, uint32_t timeout_ms, struct engine_record *record);
 void follow_end(struct follow *follow);
 
-/* Frees the subscriptions that have ended before this time. */
-void engine_free_ended(struct nats_engine *engine, uint64_t before_ms);
+/* Frees what has ended before this time. */
+void engine_free_ended(struct ended **list, uint64_t before_ms);
 
 /* The callback of a subscription that has ended; the closure is the engine. */
 void engine_end_subscription(void *closure);

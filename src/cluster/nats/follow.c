@@ -67,8 +67,8 @@ void follow_end(struct follow *follow) {
     follow->subscription = NULL;
 }
 
-void engine_free_ended(struct nats_engine *engine, uint64_t before_ms) {
-    struct ended **link = &engine->ended;
+void engine_free_ended(struct ended **list, uint64_t before_ms) {
+    struct ended **link = list;
     while (*link != NULL) {
         struct ended *ended = *link;
         if (ended->ended_ms >= before_ms) {
@@ -77,6 +77,7 @@ void engine_free_ended(struct nats_engine *engine, uint64_t before_ms) {
         }
         *link = ended->next;
         natsSubscription_Destroy(ended->subscription);
+        natsConnection_Destroy(ended->connection);
         free(ended);
     }
 }
@@ -88,14 +89,15 @@ static void follow_again(struct follow *follow, uint32_t after_ms) {
     follow->until_ms = clock_exact_ms() + after_ms;
 }
 
-static bool follow_subscribe(struct follow *follow, const char *subject) {
-    struct target *target = malloc(sizeof *target);
+static bool follow_subscribe(struct follow *follow, natsConnection *connection,
+                             const char *subject) {
+    struct target *target = connection != NULL ? malloc(sizeof *target) : NULL;
     if (target == NULL) {
         return false;
     }
     *target = (struct target){follow->engine, follow->partition, follow->generation};
-    if (natsConnection_Subscribe(&follow->subscription, follow->engine->connection, subject,
-                                 engine_take_delivery, target) != NATS_OK) {
+    if (natsConnection_Subscribe(&follow->subscription, connection, subject, engine_take_delivery,
+                                 target) != NATS_OK) {
         free(target);
         return false;
     }
@@ -131,7 +133,8 @@ static void follow_begin(struct follow *follow) {
              name, subject, (unsigned long long)follow->next, ENGINE_HEARTBEAT_NS,
              (long long)ENGINE_IDLE_NS);
     natsMsg *message = engine_make_request(engine, api, word, bytes_from_string(request));
-    if (!engine_is_connected(engine) || message == NULL || !follow_subscribe(follow, subject)) {
+    follow->session = atomic_load(&engine->session);
+    if (message == NULL || !follow_subscribe(follow, atomic_load(&engine->connection), subject)) {
         natsMsg_Destroy(message);
         follow_again(follow, ENGINE_RECONNECT_MS);
         return;
@@ -155,10 +158,13 @@ static void engine_check_follows(struct nats_engine *engine) {
         return;
     }
     engine->checked_ms = now_ms;
-    engine_free_ended(engine, now_ms > ENGINE_KEEP_MS ? now_ms - ENGINE_KEEP_MS : 0);
+    engine_check_silence(engine); /* its own thread may wait for the rest of a TLS record */
+    engine_free_ended(&engine->ended, now_ms > ENGINE_KEEP_MS ? now_ms - ENGINE_KEEP_MS : 0);
+    uint64_t session = atomic_load(&engine->session);
     for (uint32_t i = 0; i < engine->partitions; i++) {
         struct follow *follow = &engine->follows[i];
-        if (follow->state != FOLLOW_NOT && now_ms >= follow->until_ms) {
+        bool is_of_old = follow->session != session; /* its connection has ended */
+        if (follow->state != FOLLOW_NOT && (is_of_old || now_ms >= follow->until_ms)) {
             follow_begin(follow);
         }
     }
@@ -171,29 +177,52 @@ static void follow_take_status(struct follow *follow, const natsMsg *message) {
     const char *stalled = NULL;
     natsMsgHeader_Get((natsMsg *)(uintptr_t)message, "Nats-Last-Consumer", &last);
     natsMsgHeader_Get((natsMsg *)(uintptr_t)message, "Nats-Consumer-Stalled", &stalled);
-    if (reply != NULL && *reply != '\0') {
-        natsConnection_Publish(follow->engine->connection, reply, NULL, 0);
-    } else if (stalled != NULL) {
-        natsConnection_Publish(follow->engine->connection, stalled, NULL, 0);
+    const char *asks = reply != NULL && *reply != '\0' ? reply : stalled;
+    natsConnection *connection = atomic_load(&follow->engine->connection);
+    if (asks != NULL && connection != NULL) {
+        natsConnection_Publish(connection, asks, NULL, 0);
     }
     if (last != NULL && strtoull(last, NULL, 10) != follow->delivered) {
         follow_again(follow, 0); /* the last messages are missing */
     }
 }
 
+/* Reads the record's sequence and the consumer's own count from
+ *
+ *     $JS.ACK.                STREAM.CONSUMER.DELIVERIES.SEQUENCE.COUNT.TIME.PENDING
+ *     $JS.ACK.DOMAIN.ACCOUNT.STREAM.CONSUMER.DELIVERIES.SEQUENCE.COUNT.TIME.PENDING[...]
+ *
+ * Servers send the first form, and the second one with the feature flag js_ack_fc_v2. */
+static bool follow_read_reply(const char *reply, uint64_t *sequence, uint64_t *count) {
+    const char *words[11] = {0};
+    unsigned found = 0;
+    for (const char *at = reply; at != NULL; found++) {
+        if (found < 11) {
+            words[found] = at;
+        }
+        at = strchr(at, '.');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    if (found != 9 && found < 11) {
+        return false;
+    }
+    unsigned first = found == 9 ? 5 : 7;
+    *sequence = strtoull(words[first], NULL, 10);
+    *count = strtoull(words[first + 1], NULL, 10);
+    return *sequence > 0 && *count > 0;
+}
+
 /* Whether the message is the next record; fills it in. */
 static bool follow_take(struct follow *follow, natsMsg *message, struct engine_record *record) {
     const char *reply = natsMsg_GetReply(message);
-    unsigned long long sequence;
-    unsigned long long count;
+    uint64_t sequence;
+    uint64_t count;
     follow->until_ms = clock_exact_ms() + ENGINE_FOLLOW_MS;
-    /* $JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE.COUNT.TIME.PENDING */
     if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
         follow_take_status(follow, message);
         return false;
     }
-    if (sscanf(reply, "$JS.ACK.%*[^.].%*[^.].%*u.%llu.%llu.", &sequence, &count) != 2 ||
-        count != follow->delivered + 1) {
+    if (!follow_read_reply(reply, &sequence, &count) || count != follow->delivered + 1) {
         follow_again(follow, 0); /* one is missing */
         return false;
     }

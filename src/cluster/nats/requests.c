@@ -25,12 +25,14 @@ void engine_log(struct nats_engine *engine, const char *what, const char *why) {
 
 bool engine_is_connected(void *self) {
     const struct nats_engine *engine = self;
-    return natsConnection_Status(engine->connection) == NATS_CONN_STATUS_CONNECTED;
+    return atomic_load(&engine->connection) != NULL;
 }
 
 /* Publishes a request whose answer comes to the inbox, under this word. */
 bool engine_request(struct nats_engine *engine, natsMsg *message) {
-    natsStatus status = natsConnection_PublishMsg(engine->connection, message);
+    natsConnection *connection = atomic_load(&engine->connection);
+    natsStatus status = connection != NULL ? natsConnection_PublishMsg(connection, message)
+                                           : NATS_CONNECTION_CLOSED;
     natsMsg_Destroy(message);
     if (status != NATS_OK) {
         engine_log(engine, "cannot be reached", natsStatus_GetText(status));
@@ -121,19 +123,40 @@ uint64_t engine_number_of(const json_t *object, const char *name) {
     return number > 0 ? (uint64_t)number : 0;
 }
 
+/* The connection; waits for it if there is none. NULL: there is still none. */
+static natsConnection *engine_await_connection(const struct nats_engine *engine) {
+    uint64_t until_ms = clock_exact_ms() + ENGINE_CHECK_MS;
+    natsConnection *connection;
+    while ((connection = atomic_load(&engine->connection)) == NULL &&
+           atomic_load(&engine->refusals) < ENGINE_REFUSALS && clock_exact_ms() < until_ms) {
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return connection;
+}
+
 /* Asks the API and waits for the answer; NULL with the reason in `error`. */
 json_t *engine_ask(struct nats_engine *engine, const char *api, const char *request,
                    char error[ENGINE_ERROR_MAX]) {
     natsMsg *message = NULL;
-    natsStatus status = engine_is_connected(engine)
-                            ? natsConnection_RequestString(&message, engine->connection, api,
-                                                           request, ENGINE_CHECK_MS)
-                            : NATS_CONNECTION_DISCONNECTED;
+    natsConnection *connection = engine_await_connection(engine);
+    natsStatus status = connection != NULL ? natsConnection_RequestString(&message, connection, api,
+                                                                          request, ENGINE_CHECK_MS)
+                                           : NATS_CONNECTION_DISCONNECTED;
     json_t *answer = status == NATS_OK ? engine_parse(message) : NULL;
-    if (answer == NULL) {
+    if (answer == NULL && !engine_is_refused(engine, error)) {
+        char reason[ENGINE_REASON_MAX];
+        engine_get_reason(engine, reason);
         snprintf(error, ENGINE_ERROR_MAX, "no node answers %s (%s)", api,
-                 natsStatus_GetText(status));
+                 connection == NULL             ? reason
+                 : status == NATS_NO_RESPONDERS ? "JetStream is not enabled, or has no leader"
+                                                : natsStatus_GetText(status));
     }
     natsMsg_Destroy(message);
     return answer;
+}
+
+/* Why there was no answer. */
+enum engine_check engine_no_answer(struct nats_engine *engine) {
+    char error[ENGINE_ERROR_MAX];
+    return engine_is_refused(engine, error) ? ENGINE_WRONG : ENGINE_AWAY;
 }

@@ -10,8 +10,9 @@
 
 /* NULL, or what is wrong with its settings. */
 static const char *engine_find_fault(const struct nats_engine *engine, const json_t *config) {
-    if (natsConnection_GetMaxPayload(engine->connection) <
-        (int64_t)engine->payload_max_bytes + ENGINE_HEADERS_BYTES) {
+    natsConnection *connection = atomic_load(&engine->connection);
+    if (connection != NULL && natsConnection_GetMaxPayload(connection) <
+                                  (int64_t)engine->payload_max_bytes + ENGINE_HEADERS_BYTES) {
         return "the server's max_payload is smaller than the pool's item_max and some headers";
     }
     json_int_t max_size = json_integer_value(json_object_get(config, "max_msg_size"));
@@ -72,7 +73,7 @@ enum engine_check engine_check(void *self, uint32_t partition, struct engine_log
     snprintf(api, sizeof api, "$JS.API.STREAM.INFO.%s", name);
     json_t *answer = engine_ask(engine, api, "", error);
     if (answer == NULL) {
-        return ENGINE_AWAY;
+        return engine_no_answer(engine);
     }
     const json_t *config = json_object_get(answer, "config");
     const json_t *state = json_object_get(answer, "state");
@@ -84,6 +85,7 @@ enum engine_check engine_check(void *self, uint32_t partition, struct engine_log
         check = ENGINE_WRONG;
     } else if (config == NULL || state == NULL || created == NULL) {
         snprintf(error, ENGINE_ERROR_MAX, "stream %s: %s", name, description);
+        check = code == CODE_NOT_ENABLED ? ENGINE_WRONG : ENGINE_AWAY;
     } else if (engine_find_fault(engine, config) != NULL) {
         snprintf(error, ENGINE_ERROR_MAX, "stream %s has wrong settings: %s", name,
                  engine_find_fault(engine, config));
@@ -113,7 +115,7 @@ enum engine_check engine_find_now(void *self, uint32_t partition, const char *su
     snprintf(request, sizeof request, "{\"last_by_subj\":\"%s\"}", subject);
     json_t *answer = engine_ask(engine, api, request, error);
     if (answer == NULL) {
-        return ENGINE_AWAY;
+        return engine_no_answer(engine);
     }
     int code = engine_error_of(answer, &description);
     *sequence = engine_number_of(json_object_get(answer, "message"), "seq");
@@ -141,7 +143,7 @@ enum engine_check engine_create(void *self, uint32_t partition, char error[ENGIN
              name, engine->prefix, engine->pool, partition, engine->replicas, ENGINE_HEARTBEAT_NS);
     json_t *answer = engine_ask(engine, api, request, error);
     if (answer == NULL) {
-        return ENGINE_AWAY;
+        return engine_no_answer(engine);
     }
     int code = engine_error_of(answer, &description);
     bool is_away = code == CODE_CLUSTER_AWAY || code == CODE_NO_PEERS;
