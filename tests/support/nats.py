@@ -124,19 +124,30 @@ class Client:
 
 
 class Node:
-    def __init__(self, name: str, port: int, route: int, routes: list[int], folder: Path, server: str):
-        self.name, self.port, self.server = name, port, server
+    """Without routes, it is alone. `more` is put at the end of its configuration."""
+
+    def __init__(self, name: str, port: int, route: int, routes: list[int], folder: Path, server: str,
+                 host: str = "127.0.0.1", more: str = "", domain: str = ""):
+        self.name, self.port, self.server, self.host = name, port, server, host
         self.folder = folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "nats.conf"
         peers = ", ".join(f'"nats://127.0.0.1:{r}"' for r in routes)
+        routes_text = f'cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{peers}] }}\n' if routes else ""
+        domain_text = f"domain: {domain}, " if domain else ""
         self.config.write_text(
-            f'server_name: {name}\nlisten: "127.0.0.1:{port}"\npid_file: "{self.folder}/pid"\n'
-            f'jetstream {{ store_dir: "{self.folder}/data", max_mem: 64M, max_file: 2G, sync_interval: "always" }}\n'
-            f'cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{peers}] }}\n'
-            f'max_payload: 8MB\nlog_file: "{self.folder}/log"\n'
+            f'server_name: {name}\nlisten: "{host}:{port}"\npid_file: "{self.folder}/pid"\n'
+            f'jetstream {{ {domain_text}store_dir: "{self.folder}/data", max_mem: 64M, max_file: 2G, sync_interval: "always" }}\n'
+            f'{routes_text}max_payload: 8MB\nlog_file: "{self.folder}/log"\n{more}\n'
         )
         self.process: subprocess.Popen | None = None
+
+    def __enter__(self) -> "Node":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def start(self) -> None:
         self.process = subprocess.Popen([self.server, "-c", str(self.config)],
@@ -152,6 +163,13 @@ class Node:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+def single(folder: Path, more: str = "", host: str = "127.0.0.1", domain: str = "") -> Node:
+    """A node that is alone. `with single(folder) as node`: it runs, or will in a moment."""
+    server = find_server()
+    assert server
+    return Node("single", free_ports(1)[0], 0, [], folder, server, host, more, domain)
 
 
 class Cluster:
