@@ -52,9 +52,10 @@ static bool attach_at(struct server *server, const struct channel *channel, uint
         struct request login;
         is_open = login_run(&url, &login, &other) == STAYD_OK && other.fault == CHANNEL_WELL;
     }
-    if (is_open) {
-        bool received_mappings;
-        attach_exchange(server, &other, index_id, &line, &received_mappings);
+    bool received_mappings;
+    bool came = is_open && attach_exchange(server, &other, index_id, &line, &received_mappings);
+    if (!came && other.fault != CHANNEL_INTERRUPTED) {
+        mapping_outdated(&server->mapping);
     }
     channel_close(&other);
     channel_finish(&other);

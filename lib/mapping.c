@@ -218,6 +218,14 @@ void mapping_refused(struct mapping *mapping) {
     mapping->ask_after_ms = clock_exact_ms() + MAPPING_ASK_MS;
 }
 
+void mapping_outdated(struct mapping *mapping) {
+    if (!atomic_exchange(&mapping->asks_again, true)) {
+        mapping->ask_after_ms = 0;
+    } else {
+        mapping_refused(mapping);
+    }
+}
+
 static bool mapping_map(struct mapping_view *view, const int files[MAPPING_FILES]) {
     for (int i = 0; i < MAPPING_FILES; i++) {
         struct stat about;
@@ -232,17 +240,17 @@ static bool mapping_map(struct mapping_view *view, const int files[MAPPING_FILES
         view->sizes[i] = (size_t)about.st_size;
     }
     return lookup_open(&view->view, view->places[0], view->sizes[0], view->places[1],
-                       view->sizes[1]) &&
-           reader_is_current(&view->view);
+                       view->sizes[1]);
 }
 
 void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], uint64_t index_id,
                     int socket_fd) {
     struct mapping_view *view = calloc(1, sizeof *view);
-    bool is_mapped = view != NULL && mapping_map(view, files) &&
-                     (index_id == 0 || index_id == atomic_load(&view->view.index->index_id));
+    bool is_mapped = view != NULL && mapping_map(view, files);
+    bool is_current = is_mapped && reader_is_current(&view->view) &&
+                      (index_id == 0 || index_id == atomic_load(&view->view.index->index_id));
     socklen_t size = sizeof view->from;
-    if (is_mapped && getpeername(socket_fd, (struct sockaddr *)&view->from, &size) != 0) {
+    if (is_current && getpeername(socket_fd, (struct sockaddr *)&view->from, &size) != 0) {
         view->from = (struct sockaddr_un){0}; /* the server has ended meanwhile */
     }
     for (int i = 0; i < MAPPING_FILES; i++) {
@@ -250,6 +258,8 @@ void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], uin
     }
     if (!is_mapped) {
         mapping_refused(mapping);
+    } else if (!is_current) {
+        mapping_outdated(mapping);
     }
     if (view == NULL) {
         return;
@@ -257,7 +267,8 @@ void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], uin
     pthread_mutex_lock(&mapping->lock);
     view->next = mapping->views;
     mapping->views = view;
-    if (is_mapped) { /* if two threads have asked, the later one has the newer mapping */
+    if (is_current) { /* if two threads have asked, the later one has the newer mapping */
+        mapping->asks_again = false;
         mapping->current = view;
     }
     mapping_sweep(mapping);

@@ -56,6 +56,7 @@ struct mapping {
     _Atomic(struct mapping_view *) current; /* NULL: none */
     bool is_wanted;                         /* never changes */
     _Atomic uint64_t ask_after_ms;          /* no connection asks for mappings before this time */
+    _Atomic bool asks_again;                /* mapping_outdated was called since the last success */
     _Atomic uint64_t look_after_ms; /* while no daemon keeps the pool: when to look for a daemon; 0:
                                        a daemon keeps the pool */
     pthread_mutex_t lock;           /* protects the list of views */
@@ -82,11 +83,16 @@ enum mapping_outcome mapping_get(struct mapping *mapping, struct bytes key,
 bool mapping_should_ask(const struct mapping *mapping);
 
 /* Maps the descriptors that the server has sent over this Unix socket, and closes them. If they
- * cannot be used, or their index_id is not `index_id` (0: any), that counts as a refusal. */
+ * cannot be used, that counts as a refusal. If the server no longer uses them, or their index_id is
+ * not `index_id` (0: any), they are outdated. */
 void mapping_attach(struct mapping *mapping, const int files[MAPPING_FILES], uint64_t index_id,
                     int socket_fd);
 
 /* Reports that the server refuses its mappings. It is not asked again for a minute. */
 void mapping_refused(struct mapping *mapping);
+
+/* Reports that the server has restarted while it was asked. The next read asks again, once; if that
+ * fails too, this is as a refusal. */
+void mapping_outdated(struct mapping *mapping);
 
 #endif

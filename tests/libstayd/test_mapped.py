@@ -1,8 +1,11 @@
 """libstayd reads a pool from its memory: without the daemon, and never an outdated value."""
 
+import contextlib
 import os
 import pathlib
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -129,6 +132,56 @@ def test_who_may_not_map_asks_over_the_socket():
                 assert shell.status("get k") == OK
                 assert shell.status("mapped k") == NOT_MAPPED
                 assert shell.ask("get k")[3] == "v"
+
+
+class Front:
+    """Forwards connections to the daemon's TCP port. The first `outdated` answers to `stayd_map` carry the
+    index_id of an earlier daemon, as if the daemon had restarted since."""
+
+    def __init__(self, server, pool, outdated):
+        self._server, self._pool, self.outdated = server, pool, outdated
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = "memcached://127.0.0.1:%d/" % self._listening.getsockname()[1]
+        self._sockets = [self._listening]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                daemon = socket.create_connection(("127.0.0.1", self._server.port(self._pool)))
+                self._sockets += [client, daemon]
+                for pair in ((client, daemon), (daemon, client)):
+                    threading.Thread(target=self._copy, args=pair, daemon=True).start()
+
+    def _copy(self, source, target):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                if piece.startswith(b"PATH ") and self.outdated > 0:
+                    self.outdated -= 1
+                    piece = b"PATH 1 " + piece.split(b" ", 2)[2]
+                target.sendall(piece)
+
+
+def test_a_restart_between_both_questions_delays_the_mapping_by_one_read(stayd):
+    for outdated in (1, 2):
+        with Front(stayd, "sessions", outdated) as front, Shell(front.url) as shell:
+            assert shell.status("set k v") == OK
+            assert shell.status("get k") == OK and shell.status("mapped k") == NOT_MAPPED
+            assert shell.status("get k") == OK  # asks again
+            assert shell.status("mapped k") == (OK if outdated == 1 else NOT_MAPPED)
+            assert front.outdated == 0
+            assert shell.status("get k") == OK  # after two, the daemon is left alone for a minute
+            assert shell.status("mapped k") == (OK if outdated == 1 else NOT_MAPPED)
 
 
 def test_sessions_that_were_moved_away_are_not_read_once_another_daemon_serves(stayd):

@@ -101,7 +101,8 @@ static void a_server_without_mappings_is_asked_for_them_once(void **state) {
     expect_request("stayd_map\r\nget k\r\nget k\r\n");
 }
 
-/* This holds even if the reply is invalid, or names a socket that does not exist. */
+/* This holds even if the reply is invalid, or names a socket that does not exist: the server may
+ * be restarting, so it is asked again, once. */
 static void a_question_for_mappings_does_no_harm(void **state) {
     static const char *const replies[] = {"",
                                           "MAP\r\n",
@@ -118,10 +119,14 @@ static void a_question_for_mappings_does_no_harm(void **state) {
             start_listening(state);
         }
         asks_for_mappings = true;
-        add_script("stayd_map\r\n", replies[i], strlen(replies[i]), 0);
+        bool names_socket = strstr(replies[i], "1 /") != NULL;
+        for (int asked = 0; asked < 1 + names_socket; asked++) {
+            add_script("stayd_map\r\n", replies[i], strlen(replies[i]), 0);
+        }
         answer("get k\r\n", "END\r\n");
         assert_int_equal(get(), STAYD_NOT_FOUND);
-        expect_request("stayd_map\r\nget k\r\n");
+        expect_request(names_socket ? "stayd_map\r\nstayd_map\r\nget k\r\n"
+                                    : "stayd_map\r\nget k\r\n");
     }
 }
 
