@@ -48,6 +48,7 @@
 #define STAYD_STORE_LAYOUT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -185,7 +186,9 @@ struct layout_record {
  * counts. Of two copies of a record, the copy with more touches is newer. */
 struct layout_touch {
     _Atomic uint64_t expiry;
-    _Atomic uint64_t sequence; /* of the last touch, or of the record: written before `expiry` */
+    /* Of the last touch, or of the record: written before `expiry`. Nothing checks it in a file, so
+     * a sequence that was never given out may be read (layout_touch_is_new). */
+    _Atomic uint64_t sequence;
 };
 
 struct layout_bucket {
@@ -329,6 +332,15 @@ static inline uint32_t layout_word_link(uint64_t word) {
 
 static inline uint64_t layout_word(uint32_t link, uint32_t version) {
     return (uint64_t)link << 32 | version;
+}
+
+/* With fsync = always: whether a touch may not be on the disk yet. A sequence that was never given
+ * out is damaged, and came from the disk with its file. Relaxed: a thread that has read the touch's
+ * sequence sees at least that sequence as given out (record_touch). */
+static inline bool layout_touch_is_new(const struct layout_index_header *index,
+                                       uint64_t touch_sequence) {
+    return touch_sequence > atomic_load_explicit(&index->durable_sequence, memory_order_relaxed) &&
+           touch_sequence <= atomic_load_explicit(&index->sequence, memory_order_relaxed);
 }
 
 #endif

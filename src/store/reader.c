@@ -59,8 +59,8 @@ static enum reader_outcome reader_judge(const struct lookup_view *view,
     if (record->kind != LAYOUT_VALUE || !item_visible(view, record, now_s)) {
         return READER_MISS;
     }
-    uint64_t durable_sequence = atomic_load(&index->durable_sequence);
-    if (record->sequence > durable_sequence || record->touch_sequence > durable_sequence) {
+    if (record->sequence > atomic_load(&index->durable_sequence) ||
+        layout_touch_is_new(index, record->touch_sequence)) {
         return READER_ASK; /* fsync = always: the daemon replies when it is on the disk */
     }
     if (record->stale || reader_should_report(index, record, now_s)) {

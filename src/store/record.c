@@ -149,9 +149,9 @@ void record_touch(struct layout_record *at, uint32_t expiry_s, uint64_t sequence
     struct layout_touch *touch = record_touch_at(at);
     uint32_t touches = layout_touch_count(atomic_load(&touch->expiry));
     assert(touches < LAYOUT_TOUCHES_MAX);
-    atomic_store_explicit(&touch->sequence, sequence, memory_order_relaxed);
-    /* release: pairs with the acquire in record_read_again. A thread that sees the expiry also sees
-     * its sequence. */
+    /* release, both: pair with the acquires in record_read_again. A thread that sees the sequence
+     * also sees that it was given out, and a thread that sees the expiry also sees its sequence. */
+    atomic_store_explicit(&touch->sequence, sequence, memory_order_release);
     atomic_store_explicit(&touch->expiry,
                           layout_touch_word(expiry_s, touches + 1, record_sequence(at)),
                           memory_order_release);

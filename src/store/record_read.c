@@ -9,13 +9,13 @@ void record_read_again(const struct layout_record *at, struct record *record) {
         return;
     }
     const struct layout_touch *touch = record_touch_at(at);
-    /* acquire: pairs with the release in record_touch */
+    /* acquire, both loads: pair with the releases in record_touch */
     uint64_t word = atomic_load_explicit(&touch->expiry, memory_order_acquire);
     uint32_t expiry_s = layout_touch_expiry_s(word);
     uint32_t touches = layout_touch_count(word);
     record->touch_damaged = word != layout_touch_word(expiry_s, touches, record->sequence);
     record->touches = record->touch_damaged ? 0 : touches;
-    record->touch_sequence = atomic_load_explicit(&touch->sequence, memory_order_relaxed);
+    record->touch_sequence = atomic_load_explicit(&touch->sequence, memory_order_acquire);
     if (!record->touch_damaged) {
         record->expiry_s = expiry_s;
     }

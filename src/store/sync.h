@@ -155,9 +155,7 @@ static inline void sync_note_rest(const struct sync *sync, struct sync_thread *t
 static inline void sync_note_record(const struct sync *sync, struct sync_thread *thread,
                                     const struct record *record) {
     sync_note_rest(sync, thread, record->sequence);
-    /* relaxed: as in sync_note_rest */
-    if (record->touch_sequence >
-        atomic_load_explicit(&sync->pool.view->index->durable_sequence, memory_order_relaxed)) {
+    if (layout_touch_is_new(sync->pool.view->index, record->touch_sequence)) {
         thread->rests = true;
         thread->rests_on_touch = true;
     }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "store/io.h"
+#include "store/operations.h"
 #include "store/pool_private.h"
 
 #include <errno.h>
@@ -292,6 +293,28 @@ static void a_reply_waits_if_it_rests_on_a_touch_that_is_not_on_the_disk(void **
     ask_all_that_rest_on("big", "gone", false);
 }
 
+/* Nothing checks the sequence of a touch in a file. One that was never given out would make each
+ * read of the item wait for a sync, for ever. */
+static void a_damaged_sequence_of_a_touch_makes_no_reply_wait(void **state) {
+    (void)state;
+    begin(POOL_FSYNC_ALWAYS);
+    static char large[6000];
+    memset(large, 'v', sizeof large - 1);
+    EXPECT(store_set(&store, "big", large, CLOCK_START_S + 100) == STATUS_OK);
+    await_ticket(take_ticket());
+    struct lookup_hit hit;
+    EXPECT(operations_find(store.pool, bytes_from_string("big"), &hit));
+    for (int bit = 40; bit < 64; bit++) {
+        atomic_fetch_or(&record_touch_at(hit.at)->sequence, UINT64_C(1) << bit);
+        struct item item;
+        EXPECT(store_get(&store, "big", &item) == STATUS_OK);
+        EXPECT(take_ticket() == 0);
+    }
+    EXPECT(store_touch(&store, "big", CLOCK_START_S + 200) == STATUS_OK);
+    await_ticket(take_ticket()); /* of the touch, which has given the record a right sequence */
+    ask_all_that_rest_on("big", "never", false);
+}
+
 /* Clients write again as soon as they may. Each sync serves all of them, not half of them in
  * turn. */
 
@@ -410,6 +433,7 @@ int main(void) {
         TEST(a_read_of_what_is_on_the_disk_waits_for_no_sync),
         TEST(a_reply_waits_if_it_rests_on_what_is_not_on_the_disk),
         TEST(a_reply_waits_if_it_rests_on_a_touch_that_is_not_on_the_disk),
+        TEST(a_damaged_sequence_of_a_touch_makes_no_reply_wait),
         TEST(those_whom_a_sync_releases_share_the_next),
         TEST(with_everysec_replies_go_at_once_and_stats_tell_what_is_at_stake),
         TEST(without_syncs_nothing_is_owed),

@@ -7,6 +7,7 @@
 #include "store/operations.h"
 #include "store/pool_private.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
@@ -353,6 +354,48 @@ static void a_damaged_touch_costs_the_touch_and_no_more(void **state) {
     expect_large(&store, "big", 'a', CLOCK_START_S + 2 * STORED_S);
 }
 
+/* ---- evictions, in a persistent cache ---- */
+
+/* An old version lies in a segment that stays. The large new version is evicted, and a client
+ * touches it after its tombstone was written and before its slot is removed. */
+static void touch_what_is_being_evicted(struct store *child, void *argument) {
+    const bool is_freed = *(bool *)argument;
+    EXPECT(store_set(child, "big", "old", 0) == STATUS_OK);
+    EXPECT(store_set(child, "stays", "v", 0) == STATUS_OK); /* so the janitor frees no segment */
+    segments_seal(&child->pool->segments, segment_of(child, "big"));
+    set_large(child, "big", 'n', CLOCK_START_S + STORED_S);
+    uint32_t segment = segment_of(child, "big");
+    hold_janitor(child);
+    segments_seal(&child->pool->segments, segment);
+    compaction_begin(child->pool);
+    EXPECT(compaction_empty(child->pool, segment, UINT_MAX, clock_now_s()));
+    touch(child, "big", CLOCK_START_S + 10 * STORED_S);
+    expect_large(child, "big", 'n', CLOCK_START_S + 10 * STORED_S);
+    if (is_freed) {
+        store_thread_leave(&child->thread);
+        EXPECT(compaction_free(child->pool, &segment, 1));
+        expect_gone(child, "big");
+    }
+}
+
+static void an_item_that_is_touched_while_it_is_evicted_does_not_come_back(void **state) {
+    (void)state;
+    for (int is_freed = 0; is_freed < 2; is_freed++) {
+        bool freed = is_freed;
+        store_end(&store);
+        struct pool_options options = store_options(16);
+        options.persist = true;
+        options.evict = true;
+        store_begin(&store, options);
+        store_survive(&store, touch_what_is_being_evicted, &freed);
+        expect_gone(&store, "big");
+        /* Neither version comes back when the expiry has passed that the new one had first. */
+        clock_advance_s(STORED_S + 1);
+        store_survive(&store, run_janitor, NULL);
+        expect_gone(&store, "big");
+    }
+}
+
 #define ON_DISK(test) STORE_TEST(test, .segments = 16, .persist = true)
 #define BOTH(test) STORE_TEST(test, .segments = 16), ON_DISK(test)
 
@@ -370,6 +413,7 @@ int main(void) {
         ON_DISK(a_tombstone_lasts_as_long_as_the_touched_item_would_have),
         BOTH(a_flush_ends_a_touched_item),
         BOTH(a_damaged_touch_costs_the_touch_and_no_more),
+        ON_DISK(an_item_that_is_touched_while_it_is_evicted_does_not_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
