@@ -27,5 +27,6 @@ def servers():
 def server(request, servers):
     """A server and the name of a pool, which is empty."""
     server, pool = servers[request.param]
-    server.connect(pool).ask(b"flush_all\r\n", b"OK\r\n")
+    with server.connect(pool) as connection:
+        connection.ask(b"flush_all\r\n", b"OK\r\n")
     return server, pool

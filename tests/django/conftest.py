@@ -125,7 +125,8 @@ def shared_daemon():
 def daemon(shared_daemon):
     """The shared daemon, both of its pools empty, and the settings that point at it."""
     for pool in ("sessions", "cache"):
-        shared_daemon.connect(pool).ask(b"flush_all\r\n", b"OK\r\n")
+        with shared_daemon.connect(pool) as connection:
+            connection.ask(b"flush_all\r\n", b"OK\r\n")
     with settings_for(shared_daemon):
         yield shared_daemon
 
