@@ -1,16 +1,18 @@
 /* A clustered pool: a pool whose changes go through a log that is replicated between machines.
  *
- *     workers --proposals--> writes --conditional writes--> engine (NATS JetStream)
- *        ^                      ^                               |
- *        '------ the pool <--- reader <------ all records ------'
+ *     workers --proposals--> writes --conditional writes--> gate -> engine (NATS JetStream)
+ *        ^                      ^                                      |
+ *        '------ the pool <--- reader <------------ all records -------'
+ *
+ *     opened     a thread tries to reach the engine and checks the logs
+ *     joined     they are right: the reader follows them, writes pass
+ *     caught up  the pool has all that was acknowledged when it joined: clients are served
  *
  * docs/scaling.md has the design. This layer knows the store and no protocol. */
 #ifndef STAYD_CLUSTER_CLUSTER_H
 #define STAYD_CLUSTER_CLUSTER_H
 
 #include "cluster/engine.h"
-#include "cluster/reader.h"
-#include "cluster/writes.h"
 #include "store/pool.h"
 
 #include <stdbool.h>
@@ -28,27 +30,31 @@ struct cluster_options {
     struct engine_options engine; /* all strings live longer */
     struct grace *grace;
     unsigned thread_index; /* of a store_thread that no other thread uses */
-    /* Called often while the cluster is opened; true: it is to fail. May be NULL. */
-    bool (*is_stopping)(void);
+    bool serve_while_catching_up;
+    uint32_t max_lag_ms; /* a host that is further behind serves no clients; 0: it always does */
+    /* Called by the cluster's thread when cluster_may_serve may say something else. */
+    void (*changed)(void *context);
+    void *changed_context;
 };
 
 struct cluster;
 
-/* Joins the pool to its cluster and waits until it is caught up: until then no client must be
- * served. While the engine is away, it waits. NULL with the reason in `error`. */
+/* Sets the pool's replication and starts to join; does not wait. NULL with the reason in `error`.
+ */
 struct cluster *cluster_open(const struct cluster_options *options, struct pool *pool,
                              char error[ENGINE_ERROR_MAX]);
 
+/* Whether a first try to join has ended. */
+bool cluster_has_tried(const struct cluster *cluster);
+
+/* Whether the engine was reached and cannot be joined as it is: other settings, another log,
+ * refused credentials. The reason is in `error`. */
+bool cluster_is_refused(struct cluster *cluster, char error[ENGINE_ERROR_MAX]);
+
+/* Whether clients may be served now. Any thread. */
+bool cluster_may_serve(const struct cluster *cluster);
+
 /* No connection uses the pool any more. Accepts NULL. */
 void cluster_close(struct cluster *cluster);
-
-struct cluster_stats {
-    struct writes_stats writes;
-    struct reader_stats reader;
-    uint32_t partitions;
-    bool connected;
-};
-
-void cluster_get_stats(struct cluster *cluster, struct cluster_stats *stats);
 
 #endif

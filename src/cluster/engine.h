@@ -68,9 +68,19 @@ struct engine_record {
     uint64_t sequence;
     const char *subject;
     struct bytes payload;
+    uint64_t pending; /* records of the partition that are still to come */
 };
 
 enum engine_check { ENGINE_RIGHT, ENGINE_WRONG, ENGINE_AWAY };
+
+/* What the nodes have said about themselves, as far as this user may ask them. */
+struct engine_nodes {
+    uint32_t answered; /* nodes that have answered ask_nodes so far */
+    bool refused;      /* this user may not ask */
+    char
+        unsynced[128]; /* a node that does not write to the disk before it acknowledges; empty: none
+                        */
+};
 
 /* The numbers of a partition's log when it was checked. */
 struct engine_log {
@@ -88,10 +98,14 @@ struct engine_log {
 struct engine {
     void *self; /* the first argument */
 
-    /* Whether the partition's log is there, with the right settings; waits some seconds at most.
-     * WRONG and AWAY: the reason is in `error`. */
+    /* Whether the partition's log is there, with the right settings, on a server that is not too
+     * old; waits some seconds at most. WRONG and AWAY: the reason is in `error`. */
     enum engine_check (*check)(void *self, uint32_t partition, struct engine_log *log,
                                char error[ENGINE_ERROR_MAX]);
+
+    /* Asks every node for its settings. The answers come later, within a second. Any thread. */
+    void (*ask_nodes)(void *self);
+    void (*get_nodes)(void *self, struct engine_nodes *nodes);
 
     /* The sequence of the subject's last record; 0: it has none. Waits some seconds at most. */
     enum engine_check (*find_now)(void *self, uint32_t partition, const char *subject,

@@ -19,15 +19,18 @@ enum {
 };
 
 struct reader_partition {
-    uint64_t beacon;   /* number of the last one; 0: none was written */
-    uint64_t since_ms; /* when the first one was written that has not arrived; 0: none is missing */
-    uint64_t written_ms; /* when the last one was written */
-    bool caught_up;
+    uint64_t beacon; /* number of the last one; 0: none was written */
+    /* When the first one was written that has not arrived; 0: none is missing. This and the next
+     * three are written by the reader's thread only. */
+    _Atomic uint64_t since_ms;
+    _Atomic uint64_t pending; /* records that are still to come, as of the last one */
+    _Atomic uint32_t lag_ms;
+    _Atomic bool caught_up;
+    uint64_t written_ms; /* when the last beacon was written */
     bool compares;
     uint64_t *seen; /* compares: sequences of the log's records, ascending */
     size_t seen_count;
     size_t seen_capacity;
-    uint32_t lag_ms;
 };
 
 struct reader {
@@ -83,6 +86,7 @@ enum engine_check reader_check_logs(const struct reader_options *options,
         if (check != ENGINE_RIGHT) {
             return check;
         }
+        options->logs[i] = log;
         uint64_t noted = pool_get_log_id(options->pool, i);
         uint64_t position = pool_get_position(options->pool, i);
         if (noted != 0 && noted != log.log_id) {
@@ -409,13 +413,16 @@ static void *reader_main(void *argument) {
                 continue;
             }
         }
-        if (record.sequence <= pool_get_position(options->pool, record.partition)) {
+        if (record.sequence <= pool_get_position(options->pool, record.partition) ||
+            writes_has_lost_log(options->writes, record.partition)) {
             continue; /* a node that is behind sends again what the pool has */
         }
         if (!reader_take(reader, &record)) {
             break;
         }
         pool_note_position(options->pool, record.partition, record.sequence);
+        atomic_store_explicit(&reader->partitions[record.partition].pending, record.pending,
+                              memory_order_relaxed); /* a number */
         writes_note_position(options->writes, record.partition);
     }
     store_thread_leave(&reader->store);
@@ -433,8 +440,11 @@ struct reader *reader_start(const struct reader_options *options) {
     reader->store.room_policy = STORE_PARKS;
     pool_get_stats(options->pool, &stats);
     for (uint32_t i = 0; i < options->subjects->partitions; i++) {
-        reader->partitions[i].compares =
-            pool_get_position(options->pool, i) == 0 && stats.items > 0;
+        const struct engine_log *log = &options->logs[i];
+        uint64_t position = pool_get_position(options->pool, i);
+        uint64_t left = log->last > position ? log->last - position : 0;
+        reader->partitions[i].compares = position == 0 && stats.items > 0;
+        atomic_init(&reader->partitions[i].pending, left < log->records ? left : log->records);
     }
     if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0) {
         free(reader);
@@ -458,6 +468,19 @@ void reader_stop(struct reader *reader) {
 
 bool reader_is_caught_up(const struct reader *reader) {
     return atomic_load(&reader->caught_up) == reader->options.subjects->partitions;
+}
+
+void reader_get_partition(const struct reader *reader, uint32_t partition,
+                          struct reader_partition_stats *stats) {
+    const struct reader_partition *state = &reader->partitions[partition];
+    uint64_t since_ms = atomic_load(&state->since_ms);
+    uint64_t now_ms = clock_exact_ms();
+    *stats = (struct reader_partition_stats){
+        .caught_up = atomic_load(&state->caught_up),
+        .pending = atomic_load(&state->pending),
+        .lag_ms = atomic_load(&state->lag_ms),
+        .silent_ms = since_ms != 0 && now_ms > since_ms ? (uint32_t)(now_ms - since_ms) : 0,
+    };
 }
 
 void reader_get_stats(const struct reader *reader, struct reader_stats *stats) {

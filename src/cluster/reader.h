@@ -33,6 +33,7 @@ struct reader_options {
     /* One for each partition: the sequence of the last flush that the pool has applied. Written by
      * the reader and by reader_check_logs. */
     _Atomic uint64_t *flushes;
+    struct engine_log *logs; /* one for each partition: what reader_check_logs has found */
     struct grace *grace;
     unsigned thread_index; /* of the reader's store_thread */
     uint64_t host;
@@ -47,6 +48,13 @@ struct reader_stats {
     uint64_t refused;   /* how often a record found no room in the pool */
     uint32_t lag_ms;    /* of the last beacon: from its writing to its arrival; the longest */
     uint32_t oldest_ms; /* since when a beacon is missing; 0: none is */
+};
+
+struct reader_partition_stats {
+    bool caught_up;
+    uint64_t pending;   /* records that are still to come, when the last one came */
+    uint32_t lag_ms;    /* as in reader_stats */
+    uint32_t silent_ms; /* since when its beacon is missing; 0: it is not */
 };
 
 struct reader;
@@ -66,6 +74,8 @@ void reader_stop(struct reader *reader);
 bool reader_is_caught_up(const struct reader *reader);
 
 void reader_get_stats(const struct reader *reader, struct reader_stats *stats);
+void reader_get_partition(const struct reader *reader, uint32_t partition,
+                          struct reader_partition_stats *stats);
 
 /* The answer to a beacon's write: whether it was stored does not matter, its arrival does. Tokens
  * of beacons have this bit. */

@@ -26,6 +26,7 @@ void writes_give_number(struct writes *writes, struct write *write) {
     write->next_of_number = *link;
     *link = write;
     writes->on_the_way++;
+    writes->partitions[write->partition].in_flight++;
 }
 
 void writes_take_number(struct writes *writes, struct write *write) {
@@ -34,6 +35,7 @@ void writes_take_number(struct writes *writes, struct write *write) {
     *link = write->next_of_number;
     write->number = 0;
     writes->on_the_way--;
+    writes->partitions[write->partition].in_flight--;
 }
 
 void writes_enqueue(struct writes *writes, struct write *write, enum write_phase phase) {

@@ -144,13 +144,31 @@ static void writes_await_reader(struct writes *writes, struct write *write, enum
 
 static void writes_take_conflict(struct writes *writes, struct write *write, uint64_t sequence) {
     writes->stats.conflicts++;
+    writes->partitions[write->partition].conflicts++;
     write->conflicts++;
     writes_await_reader(writes, write, WRITE_AWAITING, sequence);
 }
 
+bool writes_lose_log(struct writes *writes, uint32_t partition) {
+    pthread_mutex_lock(&writes->lock);
+    bool is_new = !atomic_load(&writes->log_is_lost[partition]);
+    if (is_new) {
+        atomic_store(&writes->log_is_lost[partition], true);
+        writes->stats.lost_logs++;
+    }
+    pthread_mutex_unlock(&writes->lock);
+    return is_new;
+}
+
+bool writes_has_lost_log(const struct writes *writes, uint32_t partition) {
+    /* relaxed: a reader that sees it late has read the record before */
+    return atomic_load_explicit(&writes->log_is_lost[partition], memory_order_relaxed);
+}
+
+/* The log has given out this sequence before: it was made anew, or has lost its end. */
 void writes_note_lost_log(struct writes *writes, uint32_t partition, uint64_t sequence) {
-    if (!writes->log_is_lost[partition]) {
-        writes->log_is_lost[partition] = true;
+    if (!atomic_load(&writes->log_is_lost[partition])) {
+        atomic_store(&writes->log_is_lost[partition], true);
         writes->stats.lost_logs++;
         log_error("pool %s: the log of partition %u has stored a record at %llu, and this host has "
                   "read it to %llu: the log was made anew or has lost records. Reads go on; writes "
@@ -161,7 +179,7 @@ void writes_note_lost_log(struct writes *writes, uint32_t partition, uint64_t se
 }
 
 static void writes_take_stored(struct writes *writes, struct write *write, uint64_t sequence) {
-    if (sequence <= write->floor) {
+    if (sequence <= write->floor || atomic_load(&writes->log_is_lost[write->partition])) {
         writes_note_lost_log(writes, write->partition, sequence);
         writes_fail(writes, write, STATUS_UNAVAILABLE);
     } else if (write->proposal.change.derived) {

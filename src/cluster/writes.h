@@ -75,6 +75,11 @@ struct writes_stats {
     uint64_t longest_ms;    /* that an acknowledged write has taken */
 };
 
+struct writes_partition_stats {
+    uint64_t in_flight; /* now */
+    uint64_t conflicts;
+};
+
 struct write;
 struct writes;
 
@@ -120,6 +125,13 @@ void writes_note_confirmation(struct writes *writes, uint32_t partition, uint64_
 /* The pool has applied the partition up to its position (pool_get_position). */
 void writes_note_position(struct writes *writes, uint32_t partition);
 
+/* The partition's log was made anew, or has lost records: what this host has and what the log will
+ * say from now on do not belong together. From now on it takes no writes. False: that was known. */
+bool writes_lose_log(struct writes *writes, uint32_t partition);
+bool writes_has_lost_log(const struct writes *writes, uint32_t partition);
+
 void writes_get_stats(struct writes *writes, struct writes_stats *stats);
+void writes_get_partition(struct writes *writes, uint32_t partition,
+                          struct writes_partition_stats *stats);
 
 #endif

@@ -93,10 +93,11 @@ struct writes {
     struct write *flushes_submitted; /* linked by `behind` */
     struct write *flushes_running;
     _Atomic unsigned awaiting[POOL_PARTITIONS_MAX];
-    bool log_is_lost[POOL_PARTITIONS_MAX];
+    _Atomic bool log_is_lost[POOL_PARTITIONS_MAX];
     struct confirmation confirmations[POOL_PARTITIONS_MAX];
     unsigned confirmations_due;
     struct writes_stats stats;
+    struct writes_partition_stats partitions[POOL_PARTITIONS_MAX];
 };
 
 static inline struct write *write_of(struct proposal *proposal) {

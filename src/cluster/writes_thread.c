@@ -184,3 +184,10 @@ void writes_get_stats(struct writes *writes, struct writes_stats *stats) {
     stats->in_flight = writes->on_the_way;
     pthread_mutex_unlock(&writes->lock);
 }
+
+void writes_get_partition(struct writes *writes, uint32_t partition,
+                          struct writes_partition_stats *stats) {
+    pthread_mutex_lock(&writes->lock);
+    *stats = writes->partitions[partition];
+    pthread_mutex_unlock(&writes->lock);
+}

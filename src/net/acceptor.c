@@ -96,6 +96,10 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
         if (fd < 0) {
             return acceptor_handle_error(acceptor, errno);
         }
+        if (listener->is_paused) { /* an adopted one */
+            close(fd);
+            continue;
+        }
         if (share_take(&acceptor->server->limits.connections, &listener->service->connections, 1,
                        false)) {
             acceptor_pass_on(acceptor, fd, &peer, listener);
@@ -106,30 +110,33 @@ static bool acceptor_take(struct acceptor *acceptor, struct listener *listener) 
     return true;
 }
 
-/* Waits for connections or for wake_fd. -1 with errno if that fails. */
+/* Waits for connections, wake_fd or change_fd. -1 with errno if that fails. */
 static int acceptor_wait(struct acceptor *acceptor, struct pollfd *polled) {
     unsigned count = acceptor->listener_count;
     uint64_t now_ms = clock_monotonic_ms();
     if (now_ms < acceptor->paused_until_ms) {
-        return poll(polled + count, 1, (int)(acceptor->paused_until_ms - now_ms));
+        return poll(polled + count, 2, (int)(acceptor->paused_until_ms - now_ms));
     }
-    return poll(polled, count + 1, -1);
+    return poll(polled, count + 2, -1);
 }
 
 bool acceptor_run(struct acceptor *acceptor, int wake_fd) {
     unsigned count = acceptor->listener_count;
-    struct pollfd *polled = calloc(count + 1, sizeof *polled);
+    struct pollfd *polled = calloc(count + 2, sizeof *polled);
     if (polled == NULL) {
         log_error("cannot accept connections: no memory");
         return false;
     }
     for (unsigned i = 0; i < count; i++) {
-        polled[i] = (struct pollfd){.fd = acceptor->listeners[i].fd, .events = POLLIN};
+        const struct listener *listener = &acceptor->listeners[i];
+        bool is_shut = listener->is_paused && !listener->is_adopted;
+        polled[i] = (struct pollfd){.fd = is_shut ? -1 : listener->fd, .events = POLLIN};
     }
     polled[count] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
+    polled[count + 1] = (struct pollfd){.fd = acceptor->change_fd, .events = POLLIN};
 
     bool well = true;
-    while (well && polled[count].revents == 0) {
+    while (well && polled[count].revents == 0 && polled[count + 1].revents == 0) {
         for (unsigned i = 0; i < count; i++) {
             polled[i].revents = 0;
         }

@@ -125,7 +125,7 @@ static bool listener_bind_tcp(struct listener *listener, char error[LISTENER_ERR
 
 bool listener_open(struct listener *listener, const struct address *address,
                    const struct listener_options *options, char error[LISTENER_ERROR_MAX]) {
-    *listener = (struct listener){.address = *address};
+    *listener = (struct listener){.address = *address, .options = *options};
     bool is_unix = address_is_unix(address);
     if (is_unix && !listener_clear_path(listener, error)) {
         return false;
@@ -147,7 +147,8 @@ bool listener_open(struct listener *listener, const struct address *address,
 
 bool listener_adopt(struct listener *listener, int fd, const struct address *address,
                     const struct listener_options *options, char error[LISTENER_ERROR_MAX]) {
-    *listener = (struct listener){.address = *address, .fd = fd, .is_open = true};
+    *listener = (struct listener){
+        .address = *address, .fd = fd, .is_open = true, .is_adopted = true, .options = *options};
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
         (!address_is_unix(address) && !listener_set_options(fd)) ||
@@ -157,20 +158,58 @@ bool listener_adopt(struct listener *listener, int fd, const struct address *add
     return true;
 }
 
+/* The file is removed before the socket is closed: a daemon that starts now finds either a live
+ * socket or no file. */
+static void listener_remove_file(struct listener *listener) {
+    const char *path = address_path(&listener->address);
+    struct stat file;
+    if (listener->file_inode != 0 && lstat(path, &file) == 0 &&
+        file.st_ino == listener->file_inode && file.st_dev == listener->file_device) {
+        unlink(path);
+    }
+    listener->file_inode = 0;
+}
+
+void listener_pause(struct listener *listener) {
+    listener->is_paused = true;
+    if (listener->is_adopted) {
+        return;
+    }
+    if (!address_is_unix(&listener->address)) {
+        shutdown(listener->fd, SHUT_RD); /* listen() opens it again */
+        return;
+    }
+    listener_remove_file(listener);
+    close(listener->fd);
+    listener->fd = -1;
+}
+
+bool listener_resume(struct listener *listener, char error[LISTENER_ERROR_MAX]) {
+    struct listener opened = *listener;
+    bool is_unix = address_is_unix(&listener->address);
+    if (is_unix && !listener->is_adopted) {
+        if (!listener_open(&opened, &listener->address, &listener->options, error)) {
+            return false;
+        }
+        listener->fd = opened.fd;
+        listener->file_device = opened.file_device;
+        listener->file_inode = opened.file_inode;
+    } else if (!listener->is_adopted && listen(listener->fd, (int)listener->options.backlog) != 0) {
+        snprintf(error, LISTENER_ERROR_MAX, "cannot listen on %s: %s%s", listener->address.text,
+                 strerror(errno), listener_advice(errno));
+        return false;
+    }
+    listener->is_paused = false;
+    return true;
+}
+
 void listener_close(struct listener *listener) {
     if (!listener->is_open) {
         return;
     }
-    /* The file is removed before the socket is closed: a daemon that starts now finds either a live
-     * socket or no file. */
-    if (listener->file_inode != 0) {
-        const char *path = address_path(&listener->address);
-        struct stat file;
-        if (lstat(path, &file) == 0 && file.st_ino == listener->file_inode &&
-            file.st_dev == listener->file_device) {
-            unlink(path);
-        }
+    listener_remove_file(listener);
+    if (listener->fd >= 0) {
+        close(listener->fd);
     }
-    close(listener->fd);
     listener->is_open = false;
 }

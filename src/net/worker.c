@@ -30,6 +30,9 @@ static void worker_take_incoming(struct worker *worker) {
         if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
             log_warning("closing a new connection: epoll_ctl failed: %m");
             worker_close(worker, connection, "error");
+        } else if (atomic_load_explicit(&connection->proto.service->is_cut_off,
+                                        memory_order_relaxed)) { /* its handshake took long */
+            worker_close(worker, connection, "error");
         } else if (connection->readable) { /* TLS may have read bytes already, which epoll does not
                                             * report */
             worker_make_ready(worker, connection);
@@ -99,6 +102,7 @@ static void worker_note_event(struct worker *worker, const struct epoll_event *e
     struct connection *connection = event->data.ptr;
     if (connection == NULL) {
         worker_take_incoming(worker);
+        worker->cut_offs_known = atomic_load(&worker->options->server->cut_offs);
         worker_release_held(worker);
         worker_release_parked(worker);
         worker_take_verdicts(worker);
@@ -152,6 +156,9 @@ static void worker_run_batch(struct worker *worker, int timeout_ms) {
     }
     worker_serve_ready(worker);
     worker_publish_counters(worker);
+    if (worker->cut_offs != worker->cut_offs_known) {
+        worker_close_cut_off(worker);
+    }
     worker_check_deadlines(worker);
 }
 

@@ -59,6 +59,8 @@ struct worker {
     struct list watching; /* connections that other threads wake: their clients watch, or wait for
                              the work of another thread; they may also be in other lists */
     uint64_t scanned_ms;
+    uint32_t cut_offs; /* of the server, that have been carried out, and that are known */
+    uint32_t cut_offs_known;
     struct connection_loan loan;
     struct transfers *transfers;
     struct worker_group *group; /* worker_turn.c; NULL: transfers gain nothing from groups */
@@ -124,6 +126,9 @@ bool worker_relieve(void *context, const struct connection *needy);
 
 /* Closes the connections whose time is over. Called once a batch. */
 void worker_check_deadlines(struct worker *worker);
+
+/* Closes the connections of services that are cut off. */
+void worker_close_cut_off(struct worker *worker);
 
 /* The time until worker_check_deadlines has to be called again; -1: no connection needs it. */
 int worker_get_check_ms(const struct worker *worker);

@@ -201,6 +201,18 @@ static void worker_check_idle(struct worker *worker) {
     }
 }
 
+void worker_close_cut_off(struct worker *worker) {
+    struct list *next;
+    worker->cut_offs = worker->cut_offs_known;
+    for (struct list *link = worker->connections.next; link != &worker->connections; link = next) {
+        struct connection *connection = list_entry(link, struct connection, all);
+        next = link->next;
+        if (atomic_load(&connection->proto.service->is_cut_off)) {
+            worker_close(worker, connection, "error");
+        }
+    }
+}
+
 /* Closes the connections whose client's certificate has expired. */
 static void worker_check_ends(struct worker *worker) {
     uint32_t now_s = worker->store.now_s;

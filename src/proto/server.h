@@ -86,6 +86,9 @@ struct proto_server {
     void (*shut_down)(void *context, bool graceful);
     void *shut_down_context;
 
+    /* Grows when a service is cut off: each worker then closes the connections of such services. */
+    _Atomic uint32_t cut_offs;
+
     _Atomic uint32_t verbosity; /* the level that a client has set last */
 };
 
@@ -102,7 +105,8 @@ struct proto_service {
     struct proto_share connections; /* of server.limits.connections; net/ keeps account */
     struct proto_share memory;      /* of server.limits.memory; net/ keeps account */
     unsigned handshakes;            /* active TLS handshakes; used by the handshake thread only */
-    _Atomic uint64_t rejected_ms;   /* when a client was last rejected, monotonic; 0: never */
+    _Atomic bool is_cut_off;      /* no client is served: the pool is too far behind its cluster */
+    _Atomic uint64_t rejected_ms; /* when a client was last rejected, monotonic; 0: never */
 
     /* `stayd_map` (map.h). The caller sets these: a function that decides whether the client of a
      * connection may map the pool (NULL: no client may), and the path of a Unix socket of the pool

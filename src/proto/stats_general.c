@@ -171,8 +171,8 @@ static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
     stats_put_bool(sink, "read_only", stats->read_only);
 }
 
-static void stats_put_number(void *sink, const char *name, uint64_t number) {
-    stats_put_u64(sink, name, number);
+static void stats_put_text(void *sink, const char *name, const char *value) {
+    stats_put(sink, name, "%s", value);
 }
 
 void stats_put_general(struct stats_listing *listing) {
@@ -185,7 +185,7 @@ void stats_put_general(struct stats_listing *listing) {
     stats_put_pool(listing->sink, listing->connection->pool, &stats);
     const struct pool_replication *replication = pool_get_replication(listing->connection->pool);
     if (replication != NULL && replication->visit_stats != NULL) {
-        replication->visit_stats(replication->context, stats_put_number, listing->sink);
+        replication->visit_stats(replication->context, stats_put_text, listing->sink);
     }
     const struct proto_service *service = listing->connection->service;
     stats_put_u64(listing->sink, "pool_connections", stats_load(&service->connections.used));

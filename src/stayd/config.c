@@ -240,6 +240,12 @@ static void config_check_pool(const struct config_pool *pool, struct faults *fau
         faults_add(faults, pool->cluster_line,
                    "pool %s: cluster_tls_cert and cluster_tls_key go together", pool->options.name);
     }
+    if (pool->cluster_max_lag_s != 0 && pool->cluster_max_lag_s < CONFIG_MAX_LAG_LEAST_S) {
+        faults_add(faults, pool->cluster_line,
+                   "pool %s: cluster_max_lag must be at least %ds: while a node of the cluster is "
+                   "replaced, hosts are up to 10 s behind",
+                   pool->options.name, CONFIG_MAX_LAG_LEAST_S);
+    }
     char error[POOL_ERROR_MAX];
     if (!pool_options_check(&pool->options, error)) {
         faults_add(faults, pool->line, "pool %s: %s", pool->options.name, error);

@@ -29,7 +29,8 @@ enum {
     CONFIG_CLUSTER_MAX = 1024, /* the same, of the addresses of an engine */
     CONFIG_PREFIX_MAX = 33,    /* the same */
     CONFIG_REPLICAS_MAX = 5,
-    CONFIG_SOCKET_MODE = 0660 /* the default mode of a socket file */
+    CONFIG_MAX_LAG_LEAST_S = 15, /* an election takes up to 9 s */
+    CONFIG_SOCKET_MODE = 0660    /* the default mode of a socket file */
 };
 
 struct config_listen {
@@ -65,9 +66,11 @@ struct config_pool {
     char cluster_tls_ca[PATH_MAX];
     char cluster_tls_cert[PATH_MAX];
     char cluster_tls_key[PATH_MAX];
-    unsigned cluster_line; /* of the first of these keys; 0: there is none */
-    bool insecure;         /* other machines may connect without authentication */
-    unsigned line;         /* of its section */
+    uint32_t cluster_max_lag_s;   /* 0: none */
+    bool serve_while_catching_up; /* with its cluster */
+    unsigned cluster_line;        /* of the first of these keys; 0: there is none */
+    bool insecure;                /* other machines may connect without authentication */
+    unsigned line;                /* of its section */
 };
 
 struct config {

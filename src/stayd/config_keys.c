@@ -402,6 +402,17 @@ static void set_cluster_tls_key(struct config_parser *parser, const char *key, c
     parse_path(parser, key, value, parser->pool->cluster_tls_key);
 }
 
+static void set_cluster_max_lag(struct config_parser *parser, const char *key, const char *value) {
+    note_cluster(parser);
+    parse_limit(parser, key, value, SEND_TIMEOUT_MAX_S, &parser->pool->cluster_max_lag_s);
+}
+
+static void set_serve_while_catching_up(struct config_parser *parser, const char *key,
+                                        const char *value) {
+    note_cluster(parser);
+    parse_yes_no(parser, key, value, &parser->pool->serve_while_catching_up);
+}
+
 const struct config_key config_server_keys[] = {
     {"threads", set_threads},
     {"data_dir", set_data_dir},
@@ -448,6 +459,8 @@ const struct config_key config_pool_keys[] = {
     {"cluster_tls_ca", set_cluster_tls_ca},
     {"cluster_tls_cert", set_cluster_tls_cert},
     {"cluster_tls_key", set_cluster_tls_key},
+    {"cluster_max_lag", set_cluster_max_lag},
+    {"serve_while_catching_up", set_serve_while_catching_up},
     {NULL, NULL},
 };
 

@@ -3,7 +3,6 @@
 #include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "cluster/cluster.h"
 #include "net/acceptor.h"
 #include "net/auth.h"
 #include "net/handshakes.h"
@@ -12,6 +11,7 @@
 #include "net/workers.h"
 #include "stayd/activation.h"
 #include "stayd/certificates.h"
+#include "stayd/clusters.h"
 #include "stayd/daemonize.h"
 #include "stayd/directories.h"
 #include "stayd/files.h"
@@ -41,7 +41,7 @@ struct daemon {
     unsigned listener_count;
     struct listener admin_listener;
     struct pool *pools[CONFIG_POOLS_MAX];
-    struct cluster *clusters[CONFIG_POOLS_MAX];      /* of the pool with the same index, or NULL */
+    struct clusters *clusters;                       /* NULL: no pool is clustered */
     struct proto_service services[CONFIG_POOLS_MAX]; /* of the pool with the same index */
     unsigned pool_count;
     struct auth *auth;             /* NULL: neither a pool nor the admin server requires a login */
@@ -259,50 +259,27 @@ static bool daemon_open_pools(struct daemon *daemon) {
     return true;
 }
 
-static const char *daemon_optional(const char *setting) {
-    return setting[0] != '\0' ? setting : NULL;
-}
-
-/* Joins the clustered pools to their clusters; waits until they are caught up. */
+/* Begins to join the clustered pools to their clusters. Their listeners are paused until they have
+ * caught up. */
 static bool daemon_join_clusters(struct daemon *daemon) {
-    const struct config *config = daemon->config;
-    unsigned thread_index = config->threads;
-    for (unsigned i = 0; i < config->pool_count; i++) {
-        const struct config_pool *pool = &config->pools[i];
-        char error[ENGINE_ERROR_MAX];
-        if (pool->cluster[0] == '\0') {
-            continue;
-        }
-        const struct cluster_options options = {
-            .engine =
-                {
-                    .urls = pool->cluster,
-                    .prefix = pool->cluster_prefix,
-                    .pool = pool->options.name,
-                    .partitions = pool->options.partitions,
-                    .replicas = pool->cluster_replicas,
-                    .credentials = daemon_optional(pool->cluster_credentials),
-                    .tls_ca = daemon_optional(pool->cluster_tls_ca),
-                    .tls_cert = daemon_optional(pool->cluster_tls_cert),
-                    .tls_key = daemon_optional(pool->cluster_tls_key),
-                },
-            .grace = daemon->grace,
-            .thread_index = thread_index,
-            .is_stopping = daemon_is_stopping,
-        };
-        thread_index++;
-        daemon->clusters[i] = cluster_open(&options, daemon->pools[i], error);
-        if (daemon->clusters[i] == NULL && daemon_is_stopping()) {
-            log_info("stopping: a signal came before all pools had joined their clusters");
-            daemon->stopped = true;
-            return false;
-        }
-        if (daemon->clusters[i] == NULL) {
-            log_error("pool %s cannot join its cluster: %s", pool->options.name, error);
-            return false;
-        }
+    if (config_count_clusters(daemon->config) == 0) {
+        return true;
     }
-    return true;
+    const struct clusters_options options = {
+        .config = daemon->config,
+        .pools = daemon->pools,
+        .services = daemon->services,
+        .listeners = daemon->listeners,
+        .server = &daemon->server,
+        .grace = daemon->grace,
+        .is_stopping = daemon_is_stopping,
+    };
+    daemon->clusters = clusters_join(&options);
+    if (daemon->clusters == NULL && daemon_is_stopping()) {
+        log_info("stopping: a signal came before all pools had joined their clusters");
+        daemon->stopped = true;
+    }
+    return daemon->clusters != NULL;
 }
 
 static bool daemon_start_threads(struct daemon *daemon) {
@@ -400,9 +377,11 @@ static void daemon_log_start(const struct daemon *daemon) {
 }
 
 static void daemon_tell_ready(const struct daemon *daemon) {
-    char state[64];
-    snprintf(state, sizeof state, "READY=1\nSTATUS=Serving %u pool%s", daemon->pool_count,
-             daemon->pool_count == 1 ? "" : "s");
+    char state[64 + CLUSTERS_STATUS_MAX];
+    char status[CLUSTERS_STATUS_MAX] = "";
+    unsigned waiting = clusters_describe(daemon->clusters, status);
+    snprintf(state, sizeof state, "READY=1\nSTATUS=Serving %u pool%s%s",
+             daemon->pool_count - waiting, daemon->pool_count - waiting == 1 ? "" : "s", status);
     notify_send(state);
 }
 
@@ -430,9 +409,14 @@ static bool daemon_serve(struct daemon *daemon) {
         .workers = daemon->workers,
         .handshakes = daemon->handshakes,
         .server = &daemon->server,
+        .change_fd = clusters_get_change_fd(daemon->clusters),
     };
+    clusters_update(daemon->clusters);
     while (acceptor_run(&acceptor, daemon->signal_fd)) {
         struct signalfd_siginfo info;
+        if (clusters_update(daemon->clusters)) {
+            daemon_tell_ready(daemon);
+        }
         if (read(daemon->signal_fd, &info, sizeof info) != sizeof info) {
             continue;
         }
@@ -464,8 +448,8 @@ static void daemon_stop(struct daemon *daemon) {
     auth_destroy(daemon->auth);
     refresher_destroy(daemon->refresher);
     certificates_finish(&daemon->certificates);
+    clusters_leave(daemon->clusters);
     for (unsigned i = 0; i < daemon->pool_count; i++) {
-        cluster_close(daemon->clusters[i]);
         pool_close(daemon->pools[i]);
         proto_service_finish(&daemon->services[i]);
     }

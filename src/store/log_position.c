@@ -1,4 +1,5 @@
-/* The positions of a replicated pool, as replication.h declares them. */
+/* The positions of a replicated pool, and the names of its stages, as replication.h declares them.
+ */
 #include "store/pool_private.h"
 
 uint64_t pool_get_position(const struct pool *pool, uint32_t partition) {
@@ -30,4 +31,9 @@ uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition) {
 
 uint32_t pool_get_positions_noted_s(const struct pool *pool) {
     return pool->header->partitions_noted_s;
+}
+
+const char *replication_stage_name(enum replication_stage stage) {
+    static const char *const names[] = {"waiting", "refused", "catching_up", "caught_up"};
+    return names[stage];
 }

@@ -96,6 +96,65 @@ struct proposal {
     struct replica old; /* the item that the plan was made on; its sequence is its CAS */
 };
 
+enum replication_stage {
+    REPLICATION_WAITS,   /* the log cannot be reached yet */
+    REPLICATION_REFUSED, /* the log is there, and is not right for this pool */
+    REPLICATION_READS,   /* the pool catches up with the log */
+    REPLICATION_FOLLOWS, /* it has caught up */
+};
+
+enum { REPLICATION_TEXT_MAX = 512 };
+
+/* How a replicated pool is, for monitoring. */
+struct replication_state {
+    enum replication_stage stage;
+    bool serves;           /* clients are served */
+    bool connected;        /* to a node of the log */
+    uint32_t partitions;   /* all, and of these: */
+    uint32_t caught_up;    /* caught up once */
+    uint32_t leaderless;   /* without a leader for some seconds */
+    uint32_t lost_logs;    /* take no writes, because their log was made anew or has lost records */
+    uint64_t away_ms;      /* since the connection ended; 0: it has not */
+    uint64_t lag_ms;       /* from a write to its arrival here; the longest of all partitions */
+    uint64_t silent_ms;    /* since when such a write is missing; 0: none is */
+    uint64_t to_read;      /* records that are still to be read, of those that are known */
+    uint64_t applied;      /* records since the start */
+    uint64_t left_out;     /* of these: damaged, or written by others */
+    uint64_t no_room;      /* how often a record found no room */
+    uint64_t in_flight;    /* writes, now */
+    uint64_t acknowledged; /* this and those below: since the start */
+    uint64_t conflicts;
+    uint64_t lost_answers;
+    uint64_t failed;
+    uint64_t confirmed;     /* failed conditions */
+    uint64_t confirmations; /* questions to the log about them */
+    uint64_t longest_write_ms;
+    bool sync_is_known;               /* the nodes have said whether they sync */
+    char unsynced[128];               /* a node that does not sync before it acknowledges */
+    char wrong[REPLICATION_TEXT_MAX]; /* why it waits or is refused, or what is wrong now */
+};
+
+/* The same of one partition. */
+struct replication_partition {
+    char leader[64]; /* a node's name; empty: none is known */
+    bool caught_up;
+    bool is_lost; /* as lost_logs */
+    bool is_leaderless;
+    uint64_t position; /* the sequence that the pool has applied */
+    uint64_t last;     /* of the log, at the last check; the same of the next four */
+    uint64_t records;
+    uint64_t bytes;
+    uint32_t replicas;
+    uint32_t replicas_current; /* of these: have all records */
+    uint64_t lag_ms;
+    uint64_t silent_ms;
+    uint64_t to_read;
+    uint64_t in_flight;
+    uint64_t conflicts;
+};
+
+const char *replication_stage_name(enum replication_stage stage);
+
 /* What the layer above gives to a pool. All functions may be called by any thread that has a
  * store_thread; none waits. */
 struct pool_replication {
@@ -120,10 +179,13 @@ struct pool_replication {
      * other writes of the key may go on. */
     void (*settle)(struct proposal *proposal);
 
-    /* Calls `visit` with each of the replication's own numbers, for `stats`. May be NULL. */
+    /* For monitoring; any thread. `visit_stats` calls `visit` with each pair of a name and a value,
+     * for `stats`. May be NULL, all three or none. */
     void (*visit_stats)(void *context,
-                        void (*visit)(void *visitor, const char *name, uint64_t number),
+                        void (*visit)(void *visitor, const char *name, const char *value),
                         void *visitor);
+    void (*get_state)(void *context, struct replication_state *state);
+    void (*get_partition)(void *context, uint32_t partition, struct replication_partition *state);
 
     /* Called under the lock of the key's bucket: whether a record may be written at this sequence;
      * not if a later one has been written. By a proposal's owner, and by the reader of the log. */

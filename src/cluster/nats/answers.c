@@ -141,6 +141,9 @@ void engine_take_answer(natsConnection *connection, natsSubscription *subscripti
     case 'c':
         engine_take_created(engine, word + 1, message);
         break;
+    case 'n':
+        engine_take_node(engine, message);
+        break;
     default:
         break;
     }

@@ -6,6 +6,7 @@
  *     answers.c    takes these answers
  *     follow.c     the consumers, and the records that they deliver
  *     streams.c    checks and makes streams; waits for answers
+ *     nodes.c      the servers' versions, and whether they sync
  */
 #ifndef STAYD_CLUSTER_NATS_ENGINE_PRIVATE_H
 #define STAYD_CLUSTER_NATS_ENGINE_PRIVATE_H
@@ -20,6 +21,8 @@
 
 enum {
     ENGINE_SERVERS_MAX = 32,
+    ENGINE_NODES_MAX = 64,
+    ENGINE_NODE_MS = 300000, /* what a server has said counts for so long */
     ENGINE_CHECK_MS = 2000,  /* for one answer of `check` */
     ENGINE_FOLLOW_MS = 3000, /* for the answer to a new consumer; and for its next sign of life */
     ENGINE_HEARTBEAT_NS = 1000000000,
@@ -93,6 +96,13 @@ struct target {
     uint32_t generation;
 };
 
+/* A server that has answered. */
+struct node {
+    char name[64];
+    bool syncs; /* before it acknowledges */
+    uint64_t answered_ms;
+};
+
 struct nats_engine {
     struct engine_callbacks callbacks;
     uint32_t partitions;
@@ -131,7 +141,10 @@ struct nats_engine {
     struct delivery *last;
     natsMsg *current; /* what `receive` has returned last */
     uint64_t checked_ms;
-    struct ended *ended; /* used by the thread that receives */
+    struct ended *ended;                 /* used by the thread that receives */
+    struct node nodes[ENGINE_NODES_MAX]; /* this and the next two: under the lock */
+    uint32_t node_count;
+    bool nodes_refused;
     _Atomic uint64_t logged_ms;
     _Atomic unsigned connections;   /* whose callbacks may run */
     _Atomic unsigned subscriptions; /* whose callbacks may run */
@@ -206,6 +219,19 @@ void engine_free_ended(struct ended **list, uint64_t before_ms);
 
 /* The callback of a subscription that has ended; the closure is the engine. */
 void engine_end_subscription(void *closure);
+
+/* nodes.c, below */
+
+/* Whether stayd can work with a server of this version; NULL: one that does not name its version in
+ * its streams. */
+bool engine_is_new_enough(const char *version);
+#define ENGINE_OLDEST "2.15.2"
+
+void engine_ask_nodes(void *self);
+void engine_get_nodes(void *self, struct engine_nodes *nodes);
+
+/* The answer of one server to ask_nodes; engine_take_answer calls it. */
+void engine_take_node(struct nats_engine *engine, natsMsg *message);
 
 /* streams.c, below */
 

@@ -187,13 +187,14 @@ static void follow_take_status(struct follow *follow, const natsMsg *message) {
     }
 }
 
-/* Reads the record's sequence and the consumer's own count from
+/* Reads the record's sequence, the consumer's own count, and how many are still to come, from
  *
  *     $JS.ACK.                STREAM.CONSUMER.DELIVERIES.SEQUENCE.COUNT.TIME.PENDING
  *     $JS.ACK.DOMAIN.ACCOUNT.STREAM.CONSUMER.DELIVERIES.SEQUENCE.COUNT.TIME.PENDING[...]
  *
  * Servers send the first form, and the second one with the feature flag js_ack_fc_v2. */
-static bool follow_read_reply(const char *reply, uint64_t *sequence, uint64_t *count) {
+static bool follow_read_reply(const char *reply, uint64_t *sequence, uint64_t *count,
+                              uint64_t *pending) {
     const char *words[11] = {0};
     unsigned found = 0;
     for (const char *at = reply; at != NULL; found++) {
@@ -209,6 +210,7 @@ static bool follow_read_reply(const char *reply, uint64_t *sequence, uint64_t *c
     unsigned first = found == 9 ? 5 : 7;
     *sequence = strtoull(words[first], NULL, 10);
     *count = strtoull(words[first + 1], NULL, 10);
+    *pending = strtoull(words[first + 3], NULL, 10);
     return *sequence > 0 && *count > 0;
 }
 
@@ -217,12 +219,13 @@ static bool follow_take(struct follow *follow, natsMsg *message, struct engine_r
     const char *reply = natsMsg_GetReply(message);
     uint64_t sequence;
     uint64_t count;
+    uint64_t pending;
     follow->until_ms = clock_exact_ms() + ENGINE_FOLLOW_MS;
     if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
         follow_take_status(follow, message);
         return false;
     }
-    if (!follow_read_reply(reply, &sequence, &count) || count != follow->delivered + 1) {
+    if (!follow_read_reply(reply, &sequence, &count, &pending) || count != follow->delivered + 1) {
         follow_again(follow, 0); /* one is missing */
         return false;
     }
@@ -233,6 +236,7 @@ static bool follow_take(struct follow *follow, natsMsg *message, struct engine_r
         .sequence = sequence,
         .subject = natsMsg_GetSubject(message),
         .payload = bytes_from(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)),
+        .pending = pending,
     };
     return true;
 }

@@ -78,6 +78,8 @@ enum engine_check engine_check(void *self, uint32_t partition, struct engine_log
     const json_t *config = json_object_get(answer, "config");
     const json_t *state = json_object_get(answer, "state");
     const char *created = json_string_value(json_object_get(answer, "created"));
+    const char *version =
+        json_string_value(json_object_get(json_object_get(config, "metadata"), "_nats.ver"));
     int code = engine_error_of(answer, &description);
     if (code == CODE_NO_STREAM) {
         snprintf(error, ENGINE_ERROR_MAX,
@@ -86,6 +88,12 @@ enum engine_check engine_check(void *self, uint32_t partition, struct engine_log
     } else if (config == NULL || state == NULL || created == NULL) {
         snprintf(error, ENGINE_ERROR_MAX, "stream %s: %s", name, description);
         check = code == CODE_NOT_ENABLED ? ENGINE_WRONG : ENGINE_AWAY;
+    } else if (!engine_is_new_enough(version)) {
+        snprintf(error, ENGINE_ERROR_MAX,
+                 "the server that leads stream %s is nats-server %s; stayd needs " ENGINE_OLDEST
+                 " or later",
+                 name, version != NULL ? version : "2.10 or older");
+        check = ENGINE_WRONG;
     } else if (engine_find_fault(engine, config) != NULL) {
         snprintf(error, ENGINE_ERROR_MAX, "stream %s has wrong settings: %s", name,
                  engine_find_fault(engine, config));
