@@ -20,7 +20,7 @@ help:
 	@echo 'make test-distributions   make run and make test on new Debian 12 and 13 systems (root)'
 	@echo 'make test-packages   install, upgrade, remove the Debian packages on new Debian systems (root)'
 	@echo 'make test-container   build and try the container image, with buildah (root)'
-	@echo 'make test-manifests   check the files for containers and Kubernetes, with tools from PyPI'
+	@echo 'make test-manifests   check the files for containers, Kubernetes and Grafana, with tools from PyPI and the Go proxy'
 	@echo 'make wheel   a wheel and a source distribution of the Python package, in build/wheel'
 	@echo 'make docs    draw docs/architecture.svg, and build the documents as a site in build/site (MkDocs, from PyPI)'
 	@echo 'make lint, make fmt   check and mend the layout; clang, cppcheck, shellcheck, ruff, mypy'
