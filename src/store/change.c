@@ -121,6 +121,20 @@ static size_t change_appended_size(struct change_attempt *attempt) {
     return size + record_size(record);
 }
 
+/* Whether the change leaves the record as it is, but for the access. */
+static bool change_keeps_expiry(const struct change_attempt *attempt) {
+    return attempt->in_place && attempt->change.record.expiry_s == attempt->old->expiry_s;
+}
+
+/* Charges what the change writes: the records that it appends, or the page with an expiry that it
+ * changes in place. */
+static void change_charge(const struct change_attempt *attempt) {
+    uint64_t touched = attempt->in_place && !change_keeps_expiry(attempt) ? LAYOUT_PAGE : 0;
+    store_thread_charge(attempt->thread,
+                        (attempt->size + touched) *
+                            (attempt->pool->header != NULL ? STORE_FILE_FACTOR : 1));
+}
+
 /* Looks the item up, lets the planner decide, and plans the records to write. */
 static enum status change_plan(struct change_attempt *attempt, change_planner planner,
                                void *request) {
@@ -172,8 +186,7 @@ static enum status change_plan(struct change_attempt *attempt, change_planner pl
         (attempt->removes || change_expires_sooner(record->expiry_s, attempt->ended->expiry_s));
     attempt->in_place = change_may_be_in_place(attempt);
     attempt->size = change_appended_size(attempt);
-    store_thread_charge(attempt->thread,
-                        attempt->size * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
+    change_charge(attempt);
     bool is_new = attempt->old == NULL && !attempt->change.verbatim;
     attempt->purpose = attempt->removes ? SEGMENT_FOR_REMOVAL
                        : is_new         ? SEGMENT_FOR_NEW
@@ -328,8 +341,6 @@ static void change_touch(struct change_attempt *attempt, uint64_t sequence) {
     segment_note_expiry(info, record->expiry_s);
     segment_note_due(info, item_due_s(&pool->view, record));
     record_touch(attempt->hit.at, record->expiry_s, sequence);
-    store_thread_charge(attempt->thread,
-                        LAYOUT_PAGE * (pool->header != NULL ? STORE_FILE_FACTOR : 1));
 }
 
 /* Notes the access and, unless `sequence` is 0, changes the expiry, in the record itself. Fills in
@@ -412,8 +423,7 @@ static enum status change_attempt(struct change_attempt *attempt, change_planner
             return STATUS_NO_MEMORY;
         }
     }
-    bool keeps_expiry =
-        attempt->in_place && attempt->change.record.expiry_s == attempt->old->expiry_s;
+    bool keeps_expiry = change_keeps_expiry(attempt);
     uint64_t sequence = keeps_expiry ? 0 : change_take_sequence(attempt);
     if (sequence == 0 && !keeps_expiry) {
         if (attempt->size > 0) {
