@@ -26,6 +26,9 @@ class Hosts:
     def stream(self, partition):
         return f"{self.prefix}_sessions_{partition}"
 
+    def streams(self):
+        return [self.stream(i) for i in range(self.partitions)]
+
     def keys(self):
         return {"cluster": self.engine.url, "cluster_prefix": self.prefix,
                 "cluster_partitions": self.partitions}

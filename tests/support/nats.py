@@ -10,7 +10,9 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 
 def find_server() -> str | None:
@@ -41,8 +43,9 @@ class Refused(Exception):
 class Client:
     """A connection that speaks the NATS protocol: requests with headers, and one subscription."""
 
-    def __init__(self, port: int, timeout: float = 5):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port: int, timeout: float = 5, connect=None):
+        """`connect`: another way to a socket of the port."""
+        self.socket = connect(port, timeout) if connect else socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.file = self.socket.makefile("rb")
         self.file.readline()
         options = {"headers": True, "no_responders": True, "verbose": False, "pedantic": False, "name": "test"}
@@ -123,17 +126,28 @@ class Client:
         return answer["seq"]
 
 
-class Node:
-    """Without routes, it is alone. `more` is put at the end of its configuration."""
+class Place(NamedTuple):
+    """Where a node runs: its address, what is put before its command, and how a test connects to it."""
 
-    def __init__(self, name: str, port: int, route: int, routes: list[int], folder: Path, server: str,
-                 host: str = "127.0.0.1", more: str = "", domain: str = ""):
+    host: str = "127.0.0.1"
+    wrap: tuple = ()
+    connect: Callable | None = None
+
+
+class Node:
+    """Without routes (HOST:PORT of all nodes), it is alone. `more` is put at the end of its configuration, `more_routes` at
+    the end of its `cluster`."""
+
+    def __init__(self, name: str, port: int, route: int, routes: list[str], folder: Path, server: str,
+                 host: str = "127.0.0.1", more: str = "", domain: str = "", place: Place | None = None, more_routes: str = ""):
+        self.place = place or Place(host)
+        host = self.place.host
         self.name, self.port, self.server, self.host = name, port, server, host
         self.folder = folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "nats.conf"
-        peers = ", ".join(f'"nats://127.0.0.1:{r}"' for r in routes)
-        routes_text = f'cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{peers}] }}\n' if routes else ""
+        peers = ", ".join(f'"nats://{r}"' for r in routes)
+        routes_text = f'cluster {{ name: test, listen: "{host}:{route}", routes: [{peers}], {more_routes} }}\n' if routes else ""
         domain_text = f"domain: {domain}, " if domain else ""
         self.config.write_text(
             f'server_name: {name}\nlisten: "{host}:{port}"\npid_file: "{self.folder}/pid"\n'
@@ -150,7 +164,7 @@ class Node:
         self.kill()
 
     def start(self) -> None:
-        self.process = subprocess.Popen([self.server, "-c", str(self.config)],
+        self.process = subprocess.Popen([*self.place.wrap, self.server, "-c", str(self.config)],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def signal(self, number: int) -> None:
@@ -175,12 +189,18 @@ def single(folder: Path, more: str = "", host: str = "127.0.0.1", domain: str = 
 class Cluster:
     """Three nodes. `with Cluster(folder) as cluster`: they run, and have a leader."""
 
-    def __init__(self, folder: Path, nodes: int = 3):
+    def __init__(self, folder: Path, nodes: int = 3, places: list[Place] | None = None, link: Callable | None = None):
+        """`link`: takes a port and returns another one that leads there; hosts and nodes use these."""
         server = find_server()
         assert server
         ports = free_ports(2 * nodes)
-        routes = ports[nodes:]
-        self.nodes = [Node(f"n{i}", ports[i], routes[i], routes, folder, server) for i in range(nodes)]
+        places = places or [Place()] * nodes
+        outer = [link(port) if link else port for port in ports]
+        routes = [f"{place.host}:{port}" for place, port in zip(places, outer[nodes:])]
+        self.outer = outer[:nodes]
+        self.nodes = [
+            Node(f"n{i}", ports[i], ports[nodes + i], routes, folder, server, place=places[i],
+                 more_routes=f'advertise: "{routes[i]}", no_advertise: true' if link else "") for i in range(nodes)]
 
     def __enter__(self) -> "Cluster":
         for node in self.nodes:
@@ -194,12 +214,12 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return ",".join(f"nats://127.0.0.1:{node.port}" for node in self.nodes)
+        return ",".join(f"nats://{node.place.host}:{port}" for node, port in zip(self.nodes, self.outer))
 
     def client(self, node: int | None = None, timeout: float = 5) -> Client:
         for n in self.nodes if node is None else [self.nodes[node]]:
             try:
-                return Client(n.port, timeout)
+                return Client(n.port, timeout, n.place.connect)
             except OSError:
                 continue
         raise ConnectionError("no node answers")

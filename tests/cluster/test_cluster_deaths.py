@@ -1,0 +1,12 @@
+"""As test_cluster_history.py, while nodes of the log die or stand still."""
+
+import faults
+from test_cluster_history import run, trio  # noqa: F401  (a fixture)
+
+
+def test_nodes_die(hosts, trio):  # noqa: F811
+    run(hosts, trio, [faults.the_leader_is_killed, faults.all_nodes_are_killed], flushes=4)
+
+
+def test_a_leader_stands_still(hosts, trio):  # noqa: F811
+    run(hosts, trio, [faults.the_leader_stands_still])
