@@ -132,6 +132,10 @@ struct engine {
     /* Whether it is connected to a node. Any thread. */
     bool (*is_connected)(void *self);
 
+    /* Leaves the node that it is connected to for another one, which may be the same: a node that
+     * has lost the others keeps its connections. Any thread. */
+    void (*leave)(void *self);
+
     /* Whether the engine refuses this host, which waiting does not mend: wrong credentials, a wrong
      * certificate, too few rights. The reason is in `error`. Any thread. */
     bool (*is_refused)(void *self, char error[ENGINE_ERROR_MAX]);

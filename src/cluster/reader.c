@@ -14,6 +14,7 @@
 enum {
     READER_POLL_MS = 100,
     READER_BEACON_AGAIN_MS = 2000, /* a beacon that has not arrived is written again */
+    READER_LEAVE_MS = 6000, /* then another node is tried; a new leader is there sooner, mostly */
     READER_ROOM_NS = 10000000,
     READER_LOG_S = 10, /* the interval of log lines about the same */
 };
@@ -46,6 +47,8 @@ struct reader {
     _Atomic uint64_t refused;
     _Atomic uint32_t lag_ms;
     _Atomic uint32_t oldest_ms;
+    uint64_t lost_answers; /* of the writes, when it has looked last: a reason to write beacons */
+    uint64_t left_ms;      /* when the engine has left a node last */
     uint64_t foreign_logged_ms;
     uint64_t refused_logged_ms;
     struct reader_partition partitions[POOL_PARTITIONS_MAX];
@@ -141,10 +144,14 @@ static void reader_check_beacons(struct reader *reader) {
     uint64_t now_ms = clock_exact_ms();
     uint32_t oldest_ms = 0;
     uint32_t lag_ms = 0;
+    struct writes_stats writes;
+    writes_get_stats(reader->options.writes, &writes);
+    bool answers_are_lost = writes.lost_answers != reader->lost_answers;
+    reader->lost_answers = writes.lost_answers;
     for (uint32_t i = 0; i < reader->options.subjects->partitions; i++) {
         const struct reader_partition *state = &reader->partitions[i];
-        uint32_t after_ms =
-            state->since_ms != 0 ? READER_BEACON_AGAIN_MS : reader->options.beacon_ms;
+        uint32_t after_ms = state->since_ms != 0 || answers_are_lost ? READER_BEACON_AGAIN_MS
+                                                                     : reader->options.beacon_ms;
         if (state->beacon == 0 || now_ms >= state->written_ms + after_ms) {
             reader_write_beacon(reader, i, now_ms);
         }
@@ -154,6 +161,11 @@ static void reader_check_beacons(struct reader *reader) {
         lag_ms = state->lag_ms > lag_ms ? state->lag_ms : lag_ms;
     }
     atomic_store(&reader->oldest_ms, oldest_ms);
+    /* The node that this host is connected to may have lost the others, or some of them. */
+    if (oldest_ms >= READER_LEAVE_MS && now_ms >= reader->left_ms + READER_LEAVE_MS) {
+        reader->left_ms = now_ms;
+        reader->options.engine->leave(reader->options.engine->self);
+    }
     atomic_store(&reader->lag_ms, lag_ms);
 }
 

@@ -1,4 +1,4 @@
-"""Three nodes of the engine, once for a module; each test has streams of its own."""
+"""Three nodes of the engine, once for all modules; each test has streams of its own."""
 
 import itertools
 from contextlib import ExitStack
@@ -47,7 +47,7 @@ class Hosts:
         self.stack.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine(tmp_path_factory):
     if nats.find_server() is None:
         pytest.skip("there is no nats-server: scripts/nats-server builds one")

@@ -6,7 +6,7 @@ import pytest
 from support.history import Workload
 
 # docs/scaling.md, "What a client may rely on": local reads while nodes die.
-BOUND_S = 15
+BOUND_S = 20
 
 
 @pytest.fixture

@@ -50,6 +50,12 @@ class Client(threading.Thread):
                 self.workload.stopping.wait(0.05)
         self.drop()
 
+    def run_reads(self):
+        """Reads only: it does not wait for the log, also when that is away."""
+        while not self.workload.stopping.wait(0.01):
+            self.one("read", self.workload.pick_key(self.random))
+        self.drop()
+
     def fits(self, kind, key):
         counts = int(key.rsplit("-", 1)[1]) % 2 == 0
         return (kind != "incr" or counts) and (kind != "append" or not counts) and (kind != "cas" or key in self.seen)
@@ -106,7 +112,7 @@ class Client(threading.Thread):
 
 
 class Workload:
-    """`clients` on each host. A key is used for some operations on it, and then others are, so that the history of each
+    """`clients` on each host, and one more that only reads. A key is used for some operations on it, and then others are, so that the history of each
     stays short. With `flushes`, a client empties the pool about so often (seconds)."""
 
     def __init__(self, hosts, clients=3, keys=8, operations=160, flushes=None, seed=None):
@@ -116,15 +122,26 @@ class Workload:
         self.flushes = flushes
         self.stopping = threading.Event()
         self.taken = itertools.count()
+        self.generation = 0
         self.began = time.monotonic()
         self.clients = [Client(self, host, number, which) for which, (number, host) in
                         enumerate((number, host) for number, host in enumerate(hosts) for _ in range(clients))]
-        self.flusher = Client(self, hosts[0], 0, len(self.clients))
+        self.flusher = Client(self, hosts[0], 0, 90)
         self.flusher.run = self.run_flushes
+        self.readers = [Client(self, host, number, 91 + number) for number, host in enumerate(hosts)]
+        for reader in self.readers:
+            reader.run = reader.run_reads
 
     def take_key(self, chance):
+        self.generation = next(self.taken) // self.each
+        return self.pick_key(chance)
+
+    def pick_key(self, chance):
         """The keys with low numbers are used most."""
-        return f"g{next(self.taken) // self.each}-{min(chance.randrange(self.keys), chance.randrange(self.keys))}"
+        return f"g{self.generation}-{min(chance.randrange(self.keys), chance.randrange(self.keys))}"
+
+    def everybody(self):
+        return self.clients + self.readers + ([self.flusher] if self.flushes else [])
 
     def run_flushes(self):
         while not self.stopping.wait(self.flushes * (0.5 + self.flusher.random.random())):
@@ -132,7 +149,7 @@ class Workload:
         self.flusher.drop()
 
     def start(self):
-        for client in self.clients + ([self.flusher] if self.flushes else []):
+        for client in self.everybody():
             client.start()
         return self
 
@@ -151,14 +168,14 @@ class Workload:
 
     def stop(self):
         self.stopping.set()
-        for client in self.clients + ([self.flusher] if self.flushes else []):
+        for client in self.everybody():
             client.join(3 * REPLY_S)
             assert not client.is_alive()
 
     def histories(self):
         """Of each key, all that was done with it."""
         merged = defaultdict(list)
-        for client in self.clients:
+        for client in self.clients + self.readers:
             for key, operations in client.operations.items():
                 merged[key] += operations
         for operations in merged.values():
@@ -173,7 +190,7 @@ class Workload:
         keys = sorted(self.histories())
         for host in hosts or self.hosts:
             number = self.hosts.index(host) if host in self.hosts else -1
-            reader = Client(self, host, number, len(self.clients) + 1)
+            reader = Client(self, host, number, 99)
             with Raw(host.socket("sessions"), REPLY_S) as raw:
                 reader.raw = raw
                 for key in keys:
@@ -186,7 +203,7 @@ class Workload:
             with Raw(host.socket("sessions"), REPLY_S) as raw:
                 differ += [(number, key, "the copy differs") for key in keys
                            if key in fresh and (raw.get(key.encode()) or b"").decode() != (fresh[key] or "")]
-            self.strange_ends = reader.strange
+            differ += reader.strange
         return differ
 
     def judge(self, bound):
@@ -196,7 +213,7 @@ class Workload:
 
 class Judgement:
     def __init__(self, workload, bound):
-        self.faults = [f"a strange reply: {strange}" for client in workload.clients for strange in client.strange]
+        self.faults = [f"a strange reply: {strange}" for client in workload.everybody() for strange in client.strange]
         self.undecided = []
         self.operations = self.unknown = self.keys = 0
         self.oldest = self.longest = 0.0

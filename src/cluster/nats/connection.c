@@ -320,15 +320,30 @@ static void connection_end(struct nats_engine *engine) {
     }
 }
 
-void engine_check_silence(struct nats_engine *engine) {
-    if (clock_exact_ms() < atomic_load(&engine->heard_ms) + ENGINE_SILENCE_MS) {
-        return;
-    }
+/* Ends the connection, so that the thread makes another one. */
+static void connection_shut_down(struct nats_engine *engine) {
     pthread_mutex_lock(&engine->lock);
     if (engine->socket >= 0) { /* under the lock: it is not closed meanwhile */
         shutdown(engine->socket, SHUT_RDWR);
     }
     pthread_mutex_unlock(&engine->lock);
+}
+
+void engine_check_silence(struct nats_engine *engine) {
+    if (clock_exact_ms() >= atomic_load(&engine->heard_ms) + ENGINE_SILENCE_MS) {
+        connection_shut_down(engine);
+    }
+}
+
+void engine_leave(void *self) {
+    struct nats_engine *engine = self;
+    if (engine_is_connected(engine)) {
+        engine->callbacks.log(LOG_LEVEL_WARNING,
+                              "pool %s: what is written through this node of its cluster does not "
+                              "come back; another one is tried",
+                              engine->pool);
+        connection_shut_down(engine);
+    }
 }
 
 /* ---- the thread ---- */

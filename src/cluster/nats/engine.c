@@ -119,6 +119,7 @@ bool stayd_engine_open(const struct engine_options *options,
         .follow = engine_follow,
         .receive = engine_receive,
         .is_connected = engine_is_connected,
+        .leave = engine_leave,
         .is_refused = engine_is_refused,
         .close = engine_close,
     };

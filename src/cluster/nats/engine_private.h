@@ -163,6 +163,9 @@ void connection_stop(struct nats_engine *engine);
 /* Leaves a node that says nothing. Any thread. */
 void engine_check_silence(struct nats_engine *engine);
 
+/* Leaves a node for another one. */
+void engine_leave(void *self);
+
 /* Why there is no connection. */
 void engine_get_reason(struct nats_engine *engine, char reason[ENGINE_REASON_MAX]);
 
