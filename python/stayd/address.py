@@ -146,7 +146,7 @@ def parse_url(url, default_port=DEFAULT_PORT):
     if re.search(r"[\x00-\x20\x7f]", url):
         raise InvalidURL(f"{shown} holds spaces or control characters: give {_FORMS}.")
     several = _HOSTS.match(url)
-    if several and "," in several[2]:
+    if several and ("," in several[2] or _SOCKET.match(several[2])):
         return _parse_cluster(*several.groups(), shown, default_port)
     try:
         parts = urlsplit(url)
@@ -193,7 +193,7 @@ def _parse_cluster(begin, hosts, end, shown, default_port):
         else:
             member = parse_url(f"{begin}{host}{end}", default_port)
         members.append(member)
-    if not members[0].cluster:
+    if len(members) > 1 and not members[0].cluster:
         raise InvalidURL(
             f"{shown} names {len(members)} hosts. If all of them keep one clustered pool, say so: "
             f"/?cluster=yes. A pool without a cluster is on one host: give that one."

@@ -73,8 +73,8 @@ class Client:
 
     `Client(...)` returns a client of the back end that `Client.backend` names. If gevent or
     eventlet has replaced the process's sockets, it returns the pymemcache client, because a wait of
-    the native client would block every greenlet. For a URL with several hosts of a clustered pool it
-    returns a client that goes over to another host (stayd.cluster_client).
+    the native client would block every greenlet. For a clustered pool it returns a client that
+    goes over to another host (stayd.cluster_client).
     """
 
     backend: str = "pymemcache" if extension is None else "native"
@@ -128,6 +128,11 @@ class Client:
     def gets(self, key: Key) -> tuple[Any, Optional[int]]:
         """(value, number for `cas`), or (None, None)."""
         raise NotImplementedError
+
+    def gets_confirmed(self, key: Key) -> tuple[Any, Optional[int]]:
+        """Like `gets`. A host of a clustered pool that does not have the key first makes sure that no
+        other host has stored it before: some milliseconds, and a write to the cluster's log."""
+        return self.gets(key)
 
     def get_many(self, keys: Iterable[AnyKey]) -> dict[AnyKey, Any]:
         """A dict of the existing `keys` and their values."""
@@ -208,9 +213,9 @@ def refuse_key(key):
 
 def _implementation(url):
     """The class of which `Client(url)` returns an instance."""
-    if isinstance(url, str) and "," in url:
+    if isinstance(url, str) and "cluster=" in url:
         url = parse_url(url)
-    if isinstance(url, Address) and url.neighbours:
+    if isinstance(url, Address) and url.cluster:
         from stayd.cluster_client import ClusterClient
 
         return ClusterClient

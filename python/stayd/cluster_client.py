@@ -1,4 +1,4 @@
-"""ClusterClient: a client of one clustered pool with several hosts, each of which has all items.
+"""ClusterClient: a client of one clustered pool, of which each host has all items.
 
 Requests go to the first host, the one on this machine, and to another host while the first is away:
 
@@ -11,10 +11,12 @@ caller gets OutcomeUnknown, as from one host, and further requests go to the nex
 the next host after any failure.
 
 The hosts agree within milliseconds, and on the CAS numbers at once: a `cas` on one host with a number
-from another is right. Only the first host is read through memory that its daemon shares, and only
+from another is right. So a host may not have yet what another has just stored, such as the session of a
+login whose next page another host serves: `gets_confirmed` is for that. Only the first host is read through memory that its daemon shares, and only
 while it is not away.
 """
 
+import dataclasses
 import logging
 import time
 from time import monotonic
@@ -28,6 +30,12 @@ READ_TIMEOUT_S = 2.0
 ASK_TIMEOUT_S = 0.5
 """For asking a host whether it can serve again: a request waits for this, with a visitor behind it."""
 
+CONFIRM_TIMEOUT_S = 2.0
+"""For asking the cluster whether an item that the host does not have is there after all."""
+
+NO_NUMBER = 1 << 63
+"""A CAS number that no item has: numbers are positions in a log."""
+
 PAUSE_MIN_S = 1.0
 PAUSE_MAX_S = 10.0
 """How long a host is left alone. A restart takes about as long as the first pause."""
@@ -39,12 +47,14 @@ logger = logging.getLogger("stayd")
 
 
 class _Host:
-    """One host. `reads`, `writes` and `asks` are clients of the same pool with their own time limits.
-    (With one client, a read would wait as long as a write may take.)"""
+    """One host. `reads`, `writes`, `asks` and `confirms` are clients of the same pool with their own time
+    limits. (With one client, a read would wait as long as a write may take.)"""
 
-    __slots__ = ("asks", "failures", "reads", "until_s", "url", "writes")
+    __slots__ = ("asks", "confirms", "failures", "reads", "until_s", "url", "writes")
 
     def __init__(self, address, connect_timeout_s, timeout_s, options):
+        address = dataclasses.replace(address, cluster=False)  # for Client: one host
+
         def client(limit_s):
             return Client(
                 address, connect_timeout_s=min(connect_timeout_s, limit_s),
@@ -53,10 +63,19 @@ class _Host:
 
         self.url = address.url
         self.reads, self.writes = client(READ_TIMEOUT_S), client(timeout_s)
-        self.asks = client(ASK_TIMEOUT_S)
+        self.asks, self.confirms = client(ASK_TIMEOUT_S), client(CONFIRM_TIMEOUT_S)
         self.failures = 0
         self.until_s = 0.0
         """The end of the pause (monotonic); 0: the host is not away."""
+
+    def has_after_all(self, key):
+        """Asks the cluster for a key that the host does not have: True if the host has it now. A `cas`
+        that must fail: before the daemon replies, its copy has all that was acknowledged before. If
+        the cluster does not answer, what the host has is the best that is known."""
+        try:
+            return self.confirms.cas(key, b"", NO_NUMBER) is False
+        except Error:
+            return False
 
     def leave(self, error):
         """The host did not serve a request."""
@@ -131,6 +150,15 @@ class ClusterClient(Client):
     def gets(self, key):
         return self._read("gets", key)
 
+    def gets_confirmed(self, key):
+        def request(host):
+            found = host.reads.gets(key)
+            if found[1] is None and host.has_after_all(key):
+                found = host.reads.gets(key)
+            return found
+
+        return self._ask(request)
+
     def get_many(self, keys):
         return self._read("get_many", list(keys))
 
@@ -172,7 +200,7 @@ class ClusterClient(Client):
 
     def close(self):
         for host in self._hosts:
-            for client in (host.reads, host.writes, host.asks):
+            for client in (host.reads, host.writes, host.asks, host.confirms):
                 client.close()
 
     def _in_order(self):

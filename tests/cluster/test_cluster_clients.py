@@ -69,6 +69,17 @@ def wait_for_more(counts, what):
     wait_until(lambda: len(counts) >= enough, 60, what)
 
 
+def test_what_another_host_has_just_stored_is_found(hosts, backend):
+    first, second = hosts.host(), hosts.host()
+    with stayd.Client(url_of(first)) as client, stayd.Client(url_of(second)) as other:
+        for number in range(50):
+            assert other.add(f"k{number}", b"v")
+            value, cas = client.gets_confirmed(f"k{number}")
+            assert value == b"v" and cas
+            other.delete(f"k{number}")
+        assert client.gets_confirmed("another") == (None, None)
+
+
 @pytest.fixture
 def mapped(hosts, monkeypatch):
     """Two hosts, and the native client of the first, which maps its memory."""

@@ -180,6 +180,7 @@ def test_the_first_host_may_be_a_socket_and_the_others_need_tls():
     assert [member.server for member in address.members] == ["/run/s.sock", ("h", 2)]
     assert [member.tls is None for member in address.members] == [True, False]
     assert address.url == "memcacheds://%2Frun%2Fs.sock,h:2/"
+    assert parse_url("memcached://%2Frun%2Fs.sock/").url == "unix:///run/s.sock"
 
 
 @pytest.mark.parametrize(

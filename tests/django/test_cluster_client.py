@@ -176,6 +176,12 @@ def test_a_host_that_is_not_fit_is_not_used_again(soon, second, state):
         assert second.get("k2") == b"1"
 
 
+def test_a_missing_key_is_missing_if_the_cluster_does_not_answer(monkeypatch, second):
+    monkeypatch.setattr(cluster_client, "CONFIRM_TIMEOUT_S", 0.2)
+    with Scripted([b"END\r\n"]) as server, before(server.port, second) as client:
+        assert client.gets_confirmed("k") == (None, None)
+
+
 def test_an_outage_of_all_hosts_is_an_error_at_once_after_the_first_wait():
     hosts = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     with stayd.Client(url_of(*hosts, options="&restart_wait=0.2")) as client:

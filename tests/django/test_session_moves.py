@@ -39,6 +39,9 @@ class Pool:
         self.gate()
         return self.items.get(name, (None, None))
 
+    def gets_confirmed(self, name):
+        return self.gets(name)
+
     def get_many(self, names):
         return {name: value for name in names if (value := self.gets(name)[0]) is not None}
 

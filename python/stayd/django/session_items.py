@@ -78,7 +78,7 @@ class SessionItems:
     def _gets(self, name):
         """(value, number); (None, None) for a reservation and for an impossible name."""
         try:
-            value, number = (None, None) if name is None else self._client.gets(name)
+            value, number = (None, None) if name is None else self._client.gets_confirmed(name)
         except Exception as error:
             self._raise(error)
             return None, None
