@@ -1,15 +1,17 @@
 # Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build install deb rpm run test test-packages test-container test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak test-cluster fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build install deb rpm run test test-packages test-container test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak cluster-demo test-cluster soak-cluster fuzz bench docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     see a Django site whose users stay logged in (about a minute)'
+	@echo 'make cluster-demo   the same on three hosts, while machines die (two minutes; needs Go, or a nats-server)'
 	@echo 'make test    all tests, under plain, sanitizer and thread-sanitizer builds'
 	@echo 'make build   build/stayd and build/stayctl, and build/venv with the Python package'
 	@echo 'make install   programs, libstayd, manual pages, unit, configuration, under /usr/local; obeys DESTDIR'
 	@echo 'make deb     Debian packages, in build/deb; make rpm: RPM packages, in build/rpm'
 	@echo 'make test-cluster   clustered pools against three nodes of nats-server, which the Go proxy gives'
+	@echo 'make soak-cluster   the same for half an hour or STAYD_SOAK_SECONDS: everything dies again and again'
 	@echo 'make bench   measure stayd against memcached, Redis and Django'"'"'s stores (32 minutes; BENCH=--quick: 7)'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
@@ -49,6 +51,12 @@ run:
 	@$(MAKE) --no-print-directory build
 	@build/venv/bin/python -B examples/demo/run.py
 
+cluster-demo:
+	@scripts/setup cluster
+	@$(MAKE) --no-print-directory build
+	@scripts/nats-server
+	@build/venv/bin/python -B examples/demo/cluster_demo.py
+
 test:
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
@@ -62,6 +70,10 @@ soak:
 test-cluster: build
 	@scripts/nats-server
 	@build/venv/bin/python -m pytest -c tests/pytest.ini -p no:cacheprovider -q tests/cluster
+
+soak-cluster: build
+	@scripts/nats-server
+	@STAYD_SOAK_SECONDS=$${STAYD_SOAK_SECONDS:-1800} build/venv/bin/python -m pytest -c tests/pytest.ini -p no:cacheprovider -q -s tests/cluster/soak_*.py
 
 test-clients: build
 	@/usr/bin/python3 -B tests/clients/registry/run.py
