@@ -7,12 +7,13 @@
  *     reader_stress SOCKET SECONDS WRITERS READERS may-miss|must-hit COUNTS
  *
  * Versions of a key count up. The version number decides whether it is a value, a value that
- * expires within a second or two, or a deletion. All bytes of a value are computed from key and
- * version, so a torn value or the value of another key is detected. Readers are stopped, continued,
- * killed and replaced at random. The daemon may be restarted: writers and readers connect again.
- * The file COUNTS begins with the counters of struct shared, for a test that waits for them to
- * grow. Ends after SECONDS or at a SIGTERM, prints what was wrong, and returns 1 if a reader has
- * read a wrong version. */
+ * expires within a second or two, a large value with a far expiry, a touch of that large value, or
+ * a deletion. All bytes of a value are computed from key and version, so a torn value or the value
+ * of another key is detected; so are the far expiries, from the version that set them. Readers are
+ * stopped, continued, killed and replaced at random. The daemon may be restarted: writers and
+ * readers connect again. The file COUNTS begins with the counters of struct shared, for a test that
+ * waits for them to grow. Ends after SECONDS or at a SIGTERM, prints what was wrong, and returns 1
+ * if a reader has read a wrong version. */
 #include "store/reader.h"
 
 #include <errno.h>
@@ -35,7 +36,10 @@ enum {
     KEYS = 48,
     WRITERS_MAX = 8,
     READERS_MAX = 16,
-    VALUE_MAX = 1500,
+    SMALL_MAX = 1500,
+    LARGE_MIN = 4096, /* LAYOUT_PAGE: from this size on, the expiry is changed in place */
+    VALUE_MAX = 6000,
+    FAR_S = 100000,
     FLUSH_EVERY = 200, /* changes of the first writer */
     READS_A_WRITE = 80,
     AHEAD_MAX = 1000, /* how many writes ahead; for readers: READS_A_WRITE times as many reads */
@@ -56,6 +60,7 @@ static struct shared {
     _Atomic uint64_t attached;
     _Atomic uint64_t answered; /* reads that found an item, and reads that found none */
     struct key_state keys[KEYS];
+    uint32_t began_s;
     _Atomic bool stop;
     _Atomic bool wrong;
     char what[256];
@@ -101,19 +106,35 @@ static void keep_pace(bool writes) {
 
 /* ---- what a version is ---- */
 
-enum kind { KIND_VALUE, KIND_EXPIRING, KIND_DELETION };
+enum kind { KIND_VALUE, KIND_EXPIRING, KIND_LARGE, KIND_TOUCH, KIND_DELETION };
 
+/* A touch follows a large value. */
 static enum kind kind_of(unsigned version) {
     return version == 0 || version % 4 == 3 ? KIND_DELETION
            : version % 64 == 5              ? KIND_EXPIRING
+           : version % 8 == 1               ? KIND_LARGE
+           : version % 8 == 2               ? KIND_TOUCH
                                             : KIND_VALUE;
+}
+
+/* Of a large value or a touch: a touch makes it earlier or later. */
+static uint32_t far_expiry_s(unsigned version) {
+    return shared->began_s + FAR_S + (uint32_t)(mix(version) % (FAR_S / 2));
+}
+
+/* Whether an item must be there when this version is the only one that was begun. */
+static bool must_be_there(unsigned version) {
+    enum kind kind = kind_of(version);
+    return kind == KIND_VALUE || kind == KIND_LARGE || kind == KIND_TOUCH;
 }
 
 /* | key, 4 bytes | version, 4 | when it expires, 4 | bytes that follow from key and version | */
 static size_t make_value(char *value, unsigned key, unsigned version, uint32_t expiry_s) {
     uint64_t seed = (uint64_t)key << 32 | version;
     uint64_t mixed = 0;
-    size_t size = HEAD_BYTES + mix(seed) % (VALUE_MAX - HEAD_BYTES);
+    size_t size = kind_of(version) == KIND_LARGE
+                      ? LARGE_MIN + mix(seed) % (VALUE_MAX - LARGE_MIN)
+                      : HEAD_BYTES + mix(seed) % (SMALL_MAX - HEAD_BYTES);
     memcpy(value, &key, 4);
     memcpy(value + 4, &version, 4);
     memcpy(value + 8, &expiry_s, 4);
@@ -170,8 +191,13 @@ static size_t make_request(char *request, unsigned key, unsigned version) {
     if (kind_of(version) == KIND_DELETION) {
         return (size_t)sprintf(request, "delete key-%u\r\n", key);
     }
+    if (kind_of(version) == KIND_TOUCH) {
+        return (size_t)sprintf(request, "touch key-%u %u\r\n", key, far_expiry_s(version));
+    }
     char value[VALUE_MAX];
-    uint32_t expiry_s = kind_of(version) == KIND_EXPIRING ? (uint32_t)time(NULL) + 2 : 0;
+    uint32_t expiry_s = kind_of(version) == KIND_EXPIRING ? (uint32_t)time(NULL) + 2
+                        : kind_of(version) == KIND_LARGE  ? far_expiry_s(version)
+                                                          : 0;
     size_t size = make_value(value, key, version, expiry_s);
     size_t length = (size_t)sprintf(request, "set key-%u 0 %u %zu\r\n", key, expiry_s, size);
     memcpy(request + length, value, size);
@@ -182,7 +208,8 @@ static size_t make_request(char *request, unsigned key, unsigned version) {
 /* Whether the reply says that the change was made. */
 static bool is_done(const char *reply, unsigned key, unsigned version) {
     if (strcmp(reply, "STORED\r\n") == 0 || strcmp(reply, "DELETED\r\n") == 0 ||
-        strcmp(reply, "NOT_FOUND\r\n") == 0) {
+        strcmp(reply, "TOUCHED\r\n") == 0 ||
+        (strcmp(reply, "NOT_FOUND\r\n") == 0 && (may_miss || kind_of(version) != KIND_TOUCH))) {
         return true;
     }
     if (strncmp(reply, "SERVER_ERROR out of memory", 26) != 0) {
@@ -211,6 +238,13 @@ static bool flush(int socket_fd) {
     return whole;
 }
 
+/* A touch is left out if the value before it may not have been stored. */
+static unsigned next_version(const struct key_state *state) {
+    unsigned version = atomic_load(&state->begun) + 1;
+    bool follows = atomic_load(&state->acknowledged) == version - 1;
+    return kind_of(version) == KIND_TOUCH && !follows ? version + 1 : version;
+}
+
 static void *write_keys(void *argument) {
     unsigned number = (unsigned)(uintptr_t)argument;
     uint64_t random = number;
@@ -226,7 +260,7 @@ static void *write_keys(void *argument) {
             whole = flush(socket_fd);
         } else {
             pthread_rwlock_rdlock(&flushing);
-            unsigned version = atomic_load(&state->begun) + 1;
+            unsigned version = next_version(state);
             size_t size = make_request(request, key, version);
             atomic_store(&state->begun, version);
             whole = ask(socket_fd, request, size, reply);
@@ -310,12 +344,25 @@ static bool attach(struct attached *attached) {
     return attached->is_open;
 }
 
-static void check_hit(unsigned key, const char *value, size_t size, unsigned least, unsigned most,
-                      time_t before_s) {
+/* Whether the item may have this expiry: the expiry of its value, or that of the touch which
+ * follows the value. */
+static bool may_have_expiry(uint32_t found_s, uint32_t stored_s, unsigned version, unsigned least,
+                            unsigned most) {
+    if (kind_of(version) != KIND_LARGE) {
+        return found_s == stored_s;
+    }
+    return (found_s == stored_s && least <= version) ||
+           (found_s == far_expiry_s(version + 1) && most > version);
+}
+
+static void check_hit(unsigned key, const char *value, const struct reader_item *item,
+                      unsigned least, unsigned most, time_t before_s) {
     static char right[VALUE_MAX];
     uint32_t found_key;
     uint32_t version;
     uint32_t expiry_s;
+    size_t size = item->value_size;
+    unsigned least_stored = kind_of(least) == KIND_TOUCH ? least - 1 : least;
     if (size < HEAD_BYTES) {
         complain("key %u: a value of %u bytes", key, (unsigned)size, 0, 0);
         return;
@@ -328,11 +375,14 @@ static void check_hit(unsigned key, const char *value, size_t size, unsigned lea
     } else if (make_value(right, key, version, expiry_s) != size ||
                memcmp(right, value, size) != 0) {
         complain("key %u version %u: a torn value", key, version, 0, 0);
-    } else if (version < least || version > most) {
+    } else if (version < least_stored || version > most) {
         complain("key %u: version %u, not from %u to %u", key, version, least, most);
     } else if (expiry_s != 0 && expiry_s <= before_s) {
         complain("key %u version %u: has expired at %u, now %u", key, version, expiry_s,
                  (unsigned)before_s);
+    } else if (!may_have_expiry(item->expiry_s, expiry_s, version, least, most)) {
+        complain("key %u version %u: expires at %u, stored with %u", key, version, item->expiry_s,
+                 expiry_s);
     }
 }
 
@@ -357,12 +407,12 @@ static void read_keys(uint64_t random) {
         case READER_HIT:
             atomic_fetch_add(&shared->hits, 1);
             atomic_fetch_add(&shared->answered, 1);
-            check_hit(key, value, item.value_size, least, most, before.tv_sec);
+            check_hit(key, value, &item, least, most, before.tv_sec);
             break;
         case READER_MISS:
             atomic_fetch_add(&shared->answered, 1);
             /* No newer version was begun, so the item must be there. */
-            if (!may_miss && least == most && kind_of(least) == KIND_VALUE) {
+            if (!may_miss && least == most && must_be_there(least)) {
                 complain("key %u version %u: is missing", key, least, 0, 0);
             }
             break;
@@ -434,6 +484,7 @@ int main(int count, char **arguments) {
         return 2;
     }
     signal(SIGTERM, stop);
+    shared->began_s = (uint32_t)time(NULL);
     uint64_t until_s = (uint64_t)time(NULL) + (uint64_t)atoi(arguments[2]);
     pid_t readers[READERS_MAX];
     pthread_t threads[WRITERS_MAX];

@@ -18,7 +18,7 @@ STRESS = pathlib.Path(stayd_binary()).parent / "tests" / "unit" / "reader_stress
 RESTARTS = 3
 
 # Segments of 64 KiB, so that each of them is used again all the time.
-TINY = {"memory": "1M", "item_max": "4K"}
+TINY = {"memory": "1M", "item_max": "6200"}
 
 
 class Stress:
