@@ -27,6 +27,9 @@ static const char usage[] =
     "  reload              have the daemon read certificates and auth_files again\n"
     "  cluster create      make the streams of all clustered pools, with the right settings\n"
     "  cluster status      the streams of all clustered pools: leaders, replicas, records\n"
+    "  cluster adopt POOL [FILE]\n"
+    "                      put the items of a plain pool into its cluster's streams\n"
+    "  reseed POOL [FILE]  make the streams of a clustered pool anew, from its file on this host\n"
     "  backup POOL FILE    copy the pool's file, consistently, while stayd runs\n"
     "\n"
     "Commands for pool files that no stayd is using:\n"
@@ -44,7 +47,7 @@ static const char usage[] =
     "  -j, --json          print JSON: an object on one line (ping, version,\n"
     "                      sessions, latency: one for each pool; top: one for each pool and "
     "second)\n"
-    "  -y, --yes           confirm flush or restore\n"
+    "  -y, --yes           confirm flush, restore or reseed\n"
     "  -h, --help          show this help\n"
     "  -V, --version       show stayctl's own version\n"
     "\n"
@@ -85,6 +88,7 @@ static const struct command commands[] = {
     {"top", .run_together = top_run},
     {"reload", .run_together = reload_run},
     {"cluster", .run_together = cluster_run, .takes_arguments = true},
+    {"reseed", .run_together = reseed_run, .takes_arguments = true},
     {"stats", false, 0, 1, .run = stats_run},
     {"get", false, 1, 1, .run = get_run},
     {"delete", false, 1, 1, .run = delete_run},

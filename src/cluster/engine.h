@@ -15,6 +15,7 @@
 #ifndef STAYD_CLUSTER_ENGINE_H
 #define STAYD_CLUSTER_ENGINE_H
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/log.h"
 
@@ -107,12 +108,16 @@ struct engine {
     void (*ask_nodes)(void *self);
     void (*get_nodes)(void *self, struct engine_nodes *nodes);
 
-    /* The sequence of the subject's last record; 0: it has none. Waits some seconds at most. */
+    /* The sequence of the subject's last record; 0: it has none. Waits some seconds at most.
+     * `payload` (may be NULL): its contents are replaced by the record's. */
     enum engine_check (*find_now)(void *self, uint32_t partition, const char *subject,
-                                  uint64_t *sequence, char error[ENGINE_ERROR_MAX]);
+                                  uint64_t *sequence, struct buffer *payload,
+                                  char error[ENGINE_ERROR_MAX]);
 
-    /* Makes the partition's log, if there is none; `check` says whether it is right. */
+    /* Makes the partition's log, if there is none; `check` says whether it is right. `drop` deletes
+     * it with all that it has. */
     enum engine_check (*create)(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]);
+    enum engine_check (*drop)(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]);
 
     /* Send a request. False: it was not sent. Any thread; they may wait for the network. */
     bool (*write)(void *self, const struct engine_write *write);

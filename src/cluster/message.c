@@ -93,3 +93,15 @@ enum message_fault message_read(struct bytes payload, struct replica *replica,
     *id = (struct message_id){head.host, head.number};
     return MESSAGE_GOOD;
 }
+
+uint32_t message_life_s(const struct replica *change, uint32_t now_s, uint32_t keep_s) {
+    if (change->removed) {
+        return keep_s;
+    }
+    if (change->expiry_s == 0) {
+        return 0;
+    }
+    uint64_t left_s = change->expiry_s > now_s ? change->expiry_s - now_s : 0;
+    left_s += keep_s;
+    return left_s < UINT32_MAX ? (uint32_t)left_s : 0;
+}

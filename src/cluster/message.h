@@ -29,4 +29,8 @@ enum message_fault { MESSAGE_GOOD, MESSAGE_DAMAGED, MESSAGE_OTHER_VERSION };
 enum message_fault message_read(struct bytes payload, struct replica *replica,
                                 struct message_id *id);
 
+/* How long the log is to keep the record, so that no host misses it: some time longer than it
+ * counts. 0: for ever. */
+uint32_t message_life_s(const struct replica *change, uint32_t now_s, uint32_t keep_s);
+
 #endif

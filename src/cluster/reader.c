@@ -58,68 +58,6 @@ static const char *reader_pool_name(const struct reader *reader) {
     return reader->options.subjects->pool;
 }
 
-/* ---- before the thread ---- */
-
-/* The last flush: if the pool has applied it, the reader does not come to it again. */
-static enum engine_check reader_find_flush(const struct reader_options *options, uint32_t partition,
-                                           char error[ENGINE_ERROR_MAX]) {
-    struct engine *engine = options->engine;
-    char subject[ENGINE_SUBJECT_MAX];
-    uint64_t sequence;
-    subjects_write_flush(options->subjects, partition, subject);
-    enum engine_check check = engine->find_now(engine->self, partition, subject, &sequence, error);
-    if (check == ENGINE_RIGHT) {
-        bool applied = sequence <= pool_get_position(options->pool, partition);
-        atomic_store(&options->flushes[partition], applied ? sequence : 0);
-    }
-    return check;
-}
-
-enum engine_check reader_check_logs(const struct reader_options *options,
-                                    char error[ENGINE_ERROR_MAX]) {
-    struct engine *engine = options->engine;
-    /* Of what was deleted or has expired, the log keeps a record for keep_s. A host that was away
-     * for longer may have items whose end it would never hear of. Half of it, because clocks
-     * differ. */
-    uint32_t noted_s = pool_get_positions_noted_s(options->pool);
-    bool was_away = (uint64_t)noted_s + options->keep_s / 2 < clock_unix_s();
-    for (uint32_t i = 0; i < options->subjects->partitions; i++) {
-        struct engine_log log;
-        enum engine_check check = engine->check(engine->self, i, &log, error);
-        if (check != ENGINE_RIGHT) {
-            return check;
-        }
-        options->logs[i] = log;
-        uint64_t noted = pool_get_log_id(options->pool, i);
-        uint64_t position = pool_get_position(options->pool, i);
-        if (noted != 0 && noted != log.log_id) {
-            snprintf(
-                error, ENGINE_ERROR_MAX,
-                "the log of partition %u was made anew since this pool has read it; its records "
-                "are not the pool's any more",
-                i);
-            return ENGINE_WRONG;
-        }
-        if (position > log.last) {
-            snprintf(error, ENGINE_ERROR_MAX,
-                     "the log of partition %u ends at %llu, and this pool has read it to %llu: it "
-                     "has lost records",
-                     i, (unsigned long long)log.last, (unsigned long long)position);
-            return ENGINE_WRONG;
-        }
-        bool begins_anew = noted == 0 || (position > 0 && was_away);
-        check = reader_find_flush(options, i, error);
-        if (check != ENGINE_RIGHT) {
-            return check;
-        }
-        if (begins_anew && !pool_set_log_id(options->pool, i, log.log_id)) {
-            snprintf(error, ENGINE_ERROR_MAX, "the pool's file cannot be written to the disk");
-            return ENGINE_WRONG;
-        }
-    }
-    return ENGINE_RIGHT;
-}
-
 /* ---- beacons ---- */
 
 static void reader_write_beacon(struct reader *reader, uint32_t partition, uint64_t now_ms) {
@@ -259,6 +197,7 @@ static bool reader_end_comparing(struct reader *reader, uint32_t partition, uint
     state->seen = NULL;
     state->seen_count = 0;
     state->compares = false;
+    pool_withhold_position(reader->options.pool, partition, false);
     return true;
 }
 
@@ -316,7 +255,12 @@ static bool reader_take_beacon(struct reader *reader, const struct engine_record
         state->lag_ms = (uint32_t)(clock_exact_ms() - state->written_ms);
     } /* else: an earlier one of this run, which was written again because it took long */
     state->since_ms = 0;
+    uint64_t ago_s = (clock_exact_ms() - state->written_ms) / 1000 + 1;
     own_writes_sweep(reader->options.own, record->partition, record->sequence);
+    if (!state->compares) {
+        pool_note_heard(reader->options.pool, record->partition,
+                        clock_unix_s() - (uint32_t)ago_s);
+    }
     if (state->caught_up) {
         return true;
     }
@@ -371,6 +315,8 @@ static bool reader_take(struct reader *reader, const struct engine_record *recor
         return true;
     case SUBJECT_FLUSH:
         return reader_take_flush(reader, record);
+    case SUBJECT_ORIGIN:
+        return true;
     case SUBJECT_KEY:
         break;
     }
@@ -457,6 +403,8 @@ struct reader *reader_start(const struct reader_options *options) {
         uint64_t left = log->last > position ? log->last - position : 0;
         reader->partitions[i].compares = position == 0 && stats.items > 0;
         atomic_init(&reader->partitions[i].pending, left < log->records ? left : log->records);
+        /* A start after a kill compares from the log's beginning again. */
+        pool_withhold_position(options->pool, i, reader->partitions[i].compares);
     }
     if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0) {
         free(reader);

@@ -68,6 +68,12 @@ void subjects_write_flush(const struct subjects *subjects, uint32_t partition,
              partition);
 }
 
+void subjects_write_origin(const struct subjects *subjects, uint32_t partition,
+                           char subject[ENGINE_SUBJECT_MAX]) {
+    snprintf(subject, ENGINE_SUBJECT_MAX, "%s.%s.%u.o", subjects->prefix, subjects->pool,
+             partition);
+}
+
 void subjects_write_host(const struct subjects *subjects, uint32_t partition, uint64_t host,
                          char subject[ENGINE_SUBJECT_MAX]) {
     snprintf(subject, ENGINE_SUBJECT_MAX, "%s.%s.%u.h.%016llx", subjects->prefix, subjects->pool,
@@ -90,6 +96,9 @@ enum subject_kind subjects_read(const struct subjects *subjects, uint32_t partit
     }
     if (strcmp(subject + size, "f") == 0) {
         return SUBJECT_FLUSH;
+    }
+    if (strcmp(subject + size, "o") == 0) {
+        return SUBJECT_ORIGIN;
     }
     if (subject[size] == '\0' || subject[size + 1] != '.') {
         return SUBJECT_FOREIGN;

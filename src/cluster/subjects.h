@@ -3,6 +3,7 @@
  *     PREFIX.POOL.PARTITION.k.KEY     the last record of a key; KEY in base64url, without padding
  *     PREFIX.POOL.PARTITION.h.HOST    a host's last beacon
  *     PREFIX.POOL.PARTITION.f         the last flush
+ *     PREFIX.POOL.PARTITION.o         where the log's first records are from (origin.h)
  *
  * They are the same on every host and in every version: an item under another subject would be
  * another item. */
@@ -27,6 +28,8 @@ void subjects_write_key(const struct subjects *subjects, struct bytes key,
                         char subject[ENGINE_SUBJECT_MAX]);
 void subjects_write_flush(const struct subjects *subjects, uint32_t partition,
                           char subject[ENGINE_SUBJECT_MAX]);
+void subjects_write_origin(const struct subjects *subjects, uint32_t partition,
+                           char subject[ENGINE_SUBJECT_MAX]);
 void subjects_write_host(const struct subjects *subjects, uint32_t partition, uint64_t host,
                          char subject[ENGINE_SUBJECT_MAX]);
 
@@ -38,7 +41,8 @@ enum subject_kind {
     SUBJECT_KEY,
     SUBJECT_HOST,
     SUBJECT_CONFIRMATION,
-    SUBJECT_FLUSH
+    SUBJECT_FLUSH,
+    SUBJECT_ORIGIN
 };
 
 /* What a subject of this pool's log is of. KEY: the key is written to `key`, POOL_KEY_MAX bytes.

@@ -4,20 +4,6 @@
 
 #include <stdlib.h>
 
-/* How long the log keeps the record. */
-static uint32_t writes_get_ttl_s(const struct writes *writes, const struct replica *change,
-                                 uint32_t now_s) {
-    if (change->removed) {
-        return writes->options.keep_s;
-    }
-    if (change->expiry_s == 0) {
-        return 0;
-    }
-    uint64_t left_s = change->expiry_s > now_s ? change->expiry_s - now_s : 0;
-    left_s += writes->options.keep_s;
-    return left_s < UINT32_MAX ? (uint32_t)left_s : 0;
-}
-
 /* Sends one request. Under the lock, which is released meanwhile. */
 static void writes_send(struct writes *writes, struct write *write, struct buffer *payload) {
     char subject[ENGINE_SUBJECT_MAX];
@@ -30,7 +16,7 @@ static void writes_send(struct writes *writes, struct write *write, struct buffe
         .subject = subject,
         .is_conditional = true,
         .expected = write->proposal.expected,
-        .ttl_s = writes_get_ttl_s(writes, &write->proposal.change, clock_unix_s()),
+        .ttl_s = message_life_s(&write->proposal.change, clock_unix_s(), writes->options.keep_s),
     };
     subjects_write_key(writes->options.subjects, write_key(write), subject);
     if (!finds && !message_write(payload, &write->proposal.change,

@@ -5,6 +5,7 @@
 #include "store/index_file.h"
 #include "store/inspect_private.h"
 #include "store/paths.h"
+#include "store/positions.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,7 +116,13 @@ static void inspect_describe(struct inspect *inspect) {
         .segment_count = header->segment_count,
         .segment_bytes = header->segment_bytes,
         .item_max_bytes = header->item_max_bytes,
+        .pool_id = header->pool_id,
+        .partition_count = header->partition_count,
+        .heard_s = header->partitions_noted_s,
     };
+    for (uint32_t i = 0; i < header->partition_count && i < LAYOUT_PARTITIONS_MAX; i++) {
+        inspect->about.positions += positions_read(header, i);
+    }
     for (size_t i = 0; i < POOL_NAME_MAX && header->name[i] != '\0'; i++) {
         char letter = header->name[i];
         bool plain = letter > ' ' && letter < 0x7f;

@@ -27,6 +27,11 @@ struct inspect_about {
     uint32_t segment_count;
     uint32_t segment_bytes;
     uint32_t item_max_bytes;
+    uint64_t pool_id; /* random; copies have it too */
+    /* Of a clustered pool (replication.h): */
+    uint32_t partition_count; /* 0: the pool is not clustered */
+    uint32_t heard_s;         /* when it was last caught up with its cluster; 0: never */
+    uint64_t positions;       /* the sum of the partitions' positions: how many records it knows */
 };
 
 /* NULL with the reason in `error`: the file is not a pool file, or cannot be used in this way. */
@@ -74,10 +79,19 @@ struct inspect_item {
                             idle_timeout notes no reads */
     uint32_t created_s;  /* 0: unknown */
     uint64_t cas;
+    bool stale;
+    bool token_sent;
 };
 
 /* After inspect_index: returns the next item that has not expired. False: there are no more. */
 bool inspect_next(struct inspect *inspect, uint32_t now_s, struct inspect_item *item);
+
+/* After inspect_index: the item with this key. False: there is none, or it has expired. */
+bool inspect_find(struct inspect *inspect, struct bytes key, uint32_t now_s,
+                  struct inspect_item *item);
+
+/* After inspect_index: when a delayed flush_all is due, in unix seconds; 0: none is. */
+uint32_t inspect_flush_due_s(const struct inspect *inspect);
 
 /* The segment that inspect_next has reached, to show progress. */
 uint32_t inspect_position(const struct inspect *inspect);

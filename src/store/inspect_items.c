@@ -128,13 +128,7 @@ void inspect_count_items(struct inspect *inspect, uint32_t now_s, uint64_t *live
     inspect_rewind(inspect);
 }
 
-bool inspect_next(struct inspect *inspect, uint32_t now_s, struct inspect_item *item) {
-    const struct record *record;
-    do {
-        if (inspect_is_flushed(inspect, now_s) || !inspect_next_record(inspect, &record)) {
-            return false;
-        }
-    } while (item_expired(&inspect->view, record, now_s));
+static void inspect_describe_item(const struct record *record, struct inspect_item *item) {
     *item = (struct inspect_item){
         .key = record->key,
         .value = record->value,
@@ -143,8 +137,39 @@ bool inspect_next(struct inspect *inspect, uint32_t now_s, struct inspect_item *
         .accessed_s = record->accessed_s,
         .created_s = record->created_s,
         .cas = record->cas,
+        .stale = record->stale,
+        .token_sent = record->token_sent,
     };
+}
+
+bool inspect_next(struct inspect *inspect, uint32_t now_s, struct inspect_item *item) {
+    const struct record *record;
+    do {
+        if (inspect_is_flushed(inspect, now_s) || !inspect_next_record(inspect, &record)) {
+            return false;
+        }
+    } while (item_expired(&inspect->view, record, now_s));
+    inspect_describe_item(record, item);
     return true;
+}
+
+bool inspect_find(struct inspect *inspect, struct bytes key, uint32_t now_s,
+                  struct inspect_item *item) {
+    struct lookup_hit hit;
+    uint64_t hash = hash_key(inspect->view.hash_seed, key);
+    struct layout_bucket *bucket = index_lock(&inspect->index, hash);
+    bool found = index_find(&inspect->index, bucket, hash, key, &hit);
+    index_unlock(bucket);
+    if (!found || inspect_is_flushed(inspect, now_s) ||
+        item_expired(&inspect->view, &hit.record, now_s)) {
+        return false;
+    }
+    inspect_describe_item(&hit.record, item);
+    return true;
+}
+
+uint32_t inspect_flush_due_s(const struct inspect *inspect) {
+    return atomic_load(&inspect->view.index->flush_due_s);
 }
 
 uint64_t inspect_torn_bytes(const struct inspect *inspect) {

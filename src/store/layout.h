@@ -136,7 +136,7 @@ struct layout_data_header {
     /* A replicated pool's number of partitions; 0: the pool is not replicated, or the file was
      * written before pools could be. */
     uint32_t partition_count;
-    uint32_t partitions_noted_s; /* unix seconds: when the positions were written last */
+    uint32_t partitions_noted_s; /* unix seconds: when all partitions were last caught up */
     struct layout_partition partitions[LAYOUT_PARTITIONS_MAX];
 };
 

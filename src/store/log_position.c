@@ -2,6 +2,8 @@
  */
 #include "store/pool_private.h"
 
+#include <assert.h>
+
 uint64_t pool_get_position(const struct pool *pool, uint32_t partition) {
     return atomic_load(&pool->positions.applied[partition]);
 }
@@ -29,11 +31,28 @@ uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition) {
     return positions_read(pool->header, partition);
 }
 
-uint32_t pool_get_positions_noted_s(const struct pool *pool) {
+void pool_withhold_position(struct pool *pool, uint32_t partition, bool withheld) {
+    atomic_store(&pool->positions.withheld[partition], withheld);
+}
+
+void pool_note_heard(struct pool *pool, uint32_t partition, uint32_t now_s) {
+    atomic_store(&pool->positions.heard_s[partition], now_s);
+}
+
+uint32_t pool_get_heard_s(const struct pool *pool) {
     return pool->header->partitions_noted_s;
 }
 
 const char *replication_stage_name(enum replication_stage stage) {
     static const char *const names[] = {"waiting", "refused", "catching_up", "caught_up"};
     return names[stage];
+}
+
+void pool_begin_hearing(struct pool *pool, uint32_t now_s) {
+    pool->header->partitions_noted_s = now_s;
+}
+
+enum status pool_drop_items(struct pool *pool, struct store_thread *thread) {
+    assert(pool_get_replication(pool) == NULL); /* else the log would be flushed */
+    return pool_flush(pool, thread, 0);
 }

@@ -144,6 +144,21 @@ static bool pool_begin_index(struct pool *pool, bool attached, bool created) {
     return true;
 }
 
+/* The items' CAS are numbers of the log. The pool's own numbers, which become the CAS from now on,
+ * begin above them, so that no client sees one twice. An own write may be ahead of the position. */
+static void pool_leave_log(struct pool *pool) {
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < pool->header->partition_count && i < POOL_PARTITIONS_MAX; i++) {
+        uint64_t position = positions_read(pool->header, i);
+        last = position > last ? position : last;
+    }
+    last += LAYOUT_SEQUENCE_GAP;
+    if (atomic_load(&pool->view.index->sequence) < last) {
+        atomic_store(&pool->view.index->sequence, last);
+        atomic_store(&pool->header->opened_sequence, last);
+    }
+}
+
 /* A replicated pool's items have numbers of the log as their CAS; a plain pool's have not. */
 static bool pool_begin_positions(struct pool *pool, char *error) {
     const struct pool_options *options = &pool->options;
@@ -158,16 +173,18 @@ static bool pool_begin_positions(struct pool *pool, char *error) {
                 options->data_dir, options->name, before, options->partitions);
         } else {
             snprintf(error, POOL_ERROR_MAX,
-                     "%s/%s.pool has items of a pool without a cluster; a clustered pool begins "
-                     "empty: move the file away",
-                     options->data_dir, options->name);
+                     "%s/%s.pool has items of a pool without a cluster: `stayctl cluster adopt %s` "
+                     "puts them into the cluster's log; to begin without them, move the file away",
+                     options->data_dir, options->name, options->name);
         }
         return false;
     }
     if (options->partitions == 0 && before != 0) {
         log_warning("pool %s: its file was a cluster's, and the configuration names none: from now "
-                    "on it is a plain pool, which cannot join the cluster again",
+                    "on it is a plain pool, and hears nothing of the cluster. It cannot join again "
+                    "as it is: move the file away, or fill new streams from it (stayctl reseed)",
                     options->name);
+        pool_leave_log(pool);
     }
     positions_init(&pool->positions, pool->header, options->partitions);
     return true;

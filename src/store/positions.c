@@ -1,6 +1,5 @@
 #include "store/positions.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "store/pool.h"
 
@@ -49,8 +48,13 @@ void positions_init(struct positions *positions, struct layout_data_header *head
 }
 
 void positions_take(struct positions *positions) {
+    positions->taken_heard_s = UINT32_MAX;
     for (uint32_t i = 0; i < positions->count; i++) {
-        positions->taken[i] = atomic_load(&positions->applied[i]);
+        bool withheld = atomic_load(&positions->withheld[i]);
+        uint32_t heard_s = atomic_load(&positions->heard_s[i]);
+        positions->taken[i] = withheld ? 0 : atomic_load(&positions->applied[i]);
+        positions->taken_heard_s =
+            heard_s < positions->taken_heard_s ? heard_s : positions->taken_heard_s;
     }
 }
 
@@ -63,7 +67,7 @@ void positions_write(struct positions *positions) {
             atomic_store(&header->partitions[i].position, word); /* relaxed above: one writer */
         }
     }
-    if (positions->count > 0) {
-        header->partitions_noted_s = clock_unix_s();
+    if (positions->count > 0 && positions->taken_heard_s != 0) {
+        header->partitions_noted_s = positions->taken_heard_s;
     }
 }

@@ -13,13 +13,18 @@
 #include "store/layout.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct positions {
     uint32_t count; /* of partitions; 0: the pool is not replicated, and nothing below is used */
     struct layout_data_header *header;
     _Atomic uint64_t applied[LAYOUT_PARTITIONS_MAX];
-    uint64_t taken[LAYOUT_PARTITIONS_MAX]; /* the sync's thread only */
+    _Atomic bool withheld[LAYOUT_PARTITIONS_MAX]; /* pool_withhold_position */
+    _Atomic uint32_t heard_s[LAYOUT_PARTITIONS_MAX]; /* pool_note_heard; 0: not since the start */
+    /* the sync's thread only */
+    uint64_t taken[LAYOUT_PARTITIONS_MAX];
+    uint32_t taken_heard_s; /* the earliest of all partitions */
 };
 
 /* Takes over what the header says, and makes the header that of a pool with so many partitions; 0:

@@ -56,6 +56,12 @@ static void replicate_copy(struct replica *replica, const struct record *record)
     replica->sequence = record->cas;
 }
 
+/* What the pool has of a key, or NULL. An item from before a flush of this pool alone
+ * (pool_drop_items) is of another log. */
+static const struct record *replicate_known(const struct pool *pool, const struct record *present) {
+    return present != NULL && present->sequence > item_flush_sequence(&pool->view) ? present : NULL;
+}
+
 static struct bytes replicate_append(struct buffer *data, struct bytes bytes) {
     struct bytes copy = bytes_from(data->data + data->size, bytes.size);
     if (bytes.size > 0 && bytes.data == NULL) { /* record.h: spaces */
@@ -69,6 +75,7 @@ static struct bytes replicate_append(struct buffer *data, struct bytes bytes) {
 
 /* What change_evaluate's taker needs. */
 struct replicate_plan {
+    const struct pool *pool;
     struct proposal *proposal;
     struct bytes key;
     uint32_t now_s;
@@ -115,9 +122,10 @@ static bool replicate_take(void *context, const struct change_evaluation *evalua
     proposal->now_s = plan->now_s;
     /* A key without an item that a client sees: what the log has named, if it has; the pool had
      * applied all up to there when this plan was made. */
+    const struct record *known = replicate_known(plan->pool, evaluation->present);
     bool invisible = old == NULL;
     proposal->expected = invisible && proposal->has_named ? proposal->named
-                         : evaluation->present != NULL    ? evaluation->present->cas
+                         : known != NULL                  ? known->cas
                                                           : 0;
     return true;
 }
@@ -157,7 +165,8 @@ static enum status replicate_propose(struct pool *pool, struct store_thread *thr
                                      struct item *result) {
     struct proposal *proposal = thread->proposal;
     const struct pool_replication *replication = &pool->replication;
-    struct replicate_plan plan = {.proposal = proposal,
+    struct replicate_plan plan = {.pool = pool,
+                                  .proposal = proposal,
                                   .key = key,
                                   .now_s = thread->now_s,
                                   .flush = replication->get_flush(replication->context, key)};
@@ -312,7 +321,8 @@ static enum status plan_apply(void *plan, const struct record *old, uint32_t now
     if (!admits(replication->context, replica->key, replica->sequence)) {
         return STATUS_OK;
     }
-    if (change->present != NULL && change->present->cas >= replica->sequence) {
+    const struct record *known = replicate_known(apply->pool, change->present);
+    if (known != NULL && known->cas >= replica->sequence) {
         return STATUS_OK;
     }
     change->verbatim = true;

@@ -245,9 +245,21 @@ void pool_note_position(struct pool *pool, uint32_t partition, uint64_t sequence
 /* The position in the file: what the next start goes on from if the daemon is killed now. */
 uint64_t pool_get_noted_position(const struct pool *pool, uint32_t partition);
 
-/* When positions were written to the file last, in unix seconds; 0: never. Before the pool writes.
- */
-uint32_t pool_get_positions_noted_s(const struct pool *pool);
+/* While a position is withheld, the file keeps the one that it has: the pool may still have items
+ * that the log has ended long ago, which a start from a later position would not notice. */
+void pool_withhold_position(struct pool *pool, uint32_t partition, bool withheld);
+
+/* The pool was caught up with the partition's log at this time, in unix seconds. */
+void pool_note_heard(struct pool *pool, uint32_t partition, uint32_t now_s);
+
+/* When the pool was last caught up with all partitions, as the file has it: 0, never. The second
+ * function says that all positions are right from now on: each is 0, or was just so. */
+uint32_t pool_get_heard_s(const struct pool *pool);
+void pool_begin_hearing(struct pool *pool, uint32_t now_s);
+
+/* Ends all items of the pool, here only: they are of a log that is no more. Before
+ * pool_set_replication. Waits. */
+enum status pool_drop_items(struct pool *pool, struct store_thread *thread);
 
 /* The log that the position is of: 0 in a new file. Setting it puts the position to 0, also on the
  * disk. False if the disk fails. Waits; the reader's thread only. */

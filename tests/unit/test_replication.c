@@ -471,7 +471,58 @@ static void a_clean_stop_notes_the_last_position(void **state) {
     store_reopen(&store);
     begin_replicated();
     assert_int_equal(pool_get_position(store.pool, 0), 4);
-    assert_int_equal(pool_get_positions_noted_s(store.pool), CLOCK_START_S);
+}
+
+static void a_withheld_position_is_not_noted(void **state) {
+    (void)state;
+    assert_int_equal(apply("v", 4), STATUS_OK);
+    pool_withhold_position(store.pool, 0, true);
+    pool_note_position(store.pool, 0, 4);
+    store_reopen(&store);
+    begin_replicated();
+    assert_int_equal(pool_get_position(store.pool, 0), 0);
+    expect_there(&store, "k", "v");
+}
+
+static void a_pool_has_heard_of_all_partitions_when_it_has_heard_of_each(void **state) {
+    (void)state;
+    assert_int_equal(pool_get_heard_s(store.pool), 0);
+    pool_note_heard(store.pool, 0, CLOCK_START_S + 9);
+    store_reopen(&store);
+    begin_replicated();
+    assert_int_equal(pool_get_heard_s(store.pool), 0);
+    pool_note_heard(store.pool, 0, CLOCK_START_S + 9);
+    pool_note_heard(store.pool, 1, CLOCK_START_S + 7);
+    store_reopen(&store);
+    begin_replicated();
+    assert_int_equal(pool_get_heard_s(store.pool), CLOCK_START_S + 7);
+}
+
+/* The items of another log are dropped here alone; their numbers are not those of the new log. */
+static void dropped_items_do_not_hide_records_of_a_new_log(void **state) {
+    (void)state;
+    assert_int_equal(apply("old", 900), STATUS_OK);
+    store_reopen(&store);
+    assert_int_equal(pool_drop_items(store.pool, &store.thread), STATUS_OK);
+    begin_replicated();
+    expect_gone(&store, "k");
+    assert_int_equal(apply("new", 3), STATUS_OK);
+    expect_there(&store, "k", "new");
+    assert_int_equal(store_cas(&store, "k"), 3);
+}
+
+/* A client's CAS of the log is never given out again by the plain pool. */
+static void a_pool_that_leaves_its_log_begins_above_its_numbers(void **state) {
+    (void)state;
+    assert_int_equal(apply("v", UINT64_C(1) << 40), STATUS_OK);
+    pool_note_position(store.pool, 1, UINT64_C(1) << 40);
+    store_close(&store);
+    store.options.partitions = 0;
+    store_open(&store);
+    expect_there(&store, "k", "v");
+    assert_true(store_cas(&store, "k") == UINT64_C(1) << 40);
+    store_set(&store, "other", "v", 0);
+    assert_true(store_cas(&store, "other") > UINT64_C(1) << 40);
 }
 
 static void a_damaged_position_is_not_believed(void **state) {
@@ -522,6 +573,10 @@ int main(void) {
         TEST(a_client_cannot_choose_a_cas),
         TEST(the_file_counts_a_record_only_after_its_sync),
         TEST(a_clean_stop_notes_the_last_position),
+        TEST(a_withheld_position_is_not_noted),
+        TEST(a_pool_has_heard_of_all_partitions_when_it_has_heard_of_each),
+        TEST(dropped_items_do_not_hide_records_of_a_new_log),
+        TEST(a_pool_that_leaves_its_log_begins_above_its_numbers),
         TEST(a_damaged_position_is_not_believed),
         TEST(a_pool_keeps_its_partitions),
     };

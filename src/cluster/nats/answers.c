@@ -42,28 +42,6 @@ static void engine_take_outcome(struct nats_engine *engine, uint64_t token, nats
     engine->callbacks.written(engine->callbacks.context, token, outcome, sequence);
 }
 
-/* Decodes base64 in place; returns the size. */
-static size_t engine_decode(char *text) {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint32_t bits = 0;
-    unsigned count = 0;
-    size_t size = 0;
-    for (const char *at = text; *at != '\0' && *at != '='; at++) {
-        const char *letter = memchr(alphabet, *at, 64);
-        if (letter == NULL) {
-            return 0;
-        }
-        bits = bits << 6 | (uint32_t)(letter - alphabet);
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            text[size++] = (char)(bits >> count);
-        }
-    }
-    return size;
-}
-
 static void engine_take_found(struct nats_engine *engine, uint64_t token, natsMsg *message) {
     struct engine_found found = {0};
     const char *description;

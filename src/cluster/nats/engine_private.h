@@ -201,6 +201,9 @@ json_t *engine_parse(const natsMsg *message);
 int engine_error_of(const json_t *answer, const char **description);
 uint64_t engine_number_of(const json_t *object, const char *name);
 
+/* Decodes base64 in place; returns the size. */
+size_t engine_decode(char *text);
+
 /* answers.c, below */
 
 /* The callback of the inbox's subscription. */
@@ -241,7 +244,9 @@ void engine_take_node(struct nats_engine *engine, natsMsg *message);
 enum engine_check engine_check(void *self, uint32_t partition, struct engine_log *log,
                                char error[ENGINE_ERROR_MAX]);
 enum engine_check engine_create(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]);
+enum engine_check engine_drop(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]);
 enum engine_check engine_find_now(void *self, uint32_t partition, const char *subject,
-                                  uint64_t *sequence, char error[ENGINE_ERROR_MAX]);
+                                  uint64_t *sequence, struct buffer *payload,
+                                  char error[ENGINE_ERROR_MAX]);
 
 #endif

@@ -106,6 +106,27 @@ bool engine_purge(void *self, uint64_t token, uint32_t partition, uint64_t below
     return message != NULL && engine_request(engine, message);
 }
 
+size_t engine_decode(char *text) {
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t bits = 0;
+    unsigned count = 0;
+    size_t size = 0;
+    for (const char *at = text; *at != '\0' && *at != '='; at++) {
+        const char *letter = memchr(alphabet, *at, 64);
+        if (letter == NULL) {
+            return 0;
+        }
+        bits = bits << 6 | (uint32_t)(letter - alphabet);
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            text[size++] = (char)(bits >> count);
+        }
+    }
+    return size;
+}
+
 json_t *engine_parse(const natsMsg *message) {
     return json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
 }

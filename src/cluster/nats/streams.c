@@ -112,7 +112,8 @@ enum engine_check engine_check(void *self, uint32_t partition, struct engine_log
 }
 
 enum engine_check engine_find_now(void *self, uint32_t partition, const char *subject,
-                                  uint64_t *sequence, char error[ENGINE_ERROR_MAX]) {
+                                  uint64_t *sequence, struct buffer *payload,
+                                  char error[ENGINE_ERROR_MAX]) {
     struct nats_engine *engine = self;
     char name[128];
     char api[192];
@@ -126,8 +127,15 @@ enum engine_check engine_find_now(void *self, uint32_t partition, const char *su
         return engine_no_answer(engine);
     }
     int code = engine_error_of(answer, &description);
-    *sequence = engine_number_of(json_object_get(answer, "message"), "seq");
+    const json_t *message = json_object_get(answer, "message");
+    *sequence = engine_number_of(message, "seq");
     bool is_answer = code == CODE_NO_MESSAGE || *sequence > 0;
+    if (payload != NULL) {
+        const char *text = json_string_value(json_object_get(message, "data"));
+        payload->size = 0;
+        is_answer = is_answer && (text == NULL || (buffer_append(payload, text, strlen(text) + 1)));
+        payload->size = is_answer && text != NULL ? engine_decode(payload->data) : 0;
+    }
     if (!is_answer) {
         snprintf(error, ENGINE_ERROR_MAX, "stream %s: %s", name, description);
     }
@@ -161,4 +169,25 @@ enum engine_check engine_create(void *self, uint32_t partition, char error[ENGIN
     }
     json_decref(answer);
     return is_there ? ENGINE_RIGHT : is_away ? ENGINE_AWAY : ENGINE_WRONG;
+}
+
+enum engine_check engine_drop(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]) {
+    struct nats_engine *engine = self;
+    char name[128];
+    char api[192];
+    const char *description;
+    engine_name_stream(engine, partition, name);
+    snprintf(api, sizeof api, "$JS.API.STREAM.DELETE.%s", name);
+    json_t *answer = engine_ask(engine, api, "", error);
+    if (answer == NULL) {
+        return ENGINE_AWAY;
+    }
+    int code = engine_error_of(answer, &description);
+    bool is_away = code == CODE_CLUSTER_AWAY || code == CODE_NO_PEERS;
+    bool is_gone = code == 0 || code == CODE_NO_STREAM;
+    if (!is_gone) {
+        snprintf(error, ENGINE_ERROR_MAX, "stream %s cannot be deleted: %s", name, description);
+    }
+    json_decref(answer);
+    return is_gone ? ENGINE_RIGHT : is_away ? ENGINE_AWAY : ENGINE_WRONG;
 }
