@@ -52,26 +52,28 @@ static int adopt_tell(const struct refill *refill, const struct invocation *invo
     struct fill_stats stats;
     fill_get_stats(refill->fill, &stats);
     if (invocation->json) {
-        return words_print_json(json_pack(
-                   "{s:s, s:I, s:I, s:I, s:I, s:b}", "pool", refill->name, "items",
-                   (json_int_t)refill->live, "stored", (json_int_t)stats.stored, "present",
-                   (json_int_t)stats.present, "removed", (json_int_t)stats.removed, "complete",
-                   refill->is_own_file))
+        return words_print_json(
+                   json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "pool", refill->name, "items",
+                             (json_int_t)refill->live, "stored", (json_int_t)stats.stored,
+                             "present", (json_int_t)stats.present, "removed",
+                             (json_int_t)stats.removed, "complete", refill->is_own_file))
                    ? 0
                    : EXIT_FAULT;
     }
-    printf("pool %s: %llu items: %llu written to the cluster's logs, %llu were there; %llu that have "
-           "ended since an earlier run were removed\n",
-           refill->name, (unsigned long long)refill->live, (unsigned long long)stats.stored,
-           (unsigned long long)stats.present, (unsigned long long)stats.removed);
+    printf(
+        "pool %s: %llu items: %llu written to the cluster's logs, %llu were there; %llu that have "
+        "ended since an earlier run were removed\n",
+        refill->name, (unsigned long long)refill->live, (unsigned long long)stats.stored,
+        (unsigned long long)stats.present, (unsigned long long)stats.removed);
     if (refill->is_own_file) {
         printf("Start stayd now: it begins with a new file, and reads all items from the logs. The "
                "earlier file is kept as %s; delete it when the cluster runs.\n",
                aside);
     } else {
-        printf("The logs are not complete: stop stayd, and run 'stayctl cluster adopt %s' on its own "
-               "file, which writes only what has changed.\n",
-               refill->name);
+        printf(
+            "The logs are not complete: stop stayd, and run 'stayctl cluster adopt %s' on its own "
+            "file, which writes only what has changed.\n",
+            refill->name);
     }
     return 0;
 }
@@ -81,9 +83,10 @@ int adopt_run(const struct target_list *list, const struct invocation *invocatio
     char aside[PATH_MAX] = "";
     int result = refill_open(&refill, list, invocation, "cluster adopt");
     if (result == 0 && inspect_about(refill.inspect)->partition_count != 0) {
-        result = refill_fail(&refill, EXIT_WRONG,
-                             "its file is a clustered pool's already: start stayd. If the cluster's "
-                             "logs are lost, see 'stayctl reseed'");
+        result =
+            refill_fail(&refill, EXIT_WRONG,
+                        "its file is a clustered pool's already: start stayd. If the cluster's "
+                        "logs are lost, see 'stayctl reseed'");
     }
     result = result != 0 ? result : refill_connect(&refill, false);
     result = result != 0 ? result : adopt_make_streams(&refill);

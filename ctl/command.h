@@ -50,8 +50,8 @@ command_run_together status_run;
 /* Shows the pools every second: on a terminal until q is pressed, or as lines of JSON. */
 command_run_together top_run;
 
-/* `cluster create` and `cluster status`: the streams of the pools that have `cluster`. `cluster adopt
- * POOL [FILE]`: adopt.c. */
+/* `cluster create` and `cluster status`: the streams of the pools that have `cluster`. `cluster
+ * adopt POOL [FILE]`: adopt.c. */
 command_run_together cluster_run;
 
 /* `reseed POOL [FILE]`: makes the streams of a clustered pool anew, from a pool's file. */

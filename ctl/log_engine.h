@@ -7,8 +7,8 @@
 
 enum { LOG_ENGINE_NAP_MS = 200 };
 
-/* `callbacks`: NULL if nothing is written. `payload_max_bytes`: as in engine_options. False with the
- * reason. */
+/* `callbacks`: NULL if nothing is written. `payload_max_bytes`: as in engine_options. False with
+ * the reason. */
 bool log_engine_open(const struct config_pool *pool, const struct engine_callbacks *callbacks,
                      uint32_t payload_max_bytes, struct engine *engine,
                      char error[ENGINE_ERROR_MAX]);

@@ -40,7 +40,7 @@ int refill_open(struct refill *refill, const struct target_list *list,
                                        invocation->arguments[1]) >= (int)sizeof refill->path) {
         return refill_fail(refill, EXIT_WRONG, "the path of the file is too long");
     }
-    log_init(LOG_LEVEL_ERROR);
+    log_init(LOG_LEVEL_WARNING);
     refill->inspect = inspect_open(refill->path, INSPECT_UNUSED, error);
     if (refill->inspect == NULL) {
         return refill_fail(refill, EXIT_WRONG, error);
@@ -94,8 +94,8 @@ static void refill_show(void *context) {
 int refill_connect(struct refill *refill, bool keeps_foreign) {
     char error[ENGINE_ERROR_MAX];
     const struct config_pool *pool = refill->pool;
-    refill->subjects = (struct subjects){pool->cluster_prefix, pool->options.name,
-                                         pool->options.partitions};
+    refill->subjects =
+        (struct subjects){pool->cluster_prefix, pool->options.name, pool->options.partitions};
     refill->fill = fill_create(&(struct fill_options){
         .subjects = &refill->subjects,
         .engine = &refill->engine,

@@ -1,6 +1,6 @@
-/* stayctl reseed: makes a cluster's logs anew, with the items of one pool's file. For when a log was
- * lost, or has lost records. Never by itself: the file may have items that were deleted since it
- * was written, and they come back. */
+/* stayctl reseed: makes a cluster's logs anew, with the items of one pool's file. For when a log
+ * was lost, or has lost records. Never by itself: the file may have items that were deleted since
+ * it was written, and they come back. */
 #include "base/clock.h"
 #include "log_engine.h"
 #include "refill.h"
@@ -117,17 +117,17 @@ static int reseed_tell(const struct refill *refill, const struct invocation *inv
     struct fill_stats stats;
     fill_get_stats(refill->fill, &stats);
     if (invocation->json) {
-        return words_print_json(json_pack("{s:s, s:I, s:I, s:I, s:I}", "pool", refill->name,
-                                          "items", (json_int_t)refill->live, "stored",
-                                          (json_int_t)stats.stored, "present",
-                                          (json_int_t)stats.present, "foreign",
-                                          (json_int_t)stats.foreign))
+        return words_print_json(json_pack(
+                   "{s:s, s:I, s:I, s:I, s:I}", "pool", refill->name, "items",
+                   (json_int_t)refill->live, "stored", (json_int_t)stats.stored, "present",
+                   (json_int_t)stats.present, "foreign", (json_int_t)stats.foreign))
                    ? 0
                    : EXIT_FAULT;
     }
-    printf("pool %s: its cluster's logs are made anew, with %llu items. Restart stayd on every host "
-           "now: each reads the new logs.\n",
-           refill->name, (unsigned long long)refill->live);
+    printf(
+        "pool %s: its cluster's logs are made anew, with %llu items. Restart stayd on every host "
+        "now: each reads the new logs.\n",
+        refill->name, (unsigned long long)refill->live);
     if (stats.foreign > 0) {
         printf("%llu records that hosts have written meanwhile were kept as they are.\n",
                (unsigned long long)stats.foreign);

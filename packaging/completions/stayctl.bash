@@ -18,7 +18,7 @@ _stayctl_pools() {
 
 _stayctl() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' given=0 i
-    local commands='status top sessions latency stats get delete flush ping version reload backup check dump restore'
+    local commands='status top sessions latency stats get delete flush ping version reload backup cluster reseed check dump restore'
     local options='--config --server --user --json --yes --help --version'
     COMPREPLY=()
     case $before in
@@ -39,8 +39,9 @@ _stayctl() {
     case $command:$given in
     :*) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word") ;;
     stats:1) mapfile -t COMPREPLY < <(compgen -W 'settings items slabs sizes conns expiry latency' -- "$word") ;;
-    check:0 | dump:0 | restore:0 | backup:1) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
-    sessions:0 | latency:0 | stats:0 | get:0 | delete:0 | flush:0 | ping:0 | version:0 | backup:0 | restore:1)
+    cluster:0) mapfile -t COMPREPLY < <(compgen -W 'create status adopt' -- "$word") ;;
+    check:0 | dump:0 | restore:0 | backup:1 | reseed:1) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    sessions:0 | latency:0 | stats:0 | get:0 | delete:0 | flush:0 | ping:0 | version:0 | backup:0 | restore:1 | reseed:0 | cluster:1)
         mapfile -t COMPREPLY < <(compgen -W "$(_stayctl_pools)" -- "$word")
         ;;
     esac

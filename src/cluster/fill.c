@@ -80,8 +80,8 @@ static bool fill_note_seen(struct fill *fill, struct bytes key) {
 /* An earlier run has written it, and the item has ended since. */
 static bool fill_note_ended(struct fill *fill, struct bytes key, uint64_t sequence) {
     uint8_t size = (uint8_t)key.size;
-    return buffer_append_u64(&fill->ended, sequence) && buffer_append(&fill->ended, &size, 1) &&
-           buffer_append(&fill->ended, key.data, key.size);
+    return buffer_append(&fill->ended, &sequence, sizeof sequence) &&
+           buffer_append(&fill->ended, &size, 1) && buffer_append(&fill->ended, key.data, key.size);
 }
 
 static bool fill_refuse(const struct engine_record *record, char *error) {
@@ -267,8 +267,8 @@ static bool fill_write(struct fill *fill, const struct replica *item, uint64_t e
 
 bool fill_put(struct fill *fill, const struct replica *item, char error[ENGINE_ERROR_MAX]) {
     const struct fill_seen seen = fill_hash(item->key);
-    if (fill->seen_count > 0 && bsearch(&seen, fill->seen, fill->seen_count, sizeof seen,
-                                        fill_order) != NULL) {
+    if (fill->seen_count > 0 &&
+        bsearch(&seen, fill->seen, fill->seen_count, sizeof seen, fill_order) != NULL) {
         return true;
     }
     return fill_write(fill, item, 0, error);

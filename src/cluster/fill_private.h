@@ -60,8 +60,8 @@ struct fill {
     struct fill_seen *seen;
     size_t seen_count;
     size_t seen_capacity;
-    struct buffer ended;                         /* of an earlier run: sequence, key size, key ... */
-    uint64_t beacons[POOL_PARTITIONS_MAX];       /* of a log that is read; 0: it is not, or has been */
+    struct buffer ended;                   /* of an earlier run: sequence, key size, key ... */
+    uint64_t beacons[POOL_PARTITIONS_MAX]; /* of a log that is read; 0: it is not, or has been */
     uint64_t beacons_sent_ms[POOL_PARTITIONS_MAX];
     struct fill_stats stats;
 };

@@ -258,8 +258,7 @@ static bool reader_take_beacon(struct reader *reader, const struct engine_record
     uint64_t ago_s = (clock_exact_ms() - state->written_ms) / 1000 + 1;
     own_writes_sweep(reader->options.own, record->partition, record->sequence);
     if (!state->compares) {
-        pool_note_heard(reader->options.pool, record->partition,
-                        clock_unix_s() - (uint32_t)ago_s);
+        pool_note_heard(reader->options.pool, record->partition, clock_unix_s() - (uint32_t)ago_s);
     }
     if (state->caught_up) {
         return true;

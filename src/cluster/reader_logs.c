@@ -1,5 +1,5 @@
-/* What a reader does before its thread starts: checks that the logs are those that the pool has read,
- * and decides where each is read from. */
+/* What a reader does before its thread starts: checks that the logs are those that the pool has
+ * read, and decides where each is read from. */
 #include "cluster/reader.h"
 
 #include "base/clock.h"
@@ -32,7 +32,8 @@ struct reader_found {
 
 /* Checks one log, and changes nothing. */
 static enum engine_check reader_check_log(const struct reader_options *options, uint32_t partition,
-                                          struct reader_found *found, char error[ENGINE_ERROR_MAX]) {
+                                          struct reader_found *found,
+                                          char error[ENGINE_ERROR_MAX]) {
     struct engine *engine = options->engine;
     struct origin origin;
     uint64_t noted = pool_get_log_id(options->pool, partition);

@@ -20,7 +20,7 @@ struct positions {
     uint32_t count; /* of partitions; 0: the pool is not replicated, and nothing below is used */
     struct layout_data_header *header;
     _Atomic uint64_t applied[LAYOUT_PARTITIONS_MAX];
-    _Atomic bool withheld[LAYOUT_PARTITIONS_MAX]; /* pool_withhold_position */
+    _Atomic bool withheld[LAYOUT_PARTITIONS_MAX];    /* pool_withhold_position */
     _Atomic uint32_t heard_s[LAYOUT_PARTITIONS_MAX]; /* pool_note_heard; 0: not since the start */
     /* the sync's thread only */
     uint64_t taken[LAYOUT_PARTITIONS_MAX];
