@@ -13,7 +13,7 @@ from support.raw import wait_until
 from support.stayctl import STAYCTL, backup, run
 from writers import read
 
-CLUSTER_KEYS = ("cluster", "cluster_prefix", "cluster_partitions")
+CLUSTER_KEYS = ("cluster", "cluster_prefix", "cluster_partitions", "cluster_replicas")
 
 
 def without_cluster(config):

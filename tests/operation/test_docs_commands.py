@@ -15,8 +15,8 @@ from support.stayctl import STAYCTL
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
          ROOT / "python" / "README.md", *sorted((ROOT / "packaging" / "man").iterdir())]
 
-# Lines that are not run: they start a daemon in the foreground, or are the output of a command.
-NOT_RUN = re.compile(r"stayd( |$)(?!.*--check)|stayd 0\.|stayctl top|stayctl reload")
+# Lines that are not run: they start a daemon in the foreground, need a cluster, or are the output of a command.
+NOT_RUN = re.compile(r"stayd( |$)(?!.*--check)|stayd 0\.|stayctl top|stayctl reload|stayctl (-c FILE )?(cluster|reseed)")
 
 
 def lines_of_code(page):

@@ -180,7 +180,7 @@ def completed(*words):
 
 def test_bash_completes_commands_pools_and_files(stayd, tmp_path):
     assert completed("stayctl", "") == commands_in_help()
-    assert completed("stayctl", "re") == {"reload", "restore"}
+    assert completed("stayctl", "re") == {"reload", "reseed", "restore"}
     assert completed("stayctl", "--j") == {"--json"}
     config = ["-c", str(stayd.config_path)]
     assert completed("stayctl", *config, "flush", "") == {"cache", "sessions"}
