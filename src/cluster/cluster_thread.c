@@ -84,6 +84,16 @@ static void cluster_note_found(void *context, uint64_t token, const struct engin
     writes_take_found(cluster->writes, token, found);
 }
 
+/* The pool is going to be empty for a while. */
+static void cluster_end_serving(void *context) {
+    struct cluster *cluster = context;
+    cluster->options.serve_while_catching_up = false;
+    if (atomic_exchange(&cluster->serves, false)) {
+        pool_admit_readers(cluster->pool, false);
+        cluster_tell_changed(cluster);
+    }
+}
+
 static void cluster_fill_reader(struct cluster *cluster, struct engine_log *logs,
                                 struct reader_options *options) {
     *options = (struct reader_options){
@@ -94,6 +104,8 @@ static void cluster_fill_reader(struct cluster *cluster, struct engine_log *logs
         .writes = cluster->writes,
         .flushes = cluster->flushes,
         .logs = logs,
+        .before_drop = cluster_end_serving,
+        .drop_context = cluster,
         .grace = cluster->options.grace,
         .thread_index = cluster->options.thread_index,
         .host = cluster->host,

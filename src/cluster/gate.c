@@ -30,10 +30,20 @@ static void gate_get_nodes(void *self, struct engine_nodes *nodes) {
 }
 
 static enum engine_check gate_find_now(void *self, uint32_t partition, const char *subject,
-                                       uint64_t *sequence, char error[ENGINE_ERROR_MAX]) {
+                                       uint64_t *sequence, struct buffer *payload,
+                                       char error[ENGINE_ERROR_MAX]) {
     struct gate *gate = self;
     if (atomic_load(&gate->opened)) {
-        return gate->inner.find_now(gate->inner.self, partition, subject, sequence, error);
+        return gate->inner.find_now(gate->inner.self, partition, subject, sequence, payload, error);
+    }
+    snprintf(error, ENGINE_ERROR_MAX, "%s", gate_is_shut);
+    return ENGINE_AWAY;
+}
+
+static enum engine_check gate_drop(void *self, uint32_t partition, char error[ENGINE_ERROR_MAX]) {
+    struct gate *gate = self;
+    if (atomic_load(&gate->opened)) {
+        return gate->inner.drop(gate->inner.self, partition, error);
     }
     snprintf(error, ENGINE_ERROR_MAX, "%s", gate_is_shut);
     return ENGINE_AWAY;
@@ -102,6 +112,7 @@ void gate_init(struct gate *gate, struct engine *engine) {
         .get_nodes = gate_get_nodes,
         .find_now = gate_find_now,
         .create = gate_create,
+        .drop = gate_drop,
         .write = gate_write,
         .find = gate_find,
         .purge = gate_purge,

@@ -34,6 +34,10 @@ struct reader_options {
      * the reader and by reader_check_logs. */
     _Atomic uint64_t *flushes;
     struct engine_log *logs; /* one for each partition: what reader_check_logs has found */
+    /* Called before the pool's items are dropped, to be read from a log that was filled anew: no
+     * client may be served until the pool is caught up. */
+    void (*before_drop)(void *context);
+    void *drop_context;
     struct grace *grace;
     unsigned thread_index; /* of the reader's store_thread */
     uint64_t host;

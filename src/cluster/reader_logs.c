@@ -74,6 +74,7 @@ static enum engine_check reader_check_log(const struct reader_options *options, 
 /* The items are of a log that is no more, and the new one has what of them is to stay. */
 static bool reader_drop_items(const struct reader_options *options) {
     struct store_thread thread;
+    options->before_drop(options->drop_context);
     store_thread_init(&thread, options->grace, options->thread_index);
     store_thread_refresh(&thread);
     enum status status = pool_drop_items(options->pool, &thread);
@@ -104,6 +105,7 @@ enum engine_check reader_check_logs(const struct reader_options *options,
         if (check != ENGINE_RIGHT) {
             return check;
         }
+        options->logs[i] = found[i].log;
         is_new = is_new || found[i].is_new;
     }
     bool well = !is_new || reader_drop_items(options);

@@ -58,12 +58,8 @@ static void flush_perform(struct pool *pool, struct segment_place place) {
     room_note_dead_record(&pool->room);
 }
 
-enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
-    uint32_t due_s = when_s > thread->now_s ? when_s : 0;
+enum status flush_here(struct pool *pool, struct store_thread *thread, uint32_t due_s) {
     struct segment_place place = {0};
-    if (pool_get_replication(pool) != NULL) {
-        return replicate_flush(pool, thread, due_s);
-    }
     if (pool_is_read_only(pool)) {
         return STATUS_READ_ONLY;
     }
@@ -90,6 +86,12 @@ enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t 
     pthread_mutex_unlock(&pool->flush_lock);
     room_wake(&pool->room);
     return STATUS_OK;
+}
+
+enum status pool_flush(struct pool *pool, struct store_thread *thread, uint32_t when_s) {
+    uint32_t due_s = when_s > thread->now_s ? when_s : 0;
+    return pool_get_replication(pool) != NULL ? replicate_flush(pool, thread, due_s)
+                                              : flush_here(pool, thread, due_s);
 }
 
 /* A flush cannot be undone. So while the clock is not trusted, a flush falls due by the trusted

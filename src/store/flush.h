@@ -15,13 +15,19 @@
 #ifndef STAYD_STORE_FLUSH_H
 #define STAYD_STORE_FLUSH_H
 
+#include "base/status.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct pool;
+struct store_thread;
 
 /* Performs a delayed flush that has fallen due. True: it did. Any thread, holding no lock. (pool.h
  * declares pool_flush, which clients call.) */
 bool flush_run_due(struct pool *pool, uint32_t now_s);
+
+/* As pool_flush, of this pool alone also if it is replicated. */
+enum status flush_here(struct pool *pool, struct store_thread *thread, uint32_t due_s);
 
 #endif

@@ -257,8 +257,7 @@ void pool_note_heard(struct pool *pool, uint32_t partition, uint32_t now_s);
 uint32_t pool_get_heard_s(const struct pool *pool);
 void pool_begin_hearing(struct pool *pool, uint32_t now_s);
 
-/* Ends all items of the pool, here only: they are of a log that is no more. Before
- * pool_set_replication. Waits. */
+/* Ends all items of the pool, here only: they are of a log that is no more. Waits. */
 enum status pool_drop_items(struct pool *pool, struct store_thread *thread);
 
 /* The log that the position is of: 0 in a new file. Setting it puts the position to 0, also on the
