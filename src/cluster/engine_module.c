@@ -30,8 +30,8 @@ engine_open *engine_module_load(char error[ENGINE_ERROR_MAX]) {
     if (module == NULL) {
         snprintf(
             error, ENGINE_ERROR_MAX,
-            "the module for clustered pools cannot be loaded: %s. Install Debian's libnats3.4, "
-            "or build stayd with libnats-dev",
+            "the module for clustered pools cannot be loaded: %s. Install the package "
+            "stayd-cluster, or build stayd with libnats-dev",
             dlerror());
         return NULL;
     }
