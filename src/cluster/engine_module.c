@@ -28,11 +28,10 @@ engine_open *engine_module_load(char error[ENGINE_ERROR_MAX]) {
     engine_module_find(path);
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (module == NULL) {
-        snprintf(
-            error, ENGINE_ERROR_MAX,
-            "the module for clustered pools cannot be loaded: %s. Install the package "
-            "stayd-cluster, or build stayd with libnats-dev",
-            dlerror());
+        snprintf(error, ENGINE_ERROR_MAX,
+                 "the module for clustered pools cannot be loaded: %s. Install the package "
+                 "stayd-cluster, or build stayd with libnats-dev",
+                 dlerror());
         return NULL;
     }
     engine_open *open = NULL;
