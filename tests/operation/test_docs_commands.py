@@ -2,6 +2,7 @@
 other commands, the files and names that they mention must exist."""
 
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 
 import pytest
 
-from support.servers import ROOT, Stayd, stayd_binary
+from support.servers import ROOT, Stayd, free_port, stayd_binary, wait_until
 from support.stayctl import STAYCTL
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
@@ -20,20 +21,32 @@ NOT_RUN = re.compile(r"stayd( |$)(?!.*--check)|stayd 0\.|stayctl top|stayctl rel
 
 
 def lines_of_code(page):
-    """The lines of the page that are indented or in a code block, also those that begin with `$ `."""
+    """The lines of the page that are indented or in a code block of no language or of a shell's."""
     text = page.read_text()
     if page.suffix != ".md":
         blocks = re.findall(r"\.Bd -literal.*?\n(.*?)\.Ed", text, re.DOTALL)
         return "\n".join(blocks).splitlines()
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return "\n".join(blocks).splitlines() + re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    lines, language = [], None
+    for line in text.splitlines():
+        if fence := re.match(r" *```(\w*)", line):
+            language = fence[1] if language is None else None
+        elif language in ("", "sh"):
+            lines.append(line)
+        elif language is None and re.match(r"    \S", line):
+            lines.append(line[4:])
+    return lines
+
+
+def command_of(line):
+    """The line without its prompt and its comment."""
+    return re.sub(r"^(?:\$ |sudo (?:-u \S+ )?)", "", re.sub(r"\s#.*", "", line)).strip()
 
 
 def commands(*programs):
     """(page, words) of each command of these programs, without its comment."""
     for page in PAGES:
         for line in lines_of_code(page):
-            line = re.sub(r"^(?:\$ |sudo )", "", re.sub(r"\s#.*", "", line)).strip()
+            line = command_of(line)
             name = re.match(r"(?:build/)?([\w-]+)(?: |$)", line)
             if name and name[1] in programs:
                 yield page.name, line
@@ -89,7 +102,7 @@ def run(words):
     assert done.returncode == 0, f"{words}: {done.stdout}"
 
 
-RUN = sorted({(page, line) for page, line in commands("stayctl", "stayd", "curl")
+RUN = sorted({(page, line) for page, line in commands("stayctl", "stayd", "curl", "python3")
               if not NOT_RUN.match(line.removeprefix("build/"))
               and not re.search(r"[a-z]+://(?!127|/)|<|\| ", line)})
 
@@ -109,6 +122,78 @@ def test_a_command_of_the_documents_does_what_it_says(machine, page, line):
         if shutil.which(words[0]) is None:
             pytest.skip(f"there is no {words[0]}")
         run(words)
+
+
+SERVED = sorted({(page, line) for page, line in commands("stayd")
+                 if re.search(r" -c (?!FILE)| -p ", line) and "--check" not in line})
+
+
+@pytest.mark.parametrize("page, line", SERVED, ids=[f"{page}: {line}" for page, line in SERVED])
+def test_a_daemon_of_the_documents_serves(page, line, tmp_path):
+    """Its ports are free ones, its user is one that is on every machine, and its files are in a folder."""
+    line = re.sub(r"-p \d+", lambda _: f"-p {free_port()}", line).replace("-u memcache", "-u nobody")
+    words = shlex.split(line)[1:]
+    if "-c" in words and not words[words.index("-c") + 1].isdigit():
+        text = (ROOT / "packaging" / "stayd.conf").read_text()
+        text = re.sub(r"127\.0\.0\.1:\d+", lambda _: f"127.0.0.1:{free_port()}", text)
+        path = tmp_path / "stayd.conf"
+        path.write_text(text)
+        words[words.index("-c") + 1] = path
+    folders = {"STATE_DIRECTORY": str(tmp_path / "data"), "RUNTIME_DIRECTORY": str(tmp_path / "run")}
+    log = tmp_path / "log"
+    with open(log, "wb") as stderr, subprocess.Popen([stayd_binary(), *words], stderr=stderr,
+                                                     env=os.environ | folders) as process:
+        try:
+            wait_until(lambda: " ready: " in log.read_text() or process.poll() is not None)
+        finally:
+            process.terminate()
+    assert process.returncode == 0, log.read_text()
+
+
+# Other commands: a pattern of the command, and the file that runs the same, or why nothing does.
+ELSEWHERE = {
+    r"make bench|build/venv/bin/python -B bench/run\.py": "bench/test_results.py",
+    r"meson test|build/tests/unit/|STAYD_BINARY=.*-m pytest|meson setup build/tsan|scripts/fuzz": "scripts/test",
+    r"build/stayd$": "examples/demo/run.py",
+    r"stayd -c FILE$": "tests/support/servers.py",
+    r"memcached -p ": "tests/operation/test_memcached_options.py",
+    r"cc example\.c ": "tests/libstayd/test_install.py",
+    r"python manage\.py stayd_migrate_sessions ": "tests/django/test_migrating_page.py",
+    r"curl .*--cacert ca\.pem ": "tests/operation/test_admin_access.py",
+    r"cd packaging/prometheus && promtool ": "tests/operation/test_monitoring_files.py",
+    r"apt-get install \./build/deb/": "scripts/test-packages",
+    r"systemctl (?:stop|start|enable --now) ": "tests/packages/try",
+    r"(?:\.|fpath=\(\$PWD/) ?packaging/completions|fpath=\(\$PWD/packaging/completions ":
+        "tests/operation/test_stayctl_live.py",
+    r"pip install '\./python\[django\]'": "scripts/test-matrix",
+}
+NOT_RUN_ANYWHERE = {
+    r"make ": "takes minutes; that its target is there is tested below, and scripts/test runs what most of them do",
+    r"dpkg-divert |ln -s /usr/bin/stayd |systemctl restart memcached":
+        "changes the machine; test_memcached_options.py runs memcached's unit with stayd in its place",
+    r"systemd-sysusers; systemd-tmpfiles": "changes the machine; Debian's packages do the same by their triggers",
+    r"journalctl ": "needs a journal; it is systemd's own command",
+}
+PROGRAMS = re.compile(
+    r"(?:(?:build|scripts)/\S+|[A-Z_]+=\S+ \S+|\.|make|meson|stayd|stayctl|curl|python3?|pip|cc|cd|memcached|apt-get|apt|"
+    r"systemctl|systemd-\w+|journalctl|dpkg-\w+|ln|fpath=\S+|podman|docker|kubectl|buildah|promtool|manage\.py)(?:[ ;]|$)")
+
+
+def test_each_command_of_the_documents_is_run_or_said_why_not():
+    known = {line for _, line in [*RUN, *SERVED]}
+    found, patterns = [], set()
+    for page in PAGES:
+        for line in map(command_of, lines_of_code(page)):
+            if not PROGRAMS.match(line) or line in known or re.match(r"stayd +\d|stayd/", line):
+                continue
+            matching = [each for each in [*ELSEWHERE, *NOT_RUN_ANYWHERE] if re.match(each, line)]
+            patterns.update(matching)
+            if not matching:
+                found.append(f"{page.name}: {line}")
+    assert found == [], "run these commands in a test, or say in ELSEWHERE or NOT_RUN_ANYWHERE why not"
+    assert patterns == {*ELSEWHERE, *NOT_RUN_ANYWHERE}, "no page has commands of the others any more"
+    for path in ELSEWHERE.values():
+        assert (ROOT / path).exists(), path
 
 
 def test_each_make_target_in_the_documents_is_there():
