@@ -6,17 +6,9 @@
 
 enum { REPLICATE_KEPT_BYTES = 16 << 10 /* a larger buffer is freed when its request has ended */ };
 
-void pool_set_replication(struct pool *pool, const struct pool_replication *replication) {
-    pool->replication = *replication;
-}
-
 void pool_admit_readers(struct pool *pool, bool admitted) {
     atomic_store(&pool->view.index->readers,
                  admitted ? LAYOUT_READERS_WHILE_KEPT : LAYOUT_READERS_NONE);
-}
-
-const struct pool_replication *pool_get_replication(const struct pool *pool) {
-    return pool->replication.submit != NULL ? &pool->replication : NULL;
 }
 
 static void replicate_set_state(struct proposal *proposal, enum proposal_state state) {

@@ -9,6 +9,7 @@
 
 #include "proto/binary.h"
 #include "proto/proto.h"
+#include "store/replication.h"
 #include "store/scan.h"
 
 #include <stdio.h>
@@ -32,6 +33,11 @@ struct pool {
 
 const struct pool_options *pool_get_options(const struct pool *pool) {
     return &pool->options;
+}
+
+const struct pool_replication *pool_get_replication(const struct pool *pool) {
+    (void)pool;
+    return NULL;
 }
 
 void pool_prefetch(struct pool *pool, const struct bytes *keys, unsigned count) {
