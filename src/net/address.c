@@ -106,12 +106,9 @@ bool address_parse(const char *text, const char *run_dir, struct address *addres
     return address_parse_host(host, port > UINT16_MAX ? 0 : (unsigned)port, address, error);
 }
 
-bool address_of_socket(int fd, struct address *address) {
+/* Writes the text of an address whose other fields are set. */
+static bool address_write(struct address *address) {
     char digits[INET6_ADDRSTRLEN];
-    *address = (struct address){.size = sizeof address->socket};
-    if (getsockname(fd, (struct sockaddr *)&address->socket, &address->size) != 0) {
-        return false;
-    }
     switch (address->socket.ss_family) {
     case AF_INET: {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address->socket;
@@ -135,6 +132,21 @@ bool address_of_socket(int fd, struct address *address) {
     default:
         return false;
     }
+}
+
+bool address_from_socket(const struct sockaddr *socket, socklen_t size, struct address *address) {
+    *address = (struct address){.size = size};
+    if (size > sizeof address->socket) {
+        return false;
+    }
+    memcpy(&address->socket, socket, size);
+    return address_write(address);
+}
+
+bool address_of_socket(int fd, struct address *address) {
+    *address = (struct address){.size = sizeof address->socket};
+    return getsockname(fd, (struct sockaddr *)&address->socket, &address->size) == 0 &&
+           address_write(address);
 }
 
 bool address_is_unix(const struct address *address) {

@@ -36,6 +36,10 @@ bool address_parse(const char *text, const char *run_dir, struct address *addres
 bool address_parse_host(const char *host, unsigned port, struct address *address,
                         char error[ADDRESS_ERROR_MAX]);
 
+/* An address as the system's calls return it. False if it is neither IPv4, IPv6 nor a Unix socket.
+ */
+bool address_from_socket(const struct sockaddr *socket, socklen_t size, struct address *address);
+
 /* The address that a socket is bound to. False if it is neither IPv4, IPv6 nor a Unix socket. */
 bool address_of_socket(int fd, struct address *address);
 

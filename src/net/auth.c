@@ -33,6 +33,7 @@ struct auth_pool {
     const char *setting; /* the name of the setting that names the file */
     char name[64];       /* for the log: "pool NAME", or "admin" */
     const char *path;
+    unsigned exceptions;             /* of the rules for the file (credentials.h) */
     struct credentials *credentials; /* under auth's lock */
 };
 
@@ -442,16 +443,17 @@ static void auth_report(void *context, unsigned line, bool is_warning, const cha
               pool->setting, pool->path, place, text);
 }
 
-struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path) {
+struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path,
+                                unsigned exceptions) {
     if (auth->pool_count == AUTH_POOLS_MAX) {
         return NULL;
     }
     struct auth_pool *pool = &auth->pools[auth->pool_count];
-    *pool = (struct auth_pool){.auth = auth, .path = path};
+    *pool = (struct auth_pool){.auth = auth, .path = path, .exceptions = exceptions};
     pool->setting = name != NULL ? "auth_file" : "admin_auth_file";
     snprintf(pool->name, sizeof pool->name, "%s%s", name != NULL ? "pool " : "admin",
              name != NULL ? name : "");
-    pool->credentials = credentials_read(path, CREDENTIALS_OWN, auth_report, pool);
+    pool->credentials = credentials_read(path, exceptions, auth_report, pool);
     if (pool->credentials == NULL) {
         return NULL;
     }
@@ -473,7 +475,7 @@ void auth_reload(struct auth *auth) {
     for (unsigned i = 0; i < auth->pool_count; i++) {
         struct auth_pool *pool = &auth->pools[i];
         struct credentials *fresh =
-            credentials_read(pool->path, CREDENTIALS_OWN, auth_report, pool);
+            credentials_read(pool->path, pool->exceptions, auth_report, pool);
         if (fresh == NULL) {
             log_error("%s: %s %s has errors and is not used; the users read before stay valid",
                       pool->name, pool->setting, pool->path);

@@ -59,9 +59,11 @@ void auth_mailbox_finish(struct auth_mailbox *mailbox);
 /* NULL if memory is short. */
 struct auth *auth_create(void);
 
-/* Reads the file. NULL if the file has faults, which are logged. `name` is the pool's name; NULL:
+/* Reads the file. NULL if the file has faults, which are logged. `exceptions`: of the rules for the
+ * file (credentials.h). `name` is the pool's name; NULL:
  * they are the users of the admin server. Both texts must stay valid until auth_destroy. */
-struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path);
+struct auth_pool *auth_add_pool(struct auth *auth, const char *name, const char *path,
+                                unsigned exceptions);
 
 /* False with errno if the thread cannot be created. */
 bool auth_start(struct auth *auth);

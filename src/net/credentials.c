@@ -216,20 +216,27 @@ static void reader_take_lines(struct reader *reader, char *text, size_t size) {
 }
 
 /* Whether the file's type, access rights, owner and size are as required. */
-static bool reader_check_file(struct reader *reader, const struct stat *file,
-                              enum credentials_owner owner) {
+static bool reader_check_file(struct reader *reader, const struct stat *file, unsigned exceptions) {
+    const mode_t readable = S_IRGRP | S_IROTH;
+    const mode_t forbidden =
+        07177 & ~((exceptions & CREDENTIALS_READABLE) != 0 ? readable : (mode_t)0);
     if (!S_ISREG(file->st_mode)) {
         reader_fault(reader, 0, "it is not a regular file");
-    } else if ((file->st_mode & 07177) != 0) {
+    } else if ((file->st_mode & forbidden) != 0) {
         reader_fault(reader, 0, "its mode is %04o, but only its owner may have access; chmod 600",
                      file->st_mode & 07777);
-    } else if (owner == CREDENTIALS_OWN && file->st_uid != 0 && file->st_uid != geteuid()) {
+    } else if ((exceptions & CREDENTIALS_ANYBODYS) == 0 && file->st_uid != 0 &&
+               file->st_uid != geteuid()) {
         reader_fault(reader, 0,
                      "it belongs to user %u, but must belong to root or to user %u (chown)",
                      file->st_uid, geteuid());
     } else if (file->st_size > CREDENTIALS_FILE_MAX) {
         reader_fault(reader, 0, "it is larger than %d bytes", CREDENTIALS_FILE_MAX);
     } else {
+        if ((file->st_mode & readable) != 0) {
+            reader->report(reader->context, 0, true,
+                           "users of this machine other than its owner can read it; chmod 600");
+        }
         return true;
     }
     return false;
@@ -267,7 +274,7 @@ static const char *reader_advice(int error_number) {
     }
 }
 
-static void reader_run(struct reader *reader, const char *path, enum credentials_owner owner) {
+static void reader_run(struct reader *reader, const char *path, unsigned exceptions) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK |
                             O_NOCTTY); /* O_NONBLOCK: a FIFO would block */
     if (fd < 0) {
@@ -278,7 +285,7 @@ static void reader_run(struct reader *reader, const char *path, enum credentials
     char *text = NULL;
     if (fstat(fd, &file) != 0) {
         reader_fault(reader, 0, "cannot read it: %s", strerror(errno));
-    } else if (reader_check_file(reader, &file, owner)) {
+    } else if (reader_check_file(reader, &file, exceptions)) {
         text = malloc(CREDENTIALS_FILE_MAX + 2);
         if (text == NULL) {
             reader_no_memory(reader);
@@ -297,7 +304,7 @@ static void reader_run(struct reader *reader, const char *path, enum credentials
     close(fd);
 }
 
-struct credentials *credentials_read(const char *path, enum credentials_owner owner,
+struct credentials *credentials_read(const char *path, unsigned exceptions,
                                      credentials_report *report, void *context) {
     struct reader reader = {.report = report, .context = context};
     struct credentials *credentials = calloc(1, sizeof *credentials);
@@ -314,7 +321,7 @@ struct credentials *credentials_read(const char *path, enum credentials_owner ow
     } else if (getrandom(credentials->key.bytes, DIGEST_BYTES, 0) != DIGEST_BYTES) {
         reader_fault(&reader, 0, "the system gives no random numbers: %s", strerror(errno));
     } else {
-        reader_run(&reader, path, owner);
+        reader_run(&reader, path, exceptions);
     }
     if (reader.failed) {
         credentials_release(credentials);

@@ -5,7 +5,7 @@
  *     cron:s3cret         a user, and the password itself: accepted, with a warning
  *
  * Only the file's owner may have access to the file, and the owner must be the daemon's user or
- * root.
+ * root. The file of memcached's -Y may be readable by others, as in memcached.
  *
  * There are two ways to check a password. credentials_judge takes microseconds: it knows each plain
  * password, and each password that has been right since the file was read, as an HMAC under a
@@ -36,13 +36,15 @@ struct credentials;
  * fault. `text` is valid during the call only. */
 typedef void credentials_report(void *context, unsigned line, bool is_warning, const char *text);
 
-enum credentials_owner {
-    CREDENTIALS_OWN,     /* the file must belong to this user or to root */
-    CREDENTIALS_ANYBODYS /* not checked: the daemon will run as another user */
+/* Exceptions from the rules for the file, combined with |. */
+enum {
+    CREDENTIALS_STRICT = 0,
+    CREDENTIALS_ANYBODYS = 1, /* the owner is not checked: the daemon will run as another user */
+    CREDENTIALS_READABLE = 2  /* others may read the file, which is a warning, but not write it */
 };
 
 /* NULL if the file has faults, all of which have been reported. The caller is the first holder. */
-struct credentials *credentials_read(const char *path, enum credentials_owner owner,
+struct credentials *credentials_read(const char *path, unsigned exceptions,
                                      credentials_report *report, void *context);
 
 /* Adds a holder. Returns the set. */

@@ -117,7 +117,8 @@ static bool listener_bind_tcp(struct listener *listener, char error[LISTENER_ERR
         !listener_set_options(fd) ||
         (socket->sa_family == AF_INET6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
-        bind(fd, socket, listener->address.size) != 0) {
+        bind(fd, socket, listener->address.size) != 0 ||
+        !address_of_socket(fd, &listener->address)) { /* the system has chosen the port 0 */
         return listener_fail(listener, "listen on", error);
     }
     return true;

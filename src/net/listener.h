@@ -4,6 +4,7 @@
 #define STAYD_NET_LISTENER_H
 
 #include "net/address.h"
+#include "proto/rights.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -27,6 +28,7 @@ struct listener {
     struct proto_service *service; /* set by the owner before the acceptor starts */
     struct tls *tls;               /* the same; NULL: plain text */
     struct auth_pool *auth;        /* the same; NULL if no login is required */
+    enum proto_allowed protocols;  /* the same */
 
     /* private */
     bool is_adopted;

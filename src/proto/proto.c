@@ -23,6 +23,7 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
     *connection = (struct proto_connection){
         .service = service,
         .pool = service->pool,
+        .protocols = service->protocols,
         .turn_left = UINT32_MAX,
         .turn_work = UINT64_MAX,
         .item_max_bytes = options->item_max_bytes,
@@ -78,8 +79,7 @@ static bool proto_decide(struct request *request) {
     }
     bool binary = first == BINARY_REQUEST_MAGIC;
     request->progress->protocol = binary ? PROTO_BINARY : PROTO_TEXT;
-    return request->connection->service->protocols !=
-           (binary ? PROTO_ALLOWED_TEXT : PROTO_ALLOWED_BINARY);
+    return request->connection->protocols != (binary ? PROTO_ALLOWED_TEXT : PROTO_ALLOWED_BINARY);
 }
 
 /* Returns how many requests may run before this function must be called again; 0: the turn is

@@ -79,8 +79,9 @@ struct proto_connection {
      * called again, with or without input. Any thread may call `wake`, but not after
      * proto_connection_finish; `wake` must not block. */
     int fd;
-    bool is_local; /* the client is on this machine */
-    bool is_unix;  /* the client uses a Unix socket, so descriptors can be sent to it */
+    enum proto_allowed protocols; /* those that the client may use */
+    bool is_local;                /* the client is on this machine */
+    bool is_unix; /* the client uses a Unix socket, so descriptors can be sent to it */
     /* `handed`: descriptors that the caller must send with the replies and then close
      * (proto_drop_handed). */
     bool sent_mappings; /* private to proto/: stayd_map sends them once */

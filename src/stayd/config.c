@@ -1,6 +1,7 @@
 #include "stayd/config.h"
 
 #include "cluster/cluster.h"
+#include "net/credentials.h"
 #include "stayd/directories.h"
 
 #include <assert.h>
@@ -124,6 +125,10 @@ bool config_parse_mode(const char *text, unsigned *mode) {
     }
     *mode = (unsigned)value;
     return true;
+}
+
+unsigned config_auth_exceptions(const struct config_pool *pool) {
+    return pool->auth_file_is_readable ? CREDENTIALS_READABLE : CREDENTIALS_STRICT;
 }
 
 bool config_pool_has_tls(const struct config_pool *pool) {

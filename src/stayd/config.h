@@ -35,24 +35,27 @@ enum {
 
 struct config_listen {
     struct address address;
-    unsigned line; /* in the file; 0: the address is not from the file */
-    bool plain;    /* no TLS on this address, even if the pool has TLS */
+    unsigned line;                /* in the file; 0: the address is not from the file */
+    bool plain;                   /* no TLS on this address, even if the pool has TLS */
+    enum proto_allowed protocols; /* what clients of this address may use */
 };
 
 struct config_pool {
     struct pool_options options;
     struct config_listen listens[CONFIG_LISTENS_MAX];
     unsigned listen_count;
-    unsigned socket_mode;     /* of its socket files */
-    char auth_file[PATH_MAX]; /* users and passwords (net/credentials.h); empty: no login */
-    char tls_cert[PATH_MAX];  /* the certificate of its TCP listeners (net/tls.h); empty: plain text
-                               */
+    unsigned socket_mode;       /* of its socket files */
+    char auth_file[PATH_MAX];   /* users and passwords (net/credentials.h); empty: no login */
+    bool auth_file_is_readable; /* others may read auth_file */
+    char tls_cert[PATH_MAX]; /* the certificate of its TCP listeners (net/tls.h); empty: plain text
+                              */
     char tls_key[PATH_MAX];
     char tls_ca[PATH_MAX];    /* the CA of the clients' certificates; empty: clients need none */
     unsigned tls_line;        /* of the first of these three keys */
     unsigned max_connections; /* of its clients; 0: only the limit of all pools */
     unsigned max_connections_line;
-    enum proto_allowed protocols; /* the protocols that clients may use */
+    enum proto_allowed protocols; /* the protocols that clients may use, unless an address says
+                                     otherwise */
     enum proto_admin admin_commands;
     struct readers readers;                /* who may map the pool and read it (net/readers.h) */
     char readers_text[CONFIG_READERS_MAX]; /* `readers` as the configuration spells it; empty: the
@@ -123,6 +126,9 @@ bool config_pool_name_is_valid(const char *name);
 
 /* Parses access rights in octal, 0 to 0777, such as 0770 or 770. */
 bool config_parse_mode(const char *text, unsigned *mode);
+
+/* The exceptions from the rules for the pool's auth_file (net/credentials.h). */
+unsigned config_auth_exceptions(const struct config_pool *pool);
 
 /* Whether the pool's TCP listeners use TLS. */
 bool config_pool_has_tls(const struct config_pool *pool);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "net/acceptor.h"
 #include "net/auth.h"
+#include "net/credentials.h"
 #include "net/handshakes.h"
 #include "net/listener.h"
 #include "net/share.h"
@@ -17,6 +18,7 @@
 #include "stayd/files.h"
 #include "stayd/notify.h"
 #include "stayd/pid_file.h"
+#include "stayd/port_file.h"
 #include "stayd/privileges.h"
 #include "stayd/refresher.h"
 #include "stayd/reload.h"
@@ -125,6 +127,14 @@ static bool daemon_listen(struct daemon *daemon, bool is_unix) {
     return true;
 }
 
+static bool daemon_write_ports(const struct daemon *daemon) {
+    const char *path = daemon->process->port_file;
+    if (path[0] != '\0') {
+        port_file_write(path, daemon->listeners, daemon->listener_count);
+    }
+    return true;
+}
+
 /* Drops root's rights, and claims the pid file with the rights of the user. */
 static bool daemon_drop_privileges(struct daemon *daemon) {
     const struct process_options *process = daemon->process;
@@ -157,7 +167,7 @@ static bool daemon_load_certificates(struct daemon *daemon) {
 /* Reads the users of a pool, or of the admin server (`name` is NULL). False if that fails, which is
  * logged. */
 static bool daemon_read_auth_file(struct daemon *daemon, const char *name, const char *path,
-                                  struct auth_pool **users) {
+                                  unsigned exceptions, struct auth_pool **users) {
     *users = NULL;
     if (path[0] == '\0') {
         return true;
@@ -165,7 +175,7 @@ static bool daemon_read_auth_file(struct daemon *daemon, const char *name, const
     if (daemon->auth == NULL) {
         daemon->auth = auth_create();
     }
-    *users = daemon->auth == NULL ? NULL : auth_add_pool(daemon->auth, name, path);
+    *users = daemon->auth == NULL ? NULL : auth_add_pool(daemon->auth, name, path, exceptions);
     if (*users == NULL && name != NULL) {
         log_error("pool %s: cannot load the users of auth_file", name);
     } else if (*users == NULL) {
@@ -182,14 +192,16 @@ static bool daemon_read_users(struct daemon *daemon) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         const struct config_pool *pool = &config->pools[i];
         struct auth_pool *users;
-        if (!daemon_read_auth_file(daemon, pool->options.name, pool->auth_file, &users)) {
+        if (!daemon_read_auth_file(daemon, pool->options.name, pool->auth_file,
+                                   config_auth_exceptions(pool), &users)) {
             return false;
         }
         for (unsigned j = 0; j < pool->listen_count; j++) {
             (listener++)->auth = users;
         }
     }
-    return daemon_read_auth_file(daemon, NULL, config->admin_auth_file, &daemon->admin_users);
+    return daemon_read_auth_file(daemon, NULL, config->admin_auth_file, CREDENTIALS_STRICT,
+                                 &daemon->admin_users);
 }
 
 /* Whether a signal that stops the daemon is pending; daemon_serve reads the signal later. Any
@@ -252,6 +264,7 @@ static bool daemon_open_pools(struct daemon *daemon) {
             if (daemon->services[i].unix_path == NULL && address_is_unix(&listener->address)) {
                 daemon->services[i].unix_path = address_path(&listener->address);
             }
+            listener->protocols = config->pools[i].listens[j].protocols;
             bool plain = config->pools[i].listens[j].plain || address_is_unix(&listener->address);
             listener->tls = plain ? NULL : daemon->certificates.pools[i];
         }
@@ -345,14 +358,15 @@ static bool daemon_start_threads(struct daemon *daemon) {
     return true;
 }
 
-static void daemon_log_pool(const struct config_pool *configured, struct pool *pool) {
+static void daemon_log_pool(const struct config_pool *configured, struct pool *pool,
+                            const struct listener *listeners) {
     static const char *const fsync[] = {"no", "everysec", "always"};
     const struct pool_options *options = &configured->options;
     char addresses[512] = "";
     size_t used = 0;
     for (unsigned i = 0; i < configured->listen_count && used < sizeof addresses; i++) {
         used += (size_t)snprintf(addresses + used, sizeof addresses - used, "%s%s",
-                                 i > 0 ? ", " : "", configured->listens[i].address.text);
+                                 i > 0 ? ", " : "", listeners[i].address.text);
     }
     struct pool_stats stats;
     pool_get_stats(pool, &stats);
@@ -365,8 +379,10 @@ static void daemon_log_pool(const struct config_pool *configured, struct pool *p
 
 static void daemon_log_start(const struct daemon *daemon) {
     const struct config *config = daemon->config;
+    const struct listener *listeners = daemon->listeners;
     for (unsigned i = 0; i < config->pool_count; i++) {
-        daemon_log_pool(&config->pools[i], daemon->pools[i]);
+        daemon_log_pool(&config->pools[i], daemon->pools[i], listeners);
+        listeners += config->pools[i].listen_count;
     }
     if (config->has_admin) {
         log_info("admin: %s://%s/%s", daemon->certificates.admin != NULL ? "https" : "http",
@@ -470,10 +486,11 @@ static bool daemon_start(struct daemon *daemon) {
     }
     return daemon_take_signals(daemon) &&
            files_raise_limit(daemon->config, &daemon->server.limits.connections) &&
-           daemon_listen(daemon, false) && daemon_drop_privileges(daemon) &&
-           daemon_load_certificates(daemon) && daemon_make_folders(daemon->config) &&
-           daemon_listen(daemon, true) && daemon_read_users(daemon) && daemon_open_pools(daemon) &&
-           daemon_join_clusters(daemon) && daemon_start_threads(daemon);
+           daemon_listen(daemon, false) && daemon_write_ports(daemon) &&
+           daemon_drop_privileges(daemon) && daemon_load_certificates(daemon) &&
+           daemon_make_folders(daemon->config) && daemon_listen(daemon, true) &&
+           daemon_read_users(daemon) && daemon_open_pools(daemon) && daemon_join_clusters(daemon) &&
+           daemon_start_threads(daemon);
 }
 
 /* All parts run: writes the pid file, tells systemd, and ends the parent process of -d. */

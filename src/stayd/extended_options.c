@@ -19,9 +19,11 @@ static const char no_lru[] =
 static const char no_crawler[] = "expired items are found without a crawler";
 static const char no_hash[] = "the index grows by itself, a bucket at a time";
 static const char no_logger[] = "watchers have buffers of a fixed size";
+static const char no_proxy[] = "it is for memcached's proxy, which proxy_config starts";
+static const char no_external[] = "it is for external storage, which ext_path starts";
 static const char no_tls_tuning[] = "OpenSSL's default is used";
 
-enum { IDLE_TIMEOUT_MAX_S = 86400, BUFFERS_MAX_M = 1 << 20 };
+enum { IDLE_TIMEOUT_MAX_S = INT32_MAX, BUFFERS_MAX_M = 1 << 20 };
 
 static bool take_idle_timeout(struct options *options, const char *spelled, char *value) {
     return option_number(spelled, value, 0, IDLE_TIMEOUT_MAX_S, &options->memcached.idle_timeout_s);
@@ -106,13 +108,6 @@ static bool refuse_slow_connections(struct options *options, const char *spelled
                        "cannot wait. Raise -c instead");
 }
 
-static bool refuse_repair(struct options *options, const char *spelled, char *value) {
-    (void)options;
-    (void)value;
-    return option_fail(spelled, NULL,
-                       "works around a bug of memcached that stayd does not have; remove it");
-}
-
 static bool refuse_cookie(struct options *options, const char *spelled, char *value) {
     (void)options;
     (void)value;
@@ -179,23 +174,27 @@ static const struct setting_row rows[] = {
     {"modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
     {"no_modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
 
-    {"tail_repair_time", VALUE_NEEDED, refuse_repair, NULL},
+    {"tail_repair_time", VALUE_NEEDED, NULL, "works around a bug that stayd does not have"},
+    {"relaxed_privileges", VALUE_NONE, NULL, "memcached's own tests need it, in its debug build"},
     {"sock_cookie_id", VALUE_NEEDED, refuse_cookie, NULL},
     {"proxy_config", VALUE_NEEDED, refuse_proxy, NULL},
-    {"proxy_arg", VALUE_NEEDED, refuse_proxy, NULL},
+    {"proxy_arg", VALUE_NEEDED, NULL, no_proxy},
+    {"proxy_uring", VALUE_NONE, NULL, no_proxy},
+    {"proxy_memprofile", VALUE_NONE, NULL, no_proxy},
     {"ext_path", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_page_size", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_wbuf_size", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_threads", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_item_size", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_item_age", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_low_ttl", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_drop_unread", VALUE_NONE, refuse_external_storage, NULL},
-    {"ext_recache_rate", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_compact_under", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_drop_under", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_max_frag", VALUE_NEEDED, refuse_external_storage, NULL},
-    {"ext_max_sleep", VALUE_NEEDED, refuse_external_storage, NULL},
+    {"ext_page_size", VALUE_NEEDED, NULL, no_external},
+    {"ext_wbuf_size", VALUE_NEEDED, NULL, no_external},
+    {"ext_threads", VALUE_NEEDED, NULL, no_external},
+    {"ext_item_size", VALUE_NEEDED, NULL, no_external},
+    {"ext_item_age", VALUE_NEEDED, NULL, no_external},
+    {"ext_low_ttl", VALUE_NEEDED, NULL, no_external},
+    {"ext_drop_unread", VALUE_NONE, NULL, no_external},
+    {"ext_recache_rate", VALUE_NEEDED, NULL, no_external},
+    {"ext_compact_under", VALUE_NEEDED, NULL, no_external},
+    {"ext_drop_under", VALUE_NEEDED, NULL, no_external},
+    {"ext_max_frag", VALUE_NEEDED, NULL, no_external},
+    {"ext_io_depth", VALUE_NEEDED, NULL, no_external},
+    {"ext_max_sleep", VALUE_NEEDED, NULL, no_external},
 };
 
 static const struct setting_row *setting_find(const char *name) {

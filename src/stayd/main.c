@@ -51,7 +51,8 @@ static int run(const struct options *options, const struct config *config,
 struct auth_faults {
     const char *pool; /* NULL: the admin server's */
     const char *path;
-    unsigned line; /* of the configuration */
+    unsigned line;       /* of the configuration */
+    unsigned exceptions; /* of the rules for the file */
     struct faults *faults;
 };
 
@@ -75,8 +76,8 @@ static void add_auth_fault(void *context, unsigned line, bool is_warning, const 
 
 static void check_auth_file(struct auth_faults found) {
     if (found.path[0] != '\0') {
-        credentials_release(
-            credentials_read(found.path, CREDENTIALS_ANYBODYS, add_auth_fault, &found));
+        credentials_release(credentials_read(found.path, CREDENTIALS_ANYBODYS | found.exceptions,
+                                             add_auth_fault, &found));
     }
 }
 
@@ -84,11 +85,11 @@ static void check_auth_file(struct auth_faults found) {
 static void check_auth_files(const struct config *config, struct faults *faults) {
     for (unsigned i = 0; i < config->pool_count; i++) {
         const struct config_pool *pool = &config->pools[i];
-        check_auth_file(
-            (struct auth_faults){pool->options.name, pool->auth_file, pool->line, faults});
+        check_auth_file((struct auth_faults){pool->options.name, pool->auth_file, pool->line,
+                                             config_auth_exceptions(pool), faults});
     }
-    check_auth_file(
-        (struct auth_faults){NULL, config->admin_auth_file, config->admin_auth_line, faults});
+    check_auth_file((struct auth_faults){NULL, config->admin_auth_file, config->admin_auth_line,
+                                         CREDENTIALS_STRICT, faults});
 }
 
 int main(int argument_count, char **arguments) {

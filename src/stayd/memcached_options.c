@@ -2,6 +2,7 @@
 
 #include "base/number.h"
 #include "stayd/extended_options.h"
+#include "stayd/memcached_listen.h"
 #include "stayd/options.h"
 
 #include <stdlib.h>
@@ -19,6 +20,11 @@ enum {
 };
 
 static bool take_port(struct options *options, const char *spelled, char *value) {
+    options->memcached.any_port = strcmp(value, "-1") == 0;
+    if (options->memcached.any_port) {
+        options->memcached.port = 0;
+        return true;
+    }
     return option_number(spelled, value, 0, UINT16_MAX, &options->memcached.port);
 }
 
@@ -42,6 +48,10 @@ static bool take_unix_mask(struct options *options, const char *spelled, char *v
 
 static bool take_memory_limit(struct options *options, const char *spelled, char *value) {
     unsigned megabytes;
+    size_t length = strlen(value);
+    if (length > 1 && (value[length - 1] == 'm' || value[length - 1] == 'M')) {
+        value[length - 1] = '\0'; /* memcached reads the digits alone */
+    }
     if (!option_number(spelled, value, 1, MEMCACHED_MEMORY_MAX_M, &megabytes)) {
         return false;
     }
@@ -77,7 +87,12 @@ static bool take_threads(struct options *options, const char *spelled, char *val
 }
 
 static bool take_backlog(struct options *options, const char *spelled, char *value) {
-    return option_number(spelled, value, 1, CONFIG_BACKLOG_MAX, &options->memcached.backlog);
+    unsigned *backlog = &options->memcached.backlog;
+    if (!option_number(spelled, value, 0, INT_MAX, backlog)) {
+        return false;
+    }
+    *backlog = *backlog < 1 ? 1 : *backlog > CONFIG_BACKLOG_MAX ? CONFIG_BACKLOG_MAX : *backlog;
+    return true;
 }
 
 static bool take_insecure(struct options *options, const char *spelled, char *value) {
@@ -166,17 +181,21 @@ static bool refuse_memory_file(struct options *options, const char *spelled, cha
 }
 
 static bool take_delimiter(struct options *options, const char *spelled, char *value) {
-    if (strlen(value) != 1 || *value <= ' ' || *value == 0x7F) {
-        return option_fail(spelled, value, "must be one character that can stand in a key");
+    if (*value <= ' ' || *value == 0x7F) {
+        return option_fail(spelled, value, "must be a character that can stand in a key");
+    }
+    if (value[1] != '\0') { /* memcached reads the first character alone */
+        option_notice(options, "%s %s: the delimiter is its first character, %c", spelled, value,
+                      *value);
     }
     options->memcached.prefix_delimiter = *value;
     return true;
 }
 
 const struct option_row memcached_option_rows[] = {
-    {'p', "port", "NUMBER", take_port, "TCP port (default 11211; 0: none)"},
+    {'p', "port", "NUMBER", take_port, "TCP port (default 11211; 0: none; -1: any that is free)"},
     {'l', "listen", "ADDRESS,...", take_listen,
-     "addresses; add :PORT if it is not the port of -p;\n"
+     "addresses or names; add :PORT if it is not the port of -p;\n"
      "may be repeated (default 127.0.0.1)"},
     {'s', "unix-socket", "PATH", take_unix_socket, "listen on a Unix socket, and not on TCP"},
     {'a', "unix-mask", "MODE", take_unix_mask,
@@ -282,71 +301,6 @@ bool memcached_options_check(struct options *options) {
     return check_sasl(options) && check_tls(options);
 }
 
-/* Parses an address as memcached does: with or without a port, IPv6 with or without brackets, and *
- * for all IPv4 addresses. */
-static bool configure_address(const struct memcached_options *options, const char *text,
-                              struct address *address, char error[ADDRESS_ERROR_MAX]) {
-    char every[ADDRESS_TEXT_MAX];
-    if (text[0] == '*') {
-        snprintf(every, sizeof every, "0.0.0.0%s", text + 1);
-        text = every;
-    }
-    const char *colon = strchr(text, ':');
-    bool has_port = text[0] == '[' ? strstr(text, "]:") != NULL
-                                   : colon != NULL && strchr(colon + 1, ':') == NULL;
-    if (has_port) {
-        return address_parse(text, "", address, error);
-    }
-    char host[ADDRESS_TEXT_MAX];
-    bool bracketed = text[0] == '[' && text[strlen(text) - 1] == ']';
-    snprintf(host, sizeof host, "%s", text + bracketed);
-    if (bracketed && strlen(host) > 0) {
-        host[strlen(host) - 1] = '\0';
-    }
-    return address_parse_host(host, options->port, address, error);
-}
-
-static struct config_listen *configure_listen(struct config_pool *pool, struct faults *faults) {
-    if (pool->listen_count == CONFIG_LISTENS_MAX) {
-        faults_add(faults, 0, "-l: at most %d addresses", CONFIG_LISTENS_MAX);
-        return NULL;
-    }
-    return &pool->listens[pool->listen_count++];
-}
-
-/* Adds the addresses of one -l: a list, separated by commas. */
-static void configure_listens(const struct memcached_options *options, const char *texts,
-                              struct config_pool *pool, struct faults *faults) {
-    static const char without_tls[] = "notls:";
-    char error[ADDRESS_ERROR_MAX];
-    char *list = strdup(texts);
-    char *rest = NULL;
-    for (char *text = list != NULL ? strtok_r(list, ", ", &rest) : NULL; text != NULL;
-         text = strtok_r(NULL, ", ", &rest)) {
-        struct config_listen *listen = configure_listen(pool, faults);
-        if (listen == NULL) {
-            break;
-        }
-        listen->plain = strncmp(text, without_tls, strlen(without_tls)) == 0;
-        const char *address = listen->plain ? text + strlen(without_tls) : text;
-        if (!configure_address(options, address, &listen->address, error)) {
-            faults_add(faults, 0, "-l %s: %s", text, error);
-        }
-    }
-    free(list);
-}
-
-static void configure_socket(const struct memcached_options *options, struct config_pool *pool,
-                             struct faults *faults) {
-    char text[PATH_MAX + 8];
-    char error[ADDRESS_ERROR_MAX];
-    snprintf(text, sizeof text, "unix:%s", options->socket_path);
-    pool->socket_mode = options->socket_mode;
-    if (!address_parse(text, "", &configure_listen(pool, faults)->address, error)) {
-        faults_add(faults, 0, "-s %s: %s", options->socket_path, error);
-    }
-}
-
 static void configure_security(const struct memcached_options *options, struct config_pool *pool) {
     static const enum proto_allowed protocols[] = {PROTO_ALLOWED_ALL, PROTO_ALLOWED_TEXT,
                                                    PROTO_ALLOWED_BINARY};
@@ -354,6 +308,7 @@ static void configure_security(const struct memcached_options *options, struct c
     pool->admin_commands = PROTO_ADMIN_ALL; /* memcached allows these commands to all clients */
     pool->protocols = protocols[options->protocol];
     memcpy(pool->auth_file, options->auth_file, sizeof pool->auth_file);
+    pool->auth_file_is_readable = true;
     if (!options->tls) {
         return;
     }
@@ -365,7 +320,23 @@ static void configure_security(const struct memcached_options *options, struct c
     }
 }
 
-void memcached_options_configure(const struct options *all, struct config *config,
+/* The memory of -m. If it has no room for several items of the largest size, the least that has. */
+static uint64_t configure_memory(struct options *options) {
+    const struct memcached_options *memcached = &options->memcached;
+    uint64_t least_bytes = pool_least_memory_bytes(memcached->item_max_bytes);
+    if (memcached->memory_bytes >= least_bytes) {
+        return memcached->memory_bytes;
+    }
+    option_notice(options,
+                  "the pool has %.4gM instead of the %lluM of -m, to have room for items "
+                  "of %.4gM (-I)",
+                  (double)least_bytes / (1 << 20),
+                  (unsigned long long)(memcached->memory_bytes >> 20),
+                  (double)memcached->item_max_bytes / (1 << 20));
+    return least_bytes;
+}
+
+void memcached_options_configure(struct options *all, struct config *config,
                                  struct faults *faults) {
     const struct memcached_options *options = &all->memcached;
     config->has_admin = false;
@@ -390,19 +361,19 @@ void memcached_options_configure(const struct options *all, struct config *confi
         config->detail_enabled = true; /* memcached's -D turns it on too */
     }
     configure_security(options, pool);
-    pool->options.memory_bytes = options->memory_bytes;
     pool->options.item_max_bytes = options->item_max_bytes;
+    pool->options.memory_bytes = configure_memory(all);
     pool->options.evict = !options->no_eviction;
-    if (options->socket_path[0] != '\0') {
-        configure_socket(options, pool, faults);
-    } else if (options->port == 0 && options->listen_count == 0) {
+    if (options->socket_path[0] == '\0' && options->port == 0 && !options->any_port &&
+        options->listen_count == 0) {
         faults_add(faults, 0, "-p 0 leaves no address to listen on; add -s PATH");
         return;
-    } else if (options->listen_count == 0) {
-        configure_listens(options, "127.0.0.1", pool, faults);
     }
-    for (unsigned i = 0; i < options->listen_count && options->socket_path[0] == '\0'; i++) {
-        configure_listens(options, options->listens[i], pool, faults);
+    const char *port_file = getenv("MEMCACHED_PORT_FILENAME");
+    if (port_file != NULL && *port_file != '\0' &&
+        !option_path("MEMCACHED_PORT_FILENAME", port_file, all->process.port_file)) {
+        faults_add(faults, 0, "MEMCACHED_PORT_FILENAME: not a path");
     }
+    memcached_listen_configure(all, pool, faults);
     config_check(config, faults);
 }

@@ -11,7 +11,8 @@
 struct memcached_options {
     bool given;     /* at least one option was given, so these options are the configuration */
     char first[64]; /* the first option, as the user wrote it */
-    unsigned port;  /* 0: no TCP */
+    unsigned port;  /* 0: no TCP, unless any_port is set */
+    bool any_port;  /* the system chooses a free port for each address without one */
     const char *listens[CONFIG_LISTENS_MAX]; /* each entry is a list, separated by commas */
     unsigned listen_count;
     char socket_path[PATH_MAX]; /* absolute; empty: none */
@@ -53,7 +54,7 @@ void memcached_options_init(struct memcached_options *options);
 bool memcached_options_check(struct options *options);
 
 /* Fills in the configuration that the options stand for, and adds its errors to `faults`. */
-void memcached_options_configure(const struct options *options, struct config *config,
+void memcached_options_configure(struct options *options, struct config *config,
                                  struct faults *faults);
 
 #endif

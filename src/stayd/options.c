@@ -281,6 +281,20 @@ static enum options_result options_take_next(struct options *options, int letter
     }
 }
 
+/* Words that are no options: memcached ignores them. Without one of memcached's options they are an
+ * error. */
+static bool options_take_words(struct options *options, int argument_count, char **arguments) {
+    if (!options->memcached.given) {
+        return option_fail(arguments[optind], NULL,
+                           "unexpected argument: stayd takes only options");
+    }
+    for (int i = optind; i < argument_count; i++) {
+        option_notice(options, "the word %.64s changes nothing: it belongs to no option",
+                      arguments[i]);
+    }
+    return true;
+}
+
 enum options_result options_parse(struct options *options, int argument_count, char **arguments) {
     struct options_grammar grammar;
     options_describe(&grammar);
@@ -298,8 +312,7 @@ enum options_result options_parse(struct options *options, int argument_count, c
         }
         name = -1;
     }
-    if (optind < argument_count) {
-        option_fail(arguments[optind], NULL, "unexpected argument: stayd takes only options");
+    if (optind < argument_count && !options_take_words(options, argument_count, arguments)) {
         return OPTIONS_WRONG;
     }
     if (options->memcached.given && options->config_path != NULL) {
@@ -313,8 +326,7 @@ enum options_result options_parse(struct options *options, int argument_count, c
     return memcached_options_check(options) ? OPTIONS_RUN : OPTIONS_WRONG;
 }
 
-void options_configure(const struct options *options, struct config *config,
-                       struct faults *faults) {
+void options_configure(struct options *options, struct config *config, struct faults *faults) {
     if (options->memcached.given) {
         memcached_options_configure(options, config, faults);
     } else if (options->config_path != NULL) {

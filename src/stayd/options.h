@@ -46,7 +46,7 @@ enum options_result {
 enum options_result options_parse(struct options *options, int argument_count, char **arguments);
 
 /* Fills in the configuration that the options select, and adds its errors to `faults`. */
-void options_configure(const struct options *options, struct config *config, struct faults *faults);
+void options_configure(struct options *options, struct config *config, struct faults *faults);
 
 /* The name of the source of the configuration, for messages. */
 const char *options_source(const struct options *options);

@@ -7,12 +7,13 @@
 #include <stdbool.h>
 
 struct process_options {
-    bool daemon;             /* leave the terminal (stayd/daemonize.h) */
-    bool verbose;            /* log debug messages */
-    bool core_dumps;         /* allow core files of any size */
-    bool lock_memory;        /* keep all memory from being swapped out */
-    const char *user;        /* the user to become (stayd/privileges.h); NULL: no change */
-    char pid_file[PATH_MAX]; /* absolute (stayd/pid_file.h); empty: none */
+    bool daemon;              /* leave the terminal (stayd/daemonize.h) */
+    bool verbose;             /* log debug messages */
+    bool core_dumps;          /* allow core files of any size */
+    bool lock_memory;         /* keep all memory from being swapped out */
+    const char *user;         /* the user to become (stayd/privileges.h); NULL: no change */
+    char pid_file[PATH_MAX];  /* absolute (stayd/pid_file.h); empty: none */
+    char port_file[PATH_MAX]; /* absolute (stayd/port_file.h); empty: none */
 };
 
 enum { PROCESS_ERROR_MAX = 256 };

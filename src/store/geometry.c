@@ -53,6 +53,10 @@ static bool geometry_plan(const struct pool_options *options, struct layout_data
     return true;
 }
 
+uint64_t pool_least_memory_bytes(uint32_t item_max_bytes) {
+    return (item_max_bytes + UINT64_C(4096) + GEOMETRY_SEGMENT_MIN) * POOL_SEGMENTS_MIN;
+}
+
 bool pool_options_check(const struct pool_options *options, char error[POOL_ERROR_MAX]) {
     struct layout_data_header header;
     if (options->item_max_bytes < GEOMETRY_ITEM_MAX_MIN ||
@@ -76,9 +80,7 @@ bool pool_options_check(const struct pool_options *options, char error[POOL_ERRO
         return false;
     }
     if (!geometry_plan(options, &header)) {
-        unsigned long long least_kib =
-            (options->item_max_bytes + UINT64_C(4096) + GEOMETRY_SEGMENT_MIN) * POOL_SEGMENTS_MIN /
-            1024;
+        unsigned long long least_kib = pool_least_memory_bytes(options->item_max_bytes) / 1024;
         snprintf(error, POOL_ERROR_MAX,
                  "memory is too small for item_max: for items of up to %lu bytes it must be at "
                  "least %lluK",

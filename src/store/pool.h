@@ -55,6 +55,9 @@ struct pool_options {
 
 struct pool;
 
+/* The least memory of a pool with items of up to `item_max_bytes`. */
+uint64_t pool_least_memory_bytes(uint32_t item_max_bytes);
+
 /* Checks whether these options can work together. False with the reason, a sentence, in `error`.
  * Opens nothing. */
 bool pool_options_check(const struct pool_options *options, char error[POOL_ERROR_MAX]);

@@ -89,14 +89,142 @@ static void memcached_defaults_are_memcacheds_but_on_loopback(void **state) {
 static void addresses_may_have_a_port_of_their_own(void **state) {
     (void)state;
     const struct config_pool *pool =
-        configure("-p 5 -l 127.0.0.1,127.0.0.2:6,::1,[::1]:7,[::1]:8,localhost:9");
+        configure("-p 5 -l 127.0.0.1,127.0.0.2:6,::1,[::1]:7,[::1]:8,127.0.0.3");
     static const char *const expected[] = {"127.0.0.1:5", "127.0.0.2:6", "[::1]:5",
-                                           "[::1]:7",     "[::1]:8",     "127.0.0.1:9"};
+                                           "[::1]:7",     "[::1]:8",     "127.0.0.3:5"};
     assert_int_equal(faults.count, 0);
     assert_int_equal(pool->listen_count, 6);
     for (unsigned i = 0; i < 6; i++) {
         assert_string_equal(pool->listens[i].address.text, expected[i]);
     }
+}
+
+static bool listens_on(const struct config_pool *pool, const char *text) {
+    for (unsigned i = 0; i < pool->listen_count; i++) {
+        if (strcmp(pool->listens[i].address.text, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void a_name_stands_for_all_of_its_addresses(void **state) {
+    (void)state;
+    const struct config_pool *pool = configure("-l localhost:9");
+    assert_int_equal(faults.count, 0);
+    assert_true(listens_on(pool, "127.0.0.1:9"));
+    assert_true(pool->listen_count == 1 || listens_on(pool, "[::1]:9"));
+    clear(NULL);
+    prepare(NULL);
+    configure("-l no-such-host.invalid");
+    assert_int_equal(faults.count, 2); /* and the pool has no address */
+    assert_non_null(strstr(faults.items[0].text, "cannot resolve no-such-host.invalid"));
+}
+
+static void an_address_may_have_a_protocol_and_a_tag(void **state) {
+    (void)state;
+    const struct config_pool *pool = configure(
+        "-B ascii -l 127.0.0.1:5,proto[binary]:127.0.0.1:6;proto[negotiating]:tag[web]:[::1]:7,"
+        "tag_tools_:127.0.0.1:8");
+    assert_int_equal(faults.count, 0);
+    assert_int_equal(pool->listen_count, 4);
+    assert_int_equal(pool->listens[0].protocols, PROTO_ALLOWED_TEXT);
+    assert_int_equal(pool->listens[1].protocols, PROTO_ALLOWED_BINARY);
+    assert_int_equal(pool->listens[2].protocols, PROTO_ALLOWED_ALL);
+    assert_int_equal(pool->listens[3].protocols, PROTO_ALLOWED_TEXT);
+    assert_string_equal(pool->listens[2].address.text, "[::1]:7");
+    assert_int_equal(options.notice_count, 2); /* the tags */
+}
+
+static void what_is_wrong_in_an_address_is_a_fault(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.0.0.1:x",
+        "[::1",
+        "[::1]x",
+        ":5",
+        "proto[x]:127.0.0.1",
+        "proto[ascii]127.0.0.1",
+        "proto[ascii:::1",
+        "tag[]:127.0.0.1",
+        "tag[ninechars]:::1",
+        "tag[a:127.0.0.1",
+        "btls:127.0.0.1",
+        "mtls:127.0.0.1",
+        "proto[proxy]:::1",
+        "proto:127.0.0.1",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "-l 127.0.0.1:9,%s", texts[i]);
+        configure(line);
+        if (faults.count != 1) {
+            print_error("%s: %u faults\n", texts[i], (unsigned)faults.count);
+            fail();
+        }
+        clear(NULL);
+        prepare(NULL);
+    }
+}
+
+static void tls_may_be_named_for_an_address(void **state) {
+    (void)state;
+    configure("-Z -o ssl_chain_cert=/c -l btls:127.0.0.1:5,notls:127.0.0.1:6");
+    assert_int_equal(faults.count, 0);
+    clear(NULL);
+    prepare(NULL);
+    configure("-Z -o ssl_chain_cert=/c -l mtls:127.0.0.1:5");
+    assert_non_null(strstr(faults.items[0].text, "ssl_verify_mode=2"));
+    clear(NULL);
+    prepare(NULL);
+    configure(
+        "-Z -o ssl_chain_cert=/c,ssl_verify_mode=2,ssl_ca_cert=/a -l mtls:127.0.0.1:5,btls:::1");
+    assert_int_equal(faults.count, 1);
+}
+
+static void the_pool_has_room_for_its_largest_item(void **state) {
+    (void)state;
+    const struct config_pool *pool = configure("-m 1");
+    assert_int_equal(faults.count, 0);
+    assert_in_range(pool->options.memory_bytes, 8 << 20, 10 << 20);
+    assert_int_equal(options.notice_count, 1);
+    assert_non_null(strstr(options.notices[0], "instead of the 1M of -m"));
+    clear(NULL);
+    prepare(NULL);
+    pool = configure("-I 8m");
+    assert_int_equal(faults.count, 0);
+    assert_in_range(pool->options.memory_bytes, 64 << 20, 80 << 20);
+    clear(NULL);
+    prepare(NULL);
+    pool = configure("-m 64m");
+    assert_int_equal(pool->options.memory_bytes, 64 << 20);
+    assert_int_equal(options.notice_count, 0);
+}
+
+static void a_port_of_minus_1_is_any(void **state) {
+    (void)state;
+    const struct config_pool *pool = configure("-p -1 -l 127.0.0.1,127.0.0.2:6");
+    assert_int_equal(faults.count, 0);
+    assert_string_equal(pool->listens[0].address.text, "127.0.0.1:0");
+    assert_string_equal(pool->listens[1].address.text, "127.0.0.2:6");
+}
+
+static void what_memcached_ignores_is_a_notice(void **state) {
+    (void)state;
+    const struct config_pool *pool = configure("-D :: -b 0 stray word");
+    assert_int_equal(faults.count, 0);
+    assert_non_null(pool);
+    assert_int_equal(config->prefix_delimiter, ':');
+    assert_int_equal(config->backlog, 1);
+    assert_int_equal(options.notice_count, 3);
+    assert_non_null(strstr(options.notices[1], "the word stray changes nothing"));
+    assert_int_equal(parse("-b 4000000 -o relaxed_privileges,ext_io_depth=4,proxy_uring,"
+                           "proxy_memprofile,proxy_arg=x,tail_repair_time=20,idle_timeout=90000"),
+                     OPTIONS_RUN);
+    assert_int_equal(options.notice_count, 6);
+    assert_int_equal(options.memcached.idle_timeout_s, 90000);
 }
 
 static void a_socket_takes_the_place_of_tcp(void **state) {
@@ -112,11 +240,11 @@ static void listen_may_be_given_again_and_an_asterisk_is_every_address(void **st
     const struct config_pool *pool =
         configure("-p 5 -l 127.0.0.1:6,::1 -l *:7 --listen=* --insecure");
     static const char *const expected[] = {"127.0.0.1:6", "[::1]:5", "0.0.0.0:7", "0.0.0.0:5"};
-    assert_int_equal(faults.count, 0);
-    assert_int_equal(pool->listen_count, 4);
     for (unsigned i = 0; i < 4; i++) {
-        assert_string_equal(pool->listens[i].address.text, expected[i]);
+        assert_true(listens_on(pool, expected[i]));
     }
+    /* and of IPv6, if the machine has it; [::1]:5 and [::]:5 then overlap */
+    assert_int_equal(listens_on(pool, "[::]:7"), pool->listen_count == 6);
 }
 
 static void port_0_leaves_the_addresses_that_have_a_port(void **state) {
@@ -199,7 +327,7 @@ static void an_extended_setting_is_checked(void **state) {
         "-o proxy_config=/f.lua",
         "-o no_maxconns_fast",
         "-o",
-        "-o tail_repair_time=20",
+        "-o relaxed_privileges=1",
         "-o ssl_verify_mode=1",
         "-o ssl_min_version=3",
         "-o ssl_keyformat=DER",
@@ -309,9 +437,10 @@ static void what_is_wrong_is_not_run(void **state) {
         "-p",
         "-p x",
         "-p 65536",
-        "-p -1",
+        "-p -2",
         "-m 0",
-        "-m 64M",
+        "-m 64G",
+        "-m m",
         "-I 0",
         "-I 129m",
         "-t 0",
@@ -321,7 +450,8 @@ static void what_is_wrong_is_not_run(void **state) {
         "-a 9",
         "-a 1000",
         "-a 0x7",
-        "-b 0",
+        "-b x",
+        "-b -1",
         "-P",
         "-u",
         "-e f",
@@ -353,6 +483,13 @@ int main(void) {
         WITH_CONFIG(memcached_defaults_are_memcacheds_but_on_loopback),
         WITH_CONFIG(addresses_may_have_a_port_of_their_own),
         WITH_CONFIG(a_socket_takes_the_place_of_tcp),
+        WITH_CONFIG(what_memcached_ignores_is_a_notice),
+        WITH_CONFIG(a_port_of_minus_1_is_any),
+        WITH_CONFIG(the_pool_has_room_for_its_largest_item),
+        WITH_CONFIG(tls_may_be_named_for_an_address),
+        WITH_CONFIG(what_is_wrong_in_an_address_is_a_fault),
+        WITH_CONFIG(an_address_may_have_a_protocol_and_a_tag),
+        WITH_CONFIG(a_name_stands_for_all_of_its_addresses),
         WITH_CONFIG(listen_may_be_given_again_and_an_asterisk_is_every_address),
         WITH_CONFIG(port_0_leaves_the_addresses_that_have_a_port),
         WITH_CONFIG(a_socket_is_for_its_user_alone_unless_a_mask_says_otherwise),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "net/auth.h"
+#include "net/credentials.h"
 #include "net/login_limit.h"
 
 #include <arpa/inet.h>
@@ -39,7 +40,7 @@ static int begin(void **state) {
     }
     close(fd);
     auth = auth_create();
-    pool = auth_add_pool(auth, "sessions", path);
+    pool = auth_add_pool(auth, "sessions", path, CREDENTIALS_STRICT);
     auth_mailbox_init(&mailbox, eventfd(0, EFD_NONBLOCK));
     listening = socket(AF_INET, SOCK_STREAM, 0);
     const struct sockaddr_in any = {.sin_family = AF_INET};

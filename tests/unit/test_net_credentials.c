@@ -51,7 +51,8 @@ static struct credentials *read_bytes_as(const void *text, size_t size, mode_t m
     assert_int_equal(fchmod(fd, mode), 0);
     close(fd);
     memset(&report, 0, sizeof report);
-    struct credentials *credentials = credentials_read(path, CREDENTIALS_OWN, take_report, &report);
+    struct credentials *credentials =
+        credentials_read(path, CREDENTIALS_STRICT, take_report, &report);
     assert_true((credentials == NULL) == (report.faults > 0));
     return credentials;
 }
@@ -308,7 +309,7 @@ static void a_file_of_a_stranger_is_refused(void **state) {
     credentials_release(read_text("bob:x\n"));
     assert_int_equal(chown(path, 4242, 4242), 0);
     memset(&report, 0, sizeof report);
-    assert_null(credentials_read(path, CREDENTIALS_OWN, take_report, &report));
+    assert_null(credentials_read(path, CREDENTIALS_STRICT, take_report, &report));
     assert_non_null(strstr(report.first, "belongs to user 4242"));
     struct credentials *credentials =
         credentials_read(path, CREDENTIALS_ANYBODYS, take_report, &report);
@@ -320,12 +321,12 @@ static void what_is_no_file_is_refused(void **state) {
     (void)state;
     unlink(path);
     memset(&report, 0, sizeof report);
-    assert_null(credentials_read(path, CREDENTIALS_OWN, take_report, &report));
+    assert_null(credentials_read(path, CREDENTIALS_STRICT, take_report, &report));
     assert_non_null(strstr(report.first, "No such file"));
-    assert_null(credentials_read(folder, CREDENTIALS_OWN, take_report, &report));
+    assert_null(credentials_read(folder, CREDENTIALS_STRICT, take_report, &report));
     assert_int_equal(mkfifo(path, 0600), 0);
     memset(&report, 0, sizeof report);
-    assert_null(credentials_read(path, CREDENTIALS_OWN, take_report, &report));
+    assert_null(credentials_read(path, CREDENTIALS_STRICT, take_report, &report));
     assert_non_null(strstr(report.first, "not a regular file"));
 }
 
