@@ -32,7 +32,7 @@ struct connection *connection_create(int fd, const struct listener *listener,
     list_init(&connection->waited);
     list_init(&connection->watching);
     proto_connection_init(&connection->proto, listener->service);
-    connection->proto.protocols = listener->protocols;
+    connection->proto.protocols = (uint8_t)listener->protocols;
     connection->listener = listener;
     connection->fd = fd;
     connection->proto.fd = fd;

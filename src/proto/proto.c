@@ -23,7 +23,7 @@ void proto_connection_init(struct proto_connection *connection, struct proto_ser
     *connection = (struct proto_connection){
         .service = service,
         .pool = service->pool,
-        .protocols = service->protocols,
+        .protocols = (uint8_t)service->protocols,
         .turn_left = UINT32_MAX,
         .turn_work = UINT64_MAX,
         .item_max_bytes = options->item_max_bytes,

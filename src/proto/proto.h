@@ -71,6 +71,7 @@ struct proto_connection {
     bool asked_hold;    /* private to proto/: the client has asked for a hold (hold.h) */
     bool replicates;    /* private to proto/: the first request of the input waits until the log has
                          * its change */
+    uint8_t protocols;  /* enum proto_allowed: those that the client may use; set by the caller */
     uint64_t turn_work; /* the turn ends when the thread's work_bytes (grace.h) reach this */
     struct proto_login login; /* after PROTO_LOGIN; points into the consumed input */
 
@@ -79,9 +80,8 @@ struct proto_connection {
      * called again, with or without input. Any thread may call `wake`, but not after
      * proto_connection_finish; `wake` must not block. */
     int fd;
-    enum proto_allowed protocols; /* those that the client may use */
-    bool is_local;                /* the client is on this machine */
-    bool is_unix; /* the client uses a Unix socket, so descriptors can be sent to it */
+    bool is_local; /* the client is on this machine */
+    bool is_unix;  /* the client uses a Unix socket, so descriptors can be sent to it */
     /* `handed`: descriptors that the caller must send with the replies and then close
      * (proto_drop_handed). */
     bool sent_mappings; /* private to proto/: stayd_map sends them once */
