@@ -165,6 +165,7 @@ ELSEWHERE = {
     r"systemctl (?:stop|start|enable --now) ": "tests/packages/try",
     r"(?:\.|fpath=\(\$PWD/) ?packaging/completions|fpath=\(\$PWD/packaging/completions ":
         "tests/operation/test_stayctl_live.py",
+    r"stayctl -c FILE cluster adopt ": "tests/cluster/test_cluster_adopt.py",
     r"pip install '\./python\[django\]'": "scripts/test-matrix",
 }
 NOT_RUN_ANYWHERE = {
