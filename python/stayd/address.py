@@ -18,7 +18,9 @@ URL names.
 Several hosts and `cluster=yes` name one clustered pool: every host has all items. The client uses
 the first, which should be on this machine, and another one only while the first cannot serve. Login,
 times and files are the same for all hosts. Without `cluster=yes`, several hosts are an error: a
-client that took a list of plain pools for a cluster would log users out. In user and password, all characters except letters, digits and -._~ are percent-encoded.
+client that took a list of plain pools for a cluster would log users out.
+
+In user and password, all characters except letters, digits and -._~ are percent-encoded.
 """
 
 import dataclasses
@@ -26,7 +28,7 @@ import math
 import os
 import re
 import ssl
-from typing import Optional
+from typing import Any, Optional
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from stayd.errors import InvalidURL
@@ -147,7 +149,7 @@ def parse_url(url, default_port=DEFAULT_PORT):
         raise InvalidURL(f"{shown} holds spaces or control characters: give {_FORMS}.")
     several = _HOSTS.match(url)
     if several and ("," in several[2] or _SOCKET.match(several[2])):
-        return _parse_cluster(*several.groups(), shown, default_port)
+        return _parse_cluster(several, shown, default_port)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -178,9 +180,10 @@ def parse_url(url, default_port=DEFAULT_PORT):
     return Address(host=host, port=port, **options)
 
 
-def _parse_cluster(begin, hosts, end, shown, default_port):
+def _parse_cluster(several, shown, default_port):
     """The Address of the first host in a URL with several hosts, and the others as its neighbours.
-    `begin`, `hosts` and `end` are the URL's parts."""
+    `several`: the match of _HOSTS."""
+    begin, hosts, end = several.groups()
     members = []
     for host in hosts.split(","):
         if not host:
@@ -242,7 +245,8 @@ def _options(shown, parts):
     """The settings in a URL's query and scheme, under Address's names."""
     names = {name: f"{name}_s" for name in _TIMES}
     files = ("ca", "cert", "key") if parts.scheme == "memcacheds" else ()
-    options, paths = {}, {}
+    options: dict[str, Any] = {}
+    paths: dict[str, str] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name == "cluster":
             if text not in ("yes", "no"):

@@ -12,8 +12,8 @@ the next host after any failure.
 
 The hosts agree within milliseconds, and on the CAS numbers at once: a `cas` on one host with a number
 from another is right. So a host may not have yet what another has just stored, such as the session of a
-login whose next page another host serves: `gets_confirmed` is for that. Only the first host is read through memory that its daemon shares, and only
-while it is not away.
+login whose next page another host serves: `gets_confirmed` is for that. Only the first host is read
+through memory that its daemon shares, and only while it is not away.
 """
 
 import dataclasses
@@ -253,14 +253,12 @@ class ClusterClient(Client):
     def _write_batch(self, command, *arguments):
         """A request of many commands, a part of which may have been carried out when its connection
         breaks. So a host is chosen first, with a request that only reads."""
-        chosen = None
 
         def choose(host):
-            nonlocal chosen
             host.writes.version()
-            chosen = host
+            return host
 
-        self._ask(choose)
+        chosen = self._ask(choose)
         try:
             return getattr(chosen.writes, command)(*arguments)
         except OutcomeUnknown as error:

@@ -1,5 +1,5 @@
-"""Nodes and hosts die and stand still again and again, while three hosts are written to: for STAYD_SOAK_SECONDS.
-`make soak-cluster` runs this; pytest does not find it by itself."""
+"""Nodes and hosts die and stand still again and again, while three hosts are written to, for
+STAYD_SOAK_SECONDS. `make soak-cluster` runs this; pytest does not find it by itself."""
 
 import os
 import random
@@ -86,9 +86,9 @@ def test_everything_dies_again_and_again(hosts, engine):
     while rounds == 0 or time.monotonic() < until:
         fault = chance.choice(FAULTS)
         rounds += 1
-        print(f"round {rounds}: {fault.__name__.replace('_', ' ')}; "
-              f"{sum(writer.done for writer in writers):,} writes, {sum(writer.failed for writer in writers)} not confirmed",
-              flush=True)
+        done, failed = sum(each.done for each in writers), sum(each.failed for each in writers)
+        name = fault.__name__.replace("_", " ")
+        print(f"round {rounds}: {name}; {done:,} writes, {failed} not confirmed", flush=True)
         steps = fault(chance, engine, trio)
         next(steps)
         time.sleep(chance.uniform(0, 3))
@@ -107,4 +107,5 @@ def test_everything_dies_again_and_again(hosts, engine):
 
 def expect_more(writers):
     before = [writer.done for writer in writers]
-    wait_until(lambda: all(writer.done >= count + MORE for writer, count in zip(writers, before)), 120, "more writes")
+    wait_until(lambda: all(writer.done >= count + MORE for writer, count in zip(writers, before)), 120,
+               "more writes")

@@ -17,10 +17,10 @@ MARK = "STAYD_CLUSTER_DEMO_TEST"
 
 def marked(value):
     """The processes that have this mark in their environment."""
-    found = []
+    found, wanted = [], f"{MARK}={value}".encode()
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and f"{MARK}={value}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append((folder / "cmdline").read_text())
         except OSError:
             continue  # it has ended, or is another user's
@@ -32,11 +32,12 @@ def ended(tmp_path_factory):
     """The demo, run to its end without a terminal; and the mark of its processes."""
     server = nats.find_server()
     if server is None or not NGINX.exists():
-        pytest.skip("there is no nats-server, or no nginx: make cluster-demo builds the one, and unpacks the other")
+        pytest.skip("there is no nats-server, or no nginx: make cluster-demo builds and unpacks them")
     value = uuid.uuid4().hex
     environ = {**os.environ, MARK: value, "NATS_SERVER": server, "PYTHONPATH": str(ROOT / "build" / "python")}
-    command = [sys.executable, "-B", str(ROOT / "examples" / "demo" / "cluster_demo.py"), "--readers", "4",
-               "--run-dir", str(tmp_path_factory.mktemp("demo") / "run")]
+    demo = ROOT / "examples" / "demo" / "cluster_demo.py"
+    command = [sys.executable, "-B", str(demo), "--readers", "4", "--run-dir",
+               str(tmp_path_factory.mktemp("demo") / "run")]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=400)
     return done, value
 
@@ -44,7 +45,8 @@ def ended(tmp_path_factory):
 def test_everybody_stays_logged_in_and_the_table_says_so(ended):
     done, _ = ended
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = re.findall(r"^ +(\d)  \w.*?  +(\d+) +(\d+) +(\d+|down) +(\d+) +[\d.]+ m?s +[\d.]+ m?s$", done.stdout, re.M)
+    row = r"^ +(\d)  \w.*?  +(\d+) +(\d+) +(\d+|down) +(\d+) +[\d.]+ m?s +[\d.]+ m?s$"
+    rows = re.findall(row, done.stdout, re.MULTILINE)
     assert [row[0] for row in rows] == list("1234567"), done.stdout
     assert {count for row in rows for count in row[1:]} == {"4", "down"}
     assert "All 4 readers stayed logged in" in done.stdout

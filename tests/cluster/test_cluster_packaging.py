@@ -12,7 +12,10 @@ from support.servers import ROOT, Stayd
 from writers import read
 
 PACKAGED = ROOT / "packaging" / "nats"
-PASSWORDS = {"STAYD_PASSWORD": "of-the-hosts", "OPERATOR_PASSWORD": "of-the-operator", "SYSTEM_PASSWORD": "of-the-system"}
+PASSWORDS = {
+    "STAYD_PASSWORD": "of-the-hosts", "OPERATOR_PASSWORD": "of-the-operator",
+    "SYSTEM_PASSWORD": "of-the-system",
+}
 
 
 def configure(folder, made, ports, routes, number):
@@ -26,7 +29,8 @@ def configure(folder, made, ports, routes, number):
     changes = [("/etc/nats/tls/", f"{tls}/"), ('"0.0.0.0:4222"', f'"127.0.0.1:{ports[number]}"'),
                ('"0.0.0.0:6222"', f'"127.0.0.1:{routes[number]}"'), ('http: "127.0.0.1:8222"', ""),
                ('"/var/lib/nats"', f'"{folder}/data{number}"')]
-    changes += [(f"nats://nats{each + 1}.example:6222", f"nats://127.0.0.1:{routes[each]}") for each in range(3)]
+    changes += [(f"nats://nats{each + 1}.example:6222", f"nats://127.0.0.1:{route}")
+                for each, route in enumerate(routes)]
     for before, after in changes:
         assert before in text
         text = text.replace(before, after)
@@ -47,7 +51,8 @@ class Nodes:
             environ = {**os.environ, **PASSWORDS, "NATS_NAME": f"nats{number + 1}"}
             subprocess.run([server, "-t", "-c", path], env=environ, check=True, capture_output=True)
             with open(folder / f"node{number}.log", "wb") as log:
-                self.processes.append(subprocess.Popen([server, "-c", path], env=environ, stdout=log, stderr=log))
+                self.processes.append(
+                    subprocess.Popen([server, "-c", path], env=environ, stdout=log, stderr=log))
 
     def settings(self, user, password):
         """The settings of a host's pool as this user."""

@@ -10,7 +10,7 @@ import pytest
 import stayd
 from django.test.utils import override_settings
 from relay import AFTER, Relay
-from scripted import Scripted, take_request
+from scripted import Scripted
 from stayd import cluster_client
 from support.servers import free_port, freeze, wait_until
 
