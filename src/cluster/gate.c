@@ -91,6 +91,13 @@ static bool gate_is_connected(void *self) {
     return atomic_load(&gate->opened) && gate->inner.is_connected(gate->inner.self);
 }
 
+static void gate_leave(void *self) {
+    struct gate *gate = self;
+    if (atomic_load(&gate->opened)) {
+        gate->inner.leave(gate->inner.self);
+    }
+}
+
 static bool gate_is_refused(void *self, char error[ENGINE_ERROR_MAX]) {
     struct gate *gate = self;
     return atomic_load(&gate->opened) && gate->inner.is_refused(gate->inner.self, error);
@@ -119,6 +126,7 @@ void gate_init(struct gate *gate, struct engine *engine) {
         .follow = gate_follow,
         .receive = gate_receive,
         .is_connected = gate_is_connected,
+        .leave = gate_leave,
         .is_refused = gate_is_refused,
         .close = gate_close,
     };

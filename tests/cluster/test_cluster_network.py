@@ -5,7 +5,7 @@ import time
 
 import pytest
 from conftest import Hosts
-from faults import leader, settle
+from faults import follower, leader, settle
 from support import nats, network
 from support.history import Workload
 from support.raw import wait_until
@@ -58,10 +58,6 @@ def site(machines, far_engine):
     made.close()
 
 
-def node_number(site, node):
-    return site.engine.nodes.index(node)
-
-
 def run(site, cut, others=None, away=None, **options):
     """Cuts with the workload running, until the hosts `others` have gone on; heals. `away`: this host may be behind
     meanwhile."""
@@ -87,47 +83,64 @@ def run(site, cut, others=None, away=None, **options):
     load.judge(bound).check()
 
 
-def test_the_leader_is_cut_off(site):
-    run(site, lambda: site.network.cut(node_number(site, leader(site))))
+def deafen(site, number, others):
+    for other in others:
+        if other != number:
+            site.network.deafen(number, other)
 
 
-def test_a_host_is_cut_off(site):
+def the_leader_is_cut_off(site):
+    run(site, lambda: site.network.cut(site.engine.nodes.index(leader(site))))
+
+
+def a_follower_is_cut_off(site):
+    run(site, lambda: site.network.cut(site.engine.nodes.index(follower(site))))
+
+
+def a_host_is_cut_off(site):
     run(site, lambda: site.network.cut(NODES), others=[1, 2], away=0)
 
 
-def test_a_node_does_not_hear_the_others(site):
+def a_node_does_not_hear_the_others(site):
     """What it leads, others lead soon. But its hosts are connected still, to a node that is of no use: they leave it."""
     connected = re.findall(r"connected to nats://([0-9.]+):", site.trio[0].log)[-1]
     number = next(number for number, machine in enumerate(site.network.machines) if machine.address == connected)
-
-    def cut():
-        for other in range(NODES):
-            if other != number:
-                site.network.deafen(number, other)
-
-    run(site, cut)
+    run(site, lambda: deafen(site, number, range(NODES)))
     assert "does not come back; another one is tried" in site.trio[0].log
 
 
-def test_a_host_does_not_hear_the_nodes(site):
+def a_host_does_not_hear_the_nodes(site):
     """Its writes arrive, and their answers do not."""
-    run(site, lambda: [site.network.deafen(NODES, node) for node in range(NODES)], others=[1, 2], away=0)
+    run(site, lambda: deafen(site, NODES, range(NODES)), others=[1, 2], away=0)
 
 
-def test_packets_are_lost(site):
+def the_nodes_do_not_hear_a_host(site):
+    run(site, lambda: [site.network.deafen(node, NODES) for node in range(NODES)], others=[1, 2], away=0)
+
+
+def packets_are_lost(site):
     run(site, lambda: [site.network.deafen(a, b, 0.1) for a in range(2 * NODES) for b in range(NODES) if a != b])
 
 
-def test_lines_are_slow(tmp_path):
-    """A twentieth of a second each way, between nodes and hosts, and among nodes."""
+LONG = [the_leader_is_cut_off, a_follower_is_cut_off, a_host_is_cut_off, a_node_does_not_hear_the_others,
+        a_host_does_not_hear_the_nodes, the_nodes_do_not_hear_a_host, packets_are_lost]
+
+
+@pytest.mark.parametrize("fault", [a_host_is_cut_off, a_node_does_not_hear_the_others, packets_are_lost])
+def test_faults_of_the_network(site, fault):
+    fault(site)
+
+
+def run_on_slow_lines(folder, delay, operations):
+    """So long each way, between nodes and hosts, and among nodes."""
     if nats.find_server() is None:
         pytest.skip("there is no nats-server: scripts/nats-server builds one")
-    with network.SlowLinks(0.05) as slow, nats.Cluster(tmp_path, link=slow.link) as engine:
-        made = Hosts(engine)
+    with network.SlowLinks(delay) as slow, nats.Cluster(folder, link=slow.link) as engine:
+        made = Hosts(engine, partitions=2)
         try:
             trio = [made.host() for _ in range(3)]
-            load = Workload(trio).start()
-            load.advance(20)
+            load = Workload(trio, keys=4).start()
+            load.advance(operations)
             load.stop()
             assert load.read_all() == []
             load.judge(BOUND_S).check()
