@@ -65,16 +65,19 @@ int gettimeofday(struct timeval *now, void *zone) {
     return 0;
 }
 
-/* A time to wait until, by the wall clock, is one of the daemon's; the kernel has the system's. Times of
- * CLOCK_MONOTONIC, which is what conditions of stayd itself use, are smaller: libnats waits by the wall clock. */
+/* A time to wait until, by the wall clock, is one of the daemon's; the kernel has the system's.
+ * Times of CLOCK_MONOTONIC, which is what conditions of stayd itself use, are smaller: libnats
+ * waits by the wall clock. */
 int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
                            const struct timespec *until) {
     static int (*system_timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
     struct timespec system_until = *until;
     if (system_timedwait == NULL) {
-        void *found = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2"); /* x86-64 has an older one too */
+        void *found = dlvsym(RTLD_NEXT, "pthread_cond_timedwait",
+                             "GLIBC_2.3.2"); /* x86-64 has an older one too */
         found = found != NULL ? found : dlsym(RTLD_NEXT, "pthread_cond_timedwait");
-        system_timedwait = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))found;
+        system_timedwait =
+            (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))found;
     }
     if (until->tv_sec > 1000000000) {
         system_until.tv_sec -= clock_offsets()->wall_s;
