@@ -91,14 +91,14 @@ def machine():
     with Stayd(sessions={"memory": "16M"}) as stayd:
         stayd.connect("sessions").set(b"k", b"v")
         made = Machine(stayd)
-        run([STAYCTL, "-c", stayd.config_path, "backup", "sessions", made.pool])
+        run([STAYCTL, "-c", stayd.config_path, "backup", "sessions", made.pool], stayd.directory)
         yield made
 
 
-def run(words):
-    """Runs a command to its end. It must succeed."""
+def run(words, folder):
+    """Runs a command to its end, in a folder for its files. It must succeed."""
     done = subprocess.run(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=60)
+                          text=True, timeout=60, cwd=folder)
     assert done.returncode == 0, f"{words}: {done.stdout}"
 
 
@@ -121,7 +121,7 @@ def test_a_command_of_the_documents_does_what_it_says(machine, page, line):
         words = machine.words(line)
         if shutil.which(words[0]) is None:
             pytest.skip(f"there is no {words[0]}")
-        run(words)
+        run(words, machine.stayd.directory)
 
 
 SERVED = sorted({(page, line) for page, line in commands("stayd")
