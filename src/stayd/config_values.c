@@ -88,6 +88,20 @@ static void add_listens(struct config_values *values, const struct config_pool *
     add(values, "listen", "%s", text);
 }
 
+/* The settings of a clustered pool, with "none" or the defaults if the pool is a plain one. */
+static void add_cluster(struct config_values *values, const struct config_pool *pool) {
+    add(values, "cluster", "%s", pool->cluster[0] != '\0' ? pool->cluster : "none");
+    add(values, "cluster_prefix", "%s", pool->cluster_prefix);
+    add(values, "cluster_partitions", "%u", (unsigned)pool->options.partitions);
+    add(values, "cluster_replicas", "%u", pool->cluster_replicas);
+    add_path(values, "cluster_credentials", pool->cluster_credentials);
+    add_path(values, "cluster_tls_ca", pool->cluster_tls_ca);
+    add_path(values, "cluster_tls_cert", pool->cluster_tls_cert);
+    add_path(values, "cluster_tls_key", pool->cluster_tls_key);
+    add_duration(values, "cluster_max_lag", pool->cluster_max_lag_s);
+    add_yes_no(values, "serve_while_catching_up", pool->serve_while_catching_up);
+}
+
 void config_values_of_pool(const struct config_pool *pool, struct config_values *values) {
     static const char *const fsync[] = {"no", "everysec", "always"};
     static const char *const admin[] = {
@@ -112,4 +126,5 @@ void config_values_of_pool(const struct config_pool *pool, struct config_values 
     add_path(values, "tls_cert", pool->tls_cert);
     add_path(values, "tls_key", pool->tls_key);
     add_path(values, "tls_ca", pool->tls_ca);
+    add_cluster(values, pool);
 }

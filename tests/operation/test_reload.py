@@ -72,6 +72,24 @@ def test_each_changed_key_is_named(pool, key, old, new):
         assert "is valid; 1 change in it needs a restart" in log
 
 
+CLUSTER = {
+    "cluster": "nats://a:4222,nats://b:4222", "cluster_prefix": "site", "cluster_partitions": "4",
+    "cluster_replicas": "5", "cluster_credentials": "/etc/web.creds", "cluster_tls_ca": "/etc/ca",
+    "cluster_tls_cert": "/etc/cert", "cluster_tls_key": "/etc/key", "cluster_max_lag": "10m",
+    "serve_while_catching_up": "yes",
+}
+
+
+def test_each_setting_of_a_new_cluster_is_named():
+    with Stayd() as stayd:
+        section = section_of(stayd.config, "pool sessions")
+        lines = "".join(f"{key} = {value}\n" for key, value in CLUSTER.items())
+        stayd.configure(stayd.config.replace(section, f"{section.rstrip()}\n{lines}\n"))
+        log = reload(stayd)
+        for key, value in CLUSTER.items():
+            assert re.search(rf"\[pool sessions\] {key}: \S+ -> {value} needs a restart", log), log
+
+
 def test_no_key_of_the_configuration_is_left_out(tmp_path):
     """A new key of the configuration must also be added to the comparison of a reload, and to this test."""
     others = {"listen", "data_dir", "run_dir", "admin", "persist"}
@@ -82,7 +100,7 @@ def test_no_key_of_the_configuration_is_left_out(tmp_path):
                           timeout=30, check=False)
     keys = set(re.findall(r"\w+", " ".join(re.findall(r"valid keys: (.*)", done.stderr))))
     assert len(keys) > 15
-    assert keys == {key for _, key, _, _ in CHANGES} | others | in_pairs
+    assert keys == {key for _, key, _, _ in CHANGES} | CLUSTER.keys() | others | in_pairs
 
 
 def section_of(config, name):
