@@ -280,13 +280,14 @@ class Memcached(Daemon):
 
 class Stayd(Daemon):
     """stayd with one pool, on TCP and on a Unix socket: with `persist` a sessions pool, which does
-    not evict, otherwise a cache pool. `fsync` is a policy's name, or None for the default."""
+    not evict, otherwise a cache pool. `fsync` is a policy's name, or None for the default. `settings` are
+    more settings of the pool."""
 
     name = "stayd"
 
     def __init__(
         self, binary, memory_mb, threads, persist, fsync=None, on_disk=None, max_connections=4096,
-        item_max="1M",
+        item_max="1M", settings=None,
     ):
         super().__init__(on_disk)
         self._command = [str(binary), "-c", str(self.folder / "stayd.conf")]
@@ -308,6 +309,7 @@ class Stayd(Daemon):
             f"evict = {words[not persist]}\n"
             f"persist = {words[persist]}\n"
             + (f"fsync = {fsync}\n" if fsync else "")
+            + "".join(f"{name} = {value}\n" for name, value in (settings or {}).items())
         )
 
     def command(self):
