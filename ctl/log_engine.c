@@ -30,7 +30,8 @@ static const char *optional(const char *setting) {
 bool log_engine_open(const struct config_pool *pool, const struct engine_callbacks *callbacks,
                      uint32_t payload_max_bytes, struct engine *engine,
                      char error[ENGINE_ERROR_MAX]) {
-    static const struct engine_callbacks ignore = {NULL, ignore_outcome, ignore_found, log_write};
+    static const struct engine_callbacks ignore = {
+        .written = ignore_outcome, .found = ignore_found, .log = log_write};
     const struct engine_options options = {
         .urls = pool->cluster,
         .prefix = pool->cluster_prefix,

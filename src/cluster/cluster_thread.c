@@ -65,6 +65,11 @@ static void cluster_set_wrong(struct cluster *cluster, enum replication_stage st
 
 /* ---- joining ---- */
 
+static void cluster_send(void *context) {
+    struct cluster *cluster = context;
+    writes_send_due(cluster->writes);
+}
+
 static void cluster_note_written(void *context, uint64_t token, enum engine_outcome outcome,
                                  uint64_t sequence) {
     struct cluster *cluster = context;
@@ -139,8 +144,8 @@ static enum engine_check cluster_check_nodes(struct cluster *cluster, char *erro
 
 static enum engine_check cluster_try(struct cluster *cluster, const struct reader_options *reader,
                                      char error[ENGINE_ERROR_MAX]) {
-    const struct engine_callbacks callbacks = {cluster, cluster_note_written, cluster_note_found,
-                                               log_write};
+    const struct engine_callbacks callbacks = {cluster, cluster_send, cluster_note_written,
+                                               cluster_note_found, log_write};
     if (!atomic_load(&cluster->gate.opened)) {
         if (!cluster->open_engine(&cluster->options.engine, &callbacks, &cluster->gate.inner,
                                   error)) {

@@ -56,6 +56,8 @@ struct engine_found {
 /* Any of the engine's threads calls these; they do not block. */
 struct engine_callbacks {
     void *context;
+    /* After `poke`, on the thread that sends: what is due is written now, and leaves together. */
+    void (*send)(void *context);
     void (*written)(void *context, uint64_t token, enum engine_outcome outcome, uint64_t sequence);
     void (*found)(void *context, uint64_t token, const struct engine_found *found);
     /* log_write: a module has no log of its own. */
@@ -122,6 +124,10 @@ struct engine {
     /* Send a request. False: it was not sent. Any thread; they may wait for the network. */
     bool (*write)(void *self, const struct engine_write *write);
     bool (*find)(void *self, uint64_t token, uint32_t partition, const char *subject);
+
+    /* Asks the engine to call `send` soon. False: it will not, there is no connection. Any thread;
+     * does not wait. NULL: the engine calls nothing. */
+    bool (*poke)(void *self);
 
     /* Drops the partition's records below this sequence. Answered by `written`: STORED. */
     bool (*purge)(void *self, uint64_t token, uint32_t partition, uint64_t below);

@@ -42,7 +42,8 @@ static void fill_note_found(void *context, uint64_t token, const struct engine_f
 }
 
 struct engine_callbacks fill_callbacks(struct fill *fill) {
-    return (struct engine_callbacks){fill, fill_note_written, fill_note_found, log_write};
+    return (struct engine_callbacks){
+        .context = fill, .written = fill_note_written, .found = fill_note_found, .log = log_write};
 }
 
 bool fill_same(const struct replica *a, const struct replica *b) {

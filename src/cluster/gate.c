@@ -69,6 +69,11 @@ static bool gate_find(void *self, uint64_t token, uint32_t partition, const char
            gate->inner.find(gate->inner.self, token, partition, subject);
 }
 
+static bool gate_poke(void *self) {
+    struct gate *gate = self;
+    return atomic_load(&gate->joined) && gate->inner.poke(gate->inner.self);
+}
+
 static bool gate_purge(void *self, uint64_t token, uint32_t partition, uint64_t below) {
     struct gate *gate = self;
     return atomic_load(&gate->joined) &&
@@ -122,6 +127,7 @@ void gate_init(struct gate *gate, struct engine *engine) {
         .drop = gate_drop,
         .write = gate_write,
         .find = gate_find,
+        .poke = gate_poke,
         .purge = gate_purge,
         .follow = gate_follow,
         .receive = gate_receive,

@@ -27,6 +27,9 @@ void writes_give_number(struct writes *writes, struct write *write) {
     *link = write;
     writes->on_the_way++;
     writes->partitions[write->partition].in_flight++;
+    if (writes->sleeps) { /* its time is to be watched */
+        pthread_cond_signal(&writes->wake);
+    }
 }
 
 void writes_take_number(struct writes *writes, struct write *write) {
@@ -38,6 +41,14 @@ void writes_take_number(struct writes *writes, struct write *write) {
     writes->partitions[write->partition].in_flight--;
 }
 
+/* The engine's thread sends soon; or, if it does not, that of the writes. */
+static void writes_wake(struct writes *writes) {
+    const struct engine *engine = writes->options.engine;
+    if (engine->poke == NULL || !engine->poke(engine->self)) {
+        pthread_cond_signal(&writes->wake);
+    }
+}
+
 void writes_enqueue(struct writes *writes, struct write *write, enum write_phase phase) {
     write->phase = phase;
     if (write->in_queue) {
@@ -47,7 +58,7 @@ void writes_enqueue(struct writes *writes, struct write *write, enum write_phase
     write->next_queued = NULL;
     if (writes->queue_first == NULL) {
         writes->queue_first = write;
-        pthread_cond_signal(&writes->wake);
+        writes_wake(writes);
     } else {
         writes->queue_last->next_queued = write;
     }

@@ -29,8 +29,10 @@
  * partition that wait when it is sent; those that come later wait for the next. A node's answer to
  * a question would be cheaper, but a node that has lost the others may answer too.
  *
- * One thread sends and watches the time. Workers submit and settle; the engine's threads bring
- * answers; the reader tells how far it has come. None of them waits for another. */
+ * The engine's thread sends what is due when it is poked, so that what came together leaves
+ * together; a thread of its own watches the time, and sends what the engine does not ask for.
+ * Workers submit and settle; the engine's threads bring answers; the reader tells how far it has
+ * come. None of them waits for another. */
 #ifndef STAYD_CLUSTER_WRITES_H
 #define STAYD_CLUSTER_WRITES_H
 
@@ -107,6 +109,7 @@ bool writes_wait_flush(struct writes *writes);
 void writes_end_flush(struct writes *writes, enum status status);
 
 /* The engine's callbacks. */
+void writes_send_due(struct writes *writes);
 void writes_take_outcome(struct writes *writes, uint64_t token, enum engine_outcome outcome,
                          uint64_t sequence);
 void writes_take_found(struct writes *writes, uint64_t token, const struct engine_found *found);

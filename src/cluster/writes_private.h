@@ -14,6 +14,7 @@
 
 enum {
     WRITES_TICK_MS = 20,
+    WRITES_AWAKE_MS = 1000, /* the thread goes on watching for so long after the last write */
     WRITES_BUSY_MS = 20,    /* the longest pause after BUSY, and between two conflicts of a write */
     WRITES_ABSENT_MS = 200, /* the pause while nobody is there */
     WRITES_CONFLICTS = 2,   /* after so many, a write pauses before it is planned again */
@@ -82,9 +83,11 @@ struct writes {
     pthread_cond_t wake; /* there is something to send, or `stopping` */
     pthread_t thread;
     bool stopping;
-    uint64_t numbers;    /* given out */
-    uint64_t noise;      /* for pauses */
-    unsigned on_the_way; /* phases with a time: the thread watches it */
+    bool sleeps;                  /* the thread: until there is a write */
+    struct buffer engine_payload; /* of writes_send_due */
+    uint64_t numbers;             /* given out */
+    uint64_t noise;               /* for pauses */
+    unsigned on_the_way;          /* phases with a time: the thread watches it */
     struct write *holders[WRITES_CHAINS];
     struct write *numbered[WRITES_CHAINS];
     struct write *queue_first;

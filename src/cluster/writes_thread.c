@@ -82,24 +82,52 @@ static void writes_check_times(struct writes *writes) {
     }
 }
 
+/* Sends one write that is due. Under the lock, which is released meanwhile. False: none is. */
+static bool writes_send_next(struct writes *writes, struct buffer *payload) {
+    struct write *write = writes_dequeue(writes);
+    if (write == NULL) {
+        return false;
+    }
+    if (write->phase == WRITE_SEND || write->phase == WRITE_FIND) {
+        writes_send(writes, write, payload);
+    } /* else: an answer has come meanwhile */
+    return true;
+}
+
+void writes_send_due(struct writes *writes) {
+    pthread_mutex_lock(&writes->lock);
+    while (!writes->stopping && writes_send_next(writes, &writes->engine_payload)) {
+    }
+    pthread_mutex_unlock(&writes->lock);
+}
+
+/* Waits until there is something to do; under the lock. */
+static void writes_rest(struct writes *writes, uint64_t *busy_ms) {
+    uint64_t now_ms = clock_exact_ms();
+    if (writes->on_the_way > 0) {
+        *busy_ms = now_ms;
+    }
+    if (now_ms >= *busy_ms + WRITES_AWAKE_MS) {
+        writes->sleeps = true;
+        pthread_cond_wait(&writes->wake, &writes->lock);
+        writes->sleeps = false;
+    } else {
+        struct timespec until = clock_deadline(WRITES_TICK_MS * UINT64_C(1000000));
+        pthread_cond_timedwait(&writes->wake, &writes->lock, &until);
+    }
+}
+
 static void *writes_main(void *argument) {
     struct writes *writes = argument;
     struct buffer payload = {0};
     uint64_t checked_ms = 0;
+    uint64_t busy_ms = 0;
     pthread_mutex_lock(&writes->lock);
     while (!writes->stopping) {
-        struct write *write;
         if (writes->confirmations_due > 0) {
             writes_send_confirmation(writes);
-        } else if ((write = writes_dequeue(writes)) != NULL) {
-            if (write->phase == WRITE_SEND || write->phase == WRITE_FIND) {
-                writes_send(writes, write, &payload);
-            } /* else: an answer has come meanwhile */
-        } else if (writes->on_the_way == 0) {
-            pthread_cond_wait(&writes->wake, &writes->lock);
-        } else {
-            struct timespec until = clock_deadline(WRITES_TICK_MS * UINT64_C(1000000));
-            pthread_cond_timedwait(&writes->wake, &writes->lock, &until);
+        } else if (!writes_send_next(writes, &payload)) {
+            writes_rest(writes, &busy_ms);
         }
         uint64_t now_ms = clock_exact_ms();
         if (now_ms >= checked_ms + WRITES_TICK_MS) {
@@ -161,6 +189,7 @@ void writes_destroy(struct writes *writes) {
     pthread_cond_destroy(&writes->wake);
     pthread_cond_destroy(&writes->flush_wake);
     pthread_mutex_destroy(&writes->lock);
+    buffer_finish(&writes->engine_payload);
     free(writes);
 }
 

@@ -8,11 +8,31 @@
 #include <string.h>
 #include <time.h>
 
+/* Whether the answer is {"stream":"NAME","seq":NUMBER}, as nearly all are: it needs no parser. */
+static bool engine_is_stored(const natsMsg *message, uint64_t *sequence) {
+    static const char begin[] = "{\"stream\":\"";
+    static const char middle[] = "\",\"seq\":";
+    const char *text = natsMsg_GetData(message); /* a zero follows it */
+    if (text == NULL || strncmp(text, begin, sizeof begin - 1) != 0) {
+        return false;
+    }
+    text += sizeof begin - 1;
+    text += strcspn(text, "\"\\");
+    if (strncmp(text, middle, sizeof middle - 1) != 0) {
+        return false;
+    }
+    char *end = NULL;
+    *sequence = strtoull(text + sizeof middle - 1, &end, 10);
+    return *sequence > 0 && *end == '}' && end[1] == '\0';
+}
+
 static void engine_take_outcome(struct nats_engine *engine, uint64_t token, natsMsg *message) {
     enum engine_outcome outcome = ENGINE_UNCLEAR;
     uint64_t sequence = 0;
     if (natsMsg_IsNoResponders(message)) {
         outcome = ENGINE_ABSENT;
+    } else if (engine_is_stored(message, &sequence)) {
+        outcome = ENGINE_STORED;
     } else {
         const char *description;
         json_t *answer = engine_parse(message);
@@ -95,8 +115,7 @@ static void engine_take_created(struct nats_engine *engine, const char *word, na
         engine_log(engine, "cannot be followed", description);
     }
     json_decref(answer);
-    engine_deliver(engine, created ? DELIVERY_CREATED : DELIVERY_FAILED, partition, generation,
-                   NULL);
+    engine_deliver(engine, created, partition, generation);
 }
 
 void engine_take_answer(natsConnection *connection, natsSubscription *subscription,
@@ -125,5 +144,5 @@ void engine_take_answer(natsConnection *connection, natsSubscription *subscripti
     default:
         break;
     }
-    natsMsg_Destroy(message);
+    engine_free_message(engine, message);
 }

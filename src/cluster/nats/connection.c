@@ -93,6 +93,17 @@ static void connection_wake(struct nats_engine *engine) {
     (void)written; /* it fails only if the thread has been woken already */
 }
 
+bool engine_poke(void *self) {
+    struct nats_engine *engine = self;
+    if (atomic_load(&engine->connection) == NULL) {
+        return false;
+    }
+    if (!atomic_exchange(&engine->poked, true)) {
+        connection_wake(engine);
+    }
+    return true;
+}
+
 static natsStatus connection_attach(void **user, void *loop, natsConnection *connection,
                                     natsSock socket) {
     (void)connection;
@@ -376,6 +387,10 @@ static void connection_turn(struct nats_engine *engine, natsConnection *connecti
     if ((polled[1].revents & (POLLIN | POLLERR | POLLHUP)) != 0) {
         atomic_store(&engine->heard_ms, clock_exact_ms());
         natsConnection_ProcessReadEvent(connection);
+        engine_note_arrival(engine);
+    }
+    if (atomic_exchange(&engine->poked, false)) {
+        engine->callbacks.send(engine->callbacks.context);
     }
     if (engine->socket >= 0 && atomic_load(&engine->wants_write)) {
         natsConnection_ProcessWriteEvent(connection);

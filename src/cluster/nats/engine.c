@@ -35,13 +35,14 @@ static void engine_close(void *self) {
     engine_free_ended(&engine->ended_connections, UINT64_MAX);
     natsInbox_Destroy(engine->inbox);
     natsMsg_Destroy(engine->current);
+    engine_free_messages(engine);
     struct delivery *delivery;
-    while ((delivery = engine_next_delivery(engine, 0)) != NULL) {
-        natsMsg_Destroy(delivery->message);
+    while ((delivery = engine_next_delivery(engine)) != NULL) {
         free(delivery);
     }
     pthread_cond_destroy(&engine->arrived);
     pthread_mutex_destroy(&engine->lock);
+    pthread_mutex_destroy(&engine->dead_lock);
     free(engine->urls);
     free(engine->credentials);
     free(engine->tls_ca);
@@ -84,6 +85,7 @@ __attribute__((visibility("default"))) engine_open stayd_engine_open;
 bool stayd_engine_open(const struct engine_options *options,
                        const struct engine_callbacks *callbacks, struct engine *engine,
                        char error[ENGINE_ERROR_MAX]) {
+    nats_Open(0); /* its locks do not spin */
     struct nats_engine *self = calloc(1, sizeof *self);
     if (self == NULL) {
         snprintf(error, ENGINE_ERROR_MAX, "no memory");
@@ -93,6 +95,7 @@ bool stayd_engine_open(const struct engine_options *options,
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&self->lock, NULL);
+    pthread_mutex_init(&self->dead_lock, NULL);
     pthread_cond_init(&self->arrived, &monotonic);
     pthread_condattr_destroy(&monotonic);
     self->callbacks = *callbacks;
@@ -116,6 +119,7 @@ bool stayd_engine_open(const struct engine_options *options,
         .find_now = engine_find_now,
         .write = engine_write,
         .find = engine_find,
+        .poke = engine_poke,
         .purge = engine_purge,
         .follow = engine_follow,
         .receive = engine_receive,

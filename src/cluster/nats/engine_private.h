@@ -35,6 +35,9 @@ enum {
     ENGINE_PING_MS = 1000,
     ENGINE_SILENCE_MS = 4000, /* a node that says nothing for so long is left */
     ENGINE_TURN_MS = 500,
+    ENGINE_DEAD_MESSAGES = 64,
+    ENGINE_DEAD_BYTES = 262144,
+    ENGINE_IN_A_ROW = 64, /* records of one partition */
     ENGINE_READ_BYTES = 131072,
     ENGINE_LOG_MS = 10000,
     ENGINE_KEEP_MS = 30000,      /* so long what has ended is kept before it is freed */
@@ -56,14 +59,12 @@ enum {
     CODE_NOT_ENABLED = 10039, /* JetStream, for the user's account */
 };
 
-enum delivery_kind { DELIVERY_MESSAGE, DELIVERY_CREATED, DELIVERY_FAILED };
-
+/* Whether a consumer was made: an answer for the thread that receives. */
 struct delivery {
     struct delivery *next;
-    enum delivery_kind kind;
+    bool created;
     uint32_t partition;
     uint32_t generation;
-    natsMsg *message; /* owned */
 };
 
 enum follow_state { FOLLOW_NOT, FOLLOW_BEGIN, FOLLOW_CREATING, FOLLOW_ACTIVE };
@@ -87,13 +88,6 @@ struct ended {
     natsSubscription *subscription;
     natsConnection *connection;
     uint64_t ended_ms;
-};
-
-/* A subscription's argument; freed when the subscription is complete. */
-struct target {
-    struct nats_engine *engine;
-    uint32_t partition;
-    uint32_t generation;
 };
 
 /* A server that has answered. */
@@ -128,6 +122,7 @@ struct nats_engine {
     natsSubscription *answers;            /* this and the next: used by the thread */
     struct ended *ended_connections;
     _Atomic bool wants_write;
+    _Atomic bool poked;
     _Atomic bool stopping;
     _Atomic uint64_t heard_ms;      /* when the node has said something last */
     _Atomic unsigned refusals;      /* in a row */
@@ -139,12 +134,21 @@ struct nats_engine {
     pthread_cond_t arrived;
     struct delivery *first; /* this and `last`: under the lock */
     struct delivery *last;
+    uint64_t arrivals; /* this and the next: under the lock. Counts reads from the socket */
+    bool awaits;       /* the thread that receives */
+    uint64_t taken;    /* records */
+    uint32_t turn; /* this and `taken` are used by the thread that receives: the partition that it
+                      takes from */
     natsMsg *current; /* what `receive` has returned last */
     uint64_t checked_ms;
     struct ended *ended;                 /* used by the thread that receives */
     struct node nodes[ENGINE_NODES_MAX]; /* this and the next two: under the lock */
     uint32_t node_count;
     bool nodes_refused;
+    pthread_mutex_t dead_lock; /* of the three below: messages that are to be freed */
+    unsigned dead_count;
+    uint64_t dead_bytes;
+    natsMsg *dead[ENGINE_DEAD_MESSAGES];
     _Atomic uint64_t logged_ms;
     _Atomic unsigned connections;   /* whose callbacks may run */
     _Atomic unsigned subscriptions; /* whose callbacks may run */
@@ -169,6 +173,9 @@ void engine_leave(void *self);
 /* Why there is no connection. */
 void engine_get_reason(struct nats_engine *engine, char reason[ENGINE_REASON_MAX]);
 
+/* Wakes the thread, which calls `send`. */
+bool engine_poke(void *self);
+
 bool engine_is_refused(void *self, char error[ENGINE_ERROR_MAX]);
 
 /* requests.c, below */
@@ -188,6 +195,11 @@ bool engine_purge(void *self, uint64_t token, uint32_t partition, uint64_t below
 natsMsg *engine_make_request(struct nats_engine *engine, const char *subject, const char *word,
                              struct bytes payload);
 bool engine_request(struct nats_engine *engine, natsMsg *message);
+
+/* Frees a message, some time later. libnats gives each one to a thread of its own, which costs more
+ * than the message; so it gets many at once. Accepts NULL. */
+void engine_free_message(struct nats_engine *engine, natsMsg *message);
+void engine_free_messages(struct nats_engine *engine);
 
 /* Asks the API and waits for the answer; NULL with the reason in `error`. */
 json_t *engine_ask(struct nats_engine *engine, const char *api, const char *request,
@@ -212,10 +224,13 @@ void engine_take_answer(natsConnection *connection, natsSubscription *subscripti
 
 /* follow.c, below */
 
-/* Appends to the queue of the thread that receives; owns the message. Any thread. */
-void engine_deliver(struct nats_engine *engine, enum delivery_kind kind, uint32_t partition,
-                    uint32_t generation, natsMsg *message);
-struct delivery *engine_next_delivery(struct nats_engine *engine, uint32_t timeout_ms);
+/* Appends to the queue of the thread that receives. Any thread. */
+void engine_deliver(struct nats_engine *engine, bool created, uint32_t partition,
+                    uint32_t generation);
+struct delivery *engine_next_delivery(struct nats_engine *engine);
+
+/* Subscriptions may have new messages. */
+void engine_note_arrival(struct nats_engine *engine);
 void engine_follow(void *self, uint32_t partition, uint64_t from);
 bool engine_receive(void *self, uint32_t timeout_ms, struct engine_record *record);
 void follow_end(struct follow *follow);

@@ -8,15 +8,14 @@
 #include <string.h>
 #include <time.h>
 
-void engine_deliver(struct nats_engine *engine, enum delivery_kind kind, uint32_t partition,
-                    uint32_t generation, natsMsg *message) {
+void engine_deliver(struct nats_engine *engine, bool created, uint32_t partition,
+                    uint32_t generation) {
     struct delivery *delivery = malloc(sizeof *delivery);
-    if (delivery == NULL) { /* the consumer's count tells that it is missing */
-        natsMsg_Destroy(message);
+    if (delivery == NULL) { /* then the time is over, and another consumer is made */
         return;
     }
-    *delivery = (struct delivery){
-        .kind = kind, .partition = partition, .generation = generation, .message = message};
+    *delivery =
+        (struct delivery){.created = created, .partition = partition, .generation = generation};
     pthread_mutex_lock(&engine->lock);
     if (engine->first == NULL) {
         engine->first = delivery;
@@ -28,24 +27,19 @@ void engine_deliver(struct nats_engine *engine, enum delivery_kind kind, uint32_
     pthread_mutex_unlock(&engine->lock);
 }
 
-static void engine_take_delivery(natsConnection *connection, natsSubscription *subscription,
-                                 natsMsg *message, void *closure) {
-    (void)connection;
-    (void)subscription;
-    const struct target *target = closure;
-    engine_deliver(target->engine, DELIVERY_MESSAGE, target->partition, target->generation,
-                   message);
+void engine_note_arrival(struct nats_engine *engine) {
+    pthread_mutex_lock(&engine->lock);
+    engine->arrivals++;
+    bool awaits = engine->awaits;
+    pthread_mutex_unlock(&engine->lock);
+    if (awaits) {
+        pthread_cond_signal(&engine->arrived);
+    }
 }
 
 void engine_end_subscription(void *closure) {
     struct nats_engine *engine = closure;
     atomic_fetch_sub(&engine->subscriptions, 1);
-}
-
-static void engine_free_target(void *closure) {
-    struct target *target = closure;
-    engine_end_subscription(target->engine);
-    free(target);
 }
 
 /* libnats 3.4.1 takes a subscription out of its table, and then locks it, without a reference of
@@ -89,24 +83,6 @@ static void follow_again(struct follow *follow, uint32_t after_ms) {
     follow->until_ms = clock_exact_ms() + after_ms;
 }
 
-static bool follow_subscribe(struct follow *follow, natsConnection *connection,
-                             const char *subject) {
-    struct target *target = connection != NULL ? malloc(sizeof *target) : NULL;
-    if (target == NULL) {
-        return false;
-    }
-    *target = (struct target){follow->engine, follow->partition, follow->generation};
-    if (natsConnection_Subscribe(&follow->subscription, connection, subject, engine_take_delivery,
-                                 target) != NATS_OK) {
-        free(target);
-        return false;
-    }
-    natsSubscription_SetPendingLimits(follow->subscription, -1, -1);
-    atomic_fetch_add(&follow->engine->subscriptions, 1);
-    natsSubscription_SetOnCompleteCB(follow->subscription, engine_free_target, target);
-    return true;
-}
-
 static void follow_begin(struct follow *follow) {
     struct nats_engine *engine = follow->engine;
     char subject[256];
@@ -134,11 +110,14 @@ static void follow_begin(struct follow *follow) {
              (long long)ENGINE_IDLE_NS);
     natsMsg *message = engine_make_request(engine, api, word, bytes_from_string(request));
     follow->session = atomic_load(&engine->session);
-    if (message == NULL || !follow_subscribe(follow, atomic_load(&engine->connection), subject)) {
+    natsConnection *connection = atomic_load(&engine->connection);
+    if (message == NULL || connection == NULL ||
+        natsConnection_SubscribeSync(&follow->subscription, connection, subject) != NATS_OK) {
         natsMsg_Destroy(message);
         follow_again(follow, ENGINE_RECONNECT_MS);
         return;
     }
+    natsSubscription_SetPendingLimits(follow->subscription, -1, -1);
     engine_request(engine, message);
 }
 
@@ -241,12 +220,8 @@ static bool follow_take(struct follow *follow, natsMsg *message, struct engine_r
     return true;
 }
 
-struct delivery *engine_next_delivery(struct nats_engine *engine, uint32_t timeout_ms) {
-    struct timespec until = clock_deadline(timeout_ms * UINT64_C(1000000));
+struct delivery *engine_next_delivery(struct nats_engine *engine) {
     pthread_mutex_lock(&engine->lock);
-    while (engine->first == NULL && timeout_ms > 0 &&
-           pthread_cond_timedwait(&engine->arrived, &engine->lock, &until) == 0) {
-    }
     struct delivery *delivery = engine->first;
     if (delivery != NULL) {
         engine->first = delivery->next;
@@ -255,33 +230,79 @@ struct delivery *engine_next_delivery(struct nats_engine *engine, uint32_t timeo
     return delivery;
 }
 
-bool engine_receive(void *self, uint32_t timeout_ms, struct engine_record *record) {
-    struct nats_engine *engine = self;
+static void engine_take_deliveries(struct nats_engine *engine) {
     struct delivery *delivery;
-    natsMsg_Destroy(engine->current);
-    engine->current = NULL;
-    engine_check_follows(engine);
-    while ((delivery = engine_next_delivery(engine, timeout_ms)) != NULL) {
+    while ((delivery = engine_next_delivery(engine)) != NULL) {
         struct follow *follow = &engine->follows[delivery->partition];
-        natsMsg *message = delivery->message;
-        bool is_current = delivery->generation == follow->generation &&
-                          (follow->state == FOLLOW_CREATING || follow->state == FOLLOW_ACTIVE);
-        enum delivery_kind kind = delivery->kind;
-        free(delivery);
-        if (!is_current) {
-            natsMsg_Destroy(message);
-        } else if (kind == DELIVERY_FAILED) {
-            follow_again(follow, ENGINE_RECONNECT_MS);
-        } else if (kind == DELIVERY_CREATED) {
+        if (delivery->generation != follow->generation || follow->state != FOLLOW_CREATING) {
+            /* of an earlier consumer, or its records were faster */
+        } else if (delivery->created) {
             follow->state = FOLLOW_ACTIVE;
             follow->until_ms = clock_exact_ms() + ENGINE_FOLLOW_MS;
+        } else {
+            follow_again(follow, ENGINE_RECONNECT_MS);
+        }
+        free(delivery);
+    }
+}
+
+/* The partition's next message; NULL: there is none. */
+static natsMsg *follow_next(const struct follow *follow) {
+    natsMsg *message = NULL;
+    uint64_t queued = 0;
+    if (follow->subscription == NULL ||
+        natsSubscription_QueuedMsgs(follow->subscription, &queued) != NATS_OK || queued == 0 ||
+        natsSubscription_NextMsg(&message, follow->subscription, 0) != NATS_OK) {
+        return NULL;
+    }
+    return message;
+}
+
+/* Takes the next record of any partition. Several of one partition come in a row, because a look at
+ * all partitions for each record would cost more than the record. */
+static bool engine_take_record(struct nats_engine *engine, struct engine_record *record) {
+    for (uint32_t empty = 0; empty < engine->partitions;) {
+        struct follow *follow = &engine->follows[engine->turn];
+        natsMsg *message = follow_next(follow);
+        if (message == NULL) {
+            engine->turn = (engine->turn + 1) % engine->partitions;
+            empty++;
         } else if (follow_take(follow, message, record)) {
             engine->current = message;
+            if (++engine->taken % ENGINE_IN_A_ROW == 0) {
+                engine->turn = (engine->turn + 1) % engine->partitions;
+            }
             return true;
         } else {
-            natsMsg_Destroy(message);
+            engine_free_message(engine, message);
         }
-        engine_check_follows(engine);
     }
     return false;
+}
+
+bool engine_receive(void *self, uint32_t timeout_ms, struct engine_record *record) {
+    struct nats_engine *engine = self;
+    struct timespec until = clock_deadline(timeout_ms * UINT64_C(1000000));
+    engine_free_message(engine, engine->current);
+    engine->current = NULL;
+    for (bool waited = timeout_ms == 0;; waited = true) {
+        pthread_mutex_lock(&engine->lock);
+        uint64_t seen = engine->arrivals;
+        pthread_mutex_unlock(&engine->lock);
+        engine_check_follows(engine);
+        engine_take_deliveries(engine);
+        if (engine_take_record(engine, record)) {
+            return true;
+        }
+        if (waited) {
+            return false;
+        }
+        pthread_mutex_lock(&engine->lock);
+        engine->awaits = true;
+        while (engine->first == NULL && engine->arrivals == seen &&
+               pthread_cond_timedwait(&engine->arrived, &engine->lock, &until) == 0) {
+        }
+        engine->awaits = false;
+        pthread_mutex_unlock(&engine->lock);
+    }
 }

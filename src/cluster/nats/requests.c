@@ -28,12 +28,46 @@ bool engine_is_connected(void *self) {
     return atomic_load(&engine->connection) != NULL;
 }
 
+void engine_free_messages(struct nats_engine *engine) {
+    natsMsg *dead[ENGINE_DEAD_MESSAGES];
+    pthread_mutex_lock(&engine->dead_lock);
+    unsigned count = engine->dead_count;
+    memcpy(dead, engine->dead, count * sizeof dead[0]);
+    engine->dead_count = 0;
+    engine->dead_bytes = 0;
+    pthread_mutex_unlock(&engine->dead_lock);
+    for (unsigned i = 0; i < count; i++) {
+        natsMsg_Destroy(dead[i]);
+    }
+}
+
+void engine_free_message(struct nats_engine *engine, natsMsg *message) {
+    if (message == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&engine->dead_lock);
+    bool has_room = engine->dead_count < ENGINE_DEAD_MESSAGES;
+    if (has_room) {
+        engine->dead[engine->dead_count++] = message;
+        engine->dead_bytes += (uint64_t)natsMsg_GetDataLength(message);
+    }
+    bool is_full =
+        engine->dead_count == ENGINE_DEAD_MESSAGES || engine->dead_bytes >= ENGINE_DEAD_BYTES;
+    pthread_mutex_unlock(&engine->dead_lock);
+    if (is_full) {
+        engine_free_messages(engine);
+    }
+    if (!has_room) {
+        natsMsg_Destroy(message);
+    }
+}
+
 /* Publishes a request whose answer comes to the inbox, under this word. */
 bool engine_request(struct nats_engine *engine, natsMsg *message) {
     natsConnection *connection = atomic_load(&engine->connection);
     natsStatus status = connection != NULL ? natsConnection_PublishMsg(connection, message)
                                            : NATS_CONNECTION_CLOSED;
-    natsMsg_Destroy(message);
+    engine_free_message(engine, message);
     if (status != NATS_OK) {
         engine_log(engine, "cannot be reached", natsStatus_GetText(status));
     }
