@@ -285,8 +285,8 @@ static bool connection_begin(struct nats_engine *engine) {
         connection_explain(engine, error);
         connection_note_reason(engine, error);
         bool is_refusal = connection_is_refusal(status, error);
-        atomic_store(&engine->refusals, is_refusal ? atomic_load(&engine->refusals) + 1 : 0);
-        if (is_refusal) {
+        if (is_refusal) { /* other faults do not end the count: nodes may be down as well */
+            atomic_fetch_add(&engine->refusals, 1);
             engine_log(engine, "does not let stayd in", error);
         }
         natsOptions_Destroy(set);

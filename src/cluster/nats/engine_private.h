@@ -28,7 +28,7 @@ enum {
     ENGINE_HEARTBEAT_NS = 1000000000,
     ENGINE_IDLE_NS = 2000000000, /* a consumer whose subscription is gone ends after this time */
     ENGINE_RECONNECT_MS = 250,
-    ENGINE_REFUSALS = 3,      /* after so many in a row, a refusal is believed */
+    ENGINE_REFUSALS = 3,      /* after so many without a connection, a refusal is believed */
     ENGINE_REFUSED_MS = 2000, /* between two attempts then */
     ENGINE_DENIED_MS = 5000,  /* for so long a right that was missing is told */
     ENGINE_REASON_MAX = 256,
@@ -125,7 +125,7 @@ struct nats_engine {
     _Atomic bool poked;
     _Atomic bool stopping;
     _Atomic uint64_t heard_ms;      /* when the node has said something last */
-    _Atomic unsigned refusals;      /* in a row */
+    _Atomic unsigned refusals;      /* since the last connection */
     char reason[ENGINE_REASON_MAX]; /* this and the two below: under the lock */
     char denied[ENGINE_REASON_MAX];
     uint64_t denied_ms;
