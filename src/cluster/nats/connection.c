@@ -39,7 +39,7 @@ void engine_get_reason(struct nats_engine *engine, char reason[ENGINE_REASON_MAX
 
 bool engine_is_refused(void *self, char error[ENGINE_ERROR_MAX]) {
     struct nats_engine *engine = self;
-    bool refused = atomic_load(&engine->refusals) >= ENGINE_REFUSALS;
+    bool refused = atomic_load(&engine->refusals) > 0;
     pthread_mutex_lock(&engine->lock);
     bool denied = engine->denied_ms != 0 && clock_exact_ms() < engine->denied_ms + ENGINE_DENIED_MS;
     if (refused) {
@@ -413,7 +413,7 @@ static void *connection_main(void *argument) {
         engine_free_ended(&engine->ended_connections,
                           now_ms > ENGINE_KEEP_MS ? now_ms - ENGINE_KEEP_MS : 0);
         if (!connection_begin(engine)) {
-            bool refused = atomic_load(&engine->refusals) >= ENGINE_REFUSALS;
+            bool refused = atomic_load(&engine->refusals) > 0;
             int pause_ms = refused ? ENGINE_REFUSED_MS : ENGINE_RECONNECT_MS;
             connection_sleep(engine, pause_ms + rand_r(&seed) % ENGINE_RECONNECT_MS);
         }

@@ -28,7 +28,6 @@ enum {
     ENGINE_HEARTBEAT_NS = 1000000000,
     ENGINE_IDLE_NS = 2000000000, /* a consumer whose subscription is gone ends after this time */
     ENGINE_RECONNECT_MS = 250,
-    ENGINE_REFUSALS = 3,      /* after so many without a connection, a refusal is believed */
     ENGINE_REFUSED_MS = 2000, /* between two attempts then */
     ENGINE_DENIED_MS = 5000,  /* for so long a right that was missing is told */
     ENGINE_REASON_MAX = 256,

@@ -183,7 +183,7 @@ static natsConnection *engine_await_connection(const struct nats_engine *engine)
     uint64_t until_ms = clock_exact_ms() + ENGINE_CHECK_MS;
     natsConnection *connection;
     while ((connection = atomic_load(&engine->connection)) == NULL &&
-           atomic_load(&engine->refusals) < ENGINE_REFUSALS && clock_exact_ms() < until_ms) {
+           atomic_load(&engine->refusals) == 0 && clock_exact_ms() < until_ms) {
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     return connection;
