@@ -1,6 +1,5 @@
-"""Nodes and hosts that die or stand still: nothing acknowledged is lost, nothing deleted comes back."""
+"""Hosts that come back, logs that are away, wrong or new, and garbage in them. What dies under load: test_cluster_deaths.py."""
 
-import signal
 import subprocess
 import time
 
@@ -8,81 +7,7 @@ import pytest
 
 from support import nats
 from support.raw import wait_until
-from writers import Writer, find_faults, read
-
-
-def begin(hosts, names):
-    writers = [Writer(host, name) for host, name in zip(hosts, names)]
-    for writer in writers:
-        writer.start()
-    return writers
-
-
-def wait_for_writes(writers, more=60):
-    """Each writer makes some more writes."""
-    before = [writer.done for writer in writers]
-    wait_until(lambda: all(writer.done >= count + more for writer, count in zip(writers, before)), 90, "more writes")
-
-
-def end(hosts, writers):
-    for writer in writers:
-        writer.stop()
-    deadline = time.monotonic() + 20
-    for host in hosts:
-        while (faults := find_faults(host, writers)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert faults == []
-
-
-def test_a_node_is_killed(hosts, engine):
-    pair = [hosts.host(), hosts.host()]
-    writers = begin(pair, ["a", "b"])
-    wait_for_writes(writers)
-    node = engine.leader(hosts.stream(0))
-    node.kill()
-    wait_for_writes(writers)
-    node.start()
-    wait_for_writes(writers)
-    end(pair + [hosts.host()], writers)
-
-
-def test_a_leader_stands_still_and_goes_on(hosts, engine):
-    pair = [hosts.host(), hosts.host()]
-    writers = begin(pair, ["a", "b"])
-    wait_for_writes(writers)
-    node = engine.leader(hosts.stream(1))
-    node.signal(signal.SIGSTOP)
-    try:
-        wait_for_writes(writers, 30)
-    finally:
-        node.signal(signal.SIGCONT)
-    wait_for_writes(writers)
-    end(pair + [hosts.host()], writers)
-
-
-def test_all_nodes_are_killed(hosts, engine):
-    pair = [hosts.host(), hosts.host()]
-    writers = begin(pair, ["a", "b"])
-    wait_for_writes(writers)
-    for node in engine.nodes:
-        node.kill()
-    for host in pair:
-        read(host, "a-0")  # reads go on
-    for node in engine.nodes:
-        node.start()
-    wait_for_writes(writers)
-    end(pair + [hosts.host()], writers)
-
-
-def test_a_host_is_killed_and_comes_back(hosts):
-    pair = [hosts.host(fsync="always"), hosts.host()]
-    writers = begin(pair, ["a", "b"])
-    wait_for_writes(writers)
-    pair[0].kill9()
-    wait_for_writes(writers[1:])
-    pair[0].start()
-    wait_for_writes(writers)
-    end(pair, writers)
+from writers import read
 
 
 def test_a_host_comes_back_where_it_was(hosts):

@@ -14,6 +14,7 @@ from support.raw import Raw, wait_until
 
 REPLY_S = 15  # a daemon answers after 10 s at the latest
 SHARES = {"set": 16, "add": 14, "replace": 5, "append": 4, "cas": 16, "incr": 14, "delete": 16, "touch": 5, "fresh": 6, "read": 24}
+workloads = itertools.count()
 CODES = {b"NS": "not stored", b"EX": "exists", b"NF": "not found", b"EN": "not found", b"HD": "ok", b"VA": "ok", b"OK": "ok"}
 
 
@@ -117,6 +118,7 @@ class Workload:
 
     def __init__(self, hosts, clients=3, keys=8, operations=160, flushes=None, seed=None):
         self.hosts = hosts
+        self.name = f"w{next(workloads)}"  # each has its own keys, which are not there at first
         self.seed = seed if seed is not None else random.randrange(1 << 32)
         self.keys, self.each = keys, keys * operations
         self.flushes = flushes
@@ -138,7 +140,7 @@ class Workload:
 
     def pick_key(self, chance):
         """The keys with low numbers are used most."""
-        return f"g{self.generation}-{min(chance.randrange(self.keys), chance.randrange(self.keys))}"
+        return f"{self.name}.{self.generation}-{min(chance.randrange(self.keys), chance.randrange(self.keys))}"
 
     def everybody(self):
         return self.clients + self.readers + ([self.flusher] if self.flushes else [])
@@ -226,14 +228,19 @@ class Judgement:
 
     def judge_key(self, key, operations, bound):
         try:
-            if linear.find_order(operations) is None:
-                self.faults.append(f"{key} is not linearizable:\n" + describe(operations))
+            stuck = []
+            if linear.find_order(operations, stuck=stuck) is None:
+                order, op = stuck
+                near = [one for one in operations if one.kind != "read" and one.returned > op.invoked - 1 and one.invoked < op.returned + 1]
+                self.faults.append(f"{key} is not linearizable: {op} cannot come next after\n"
+                                   + "\n".join(f"    {one}" for one in order[-12:]) + "\n  around:\n" + describe(near))
         except linear.Undecided as fault:
             self.undecided.append(f"{key}: {fault}")
         ages = linear.staleness(operations)
         self.oldest = max([self.oldest, *(other for _, _, other in ages)])
         for read, own, other in linear.find_stale(operations, bound):
-            self.faults.append(f"{key}: {read} is {other:.3f} s old, {own:.3f} s for its own host:\n" + describe(operations))
+            self.faults.append(f"{key}: {read} is {other:.3f} s old, {own:.3f} s for its own host:\n"
+                               + describe([op for op in operations if op.kind != "read" and op.returned > read.invoked - 20]))
         for first, second in linear.find_disorder(operations):
             self.faults.append(f"{key}: {second} comes after {first}")
         for read in linear.find_invented(operations):

@@ -95,8 +95,9 @@ class Undecided(Exception):
     """The search took too many steps."""
 
 
-def find_order(operations, steps=100_000):
-    """The operations in an order that explains them; those that had no effect are missing. None: there is no order."""
+def find_order(operations, steps=100_000, stuck=None):
+    """The operations in an order that explains them; those that had no effect are missing. None: there is no order; to the
+    list `stuck` are added the longest order that explains what it has, and the first operation that no order explains."""
     ops = sorted((op for op in operations if op.kind != "read"), key=lambda op: op.invoked)
     known = [i for i, op in enumerate(ops) if op.reply is not None]
     lost = [i for i, op in enumerate(ops) if op.reply is None]
@@ -124,6 +125,7 @@ def find_order(operations, steps=100_000):
 
     seen = defaultdict(list)
     tried = 0
+    farthest, longest = -1, []
     path = []
     stack = [(0, GONE, 0, iter([(i, state) for i in candidates(0, 0) for state in step(GONE, ops[i])]))]
     while stack:
@@ -145,12 +147,16 @@ def find_order(operations, steps=100_000):
                 raise Undecided(f"{len(known)} operations and {len(lost)} unknown ones")
             at = advance(now, first)
             path.append(i)
+            if at > farthest:
+                farthest, longest = at, list(path)
             stack.append((now, after, at, iter([(j, s) for j in candidates(now, at) for s in step(after, ops[j])])))
             break
         else:
             stack.pop()
             if path:
                 path.pop()
+    if stuck is not None:
+        stuck += [[ops[i] for i in longest], ops[known[max(farthest, 0)]]]
     return None
 
 
