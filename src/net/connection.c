@@ -154,6 +154,11 @@ static enum connection_next connection_await(const struct connection *connection
     return connection->broken ? CONNECTION_END : next;
 }
 
+enum proto_incoming connection_get_incoming(const struct connection *connection) {
+    return proto_get_incoming(&connection->proto,
+                              bytes_from(connection->input.data, connection->input.size));
+}
+
 bool connection_waits(const struct connection *connection) {
     return proto_waits(&connection->proto) && !connection->closing;
 }

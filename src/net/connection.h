@@ -121,6 +121,8 @@ struct connection {
     bool broken;             /* nothing can be sent, and nothing arrives */
     bool failed; /* it ends because of an error, not because its client or the protocol ends it */
     bool watches_output; /* epoll reports when the socket is writable; set by the worker */
+    /* enum proto_incoming, after the last turn; set by the worker, other threads read it */
+    _Atomic uint8_t incoming;
 
     uint32_t end_s; /* when the client's certificate expires, in unix seconds; UINT32_MAX: never */
 
@@ -150,6 +152,9 @@ struct connection {
  * (handshake done; NULL: plain text). NULL if memory is short; then the caller keeps both. */
 struct connection *connection_create(int fd, const struct listener *listener,
                                      struct tls_session *tls);
+
+/* What the client is in the middle of sending, between two turns. */
+enum proto_incoming connection_get_incoming(const struct connection *connection);
 
 /* Whether a request waits for the work of another thread (CONNECTION_WAITS). */
 bool connection_waits(const struct connection *connection);

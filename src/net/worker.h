@@ -144,6 +144,17 @@ static inline enum connection_next worker_get_next(const struct connection *conn
     return atomic_load_explicit(&connection->next, memory_order_relaxed);
 }
 
+static inline enum proto_incoming worker_get_incoming(const struct connection *connection) {
+    return (enum proto_incoming)atomic_load_explicit(&connection->incoming,
+                                                     memory_order_relaxed); /* as above */
+}
+
+static inline void worker_set_incoming(struct connection *connection,
+                                       enum proto_incoming incoming) {
+    atomic_store_explicit(&connection->incoming, (uint8_t)incoming,
+                          memory_order_relaxed); /* as above */
+}
+
 static inline void worker_set_next(struct connection *connection, enum connection_next next) {
     atomic_store_explicit(&connection->next, next, memory_order_relaxed); /* as above */
 }

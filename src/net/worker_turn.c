@@ -104,6 +104,7 @@ static void worker_settle(struct worker *worker, struct connection *connection,
         list_append(&worker->watching, &connection->watching);
     }
     worker_note_served(worker, connection);
+    worker_set_incoming(connection, connection_get_incoming(connection));
     if (next != CONNECTION_IDLE || worker_get_next(connection) != CONNECTION_IDLE) {
         worker_set_deadline(worker, connection, next, progress);
         worker_set_next(connection, next);

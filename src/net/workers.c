@@ -46,10 +46,44 @@ static void workers_watch_pools(struct workers *workers, bool watch) {
     }
 }
 
-static const char *worker_describe_state(enum connection_next next) {
-    switch (next) {
-    case CONNECTION_PARTIAL:
+/* What `stats conns` shows of a connection or of a listener, copied while the connection cannot be
+ * freed. */
+struct peer_view {
+    int fd;
+    union peer peer;
+    const struct listener *listener; /* stays valid longer than the workers */
+    bool is_listener;
+    enum connection_next next;
+    enum proto_incoming incoming;
+    uint32_t served_s;
+};
+
+struct peer_views {
+    struct peer_view *views;
+    size_t count;
+    size_t most; /* there is room for so many */
+};
+
+/* In memcached's words. */
+static const char *view_describe_incoming(const struct peer_view *view) {
+    switch (view->incoming) {
+    case PROTO_INCOMING_VALUE:
         return "conn_nread";
+    case PROTO_INCOMING_REFUSED:
+        return "conn_swallow";
+    case PROTO_INCOMING_IGNORED:
+        return "conn_watch";
+    case PROTO_INCOMING_LINE:
+        break;
+    }
+    return "conn_read";
+}
+
+static const char *view_describe_state(const struct peer_view *view) {
+    if (view->is_listener) {
+        return "conn_listening";
+    }
+    switch (view->next) {
     case CONNECTION_READY:
         return "conn_parse_cmd";
     case CONNECTION_SENDING:
@@ -63,26 +97,34 @@ static const char *worker_describe_state(enum connection_next next) {
     case CONNECTION_LINGER:
     case CONNECTION_END:
         return "conn_closing";
+    case CONNECTION_PARTIAL:
     case CONNECTION_IDLE:
         break;
     }
-    return "conn_read";
+    return view_describe_incoming(view);
 }
 
-/* What `stats conns` shows of a connection, copied while the connection cannot be freed. */
-struct connection_view {
-    int fd;
-    union peer peer;
-    const struct listener *listener; /* stays valid longer than the workers */
-    enum connection_next next;
-    uint32_t served_s;
-};
+/* Makes room for `more` views. False if memory is short. */
+static bool views_reserve(struct peer_views *views, size_t more) {
+    if (views->most - views->count >= more) {
+        return true;
+    }
+    struct peer_view *larger = reallocarray(views->views, views->count + more, sizeof *larger);
+    if (larger == NULL) {
+        return false;
+    }
+    views->views = larger;
+    views->most = views->count + more;
+    return true;
+}
 
-/* Copies the service's connections of a worker to `views`, at most `most`. Returns how many there
+/* Copies the service's connections of a worker, as far as there is room. Returns how many there
  * are. Only this is done under the lock, because the worker needs it to open and close connections.
  */
 static size_t worker_copy_views(struct worker *worker, const struct proto_service *service,
-                                struct connection_view *views, size_t most) {
+                                struct peer_views *views) {
+    size_t room = views->most - views->count;
+    struct peer_view *to = views->views + views->count;
     size_t count = 0;
     pthread_mutex_lock(&worker->connections_lock);
     for (struct list *link = worker->connections.next; link != &worker->connections;
@@ -91,12 +133,13 @@ static size_t worker_copy_views(struct worker *worker, const struct proto_servic
         if (connection->listener->service != service) {
             continue;
         }
-        if (count < most) {
-            views[count] = (struct connection_view){
+        if (count < room) {
+            to[count] = (struct peer_view){
                 .fd = connection->fd,
                 .peer = connection->peer,
                 .listener = connection->listener,
                 .next = worker_get_next(connection),
+                .incoming = worker_get_incoming(connection),
                 .served_s = atomic_load_explicit(&connection->served_s, memory_order_relaxed),
             };
         }
@@ -106,42 +149,78 @@ static size_t worker_copy_views(struct worker *worker, const struct proto_servic
     return count;
 }
 
-static void worker_visit_view(const struct connection_view *view, proto_peer_visitor *visit,
-                              void *context) {
+/* Adds the service's connections of a worker. False if memory is short. */
+static bool worker_add_views(struct worker *worker, const struct proto_service *service,
+                             struct peer_views *views) {
+    size_t count = atomic_load(&worker->connection_count);
+    size_t room;
+    do { /* again if connections have been added meanwhile */
+        room = count + WORKERS_VIEWS_MORE;
+        if (!views_reserve(views, room)) {
+            return false;
+        }
+        room = views->most - views->count;
+        count = worker_copy_views(worker, service, views);
+    } while (count > room);
+    views->count += count;
+    return true;
+}
+
+static bool workers_add_listener_views(const struct workers *workers,
+                                       const struct proto_service *service,
+                                       struct peer_views *views) {
+    if (!views_reserve(views, workers->options.listener_count)) {
+        return false;
+    }
+    for (unsigned i = 0; i < workers->options.listener_count; i++) {
+        const struct listener *listener = &workers->options.listeners[i];
+        if (listener->service == service) {
+            views->views[views->count++] =
+                (struct peer_view){.fd = listener->fd, .listener = listener, .is_listener = true};
+        }
+    }
+    return true;
+}
+
+static void view_visit(const struct peer_view *view, proto_peer_visitor *visit, void *context) {
     char address[ADDRESS_TEXT_MAX];
     char listen_address[ADDRESS_TEXT_MAX];
-    address_describe_peer(&view->peer, address);
+    struct proto_peer peer = {.fd = view->fd, .state = view_describe_state(view)};
     address_describe(&view->listener->address, listen_address);
-    const struct proto_peer peer = {
-        .fd = view->fd,
-        .address = address,
-        .listen_address = listen_address,
-        .state = worker_describe_state(view->next),
-        .idle_s = (uint32_t)(clock_monotonic_ms() / 1000) - view->served_s,
-    };
+    if (view->is_listener) {
+        peer.address = listen_address;
+    } else {
+        address_describe_peer(&view->peer, address);
+        peer.address = address;
+        peer.listen_address = listen_address;
+        peer.idle_s = (uint32_t)(clock_monotonic_ms() / 1000) - view->served_s;
+    }
     visit(context, &peer);
 }
 
-/* False if memory is short. */
-static bool worker_visit_connections(struct worker *worker, const struct proto_service *service,
-                                     proto_peer_visitor *visit, void *context) {
-    struct connection_view *views = NULL;
-    size_t most = 0;
-    size_t count = atomic_load(&worker->connection_count);
-    do { /* again if connections have been added meanwhile */
-        most = count + WORKERS_VIEWS_MORE;
-        free(views);
-        views = malloc(most * sizeof *views);
-        if (views == NULL) {
-            return false;
-        }
-        count = worker_copy_views(worker, service, views, most);
-    } while (count > most);
-    for (size_t i = 0; i < count; i++) {
-        worker_visit_view(&views[i], visit, context);
+static int view_compare(const void *left, const void *right) {
+    const struct peer_view *one = left;
+    const struct peer_view *other = right;
+    return (one->fd > other->fd) - (one->fd < other->fd);
+}
+
+/* The function of proto_network.visit_peers. */
+static bool workers_visit_peers(void *network, const struct proto_service *service,
+                                proto_peer_visitor *visit, void *context) {
+    struct workers *workers = network;
+    struct peer_views views = {0};
+    bool whole = workers_add_listener_views(workers, service, &views);
+    for (unsigned i = 0; i < workers->count && whole; i++) {
+        whole = worker_add_views(workers->workers[i], service, &views);
     }
-    free(views);
-    return true;
+    if (views.count > 0) {
+        qsort(views.views, views.count, sizeof *views.views, view_compare);
+    }
+    for (size_t i = 0; i < views.count; i++) {
+        view_visit(&views.views[i], visit, context);
+    }
+    free(views.views);
+    return whole;
 }
 
 /* The function of proto_network.visit_listeners. */
@@ -150,27 +229,12 @@ static void workers_visit_listeners(void *network, const struct proto_service *s
     const struct workers *workers = network;
     for (unsigned i = 0; i < workers->options.listener_count; i++) {
         const struct listener *listener = &workers->options.listeners[i];
-        char address[ADDRESS_TEXT_MAX];
-        if (listener->service != service) {
-            continue;
-        }
-        address_describe(&listener->address, address);
-        const struct proto_peer peer = {
-            .fd = listener->fd, .address = address, .state = "conn_listening"};
-        visit(context, &peer);
-    }
-}
-
-/* The function of proto_network.visit_connections. */
-static bool workers_visit_connections(void *network, const struct proto_service *service,
-                                      proto_peer_visitor *visit, void *context) {
-    struct workers *workers = network;
-    for (unsigned i = 0; i < workers->count; i++) {
-        if (!worker_visit_connections(workers->workers[i], service, visit, context)) {
-            return false;
+        if (listener->service == service) {
+            const struct peer_view view = {
+                .fd = listener->fd, .listener = listener, .is_listener = true};
+            view_visit(&view, visit, context);
         }
     }
-    return true;
 }
 
 struct workers *workers_start(const struct workers_options *options,
@@ -186,7 +250,7 @@ struct workers *workers_start(const struct workers_options *options,
         .network = workers,
         .io = transfers_names[options->io],
         .visit_listeners = workers_visit_listeners,
-        .visit_connections = workers_visit_connections,
+        .visit_peers = workers_visit_peers,
         .wake_workers = workers_wake,
     };
     for (unsigned i = 0; i < options->threads; i++) {

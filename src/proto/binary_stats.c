@@ -5,6 +5,7 @@
 #include "proto/operator.h"
 #include "proto/prefixes.h"
 #include "proto/stats.h"
+#include "proto/totals.h"
 
 static void binary_write_stat(struct stats_sink *sink, struct bytes name, struct bytes value) {
     struct buffer *replies = sink->replies;
@@ -65,8 +66,7 @@ static bool binary_stats_put(struct binary_request *binary, struct stats_sink *s
     struct proto_service *service = request->connection->service;
     struct stats_listing listing = {request->connection, request->thread, sink};
     if (binary_key_begins_with(binary, "reset")) {
-        pool_reset_counters(request->pool);
-        prefixes_clear(service->prefixes);
+        totals_reset(service);
         return true;
     }
     if (binary_key_begins_with(binary, "settings")) {

@@ -16,6 +16,26 @@ struct proto_counters {
     _Atomic uint64_t yields;     /* turns that ended before all requests were answered */
 };
 
+/* The counters of the daemon and of one pool's watchers and dumps that `stats reset` sets to zero
+ * (totals.h). */
+enum proto_total {
+    PROTO_TOTAL_CONNECTIONS,
+    PROTO_TOTAL_CONNECTIONS_REJECTED,
+    PROTO_TOTAL_BYTES_READ,
+    PROTO_TOTAL_BYTES_WRITTEN,
+    PROTO_TOTAL_IDLE_KICKS,
+    PROTO_TOTAL_YIELDS,
+    PROTO_TOTAL_INPUTS_REFUSED,
+    PROTO_TOTAL_OUTPUTS_REFUSED,
+    PROTO_TOTAL_HANDSHAKE_ERRORS,
+    PROTO_TOTAL_NEW_SESSIONS,
+    PROTO_TOTAL_RESUMED_SESSIONS,
+    PROTO_TOTAL_CRAWLS,
+    PROTO_TOTAL_LINES_SENT,
+    PROTO_TOTAL_LINES_SKIPPED,
+    PROTO_TOTALS
+};
+
 /* net/tls.h and net/handshakes.h count. */
 struct proto_tls {
     bool is_enabled;                   /* some pool has a certificate */

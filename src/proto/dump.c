@@ -167,6 +167,11 @@ static void dump_leave_turn(struct proto_service *service, uint64_t number) {
                                    0); /* fails if another dump has replaced it */
 }
 
+/* lru_crawler_starts of `stats` */
+static void crawler_count(struct proto_service *service) {
+    atomic_fetch_add_explicit(&service->crawls, 1, memory_order_relaxed); /* a number */
+}
+
 static enum request_end dump_begin(struct request *request, enum proto_dump_kind kind,
                                    uint32_t classes) {
     struct proto_service *service = request->connection->service;
@@ -188,6 +193,7 @@ static enum request_end dump_begin(struct request *request, enum proto_dump_kind
         }
     }
     if (kind == PROTO_DUMP_METADATA || kind == PROTO_DUMP_KEYS) {
+        crawler_count(service);
         reply_text(request, "OK\r\n");
     }
     request->progress->phase = PROTO_PHASE_DUMP;
@@ -349,6 +355,9 @@ static void crawler_crawl(struct request *request, struct bytes word) {
         reply_text(request, "ERROR an unknown error happened\r\n");
     } else {
         const char *fault = crawler_read_classes(word, false, &classes);
+        if (fault == NULL) {
+            crawler_count(request->connection->service);
+        }
         reply_text(request, fault != NULL ? fault : "OK\r\n");
     }
 }

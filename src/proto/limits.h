@@ -39,6 +39,7 @@ struct proto_memory {
 struct proto_limits {
     struct proto_whole connections; /* open now */
     struct proto_memory memory;
+    unsigned backlog;           /* of connections that wait for accept */
     uint32_t requests_per_turn; /* of one connection, before others have their turn */
     uint32_t connection_idle_s; /* closes a client that has sent nothing for so long; 0: never */
 };

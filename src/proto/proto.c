@@ -271,6 +271,25 @@ bool proto_is_replicating(const struct proto_connection *connection) {
     return connection->replicates && proposal_is_in_flight(connection->proposal);
 }
 
+enum proto_incoming proto_get_incoming(const struct proto_connection *connection,
+                                       struct bytes input) {
+    const struct proto_progress *progress = &connection->progress;
+    if (connection->watcher != NULL) {
+        return PROTO_INCOMING_IGNORED;
+    }
+    if (progress->skip_bytes > 0) {
+        return PROTO_INCOMING_REFUSED;
+    }
+    if (input.size == 0) {
+        return PROTO_INCOMING_LINE;
+    }
+    bool is_value =
+        progress->protocol == PROTO_BINARY
+            ? input.size >= BINARY_HEADER_BYTES
+            : progress->phase == PROTO_PHASE_LINE && memchr(input.data, '\n', input.size) != NULL;
+    return is_value ? PROTO_INCOMING_VALUE : PROTO_INCOMING_LINE;
+}
+
 bool proto_is_admitted(const struct proto_connection *connection) {
     return connection->admitted;
 }

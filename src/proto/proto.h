@@ -202,6 +202,17 @@ bool proto_waits(const struct proto_connection *connection);
 /* Whether the request waits for the log of a replicated pool, and still has to. */
 bool proto_is_replicating(const struct proto_connection *connection);
 
+/* What the client is in the middle of sending; `input` is what proto_process has not consumed. */
+enum proto_incoming {
+    PROTO_INCOMING_LINE,    /* a part of a line or a header, or nothing */
+    PROTO_INCOMING_VALUE,   /* a value: its line or header has arrived */
+    PROTO_INCOMING_REFUSED, /* a value that is discarded as it arrives */
+    PROTO_INCOMING_IGNORED, /* the client watches: all that it sends is ignored */
+};
+
+enum proto_incoming proto_get_incoming(const struct proto_connection *connection,
+                                       struct bytes input);
+
 /* Whether the client is logged in or needs no login. */
 bool proto_is_admitted(const struct proto_connection *connection);
 

@@ -43,10 +43,11 @@ struct proto_network {
     void (*visit_listeners)(void *network, const struct proto_service *service,
                             proto_peer_visitor *visit, void *context);
 
-    /* Calls `visit` for each connection of the service that was open a moment ago. False if memory
-     * is short: some are missing. */
-    bool (*visit_connections)(void *network, const struct proto_service *service,
-                              proto_peer_visitor *visit, void *context);
+    /* Calls `visit` for each listener of the service, and for each of its connections that was open
+     * a moment ago, in the order of their descriptors. False if memory is short: some are missing.
+     */
+    bool (*visit_peers)(void *network, const struct proto_service *service,
+                        proto_peer_visitor *visit, void *context);
 
     /* Wakes every worker: what a connection waits for may have happened. Call it only while the
      * workers run. */
@@ -102,6 +103,7 @@ struct proto_service {
     enum proto_allowed protocols;
     enum proto_admin admin_commands;
     bool login_required;            /* no other command is run before a login (proto.h) */
+    unsigned socket_mode;           /* of the pool's socket files */
     struct proto_share connections; /* of server.limits.connections; net/ keeps account */
     struct proto_share memory;      /* of server.limits.memory; net/ keeps account */
     unsigned handshakes;            /* active TLS handshakes; used by the handshake thread only */
@@ -121,14 +123,16 @@ struct proto_service {
     _Atomic unsigned observed; /* the events that are reported: bits of enum event_kind */
     struct prefixes *prefixes; /* stats detail */
     struct watch *watch;
-    _Atomic bool sizes_tracked;   /* stats sizes_enable */
-    _Atomic bool crawler_stopped; /* lru_crawler disable */
+    _Atomic bool sizes_tracked;   /* stats sizes_enable; the caller may set it first */
+    _Atomic bool crawler_stopped; /* lru_crawler disable; the same */
     _Atomic uint32_t crawler_sleep_us;
     _Atomic uint32_t crawler_limit;
     _Atomic uint64_t dump;            /* the number of the dump that runs; 0: none */
     _Atomic uint64_t dump_stepped_ms; /* the time of its last step, on the monotonic clock */
     _Atomic unsigned histograms;      /* of stats sizes, allocated now */
     _Atomic uint64_t dumps_started;
+    _Atomic uint64_t crawls;                    /* of lru_crawler: dumps and `crawl` */
+    _Atomic uint64_t totals_base[PROTO_TOTALS]; /* at the last `stats reset` (totals.h) */
 };
 
 /* The caller sets `protocols`, `login_required` and `admin_commands` afterwards. False if memory is

@@ -3,7 +3,7 @@
  * memcached stores items of about the same size together, in a slab class. stayd stores items that
  * expire at about the same time together, in a TTL class. So the class here is the TTL class, from
  * 1 to 8; a page is a segment; and a chunk is 8 bytes, the unit of record sizes, because tools
- * calculate bytes as chunks times chunk_size. Only classes that have a segment are listed. */
+ * calculate bytes as chunks times chunk_size. */
 #include "proto/stats_groups.h"
 
 #include <inttypes.h>
@@ -62,11 +62,12 @@ static void items_put_class(struct stats_sink *sink, unsigned class,
     }
 }
 
+/* As in memcached, a class without items is left out. */
 void stats_put_items(struct stats_listing *listing) {
     struct pool_class_stats stats[POOL_TTL_CLASSES];
     pool_get_class_stats(listing->connection->pool, stats);
     for (unsigned class = 0; class < POOL_TTL_CLASSES; class ++) {
-        if (stats[class].segments > 0) {
+        if (stats[class].items > 0) {
             items_put_class(listing->sink, class, &stats[class]);
         }
     }

@@ -21,7 +21,9 @@ static void conns_put_peer(void *context, const struct proto_peer *peer) {
     if (peer->listen_address != NULL) {
         conns_put(sink, peer->fd, "listen_addr", peer->listen_address);
     }
-    conns_put(sink, peer->fd, "state", peer->state);
+    /* The client that asks: its connection's own state is the one before this request. */
+    bool asks = peer->listen_address != NULL && peer->fd == listing->connection->fd;
+    conns_put(sink, peer->fd, "state", asks ? "conn_parse_cmd" : peer->state);
     snprintf(seconds, sizeof seconds, "%u", peer->idle_s);
     conns_put(sink, peer->fd, "secs_since_last_cmd", seconds);
 }
@@ -29,11 +31,9 @@ static void conns_put_peer(void *context, const struct proto_peer *peer) {
 void stats_put_conns(struct stats_listing *listing) {
     const struct proto_service *service = listing->connection->service;
     const struct proto_network *net = &service->server->network;
-    if (net->visit_listeners != NULL) {
-        net->visit_listeners(net->network, service, conns_put_peer, listing);
-        if (!net->visit_connections(net->network, service, conns_put_peer, listing)) {
-            listing->sink->failed = true;
-        }
+    if (net->visit_peers != NULL &&
+        !net->visit_peers(net->network, service, conns_put_peer, listing)) {
+        listing->sink->failed = true;
     }
     /* end the turn: there may be thousands of connections, which have all waited */
     listing->connection->turn_left = 0;

@@ -1,5 +1,6 @@
 /* stats without a group: the process, the counters, the pool. */
 #include "proto/stats_groups.h"
+#include "proto/totals.h"
 #include "proto/watch.h"
 
 #include <stdatomic.h>
@@ -13,7 +14,8 @@ static uint64_t stats_load(const _Atomic uint64_t *counter) {
 
 static void stats_put_process(struct stats_listing *listing) {
     struct stats_sink *sink = listing->sink;
-    const struct proto_server *server = listing->connection->service->server;
+    const struct proto_service *service = listing->connection->service;
+    const struct proto_server *server = service->server;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     stats_put_u64(sink, "pid", (uint64_t)getpid());
@@ -28,35 +30,38 @@ static void stats_put_process(struct stats_listing *listing) {
               (long)usage.ru_stime.tv_usec);
     stats_put_u64(sink, "max_connections", server->limits.connections.limit);
     stats_put_u64(sink, "curr_connections", stats_load(&server->limits.connections.used));
-    stats_put_u64(sink, "total_connections", stats_load(&server->counters.connections_total));
-    stats_put_u64(sink, "rejected_connections", stats_load(&server->counters.connections_rejected));
+    stats_put_u64(sink, "total_connections", totals_get(service, PROTO_TOTAL_CONNECTIONS));
+    stats_put_u64(sink, "rejected_connections",
+                  totals_get(service, PROTO_TOTAL_CONNECTIONS_REJECTED));
     stats_put_u64(sink, "connection_structures", stats_load(&server->limits.connections.used));
-    stats_put_u64(sink, "bytes_read", stats_load(&server->counters.bytes_read));
-    stats_put_u64(sink, "bytes_written", stats_load(&server->counters.bytes_written));
+    stats_put_u64(sink, "bytes_read", totals_get(service, PROTO_TOTAL_BYTES_READ));
+    stats_put_u64(sink, "bytes_written", totals_get(service, PROTO_TOTAL_BYTES_WRITTEN));
     stats_put_u64(sink, "threads", server->threads);
-    stats_put_u64(sink, "conn_yields", stats_load(&server->counters.yields));
-    stats_put_u64(sink, "idle_kicks", stats_load(&server->counters.idle_kicks));
+    stats_put_u64(sink, "conn_yields", totals_get(service, PROTO_TOTAL_YIELDS));
+    stats_put_u64(sink, "idle_kicks", totals_get(service, PROTO_TOTAL_IDLE_KICKS));
 }
 
 static void stats_put_tls(struct stats_listing *listing) {
     struct stats_sink *sink = listing->sink;
-    const struct proto_tls *tls = &listing->connection->service->server->tls;
+    const struct proto_service *service = listing->connection->service;
+    const struct proto_tls *tls = &service->server->tls;
     if (!tls->is_enabled) {
         return;
     }
-    stats_put_u64(sink, "ssl_handshake_errors", stats_load(&tls->handshake_errors));
-    stats_put_u64(sink, "ssl_new_sessions", stats_load(&tls->new_sessions));
-    stats_put_u64(sink, "ssl_resumed_sessions", stats_load(&tls->resumed_sessions)); /* ours */
+    stats_put_u64(sink, "ssl_handshake_errors", totals_get(service, PROTO_TOTAL_HANDSHAKE_ERRORS));
+    stats_put_u64(sink, "ssl_new_sessions", totals_get(service, PROTO_TOTAL_NEW_SESSIONS));
+    stats_put_u64(sink, "ssl_resumed_sessions",
+                  totals_get(service, PROTO_TOTAL_RESUMED_SESSIONS)); /* ours */
     stats_put_u64(sink, "time_since_server_cert_refresh",
                   listing->thread->now_s - atomic_load(&tls->loaded_s));
 }
 
 /* memcached keeps input and replies in one pool of buffers, so read_buf_count and read_buf_bytes
  * count both. stayd frees a buffer when it is empty, so read_buf_bytes_free is 0. */
-static void stats_put_memory(struct stats_sink *sink, const struct proto_memory *memory) {
+static void stats_put_memory(struct stats_sink *sink, const struct proto_service *service) {
+    const struct proto_memory *memory = &service->server->limits.memory;
     uint64_t replies = stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].buffers);
-    stats_put_u64(sink, "response_obj_oom",
-                  stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].refused));
+    stats_put_u64(sink, "response_obj_oom", totals_get(service, PROTO_TOTAL_OUTPUTS_REFUSED));
     stats_put_u64(sink, "response_obj_count", replies);
     stats_put_u64(sink, "response_obj_bytes",
                   stats_load(&memory->kinds[PROTO_MEMORY_OUTPUT].bytes));
@@ -64,7 +69,7 @@ static void stats_put_memory(struct stats_sink *sink, const struct proto_memory 
                   replies + stats_load(&memory->kinds[PROTO_MEMORY_INPUT].buffers));
     stats_put_u64(sink, "read_buf_bytes", stats_load(&memory->bytes.used));
     stats_put_u64(sink, "read_buf_bytes_free", 0);
-    stats_put_u64(sink, "read_buf_oom", stats_load(&memory->kinds[PROTO_MEMORY_INPUT].refused));
+    stats_put_u64(sink, "read_buf_oom", totals_get(service, PROTO_TOTAL_INPUTS_REFUSED));
     stats_put_u64(sink, "connection_memory", memory->bytes.limit); /* ours */
 }
 
@@ -112,19 +117,35 @@ static void stats_put_counters(struct stats_sink *sink, const struct pool_stats 
 }
 
 /* Exporters read these names. stayd reports 0, because it never disables its listeners, has no
- * segmented LRU, and reclaims items with the janitor (`reclaimed`), not with a crawler. */
+ * segmented LRU and no slabs to move, and reclaims items with the janitor (`reclaimed`), not with a
+ * crawler. */
 static void stats_put_absent(struct stats_sink *sink) {
     static const char *const names[] = {
-        "listen_disabled_num",   "time_in_listen_disabled_us",
-        "evicted_active",        "crawler_reclaimed",
-        "crawler_items_checked", "lrutail_reflocked",
-        "moves_to_cold",         "moves_to_warm",
-        "moves_within_lru",      "direct_reclaims",
-        "lru_bumps_dropped",     "lru_maintainer_juggles",
+        "listen_disabled_num",
+        "time_in_listen_disabled_us",
+        "evicted_active",
+        "crawler_reclaimed",
+        "crawler_items_checked",
+        "lrutail_reflocked",
+        "moves_to_cold",
+        "moves_to_warm",
+        "moves_within_lru",
+        "direct_reclaims",
+        "lru_bumps_dropped",
+        "lru_maintainer_juggles",
+        "slab_reassign_rescues",
+        "slab_reassign_chunk_rescues",
+        "slab_reassign_inline_reclaim",
+        "slab_reassign_busy_items",
+        "slab_reassign_busy_deletes",
+        "slab_reassign_busy_nomem",
+        "slab_reassign_running",
+        "slabs_moved",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         stats_put_u64(sink, names[i], 0);
     }
+    stats_put(sink, "slab_reassign_last_busy_status", "none");
 }
 
 static void stats_put_pool(struct stats_sink *sink, const struct pool *pool,
@@ -180,7 +201,7 @@ void stats_put_general(struct stats_listing *listing) {
     pool_get_stats(listing->connection->pool, &stats);
     stats_put_process(listing);
     stats_put_tls(listing);
-    stats_put_memory(listing->sink, &listing->connection->service->server->limits.memory);
+    stats_put_memory(listing->sink, listing->connection->service);
     stats_put_counters(listing->sink, &stats);
     stats_put_pool(listing->sink, listing->connection->pool, &stats);
     const struct pool_replication *replication = pool_get_replication(listing->connection->pool);
@@ -191,9 +212,9 @@ void stats_put_general(struct stats_listing *listing) {
     stats_put_u64(listing->sink, "pool_connections", stats_load(&service->connections.used));
     stats_put_bool(listing->sink, "turns_clients_away", proto_service_turns_away(service));
     stats_put_u64(listing->sink, "lru_crawler_running", stats_load(&service->dump) != 0);
-    struct watch_stats watched = watch_get_stats(service->watch);
-    stats_put_u64(listing->sink, "log_watchers", watched.watchers);
-    stats_put_u64(listing->sink, "log_watcher_sent", watched.sent);
-    stats_put_u64(listing->sink, "log_watcher_skipped", watched.skipped);
-    stats_put_u64(listing->sink, "lru_crawler_starts", stats_load(&service->dumps_started));
+    stats_put_u64(listing->sink, "log_watchers", watch_get_stats(service->watch).watchers);
+    stats_put_u64(listing->sink, "log_watcher_sent", totals_get(service, PROTO_TOTAL_LINES_SENT));
+    stats_put_u64(listing->sink, "log_watcher_skipped",
+                  totals_get(service, PROTO_TOTAL_LINES_SKIPPED));
+    stats_put_u64(listing->sink, "lru_crawler_starts", totals_get(service, PROTO_TOTAL_CRAWLS));
 }

@@ -92,7 +92,10 @@ static void settings_put_server(struct stats_sink *sink, const struct proto_serv
     stats_put_bool(sink, "temp_lru", false);
     stats_put_bool(sink, "track_sizes", atomic_load(&service->sizes_tracked));
     stats_put_u64(sink, "watcher_logbuf_size", WATCH_QUEUE_BYTES);
-    stats_put_u64(sink, "read_buf_mem_limit", server->limits.memory.bytes.limit >> 20);
+    stats_put_u64(sink, "read_buf_mem_limit", server->limits.memory.bytes.limit);
+    stats_put_u64(sink, "tcp_backlog", server->limits.backlog);
+    stats_put(sink, "umask", "%o", service->socket_mode); /* memcached's name for -a */
+    stats_put_u64(sink, "client_flags_size", sizeof(((struct item *)NULL)->client_flags));
 }
 
 void stats_put_settings(struct stats_listing *listing) {

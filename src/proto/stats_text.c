@@ -6,6 +6,7 @@
 #include "proto/prefixes.h"
 #include "proto/reply.h"
 #include "proto/stats.h"
+#include "proto/totals.h"
 
 static void stats_write_text(struct stats_sink *sink, struct bytes name, struct bytes value) {
     struct buffer *replies = sink->replies;
@@ -50,8 +51,7 @@ static enum request_end stats_track_sizes(struct request *request, bool track) {
 }
 
 static enum request_end stats_reset(struct request *request) {
-    pool_reset_counters(request->pool);
-    prefixes_clear(request->connection->service->prefixes);
+    totals_reset(request->connection->service);
     reply_text(request, "RESET\r\n");
     return REQUEST_DONE;
 }

@@ -57,6 +57,8 @@ struct config_pool {
     enum proto_allowed protocols; /* the protocols that clients may use, unless an address says
                                      otherwise */
     enum proto_admin admin_commands;
+    bool sizes_tracked;                    /* `stats sizes_enable` from the start */
+    bool crawler_stopped;                  /* `lru_crawler disable` from the start */
     struct readers readers;                /* who may map the pool and read it (net/readers.h) */
     char readers_text[CONFIG_READERS_MAX]; /* `readers` as the configuration spells it; empty: the
                                               default */

@@ -254,6 +254,9 @@ static bool daemon_open_pools(struct daemon *daemon) {
         daemon->services[i].login_required = config->pools[i].auth_file[0] != '\0';
         daemon->services[i].protocols = config->pools[i].protocols;
         daemon->services[i].admin_commands = config->pools[i].admin_commands;
+        daemon->services[i].socket_mode = config->pools[i].socket_mode;
+        daemon->services[i].sizes_tracked = config->pools[i].sizes_tracked;
+        daemon->services[i].crawler_stopped = config->pools[i].crawler_stopped;
         daemon->services[i].may_map = readers_allow;
         daemon->services[i].readers = &config->pools[i].readers;
         daemon->server.rights.has_logins |= daemon->services[i].login_required;
@@ -536,6 +539,8 @@ bool daemon_run(const struct daemon_options *options) {
     daemon->server.detail_enabled = config->detail_enabled;
     daemon->server.prefix_delimiter = config->prefix_delimiter;
     daemon->server.shut_down = daemon_shut_down;
+    daemon->server.verbosity = options->process->verbosity;
+    daemon->server.limits.backlog = config->backlog;
     daemon->server.limits.requests_per_turn = config->requests_per_turn;
     daemon->server.limits.connection_idle_s = config->connection_idle_s;
     share_divide(&daemon->server.limits.memory.bytes, config->connection_memory_bytes,

@@ -37,6 +37,27 @@ static bool take_replies(struct options *options, const char *spelled, char *val
     return option_number(spelled, value, 0, BUFFERS_MAX_M, &options->memcached.replies_m);
 }
 
+static bool take_track_sizes(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.track_sizes = true;
+    return true;
+}
+
+static bool take_crawler(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.no_crawler = false;
+    return true;
+}
+
+static bool take_no_crawler(struct options *options, const char *spelled, char *value) {
+    (void)spelled;
+    (void)value;
+    options->memcached.no_crawler = true;
+    return true;
+}
+
 static bool take_cert(struct options *options, const char *spelled, char *value) {
     return option_path(spelled, value, options->memcached.tls_cert);
 }
@@ -126,7 +147,7 @@ static const struct setting_row rows[] = {
     {"maxconns_fast", VALUE_OPTIONAL, NULL,
      "connections above -c always get an error and are closed"},
     {"no_maxconns_fast", VALUE_NONE, refuse_slow_connections, NULL},
-    {"track_sizes", VALUE_NONE, NULL, "'stats sizes' needs no preparation"},
+    {"track_sizes", VALUE_NONE, take_track_sizes, NULL},
     {"drop_privileges", VALUE_NONE, NULL, "the systemd unit restricts the system calls"},
     {"no_drop_privileges", VALUE_NONE, NULL, "the systemd unit restricts the system calls"},
 
@@ -154,8 +175,8 @@ static const struct setting_row rows[] = {
     {"slab_chunk_max", VALUE_NEEDED, NULL, no_slabs},
     {"slab_sizes", VALUE_NEEDED, NULL, no_slabs},
     {"no_chunked_items", VALUE_NONE, NULL, no_slabs},
-    {"lru_crawler", VALUE_NONE, NULL, no_crawler},
-    {"no_lru_crawler", VALUE_NONE, NULL, no_crawler},
+    {"lru_crawler", VALUE_NONE, take_crawler, NULL},
+    {"no_lru_crawler", VALUE_NONE, take_no_crawler, NULL},
     {"lru_crawler_sleep", VALUE_NEEDED, NULL, no_crawler},
     {"lru_crawler_tocrawl", VALUE_NEEDED, NULL, no_crawler},
     {"lru_maintainer", VALUE_NONE, NULL, no_lru},

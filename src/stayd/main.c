@@ -27,8 +27,9 @@ static int run(const struct options *options, const struct config *config,
                const struct reload *reload, struct activation *activation) {
     const struct process_options *process = &options->process;
     struct daemonize daemonize = {0};
-    log_init(process->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-    if (process->daemon && !daemonize_begin(&daemonize, process->core_dumps, process->verbose)) {
+    log_init(process->verbosity > 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    if (process->daemon &&
+        !daemonize_begin(&daemonize, process->core_dumps, process->verbosity > 0)) {
         return EXIT_STARTUP;
     }
     for (unsigned i = 0; i < options->notice_count; i++) {

@@ -361,6 +361,9 @@ void memcached_options_configure(struct options *all, struct config *config,
         config->detail_enabled = true; /* memcached's -D turns it on too */
     }
     configure_security(options, pool);
+    pool->socket_mode = options->socket_mode; /* `stats settings` shows it also without a socket */
+    pool->sizes_tracked = options->track_sizes;
+    pool->crawler_stopped = options->no_crawler;
     pool->options.item_max_bytes = options->item_max_bytes;
     pool->options.memory_bytes = configure_memory(all);
     pool->options.evict = !options->no_eviction;

@@ -33,6 +33,8 @@ struct memcached_options {
     bool disable_flush;
     bool disable_dump;
     bool disable_watch;
+    bool track_sizes;
+    bool no_crawler;
     char prefix_delimiter; /* 0: not given */
     bool sasl;
     char auth_file[PATH_MAX]; /* this path and those below are absolute; empty: none */

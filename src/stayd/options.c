@@ -55,7 +55,7 @@ static bool take_check(struct options *options, const char *spelled, char *value
 static bool take_verbose(struct options *options, const char *spelled, char *value) {
     (void)spelled;
     (void)value;
-    options->process.verbose = true;
+    options->process.verbosity++;
     return true;
 }
 

@@ -8,7 +8,7 @@
 
 struct process_options {
     bool daemon;              /* leave the terminal (stayd/daemonize.h) */
-    bool verbose;             /* log debug messages */
+    unsigned verbosity;       /* how often -v was given; above 0: log debug messages */
     bool core_dumps;          /* allow core files of any size */
     bool lock_memory;         /* keep all memory from being swapped out */
     const char *user;         /* the user to become (stayd/privileges.h); NULL: no change */

@@ -361,7 +361,7 @@ struct pool_class_stats {
     uint64_t items;
     uint64_t live_bytes;   /* of their records */
     uint64_t unused_bytes; /* at the end of the segments that are being written */
-    uint32_t age_s;        /* of the oldest of its segments */
+    uint32_t age_s;        /* of the oldest of its segments that has items */
     /* since start or reset */
     uint64_t counters[POOL_CLASS_COUNTERS];
     uint64_t evicted;

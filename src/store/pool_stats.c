@@ -146,6 +146,9 @@ void pool_get_class_stats(struct pool *pool, struct pool_class_stats stats[POOL_
         if (state == LAYOUT_SEGMENT_OPEN) {
             of_class->unused_bytes += view->segment_bytes - atomic_load(&info->fill);
         }
+        if (atomic_load(&info->items) == 0) {
+            continue; /* it has no age */
+        }
         uint32_t opened_s = segments_opened_s(&pool->segments, segment);
         uint32_t age_s = now_s > opened_s ? now_s - opened_s : 0;
         of_class->age_s = age_s > of_class->age_s ? age_s : of_class->age_s;

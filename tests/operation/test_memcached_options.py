@@ -127,8 +127,8 @@ def test_every_extended_setting_of_memcached_is_known():
 
 
 def test_what_changes_nothing_is_in_the_log():
-    with like_memcached("-f", "1.05", "-C", "-o", "hashpower=20,no_lru_crawler") as stayd:
-        for option in ("-f 1.05", "-C", "-o hashpower", "-o no_lru_crawler"):
+    with like_memcached("-f", "1.05", "-C", "-o", "hashpower=20,no_lru_maintainer") as stayd:
+        for option in ("-f 1.05", "-C", "-o hashpower", "-o no_lru_maintainer"):
             assert f"info: {option} changes nothing: " in stayd.log
 
 
@@ -241,6 +241,43 @@ def test_idle_clients_are_closed_and_turns_are_as_long_as_told():
         connection = stayd.connect()
         assert connection.stats(b"settings")["reqs_per_event"] == "20"
         assert connection.read_to_end() == b""
+
+
+@pytest.mark.parametrize("options, name, value", [
+    (["-b", "77"], "tcp_backlog", "77"),
+    (["-a", "770"], "umask", "770"),
+    ([], "umask", "700"),
+    (["-v"], "verbosity", "1"),
+    (["-vvv"], "verbosity", "3"),
+    ([], "verbosity", "0"),
+    (["-o", "read_buf_mem_limit=64"], "read_buf_mem_limit", str(64 << 20)),
+    ([], "client_flags_size", "4"),
+    (["-o", "no_lru_crawler"], "lru_crawler", "no"),
+    (["-o", "no_lru_crawler,lru_crawler"], "lru_crawler", "yes"),
+    (["-o", "track_sizes"], "track_sizes", "yes"),
+    ([], "track_sizes", "no"),
+])
+def test_the_settings_are_shown_as_memcached_shows_them(options, name, value):
+    with like_memcached(*options) as stayd:
+        assert stayd.connect().stats(b"settings")[name] == value
+
+
+def test_sizes_are_counted_from_the_start_where_they_are_tracked():
+    for options, reply in [(["-o", "track_sizes"], b"STAT 32 1\r\nSTAT 96 2\r\nEND\r\n"),
+                           ([], b"STAT sizes_status disabled\r\nEND\r\n")]:
+        with like_memcached(*options) as stayd, stayd.connect() as connection:
+            connection.set(b"a", b"v")
+            connection.set(b"b", b"v" * 60)
+            connection.set(b"c", b"v" * 60)
+            connection.ask(b"stats sizes\r\n", reply)
+
+
+def test_a_crawler_that_is_off_can_be_turned_on():
+    with like_memcached("-o", "no_lru_crawler") as stayd, stayd.connect() as connection:
+        connection.ask(b"lru_crawler metadump all\r\n", b"CLIENT_ERROR lru crawler disabled\r\n")
+        connection.ask(b"lru_crawler enable\r\n", b"OK\r\n")
+        connection.ask(b"lru_crawler metadump all\r\n", b"OK\r\nEND\r\n")
+        assert connection.stats(b"settings")["lru_crawler"] == "yes"
 
 
 def test_what_clients_may_not_do_is_refused_in_memcacheds_words():

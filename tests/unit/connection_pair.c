@@ -32,6 +32,13 @@ bool proto_waits(const struct proto_connection *connection) {
     return connection->reload != 0;
 }
 
+enum proto_incoming proto_get_incoming(const struct proto_connection *connection,
+                                       struct bytes input) {
+    (void)connection;
+    (void)input;
+    return PROTO_INCOMING_LINE;
+}
+
 enum proto_next proto_process(struct proto_connection *connection, struct store_thread *thread,
                               struct bytes input, size_t *consumed, size_t *wanted,
                               struct buffer *replies) {

@@ -74,7 +74,7 @@ static void memcached_options_make_one_volatile_pool_named_cache(void **state) {
     assert_false(config_needs_data_dir(config));
     assert_false(config_needs_run_dir(config));
     assert_string_equal(options.process.user, "nobody");
-    assert_true(options.process.verbose);
+    assert_true(options.process.verbosity > 0);
 }
 
 static void memcached_defaults_are_memcacheds_but_on_loopback(void **state) {
@@ -289,7 +289,7 @@ static void what_is_about_the_process_goes_with_a_file_too(void **state) {
     assert_int_equal(parse("-c ./f -d -u nobody -P /p -k -r -v"), OPTIONS_RUN);
     assert_false(options.memcached.given);
     assert_true(options.process.daemon && options.process.lock_memory &&
-                options.process.core_dumps && options.process.verbose);
+                options.process.core_dumps && options.process.verbosity > 0);
     assert_string_equal(options.process.pid_file, "/p");
     /* Without a file, only memcached's pool: nobody who runs memcached -d asks for a sessions pool.
      */
