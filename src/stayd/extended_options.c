@@ -58,6 +58,14 @@ static bool take_no_crawler(struct options *options, const char *spelled, char *
     return true;
 }
 
+static bool take_no_modern(struct options *options, const char *spelled, char *value) {
+    (void)value;
+    options->memcached.no_crawler = true;
+    option_notice(options, "%s turns the crawler off; what else it sets has no equivalent here",
+                  spelled);
+    return true;
+}
+
 static bool take_cert(struct options *options, const char *spelled, char *value) {
     return option_path(spelled, value, options->memcached.tls_cert);
 }
@@ -193,7 +201,7 @@ static const struct setting_row rows[] = {
     {"inline_ascii_resp", VALUE_NONE, NULL, "memcached accepts it too and ignores it"},
     {"no_inline_ascii_resp", VALUE_NONE, NULL, "memcached accepts it too and ignores it"},
     {"modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
-    {"no_modern", VALUE_NONE, NULL, "what it sets has no equivalent here"},
+    {"no_modern", VALUE_NONE, take_no_modern, NULL},
 
     {"tail_repair_time", VALUE_NEEDED, NULL, "works around a bug that stayd does not have"},
     {"relaxed_privileges", VALUE_NONE, NULL, "memcached's own tests need it, in its debug build"},

@@ -253,6 +253,7 @@ def test_idle_clients_are_closed_and_turns_are_as_long_as_told():
     (["-o", "read_buf_mem_limit=64"], "read_buf_mem_limit", str(64 << 20)),
     ([], "client_flags_size", "4"),
     (["-o", "no_lru_crawler"], "lru_crawler", "no"),
+    (["-o", "no_modern"], "lru_crawler", "no"),
     (["-o", "no_lru_crawler,lru_crawler"], "lru_crawler", "yes"),
     (["-o", "track_sizes"], "track_sizes", "yes"),
     ([], "track_sizes", "no"),
