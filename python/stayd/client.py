@@ -129,9 +129,10 @@ class Client:
         """(value, number for `cas`), or (None, None)."""
         raise NotImplementedError
 
-    def gets_confirmed(self, key: Key) -> tuple[Any, Optional[int]]:
-        """Like `gets`. A host of a clustered pool that does not have the key first makes sure that no
-        other host has stored it before: some milliseconds, and a write to the cluster's log."""
+    def gets_confirmed(self, key: Key, beginning: Any = None) -> tuple[Any, Optional[int]]:
+        """Like `gets`. A host of a clustered pool that does not have the key, or has the value `beginning`,
+        first makes sure that no other host has stored another before: some milliseconds, and a write
+        to the cluster's log."""
         return self.gets(key)
 
     def get_many(self, keys: Iterable[AnyKey]) -> dict[AnyKey, Any]:

@@ -30,8 +30,8 @@ READ_TIMEOUT_S = 2.0
 ASK_TIMEOUT_S = 0.5
 """For asking a host whether it can serve again: a request waits for this, with a visitor behind it."""
 
-CONFIRM_TIMEOUT_S = 2.0
-"""For asking the cluster whether an item that the host does not have is there after all."""
+UNCONFIRMED_S = 5.0
+"""After a cluster has not said whether it has an item: for so long, that host is not asked again."""
 
 NO_NUMBER = 1 << 63
 """A CAS number that no item has: numbers are positions in a log."""
@@ -47,10 +47,10 @@ logger = logging.getLogger("stayd")
 
 
 class _Host:
-    """One host. `reads`, `writes`, `asks` and `confirms` are clients of the same pool with their own time
-    limits. (With one client, a read would wait as long as a write may take.)"""
+    """One host. `reads`, `writes` and `asks` are clients of the same pool with their own time limits.
+    (With one client, a read would wait as long as a write may take.)"""
 
-    __slots__ = ("asks", "confirms", "failures", "reads", "until_s", "url", "writes")
+    __slots__ = ("asks", "failures", "reads", "unconfirmed_until_s", "until_s", "url", "writes")
 
     def __init__(self, address, connect_timeout_s, timeout_s, options):
         address = dataclasses.replace(address, cluster=False)  # for Client: one host
@@ -63,19 +63,25 @@ class _Host:
 
         self.url = address.url
         self.reads, self.writes = client(READ_TIMEOUT_S), client(timeout_s)
-        self.asks, self.confirms = client(ASK_TIMEOUT_S), client(CONFIRM_TIMEOUT_S)
+        self.asks = client(ASK_TIMEOUT_S)
+        self.unconfirmed_until_s = 0.0
         self.failures = 0
         self.until_s = 0.0
         """The end of the pause (monotonic); 0: the host is not away."""
 
     def has_after_all(self, key):
-        """Asks the cluster for a key that the host does not have: True if the host has it now. A `cas`
-        that must fail: before the daemon replies, its copy has all that was acknowledged before. If
-        the cluster does not answer, what the host has is the best that is known."""
+        """Asks the cluster for a key that the host may not have yet: True if the host has it now. A `cas`
+        that must fail: before the daemon replies, its copy has all that was acknowledged before. It
+        changes nothing, so another host may be asked if the connection breaks."""
+        if monotonic() < self.unconfirmed_until_s:
+            raise ConnectionError(f"the cluster of {self.url} did not reply to the last request.")
         try:
-            return self.confirms.cas(key, b"", NO_NUMBER) is False
-        except Error:
-            return False
+            return self.writes.cas(key, b"", NO_NUMBER) is False
+        except OutcomeUnknown as error:
+            if error.timed_out:
+                self.unconfirmed_until_s = monotonic() + UNCONFIRMED_S
+                raise
+            raise ConnectionError(str(error)) from error
 
     def leave(self, error):
         """The host did not serve a request."""
@@ -150,14 +156,19 @@ class ClusterClient(Client):
     def gets(self, key):
         return self._read("gets", key)
 
-    def gets_confirmed(self, key):
+    def gets_confirmed(self, key, beginning=None):
         def request(host):
             found = host.reads.gets(key)
-            if found[1] is None and host.has_after_all(key):
+            if (found[1] is None or found[0] == beginning) and host.has_after_all(key):
                 found = host.reads.gets(key)
             return found
 
-        return self._ask(request)
+        try:
+            return self._ask(request)
+        except OutcomeUnknown as error:
+            raise ConnectionError(
+                f"the host does not have {key!r}, and its cluster did not say whether another has: {error}"
+            ) from error
 
     def get_many(self, keys):
         return self._read("get_many", list(keys))
@@ -200,7 +211,7 @@ class ClusterClient(Client):
 
     def close(self):
         for host in self._hosts:
-            for client in (host.reads, host.writes, host.asks, host.confirms):
+            for client in (host.reads, host.writes, host.asks):
                 client.close()
 
     def _in_order(self):

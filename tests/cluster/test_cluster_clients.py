@@ -76,6 +76,8 @@ def test_what_another_host_has_just_stored_is_found(hosts, backend):
             assert other.add(f"k{number}", b"v")
             value, cas = client.gets_confirmed(f"k{number}")
             assert value == b"v" and cas
+            assert other.replace(f"k{number}", b"w")
+            assert client.gets_confirmed(f"k{number}", b"v")[0] == b"w"
             other.delete(f"k{number}")
         assert client.gets_confirmed("another") == (None, None)
 

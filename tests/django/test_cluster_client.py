@@ -176,10 +176,24 @@ def test_a_host_that_is_not_fit_is_not_used_again(soon, second, state):
         assert second.get("k2") == b"1"
 
 
-def test_a_missing_key_is_missing_if_the_cluster_does_not_answer(monkeypatch, second):
-    monkeypatch.setattr(cluster_client, "CONFIRM_TIMEOUT_S", 0.2)
-    with Scripted([b"END\r\n"]) as server, before(server.port, second) as client:
-        assert client.gets_confirmed("k") == (None, None)
+@pytest.mark.parametrize("reply", [UNAVAILABLE, None])
+def test_a_missing_key_is_not_missing_if_the_cluster_does_not_say_so(second, reply):
+    """The reply to the `cas` is an error, or none: the connection is closed, and the other host is asked."""
+    answers = [[b"END\r\n"], [UNAVAILABLE] if reply else []]
+    with Scripted(*answers) as server, before(server.port, second) as client:
+        host = client._first
+        value = host.reads.gets("k")  # the first connection
+        host.reads.close()
+        assert value == (None, None)
+        if reply is None:
+            with pytest.raises(stayd.ConnectionError) as caught:
+                host.has_after_all("k")
+            assert not isinstance(caught.value, stayd.OutcomeUnknown)
+            return
+        for _ in range(2):  # the second time at once
+            with pytest.raises(stayd.ConnectionError):
+                host.has_after_all("k")
+        assert [each.split(b" ")[0] for each in server.requests] == [b"gets", b"cas"]
 
 
 def test_an_outage_of_all_hosts_is_an_error_at_once_after_the_first_wait():

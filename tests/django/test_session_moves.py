@@ -39,7 +39,7 @@ class Pool:
         self.gate()
         return self.items.get(name, (None, None))
 
-    def gets_confirmed(self, name):
+    def gets_confirmed(self, name, beginning=None):
         return self.gets(name)
 
     def get_many(self, names):

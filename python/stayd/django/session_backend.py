@@ -135,7 +135,7 @@ class SessionStore(SessionBase):
         if key is None or self.serializer is not parts.serializer:
             return None
         loaded = parts.load_mapped(key)
-        if loaded is None:
+        if loaded is None or not loaded[0]:  # a host of a cluster may not have more of it yet
             return None
         session, self._number = loaded
         self._is_earlier = False

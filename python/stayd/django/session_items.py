@@ -13,6 +13,9 @@ from stayd.packing import RESERVED, unpack
 from stayd.repetition import PAUSE_S, TRIES
 
 RESERVATION = bytes([RESERVED])
+EMPTY = b"{}"
+"""A login first stores an empty session under its new key, and then the session."""
+
 RESERVATION_S = 60
 MOVE_TRIES = 20
 """A try fails only if another request has succeeded meanwhile."""
@@ -78,7 +81,7 @@ class SessionItems:
     def _gets(self, name):
         """(value, number); (None, None) for a reservation and for an impossible name."""
         try:
-            value, number = (None, None) if name is None else self._client.gets_confirmed(name)
+            value, number = (None, None) if name is None else self._client.gets_confirmed(name, EMPTY)
         except Exception as error:
             self._raise(error)
             return None, None
