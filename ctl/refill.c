@@ -100,7 +100,7 @@ int refill_connect(struct refill *refill, bool keeps_foreign) {
         .subjects = &refill->subjects,
         .engine = &refill->engine,
         .source = inspect_about(refill->inspect)->pool_id,
-        .keep_s = CLUSTER_KEEP_S,
+        .life = {CLUSTER_KEEP_S, pool->options.idle_timeout_s},
         .keeps_foreign = keeps_foreign,
         .find = refill_find,
         .context = refill,

@@ -32,10 +32,29 @@ static bool cluster_admits_read(void *context, struct bytes key, uint64_t sequen
     return own_writes_admit_reader(&cluster->own, key, sequence);
 }
 
+static void cluster_note_access(void *context, struct bytes key) {
+    struct cluster *cluster = context;
+    accesses_note(cluster->accesses, key);
+}
+
 /* Makes the parts that do not need the engine yet. */
 static bool cluster_make(struct cluster *cluster) {
     if (getrandom(&cluster->host, sizeof cluster->host, 0) != (ssize_t)sizeof cluster->host) {
         return false;
+    }
+    uint32_t idle_timeout_s = pool_get_options(cluster->pool)->idle_timeout_s;
+    if (idle_timeout_s != 0) {
+        cluster->accesses = accesses_create(&(struct accesses_options){
+            .subjects = &cluster->subjects,
+            .engine = &cluster->engine,
+            .pool = cluster->pool,
+            .flushes = cluster->flushes,
+            .host = cluster->host,
+            .life = {CLUSTER_KEEP_S, idle_timeout_s},
+        });
+        if (cluster->accesses == NULL) {
+            return false;
+        }
     }
     cluster->writes = writes_create(&(struct writes_options){
         .subjects = &cluster->subjects,
@@ -44,7 +63,7 @@ static bool cluster_make(struct cluster *cluster) {
         .own = &cluster->own,
         .flushes = cluster->flushes,
         .host = cluster->host,
-        .keep_s = CLUSTER_KEEP_S,
+        .life = {CLUSTER_KEEP_S, idle_timeout_s},
     });
     if (cluster->writes == NULL) {
         return false;
@@ -91,6 +110,7 @@ struct cluster *cluster_open(const struct cluster_options *options, struct pool 
             .get_state = cluster_get_state,
             .get_partition = cluster_get_partition,
             .settle = writes_settle,
+            .note_access = cluster->accesses != NULL ? cluster_note_access : NULL,
             .admits_own = cluster_admits_own,
             .admits_read = cluster_admits_read,
         };
@@ -153,6 +173,7 @@ void cluster_close(struct cluster *cluster) {
     cluster->engine.close(cluster->engine.self);
     flusher_destroy(cluster->flusher);
     writes_destroy(cluster->writes);
+    accesses_destroy(cluster->accesses);
     own_writes_finish(&cluster->own);
     pthread_mutex_destroy(&cluster->lock);
     free(cluster);

@@ -40,6 +40,7 @@ struct cluster {
     struct own_writes own;
     struct writes *writes;
     struct flusher *flusher;
+    struct accesses *accesses;       /* NULL: the pool has no idle timeout */
     _Atomic(struct reader *) reader; /* NULL before the logs were checked */
     uint64_t host;
     _Atomic uint64_t flushes[POOL_PARTITIONS_MAX]; /* reader_options.flushes */

@@ -112,6 +112,7 @@ static void cluster_fill_reader(struct cluster *cluster, struct engine_log *logs
         .before_drop = cluster_end_serving,
         .drop_context = cluster,
         .grace = cluster->options.grace,
+        .accesses = cluster->accesses,
         .thread_index = cluster->options.thread_index,
         .host = cluster->host,
         .beacon_ms = CLUSTER_BEACON_MS,

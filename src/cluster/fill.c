@@ -254,7 +254,7 @@ static bool fill_write(struct fill *fill, const struct replica *item, uint64_t e
     request->is_removal = item->removed;
     request->expected = expected;
     request->partition = subjects_get_partition(fill->options.subjects, item->key);
-    request->ttl_s = message_life_s(item, clock_unix_s(), fill->options.keep_s);
+    request->ttl_s = message_life_s(item, expected, &fill->options.life, clock_unix_s());
     request->key_size = (uint8_t)item->key.size;
     memcpy(request->key, item->key.data, item->key.size);
     subjects_write_key(fill->options.subjects, item->key, request->subject);

@@ -14,6 +14,7 @@
 #define STAYD_CLUSTER_FILL_H
 
 #include "cluster/engine.h"
+#include "cluster/message.h"
 #include "cluster/origin.h"
 #include "cluster/subjects.h"
 #include "store/replication.h"
@@ -25,7 +26,7 @@ struct fill_options {
     const struct subjects *subjects; /* these live longer */
     struct engine *engine;           /* opened with fill_callbacks */
     uint64_t source;                 /* the id of the pool's file */
-    uint32_t keep_s;                 /* as writes_options.keep_s */
+    struct message_life life;
     bool keeps_foreign; /* what others have written stays, and wins; false: it is an error */
     /* Looks an item of the file up. False: there is none. */
     bool (*find)(void *context, struct bytes key, struct replica *item);

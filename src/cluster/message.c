@@ -94,14 +94,20 @@ enum message_fault message_read(struct bytes payload, struct replica *replica,
     return MESSAGE_GOOD;
 }
 
-uint32_t message_life_s(const struct replica *change, uint32_t now_s, uint32_t keep_s) {
+uint32_t message_life_s(const struct replica *change, uint64_t expected,
+                        const struct message_life *life, uint32_t now_s) {
     if (change->removed) {
-        return keep_s;
+        bool is_short = expected == 0 && life->keep_s > MESSAGE_LATE_S;
+        return is_short ? MESSAGE_LATE_S : life->keep_s;
     }
-    if (change->expiry_s == 0) {
+    uint64_t end_s = change->expiry_s != 0 ? change->expiry_s : UINT64_MAX;
+    uint64_t idle_s = (uint64_t)change->accessed_s + life->idle_timeout_s;
+    if (life->idle_timeout_s != 0 && idle_s < end_s) {
+        end_s = idle_s;
+    }
+    if (end_s == UINT64_MAX) {
         return 0;
     }
-    uint64_t left_s = change->expiry_s > now_s ? change->expiry_s - now_s : 0;
-    left_s += keep_s;
+    uint64_t left_s = (end_s > now_s ? end_s - now_s : 0) + life->keep_s;
     return left_s < UINT32_MAX ? (uint32_t)left_s : 0;
 }

@@ -29,8 +29,19 @@ enum message_fault { MESSAGE_GOOD, MESSAGE_DAMAGED, MESSAGE_OTHER_VERSION };
 enum message_fault message_read(struct bytes payload, struct replica *replica,
                                 struct message_id *id);
 
-/* How long the log is to keep the record, so that no host misses it: some time longer than it
- * counts. 0: for ever. */
-uint32_t message_life_s(const struct replica *change, uint32_t now_s, uint32_t keep_s);
+/* How long the log keeps records that do not count any more, so that no host misses their end. */
+struct message_life {
+    uint32_t keep_s;         /* a tombstone, and an item that has expired */
+    uint32_t idle_timeout_s; /* of the pool; 0: none */
+};
+
+enum { MESSAGE_LATE_S = 60 * 60 };
+
+/* How long the log is to keep the record. 0: for ever. `expected`: the sequence of the record that
+ * it replaces; 0: the log has none. A tombstone of a key that the log does not know need not end
+ * anything that a host has; it is only there to refuse writes that are still on their way, which
+ * takes minutes at most: TCP gives up after some 15. */
+uint32_t message_life_s(const struct replica *change, uint64_t expected,
+                        const struct message_life *life, uint32_t now_s);
 
 #endif

@@ -363,6 +363,9 @@ static void *reader_main(void *argument) {
             checked_ms = now_ms;
             reader_check_beacons(reader);
         }
+        if (options->accesses != NULL) {
+            accesses_run(options->accesses, &reader->store, READER_TOKEN);
+        }
         struct engine_record record;
         if (!engine->receive(engine->self, 0, &record)) {
             store_thread_leave(&reader->store); /* before it waits */

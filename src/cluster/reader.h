@@ -14,6 +14,7 @@
 #ifndef STAYD_CLUSTER_READER_H
 #define STAYD_CLUSTER_READER_H
 
+#include "cluster/accesses.h"
 #include "cluster/engine.h"
 #include "cluster/own_writes.h"
 #include "cluster/subjects.h"
@@ -38,11 +39,12 @@ struct reader_options {
      * client may be served until the pool is caught up. */
     void (*before_drop)(void *context);
     void *drop_context;
+    struct accesses *accesses; /* written by the reader's thread; NULL: there are none */
     struct grace *grace;
     unsigned thread_index; /* of the reader's store_thread */
     uint64_t host;
     uint32_t beacon_ms; /* between two beacons of a partition */
-    uint32_t keep_s;    /* as writes_options.keep_s */
+    uint32_t keep_s;    /* as message_life.keep_s */
 };
 
 struct reader_stats {

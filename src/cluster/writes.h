@@ -59,7 +59,7 @@ struct writes_options {
     struct own_writes *own;
     const _Atomic uint64_t *flushes; /* as reader_options.flushes */
     uint64_t host;                   /* of the write ids; random */
-    uint32_t keep_s;      /* the log keeps a tombstone, and an expired item, for so long */
+    struct message_life life;
     uint32_t attempt_ms;  /* 0: WRITES_ATTEMPT_MS */
     uint32_t deadline_ms; /* 0: WRITES_DEADLINE_MS */
 };

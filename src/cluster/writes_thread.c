@@ -16,7 +16,8 @@ static void writes_send(struct writes *writes, struct write *write, struct buffe
         .subject = subject,
         .is_conditional = true,
         .expected = write->proposal.expected,
-        .ttl_s = message_life_s(&write->proposal.change, clock_unix_s(), writes->options.keep_s),
+        .ttl_s = message_life_s(&write->proposal.change, write->proposal.expected,
+                                &writes->options.life, clock_unix_s()),
     };
     subjects_write_key(writes->options.subjects, write_key(write), subject);
     if (!finds && !message_write(payload, &write->proposal.change,

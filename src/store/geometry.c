@@ -72,11 +72,8 @@ bool pool_options_check(const struct pool_options *options, char error[POOL_ERRO
         snprintf(error, POOL_ERROR_MAX, "partitions must be from 1 to %d", LAYOUT_PARTITIONS_MAX);
         return false;
     }
-    if (options->partitions > 0 &&
-        (!options->persist || options->evict || options->idle_timeout_s != 0)) {
-        snprintf(error, POOL_ERROR_MAX,
-                 "a clustered pool needs persist = yes and evict = no, and cannot have an "
-                 "idle_timeout yet");
+    if (options->partitions > 0 && (!options->persist || options->evict)) {
+        snprintf(error, POOL_ERROR_MAX, "a clustered pool needs persist = yes and evict = no");
         return false;
     }
     if (!geometry_plan(options, &header)) {

@@ -40,10 +40,10 @@ bool operations_find(struct pool *pool, struct bytes key, struct lookup_hit *hit
 /* How old the last noted access must be before a read notes a new one; UINT32_MAX: no access is
  * noted. In a persistent pool a note makes a page dirty, so reads are noted only if the pool has an
  * idle timeout, or evicts. If it only evicts, they are noted as often as other processes report
- * reads (access_reports.h). */
+ * reads (access_reports.h). In a replicated pool a note becomes a write to the log. */
 static uint32_t note_interval_s(const struct pool *pool) {
     if (!pool->options.persist || pool->options.idle_timeout_s != 0) {
-        return 1;
+        return pool->options.partitions == 0 ? 1 : replicate_access_interval_s(pool);
     }
     return pool->options.evict
                ? atomic_load_explicit(&pool->view.index->report_after_s, memory_order_relaxed)
@@ -71,6 +71,9 @@ static void note_access(struct pool *pool, struct store_thread *thread, struct l
     if (layout_slot_location(atomic_load(hit->slot)) != layout_slot_location(hit->slot_value) &&
         operations_find(pool, hit->record.key, &moved)) {
         record_note_access(moved.at, thread->now_s);
+    }
+    if (pool->options.partitions != 0) {
+        replicate_access(pool, hit->record.key);
     }
 }
 

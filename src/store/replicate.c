@@ -295,6 +295,13 @@ enum status replicate_flush(struct pool *pool, struct store_thread *thread, uint
     return STATUS_NEEDS_ROOM;
 }
 
+void replicate_access(struct pool *pool, struct bytes key) {
+    const struct pool_replication *replication = &pool->replication;
+    if (replication->note_access != NULL) {
+        replication->note_access(replication->context, key);
+    }
+}
+
 struct replicate_apply {
     struct pool *pool;
     const struct replica *replica;
@@ -325,6 +332,9 @@ static enum status plan_apply(void *plan, const struct record *old, uint32_t now
     change->action = CHANGE_WRITE;
     change->keep_reads = replica->keeps_reads;
     change->record = replicate_record(replica);
+    if (replica->keeps_reads && old != NULL && old->accessed_s > change->record.accessed_s) {
+        change->record.accessed_s = old->accessed_s; /* this host has seen a later access */
+    }
     return STATUS_OK;
 }
 

@@ -18,6 +18,16 @@ enum status replicate_flush(struct pool *pool, struct store_thread *thread, uint
  * NEEDS_ROOM: the thread's proposal is in flight. NO_MEMORY, UNAVAILABLE. */
 enum status replicate_refresh(struct pool *pool, struct store_thread *thread, struct bytes key);
 
+/* How old an item's last access must be before a read of a replicated pool with an idle timeout
+ * notes a new one, and tells the log. */
+static inline uint32_t replicate_access_interval_s(const struct pool *pool) {
+    uint32_t share_s = pool->options.idle_timeout_s / REPLICATION_ACCESS_SHARE;
+    return share_s > 0 ? share_s : 1;
+}
+
+/* An access of the item was noted. */
+void replicate_access(struct pool *pool, struct bytes key);
+
 /* Whether the thread's proposal is acknowledged: the request is to be answered from it, and not
  * from the pool. */
 static inline bool replicate_is_acknowledged(const struct pool *pool,

@@ -61,6 +61,9 @@ struct replica {
     uint64_t sequence; /* in the log */
 };
 
+/* With an idle timeout, accesses are told to the log when they have moved by this part of it. */
+enum { REPLICATION_ACCESS_SHARE = 16 };
+
 enum proposal_state {
     PROPOSAL_IDLE,
     PROPOSAL_IN_FLIGHT,
@@ -179,6 +182,10 @@ struct pool_replication {
      * other writes of the key may go on. */
     void (*settle)(struct proposal *proposal);
 
+    /* A read has noted an access of the item, and the log does not know it yet. May be dropped: the
+     * next one comes. NULL: nobody wants to know. */
+    void (*note_access)(void *context, struct bytes key);
+
     /* For monitoring; any thread. `visit_stats` calls `visit` with each pair of a name and a value,
      * for `stats`. May be NULL, all three or none. */
     void (*visit_stats)(void *context,
@@ -236,6 +243,11 @@ void proposal_end(struct pool *pool, struct proposal *proposal);
  * written, try again. */
 enum status pool_apply(struct pool *pool, struct store_thread *thread,
                        const struct replica *replica, bool own);
+
+/* The item as a record that tells the log of its last access; `sequence` is that of its record,
+ * which the log must still have. Points into the pool. False: there is no such item. */
+bool pool_describe_access(struct pool *pool, struct store_thread *thread, struct bytes key,
+                          struct replica *replica);
 
 /* How far the partition is applied. The reader notes a sequence when all records up to it are
  * written; one thread for each partition. Any thread reads it. */

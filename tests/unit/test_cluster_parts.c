@@ -148,6 +148,23 @@ static void what_the_log_does_not_show_any_more_is_swept(void **state) {
     own_writes_finish(&own);
 }
 
+static void the_log_keeps_a_record_longer_than_it_counts(void **state) {
+    (void)state;
+    const struct message_life life = {.keep_s = 604800};
+    const struct message_life idle = {.keep_s = 604800, .idle_timeout_s = 1000};
+    const struct replica gone = {.removed = true};
+    const struct replica always = {.accessed_s = 5000};
+    const struct replica mortal = {.accessed_s = 5000, .expiry_s = 5600};
+    assert_int_equal(message_life_s(&gone, 7, &life, 5000), 604800);
+    /* A key that the log does not know: only writes on their way are to be refused. */
+    assert_int_equal(message_life_s(&gone, 0, &life, 5000), MESSAGE_LATE_S);
+    assert_int_equal(message_life_s(&always, 7, &life, 5000), 0);
+    assert_int_equal(message_life_s(&mortal, 7, &life, 5000), 600 + 604800);
+    assert_int_equal(message_life_s(&always, 7, &idle, 5000), 1000 + 604800);
+    assert_int_equal(message_life_s(&mortal, 7, &idle, 5000), 600 + 604800);
+    assert_int_equal(message_life_s(&mortal, 7, &idle, 9000), 604800);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_has_one_subject),
@@ -157,6 +174,7 @@ int main(void) {
         cmocka_unit_test(a_damaged_message_is_not_believed),
         cmocka_unit_test(the_later_record_of_a_key_stays),
         cmocka_unit_test(what_the_log_does_not_show_any_more_is_swept),
+        cmocka_unit_test(the_log_keeps_a_record_longer_than_it_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

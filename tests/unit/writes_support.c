@@ -58,7 +58,7 @@ static void begin(uint32_t attempt_ms, uint32_t deadline_ms) {
         .own = &own,
         .flushes = flushes,
         .host = HOST,
-        .keep_s = 1000,
+        .life = {.keep_s = 1000},
         .attempt_ms = attempt_ms,
         .deadline_ms = deadline_ms,
     });
