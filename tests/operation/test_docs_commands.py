@@ -16,8 +16,9 @@ from support.stayctl import STAYCTL
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
          ROOT / "python" / "README.md", *sorted((ROOT / "packaging" / "man").iterdir())]
 
-# Lines that are not run: they start a daemon in the foreground, need a cluster, or are the output of a command.
-NOT_RUN = re.compile(r"stayd( |$)(?!.*--check)|stayd 0\.|stayctl top|stayctl reload|stayctl (-c FILE )?(cluster|reseed)")
+# Lines that are not run: they start a daemon in the foreground, need a cluster, or are a command's output.
+NOT_RUN = re.compile(r"stayd( |$)(?!.*--check)|stayd 0\.|stayctl top|stayctl reload|"
+                     r"stayctl (-c FILE )?(cluster|reseed)")
 
 
 def lines_of_code(page):
@@ -153,7 +154,8 @@ def test_a_daemon_of_the_documents_serves(page, line, tmp_path):
 # Other commands: a pattern of the command, and the file that runs the same, or why nothing does.
 ELSEWHERE = {
     r"make bench|build/venv/bin/python -B bench/run\.py": "bench/test_results.py",
-    r"meson test|build/tests/unit/|STAYD_BINARY=.*-m pytest|meson setup build/tsan|scripts/fuzz": "scripts/test",
+    r"meson test|build/tests/unit/|STAYD_BINARY=.*-m pytest|meson setup build/tsan|scripts/fuzz":
+        "scripts/test",
     r"build/stayd$": "examples/demo/run.py",
     r"stayd -c FILE$": "tests/support/servers.py",
     r"memcached -p ": "tests/operation/test_memcached_options.py",
@@ -169,15 +171,17 @@ ELSEWHERE = {
     r"pip install '\./python\[django\]'": "scripts/test-matrix",
 }
 NOT_RUN_ANYWHERE = {
-    r"make ": "takes minutes; that its target is there is tested below, and scripts/test runs what most of them do",
+    r"make ": "takes minutes; a test below looks for its target, and scripts/test runs what most of them do",
     r"dpkg-divert |ln -s /usr/bin/stayd |systemctl restart memcached":
         "changes the machine; test_memcached_options.py runs memcached's unit with stayd in its place",
-    r"systemd-sysusers; systemd-tmpfiles": "changes the machine; Debian's packages do the same by their triggers",
+    r"systemd-sysusers; systemd-tmpfiles":
+        "changes the machine; Debian's packages do the same by their triggers",
     r"journalctl ": "needs a journal; it is systemd's own command",
 }
 PROGRAMS = re.compile(
-    r"(?:(?:build|scripts)/\S+|[A-Z_]+=\S+ \S+|\.|make|meson|stayd|stayctl|curl|python3?|pip|cc|cd|memcached|apt-get|apt|"
-    r"systemctl|systemd-\w+|journalctl|dpkg-\w+|ln|fpath=\S+|podman|docker|kubectl|buildah|promtool|manage\.py)(?:[ ;]|$)")
+    r"(?:(?:build|scripts)/\S+|[A-Z_]+=\S+ \S+|\.|make|meson|stayd|stayctl|curl|python3?|pip|cc|cd|ln"
+    r"|memcached|apt-get|apt|systemctl|systemd-\w+|journalctl|dpkg-\w+|fpath=\S+|podman|docker|kubectl"
+    r"|buildah|promtool|manage\.py)(?:[ ;]|$)")
 
 
 def test_each_command_of_the_documents_is_run_or_said_why_not():

@@ -24,8 +24,8 @@ esac""",
 }
 
 BOTH = """build-essential meson ninja-build pkg-config libinih-dev libxxhash-dev libisal-dev libcmocka-dev
-libmicrohttpd-dev libjansson-dev libnats-dev liburing-dev libjs-dygraphs libncurses-dev libssl-dev libcrypt-dev
-libzstd-dev python3-dev python3-django python3-pymemcache python3-zstandard""".split()
+libmicrohttpd-dev libjansson-dev libnats-dev liburing-dev libjs-dygraphs libncurses-dev libssl-dev
+libcrypt-dev libzstd-dev python3-dev python3-django python3-pymemcache python3-zstandard""".split()
 
 
 class System:
