@@ -363,14 +363,6 @@ uint64_t pool_get_index_id(const struct pool *pool) {
     return atomic_load(&pool->view.index->index_id);
 }
 
-void pool_set_replication(struct pool *pool, const struct pool_replication *replication) {
-    pool->replication = *replication;
-}
-
-const struct pool_replication *pool_get_replication(const struct pool *pool) {
-    return pool->replication.submit != NULL ? &pool->replication : NULL;
-}
-
 const struct pool_options *pool_get_options(const struct pool *pool) {
     return &pool->options;
 }

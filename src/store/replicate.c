@@ -6,11 +6,6 @@
 
 enum { REPLICATE_KEPT_BYTES = 16 << 10 /* a larger buffer is freed when its request has ended */ };
 
-void pool_admit_readers(struct pool *pool, bool admitted) {
-    atomic_store(&pool->view.index->readers,
-                 admitted ? LAYOUT_READERS_WHILE_KEPT : LAYOUT_READERS_NONE);
-}
-
 static void replicate_set_state(struct proposal *proposal, enum proposal_state state) {
     /* release: pairs with proposal_is_in_flight */
     atomic_store_explicit(&proposal->state, state, memory_order_release);
