@@ -33,16 +33,6 @@ listen: "127.0.0.1:{port}"
 max_payload: 8MB
 jetstream {{ store_dir: "{data}", max_mem: 64M, max_file: 2G, sync_interval: "always" }}
 cluster {{ name: bookshop, listen: "127.0.0.1:{route}", routes: [{routes}] }}
-system_account: SYS
-no_auth_user: bookshop
-accounts {{
-    BOOKSHOP {{
-        jetstream: enabled
-        users: [ {{ user: bookshop, password: loopback }} ]
-        imports: [ {{ service: {{ account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ" }} }} ]
-    }}
-    SYS {{ exports: [ {{ service: "$SYS.REQ.SERVER.PING.JSZ", response_type: stream, accounts: [BOOKSHOP] }} ] }}
-}}
 """
 
 CLUSTER_SETTINGS = """\
