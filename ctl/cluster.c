@@ -1,5 +1,6 @@
 /* stayctl cluster: makes and shows the streams of clustered pools. It talks to the engine, through
- * the same module as the daemon, and not to the daemon. (adopt: adopt.c) */
+ * the same module as the daemon. (adopt: adopt.c) */
+#include "cluster_status.h"
 #include "command.h"
 
 #include "base/log.h"
@@ -28,21 +29,14 @@ static void print_addresses(const char *urls) {
     putchar('\n');
 }
 
-static int run_pool(const struct config_pool *pool, bool create) {
+static int create_streams(const struct config_pool *pool, const struct engine *engine) {
     char error[ENGINE_ERROR_MAX];
-    struct engine engine;
     int result = 0;
-    if (!log_engine_open(pool, NULL, 0, &engine, error)) {
-        fprintf(stderr, "stayctl: pool %s: %s\n", pool->options.name, error);
-        return EXIT_FAULT;
-    }
-    printf("pool %s: %u partitions at ", pool->options.name, pool->options.partitions);
-    print_addresses(pool->cluster);
     printf("%9s  %-16s %8s %12s %14s %14s\n", "partition", "leader", "current", "records", "bytes",
            "last");
     for (uint32_t i = 0; i < pool->options.partitions; i++) {
         struct engine_log log;
-        enum engine_check check = log_engine_settle(&engine, create, i, &log, error);
+        enum engine_check check = log_engine_settle(engine, true, i, &log, error);
         if (check != ENGINE_RIGHT) {
             printf("%9u  %s\n", i, error);
             result = EXIT_FAULT;
@@ -56,6 +50,23 @@ static int run_pool(const struct config_pool *pool, bool create) {
                (unsigned long long)log.records, (unsigned long long)log.bytes,
                (unsigned long long)log.last);
     }
+    return result;
+}
+
+static int run_pool(const struct config_pool *pool, const struct target *target, bool create,
+                    bool json) {
+    char error[ENGINE_ERROR_MAX];
+    struct engine engine;
+    if (!log_engine_open(pool, NULL, 0, &engine, error)) {
+        fprintf(stderr, "stayctl: pool %s: %s\n", pool->options.name, error);
+        return EXIT_FAULT;
+    }
+    if (!json) {
+        printf("pool %s: %u partitions at ", pool->options.name, pool->options.partitions);
+        print_addresses(pool->cluster);
+    }
+    int result =
+        create ? create_streams(pool, &engine) : cluster_status_show(pool, target, &engine, json);
     engine.close(engine.self);
     return result;
 }
@@ -83,7 +94,8 @@ int cluster_run(const struct target_list *list, struct invocation *invocation) {
     for (unsigned i = 0; i < list->config->pool_count; i++) {
         const struct config_pool *pool = &list->config->pools[i];
         if (pool->cluster[0] != '\0') {
-            int each = run_pool(pool, create);
+            const struct target *target = target_find(list, pool->options.name);
+            int each = run_pool(pool, target, create, invocation->json && !create);
             result = each != 0 ? each : result;
             any = true;
         }

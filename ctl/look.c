@@ -10,7 +10,10 @@ const char *look_name(const struct look *look) {
 }
 
 const char *look_word(const struct look *look) {
-    return look->answered ? state_word(look->advice, look->advice_count) : "DOWN";
+    if (!look->answered) {
+        return look->waits ? "WAITS" : "DOWN";
+    }
+    return state_word(look->advice, look->advice_count);
 }
 
 enum look_level look_level(const struct look *look) {

@@ -11,6 +11,7 @@ struct look {
     const struct target *target;
     const char *url; /* the address of the connection; NULL: no address answers */
     bool answered;
+    bool waits; /* it does not answer, but the daemon runs: it waits for its cluster */
     struct stayd_error error; /* the reason if there is no answer */
     struct state state;
     struct advice advice[ADVICE_MAX];
@@ -23,7 +24,7 @@ void look_at(struct look *look, struct stayd *client);
 /* The pool's name, or its URL if the server reports no name. */
 const char *look_name(const struct look *look);
 
-/* "DOWN" if there is no answer, else state_word. */
+/* "DOWN" or "WAITS" if there is no answer, else state_word. */
 const char *look_word(const struct look *look);
 
 enum look_level look_level(const struct look *look);

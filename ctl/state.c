@@ -51,6 +51,18 @@ static const struct state_field fields[] = {
     NUMBER("reclaimed", expirations),
     NUMBER("store_no_memory", refused_full),
     NUMBER("cas_badval", conflicts),
+    TEXT(cluster_state),
+    TEXT(cluster_serves),
+    TEXT(cluster_syncs),
+    TEXT(cluster_wrong),
+    NUMBER("cluster_partitions", cluster.partitions),
+    NUMBER("cluster_leaderless", cluster.leaderless),
+    NUMBER("cluster_lost_logs", cluster.lost_logs),
+    NUMBER("cluster_away_ms", cluster.away_ms),
+    NUMBER("cluster_lag_ms", cluster.lag_ms),
+    NUMBER("cluster_silent_ms", cluster.silent_ms),
+    NUMBER("cluster_applied", cluster.applied),
+    NUMBER("cluster_to_read", cluster.to_read),
 };
 
 static void state_take(void *user, const char *name, const char *value) {
@@ -78,6 +90,17 @@ bool state_is(const char *yes_or_no) {
     return strcmp(yes_or_no, "yes") == 0;
 }
 
+static struct advice_cluster state_cluster(const struct state *state) {
+    struct advice_cluster cluster = state->cluster;
+    if (state->cluster_state[0] != '\0') {
+        cluster.stage = state->cluster_state;
+        cluster.wrong = state->cluster_wrong;
+        cluster.serves = state_is(state->cluster_serves);
+        cluster.unsynced = strcmp(state->cluster_syncs, "no") == 0;
+    }
+    return cluster;
+}
+
 static struct advice_facts state_facts(const struct state *state) {
     return (struct advice_facts){
         .evicts =
@@ -95,6 +118,7 @@ static struct advice_facts state_facts(const struct state *state) {
         .connections_max = state->connections_max,
         .evictions = state->evictions,
         .evicted_unfetched = state->evicted_unfetched,
+        .cluster = state_cluster(state),
     };
 }
 
@@ -117,6 +141,9 @@ const char *state_word(const struct advice *list, unsigned count) {
     }
     if (strcmp(list[0].name, "read_only") == 0) {
         return "READ-ONLY";
+    }
+    if (advice_cluster_word(&list[0]) != NULL) {
+        return advice_cluster_word(&list[0]);
     }
     if (strcmp(list[0].name, "turned_away") == 0) {
         return "REFUSES";

@@ -38,7 +38,12 @@ struct state {
     uint64_t evicted_unfetched;
     uint64_t expirations;
     uint64_t refused_full;
-    uint64_t conflicts; /* compare-and-swaps that found another CAS */
+    uint64_t conflicts;     /* compare-and-swaps that found another CAS */
+    char cluster_state[16]; /* this and those below: of a clustered pool only */
+    char cluster_serves[8];
+    char cluster_syncs[8];
+    char cluster_wrong[256];
+    struct advice_cluster cluster; /* its numbers */
 };
 
 enum stayd_status state_read(struct stayd *client, struct state *state, struct stayd_error *error);
@@ -51,8 +56,8 @@ unsigned state_advise(const struct state *state, struct advice list[ADVICE_MAX])
 /* 0 to 1: see advice_pressure. */
 double state_pressure(const struct state *state);
 
-/* The word for the first entry of `list`, the worst: "warning", "FULL", "READ-ONLY", "STALLED" or
- * "REFUSES"; "ok" if there is none. */
+/* The word for the first entry of `list`, the worst: "warning", "FULL", "READ-ONLY", "STALLED",
+ * "REFUSES", "WAITS" or "NO-WRITES"; "ok" if there is none. */
 const char *state_word(const struct advice *list, unsigned count);
 
 #endif

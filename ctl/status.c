@@ -14,6 +14,18 @@ static void status_look(struct look *pool, const struct target *target) {
     stayd_close(client);
 }
 
+/* A clustered pool refuses connections until it has caught up. Another pool of the daemon says that
+ * the daemon runs. */
+static void status_find_waiting(struct look *pools, unsigned count) {
+    bool runs = false;
+    for (unsigned i = 0; i < count; i++) {
+        runs = runs || (pools[i].answered && pools[i].state.stayd_version[0] != '\0');
+    }
+    for (unsigned i = 0; i < count; i++) {
+        pools[i].waits = runs && pools[i].target->clustered && pools[i].url == NULL;
+    }
+}
+
 /* The escape sequences that begin and end a colour; empty without colours. */
 static const char *status_colour(const struct look *pool) {
     if (!words_have_colours()) {
@@ -162,6 +174,16 @@ static json_t *status_to_json(const struct look *pool) {
                         state->lookups == 0
                             ? json_null()
                             : json_real((double)state->hits / (double)state->lookups));
+    if (state->cluster_state[0] != '\0') {
+        const struct advice_cluster *cluster = &state->cluster;
+        json_object_set_new(
+            object, "cluster",
+            json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "state", state->cluster_state,
+                      "serves", state_is(state->cluster_serves), "leaderless",
+                      (json_int_t)cluster->leaderless, "lost_logs", (json_int_t)cluster->lost_logs,
+                      "lag_ms", (json_int_t)cluster->lag_ms, "silent_ms",
+                      (json_int_t)cluster->silent_ms, "away_ms", (json_int_t)cluster->away_ms));
+    }
     json_object_set_new(object, "warnings", status_advice_to_json(pool));
     return object;
 }
@@ -198,7 +220,13 @@ static bool status_print_text(const struct look *pools, unsigned count) {
     status_print_advice(pools, count);
     fflush(stdout);
     for (unsigned i = 0; i < count; i++) {
-        if (!pools[i].answered) {
+        if (pools[i].waits) {
+            fprintf(stderr,
+                    "stayctl: pool %s refuses connections: stayd runs, and this pool waits for its "
+                    "cluster or catches up with it. stayd's log and /healthz say which; stayctl "
+                    "cluster status shows the nodes\n",
+                    look_name(&pools[i]));
+        } else if (!pools[i].answered) {
             unreached = unreached || pools[i].url == NULL;
             fprintf(stderr, "stayctl: pool %s: %s\n", look_name(&pools[i]), pools[i].error.message);
         }
@@ -213,6 +241,7 @@ int status_run(const struct target_list *list, struct invocation *invocation) {
         status_look(&pools[i], &list->items[i]);
         well = well && look_level(&pools[i]) != LOOK_FAULT;
     }
+    status_find_waiting(pools, list->count);
     if (invocation->json) {
         well = status_print_json(pools, list->count) && well;
     } else {

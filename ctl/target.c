@@ -42,6 +42,7 @@ bool target_list_init(struct target_list *list, const char *config_path, const c
         const struct config_pool *pool = &list->config->pools[i];
         struct target *target = &list->items[list->count++];
         target->name = pool->options.name;
+        target->clustered = pool->cluster[0] != '\0';
         target_add_urls(target, pool, true);
         target_add_urls(target, pool, false);
     }

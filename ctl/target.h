@@ -12,6 +12,7 @@ struct target {
     const char *name; /* the pool's name, or the URL */
     const char *urls[CONFIG_LISTENS_MAX];
     unsigned url_count;
+    bool clustered;   /* it refuses connections until it has caught up with its cluster */
     const char *user; /* to log in as; NULL: no login */
     const char *password;
 };

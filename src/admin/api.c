@@ -1,40 +1,19 @@
 /* /api/v1/stats and /api/v1/history: JSON, for the dashboard and for scripts. */
+#include "admin/json.h"
 #include "admin/page.h"
-
 #include "base/clock.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-/* Escapes only quotes and backslashes: the names of pools and the sentences of warnings contain no
- * other characters that JSON must escape. */
-static void api_write_string(FILE *stream, const char *text) {
-    putc('"', stream);
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\') {
-            putc('\\', stream);
-        }
-        putc(*text, stream);
-    }
-    putc('"', stream);
-}
-
-static void api_write_number(FILE *stream, const char *name, uint64_t number) {
-    fprintf(stream, "\"%s\":%" PRIu64 ",", name, number);
-}
-
-static void api_write_bool(FILE *stream, const char *name, bool yes) {
-    fprintf(stream, "\"%s\":%s,", name, yes ? "true" : "false");
-}
 
 static void api_write_warnings(FILE *stream, const struct advice *advice, unsigned count) {
     fputs("\"warnings\":[", stream);
     for (unsigned i = 0; i < count; i++) {
         fprintf(stream, "%s{\"name\":\"%s\",\"level\":\"%s\",\"what\":", i > 0 ? "," : "",
                 advice[i].name, advice[i].level == ADVICE_FAULT ? "fault" : "warning");
-        api_write_string(stream, advice[i].what);
+        json_write_string(stream, advice[i].what);
         fputs(",\"remedy\":", stream);
-        api_write_string(stream, advice[i].remedy);
+        json_write_string(stream, advice[i].remedy);
         putc('}', stream);
     }
     fputs("],", stream);
@@ -51,6 +30,9 @@ static const char *api_state(const struct pool_stats *stats, const struct advice
     if (stats->read_only) {
         return "READ-ONLY";
     }
+    if (advice_cluster_word(&advice[0]) != NULL) {
+        return advice_cluster_word(&advice[0]);
+    }
     if (stats->full) {
         return "FULL";
     }
@@ -61,9 +43,9 @@ static void api_write_expiry(FILE *stream, const struct pool *pool) {
     struct pool_expiry expiry;
     pool_get_expiry(pool, clock_unix_s(), &expiry);
     fputs("\"expiry\":{", stream);
-    api_write_number(stream, "expired", expiry.expired);
-    api_write_number(stream, "later", expiry.later);
-    api_write_number(stream, "never", expiry.never);
+    json_write_number(stream, "expired", expiry.expired);
+    json_write_number(stream, "later", expiry.later);
+    json_write_number(stream, "never", expiry.never);
     fputs("\"within_hours\":[", stream);
     for (unsigned hour = 0; hour < POOL_EXPIRY_HOURS; hour++) {
         fprintf(stream, "%s%" PRIu64, hour > 0 ? "," : "", expiry.within_hours[hour]);
@@ -72,24 +54,24 @@ static void api_write_expiry(FILE *stream, const struct pool *pool) {
 }
 
 static void api_write_figures(FILE *stream, const struct pool_stats *stats) {
-    api_write_number(stream, "items", stats->items);
-    api_write_number(stream, "live_bytes", stats->live_bytes);
-    api_write_number(stream, "tombstone_bytes", stats->tombstone_bytes);
-    api_write_number(stream, "dead_bytes", stats->dead_bytes);
-    api_write_number(stream, "free_bytes", stats->free_bytes);
-    api_write_number(stream, "capacity_bytes", stats->capacity_bytes);
-    api_write_number(stream, "index_bytes", stats->index_bytes);
-    api_write_number(stream, "segments", stats->segments);
-    api_write_number(stream, "segments_free", stats->segments_free);
-    api_write_number(stream, "syncs", stats->syncs);
-    api_write_number(stream, "sync_lag_ms", stats->sync_lag_ms);
-    api_write_bool(stream, "read_only", stats->read_only);
-    api_write_bool(stream, "full", stats->full);
-    api_write_bool(stream, "index_full", stats->index_full);
+    json_write_number(stream, "items", stats->items);
+    json_write_number(stream, "live_bytes", stats->live_bytes);
+    json_write_number(stream, "tombstone_bytes", stats->tombstone_bytes);
+    json_write_number(stream, "dead_bytes", stats->dead_bytes);
+    json_write_number(stream, "free_bytes", stats->free_bytes);
+    json_write_number(stream, "capacity_bytes", stats->capacity_bytes);
+    json_write_number(stream, "index_bytes", stats->index_bytes);
+    json_write_number(stream, "segments", stats->segments);
+    json_write_number(stream, "segments_free", stats->segments_free);
+    json_write_number(stream, "syncs", stats->syncs);
+    json_write_number(stream, "sync_lag_ms", stats->sync_lag_ms);
+    json_write_bool(stream, "read_only", stats->read_only);
+    json_write_bool(stream, "full", stats->full);
+    json_write_bool(stream, "index_full", stats->index_full);
     if (stats->full_in_s == UINT64_MAX) {
         fputs("\"full_in_s\":null,", stream);
     } else {
-        api_write_number(stream, "full_in_s", stats->full_in_s);
+        json_write_number(stream, "full_in_s", stats->full_in_s);
     }
     uint64_t gets = stats->counters[POOL_CMD_GET];
     if (gets == 0) {
@@ -107,18 +89,21 @@ static void api_write_pool(FILE *stream, const struct admin_options *options,
     const struct pool_options *settings = pool_get_options(pool);
     struct pool_stats stats;
     struct advice advice[ADVICE_MAX];
+    struct replication_state replication;
     pool_get_stats(pool, &stats);
-    struct advice_facts facts = pool_facts(options, index, &stats);
+    struct advice_facts facts = pool_facts(options, index, &stats, &replication);
     facts.evictions = history_get_growth(history, index, HISTORY_EVICTIONS);
     facts.evicted_unfetched = history_get_growth(history, index, HISTORY_EVICTED_UNREAD);
     unsigned count = advice_find(&facts, advice);
     fputs("{\"name\":", stream);
-    api_write_string(stream, settings->name);
+    json_write_string(stream, settings->name);
     fprintf(stream, ",\"state\":\"%s\",\"fsync\":\"%s\",", api_state(&stats, advice, count),
             fsync[settings->fsync]);
-    api_write_bool(stream, "evict", settings->evict);
-    api_write_bool(stream, "persist", settings->persist);
-    api_write_number(stream, "connections", facts.pool_connections);
+    json_write_bool(stream, "evict", settings->evict);
+    json_write_bool(stream, "persist", settings->persist);
+    fputs("\"cluster\":", stream);
+    api_write_cluster(pool, stream);
+    json_write_number(stream, "connections", facts.pool_connections);
     fprintf(stream, "\"pressure\":%.6f,", advice_pressure(&facts));
     api_write_figures(stream, &stats);
     api_write_expiry(stream, pool);
@@ -135,12 +120,12 @@ void api_write_stats(const struct admin_options *options, struct history *histor
     const struct proto_server *server = options->server;
     uint32_t now_s = clock_unix_s();
     fputs("{\"version\":\"" STAYD_VERSION "\",", stream);
-    api_write_number(stream, "now", now_s);
-    api_write_number(stream, "started", server->started_s);
-    api_write_number(stream, "uptime_s", now_s - server->started_s);
-    api_write_number(stream, "threads", server->threads);
-    api_write_number(stream, "connections", atomic_load(&server->limits.connections.used));
-    api_write_number(stream, "connections_max", server->limits.connections.limit);
+    json_write_number(stream, "now", now_s);
+    json_write_number(stream, "started", server->started_s);
+    json_write_number(stream, "uptime_s", now_s - server->started_s);
+    json_write_number(stream, "threads", server->threads);
+    json_write_number(stream, "connections", atomic_load(&server->limits.connections.used));
+    json_write_number(stream, "connections_max", server->limits.connections.limit);
     fputs("\"pools\":[", stream);
     for (unsigned i = 0; i < options->pool_count; i++) {
         fputs(i > 0 ? "," : "", stream);
@@ -179,7 +164,7 @@ void api_write_history(const struct admin_options *options, struct history *hist
             span == HISTORY_HOUR ? "hour" : "day", history_step_s(span), clock_unix_s());
     for (unsigned i = 0; i < options->pool_count; i++) {
         fputs(i > 0 ? ",{\"name\":" : "{\"name\":", stream);
-        api_write_string(stream, pool_get_options(options->pools[i])->name);
+        json_write_string(stream, pool_get_options(options->pools[i])->name);
         unsigned count;
         const struct history_row *rows = history_read(history, span, i, since_s, &count);
         api_write_columns(stream, rows, count);

@@ -302,7 +302,8 @@ void metrics_write(const struct admin_options *options, FILE *stream) {
     for (unsigned gauge = 0; gauge < GAUGES; gauge++) {
         metrics_write_head(stream, "stayd_pool_", &gauges[gauge], "gauge");
         for (unsigned i = 0; i < options->pool_count; i++) {
-            const struct advice_facts facts = pool_facts(options, i, &stats[i]);
+            struct replication_state replication;
+            const struct advice_facts facts = pool_facts(options, i, &stats[i], &replication);
             metrics_write_gauge(stream, &gauges[gauge], options->pools[i],
                                 metrics_gauge(&stats[i], &facts, gauge));
         }
@@ -320,4 +321,5 @@ void metrics_write(const struct admin_options *options, FILE *stream) {
     }
     free(stats);
     metrics_write_latency(options, stream);
+    metrics_write_clusters(options, stream);
 }

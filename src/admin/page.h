@@ -6,6 +6,7 @@
 #include "admin/admin.h"
 #include "admin/advice.h"
 #include "admin/history.h"
+#include "store/replication.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,9 +14,16 @@
 /* The Prometheus text format, version 0.0.4. */
 void metrics_write(const struct admin_options *options, FILE *stream);
 
-/* The facts about the pool with this index. */
+/* The facts about the pool with this index. They may point into `replication`. */
 struct advice_facts pool_facts(const struct admin_options *options, unsigned pool,
-                               const struct pool_stats *stats);
+                               const struct pool_stats *stats,
+                               struct replication_state *replication);
+
+/* The metrics of clustered pools; nothing if there are none. */
+void metrics_write_clusters(const struct admin_options *options, FILE *stream);
+
+/* JSON: the figures of a clustered pool and its partitions; null for another one. */
+void api_write_cluster(const struct pool *pool, FILE *stream);
 
 /* Writes "ok", or a line for each fault. A client that may not read the faults (`may_read` false)
  * gets one line that says only that there are faults. False if there is a fault. */

@@ -16,7 +16,7 @@ enum {
     CLUSTER_TELL_MS = 10000,  /* between two lines about the same */
     CLUSTER_ROUND_MS = 5000,  /* all partitions are checked once in this time */
     CLUSTER_CHECK_MS = 40,    /* but not more often than this */
-    CLUSTER_NODES_MS = 60000, /* between two questions to all nodes */
+    CLUSTER_NODES_MS = 10000, /* between two questions to all nodes */
     CLUSTER_NODES_WAIT_MS = 500,
     CLUSTER_SHORT_CHECKS = 3, /* so often a log must end too early: an old leader may answer once */
 };
@@ -125,6 +125,7 @@ static enum engine_check cluster_check_nodes(struct cluster *cluster, char *erro
     struct engine *engine = &cluster->engine;
     struct engine_nodes nodes;
     uint64_t until_ms = clock_monotonic_ms() + CLUSTER_NODES_WAIT_MS;
+    engine->ask_nodes(engine->self); /* there is a connection: the logs were checked */
     engine->get_nodes(engine->self, &nodes);
     while (!nodes.refused && nodes.answered < cluster->options.engine.replicas &&
            clock_monotonic_ms() < until_ms && cluster_nap(cluster, CLUSTER_NAP_MS)) {
@@ -154,7 +155,6 @@ static enum engine_check cluster_try(struct cluster *cluster, const struct reade
         }
         gate_open(&cluster->gate);
     }
-    cluster->engine.ask_nodes(cluster->engine.self);
     enum engine_check check = reader_check_logs(reader, error);
     return check == ENGINE_RIGHT ? cluster_check_nodes(cluster, error) : check;
 }
@@ -306,6 +306,9 @@ static void cluster_check(struct cluster *cluster, struct cluster_rounds *rounds
         cluster_set_wrong(
             cluster, rounds->told_caught_up ? REPLICATION_FOLLOWS : REPLICATION_REFUSED, error);
     } else if (connected) {
+        if (atomic_load(&cluster->stage) == REPLICATION_REFUSED) { /* it was, until now */
+            cluster_set_wrong(cluster, REPLICATION_READS, "");
+        }
         cluster_check_next(cluster, rounds);
         cluster_look_at_nodes(cluster, rounds, now_ms);
     }
@@ -369,6 +372,10 @@ static void cluster_follow(struct cluster *cluster) {
             cluster_tell_progress(cluster, &rounds, now_ms);
         } else {
             cluster_check_limit(cluster);
+        }
+        if (rounds.told_caught_up || now_ms >= rounds.began_ms + CLUSTER_FIRST_MS ||
+            atomic_load(&cluster->stage) == REPLICATION_REFUSED) {
+            atomic_store(&cluster->tried, true);
         }
         bool serves =
             rounds.told_caught_up ? !cluster->is_cut_off : cluster->options.serve_while_catching_up;

@@ -12,6 +12,7 @@ void stats_put_sizes(struct stats_listing *listing);
 void stats_put_conns(struct stats_listing *listing);
 void stats_put_expiry(struct stats_listing *listing);
 void stats_put_latency(struct stats_listing *listing);
+void stats_put_cluster(struct stats_listing *listing);
 void stats_put_extstore(struct stats_listing *listing);
 
 #endif

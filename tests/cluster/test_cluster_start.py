@@ -4,18 +4,21 @@ serve refuses connections, so that its clients go elsewhere."""
 import subprocess
 import time
 
+from support import stayctl
 from support.raw import Raw, wait_until
 from writers import read
 
 UNAVAILABLE = b"SERVER_ERROR replication unavailable"
 
 
-def launch(host):
-    """Starts the daemon and waits only until its plain pool answers."""
-    with open(host._log_path, "ab") as log:
-        host.process = host._spawn(log)
-    address = ("127.0.0.1", host.port("cache"))
-    wait_until(lambda: host._answers(address), 20, "the plain pool")
+def launch(*hosts):
+    """Starts daemons and waits only until their plain pools answer."""
+    for host in hosts:
+        with open(host._log_path, "ab") as log:
+            host.process = host._spawn(log)
+    for host in hosts:
+        address = ("127.0.0.1", host.port("cache"))
+        wait_until(lambda address=address, host=host: host._answers(address), 20, "the plain pool")
 
 
 def refuses(host):
@@ -44,12 +47,12 @@ def test_hosts_that_start_without_the_engine(hosts, engine):
     for node in engine.nodes:
         node.kill()
     try:
-        for host in (fresh, strict, eager):
-            launch(host)
-        other_pools_serve_and_the_clustered_one_refuses(fresh)
-        a_host_that_waits_ends_at_once(fresh)
-        assert refuses(strict)
-        a_copy_is_served_where_that_is_wanted(eager)
+        launch(fresh, strict, eager)
+        with eager.connect("sessions", timeout=20) as raw:
+            raw.send(b"set k 0 0 1\r\nb\r\n")  # it waits for 10 s
+            while_the_engine_is_away(fresh, strict, eager)
+            assert raw.read_line() == UNAVAILABLE
+            assert raw.get(b"k") == b"a"
     finally:
         for node in engine.nodes:
             node.start()
@@ -63,28 +66,25 @@ def test_hosts_that_start_without_the_engine(hosts, engine):
         wait_until(lambda host=host: read(host, "k") == "c", what="the new value")
 
 
-def other_pools_serve_and_the_clustered_one_refuses(host):
-    assert refuses(host)
-    with host.connect("cache") as raw:
+def while_the_engine_is_away(fresh, strict, eager):
+    assert refuses(fresh) and refuses(strict)
+    with fresh.connect("cache") as raw:
         assert raw.ask(b"set k 0 0 1\r\na\r\n") == b"STORED"
-    wait_until(lambda: "waits for its cluster" in host.log, what="the log line")
-    assert "ready: stayd" in host.log and refuses(host)
-
-
-def a_host_that_waits_ends_at_once(host):
-    begun = time.monotonic()
-    assert host.terminate() == 0
-    assert time.monotonic() - begun < 15
-    launch(host)  # the port and the socket are free
-    assert refuses(host)
-
-
-def a_copy_is_served_where_that_is_wanted(host):
-    assert serves(host) and read(host, "k") == "a"
-    with host.connect("sessions", timeout=20) as raw:
+    wait_until(lambda: "waits for its cluster" in fresh.log, what="the log line")
+    code, text = fresh.health()
+    assert code == 503 and text.startswith("pool sessions waits for its cluster: ")
+    done = stayctl.run("-c", fresh.config_path, "status", text=True)
+    assert done.returncode == 1 and "WAITS" in done.stdout and "stayd runs, and this pool waits" in done.stderr
+    assert serves(eager) and read(eager, "k") == "a"
+    with eager.connect("sessions") as raw:
         assert raw.stats()["cluster_state"] == "waiting"
-        assert raw.ask(b"set k 0 0 1\r\nb\r\n") == UNAVAILABLE
-        assert raw.get(b"k") == b"a"
+    done = stayctl.run("-c", eager.config_path, "status", text=True)
+    assert done.returncode == 1 and "NO-WRITES" in done.stdout and "pool sessions waits for its cluster" in done.stdout
+    begun = time.monotonic()
+    assert fresh.terminate() == 0
+    assert time.monotonic() - begun < 15
+    launch(fresh)  # the port and the socket are free
+    assert refuses(fresh)
 
 
 def test_a_mistake_ends_the_start_of_all_pools(hosts, engine):

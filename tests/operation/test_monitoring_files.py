@@ -12,19 +12,21 @@ from support.servers import ROOT, Stayd
 
 PROMETHEUS = ROOT / "packaging" / "prometheus"
 RULES = PROMETHEUS / "stayd.rules.yml"
+# A pool whose engine cannot be reached has all metrics of clustered pools.
+CLUSTERED = {"cluster": "nats://127.0.0.1:1", "serve_while_catching_up": "yes"}
 GRAFANA = ROOT / "packaging" / "grafana" / "stayd.json"
 
 
 @pytest.fixture(scope="module")
 def metric_names():
-    with Stayd() as stayd, urllib.request.urlopen(stayd.admin_url() + "/metrics",
+    with Stayd(sessions=CLUSTERED) as stayd, urllib.request.urlopen(stayd.admin_url() + "/metrics",
                                                   timeout=10) as reply:
         return set(re.findall(r"^# TYPE (\w+) ", reply.read().decode(), re.MULTILINE))
 
 
 def used(text):
     """The metrics of stayd's that a text names."""
-    return set(re.findall(r"\bstayd_(?:pool_|connections|read_|written_|build_)\w+", text))
+    return set(re.findall(r"\bstayd_(?:pool_|cluster_|connections|read_|written_|build_)\w+", text))
 
 
 def test_promtool_finds_no_fault_in_the_rules_and_each_alert_fires_as_it_should():

@@ -14,11 +14,12 @@ class PoolView {
   constructor(pool) {
     this.state = element("span", {class: "state"});
     this.figures = element("dl", {class: "figures"});
+    this.cluster = pool.cluster ? [element("details", {class: "cluster"})] : [];
     this.charts = CHARTS.filter((about) => pool.persist || !about.persistent).map((about) => new Chart(about));
     const about = [pool.evict ? "evicts when full" : "never evicts",
       pool.persist ? `on disk, fsync = ${pool.fsync}` : "in memory only"].join(", ");
     this.section = element("section", {class: "pool", id: `pool-${pool.name}`, tabindex: "-1"},
-      element("h2", {}, pool.name, this.state, element("small", {class: "quiet"}, about)), this.figures,
+      element("h2", {}, pool.name, this.state, element("small", {class: "quiet"}, about)), this.figures, ...this.cluster,
       element("div", {class: "charts"}, ...this.charts.map((chart) => chart.figure)));
   }
 
@@ -44,6 +45,10 @@ class PoolView {
     if (pool.persist) {
       figures.push(["disk behind", formatSeconds(pool.sync_lag_ms / 1000)]);
     }
+    if (pool.cluster) {
+      figures.push(...clusterFigures(pool.cluster));
+      showPartitions(this.cluster[0], pool.cluster);
+    }
     this.figures.replaceChildren(...figures.map(([name, value, more]) => element("div", {},
       element("dt", {}, name), element("dd", {}, value, ...(more ? [" ", element("small", {}, more)] : [])))));
   }
@@ -64,6 +69,39 @@ class PoolView {
       }
     }
   }
+}
+
+// The figures of a clustered pool.
+function clusterFigures(cluster) {
+  const behind = Math.max(cluster.lag_ms, cluster.silent_ms, cluster.away_ms);
+  const figures = [["cluster", cluster.stage.replace("_", " "), cluster.connected ? "" : "no connection"],
+    ["behind the cluster", formatSeconds(behind / 1000)],
+    ["writes in flight", formatCount(cluster.in_flight)],
+    ["conflicts", formatCount(cluster.conflicts)],
+    ["writes failed", formatCount(cluster.failed)]];
+  if (cluster.stage === "catching_up") {
+    figures.push(["records read", formatCount(cluster.applied), `of ${formatCount(cluster.applied + cluster.to_read)}`]);
+  }
+  return figures;
+}
+
+// A table of the partitions, which is shut at first.
+function showPartitions(details, cluster) {
+  const state = (partition) => partition.lost ? "lost" : partition.leaderless ? "no leader" :
+    partition.caught_up ? "caught up" : "catching up";
+  const columns = [["partition", (partition) => partition.partition], ["leader", (partition) => partition.leader || "-"],
+    ["state", state], ["replicas", (partition) => `${partition.replicas_current}/${partition.replicas}`],
+    ["records", (partition) => formatCount(partition.records)], ["last", (partition) => partition.last],
+    ["here", (partition) => partition.position],
+    ["behind", (partition) => formatSeconds(Math.max(partition.lag_ms, partition.silent_ms) / 1000)],
+    ["in flight", (partition) => partition.in_flight], ["conflicts", (partition) => formatCount(partition.conflicts)]];
+  const bad = cluster.partitions.filter((partition) => partition.lost || partition.leaderless || !partition.caught_up).length;
+  const head = element("tr", {}, ...columns.map(([name]) => element("th", {scope: "col"}, name)));
+  const rows = cluster.partitions.map((partition) => element("tr", {},
+    ...columns.map(([, value]) => element("td", {}, String(value(partition))))));
+  details.replaceChildren(
+    element("summary", {}, `${cluster.partitions.length} partitions${bad > 0 ? `, ${bad} of them not well` : ""}`),
+    element("div", {class: "scroll"}, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))));
 }
 
 function showWarnings(stats) {
