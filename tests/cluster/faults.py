@@ -1,8 +1,9 @@
-"""What can happen to the nodes of the log and to the hosts, one function for each, while a workload (support/history.py)
-runs. Each returns when the workload goes on everywhere.
+"""What can happen to the nodes of the log and to the hosts, one function for each, while a workload
+(support/history.py) runs. Each returns when the workload goes on everywhere.
 
-A fault that takes a node away waits first until all nodes have all records (`settle`): of three nodes, two must have
-them, so the next fault may not come before the last one is mended. That is a demand on operators too."""
+A fault that takes a node away waits first until all nodes have all records (`settle`): of three nodes, two
+must have them, so the next fault may not come before the last one is mended. That is a demand on operators
+too."""
 
 import shutil
 import signal
@@ -19,8 +20,11 @@ def current(engine, streams):
             for stream in streams:
                 cluster = client.api("STREAM.INFO." + stream)["cluster"]
                 replicas = cluster.get("replicas", [])
-                if not cluster.get("leader") or len(replicas) < 2 or not all(
-                        replica.get("current") and not replica.get("offline") for replica in replicas):
+                if (
+                    not cluster.get("leader")
+                    or len(replicas) < 2
+                    or not all(replica.get("current") and not replica.get("offline") for replica in replicas)
+                ):
                     return False
         return True
     except (OSError, ValueError, KeyError, nats.Refused):
@@ -94,7 +98,11 @@ def a_block_is_cut(site, load):
     """The last bytes of a node's files of the streams are gone, as when a disk lies about its syncs."""
 
     def cut(node):
-        blocks = [path for path in (node.folder / "data").rglob("*.blk") if any(stream in str(path) for stream in site.streams())]
+        blocks = [
+            path
+            for path in (node.folder / "data").rglob("*.blk")
+            if any(stream in str(path) for stream in site.streams())
+        ]
         assert blocks
         for path in blocks:
             with open(path, "r+b") as file:
@@ -131,6 +139,12 @@ def a_host_is_wiped(site, load):
     load.advance(40)
 
 
-NODES = [a_follower_is_killed, the_leader_is_killed, two_nodes_are_killed, all_nodes_are_killed, the_leader_stands_still]
+NODES = [
+    a_follower_is_killed,
+    the_leader_is_killed,
+    two_nodes_are_killed,
+    all_nodes_are_killed,
+    the_leader_stands_still,
+]
 DISKS = [a_node_is_wiped, a_block_is_cut]
 HOSTS = [a_host_is_killed, a_host_is_restarted, a_host_is_wiped]

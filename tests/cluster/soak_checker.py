@@ -1,5 +1,5 @@
-"""The checker (support/history.py) at length: every fault again and again, for STAYD_SOAK_SECONDS. `make soak-cluster` runs
-this; pytest does not find it by itself."""
+"""The checker (support/history.py) at length: every fault again and again, for STAYD_SOAK_SECONDS. `make
+soak-cluster` runs this; pytest does not find it by itself."""
 
 import itertools
 import os
@@ -29,8 +29,11 @@ def again_and_again(kinds, function, seconds):
 
 
 def test_nodes_and_hosts_die_again_and_again(hosts, trio):  # noqa: F811
-    again_and_again(faults.NODES + faults.DISKS + faults.HOSTS,
-                    lambda fault: run(hosts, trio, [fault], flushes=5), SECONDS / 2)
+    again_and_again(
+        faults.NODES + faults.DISKS + faults.HOSTS,
+        lambda fault: run(hosts, trio, [fault], flushes=5),
+        SECONDS / 2,
+    )
 
 
 def test_the_network_fails_again_and_again(site):  # noqa: F811

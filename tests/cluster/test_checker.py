@@ -15,48 +15,131 @@ def op(kind, invoked, returned, reply="ok", value=None, cas=0, old=0, host=0):
 
 
 GOOD = {
-    "one after the other": [op("set", 0, 1, value="a", cas=1), op("fresh", 2, 3, value="a", cas=1), op("delete", 4, 5),
-                            op("fresh", 6, 7, "not found")],
-    "either of two at once": [op("set", 0, 9, value="a", cas=2), op("set", 0, 9, value="b", cas=1), op("fresh", 10, 11, value="a")],
+    "one after the other": [
+        op("set", 0, 1, value="a", cas=1),
+        op("fresh", 2, 3, value="a", cas=1),
+        op("delete", 4, 5),
+        op("fresh", 6, 7, "not found"),
+    ],
+    "either of two at once": [
+        op("set", 0, 9, value="a", cas=2),
+        op("set", 0, 9, value="b", cas=1),
+        op("fresh", 10, 11, value="a"),
+    ],
     "one of two adds": [op("add", 0, 5, value="a", cas=1), op("add", 1, 5, "not stored", value="b")],
-    "a read of a write on its way": [op("set", 0, 9, value="a"), op("fresh", 1, 2, value="a"), op("fresh", 3, 4, value="a")],
-    "a lost write that came late": [op("set", 0, 1, value="a", cas=1), op("set", 2, 0, None, value="b"), op("fresh", 3, 4, value="a"),
-                                    op("fresh", 50, 51, value="b")],
-    "a lost write that never came": [op("set", 0, 1, value="a"), op("delete", 2, 0, None), op("fresh", 3, 4, value="a"),
-                                     op("fresh", 90, 91, value="a")],
-    "a lost delete between": [op("set", 0, 1, value="a"), op("delete", 2, 0, None), op("add", 3, 4, value="b")],
-    "cas": [op("set", 0, 1, value="a", cas=7), op("cas", 2, 3, value="b", cas=8, old=7), op("cas", 4, 5, "exists", value="c", old=7),
-            op("delete", 6, 7), op("cas", 8, 9, "not found", value="d", old=8)],
-    "increments": [op("set", 0, 1, value="5"), op("incr", 2, 9, value="7"), op("incr", 2, 9, value="6"), op("fresh", 10, 11, value="7")],
-    "a lost increment": [op("set", 0, 1, value="5"), op("incr", 2, 0, None), op("fresh", 3, 4, value="5"), op("incr", 5, 6, value="7")],
-    "appends": [op("set", 0, 1, value="a"), op("append", 2, 3, value="+1"), op("touch", 4, 5, value="a+1", cas=9),
-                op("replace", 6, 7, value="b"), op("fresh", 8, 9, value="b")],
-    "a flush": [op("set", 0, 1, value="a"), op("flush", 2, 9), op("fresh", 3, 4, value="a"), op("fresh", 5, 6, "not found"),
-                op("append", 7, 8, "not stored", value="+x")],
+    "a read of a write on its way": [
+        op("set", 0, 9, value="a"),
+        op("fresh", 1, 2, value="a"),
+        op("fresh", 3, 4, value="a"),
+    ],
+    "a lost write that came late": [
+        op("set", 0, 1, value="a", cas=1),
+        op("set", 2, 0, None, value="b"),
+        op("fresh", 3, 4, value="a"),
+        op("fresh", 50, 51, value="b"),
+    ],
+    "a lost write that never came": [
+        op("set", 0, 1, value="a"),
+        op("delete", 2, 0, None),
+        op("fresh", 3, 4, value="a"),
+        op("fresh", 90, 91, value="a"),
+    ],
+    "a lost delete between": [
+        op("set", 0, 1, value="a"),
+        op("delete", 2, 0, None),
+        op("add", 3, 4, value="b"),
+    ],
+    "cas": [
+        op("set", 0, 1, value="a", cas=7),
+        op("cas", 2, 3, value="b", cas=8, old=7),
+        op("cas", 4, 5, "exists", value="c", old=7),
+        op("delete", 6, 7),
+        op("cas", 8, 9, "not found", value="d", old=8),
+    ],
+    "increments": [
+        op("set", 0, 1, value="5"),
+        op("incr", 2, 9, value="7"),
+        op("incr", 2, 9, value="6"),
+        op("fresh", 10, 11, value="7"),
+    ],
+    "a lost increment": [
+        op("set", 0, 1, value="5"),
+        op("incr", 2, 0, None),
+        op("fresh", 3, 4, value="5"),
+        op("incr", 5, 6, value="7"),
+    ],
+    "appends": [
+        op("set", 0, 1, value="a"),
+        op("append", 2, 3, value="+1"),
+        op("touch", 4, 5, value="a+1", cas=9),
+        op("replace", 6, 7, value="b"),
+        op("fresh", 8, 9, value="b"),
+    ],
+    "a flush": [
+        op("set", 0, 1, value="a"),
+        op("flush", 2, 9),
+        op("fresh", 3, 4, value="a"),
+        op("fresh", 5, 6, "not found"),
+        op("append", 7, 8, "not stored", value="+x"),
+    ],
 }
 
 BAD = {
     "an old value": [op("set", 0, 1, value="a"), op("set", 2, 3, value="b"), op("fresh", 4, 5, value="a")],
     "what was acknowledged is lost": [op("set", 0, 1, value="a"), op("fresh", 2, 3, "not found")],
-    "what was deleted is back": [op("set", 0, 1, value="a"), op("delete", 2, 3), op("fresh", 4, 5, "not found"),
-                                 op("fresh", 6, 7, value="a")],
+    "what was deleted is back": [
+        op("set", 0, 1, value="a"),
+        op("delete", 2, 3),
+        op("fresh", 4, 5, "not found"),
+        op("fresh", 6, 7, value="a"),
+    ],
     "two adds win": [op("add", 0, 5, value="a"), op("add", 1, 5, value="b")],
     "no add wins": [op("add", 0, 5, "not stored", value="a"), op("add", 1, 5, "not stored", value="b")],
-    "an add fails after a delete": [op("set", 0, 1, value="a"), op("delete", 2, 3), op("add", 4, 5, "not stored", value="b")],
-    "the order turns": [op("set", 0, 9, value="a"), op("set", 0, 9, value="b"), op("fresh", 10, 11, value="a"),
-                        op("fresh", 12, 13, value="b")],
-    "a lost increment that was acknowledged": [op("set", 0, 1, value="5"), op("incr", 2, 9, value="6"), op("incr", 2, 9, value="6")],
-    "a lost write comes twice": [op("set", 0, 0, None, value="a"), op("fresh", 1, 2, value="a"), op("delete", 3, 4),
-                                 op("fresh", 5, 6, value="a")],
+    "an add fails after a delete": [
+        op("set", 0, 1, value="a"),
+        op("delete", 2, 3),
+        op("add", 4, 5, "not stored", value="b"),
+    ],
+    "the order turns": [
+        op("set", 0, 9, value="a"),
+        op("set", 0, 9, value="b"),
+        op("fresh", 10, 11, value="a"),
+        op("fresh", 12, 13, value="b"),
+    ],
+    "a lost increment that was acknowledged": [
+        op("set", 0, 1, value="5"),
+        op("incr", 2, 9, value="6"),
+        op("incr", 2, 9, value="6"),
+    ],
+    "a lost write comes twice": [
+        op("set", 0, 0, None, value="a"),
+        op("fresh", 1, 2, value="a"),
+        op("delete", 3, 4),
+        op("fresh", 5, 6, value="a"),
+    ],
     "a lost write before it began": [op("fresh", 0, 1, value="a"), op("set", 2, 0, None, value="a")],
-    "cas with an old number": [op("set", 0, 1, value="a", cas=1), op("set", 2, 3, value="b", cas=2),
-                               op("cas", 4, 5, value="c", cas=3, old=1)],
-    "cas fails with the right number": [op("set", 0, 1, value="a", cas=1), op("cas", 2, 3, "exists", value="c", old=1)],
+    "cas with an old number": [
+        op("set", 0, 1, value="a", cas=1),
+        op("set", 2, 3, value="b", cas=2),
+        op("cas", 4, 5, value="c", cas=3, old=1),
+    ],
+    "cas fails with the right number": [
+        op("set", 0, 1, value="a", cas=1),
+        op("cas", 2, 3, "exists", value="c", old=1),
+    ],
     "a delete finds nothing": [op("set", 0, 1, value="a"), op("delete", 2, 3, "not found")],
     "a touch misses": [op("set", 0, 1, value="a"), op("touch", 2, 3, "not found")],
-    "a flush that ends nothing": [op("set", 0, 1, value="a"), op("flush", 2, 3), op("fresh", 4, 5, value="a")],
-    "an append is lost": [op("set", 0, 1, value="a"), op("append", 2, 3, value="+1"), op("append", 4, 5, value="+2"),
-                          op("fresh", 6, 7, value="a+2")],
+    "a flush that ends nothing": [
+        op("set", 0, 1, value="a"),
+        op("flush", 2, 3),
+        op("fresh", 4, 5, value="a"),
+    ],
+    "an append is lost": [
+        op("set", 0, 1, value="a"),
+        op("append", 2, 3, value="+1"),
+        op("append", 4, 5, value="+2"),
+        op("fresh", 6, 7, value="a+2"),
+    ],
 }
 
 
@@ -78,7 +161,11 @@ def brute(ops):
     for count in range(len(lost) + 1):
         for some in itertools.combinations(lost, count):
             for order in itertools.permutations(known + list(some)):
-                if any(later.returned < earlier.invoked for i, earlier in enumerate(order) for later in order[i + 1:]):
+                if any(
+                    later.returned < earlier.invoked
+                    for i, earlier in enumerate(order)
+                    for later in order[i + 1 :]
+                ):
                     continue
                 states = {GONE}
                 for o in order:
@@ -89,7 +176,8 @@ def brute(ops):
 
 
 def invent(chance, count, clients=3, lose=0.1):
-    """A linearizable history of some clients: each operation takes effect at a moment between its begin and its end."""
+    """A linearizable history of some clients: each operation takes effect at a moment between its begin and
+    its end."""
     spans = []
     for client in range(clients):
         at = chance.random()

@@ -1,4 +1,5 @@
-"""Hosts whose clocks are apart, and hosts that were away for days: the daemon's clock is the test's (support/clock.py)."""
+"""Hosts whose clocks are apart, and hosts that were away for days: the daemon's clock is the test's
+(support/clock.py)."""
 
 import base64
 import re
@@ -62,8 +63,8 @@ def test_an_item_ends_by_the_clock_of_each_host(hosts, tmp_path):
 
 @pytest.mark.parametrize("days", [3, 4])
 def test_a_host_was_away(hosts, engine, tmp_path, days):
-    """A tombstone stays in the log for seven days. A host that was away for longer than half of that does not rely on
-    hearing of every delete: it reads the whole log, and drops what the log does not have."""
+    """A tombstone stays in the log for seven days. A host that was away for longer than half of that does
+    not rely on hearing of every delete: it reads the whole log, and drops what the log does not have."""
     away, other = with_clock(hosts, tmp_path, "clock"), hosts.host()
     away.start()
     for i in range(40):
@@ -78,7 +79,9 @@ def test_a_host_was_away(hosts, engine, tmp_path, days):
             for i in range(0, 40, 2):
                 key = f"k{i}".encode()
                 for partition in range(hosts.partitions):
-                    client.api("STREAM.PURGE." + hosts.stream(partition), filter=subject(hosts, partition, key))
+                    client.api(
+                        "STREAM.PURGE." + hosts.stream(partition), filter=subject(hosts, partition, key)
+                    )
     away.start()
     compared = [line for line in away.log.splitlines() if "was compared with its log" in line]
     assert len(compared) == (hosts.partitions if days > 3 else 0)

@@ -1,5 +1,6 @@
-"""Clients of three hosts read and write the same keys while nodes and hosts die: every reply to a write, and every fresh
-read, is explained by one order (support/linear.py), and local reads are not older than docs/scaling.md says."""
+"""Clients of three hosts read and write the same keys while nodes and hosts die: every reply to a write,
+and every fresh read, is explained by one order (support/linear.py), and local reads are not older than
+docs/scaling.md says."""
 
 import faults
 import pytest

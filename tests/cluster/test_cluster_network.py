@@ -1,4 +1,5 @@
-"""As test_cluster_history.py, on a network with faults: three nodes and three hosts, each on a machine of its own."""
+"""As test_cluster_history.py, on a network with faults: three nodes and three hosts, each on a machine of
+its own."""
 
 import re
 import time
@@ -48,7 +49,9 @@ def site(machines, far_engine):
     made.network = machines
     made.trio = []
     for machine in machines.machines[NODES:]:
-        host = FarStayd(sessions={**made.keys(), "listen": "unix:sessions.sock"}, cache={"listen": "unix:cache.sock"})
+        host = FarStayd(
+            sessions={**made.keys(), "listen": "unix:sessions.sock"}, cache={"listen": "unix:cache.sock"}
+        )
         made.stack.callback(host.close)
         host.machine = machine
         host.start()
@@ -59,8 +62,8 @@ def site(machines, far_engine):
 
 
 def run(site, cut, others=None, away=None, **options):
-    """Cuts with the workload running, until the hosts `others` have gone on; heals. `away`: this host may be behind
-    meanwhile."""
+    """Cuts with the workload running, until the hosts `others` have gone on; heals. `away`: this host may
+    be behind meanwhile."""
     settle(site)
     load = Workload(site.trio, **options).start()
     try:
@@ -102,9 +105,12 @@ def a_host_is_cut_off(site):
 
 
 def a_node_does_not_hear_the_others(site):
-    """What it leads, others lead soon. But its hosts are connected still, to a node that is of no use: they leave it."""
+    """What it leads, others lead soon. But its hosts are connected still, to a node that is of no use: they
+    leave it."""
     connected = re.findall(r"connected to nats://([0-9.]+):", site.trio[0].log)[-1]
-    number = next(number for number, machine in enumerate(site.network.machines) if machine.address == connected)
+    number = next(
+        number for number, machine in enumerate(site.network.machines) if machine.address == connected
+    )
     run(site, lambda: deafen(site, number, range(NODES)))
     assert "does not come back; another one is tried" in site.trio[0].log
 
@@ -119,11 +125,21 @@ def the_nodes_do_not_hear_a_host(site):
 
 
 def packets_are_lost(site):
-    run(site, lambda: [site.network.deafen(a, b, 0.1) for a in range(2 * NODES) for b in range(NODES) if a != b])
+    run(
+        site,
+        lambda: [site.network.deafen(a, b, 0.1) for a in range(2 * NODES) for b in range(NODES) if a != b],
+    )
 
 
-LONG = [the_leader_is_cut_off, a_follower_is_cut_off, a_host_is_cut_off, a_node_does_not_hear_the_others,
-        a_host_does_not_hear_the_nodes, the_nodes_do_not_hear_a_host, packets_are_lost]
+LONG = [
+    the_leader_is_cut_off,
+    a_follower_is_cut_off,
+    a_host_is_cut_off,
+    a_node_does_not_hear_the_others,
+    a_host_does_not_hear_the_nodes,
+    the_nodes_do_not_hear_a_host,
+    packets_are_lost,
+]
 
 
 @pytest.mark.parametrize("fault", [a_host_is_cut_off, a_node_does_not_hear_the_others, packets_are_lost])

@@ -1,8 +1,7 @@
-"""Clients on several hosts that read and write the same keys, note what they asked and were told, and the judgement of
-that (linear.py)."""
+"""Clients on several hosts that read and write the same keys, note what they asked and were told, and the
+judgement of that (linear.py)."""
 
 import itertools
-import math
 import random
 import threading
 import time
@@ -13,17 +12,45 @@ from support.linear import UNKNOWN, Operation
 from support.raw import Raw, wait_until
 
 REPLY_S = 15  # a daemon answers after 10 s at the latest
-SHARES = {"set": 16, "add": 14, "replace": 5, "append": 4, "cas": 16, "incr": 14, "delete": 16, "touch": 5, "fresh": 6, "read": 24}
+SHARES = {
+    "set": 16,
+    "add": 14,
+    "replace": 5,
+    "append": 4,
+    "cas": 16,
+    "incr": 14,
+    "delete": 16,
+    "touch": 5,
+    "fresh": 6,
+    "read": 24,
+}
 workloads = itertools.count()
-CODES = {b"NS": "not stored", b"EX": "exists", b"NF": "not found", b"EN": "not found", b"HD": "ok", b"VA": "ok", b"OK": "ok"}
+CODES = {
+    b"NS": "not stored",
+    b"EX": "exists",
+    b"NF": "not found",
+    b"EN": "not found",
+    b"HD": "ok",
+    b"VA": "ok",
+    b"OK": "ok",
+}
 
 
 def request_of(kind, key, value, old):
     """The request, as bytes."""
-    head = {"set": f"ms {key} {len(value)} T0 c", "add": f"ms {key} {len(value)} ME T0 c",
-            "replace": f"ms {key} {len(value)} MR T0 c", "append": f"ms {key} {len(value)} MA c",
-            "cas": f"ms {key} {len(value)} C{old} T0 c", "incr": f"ma {key} v c", "delete": f"md {key}",
-            "touch": f"mg {key} T0 v c", "fresh": f"mg {key} n v c", "read": f"mg {key} v c", "flush": "flush_all"}[kind]
+    head = {
+        "set": f"ms {key} {len(value)} T0 c",
+        "add": f"ms {key} {len(value)} ME T0 c",
+        "replace": f"ms {key} {len(value)} MR T0 c",
+        "append": f"ms {key} {len(value)} MA c",
+        "cas": f"ms {key} {len(value)} C{old} T0 c",
+        "incr": f"ma {key} v c",
+        "delete": f"md {key}",
+        "touch": f"mg {key} T0 v c",
+        "fresh": f"mg {key} n v c",
+        "read": f"mg {key} v c",
+        "flush": "flush_all",
+    }[kind]
     tail = f"{value}\r\n" if kind in ("set", "add", "replace", "append", "cas") else ""
     return f"{head}\r\n{tail}".encode()
 
@@ -59,7 +86,11 @@ class Client(threading.Thread):
 
     def fits(self, kind, key):
         counts = int(key.rsplit("-", 1)[1]) % 2 == 0
-        return (kind != "incr" or counts) and (kind != "append" or not counts) and (kind != "cas" or key in self.seen)
+        return (
+            (kind != "incr" or counts)
+            and (kind != "append" or not counts)
+            and (kind != "cas" or key in self.seen)
+        )
 
     def drop(self):
         if self.raw is not None:
@@ -76,7 +107,13 @@ class Client(threading.Thread):
 
     def one(self, kind, key):
         """One request, which is noted. False: the host does not answer."""
-        op = Operation(kind, self.number, 0, value=self.new_value(kind, key), old=self.seen.get(key, UNKNOWN) if kind == "cas" else 0)
+        op = Operation(
+            kind,
+            self.number,
+            0,
+            value=self.new_value(kind, key),
+            old=self.seen.get(key, UNKNOWN) if kind == "cas" else 0,
+        )
         try:
             if self.raw is None:
                 self.raw = Raw(self.host.socket("sessions"), REPLY_S)
@@ -113,8 +150,9 @@ class Client(threading.Thread):
 
 
 class Workload:
-    """`clients` on each host, and one more that only reads. A key is used for some operations on it, and then others are, so that the history of each
-    stays short. With `flushes`, a client empties the pool about so often (seconds)."""
+    """`clients` on each host, and one more that only reads. A key is used for some operations on it, and
+    then others are, so that the history of each stays short. With `flushes`, a client empties the pool
+    about so often (seconds)."""
 
     def __init__(self, hosts, clients=3, keys=8, operations=160, flushes=None, seed=None):
         self.hosts = hosts
@@ -126,8 +164,12 @@ class Workload:
         self.taken = itertools.count()
         self.generation = 0
         self.began = time.monotonic()
-        self.clients = [Client(self, host, number, which) for which, (number, host) in
-                        enumerate((number, host) for number, host in enumerate(hosts) for _ in range(clients))]
+        self.clients = [
+            Client(self, host, number, which)
+            for which, (number, host) in enumerate(
+                (number, host) for number, host in enumerate(hosts) for _ in range(clients)
+            )
+        ]
         self.flusher = Client(self, hosts[0], 0, 90)
         self.flusher.run = self.run_flushes
         self.readers = [Client(self, host, number, 91 + number) for number, host in enumerate(hosts)]
@@ -140,7 +182,9 @@ class Workload:
 
     def pick_key(self, chance):
         """The keys with low numbers are used most."""
-        return f"{self.name}.{self.generation}-{min(chance.randrange(self.keys), chance.randrange(self.keys))}"
+        return (
+            f"{self.name}.{self.generation}-{min(chance.randrange(self.keys), chance.randrange(self.keys))}"
+        )
 
     def everybody(self):
         return self.clients + self.readers + ([self.flusher] if self.flushes else [])
@@ -165,8 +209,12 @@ class Workload:
     def advance(self, more=60, numbers=None, timeout=120):
         """Waits until clients of each host have had so many answers to writes from now on."""
         before = self.done(numbers)
-        wait_until(lambda: all(now >= count + more for now, count in zip(self.done(numbers), before)), timeout,
-                   f"{more} more answers on hosts {numbers}", 0.05)
+        wait_until(
+            lambda: all(now >= count + more for now, count in zip(self.done(numbers), before)),
+            timeout,
+            f"{more} more answers on hosts {numbers}",
+            0.05,
+        )
 
     def stop(self):
         self.stopping.set()
@@ -186,8 +234,8 @@ class Workload:
         return merged
 
     def read_all(self, hosts=None):
-        """Reads each key on each host, fresh, and adds that to the history; then waits until the hosts' own copies are the
-        same. Returns what differs."""
+        """Reads each key on each host, fresh, and adds that to the history; then waits until the hosts' own
+        copies are the same. Returns what differs."""
         differ = []
         keys = sorted(self.histories())
         for host in hosts or self.hosts:
@@ -200,11 +248,16 @@ class Workload:
                         differ.append((number, key, "no answer"))
             for key, operations in reader.operations.items():
                 self.clients[0].operations[key] += operations
-            fresh = {key: operations[-1].value if operations[-1].reply == "ok" else None
-                     for key, operations in reader.operations.items()}
+            fresh = {
+                key: operations[-1].value if operations[-1].reply == "ok" else None
+                for key, operations in reader.operations.items()
+            }
             with Raw(host.socket("sessions"), REPLY_S) as raw:
-                differ += [(number, key, "the copy differs") for key in keys
-                           if key in fresh and (raw.get(key.encode()) or b"").decode() != (fresh[key] or "")]
+                differ += [
+                    (number, key, "the copy differs")
+                    for key in keys
+                    if key in fresh and (raw.get(key.encode()) or b"").decode() != (fresh[key] or "")
+                ]
             differ += reader.strange
         return differ
 
@@ -215,7 +268,9 @@ class Workload:
 
 class Judgement:
     def __init__(self, workload, bound):
-        self.faults = [f"a strange reply: {strange}" for client in workload.everybody() for strange in client.strange]
+        self.faults = [
+            f"a strange reply: {strange}" for client in workload.everybody() for strange in client.strange
+        ]
         self.undecided = []
         self.operations = self.unknown = self.keys = 0
         self.oldest = self.longest = 0.0
@@ -223,7 +278,9 @@ class Judgement:
             self.keys += 1
             self.operations += len(operations)
             self.unknown += sum(1 for op in operations if op.reply is None)
-            self.longest = max([self.longest, *(op.returned - op.invoked for op in operations if op.reply is not None)])
+            self.longest = max(
+                [self.longest, *(op.returned - op.invoked for op in operations if op.reply is not None)]
+            )
             self.judge_key(key, operations, bound)
 
     def judge_key(self, key, operations, bound):
@@ -231,24 +288,37 @@ class Judgement:
             stuck = []
             if linear.find_order(operations, stuck=stuck) is None:
                 order, op = stuck
-                near = [one for one in operations if one.kind != "read" and one.returned > op.invoked - 1 and one.invoked < op.returned + 1]
-                self.faults.append(f"{key} is not linearizable: {op} cannot come next after\n"
-                                   + "\n".join(f"    {one}" for one in order[-12:]) + "\n  around:\n" + describe(near))
+                near = [
+                    one
+                    for one in operations
+                    if one.kind != "read" and one.returned > op.invoked - 1 and one.invoked < op.returned + 1
+                ]
+                self.faults.append(
+                    f"{key} is not linearizable: {op} cannot come next after\n"
+                    + "\n".join(f"    {one}" for one in order[-12:])
+                    + "\n  around:\n"
+                    + describe(near)
+                )
         except linear.Undecided as fault:
             self.undecided.append(f"{key}: {fault}")
         ages = linear.staleness(operations)
         self.oldest = max([self.oldest, *(other for _, _, other in ages)])
         for read, own, other in linear.find_stale(operations, bound):
-            self.faults.append(f"{key}: {read} is {other:.3f} s old, {own:.3f} s for its own host:\n"
-                               + describe([op for op in operations if op.kind != "read" and op.returned > read.invoked - 20]))
+            self.faults.append(
+                f"{key}: {read} is {other:.3f} s old, {own:.3f} s for its own host:\n"
+                + describe([op for op in operations if op.kind != "read" and op.returned > read.invoked - 20])
+            )
         for first, second in linear.find_disorder(operations):
             self.faults.append(f"{key}: {second} comes after {first}")
         for read in linear.find_invented(operations):
             self.faults.append(f"{key}: nobody wrote {read}")
 
     def __str__(self):
-        return (f"{self.operations} operations on {self.keys} keys, {self.unknown} unknown, {len(self.undecided)} keys undecided, "
-                f"oldest read {self.oldest:.2f} s, longest request {self.longest:.2f} s, {len(self.faults)} faults")
+        return (
+            f"{self.operations} operations on {self.keys} keys, {self.unknown} unknown, "
+            f"{len(self.undecided)} keys undecided, oldest read {self.oldest:.2f} s, "
+            f"longest request {self.longest:.2f} s, {len(self.faults)} faults"
+        )
 
     def check(self):
         """Fails if there is a fault, or if too much is undecided."""
@@ -259,7 +329,11 @@ class Judgement:
 
 def describe(operations):
     begun = min(op.invoked for op in operations)
-    return "\n".join(
-        f"  {op.invoked - begun:9.4f} {op.returned - begun if op.returned < math.inf else math.inf:9.4f} host {op.host} "
-        f"{op.kind:7} {op.value or '':14} {f'old {op.old} ' if op.kind == 'cas' else ''}-> {op.reply} {op.cas or ''}"
-        for op in sorted(operations, key=lambda op: op.invoked))
+    lines = []
+    for op in sorted(operations, key=lambda op: op.invoked):
+        old = f"old {op.old} " if op.kind == "cas" else ""
+        lines.append(
+            f"  {op.invoked - begun:9.4f} {op.returned - begun:9.4f} host {op.host} "
+            f"{op.kind:7} {op.value or '':14} {old}-> {op.reply} {op.cas or ''}"
+        )
+    return "\n".join(lines)

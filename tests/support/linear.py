@@ -1,19 +1,19 @@
 """Judges histories of one key each: what clients of several hosts have asked, and what they were told.
 
-    find_order(operations)    an order of the operations that explains all replies and respects time; None: there is
-                              none, so the history is not linearizable
+    find_order(operations)    an order of the operations that explains all replies and respects time; None:
+                              there is none, so the history is not linearizable
     find_stale(operations)    local reads that returned what was replaced longer ago than they may
     find_disorder(operations) numbers (CAS) that do not go with time
 
-An operation whose reply is unknown (an error, a lost connection) may have taken effect at any time after it began, also
-long after the client gave up, or never.
+An operation whose reply is unknown (an error, a lost connection) may have taken effect at any time after it
+began, also long after the client gave up, or never.
 
-find_order is the search of Wing and Gong with Lowe's memory of what was tried: it picks operations one by one among those
-that began before the first reply that is still to be explained, and comes back when a reply cannot be explained. An unknown
-operation may be left out, so of two ways to the same state the one that has used fewer of them is enough. Keys are
-judged one by one, because linearizability of all keys is that of each (Herlihy and Wing), so a history should be short
-for each key: it is checked in a few thousand steps then.
-"""
+find_order is the search of Wing and Gong with Lowe's memory of what was tried: it picks operations one by
+one among those that began before the first reply that is still to be explained, and comes back when a reply
+cannot be explained. An unknown operation may be left out, so of two ways to the same state the one that has
+used fewer of them is enough. Keys are judged one by one, because linearizability of all keys is that of
+each (Herlihy and Wing), so a history should be short for each key: it is checked in a few thousand steps
+then."""
 
 import math
 from collections import defaultdict
@@ -29,8 +29,8 @@ REMOVERS = {"delete", "flush"}
 @dataclass
 class Operation:
     """`reply`: "ok", "not stored", "exists", "not found"; None: unknown, and `returned` is infinite.
-    `value`: what is written, or what a read or an increment returned. `cas`: what the reply said. `old`: the CAS that `cas`
-    compares."""
+    `value`: what is written, or what a read or an increment returned. `cas`: what the reply said. `old`:
+    the CAS that `cas` compares."""
 
     kind: str  # one of WRITES, or "fresh" or "read"
     host: int
@@ -47,8 +47,8 @@ def same_cas(state, cas):
 
 
 def step(state, op):
-    """The state after the operation, in a tuple; an empty one: the reply cannot be explained. `state` is GONE or (value,
-    cas)."""
+    """The state after the operation, in a tuple; an empty one: the reply cannot be explained. `state` is
+    GONE or (value, cas)."""
     kind, reply = op.kind, op.reply
     there = state is not GONE
     written = (op.value, op.cas)
@@ -96,15 +96,17 @@ class Undecided(Exception):
 
 
 def find_order(operations, steps=100_000, stuck=None):
-    """The operations in an order that explains them; those that had no effect are missing. None: there is no order; to the
-    list `stuck` are added the longest order that explains what it has, and the first operation that no order explains."""
+    """The operations in an order that explains them; those that had no effect are missing. None: there is
+    no order; to the list `stuck` are added the longest order that explains what it has, and the first
+    operation that no order explains."""
     ops = sorted((op for op in operations if op.kind != "read"), key=lambda op: op.invoked)
     known = [i for i, op in enumerate(ops) if op.reply is not None]
     lost = [i for i, op in enumerate(ops) if op.reply is None]
     all_known = sum(1 << i for i in known)
 
     def candidates(done, first):
-        """Which may come next: no other has ended before they began. Those with a reply first, by their numbers."""
+        """Which may come next: no other has ended before they began. Those with a reply first, by their
+        numbers."""
         horizon = math.inf
         found = []
         for at in range(first, len(known)):
@@ -149,7 +151,9 @@ def find_order(operations, steps=100_000, stuck=None):
             path.append(i)
             if at > farthest:
                 farthest, longest = at, list(path)
-            stack.append((now, after, at, iter([(j, s) for j in candidates(now, at) for s in step(after, ops[j])])))
+            stack.append(
+                (now, after, at, iter([(j, s) for j in candidates(now, at) for s in step(after, ops[j])]))
+            )
             break
         else:
             stack.pop()
@@ -165,13 +169,19 @@ def replaces(op):
 
 
 def staleness(operations):
-    """For each local read: by how many seconds, at least, it returned too old a state, for replacements that its own host
-    and that another host has acknowledged. Pairs (read, own, other)."""
+    """For each local read: by how many seconds, at least, it returned too old a state, for replacements
+    that its own host and that another host has acknowledged. Pairs (read, own, other)."""
     writes = [op for op in operations if replaces(op)]
     removers = [op for op in operations if op.kind in REMOVERS and op.reply != "not found"]
     born = {}
     for op in operations:
-        if op.kind in WRITES and op.kind not in REMOVERS and op.kind != "touch" and op.reply in ("ok", None) and op.value:
+        if (
+            op.kind in WRITES
+            and op.kind not in REMOVERS
+            and op.kind != "touch"
+            and op.reply in ("ok", None)
+            and op.value
+        ):
             born.setdefault(op.value, op)
     told = []
     for read in operations:
@@ -179,12 +189,20 @@ def staleness(operations):
             continue
         own = other = 0.0
         if read.reply == "ok":
-            last = read.value if "+" not in read.value else "+" + read.value.rsplit("+")[-1]  # the last that was appended
+            last = (
+                read.value if "+" not in read.value else "+" + read.value.rsplit("+")[-1]
+            )  # the last that was appended
             source = born.get(last)
             later = [op for op in writes if source is not None and op.invoked > source.returned]
         else:
-            later = [op for op in writes if op.kind not in REMOVERS and not any(
-                not gone.returned < op.invoked and not gone.invoked > read.returned for gone in removers)]
+            later = [
+                op
+                for op in writes
+                if op.kind not in REMOVERS
+                and not any(
+                    not gone.returned < op.invoked and not gone.invoked > read.returned for gone in removers
+                )
+            ]
         for op in later:
             age = read.invoked - op.returned
             if op.host == read.host:
@@ -196,20 +214,25 @@ def staleness(operations):
 
 
 def find_stale(operations, bound):
-    """The reads that are older than `bound` seconds, or do not see what their own host had acknowledged. `bound` may be a
-    function of the read."""
+    """The reads that are older than `bound` seconds, or do not see what their own host had acknowledged.
+    `bound` may be a function of the read."""
     limit = bound if callable(bound) else lambda read: bound
-    return [(read, own, other) for read, own, other in staleness(operations) if own > 0 or other > limit(read)]
+    return [
+        (read, own, other) for read, own, other in staleness(operations) if own > 0 or other > limit(read)
+    ]
 
 
 def find_disorder(operations):
-    """Pairs whose numbers do not go with time: a write that was acknowledged before another began has the lower one; and
-    of two reads on a host, the later one does not see the older item. What is not there has no number."""
+    """Pairs whose numbers do not go with time: a write that was acknowledged before another began has the
+    lower one; and of two reads on a host, the later one does not see the older item. What is not there has
+    no number."""
     wrong = []
     for ops in (
         [op for op in operations if op.kind in WRITES | {"fresh"} and op.reply == "ok" and op.cas != UNKNOWN],
-        *([op for op in operations if op.kind in ("read", "fresh") and op.reply == "ok" and op.host == host]
-          for host in {op.host for op in operations}),
+        *(
+            [op for op in operations if op.kind in ("read", "fresh") and op.reply == "ok" and op.host == host]
+            for host in {op.host for op in operations}
+        ),
     ):
         highest = None
         ended = sorted(ops, key=lambda op: op.returned)
@@ -219,7 +242,9 @@ def find_disorder(operations):
                 if highest is None or ended[at].cas > highest.cas:
                     highest = ended[at]
                 at += 1
-            if highest is not None and (op.cas < highest.cas or (op.cas == highest.cas and op.kind in WRITES)):
+            if highest is not None and (
+                op.cas < highest.cas or (op.cas == highest.cas and op.kind in WRITES)
+            ):
                 wrong.append((highest, op))
     return wrong
 
@@ -234,7 +259,9 @@ def find_invented(operations):
     for op in operations:
         if op.kind == "read" and op.reply == "ok":
             base = op.value.split("+")[0]
-            if written.get(op.value, written.get(base, math.inf)) > op.returned and not counted(op, operations):
+            if written.get(op.value, written.get(base, math.inf)) > op.returned and not counted(
+                op, operations
+            ):
                 wrong.append(op)
     return wrong
 
@@ -243,6 +270,8 @@ def counted(read, operations):
     """Whether the value may be that of increments whose replies are unknown."""
     if not read.value.isdigit():
         return False
-    lost = sum(1 for op in operations if op.kind == "incr" and op.reply is None and op.invoked < read.returned)
+    lost = sum(
+        1 for op in operations if op.kind == "incr" and op.reply is None and op.invoked < read.returned
+    )
     near = {str(int(read.value) - i) for i in range(1, lost + 1)}
     return any(op.value in near for op in operations if op.kind in WRITES and op.invoked < read.returned)

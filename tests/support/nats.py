@@ -45,7 +45,8 @@ class Client:
 
     def __init__(self, port: int, timeout: float = 5, connect=None):
         """`connect`: another way to a socket of the port."""
-        self.socket = connect(port, timeout) if connect else socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        address = ("127.0.0.1", port)
+        self.socket = connect(port, timeout) if connect else socket.create_connection(address, timeout)
         self.file = self.socket.makefile("rb")
         self.file.readline()
         options = {"headers": True, "no_responders": True, "verbose": False, "pedantic": False, "name": "test"}
@@ -135,11 +136,12 @@ class Place(NamedTuple):
 
 
 class Node:
-    """Without routes (HOST:PORT of all nodes), it is alone. `more` is put at the end of its configuration, `more_routes` at
-    the end of its `cluster`."""
+    """Without routes (HOST:PORT of all nodes), it is alone. `more` is put at the end of its configuration,
+    `more_routes` at the end of its `cluster`."""
 
     def __init__(self, name: str, port: int, route: int, routes: list[str], folder: Path, server: str,
-                 host: str = "127.0.0.1", more: str = "", domain: str = "", place: Place | None = None, more_routes: str = ""):
+                 host: str = "127.0.0.1", more: str = "", domain: str = "", place: Place | None = None,
+                 more_routes: str = ""):
         self.place = place or Place(host)
         host = self.place.host
         self.name, self.port, self.server, self.host = name, port, server, host
@@ -147,7 +149,8 @@ class Node:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "nats.conf"
         peers = ", ".join(f'"nats://{r}"' for r in routes)
-        routes_text = f'cluster {{ name: test, listen: "{host}:{route}", routes: [{peers}], {more_routes} }}\n' if routes else ""
+        routes_text = f'cluster {{ name: test, listen: "{host}:{route}", routes: [{peers}], {more_routes} }}\n'
+        routes_text = routes_text if routes else ""
         domain_text = f"domain: {domain}, " if domain else ""
         self.config.write_text(
             f'server_name: {name}\nlisten: "{host}:{port}"\npid_file: "{self.folder}/pid"\n'
@@ -189,7 +192,8 @@ def single(folder: Path, more: str = "", host: str = "127.0.0.1", domain: str = 
 class Cluster:
     """Three nodes. `with Cluster(folder) as cluster`: they run, and have a leader."""
 
-    def __init__(self, folder: Path, nodes: int = 3, places: list[Place] | None = None, link: Callable | None = None):
+    def __init__(self, folder: Path, nodes: int = 3, places: list[Place] | None = None,
+                 link: Callable | None = None):
         """`link`: takes a port and returns another one that leads there; hosts and nodes use these."""
         server = find_server()
         assert server
@@ -200,7 +204,8 @@ class Cluster:
         self.outer = outer[:nodes]
         self.nodes = [
             Node(f"n{i}", ports[i], ports[nodes + i], routes, folder, server, place=places[i],
-                 more_routes=f'advertise: "{routes[i]}", no_advertise: true' if link else "") for i in range(nodes)]
+                 more_routes=f'advertise: "{routes[i]}", no_advertise: true' if link else "")
+            for i in range(nodes)]
 
     def __enter__(self) -> "Cluster":
         for node in self.nodes:

@@ -1,5 +1,5 @@
-"""Machines of a network that a test can cut: network namespaces, joined by a bridge in one more. Linux, root, ip(8) and
-iptables(8) are needed; `why_not()` says what is missing.
+"""Machines of a network that a test can cut: network namespaces, joined by a bridge in one more. Linux,
+root, ip(8) and iptables(8) are needed; `why_not()` says what is missing.
 
     with Network(3) as network:
         network.machines[0].wrap          before a command: it runs on this machine
@@ -7,8 +7,8 @@ iptables(8) are needed; `why_not()` says what is missing.
         network.deafen(0, 1)              it hears nothing from the other one, which hears it
         network.heal()
 
-Also slow lines, which need nothing: `SlowLinks` forwards connections, each byte some time later. (The kernel's netem would
-be nearer to a real line; it is often not there.)"""
+Also slow lines, which need nothing: `SlowLinks` forwards connections, each byte some time later. (The
+kernel's netem would be nearer to a real line; it is often not there.)"""
 
 import asyncio
 import contextlib
@@ -75,8 +75,11 @@ class Machine:
         self.wrap = ("ip", "netns", "exec", self.name)
 
     def place(self):
-        return Place(self.address, self.wrap,
-                     lambda port, timeout: connect_inside(self.name, (self.address, port), timeout))
+        return Place(
+            self.address,
+            self.wrap,
+            lambda port, timeout: connect_inside(self.name, (self.address, port), timeout),
+        )
 
     def run(self, *command):
         run(*self.wrap, *command)
@@ -94,7 +97,18 @@ class Network:
             self.hub("link", "set", "hub", "up")
             for machine in self.machines:
                 run("ip", "netns", "add", machine.name)
-                self.hub("link", "add", f"p{machine.number}", "type", "veth", "peer", "name", "eth0", "netns", machine.name)
+                self.hub(
+                    "link",
+                    "add",
+                    f"p{machine.number}",
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    "eth0",
+                    "netns",
+                    machine.name,
+                )
                 self.hub("link", "set", f"p{machine.number}", "master", "hub", "up")
                 machine.run("ip", "addr", "add", machine.address + "/24", "dev", "eth0")
                 machine.run("ip", "link", "set", "eth0", "up")
@@ -118,7 +132,9 @@ class Network:
     def deafen(self, number, other, share=None):
         """Packets from the other machine are lost, all or a share of them."""
         some = ["-m", "statistic", "--mode", "random", "--probability", str(share)] if share else []
-        self.machines[number].run("iptables", "-A", "INPUT", "-s", self.machines[other].address, *some, "-j", "DROP")
+        self.machines[number].run(
+            "iptables", "-A", "INPUT", "-s", self.machines[other].address, *some, "-j", "DROP"
+        )
 
     def heal(self):
         for machine in self.machines:
@@ -152,7 +168,9 @@ class SlowLinks:
 
     def link(self, port):
         async def serve():
-            server = await asyncio.start_server(lambda reader, writer: self.join(port, reader, writer), "127.0.0.1", 0)
+            server = await asyncio.start_server(
+                lambda reader, writer: self.join(port, reader, writer), "127.0.0.1", 0
+            )
             return server.sockets[0].getsockname()[1]
 
         return asyncio.run_coroutine_threadsafe(serve(), self.loop).result(10)
@@ -171,6 +189,8 @@ class SlowLinks:
                 data = await reader.read(1 << 16)
             except OSError:
                 data = b""
-            self.loop.call_later(self.delay, writer.write if data else writer.close, *([data] if data else []))
+            self.loop.call_later(
+                self.delay, writer.write if data else writer.close, *([data] if data else [])
+            )
             if not data:
                 return
