@@ -1,6 +1,6 @@
 # Each target does all of its own set-up, on Debian 12 and 13 with Debian's packages alone.
 
-.PHONY: build install deb rpm run test test-packages test-container test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak cluster-demo test-cluster soak-cluster fuzz bench docs fmt lint clean help lint-tools
+.PHONY: build install deb rpm run test test-packages test-container test-manifests test-clients test-matrix test-pythons test-django-suite test-distributions soak cluster-demo test-cluster soak-cluster fuzz bench bench-cluster docs fmt lint clean help lint-tools
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-cluster   clustered pools against three nodes of nats-server, which the Go proxy gives'
 	@echo 'make soak-cluster   the same for half an hour or STAYD_SOAK_SECONDS: everything dies again and again'
 	@echo 'make bench   measure stayd against memcached, Redis and Django'"'"'s stores (32 minutes; BENCH=--quick: 7)'
+	@echo 'make bench-cluster   measure clustered pools against libnats alone (some minutes; BENCH=--quick)'
 	@echo 'make soak    the tests of durability at length: crashes, power cuts, faults'
 	@echo 'make fuzz    an hour of random input to all parsers; FUZZ_SECONDS: so many for each target'
 	@echo 'make test-clients   clients and their suites from PyPI, npm, the Go proxy and Maven Central'
@@ -109,6 +110,11 @@ bench:
 	@$(MAKE) --no-print-directory build
 	@[ -x build/bench/stayd-reads ] || { meson configure build -Dbench=true && scripts/compile build >build/setup-bench.log; }
 	@build/venv/bin/python -B bench/run.py $(BENCH)
+
+bench-cluster: build
+	@scripts/nats-server || true
+	@build/venv/bin/python -B bench/cluster.py $(BENCH)
+	@build/venv/bin/python -B bench/cluster_model.py
 
 wheel:
 	@scripts/setup wheel
