@@ -412,7 +412,9 @@ static void *connection_main(void *argument) {
         uint64_t now_ms = clock_exact_ms();
         engine_free_ended(&engine->ended_connections,
                           now_ms > ENGINE_KEEP_MS ? now_ms - ENGINE_KEEP_MS : 0);
-        if (!connection_begin(engine)) {
+        bool connected = connection_begin(engine);
+        atomic_store(&engine->has_tried, true);
+        if (!connected) {
             bool refused = atomic_load(&engine->refusals) > 0;
             int pause_ms = refused ? ENGINE_REFUSED_MS : ENGINE_RECONNECT_MS;
             connection_sleep(engine, pause_ms + rand_r(&seed) % ENGINE_RECONNECT_MS);

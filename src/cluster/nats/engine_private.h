@@ -24,6 +24,7 @@ enum {
     ENGINE_NODES_MAX = 64,
     ENGINE_NODE_MS = 300000, /* what a server has said counts for so long */
     ENGINE_CHECK_MS = 2000,  /* for one answer of `check` */
+    ENGINE_FIRST_MS = 4500,  /* for the first attempt to connect */
     ENGINE_FOLLOW_MS = 3000, /* for the answer to a new consumer; and for its next sign of life */
     ENGINE_HEARTBEAT_NS = 1000000000,
     ENGINE_IDLE_NS = 2000000000, /* a consumer whose subscription is gone ends after this time */
@@ -122,6 +123,7 @@ struct nats_engine {
     struct ended *ended_connections;
     _Atomic bool wants_write;
     _Atomic bool poked;
+    _Atomic bool has_tried; /* to connect */
     _Atomic bool stopping;
     _Atomic uint64_t heard_ms;      /* when the node has said something last */
     _Atomic unsigned refusals;      /* since the last connection */

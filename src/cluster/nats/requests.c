@@ -178,12 +178,15 @@ uint64_t engine_number_of(const json_t *object, const char *name) {
     return number > 0 ? (uint64_t)number : 0;
 }
 
-/* The connection; waits for it if there is none. NULL: there is still none. */
+/* The connection; waits for it if there is none, and longer if none was tried yet. NULL: there is
+ * still none. */
 static natsConnection *engine_await_connection(const struct nats_engine *engine) {
-    uint64_t until_ms = clock_exact_ms() + ENGINE_CHECK_MS;
+    uint64_t began_ms = clock_exact_ms();
     natsConnection *connection;
     while ((connection = atomic_load(&engine->connection)) == NULL &&
-           atomic_load(&engine->refusals) == 0 && clock_exact_ms() < until_ms) {
+           atomic_load(&engine->refusals) == 0 &&
+           clock_exact_ms() <
+               began_ms + (atomic_load(&engine->has_tried) ? ENGINE_CHECK_MS : ENGINE_FIRST_MS)) {
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     return connection;
