@@ -406,6 +406,7 @@ void *cluster_main(void *argument) {
     }
     atomic_store(&cluster->reader, reader);
     cluster_set_wrong(cluster, REPLICATION_READS, "");
+    atomic_store(&cluster->tried, true);
     cluster_follow(cluster);
     return NULL;
 }
