@@ -71,7 +71,8 @@ class Site:
         self.stack = stack
         self.arguments = arguments
         arguments.data.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stayd-bench-", dir=arguments.data)))
+        folder = tempfile.TemporaryDirectory(prefix="stayd-bench-", dir=arguments.data)
+        self.folder = Path(stack.enter_context(folder))
         self.engine = stack.enter_context(nats.Cluster(self.folder))
         self.made = set()
 
@@ -113,11 +114,12 @@ def measure_writes(site, result, rounds, seconds):
     with site.stayd() as stayd:
         site.streams("bare.sessions")
         for writers in (1, 50, 200):
-            ours, theirs, processor, loads = [], [], [], []
+            ours, theirs, loads = [], [], []
             for number in range(rounds + 1):
                 say(f"writes: {writers} writers, round {number} of {rounds}")
                 loads.append(os.getloadavg()[0])
-                bare = site.bare("publish", "bare.sessions", PARTITIONS, writers, seconds, VALUE_BYTES + 60, KEYS)
+                bare = site.bare("publish", "bare.sessions", PARTITIONS, writers, seconds,
+                                 VALUE_BYTES + 60, KEYS)
                 before = stayd.cpu()
                 found = site.load(stayd, connections=writers, get=0, keys=KEYS, seconds=seconds,
                                   key_size=KEY_BYTES + number + (writers % 7) * 20)
@@ -126,13 +128,13 @@ def measure_writes(site, result, rounds, seconds):
                     ours.append(found)
                     theirs.append(bare)
             name = f"{writers} writer{'s' if writers > 1 else ''}"
-            result.rows.append(Row(f"writes per second, {name}", [each["operations_per_second"] for each in ours],
-                                   [each["operations_per_second"] for each in theirs], 0.8, at_least=True))
+            rates = [[each["operations_per_second"] for each in side] for side in (ours, theirs)]
+            result.rows.append(Row(f"writes per second, {name}", *rates, 0.8, at_least=True))
             for key in ("p50_us", "p99_us"):
-                result.rows.append(Row(f"{key[:3]} of a write in ms, {name}", [each[key] / 1e3 for each in ours],
-                                       [each[key] / 1e3 for each in theirs], digits=2))
-            result.rows.append(Row(f"CPU time of a write in µs, {name}", [each["cpu_us_each"] for each in ours],
-                                   [each["cpu_us_each"] for each in theirs]))
+                times = [[each[key] / 1e3 for each in side] for side in (ours, theirs)]
+                result.rows.append(Row(f"{key[:3]} of a write in ms, {name}", *times, digits=2))
+            used = [[each["cpu_us_each"] for each in side] for side in (ours, theirs)]
+            result.rows.append(Row(f"CPU time of a write in µs, {name}", *used))
             result.notes.append(f"{name}: {load_text(loads)}")
 
 
@@ -151,8 +153,8 @@ def measure_reads(site, result, rounds, seconds):
                 before = daemon.cpu()
                 got = site.load(daemon, connections=50, get=100, keys=KEYS, seconds=seconds)
                 found[name].append(daemon.cpu().since(before).total_ns / got["operations"])
-        result.rows.append(Row("CPU time of a local read in ns, against a plain pool", found["stayd"], found["plain"],
-                               1.05))
+        result.rows.append(Row("CPU time of a local read in ns, against a plain pool",
+                               found["stayd"], found["plain"], 1.05))
         result.notes.append(f"reads: {load_text(loads)}")
 
 
@@ -317,8 +319,8 @@ def measure_catch_up(site, result, rounds, items):
                 processor.append(host.cpu().total_ns / 1e3 / items)
                 if host.item_count() != items:
                     raise RuntimeError(f"a new host has {host.item_count()} of {items} sessions")
-    result.rows.append(Row(f"records per second while a host catches up, {items:,} sessions", ours, theirs, 0.5,
-                           at_least=True))
+    result.rows.append(Row(f"records per second while a host catches up, {items:,} sessions",
+                           ours, theirs, 0.5, at_least=True))
     result.rows.append(Row("CPU time of a record in µs, catching up", processor, bare_processor, digits=2))
     result.rows.append(Row("bytes of memory per session on a stayd", [memory], None))
     result.rows.append(Row("bytes of memory per session on an engine's node", nodes, None))
@@ -333,7 +335,8 @@ def parse_arguments():
     parser.add_argument("--stayd", type=Path, default=BUILD / "stayd")
     parser.add_argument("--load", type=Path, default=BUILD / "bench/stayd-load")
     parser.add_argument("--client", type=Path, default=BUILD / "bench/stayd-log-client")
-    parser.add_argument("--data", type=Path, default=BUILD / "bench-data", help="a folder on a disk, for files")
+    parser.add_argument("--data", type=Path, default=BUILD / "bench-data",
+                        help="a folder on a disk, for files")
     parser.add_argument("--out", type=Path, default=BUILD / "bench", help="where the results go")
     arguments = parser.parse_args()
     for part in arguments.parts:
@@ -353,7 +356,8 @@ def main():
         console.print("skipped: stayd was built without clustered pools (libnats-dev is missing)")
         return 0
     result = Result(f"Clustered pools: {PARTITIONS} partitions, {VALUE_BYTES}-byte values",
-                    "each in its own unit: median, least..most of the rounds", peer_name="libnats alone, or a plain pool")
+                    "each in its own unit: median, least..most of the rounds",
+                    peer_name="libnats alone, or a plain pool")
     rounds, seconds, items = (3, 2, 50_000) if arguments.quick else (5, 5, 300_000)
     with ExitStack() as stack:
         site = Site(stack, arguments)
@@ -368,7 +372,8 @@ def main():
             measures[part]()
     result.print_to(console)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "cluster.json").write_text(json.dumps(result.to_data(), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(result.to_data(), indent=1, ensure_ascii=False)
+    (arguments.out / "cluster.json").write_text(text + "\n")
     return 0
 
 

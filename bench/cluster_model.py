@@ -1,11 +1,11 @@
 """What a clustered pool needs for 10^6, 10^7 and 10^8 sessions.
 
     build/venv/bin/python -B bench/cluster_model.py            prints the table, and how exact it is
-    build/venv/bin/python -B bench/cluster_model.py measure    measures new points (some minutes; needs nats-server)
+    build/venv/bin/python -B bench/cluster_model.py measure    measures new points (needs nats-server)
 
 The points, bench/cluster_points.json, are what three nodes and two stayds on one machine used after so many
-sessions of 300 bytes were stored, and after so many of them were stored again. The points of a million sessions
-are earlier measurements of the engine alone. The model has
+sessions of 300 bytes were stored, and after so many of them were stored again. The points of a million
+sessions are earlier measurements of the engine alone. The model has
 
 - the memory of a stayd: its own, so much for each session, and so much for the room that overwrites fill;
 - the memory of a node: its own, so much for each session, so much more when sessions are stored again, and
@@ -63,7 +63,8 @@ class Stream:
             self.live[old] -= 1
             if self.live[old] == 0 and old != len(self.live) - 1:
                 self.on_disk[old] = 0
-            elif self.on_disk[old] * self.record_bytes > self.compacts_from and 2 * self.live[old] < self.on_disk[old]:
+            elif (self.on_disk[old] * self.record_bytes > self.compacts_from
+                  and 2 * self.live[old] < self.on_disk[old]):
                 self.on_disk[old] = self.live[old]
         last = len(self.live) - 1
         self.where[key] = last
@@ -97,7 +98,8 @@ def solve(rows, values):
     used = list(range(len(rows[0])))
     while True:
         size = len(used)
-        matrix = [[sum(row[i] * row[j] for row in rows) for j in used] + [sum(row[i] for row in rows)] for i in used]
+        matrix = [[*(sum(row[i] * row[j] for row in rows) for j in used), sum(row[i] for row in rows)]
+                  for i in used]
         for i in range(size):
             pivot = max(range(i, size), key=lambda line: abs(matrix[line][i]))
             matrix[i], matrix[pivot] = matrix[pivot], matrix[i]
@@ -121,7 +123,8 @@ def settled(amount, full):
 
 def terms_of(name, point):
     """What the quantity is a sum of; the factors are fitted."""
-    sessions, overwrites, partitions = point["sessions"], point["overwrites"], point.get("partitions", PARTITIONS)
+    sessions, overwrites = point["sessions"], point["overwrites"]
+    partitions = point.get("partitions", PARTITIONS)
     buffers = partitions * settled(sessions * (1 + overwrites) / partitions, 10_000)
     if name == "stayd_bytes":
         return [1, sessions, sessions * settled(overwrites, 1)]
@@ -141,7 +144,8 @@ class Model:
         self.factors = {}
         for name in self.NAMES:
             known = [point for point in points if name in point]
-            self.factors[name] = solve([terms_of(name, point) for point in known], [point[name] for point in known])
+            rows = [terms_of(name, point) for point in known]
+            self.factors[name] = solve(rows, [point[name] for point in known])
 
     def predict(self, name, sessions, overwrites, partitions=PARTITIONS):
         point = {"sessions": sessions, "overwrites": overwrites, "partitions": partitions}
@@ -168,11 +172,13 @@ def size_text(count):
 
 def show(points):
     model = Model(points)
-    print(f"fitted to {len(points)} points of {points[0]['sessions']:,} to {points[-1]['sessions']:,} sessions")
+    least, most = points[0]["sessions"], points[-1]["sessions"]
+    print(f"fitted to {len(points)} points of {least:,} to {most:,} sessions")
     for name in Model.NAMES:
         errors = errors_of(points, name)
         middle = sorted(abs(error) for error in errors)[len(errors) // 2]
-        print(f"  {name:12} error on a point that was left out: {min(errors):+.0%} to {max(errors):+.0%}, median {middle:.0%}")
+        print(f"  {name:12} error on a point that was left out: {min(errors):+.0%} to {max(errors):+.0%}, "
+              f"median {middle:.0%}")
     print()
     print("| | 10^6 | 10^7 | 10^8 |\n| --- | ---: | ---: | ---: |")
     columns = []
@@ -224,11 +230,13 @@ def measure():
     with ExitStack() as stack:
         site = cluster.Site(stack, arguments)
         stayd = stack.enter_context(site.stayd("sizing"))
-        for sessions, overwrites in ((25_000, 0), (50_000, 0.5), (100_000, 0.75)):  # stores the earlier ones again
+        # Each step stores the earlier sessions again.
+        for sessions, overwrites in ((25_000, 0), (50_000, 0.5), (100_000, 0.75)):
             site.load(stayd, preload=True, connections=500, keys=sessions)
             note(site, stayd, sessions, overwrites)
         for overwrites in (1.75, 2.75):
-            site.load(stayd, operations=100_000, connections=500, get=0, keys=100_000, seed=round(10 * overwrites))
+            site.load(stayd, operations=100_000, connections=500, get=0, keys=100_000,
+                      seed=round(10 * overwrites))
             note(site, stayd, 100_000, overwrites)
         site.load(stayd, preload=True, connections=500, keys=200_000)
         note(site, stayd, 200_000, 1.875)

@@ -1,4 +1,5 @@
-"""TLS, credentials and rights: with the right ones the cluster works, with wrong ones a host says which and does not start."""
+"""TLS, credentials and rights: with the right ones the cluster works, with wrong ones a host says which and
+does not start."""
 
 import itertools
 import pathlib
@@ -85,8 +86,8 @@ def stayds():
 
 
 def expect_refused(stayd, *words):
-    """It does not start, and says why. Where the nodes took longer to refuse it than it waits for them, it goes on
-    trying, and serves nobody."""
+    """It does not start, and says why. Where the nodes took longer to refuse it than it waits for them, it
+    goes on trying, and serves nobody."""
     with open(stayd.directory / "refused.log", "w+") as log:
         process = subprocess.Popen(stayd.command(), stdout=log, stderr=log, env=stayd.environment())
         try:
@@ -133,7 +134,8 @@ def test_a_wrong_certificate_is_refused(guarded, made, stayds, client, ca, words
 
 
 def test_a_host_without_a_certificate_is_refused(guarded, made, stayds):
-    expect_refused(stayds(settings(guarded, "tls", cluster_tls_ca=made["ca.pem"]), creates=False), "lets stayd in")
+    without = settings(guarded, "tls", cluster_tls_ca=made["ca.pem"])
+    expect_refused(stayds(without, creates=False), "lets stayd in")
     expect_refused(stayds(settings(guarded), creates=False), "lets stayd in")
 
 
@@ -181,11 +183,12 @@ def test_wrong_credentials_are_refused(signed, authority, tmp_path, stayds):
     expired = authority.credentials(f"expired{next(numbers)}", exp=int(time.time()) - 10)
     for path in (None, other.credentials("stranger"), expired):
         more = {"cluster_credentials": path} if path else {}
-        expect_refused(stayds(settings(signed, **more), creates=False), "lets stayd in", "Authorization Violation")
+        stayd = stayds(settings(signed, **more), creates=False)
+        expect_refused(stayd, "lets stayd in", "Authorization Violation")
 
 
-LEAST = ["$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.PURGE.*", "$JS.API.CONSUMER.CREATE.*", "$JS.FC.>",
-         "{prefix}.sessions.>"]
+LEAST = ["$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.PURGE.*",
+         "$JS.API.CONSUMER.CREATE.*", "$JS.FC.>", "{prefix}.sessions.>"]
 
 
 def with_rights(authority, sessions, leaves_out=None, subscribe=("_INBOX.>",)):

@@ -50,7 +50,8 @@ class Key:
         """A signed token about another key."""
         body = {"jti": about.public, "iat": int(time.time()) - 60, "iss": self.public, "name": name,
                 "sub": about.public, "nats": {**claims, "version": 2}, **more}
-        text = ".".join(base64url(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, body))
+        head = {"typ": "JWT", "alg": "ed25519-nkey"}
+        text = ".".join(base64url(json.dumps(part).encode()) for part in (head, body))
         message = self.path.with_suffix(".message")
         message.write_text(text)
         signature = self._openssl("pkeyutl", "-sign", "-rawin", "-inkey", self.path, "-in", message)
@@ -68,15 +69,16 @@ class Authority:
 
     def configuration(self) -> str:
         """What a node's configuration needs."""
-        limits = {"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": True, "conn": -1,
-                  "leaf": -1}
+        limits = {"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": True,
+                  "conn": -1, "leaf": -1}
         jetstream = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
         sign = self.operator.token
         tokens = {
             self.system: sign(self.system, "system", {"type": "account", "limits": limits}),
             self.accounts["sessions"]: sign(self.accounts["sessions"], "sessions",
                                             {"type": "account", "limits": {**limits, **jetstream}}),
-            self.accounts["plain"]: sign(self.accounts["plain"], "plain", {"type": "account", "limits": limits}),
+            self.accounts["plain"]: sign(self.accounts["plain"], "plain",
+                                         {"type": "account", "limits": limits}),
         }
         preload = "\n".join(f"  {key.public}: {token}" for key, token in tokens.items())
         operator = sign(self.operator, "operator", {"type": "operator"})
