@@ -146,6 +146,24 @@ def test_a_fault_is_on_top_with_its_remedy_and_goes_when_it_is_over(browser):
         wait_until(lambda: "All pools serve" in text(browser, "#warnings"), PATIENCE)
 
 
+def test_a_clustered_pool_shows_its_partitions(browser):
+    """Its engine cannot be reached, so that there are no numbers but those of the start."""
+    sessions = {"cluster": "nats://127.0.0.1:1", "cluster_partitions": 4, "serve_while_catching_up": "yes"}
+    with Stayd(sessions=sessions) as stayd:
+        look(browser, stayd)
+        assert text(browser, "#warnings .fault").startswith("Pool sessions waits for its cluster: ")
+        assert text(browser, "#pool-sessions .state") == "NO-WRITES"
+        figures = text(browser, "#pool-sessions .figures")
+        assert re.search(r"cluster\nwaiting no connection\n", figures) and "writes in flight\n0" in figures
+        assert text(browser, "#pool-sessions details summary").startswith("4 partitions")
+        browser.find_element(By.CSS_SELECTOR, "#pool-sessions details summary").click()
+        rows = browser.find_elements(By.CSS_SELECTOR, "#pool-sessions details tbody tr")
+        assert [row.text.split()[0] for row in rows] == ["0", "1", "2", "3"]
+        assert browser.find_elements(By.CSS_SELECTOR, "#pool-cache details") == []
+        keep_picture(browser, "clustered")
+        assert complaints(browser) == []
+
+
 def test_with_a_login_the_page_fetches_as_its_reader(browser, tmp_path):
     made = certificates.make(tmp_path)
     users = tmp_path / "users"
