@@ -16,6 +16,7 @@ enum {
     READER_BEACON_AGAIN_MS = 2000, /* a beacon that has not arrived is written again */
     READER_LEAVE_MS = 6000, /* then another node is tried; a new leader is there sooner, mostly */
     READER_ROOM_NS = 10000000,
+    READER_STALL_MS = 1000,
     READER_LOG_S = 10, /* the interval of log lines about the same */
 };
 
@@ -28,6 +29,8 @@ struct reader_partition {
     _Atomic uint32_t lag_ms;
     _Atomic bool caught_up;
     uint64_t written_ms; /* when the last beacon was written */
+    bool is_stalled;     /* the next record could not be written */
+    uint64_t stalled_ms; /* the same: when it is tried again; 0: it is being read */
     bool compares;
     uint64_t *seen; /* compares: sequences of the log's records, ascending */
     size_t seen_count;
@@ -81,6 +84,7 @@ static void reader_write_beacon(struct reader *reader, uint32_t partition, uint6
 static void reader_check_beacons(struct reader *reader) {
     uint64_t now_ms = clock_exact_ms();
     uint32_t oldest_ms = 0;
+    uint32_t unheard_ms = 0; /* the same, without the partitions that this host cannot write */
     uint32_t lag_ms = 0;
     struct writes_stats writes;
     writes_get_stats(reader->options.writes, &writes);
@@ -93,14 +97,16 @@ static void reader_check_beacons(struct reader *reader) {
         if (state->beacon == 0 || now_ms >= state->written_ms + after_ms) {
             reader_write_beacon(reader, i, now_ms);
         }
-        if (state->since_ms != 0 && now_ms - state->since_ms > oldest_ms) {
-            oldest_ms = (uint32_t)(now_ms - state->since_ms);
+        uint32_t missing_ms = state->since_ms != 0 ? (uint32_t)(now_ms - state->since_ms) : 0;
+        oldest_ms = missing_ms > oldest_ms ? missing_ms : oldest_ms;
+        if (!state->is_stalled && missing_ms > unheard_ms) {
+            unheard_ms = missing_ms;
         }
         lag_ms = state->lag_ms > lag_ms ? state->lag_ms : lag_ms;
     }
     atomic_store(&reader->oldest_ms, oldest_ms);
     /* The node that this host is connected to may have lost the others, or some of them. */
-    if (oldest_ms >= READER_LEAVE_MS && now_ms >= reader->left_ms + READER_LEAVE_MS) {
+    if (unheard_ms >= READER_LEAVE_MS && now_ms >= reader->left_ms + READER_LEAVE_MS) {
         reader->left_ms = now_ms;
         reader->options.engine->leave(reader->options.engine->self);
     }
@@ -215,8 +221,8 @@ static void reader_note_foreign(struct reader *reader, const struct engine_recor
     }
 }
 
-/* Writes the record to the pool, however long that takes. False: the pool is read-only, or the
- * reader stops: it must not pass the record. */
+/* Writes the record to the pool. Waits while the pool makes room for it. False: the pool cannot
+ * take it, or the reader stops: it must not pass the record. */
 static bool reader_apply(struct reader *reader, const struct replica *replica) {
     for (;;) {
         store_thread_refresh(&reader->store);
@@ -237,10 +243,30 @@ static bool reader_apply(struct reader *reader, const struct replica *replica) {
                       : status == STATUS_TOO_LARGE ? "the item is larger than item_max"
                                                    : "it is full");
         }
-        if (atomic_load(&reader->stopping)) {
+        if (atomic_load(&reader->stopping) || status != STATUS_NEEDS_ROOM) {
             return false;
         }
         nanosleep(&(struct timespec){.tv_nsec = READER_ROOM_NS}, NULL);
+    }
+}
+
+/* The partition's next record could not be written. The partition waits, and the others go on: then
+ * the record comes again, or the one that has replaced it. */
+static void reader_stall(struct reader *reader, uint32_t partition, uint64_t now_ms) {
+    reader->partitions[partition].is_stalled = true;
+    reader->partitions[partition].stalled_ms = now_ms + READER_STALL_MS;
+}
+
+/* Begins again with the partitions whose time has come. */
+static void reader_check_stalled(struct reader *reader, uint64_t now_ms) {
+    const struct reader_options *options = &reader->options;
+    for (uint32_t i = 0; i < options->subjects->partitions; i++) {
+        struct reader_partition *state = &reader->partitions[i];
+        if (state->stalled_ms != 0 && now_ms >= state->stalled_ms) {
+            state->stalled_ms = 0;
+            options->engine->follow(options->engine->self, i,
+                                    pool_get_position(options->pool, i) + 1);
+        }
     }
 }
 
@@ -362,6 +388,7 @@ static void *reader_main(void *argument) {
         if (now_ms >= checked_ms + READER_POLL_MS) {
             checked_ms = now_ms;
             reader_check_beacons(reader);
+            reader_check_stalled(reader, now_ms);
         }
         if (options->accesses != NULL) {
             accesses_run(options->accesses, &reader->store, READER_TOKEN);
@@ -374,12 +401,15 @@ static void *reader_main(void *argument) {
             }
         }
         if (record.sequence <= pool_get_position(options->pool, record.partition) ||
+            reader->partitions[record.partition].stalled_ms != 0 ||
             writes_has_lost_log(options->writes, record.partition)) {
             continue; /* a node that is behind sends again what the pool has */
         }
         if (!reader_take(reader, &record)) {
-            break;
+            reader_stall(reader, record.partition, now_ms);
+            continue;
         }
+        reader->partitions[record.partition].is_stalled = false;
         pool_note_position(options->pool, record.partition, record.sequence);
         atomic_store_explicit(&reader->partitions[record.partition].pending, record.pending,
                               memory_order_relaxed); /* a number */

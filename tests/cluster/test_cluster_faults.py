@@ -98,3 +98,19 @@ def test_garbage_in_the_log_is_left_out(hosts, engine):
     fresh = hosts.host()
     assert read(fresh, "k19") == "a"
     assert "is left out" in fresh.log
+
+
+def test_a_record_that_finds_no_room_stops_only_its_partition(hosts):
+    """The second host takes smaller items only. It goes on when the record is replaced."""
+    first, second = hosts.host(), hosts.host(item_max="4K")
+    keys = [f"k{i}" for i in range(40)]
+    with first.connect("sessions") as raw:
+        assert raw.ask(b"set large 0 0 8000\r\n%b\r\n" % (b"x" * 8000)) == b"STORED"
+        for key in keys:
+            assert raw.ask(f"set {key} 0 0 1\r\na\r\n".encode()) == b"STORED"
+        wait_until(lambda: sum(read(second, key) == "a" for key in keys) >= 20, 30, "the other partitions")
+        assert sum(read(second, key) is None for key in keys) > 0
+        assert "larger than item_max" in second.log
+        assert raw.ask(b"set large 0 0 5\r\nsmall\r\n") == b"STORED"
+    wait_until(lambda: all(read(second, key) == "a" for key in keys) and read(second, "large") == "small", 30,
+               "the rest of the partition")
