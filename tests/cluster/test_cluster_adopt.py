@@ -210,6 +210,7 @@ def test_adopt_goes_on_when_the_engine_has_room_again(tmp_path):
     engine = Cluster(tmp_path, nodes=1)
     node = single(tmp_path)
     engine.nodes = [node]
+    engine.outer = [node.port]
     large = node.config.read_text()
     node.config.write_text(large.replace("max_file: 2G", "max_file: 100K"))
     with engine, closing(Hosts(engine)) as hosts:
