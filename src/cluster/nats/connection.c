@@ -155,6 +155,12 @@ static void connection_note_error(natsConnection *connection, natsSubscription *
     struct nats_engine *engine = closure;
     char text[ENGINE_REASON_MAX];
     connection_describe(status, text);
+    if (status == NATS_NOT_PERMITTED && strstr(text, ENGINE_NODES_SUBJECT) != NULL) {
+        pthread_mutex_lock(&engine->lock);
+        engine->nodes_refused = true;
+        pthread_mutex_unlock(&engine->lock);
+        return;
+    }
     if (status == NATS_NOT_PERMITTED) {
         pthread_mutex_lock(&engine->lock);
         snprintf(engine->denied, sizeof engine->denied, "%s", text);

@@ -249,6 +249,9 @@ void engine_end_subscription(void *closure);
 bool engine_is_new_enough(const char *version);
 #define ENGINE_OLDEST "2.15.2"
 
+/* Asked of all servers. A user who may not ask has all rights that are needed nevertheless. */
+#define ENGINE_NODES_SUBJECT "$SYS.REQ.SERVER.PING.JSZ"
+
 void engine_ask_nodes(void *self);
 void engine_get_nodes(void *self, struct engine_nodes *nodes);
 

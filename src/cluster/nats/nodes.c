@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char engine_nodes_subject[] = "$SYS.REQ.SERVER.PING.JSZ";
-
 bool engine_is_new_enough(const char *version) {
     unsigned is[3] = {0};
     unsigned least[3] = {0};
@@ -31,7 +29,7 @@ void engine_ask_nodes(void *self) {
     struct nats_engine *engine = self;
     natsMsg *message =
         engine_is_connected(engine)
-            ? engine_make_request(engine, engine_nodes_subject, "n", bytes_from("", 0))
+            ? engine_make_request(engine, ENGINE_NODES_SUBJECT, "n", bytes_from("", 0))
             : NULL;
     if (message != NULL) {
         engine_request(engine, message);
