@@ -31,7 +31,7 @@ def fill(client, prefix, keys, value=b"v"):
     """Stores an item for each key in partition 0 of the pool `sessions`, which must be its only one."""
     start = crc32c(head(0))
     waiting = 0
-    for number, key in enumerate(keys):
+    for key in keys:
         payload = head(crc32c(value, crc32c(key, start))) + value
         name = base64.urlsafe_b64encode(key).rstrip(b"=").decode()
         client.publish(f"{prefix}.sessions.0.k.{name}", payload, f"{client.inbox}.a")

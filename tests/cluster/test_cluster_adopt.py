@@ -1,4 +1,5 @@
-"""From a plain pool to a cluster and back, and a log made anew from a pool's file: nobody is logged out, nobody
+"""From a plain pool to a cluster and back, and a log made anew from a pool's file: nobody is
+logged out, nobody
 who was logged out comes back."""
 
 import json
@@ -17,7 +18,10 @@ CLUSTER_KEYS = ("cluster", "cluster_prefix", "cluster_partitions", "cluster_repl
 
 
 def without_cluster(config):
-    return "\n".join(line for line in config.splitlines() if line.split(" = ")[0] not in CLUSTER_KEYS) + "\n"
+    return (
+        "\n".join(line for line in config.splitlines() if line.split(" = ")[0] not in CLUSTER_KEYS)
+        + "\n"
+    )
 
 
 class Host:
@@ -76,7 +80,9 @@ def drop_streams(hosts, again=True):
 
 
 def refusal(stayd):
-    done = subprocess.run(stayd.command(), capture_output=True, text=True, timeout=30, env=stayd.environment())
+    done = subprocess.run(
+        stayd.command(), capture_output=True, text=True, timeout=30, env=stayd.environment()
+    )
     assert done.returncode != 0
     return done.stderr
 
@@ -121,8 +127,14 @@ def test_a_session_that_ended_between_two_runs_does_not_come_back(hosts, host, t
     stayd.terminate()
     done = host.adopt("--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"pool": "sessions", "items": 300, "stored": 2, "present": 298, "removed": 1,
-                                       "complete": True}
+    assert json.loads(done.stdout) == {
+        "pool": "sessions",
+        "items": 300,
+        "stored": 2,
+        "present": 298,
+        "removed": 1,
+        "complete": True,
+    }
     host.start(clustered=True)
     assert (read(stayd, "s7"), read(stayd, "s8"), read(stayd, "fresh")) == (None, "new", "x")
     assert len(items_of(stayd, sessions("s", 300))) == 299
@@ -158,9 +170,13 @@ def count(hosts):
 
 def kill_at(hosts, records, stayd, *words):
     """Runs stayctl, and kills it when the streams have so many records."""
-    process = subprocess.Popen([STAYCTL, "-c", stayd.config_path, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [STAYCTL, "-c", stayd.config_path, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
-        wait_until(lambda: process.poll() is not None or count(hosts) >= records, 60, "some records")
+        wait_until(
+            lambda: process.poll() is not None or count(hosts) >= records, 60, "some records"
+        )
     finally:
         process.kill()
         process.communicate()
@@ -174,7 +190,9 @@ def test_a_host_waits_while_the_logs_are_being_filled(hosts, host, tmp_path):
     assert host.adopt(tmp_path / "copy.pool").returncode == 0
     stayd.terminate()
     other = hosts.add()
-    process = subprocess.Popen(other.command(), stderr=subprocess.PIPE, text=True, env=other.environment())
+    process = subprocess.Popen(
+        other.command(), stderr=subprocess.PIPE, text=True, env=other.environment()
+    )
     try:
         for line in process.stderr:
             if "is being filled" in line:
@@ -255,7 +273,9 @@ def test_a_clustered_pool_becomes_a_plain_one_again(hosts, host):
     assert done.returncode == 0, done.stderr
     stayd.data_file("sessions").unlink()
     host.start(clustered=True)
-    assert read(stayd, "k2") == "x" and read(stayd, "k0") is None and read(stayd, "k99") == kept["k99"]
+    assert (
+        read(stayd, "k2") == "x" and read(stayd, "k0") is None and read(stayd, "k99") == kept["k99"]
+    )
 
 
 def test_a_log_that_was_made_anew_is_filled_from_a_pool(hosts, host, tmp_path):
@@ -276,7 +296,11 @@ def test_a_log_that_was_made_anew_is_filled_from_a_pool(hosts, host, tmp_path):
     drop_streams(hosts)
     assert "stayctl reseed" in refusal(other)
     asked = host.stayctl("reseed", "sessions", copy)
-    assert asked.returncode == 2 and "149 items" in asked.stderr and "Sessions that were ended" in asked.stderr
+    assert (
+        asked.returncode == 2
+        and "149 items" in asked.stderr
+        and "Sessions that were ended" in asked.stderr
+    )
     assert count(hosts) == 0
     done = host.stayctl("reseed", "sessions", copy, "--yes")
     assert done.returncode == 0, done.stderr
@@ -287,7 +311,9 @@ def test_a_log_that_was_made_anew_is_filled_from_a_pool(hosts, host, tmp_path):
         assert items_of(one, kept) == kept and read(one, "k0") is None
     assert "is dropped" in stayd.log and "is dropped" in other.log
     assert ask(other, b"set k2 0 0 3\r\nnew\r\n", b"delete k3\r\n") == [b"STORED", b"DELETED"]
-    wait_until(lambda: read(stayd, "k2") == "new" and read(stayd, "k3") is None, what="the other's writes")
+    wait_until(
+        lambda: read(stayd, "k2") == "new" and read(stayd, "k3") is None, what="the other's writes"
+    )
     stayd.restart()
     assert "is dropped" not in stayd.log.rsplit("as the last stop left them", 1)[1]
     assert read(stayd, "k2") == "new"

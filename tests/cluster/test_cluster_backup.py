@@ -1,4 +1,5 @@
-"""Backups of a clustered pool, and files that are older than what the log keeps: nothing is lost, nothing comes back."""
+"""Backups of a clustered pool, and files that are older than what the log keeps: nothing is lost,
+nothing comes back."""
 
 import base64
 import struct
@@ -49,7 +50,12 @@ def test_a_backup_is_as_far_as_what_it_has(hosts, tmp_path):
     assert ask(other, b"delete k2\r\n") == [b"DELETED"]
     restore(stayd, copy)
     stayd.start()
-    assert (read(stayd, "k0"), read(stayd, "k1"), read(stayd, "fresh"), read(stayd, "k2")) == (None, "new", "x", None)
+    assert (read(stayd, "k0"), read(stayd, "k1"), read(stayd, "fresh"), read(stayd, "k2")) == (
+        None,
+        "new",
+        "x",
+        None,
+    )
     assert read(stayd, "k199") == kept["k199"]
 
 
@@ -92,7 +98,9 @@ def test_a_pool_that_heard_nothing_for_long_is_compared_with_the_log(hosts, tmp_
     set_heard(copy, int(time.time()) - 5 * 24 * 3600)
     restore(stayd, copy)
     for _ in range(3):
-        process = subprocess.Popen(stayd.command(), stderr=subprocess.DEVNULL, env=stayd.environment())
+        process = subprocess.Popen(
+            stayd.command(), stderr=subprocess.DEVNULL, env=stayd.environment()
+        )
         time.sleep(0.15)
         process.kill()
         process.wait()
@@ -125,7 +133,9 @@ def tombstones(hosts, client, partition):
     state = client.api("STREAM.INFO." + hosts.stream(partition))["state"]
     for sequence in range(state["first_seq"], state["last_seq"] + 1):
         try:
-            message = client.api("STREAM.MSG.GET." + hosts.stream(partition), seq=sequence)["message"]
+            message = client.api("STREAM.MSG.GET." + hosts.stream(partition), seq=sequence)[
+                "message"
+            ]
         except Refused:
             continue
         if ".k." in message["subject"] and base64.b64decode(message["data"])[1] == 2:

@@ -20,7 +20,9 @@ def talk(host, requests, pool="sessions"):
 
 
 def sees(host, key, reply):
-    wait_until(lambda: talk(host, [f"get {key}\r\n".encode()])[0] == reply, what=f"{key} on the other host")
+    wait_until(
+        lambda: talk(host, [f"get {key}\r\n".encode()])[0] == reply, what=f"{key} on the other host"
+    )
 
 
 def value(key, data, flags=0):
@@ -28,19 +30,68 @@ def value(key, data, flags=0):
 
 
 STORY = [
-    b"set a 5 0 5\r\nhello\r\n", b"get a\r\n", b"add a 0 0 1\r\nx\r\n", b"replace a 6 0 2\r\nho\r\n", b"get a\r\n",
-    b"append a 0 0 3\r\n-to\r\n", b"prepend a 0 0 4\r\nhey \r\n", b"get a\r\n", b"incr a 1\r\n",
-    b"set n 0 0 2\r\n10\r\n", b"incr n 5\r\n", b"decr n 20\r\n", b"get n\r\n", b"incr missing 1\r\n", b"decr missing 1\r\n",
-    b"touch a 100\r\n", b"touch missing 100\r\n", b"gat 100 a missing n\r\n", b"gat 100 missing\r\n",
-    b"delete a\r\n", b"delete a\r\n", b"get a\r\n", b"add a 1 0 3\r\nnew\r\n", b"get a\r\n",
-    b"replace missing 0 0 1\r\nx\r\n", b"append missing 0 0 1\r\nx\r\n", b"set gone 0 -1 1\r\nx\r\n", b"get gone\r\n",
-    b"set quiet 0 0 1 noreply\r\nq\r\n", b"get quiet\r\n", b"delete quiet noreply\r\n", b"get quiet\r\n",
-    b"mg m v N30 t\r\n", b"mg m v t\r\n", b"ms m 3 T0 F9\r\nabc\r\n", b"mg m v f t s k\r\n", b"ms m 1 ME\r\nx\r\n",
-    b"ms m 2 MA\r\nde\r\n", b"mg m v h\r\n", b"md m I T30\r\n", b"mg m v t\r\n", b"ms m 1 MR\r\nz\r\n", b"mg m v\r\n",
-    b"md m x F3\r\n", b"mg m v f\r\n", b"md m q\r\n", b"mg m v\r\n", b"md m\r\n", b"ma c N0 J7 v t\r\n", b"ma c D3 MI v\r\n", b"ma c v MD D100\r\n",
-    b"ma none\r\n", b"ms b64 3 b\r\nxyz\r\n", b"mg YWJj v b k\r\n", b"ms YWJj 3 b\r\nxyz\r\n", b"mg YWJj v b k\r\n",
-    b"set large 0 0 100000\r\n" + b"L" * 100000 + b"\r\n", b"get large\r\n", b"touch large 0\r\n", b"append large 0 0 2\r\nzz\r\n",
-    b"set huge 0 0 2000000\r\n" + b"H" * 2000000 + b"\r\n", b"get huge\r\n",
+    b"set a 5 0 5\r\nhello\r\n",
+    b"get a\r\n",
+    b"add a 0 0 1\r\nx\r\n",
+    b"replace a 6 0 2\r\nho\r\n",
+    b"get a\r\n",
+    b"append a 0 0 3\r\n-to\r\n",
+    b"prepend a 0 0 4\r\nhey \r\n",
+    b"get a\r\n",
+    b"incr a 1\r\n",
+    b"set n 0 0 2\r\n10\r\n",
+    b"incr n 5\r\n",
+    b"decr n 20\r\n",
+    b"get n\r\n",
+    b"incr missing 1\r\n",
+    b"decr missing 1\r\n",
+    b"touch a 100\r\n",
+    b"touch missing 100\r\n",
+    b"gat 100 a missing n\r\n",
+    b"gat 100 missing\r\n",
+    b"delete a\r\n",
+    b"delete a\r\n",
+    b"get a\r\n",
+    b"add a 1 0 3\r\nnew\r\n",
+    b"get a\r\n",
+    b"replace missing 0 0 1\r\nx\r\n",
+    b"append missing 0 0 1\r\nx\r\n",
+    b"set gone 0 -1 1\r\nx\r\n",
+    b"get gone\r\n",
+    b"set quiet 0 0 1 noreply\r\nq\r\n",
+    b"get quiet\r\n",
+    b"delete quiet noreply\r\n",
+    b"get quiet\r\n",
+    b"mg m v N30 t\r\n",
+    b"mg m v t\r\n",
+    b"ms m 3 T0 F9\r\nabc\r\n",
+    b"mg m v f t s k\r\n",
+    b"ms m 1 ME\r\nx\r\n",
+    b"ms m 2 MA\r\nde\r\n",
+    b"mg m v h\r\n",
+    b"md m I T30\r\n",
+    b"mg m v t\r\n",
+    b"ms m 1 MR\r\nz\r\n",
+    b"mg m v\r\n",
+    b"md m x F3\r\n",
+    b"mg m v f\r\n",
+    b"md m q\r\n",
+    b"mg m v\r\n",
+    b"md m\r\n",
+    b"ma c N0 J7 v t\r\n",
+    b"ma c D3 MI v\r\n",
+    b"ma c v MD D100\r\n",
+    b"ma none\r\n",
+    b"ms b64 3 b\r\nxyz\r\n",
+    b"mg YWJj v b k\r\n",
+    b"ms YWJj 3 b\r\nxyz\r\n",
+    b"mg YWJj v b k\r\n",
+    b"set large 0 0 100000\r\n" + b"L" * 100000 + b"\r\n",
+    b"get large\r\n",
+    b"touch large 0\r\n",
+    b"append large 0 0 2\r\nzz\r\n",
+    b"set huge 0 0 2000000\r\n" + b"H" * 2000000 + b"\r\n",
+    b"get huge\r\n",
 ]
 
 
@@ -83,7 +134,10 @@ def test_cas_is_the_logs_number_on_every_host(hosts):
     first, second = hosts.host(), hosts.host()
     talk(first, [b"set k 0 0 1\r\na\r\n"])
     sees(second, "k", value("k", "a"))
-    cas = [re.search(rb"VALUE k 0 1 (\d+)", talk(host, [b"gets k\r\n"])[0])[1] for host in (first, second)]
+    cas = [
+        re.search(rb"VALUE k 0 1 (\d+)", talk(host, [b"gets k\r\n"])[0])[1]
+        for host in (first, second)
+    ]
     assert cas[0] == cas[1]
     assert talk(second, [b"cas k 0 0 1 " + cas[0] + b"\r\nb\r\n"]) == [b"STORED\r\n"]
     sees(first, "k", value("k", "b"))
@@ -102,11 +156,23 @@ def test_a_failing_condition_knows_what_other_hosts_have_done(hosts):
             two.send(b"mg " + key + b" n v\r\n")
             two.expect(b"VA 1\r\n6\r\n")
             assert one.ask(b"delete " + key + b"\r\n") == b"DELETED"
-            assert two.ask([b"touch " + key + b" 0\r\n", b"incr " + key + b" 1\r\n", b"mg " + key + b" n v\r\n",
-                            b"replace " + key + b" 0 0 1\r\nx\r\n"][i % 4]) in (b"NOT_FOUND", b"NOT_STORED", b"EN")
+            assert two.ask(
+                [
+                    b"touch " + key + b" 0\r\n",
+                    b"incr " + key + b" 1\r\n",
+                    b"mg " + key + b" n v\r\n",
+                    b"replace " + key + b" 0 0 1\r\nx\r\n",
+                ][i % 4]
+            ) in (b"NOT_FOUND", b"NOT_STORED", b"EN")
             assert two.ask(b"add " + key + b" 0 0 1\r\n7\r\n") == b"STORED"
-            assert one.ask([b"touch " + key + b" 0\r\n", b"incr " + key + b" 1\r\n", b"mg " + key + b" n\r\n",
-                            b"replace " + key + b" 0 0 1\r\nx\r\n"][i % 4]) in (b"TOUCHED", b"8", b"HD", b"STORED")
+            assert one.ask(
+                [
+                    b"touch " + key + b" 0\r\n",
+                    b"incr " + key + b" 1\r\n",
+                    b"mg " + key + b" n\r\n",
+                    b"replace " + key + b" 0 0 1\r\nx\r\n",
+                ][i % 4]
+            ) in (b"TOUCHED", b"8", b"HD", b"STORED")
     with second.connect("sessions") as raw:
         stats = raw.stats()
         assert int(stats["cluster_confirmed"]) >= 120
@@ -167,7 +233,11 @@ def test_pipelined_requests_are_answered_in_order(hosts, fsync):
     host = hosts.host(fsync=fsync)
     with host.connect("sessions") as raw:
         count = 300
-        raw.send(b"".join(f"set k{i % 7} 0 0 3\r\n{i:03}\r\nget k{i % 7}\r\n".encode() for i in range(count)))
+        raw.send(
+            b"".join(
+                f"set k{i % 7} 0 0 3\r\n{i:03}\r\nget k{i % 7}\r\n".encode() for i in range(count)
+            )
+        )
         for i in range(count):
             raw.expect(f"STORED\r\nVALUE k{i % 7} 0 3\r\n{i:03}\r\nEND\r\n".encode(), timeout=60)
 

@@ -1,4 +1,5 @@
-"""Hosts that come back, logs that are away, wrong or new, and garbage in them. What dies under load: test_cluster_deaths.py."""
+"""Hosts that come back, logs that are away, wrong or new, and garbage in them. What dies under
+load: test_cluster_deaths.py."""
 
 import subprocess
 import time
@@ -23,7 +24,10 @@ def test_a_host_comes_back_where_it_was(hosts):
         assert raw.ask(b"delete k1\r\n") == b"DELETED"
     second.start()
     assert read(second, "k0") == "b" and read(second, "k1") is None and read(second, "k2") == "a"
-    assert "caught up with its cluster: 2 records" in second.log.rsplit("as the last stop left them", 1)[1]
+    assert (
+        "caught up with its cluster: 2 records"
+        in second.log.rsplit("as the last stop left them", 1)[1]
+    )
 
 
 def test_without_the_engine_reads_go_on_and_writes_fail_by_name(hosts, engine):
@@ -46,13 +50,16 @@ def test_without_the_engine_reads_go_on_and_writes_fail_by_name(hosts, engine):
         wait_until(lambda: raw.ask(b"set k 0 0 1\r\nc\r\n") == b"STORED", 60, "a write")
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"max_msgs_per_subject": 5}, "max_msgs_per_subject must be 1"),
-    ({"max_msgs": 10}, "max_msgs, max_bytes and max_age must not be set"),
-    ({"num_replicas": 1}, "fewer replicas"),
-    ({"allow_msg_ttl": False}, "allow_msg_ttl must be true"),
-    (None, "is missing"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"max_msgs_per_subject": 5}, "max_msgs_per_subject must be 1"),
+        ({"max_msgs": 10}, "max_msgs, max_bytes and max_age must not be set"),
+        ({"num_replicas": 1}, "fewer replicas"),
+        ({"allow_msg_ttl": False}, "allow_msg_ttl must be true"),
+        (None, "is missing"),
+    ],
+)
 def test_streams_that_are_wrong_are_refused(hosts, engine, change, words):
     with engine.client() as client:
         client.api("STREAM.DELETE." + hosts.stream(0))
@@ -67,7 +74,9 @@ def test_items_that_the_engine_does_not_take_are_found_at_the_start(hosts):
 
 def expect_refused(hosts, words, host=None):
     host = host or hosts.add()
-    result = subprocess.run(host.command(), capture_output=True, text=True, timeout=30, env=host.environment())
+    result = subprocess.run(
+        host.command(), capture_output=True, text=True, timeout=30, env=host.environment()
+    )
     assert result.returncode != 0
     assert words in result.stderr
 
@@ -108,9 +117,14 @@ def test_a_record_that_finds_no_room_stops_only_its_partition(hosts):
         assert raw.ask(b"set large 0 0 8000\r\n%b\r\n" % (b"x" * 8000)) == b"STORED"
         for key in keys:
             assert raw.ask(f"set {key} 0 0 1\r\na\r\n".encode()) == b"STORED"
-        wait_until(lambda: sum(read(second, key) == "a" for key in keys) >= 20, 30, "the other partitions")
+        wait_until(
+            lambda: sum(read(second, key) == "a" for key in keys) >= 20, 30, "the other partitions"
+        )
         assert sum(read(second, key) is None for key in keys) > 0
         assert "larger than item_max" in second.log
         assert raw.ask(b"set large 0 0 5\r\nsmall\r\n") == b"STORED"
-    wait_until(lambda: all(read(second, key) == "a" for key in keys) and read(second, "large") == "small", 30,
-               "the rest of the partition")
+    wait_until(
+        lambda: all(read(second, key) == "a" for key in keys) and read(second, "large") == "small",
+        30,
+        "the rest of the partition",
+    )

@@ -1,4 +1,5 @@
-"""idle_timeout in a clustered pool: a session that is in use on one host ends on none, and one that is not ends on all."""
+"""idle_timeout in a clustered pool: a session that is in use on one host ends on none, and one
+that is not ends on all."""
 
 import time
 
@@ -37,7 +38,10 @@ def test_a_session_in_use_on_one_host_ends_on_none(hosts):
     assert read(first, "unused") is None and read(second, "unused") is None
     fresh = hosts.host(idle_timeout=IDLE)
     assert ask(fresh, b"mg used f v\r\n") == [b"VA 1 f3"] and read(fresh, "unused") is None
-    wait_until(lambda: cas_of(first, b"used") == cas_of(second, b"used") == cas_of(fresh, b"used"), what="one record")
+    wait_until(
+        lambda: cas_of(first, b"used") == cas_of(second, b"used") == cas_of(fresh, b"used"),
+        what="one record",
+    )
 
 
 def test_an_access_does_not_bring_back_what_another_host_has_deleted(hosts):
@@ -52,7 +56,9 @@ def test_an_access_does_not_bring_back_what_another_host_has_deleted(hosts):
             deletes.send(b"delete %b\r\n" % key)
         assert [deletes.read_line() for _ in keys] == [b"DELETED"] * 40
     for stayd in (first, second, hosts.host(idle_timeout=IDLE)):
-        wait_until(lambda: all(read(stayd, key.decode()) is None for key in keys), what="the deletes")
+        wait_until(
+            lambda: all(read(stayd, key.decode()) is None for key in keys), what="the deletes"
+        )
         time.sleep(0.3)
         assert all(read(stayd, key.decode()) is None for key in keys)
 
@@ -71,7 +77,9 @@ def test_a_session_that_is_in_use_while_the_engine_is_away_lives_on_afterwards(h
         for node in engine.nodes:
             node.start()
     with first.connect("sessions") as raw, second.connect("sessions") as other:
+
         def both():
             assert raw.get(b"used") is not None
             return other.get(b"used")
+
         wait_until(both, 60, "the session on the other host")

@@ -30,7 +30,9 @@ def test_of_two_adds_one_wins(hosts):
         assert sorted(reply[i] for reply in replies) == [b"NOT_STORED", b"STORED"], key
         winner = next(str(host.pid) for host, mine in zip(pair, replies) if mine[i] == b"STORED")
         for host in pair:
-            wait_until(lambda host=host, key=key: read(host, key) == winner, what="the winner's value")
+            wait_until(
+                lambda host=host, key=key: read(host, key) == winner, what="the winner's value"
+            )
 
 
 def test_no_increment_is_lost(hosts):
@@ -52,7 +54,7 @@ def test_no_increment_is_lost(hosts):
 
 
 def test_a_value_that_was_deleted_elsewhere_is_not_brought_back(hosts):
-    """A save with cas on one host, a logout on the other: after both, the session is gone, or was saved first."""
+    """A save with cas on one host, a logout on the other: afterwards, the session is gone, or was saved first."""
     first, second = hosts.host(), hosts.host()
     with first.connect("sessions") as one, second.connect("sessions") as two:
         for i in range(60):
@@ -88,10 +90,14 @@ def test_no_change_carries_an_item_across_a_flush(hosts):
     try:
         with flusher.connect("sessions", timeout=30) as raw, counter.connect("sessions") as reader:
             for _ in range(25):
-                wait_until(lambda: (reader.get(b"n") or b"0").strip() not in (b"0", b"1"), 30, "a count")
+                wait_until(
+                    lambda: (reader.get(b"n") or b"0").strip() not in (b"0", b"1"), 30, "a count"
+                )
                 before = done[0]
                 assert raw.ask(b"flush_all\r\n") == b"OK"
-                wait_until(lambda: int(reader.get(b"n") or 0) <= done[0] - before + 1, 10, "a new count")
+                wait_until(
+                    lambda: int(reader.get(b"n") or 0) <= done[0] - before + 1, 10, "a new count"
+                )
     finally:
         stopping.set()
         thread.join(40)

@@ -8,8 +8,12 @@ from writers import read
 
 
 def stayctl(host, *words):
-    return subprocess.run([str(ROOT / "build" / "stayctl"), "-c", str(host.config_path), "cluster", *words],
-                          capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [str(ROOT / "build" / "stayctl"), "-c", str(host.config_path), "cluster", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def drop(hosts):
@@ -41,7 +45,12 @@ def test_wrong_streams_are_named_and_left_as_they_are(hosts, engine):
     assert made.returncode == 1
     assert "has wrong settings: max_msgs_per_subject must be 1" in made.stdout
     with engine.client() as client:
-        assert json.dumps(client.api("STREAM.INFO." + hosts.stream(1))["config"]["max_msgs_per_subject"]) == "7"
+        assert (
+            json.dumps(
+                client.api("STREAM.INFO." + hosts.stream(1))["config"]["max_msgs_per_subject"]
+            )
+            == "7"
+        )
 
 
 def test_a_configuration_without_a_cluster_is_told_so(hosts):

@@ -1,4 +1,5 @@
-"""Clients that write to several hosts at once, each to keys of its own, and what the keys must be afterwards."""
+"""Clients that write to several hosts at once, each to keys of its own, and what the keys must be
+afterwards."""
 
 import random
 import threading
@@ -9,8 +10,9 @@ GONE = None
 class Writer(threading.Thread):
     """Sets and deletes its own keys on a host until it is told to stop.
 
-    `may` has, for each key, every state that it may have now: one, after a reply that says what was done; and more after
-    an error or a lost connection, because the write may have been made, or be made yet.
+    `may` has, for each key, every state that it may have now: one, after a reply that says what was
+    done; and more after an error or a lost connection, because the write may have been made, or be
+    made yet.
     """
 
     def __init__(self, host, name, keys=20):
@@ -36,7 +38,9 @@ class Writer(threading.Thread):
             key = self.random.choice(self.keys)
             number += 1
             new = GONE if self.random.random() < 0.3 else f"v{number}"
-            request = f"delete {key}\r\n" if new is GONE else f"set {key} 0 0 {len(new)}\r\n{new}\r\n"
+            request = (
+                f"delete {key}\r\n" if new is GONE else f"set {key} 0 0 {len(new)}\r\n{new}\r\n"
+            )
             try:
                 if raw is None:
                     raw = self.host.connect("sessions", timeout=20)

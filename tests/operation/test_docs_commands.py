@@ -76,7 +76,8 @@ class Machine:
 
     def fill(self, words):
         """Replaces FILE and other placeholders."""
-        values = {"FILE": self.pool, "DEST": self.pool, "copy.pool": self.pool, "-c FILE": self.stayd.config_path}
+        values = {"FILE": self.pool, "DEST": self.pool, "copy.pool": self.pool,
+                  "-c FILE": self.stayd.config_path}
         return [str(values.get(f"{before} {word}", values.get(word, word)))
                 for before, word in zip(["", *words], words)]
 

@@ -60,7 +60,8 @@ ABSENT = {
     "of libevent and of memcached's threads": """
         libevent reserved_fds unexpected_napi_ids round_robin_fallback num_napi_ids""",
     "there are no slabs, so nothing sets their sizes or when they move": """
-        growth_factor chunk_size slab_reassign slab_automove slab_automove_ratio slab_automove_window slab_automove_freeratio
+        growth_factor chunk_size slab_reassign slab_automove slab_automove_ratio slab_automove_window
+        slab_automove_freeratio
         slab_chunk_max tail_repair_time temporary_ttl""",
     "a request allocates nothing, and events have no queue between threads": """
         malloc_fails log_worker_dropped log_worker_written worker_logbuf_size""",

@@ -44,7 +44,7 @@ static void a_damaged_header_is_refused(void **state) {
     (void)state;
     store_close(&store);
     static const char *const words[] = {"is damaged", "checksum", "left as it is", NULL};
-    write_bytes(store.data_path, "\x01", 1, offsetof(struct layout_data_header, hash_seed));
+    write_bytes(store.data_path, "another.", 8, offsetof(struct layout_data_header, hash_seed));
     expect_refused(words);
 }
 
