@@ -362,6 +362,21 @@ static void cluster_tell_progress(struct cluster *cluster, struct cluster_rounds
     }
 }
 
+/* While it catches up: a right that is missing shows only now. Within the first moment the daemon
+ * does not start, and says why. */
+static void cluster_check_rights(struct cluster *cluster, struct cluster_rounds *rounds,
+                                 uint64_t now_ms) {
+    char error[ENGINE_ERROR_MAX];
+    if (!cluster->engine.is_refused(cluster->engine.self, error)) {
+        return;
+    }
+    cluster_set_wrong(cluster, REPLICATION_REFUSED, error);
+    if (atomic_load(&cluster->tried) && now_ms >= rounds->told_wrong_ms + CLUSTER_TELL_MS) {
+        rounds->told_wrong_ms = now_ms;
+        log_error("pool %s cannot join its cluster: %s", cluster_name(cluster), error);
+    }
+}
+
 static void cluster_follow(struct cluster *cluster) {
     uint64_t now_ms = clock_monotonic_ms();
     struct cluster_rounds rounds = {.began_ms = now_ms, .told_ms = now_ms, .asked_ms = now_ms};
@@ -369,6 +384,7 @@ static void cluster_follow(struct cluster *cluster) {
         now_ms = clock_monotonic_ms();
         cluster_check(cluster, &rounds, now_ms);
         if (!rounds.told_caught_up) {
+            cluster_check_rights(cluster, &rounds, now_ms);
             cluster_tell_progress(cluster, &rounds, now_ms);
         } else {
             cluster_check_limit(cluster);
