@@ -1,7 +1,10 @@
 """As test_cluster_history.py, while nodes of the log die or stand still."""
 
 import faults
+import pytest
 from test_cluster_history import run, trio  # noqa: F401  (a fixture)
+
+pytestmark = pytest.mark.long
 
 
 def test_nodes_die(hosts, trio):  # noqa: F811

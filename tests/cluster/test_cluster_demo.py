@@ -11,6 +11,8 @@ import pytest
 from support import nats
 from support.servers import ROOT
 
+pytestmark = pytest.mark.long
+
 NGINX = Path(os.environ.get("NGINX", ROOT / "build/peers/usr/sbin/nginx"))
 MARK = "STAYD_CLUSTER_DEMO_TEST"
 

@@ -10,6 +10,8 @@ from support import nats
 from support.raw import wait_until
 from writers import read
 
+pytestmark = pytest.mark.long
+
 
 def test_a_host_comes_back_where_it_was(hosts):
     """After a clean stop it reads only what it has missed."""

@@ -18,7 +18,11 @@ def set_some(host, count=20):
 
 
 def get_metrics(host):
-    return dict(re.findall(r'^stayd_cluster_(\w+){pool="sessions"} (\S+)$', host.page("/metrics")[1], re.MULTILINE))
+    return dict(
+        re.findall(
+            r'^stayd_cluster_(\w+){pool="sessions"} (\S+)$', host.page("/metrics")[1], re.MULTILINE
+        )
+    )
 
 
 def status(host, *arguments):
@@ -32,19 +36,33 @@ def test_all_is_well(hosts):
     metrics = get_metrics(host)
     assert metrics["serves"] == metrics["connected"] == metrics["follows"] == "1"
     assert metrics["partitions"] == metrics["partitions_caught_up"] == str(hosts.partitions)
-    assert metrics["partitions_leaderless"] == metrics["partitions_lost"] == metrics["writes_failed_total"] == "0"
+    assert (
+        metrics["partitions_leaderless"]
+        == metrics["partitions_lost"]
+        == metrics["writes_failed_total"]
+        == "0"
+    )
     assert int(metrics["writes_acknowledged_total"]) == 20
-    assert 'pool="cache"} 1' not in "".join(re.findall("^stayd_cluster.*$", host.page("/metrics")[1], re.MULTILINE))
+    assert 'pool="cache"} 1' not in "".join(
+        re.findall("^stayd_cluster.*$", host.page("/metrics")[1], re.MULTILINE)
+    )
     with host.connect("sessions") as raw:
         rows = raw.stats(b"cluster")
         general = raw.stats()
     assert general["cluster_state"] == "caught_up" and general["cluster_serves"] == "yes"
     assert general["cluster_syncs"] == "unknown"
     assert {row.split(":")[0] for row in rows} == {str(i) for i in range(hosts.partitions)}
-    assert all(rows[f"{i}:state"] == "caught_up" and rows[f"{i}:leader"].startswith("n") for i in range(hosts.partitions))
+    assert all(
+        rows[f"{i}:state"] == "caught_up" and rows[f"{i}:leader"].startswith("n")
+        for i in range(hosts.partitions)
+    )
     with host.connect("cache") as raw:
         assert raw.stats(b"cluster") == {}
-    wait_until(lambda: sum(part["records"] for part in get_cluster(host)["partitions"]) >= 20, 30, "the next check")
+    wait_until(
+        lambda: sum(part["records"] for part in get_cluster(host)["partitions"]) >= 20,
+        30,
+        "the next check",
+    )
 
 
 def test_stayctl_shows_the_engine_and_the_host(hosts):
@@ -52,9 +70,16 @@ def test_stayctl_shows_the_engine_and_the_host(hosts):
     set_some(host)
     done = status(host, "cluster", "status")
     assert done.returncode == 0, done.stderr
-    assert "this host: caught_up; 0 writes failed" in done.stdout and done.stdout.count(" caught_up\n") == hosts.partitions
+    assert (
+        "this host: caught_up; 0 writes failed" in done.stdout
+        and done.stdout.count(" caught_up\n") == hosts.partitions
+    )
     whole = json.loads(status(host, "-j", "cluster", "status").stdout)
-    assert whole["well"] and whole["host"]["state"] == "caught_up" and len(whole["partitions"]) == hosts.partitions
+    assert (
+        whole["well"]
+        and whole["host"]["state"] == "caught_up"
+        and len(whole["partitions"]) == hosts.partitions
+    )
     assert sum(part["host"]["position"] for part in whole["partitions"]) >= 20
     assert all(part["engine"]["replicas"] == 3 for part in whole["partitions"])
     done = status(host, "status")
@@ -74,7 +99,11 @@ def test_a_stream_that_was_made_anew_is_noticed_without_a_write(hosts, engine):
     lost = str(hosts.partitions)
     wait_until(lambda: get_metrics(host)["partitions_lost"] == lost, 60, "the alarm")
     code, text = host.health()
-    assert code == 503 and "their log was made anew or has lost records" in text and "Do not restart stayd" in text
+    assert (
+        code == 503
+        and "their log was made anew or has lost records" in text
+        and "Do not restart stayd" in text
+    )
     with host.connect("sessions", timeout=20) as raw:
         assert raw.ask(b"set k0 0 0 1\r\nb\r\n") == UNAVAILABLE
         assert raw.ask(b"delete k1\r\n") == UNAVAILABLE
@@ -82,7 +111,11 @@ def test_a_stream_that_was_made_anew_is_noticed_without_a_write(hosts, engine):
         assert raw.stats(b"cluster")["0:state"] == "lost"
     assert "was made anew. Reads go on" in host.log
     done = status(host, "status")
-    assert done.returncode == 1 and "NO-WRITES" in done.stdout and "Do not restart stayd" in done.stdout
+    assert (
+        done.returncode == 1
+        and "NO-WRITES" in done.stdout
+        and "Do not restart stayd" in done.stdout
+    )
     assert status(host, "cluster", "status").returncode == 1
     # What others write to the new log is not applied to the old copy.
     fresh = hosts.host()
@@ -98,7 +131,11 @@ def test_a_stream_that_is_changed_is_noticed(hosts, engine):
     with engine.client() as client:
         config = client.api("STREAM.INFO." + hosts.stream(0))["config"]
         client.api("STREAM.UPDATE." + hosts.stream(0), **{**config, "max_bytes": 1 << 20})
-    wait_until(lambda: "max_msgs, max_bytes and max_age must not be set" in get_cluster(host)["wrong"], 60, "the alarm")
+    wait_until(
+        lambda: "max_msgs, max_bytes and max_age must not be set" in get_cluster(host)["wrong"],
+        60,
+        "the alarm",
+    )
     with engine.client() as client:
         client.api("STREAM.UPDATE." + hosts.stream(0), **config)
     wait_until(lambda: get_cluster(host)["wrong"] == "", 60, "the end of it")

@@ -3,8 +3,12 @@ that is not ends on all."""
 
 import time
 
-from support.raw import wait_until
+import pytest
 from writers import read
+
+from support.raw import wait_until
+
+pytestmark = pytest.mark.long
 
 IDLE_S = 6
 IDLE = f"{IDLE_S}s"

@@ -1,9 +1,13 @@
 """A running host that is cut off from its cluster: reads go on, or end where that is wanted."""
 
-from support.raw import wait_until
+import pytest
 from test_cluster_health import get_metrics
 from test_cluster_start import refuses, serves
 from writers import read
+
+from support.raw import wait_until
+
+pytestmark = pytest.mark.long
 
 
 def test_a_host_that_is_too_far_behind_serves_nobody(hosts, engine):

@@ -13,6 +13,8 @@ from support.raw import wait_until
 from support.servers import Stayd
 from test_cluster_history import BOUND_S
 
+pytestmark = pytest.mark.long
+
 NODES = 3
 SECONDS = 3  # that a part of the network is away, longer than an attempt of a write
 

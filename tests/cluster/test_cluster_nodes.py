@@ -10,6 +10,8 @@ from support import nats
 from support.raw import wait_until
 from test_cluster_health import get_cluster, get_metrics
 
+pytestmark = pytest.mark.long
+
 
 class Proxy:
     """Passes bytes on to a node, and replaces some that come back by others of the same length."""
@@ -56,7 +58,9 @@ def test_a_server_that_is_too_old_is_refused(hosts, engine):
     proxy = Proxy(engine.nodes[0].port, b'"_nats.ver":"2.15', b'"_nats.ver":"2.10')
     try:
         host = hosts.add(cluster=f"nats://127.0.0.1:{proxy.port}")
-        done = subprocess.run(host.command(), capture_output=True, text=True, timeout=60, env=host.environment())
+        done = subprocess.run(
+            host.command(), capture_output=True, text=True, timeout=60, env=host.environment()
+        )
         assert done.returncode != 0 and "stayd needs 2.15.2 or later" in done.stderr
     finally:
         proxy.close()
@@ -96,12 +100,18 @@ def test_a_node_that_does_not_sync_is_refused_at_the_start_and_an_alarm_later(si
         assert get_cluster(host)["syncs"] is True and get_metrics(host)["unsynced"] == "0"
         assert "cannot read whether" not in host.log
         node.kill()
-        node.config.write_text(node.config.read_text().replace('sync_interval: "always"', 'sync_interval: "2m"'))
+        node.config.write_text(
+            node.config.read_text().replace('sync_interval: "always"', 'sync_interval: "2m"')
+        )
         node.start()
         single.wait_ready()
         late = hosts.add(cluster_replicas=1)
-        done = subprocess.run(late.command(), capture_output=True, text=True, timeout=60, env=late.environment())
-        assert done.returncode != 0 and "acknowledges before it has written to the disk" in done.stderr
+        done = subprocess.run(
+            late.command(), capture_output=True, text=True, timeout=60, env=late.environment()
+        )
+        assert (
+            done.returncode != 0 and "acknowledges before it has written to the disk" in done.stderr
+        )
         wait_until(lambda: get_metrics(host)["unsynced"] == "1", 90, "the alarm")
         assert get_cluster(host)["syncs"] is False and "a power cut may lose writes" in host.log
         with host.connect("sessions") as raw:

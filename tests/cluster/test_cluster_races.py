@@ -54,7 +54,8 @@ def test_no_increment_is_lost(hosts):
 
 
 def test_a_value_that_was_deleted_elsewhere_is_not_brought_back(hosts):
-    """A save with cas on one host, a logout on the other: afterwards, the session is gone, or was saved first."""
+    """A save with cas on one host, a logout on the other: afterwards, the session is gone, or was
+    saved first."""
     first, second = hosts.host(), hosts.host()
     with first.connect("sessions") as one, second.connect("sessions") as two:
         for i in range(60):

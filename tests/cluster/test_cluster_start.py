@@ -1,12 +1,16 @@
-"""Hosts that start while the engine is away, and hosts that catch up: other pools serve at once, and a host that may not
-serve refuses connections, so that its clients go elsewhere."""
+"""Hosts that start while the engine is away, and hosts that catch up: other pools serve at once,
+and a host that may not serve refuses connections, so that its clients go elsewhere."""
 
 import subprocess
 import time
 
+import pytest
+from writers import read
+
 from support import stayctl
 from support.raw import Raw, wait_until
-from writers import read
+
+pytestmark = pytest.mark.long
 
 UNAVAILABLE = b"SERVER_ERROR replication unavailable"
 
@@ -33,7 +37,10 @@ def refuses(host):
 
 
 def serves(host):
-    return all(host._answers(address) for address in (("127.0.0.1", host.port("sessions")), host.socket("sessions")))
+    return all(
+        host._answers(address)
+        for address in (("127.0.0.1", host.port("sessions")), host.socket("sessions"))
+    )
 
 
 def test_hosts_that_start_without_the_engine(hosts, engine):
@@ -74,12 +81,20 @@ def while_the_engine_is_away(fresh, strict, eager):
     code, text = fresh.health()
     assert code == 503 and text.startswith("pool sessions waits for its cluster: ")
     done = stayctl.run("-c", fresh.config_path, "status", text=True)
-    assert done.returncode == 1 and "WAITS" in done.stdout and "stayd runs, and this pool waits" in done.stderr
+    assert (
+        done.returncode == 1
+        and "WAITS" in done.stdout
+        and "stayd runs, and this pool waits" in done.stderr
+    )
     assert serves(eager) and read(eager, "k") == "a"
     with eager.connect("sessions") as raw:
         assert raw.stats()["cluster_state"] == "waiting"
     done = stayctl.run("-c", eager.config_path, "status", text=True)
-    assert done.returncode == 1 and "NO-WRITES" in done.stdout and "pool sessions waits for its cluster" in done.stdout
+    assert (
+        done.returncode == 1
+        and "NO-WRITES" in done.stdout
+        and "pool sessions waits for its cluster" in done.stdout
+    )
     begun = time.monotonic()
     assert fresh.terminate() == 0
     assert time.monotonic() - begun < 15
@@ -90,7 +105,11 @@ def while_the_engine_is_away(fresh, strict, eager):
 def test_a_mistake_ends_the_start_of_all_pools(hosts, engine):
     """And the mistake is named."""
     host = hosts.add()
-    host.configure(host.config.replace(f"cluster_prefix = {hosts.prefix}", "cluster_prefix = nobody"))
-    done = subprocess.run(host.command(), capture_output=True, text=True, timeout=60, env=host.environment())
+    host.configure(
+        host.config.replace(f"cluster_prefix = {hosts.prefix}", "cluster_prefix = nobody")
+    )
+    done = subprocess.run(
+        host.command(), capture_output=True, text=True, timeout=60, env=host.environment()
+    )
     assert done.returncode != 0
     assert "cannot join its cluster: stream nobody_sessions_0 is missing" in done.stderr

@@ -1,6 +1,6 @@
 """Three nats-servers on free loopback ports, and a small client for them: what the cluster tests need.
 
-The server is built once, outside the tree, by scripts/nats-server. Where it cannot be built, the tests are skipped."""
+scripts/nats-server builds the server once. Where it cannot be built, the tests are skipped."""
 
 import base64
 import json
@@ -46,10 +46,18 @@ class Client:
     def __init__(self, port: int, timeout: float = 5, connect=None):
         """`connect`: another way to a socket of the port."""
         address = ("127.0.0.1", port)
-        self.socket = connect(port, timeout) if connect else socket.create_connection(address, timeout)
+        self.socket = (
+            connect(port, timeout) if connect else socket.create_connection(address, timeout)
+        )
         self.file = self.socket.makefile("rb")
         self.file.readline()
-        options = {"headers": True, "no_responders": True, "verbose": False, "pedantic": False, "name": "test"}
+        options = {
+            "headers": True,
+            "no_responders": True,
+            "verbose": False,
+            "pedantic": False,
+            "name": "test",
+        }
         self.socket.sendall(b"CONNECT " + json.dumps(options).encode() + b"\r\nPING\r\n")
         while self.file.readline().strip() != b"PONG":
             pass
@@ -68,13 +76,21 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, subject: str, payload: bytes, reply: str = "", headers: dict | None = None) -> None:
+    def publish(
+        self, subject: str, payload: bytes, reply: str = "", headers: dict | None = None
+    ) -> None:
         if headers:
-            head = b"NATS/1.0\r\n" + b"".join(f"{k}: {v}\r\n".encode() for k, v in headers.items()) + b"\r\n"
+            head = (
+                b"NATS/1.0\r\n"
+                + b"".join(f"{k}: {v}\r\n".encode() for k, v in headers.items())
+                + b"\r\n"
+            )
             line = f"HPUB {subject} {reply} {len(head)} {len(head) + len(payload)}\r\n".encode()
             self.socket.sendall(line + head + payload + b"\r\n")
         else:
-            self.socket.sendall(f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n")
+            self.socket.sendall(
+                f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n"
+            )
 
     def next(self) -> tuple[str, str, bytes, bytes]:
         """The next message: subject, reply, headers, payload."""
@@ -111,12 +127,16 @@ class Client:
                 return data
 
     def api(self, what: str, **arguments: object) -> dict:
-        answer = json.loads(self.request("$JS.API." + what, json.dumps(arguments).encode() if arguments else b""))
+        answer = json.loads(
+            self.request("$JS.API." + what, json.dumps(arguments).encode() if arguments else b"")
+        )
         if "error" in answer:
             raise Refused(answer["error"])
         return answer
 
-    def store(self, subject: str, payload: bytes, expected: int | None = None, **headers: object) -> int:
+    def store(
+        self, subject: str, payload: bytes, expected: int | None = None, **headers: object
+    ) -> int:
         """Publishes and returns the sequence."""
         all_headers = {k.replace("_", "-"): v for k, v in headers.items()}
         if expected is not None:
@@ -139,9 +159,20 @@ class Node:
     """Without routes (HOST:PORT of all nodes), it is alone. `more` is put at the end of its configuration,
     `more_routes` at the end of its `cluster`."""
 
-    def __init__(self, name: str, port: int, route: int, routes: list[str], folder: Path, server: str,
-                 host: str = "127.0.0.1", more: str = "", domain: str = "", place: Place | None = None,
-                 more_routes: str = ""):
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        route: int,
+        routes: list[str],
+        folder: Path,
+        server: str,
+        host: str = "127.0.0.1",
+        more: str = "",
+        domain: str = "",
+        place: Place | None = None,
+        more_routes: str = "",
+    ):
         self.place = place or Place(host)
         host = self.place.host
         self.name, self.port, self.server, self.host = name, port, server, host
@@ -149,12 +180,16 @@ class Node:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "nats.conf"
         peers = ", ".join(f'"nats://{r}"' for r in routes)
-        routes_text = f'cluster {{ name: test, listen: "{host}:{route}", routes: [{peers}], {more_routes} }}\n'
+        routes_text = (
+            f'cluster {{ name: test, listen: "{host}:{route}", '
+            f"routes: [{peers}], {more_routes} }}\n"
+        )
         routes_text = routes_text if routes else ""
         domain_text = f"domain: {domain}, " if domain else ""
         self.config.write_text(
             f'server_name: {name}\nlisten: "{host}:{port}"\npid_file: "{self.folder}/pid"\n'
-            f'jetstream {{ {domain_text}store_dir: "{self.folder}/data", max_mem: 64M, max_file: 2G, sync_interval: "always" }}\n'
+            f'jetstream {{ {domain_text}store_dir: "{self.folder}/data", '
+            f'max_mem: 64M, max_file: 2G, sync_interval: "always" }}\n'
             f'{routes_text}max_payload: 8MB\nlog_file: "{self.folder}/log"\n{more}\n'
         )
         self.process: subprocess.Popen | None = None
@@ -167,8 +202,11 @@ class Node:
         self.kill()
 
     def start(self) -> None:
-        self.process = subprocess.Popen([*self.place.wrap, self.server, "-c", str(self.config)],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [*self.place.wrap, self.server, "-c", str(self.config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def signal(self, number: int) -> None:
         assert self.process
@@ -192,8 +230,13 @@ def single(folder: Path, more: str = "", host: str = "127.0.0.1", domain: str = 
 class Cluster:
     """Three nodes. `with Cluster(folder) as cluster`: they run, and have a leader."""
 
-    def __init__(self, folder: Path, nodes: int = 3, places: list[Place] | None = None,
-                 link: Callable | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int = 3,
+        places: list[Place] | None = None,
+        link: Callable | None = None,
+    ):
         """`link`: takes a port and returns another one that leads there; hosts and nodes use these."""
         server = find_server()
         assert server
@@ -203,9 +246,18 @@ class Cluster:
         routes = [f"{place.host}:{port}" for place, port in zip(places, outer[nodes:])]
         self.outer = outer[:nodes]
         self.nodes = [
-            Node(f"n{i}", ports[i], ports[nodes + i], routes, folder, server, place=places[i],
-                 more_routes=f'advertise: "{routes[i]}", no_advertise: true' if link else "")
-            for i in range(nodes)]
+            Node(
+                f"n{i}",
+                ports[i],
+                ports[nodes + i],
+                routes,
+                folder,
+                server,
+                place=places[i],
+                more_routes=f'advertise: "{routes[i]}", no_advertise: true' if link else "",
+            )
+            for i in range(nodes)
+        ]
 
     def __enter__(self) -> "Cluster":
         for node in self.nodes:
@@ -219,7 +271,9 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return ",".join(f"nats://{node.place.host}:{port}" for node, port in zip(self.nodes, self.outer))
+        return ",".join(
+            f"nats://{node.place.host}:{port}" for node, port in zip(self.nodes, self.outer)
+        )
 
     def client(self, node: int | None = None, timeout: float = 5) -> Client:
         for n in self.nodes if node is None else [self.nodes[node]]:
@@ -249,9 +303,18 @@ class Cluster:
         return next(node for node in self.nodes if node.name == name)
 
     def create_stream(self, name: str, subjects: list[str], **more: object) -> dict:
-        config = dict(name=name, subjects=subjects, num_replicas=len(self.nodes) if len(self.nodes) > 1 else 1, storage="file",
-                      retention="limits", discard="new", max_msgs_per_subject=1, allow_msg_ttl=True, allow_direct=False,
-                      duplicate_window=1000000000)
+        config = dict(
+            name=name,
+            subjects=subjects,
+            num_replicas=len(self.nodes) if len(self.nodes) > 1 else 1,
+            storage="file",
+            retention="limits",
+            discard="new",
+            max_msgs_per_subject=1,
+            allow_msg_ttl=True,
+            allow_direct=False,
+            duplicate_window=1000000000,
+        )
         config.update(more)
         deadline = time.monotonic() + 60
         while True:
@@ -259,7 +322,9 @@ class Cluster:
                 with self.client() as client:
                     return client.api("STREAM.CREATE." + name, **config)
             except (OSError, Refused) as error:
-                if time.monotonic() > deadline or (isinstance(error, Refused) and error.code == 10052):
+                if time.monotonic() > deadline or (
+                    isinstance(error, Refused) and error.code == 10052
+                ):
                     raise
                 time.sleep(0.2)
 
