@@ -3,7 +3,9 @@ logged out, nobody
 who was logged out comes back."""
 
 import json
+import signal
 import subprocess
+import time
 from contextlib import closing
 
 import pytest
@@ -12,6 +14,7 @@ from conftest import Hosts
 from support.nats import Cluster, Refused, single
 from support.raw import wait_until
 from support.stayctl import STAYCTL, backup, run
+from test_cluster_start import serves
 from writers import read
 
 CLUSTER_KEYS = ("cluster", "cluster_prefix", "cluster_partitions", "cluster_replicas")
@@ -169,14 +172,19 @@ def count(hosts):
 
 
 def kill_at(hosts, records, stayd, *words):
-    """Runs stayctl, and kills it when the streams have so many records."""
+    """Runs stayctl, and kills it when the streams have so many records. It runs a few milliseconds at a
+    time, and stands still while the records are counted."""
     process = subprocess.Popen(
         [STAYCTL, "-c", stayd.config_path, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        wait_until(
-            lambda: process.poll() is not None or count(hosts) >= records, 60, "some records"
-        )
+        while process.poll() is None:
+            time.sleep(0.005)
+            process.send_signal(signal.SIGSTOP)
+            if count(hosts) >= records:
+                break
+            process.send_signal(signal.SIGCONT)
+        assert process.poll() is None, "it ended before it was killed"
     finally:
         process.kill()
         process.communicate()
@@ -202,7 +210,8 @@ def test_a_host_waits_while_the_logs_are_being_filled(hosts, host, tmp_path):
         for line in process.stderr:
             if "has caught up" in line:
                 break
-        wait_until(lambda: read(other, "s49") is not None, what="the other host")
+        wait_until(lambda: serves(other), what="the other host")
+        assert read(other, "s49") is not None
     finally:
         process.terminate()
         process.communicate()
