@@ -458,10 +458,6 @@ void reader_stop(struct reader *reader) {
     free(reader);
 }
 
-bool reader_is_caught_up(const struct reader *reader) {
-    return atomic_load(&reader->caught_up) == reader->options.subjects->partitions;
-}
-
 void reader_get_partition(const struct reader *reader, uint32_t partition,
                           struct reader_partition_stats *stats) {
     const struct reader_partition *state = &reader->partitions[partition];

@@ -76,9 +76,6 @@ struct reader *reader_start(const struct reader_options *options);
 /* Accepts NULL. */
 void reader_stop(struct reader *reader);
 
-/* Whether every partition was caught up once. */
-bool reader_is_caught_up(const struct reader *reader);
-
 void reader_get_stats(const struct reader *reader, struct reader_stats *stats);
 void reader_get_partition(const struct reader *reader, uint32_t partition,
                           struct reader_partition_stats *stats);

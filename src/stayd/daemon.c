@@ -127,14 +127,6 @@ static bool daemon_listen(struct daemon *daemon, bool is_unix) {
     return true;
 }
 
-static bool daemon_write_ports(const struct daemon *daemon) {
-    const char *path = daemon->process->port_file;
-    if (path[0] != '\0') {
-        port_file_write(path, daemon->listeners, daemon->listener_count);
-    }
-    return true;
-}
-
 /* Drops root's rights, and claims the pid file with the rights of the user. */
 static bool daemon_drop_privileges(struct daemon *daemon) {
     const struct process_options *process = daemon->process;
@@ -487,10 +479,15 @@ static bool daemon_start(struct daemon *daemon) {
         log_error("%s", error);
         return false;
     }
-    return daemon_take_signals(daemon) &&
-           files_raise_limit(daemon->config, &daemon->server.limits.connections) &&
-           daemon_listen(daemon, false) && daemon_write_ports(daemon) &&
-           daemon_drop_privileges(daemon) && daemon_load_certificates(daemon) &&
+    if (!daemon_take_signals(daemon) ||
+        !files_raise_limit(daemon->config, &daemon->server.limits.connections) ||
+        !daemon_listen(daemon, false)) {
+        return false;
+    }
+    if (daemon->process->port_file[0] != '\0') {
+        port_file_write(daemon->process->port_file, daemon->listeners, daemon->listener_count);
+    }
+    return daemon_drop_privileges(daemon) && daemon_load_certificates(daemon) &&
            daemon_make_folders(daemon->config) && daemon_listen(daemon, true) &&
            daemon_read_users(daemon) && daemon_open_pools(daemon) && daemon_join_clusters(daemon) &&
            daemon_start_threads(daemon);

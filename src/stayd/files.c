@@ -21,7 +21,8 @@ enum {
     FILES_INHERITED = 16
 };
 
-unsigned files_count_reserved(const struct config *config) {
+/* The most files other than clients' connections that a daemon with this configuration opens. */
+static unsigned files_count_reserved(const struct config *config) {
     unsigned count = FILES_LASTING + FILES_PASSING + FILES_INHERITED +
                      config->pool_count * FILES_OF_POOL + config->threads * FILES_OF_THREAD +
                      config_count_clusters(config) * FILES_OF_CLUSTER;

@@ -8,9 +8,6 @@
 
 #include <stdbool.h>
 
-/* The most files other than clients' connections that a daemon with this configuration opens. */
-unsigned files_count_reserved(const struct config *config);
-
 /* Raises the limit of open files to what the configuration needs. If that is not allowed, fewer
  * connections may be open, so that accept does not fail later. Sets `connections`. False, which is
  * logged, if there would be none. */
