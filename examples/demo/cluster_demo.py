@@ -16,20 +16,15 @@ All files of the demo are under build/run-cluster/ and are made anew each time.
 import argparse
 import logging
 import os
-import secrets
 import sys
 from pathlib import Path
 
-import requests
-
 import cluster_setups
 import setups
-from browser import UnexpectedPage
-from children import CannotRun, ChildDied, Children, interrupt_when_told_to_end
+from children import CannotRun
 from cluster_story import ClusterStory
 from cluster_watch import Watch
-from run import explanations, fresh_directory
-from screen import Screen
+from run import fresh_directory, perform
 
 RUN_DIR = setups.TREE_DIR / "build" / "run-cluster"
 
@@ -113,32 +108,10 @@ def run(screen, children, arguments):
 
 
 def main():
-    """Runs the demo, stops everything that it started, and prints what went wrong."""
+    """Runs the demo."""
     arguments = parse_arguments()
-    interrupt_when_told_to_end()
-    for name in [name for name in os.environ if name.startswith("SITE_")]:
-        del os.environ[name]
-    os.environ["SITE_CHEAP_PASSWORDS"] = "yes"
-    os.environ["SITE_SECRET_KEY"] = secrets.token_hex(32)
     logging.getLogger("stayd").addHandler(logging.NullHandler())  # the table says what the client says there
-    screen = Screen()
-    children = Children()
-    try:
-        return run(screen, children, arguments)
-    except KeyboardInterrupt:
-        screen.goodbye()
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (CannotRun, ChildDied) as error:
-        screen.failed(str(error))
-        return 1
-    except (UnexpectedPage, requests.RequestException) as error:
-        screen.failed("\n".join([str(error), *explanations(error, children)]))
-        return 1
-    finally:
-        children.stop_for_good()
+    return perform(run, arguments)
 
 
 if __name__ == "__main__":

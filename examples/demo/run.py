@@ -181,9 +181,11 @@ def explanations(error, children):
     return found
 
 
-def main():
-    """Runs the demo, stops everything that it started, and prints what went wrong."""
-    arguments = parse_arguments()
+def perform(demo, arguments):
+    """Calls demo(screen, children, arguments), stops everything that it started, and prints what went wrong.
+
+    Returns the exit status: that of the demo, 1 after an error, and 130 if somebody interrupted it.
+    """
     interrupt_when_told_to_end()
     for name in [name for name in os.environ if name.startswith("SITE_")]:
         del os.environ[name]
@@ -192,7 +194,7 @@ def main():
     screen = Screen()
     children = Children()
     try:
-        return run(screen, children, arguments)
+        return demo(screen, children, arguments)
     except KeyboardInterrupt:
         screen.goodbye()
         return 130
@@ -209,6 +211,11 @@ def main():
         return 1
     finally:
         children.stop_for_good()
+
+
+def main():
+    """Runs the demo."""
+    return perform(run, parse_arguments())
 
 
 if __name__ == "__main__":
