@@ -15,7 +15,7 @@ from support.nats import Cluster, Refused, single
 from support.raw import wait_until
 from support.stayctl import STAYCTL, backup, run
 from test_cluster_start import serves
-from writers import read
+from writers import ask, items_of, read, store
 
 CLUSTER_KEYS = ("cluster", "cluster_prefix", "cluster_partitions", "cluster_replicas")
 
@@ -51,23 +51,6 @@ class Host:
 @pytest.fixture
 def host(hosts):
     return Host(hosts)
-
-
-def store(stayd, items, expiry=0):
-    with stayd.connect("sessions") as raw:
-        for key, value in items.items():
-            raw.send(f"set {key} 5 {expiry} {len(value)}\r\n{value}\r\n".encode())
-        assert [raw.read_line() for _ in items] == [b"STORED"] * len(items)
-
-
-def ask(stayd, *requests):
-    with stayd.connect("sessions", timeout=30) as raw:
-        return [raw.ask(request) for request in requests]
-
-
-def items_of(stayd, keys):
-    with stayd.connect("sessions") as raw:
-        return {key: found.decode() for key in keys if (found := raw.get(key.encode())) is not None}
 
 
 def sessions(name, count):

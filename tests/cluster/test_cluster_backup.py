@@ -9,24 +9,7 @@ import time
 from support.nats import Refused
 from support.raw import wait_until
 from support.stayctl import backup, run
-from writers import Writer, find_faults, read
-
-
-def store(stayd, items):
-    with stayd.connect("sessions") as raw:
-        for key, value in items.items():
-            raw.send(f"set {key} 0 0 {len(value)}\r\n{value}\r\n".encode())
-        assert [raw.read_line() for _ in items] == [b"STORED"] * len(items)
-
-
-def ask(stayd, *requests):
-    with stayd.connect("sessions", timeout=30) as raw:
-        return [raw.ask(request) for request in requests]
-
-
-def items_of(stayd, keys):
-    with stayd.connect("sessions") as raw:
-        return {key: found.decode() for key in keys if (found := raw.get(key.encode())) is not None}
+from writers import Writer, ask, find_faults, items_of, read, store
 
 
 def sessions(count):

@@ -4,7 +4,7 @@ that is not ends on all."""
 import time
 
 import pytest
-from writers import read
+from writers import ask, read
 
 from support.raw import wait_until
 
@@ -21,11 +21,6 @@ def use(stayd, key, seconds):
         while time.monotonic() < until:
             assert raw.get(key) is not None
             time.sleep(0.2)
-
-
-def ask(stayd, *requests):
-    with stayd.connect("sessions", timeout=30) as raw:
-        return [raw.ask(request) for request in requests]
 
 
 def cas_of(stayd, key):

@@ -1,5 +1,5 @@
 """Clients that write to several hosts at once, each to keys of its own, and what the keys must be
-afterwards."""
+afterwards. And short requests to one host."""
 
 import random
 import threading
@@ -70,6 +70,26 @@ def read(host, key):
     with host.connect("sessions") as raw:
         found = raw.get(key.encode())
     return None if found is None else found.decode()
+
+
+def store(host, items, expiry=0):
+    """Stores {key: value} with the client flags 5, in one pipeline."""
+    with host.connect("sessions") as raw:
+        for key, value in items.items():
+            raw.send(f"set {key} 5 {expiry} {len(value)}\r\n{value}\r\n".encode())
+        assert [raw.read_line() for _ in items] == [b"STORED"] * len(items)
+
+
+def ask(host, *requests):
+    """The first line of each reply."""
+    with host.connect("sessions", timeout=30) as raw:
+        return [raw.ask(request) for request in requests]
+
+
+def items_of(host, keys):
+    """{key: value} of those of the keys that the host has."""
+    with host.connect("sessions") as raw:
+        return {key: found.decode() for key in keys if (found := raw.get(key.encode())) is not None}
 
 
 def find_faults(host, writers):
