@@ -16,6 +16,7 @@ import pytest
 
 from support import binary, certificates
 from support.ports import is_listened_to
+from support.raw import answers
 from support.servers import (
     ROOT,
     Memcached,
@@ -188,30 +189,6 @@ def test_memory_is_locked_and_core_files_are_allowed():
         assert resource.prlimit(stayd.pid, resource.RLIMIT_CORE)[0] != 0
 
 
-def test_addresses_are_all_listened_on():
-    ports = [free_port(), free_port()]
-    process = subprocess.Popen(
-        [stayd_binary(), "-l", f"127.0.0.1:{ports[0]},::1", "-l", f"localhost:{ports[1]}", "-p",
-         str(ports[0])], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        for address in [("127.0.0.1", ports[0]), ("::1", ports[0]), ("127.0.0.1", ports[1])]:
-            wait_until(lambda at=address: process.poll() is not None or answers(at),
-                       what=f"{address}")
-    finally:
-        process.terminate()
-        _, log = process.communicate(timeout=20)
-    assert process.returncode == 0, log
-
-
-def answers(address):
-    try:
-        with Raw(address) as connection:
-            return connection.ask(b"mn\r\n") == b"MN"
-    except OSError:
-        return False
-
-
 BINARY_NOOP = bytes([0x80, 0x0A]) + bytes(22)
 
 
@@ -341,6 +318,16 @@ def test_a_delimiter_that_no_key_can_hold_is_refused(value):
     assert done.returncode == 2 and "-D" in done.stderr
 
 
+def test_a_small_memory_has_room_for_the_largest_item():
+    """memcached takes -m from 1 up, and -I 8m with its default -m."""
+    for options, size in (["-m", "1"], (1 << 20) - 300), (["-I", "8m"], (8 << 20) - 300):
+        with like_memcached(*options) as stayd:
+            connection = stayd.connect()
+            connection.send(b"set k 0 0 %d\r\n" % size + bytes(size) + b"\r\n")
+            connection.expect(b"STORED\r\n")
+            assert "instead of the" in stayd.log
+
+
 # Logins and TLS.
 
 
@@ -351,6 +338,21 @@ def users(tmp_path):
     path.write_text("bob:secret\n")
     path.chmod(0o600)
     return path
+
+
+@root_only
+def test_an_auth_file_that_others_read_is_a_warning(tmp_path):
+    """memcached takes it; the auth_file of a configuration must be private."""
+    path = tmp_path / "users"
+    path.write_text("web:secret\n")
+    path.chmod(0o644)
+    with like_memcached("-Y", path) as stayd:
+        assert "other than its owner can read it" in stayd.log
+        assert stayd.connect().ask(b"set a 0 0 10\r\nweb secret\r\n") == b"STORED"
+    path.chmod(0o666)
+    done = run("--check", "-Y", path)
+    assert done.returncode == 2
+    assert "its mode is 0666" in done.stderr
 
 
 RIGHT_SASL = b"\0bob\0secret"
@@ -577,106 +579,3 @@ def test_debians_unit_runs_stayd_with_one_word_changed(open_folder):
         process.terminate()
         _, log = process.communicate(timeout=20)
     assert process.returncode == 0, log
-
-
-# Addresses and ports.
-
-
-def test_any_free_port_is_written_to_the_port_file(tmp_path):
-    """As memcached's tests and other scripts start it: -p -1 and MEMCACHED_PORT_FILENAME."""
-    path = tmp_path / "ports"
-    environment = {**os.environ, "MEMCACHED_PORT_FILENAME": str(path)}
-    with subprocess.Popen([stayd_binary(), "-p", "-1", "-l", "127.0.0.1,127.0.0.2"],
-                          env=environment, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            wait_until(path.exists, what="the file of ports")
-            lines = path.read_text().splitlines()
-            ports = [int(re.fullmatch(r"TCP INET: (\d+)", line).group(1)) for line in lines]
-            assert len(ports) == 2
-            assert all(ports)
-            for host, port in zip(["127.0.0.1", "127.0.0.2"], ports):
-                with socket.create_connection((host, port)) as client:
-                    client.sendall(b"mn\r\n")
-                    assert client.recv(10) == b"MN\r\n"
-            assert list(tmp_path.iterdir()) == [path]
-        finally:
-            process.terminate()
-            log = process.stderr.read()
-    assert f"127.0.0.1:{ports[0]}, 127.0.0.2:{ports[1]}" in log
-
-
-def test_a_port_file_that_cannot_be_written_is_a_warning(tmp_path):
-    environment = {**os.environ, "MEMCACHED_PORT_FILENAME": str(tmp_path / "none" / "ports")}
-    with subprocess.Popen([stayd_binary(), "-p", "-1"], env=environment, stderr=subprocess.PIPE,
-                          text=True) as process:
-        log = ""
-        try:
-            while "ready" not in log:
-                line = process.stderr.readline()
-                assert line, log
-                log += line
-        finally:
-            process.terminate()
-    assert "warning: cannot write the ports to" in log
-
-
-def test_every_address_of_a_name_is_served():
-    port = free_port()
-    with subprocess.Popen([stayd_binary(), "-l", f"localhost:{port}"], stderr=subprocess.PIPE,
-                          text=True) as process:
-        try:
-            line = ""
-            while "ready" not in line:
-                line = process.stderr.readline()
-                assert line
-            for *_, address in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
-                with socket.create_connection(address[:2]) as client:
-                    client.sendall(b"mn\r\n")
-                    assert client.recv(10) == b"MN\r\n"
-        finally:
-            process.terminate()
-
-
-def test_an_address_may_have_a_protocol_of_its_own():
-    """The listener of a proto[...] closes a client of the other protocol; the others serve both."""
-    ports = [free_port() for _ in range(3)]
-    texts = ["proto[ascii]:", "proto[binary]:", ""]
-    listens = ",".join(f"{text}127.0.0.1:{port}" for text, port in zip(texts, ports))
-    get = binary.request(binary.NOOP)
-    with subprocess.Popen([stayd_binary(), "-l", listens], stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until(lambda: all(map(is_listened_to, ports)), what="the ports")
-            served = []
-            for port in ports:
-                for request in (b"mn\r\n", get):
-                    with socket.create_connection(("127.0.0.1", port)) as client:
-                        client.sendall(request)
-                        served.append(bool(client.recv(100)))
-            assert served == [True, False, False, True, True, True]
-        finally:
-            process.terminate()
-
-
-def test_a_small_memory_has_room_for_the_largest_item():
-    """memcached takes -m from 1 up, and -I 8m with its default -m."""
-    for options, size in (["-m", "1"], (1 << 20) - 300), (["-I", "8m"], (8 << 20) - 300):
-        with like_memcached(*options) as stayd:
-            connection = stayd.connect()
-            connection.send(b"set k 0 0 %d\r\n" % size + bytes(size) + b"\r\n")
-            connection.expect(b"STORED\r\n")
-            assert "instead of the" in stayd.log
-
-
-@root_only
-def test_an_auth_file_that_others_read_is_a_warning(tmp_path):
-    """memcached takes it; the auth_file of a configuration must be private."""
-    path = tmp_path / "users"
-    path.write_text("web:secret\n")
-    path.chmod(0o644)
-    with like_memcached("-Y", path) as stayd:
-        assert "other than its owner can read it" in stayd.log
-        assert stayd.connect().ask(b"set a 0 0 10\r\nweb secret\r\n") == b"STORED"
-    path.chmod(0o666)
-    done = run("--check", "-Y", path)
-    assert done.returncode == 2
-    assert "its mode is 0666" in done.stderr

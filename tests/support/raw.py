@@ -217,3 +217,12 @@ class Raw:
 
 def _short(data):
     return repr(data) if len(data) <= 400 else f"{data[:400]!r}... ({len(data)} bytes)"
+
+
+def answers(address):
+    """Whether a server answers a text request there."""
+    try:
+        with Raw(address) as connection:
+            return connection.ask(b"mn\r\n") == b"MN"
+    except OSError:
+        return False
