@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from conftest import Hosts
+from hosts import Hosts
 from support.nats import Cluster, Refused, single
 from support.raw import wait_until
 from support.stayctl import STAYCTL, backup, run

@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import Hosts
+from hosts import Hosts
 from records import fill
 from support.raw import wait_until
 from test_cluster_start import launch, refuses, serves

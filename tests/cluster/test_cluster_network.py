@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from conftest import Hosts
+from hosts import Hosts
 from faults import follower, leader, settle
 from support import nats, network
 from support.history import Workload

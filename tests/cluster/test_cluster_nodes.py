@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import Hosts
+from hosts import Hosts
 from support import nats
 from support.raw import wait_until
 from test_cluster_health import get_cluster, get_metrics
