@@ -152,24 +152,27 @@ def test_a_daemon_of_the_documents_serves(page, line, tmp_path):
     assert process.returncode == 0, log.read_text()
 
 
-# Other commands: a pattern of the command, and the file that runs the same, or why nothing does.
+# Other commands: a pattern of the command, the file that runs the same, and what stands in that file for it.
 ELSEWHERE = {
-    r"make bench|build/venv/bin/python -B bench/run\.py": "bench/test_results.py",
-    r"meson test|build/tests/unit/|STAYD_BINARY=.*-m pytest|meson setup build/tsan|scripts/fuzz":
-        "scripts/test",
-    r"build/stayd$": "examples/demo/run.py",
-    r"stayd -c FILE$": "tests/support/servers.py",
-    r"memcached -p ": "tests/operation/test_memcached_options.py",
-    r"cc example\.c ": "tests/libstayd/test_install.py",
-    r"python manage\.py stayd_migrate_sessions ": "tests/django/test_migrating_page.py",
-    r"curl .*--cacert ca\.pem ": "tests/operation/test_admin_access.py",
-    r"cd packaging/prometheus && promtool ": "tests/operation/test_monitoring_files.py",
-    r"apt-get install \./build/deb/": "scripts/test-packages",
-    r"systemctl (?:stop|start|enable --now) ": "tests/packages/try",
+    r"make bench|build/venv/bin/python -B bench/run\.py": ("bench/test_results.py", 'BENCH / "run.py"'),
+    r"meson test|build/tests/unit/|meson setup build/tsan": ("scripts/test", "meson test"),
+    r"STAYD_BINARY=.*-m pytest": ("scripts/test", "-m pytest"),
+    r"scripts/fuzz": ("scripts/test", "scripts/fuzz"),
+    r"build/stayd$": ("examples/demo/run.py", "setups.STAYD"),
+    r"stayd -c FILE$": ("tests/support/servers.py", '"-c"'),
+    r"memcached -p ": ("tests/operation/test_memcached_options.py", "Memcached(options)"),
+    r"cc example\.c ": ("tests/libstayd/test_install.py", "example.c"),
+    r"python manage\.py stayd_migrate_sessions ": ("tests/django/test_migrating_page.py",
+                                                   "stayd_migrate_sessions"),
+    r"curl .*--cacert ca\.pem ": ("tests/operation/test_admin_access.py", "--cacert"),
+    r"cd packaging/prometheus && promtool ": ("tests/operation/test_monitoring_files.py", "promtool("),
+    r"apt-get install \./build/deb/": ("tests/packages/try", "apt-get install"),
+    r"systemctl (?:stop|start) ": ("tests/packages/try", "systemctl stop stayd"),
+    r"systemctl enable --now ": ("tests/packages/try", "systemctl enable --quiet --now"),
     r"(?:\.|fpath=\(\$PWD/) ?packaging/completions|fpath=\(\$PWD/packaging/completions ":
-        "tests/operation/test_stayctl_live.py",
-    r"stayctl -c FILE cluster adopt ": "tests/cluster/test_cluster_adopt.py",
-    r"pip install '\./python\[django\]'": "scripts/test-matrix",
+        ("tests/operation/test_stayctl_live.py", "completions"),
+    r"stayctl -c FILE cluster adopt ": ("tests/cluster/test_cluster_adopt.py", '"cluster", "adopt"'),
+    r"pip install '\./python\[django\]'": ("scripts/wheel", 'bin/pip" install'),
 }
 NOT_RUN_ANYWHERE = {
     r"make ": "takes minutes; a test below looks for its target, and scripts/test runs what most of them do",
@@ -198,8 +201,8 @@ def test_each_command_of_the_documents_is_run_or_said_why_not():
                 found.append(f"{page.name}: {line}")
     assert found == [], "run these commands in a test, or say in ELSEWHERE or NOT_RUN_ANYWHERE why not"
     assert patterns == {*ELSEWHERE, *NOT_RUN_ANYWHERE}, "no page has commands of the others any more"
-    for path in ELSEWHERE.values():
-        assert (ROOT / path).exists(), path
+    for path, text in ELSEWHERE.values():
+        assert text in (ROOT / path).read_text(), path
 
 
 def test_each_make_target_in_the_documents_is_there():
